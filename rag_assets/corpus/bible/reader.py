@@ -1,0 +1,127 @@
+"""Reads a version's folder, whatever its format, into verses.
+
+The way in: recognise, dispatch, merge. Each format has its own module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rag_assets.corpus.bible.bodruk_json import read_bodruk_json
+from rag_assets.corpus.bible.detect import FileFormat, detect_format
+from rag_assets.corpus.bible.files import folder_hash, read_bytes, source_files
+from rag_assets.corpus.bible.merge import merge
+from rag_assets.corpus.bible.model import BibleText, Oddity, OddityKind
+from rag_assets.corpus.bible.osis import read_osis
+from rag_assets.corpus.bible.passages import Passage, Source
+from rag_assets.corpus.bible.scrollmapper_csv import read_scrollmapper_csv
+from rag_assets.corpus.bible.usfm import read_usfm
+from rag_assets.corpus.bible.usx import read_usx
+from rag_assets.corpus.bible.vref import read_vref
+from rag_assets.corpus.bible.zefania import read_zefania
+from rag_assets.errors import CorpusError
+
+__all__ = ["folder_hash", "read_bible"]
+
+_READERS: dict[FileFormat, Callable[[Path, bytes], Source]] = {
+    FileFormat.USFM: read_usfm,
+    FileFormat.USX: read_usx,
+    FileFormat.OSIS: read_osis,
+    FileFormat.ZEFANIA: read_zefania,
+    FileFormat.BODRUK_JSON: read_bodruk_json,
+    FileFormat.SCROLLMAPPER_CSV: read_scrollmapper_csv,
+}
+
+
+def read_bible(folder: Path, *, on_file: Callable[[Path], None] | None = None) -> BibleText:
+    """Reads all source files below ``folder`` (or ``folder`` itself, if it is one file).
+
+    :param on_file: told of each file before it is parsed, in the order of their names.
+    :raises CorpusError: for a file that cannot be read, an unknown format, a mixture of
+        formats, or no verse at all.
+    """
+    files = {path: read_bytes(path) for path in source_files(folder)}
+    formats = {path: detect_format(data) for path, data in files.items()}
+    tell = on_file or (lambda _: None)
+    version_format = _only_format(folder, formats)
+    if version_format is FileFormat.VREF:
+        sources = [_read_vref_pair(folder, files, formats, tell)]
+    else:
+        sources = _read_each(folder, files, formats, tell)
+    passages: list[Passage] = [passage for source in sources for passage in source.passages]
+    if not any(passage.text for passage in passages):
+        raise CorpusError(folder, "no text in any verse: put the version's own files here")
+    oddities = [oddity for source in sources for oddity in source.oddities]
+    return merge(version_format.value, passages, [*oddities, *_companions(folder, formats)])
+
+
+def _only_format(folder: Path, formats: dict[Path, FileFormat]) -> FileFormat:
+    """The one format of the files that hold verses."""
+    first: dict[FileFormat, Path] = {}
+    for path, file_format in formats.items():
+        if file_format is not FileFormat.COMPANION:
+            first.setdefault(file_format, path)
+    unknown = first.get(FileFormat.UNKNOWN)
+    known = [file_format for file_format in first if file_format is not FileFormat.UNKNOWN]
+    if unknown is not None and FileFormat.VREF not in known:
+        reason = (
+            "no format that is known (USFM, USX, OSIS, Zefania, thiagobodruk JSON, scrollmapper "
+            "CSV, BibleNLP vref): remove the file or convert it"
+        )
+        raise CorpusError(unknown, reason)
+    if not known:
+        raise CorpusError(folder, "only companion files, no text: put the version's files here")
+    if len(known) > 1:
+        named = ", ".join(f"{first[one].name} is {one.value}" for one in known)
+        raise CorpusError(folder, f"mixes formats ({named}): keep one format a folder")
+    return known[0]
+
+
+def _read_each(
+    folder: Path,
+    files: dict[Path, bytes],
+    formats: dict[Path, FileFormat],
+    tell: Callable[[Path], None],
+) -> list[Source]:
+    sources: list[Source] = []
+    for path, data in files.items():
+        if formats[path] is FileFormat.COMPANION:
+            continue
+        tell(path)
+        source = _READERS[formats[path]](path, data)
+        if not source.passages:
+            source = Source((), (*source.oddities, _skipped(folder, path, "no verses")))
+        sources.append(source)
+    return sources
+
+
+def _read_vref_pair(
+    folder: Path,
+    files: dict[Path, bytes],
+    formats: dict[Path, FileFormat],
+    tell: Callable[[Path], None],
+) -> Source:
+    lists = [path for path, one in formats.items() if one is FileFormat.VREF]
+    texts = [path for path, one in formats.items() if one is FileFormat.UNKNOWN]
+    if len(lists) != 1 or len(texts) != 1:
+        reason = (
+            f"{len(lists)} lists of references and {len(texts)} texts: "
+            "keep one vref.txt and one text with as many lines"
+        )
+        raise CorpusError(folder, reason)
+    tell(texts[0])
+    return read_vref(lists[0], files[lists[0]], texts[0], files[texts[0]])
+
+
+def _companions(folder: Path, formats: dict[Path, FileFormat]) -> list[Oddity]:
+    return [
+        _skipped(folder, path, "a companion file")
+        for path, file_format in formats.items()
+        if file_format is FileFormat.COMPANION
+    ]
+
+
+def _skipped(folder: Path, path: Path, why: str) -> Oddity:
+    name = path.relative_to(folder).as_posix() if path != folder else path.name
+    return Oddity(OddityKind.SKIPPED_FILE, name, why)

@@ -1,0 +1,117 @@
+"""The Bible lane's assets: ``verses`` and ``verse_embeddings``, one partition a version."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from rag_assets.corpus.bible.reader import folder_hash, read_bible
+from rag_assets.corpus.versions import find_version_folder, read_declaration
+from rag_assets.defs.bible import metadata
+from rag_assets.defs.bible.config import EmbeddingConfig
+from rag_assets.defs.bible.partitions import bible_versions
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.resources import Corpus
+from rag_assets.embedding.plan import check_budget, plan_version
+from rag_assets.embedding.verses import check_policy, embed_version
+from rag_assets.progress import LogLines
+from rag_assets.store.bible import load_verses
+
+OWNERS = ["team:corpus"]
+
+
+@dg.asset(
+    group_name="bible",
+    partitions_def=bible_versions,
+    kinds={"python", "postgres"},
+    owners=OWNERS,
+    tags={"corpus": "bible"},
+    code_version="1",
+    metadata={"dagster/column_schema": metadata.VERSES_SCHEMA, "dagster/table_name": "verses"},
+)
+def verses(
+    context: dg.AssetExecutionContext, corpus: dg.ResourceParam[Corpus]
+) -> dg.MaterializeResult[None]:
+    """The verses of one Bible version, read from its folder into PostgreSQL.
+
+    Plain text without notes, headings and numbers. A verse keeps its id, and its vectors as long as
+    its text is the same. A file that cannot be read fails the version and changes nothing.
+    """
+    code = context.partition_key
+    with as_failures():
+        folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
+        declaration = read_declaration(folder)
+        source_hash = folder_hash(folder.path)
+        bible = read_bible(folder.path, on_file=lambda path: context.log.debug(f"reading {path}"))
+        with corpus.database.connect() as connection:
+            loaded = load_verses(
+                connection,
+                code,
+                declaration,
+                bible,
+                source_hash=source_hash,
+                run_id=context.run_id,
+            )
+    return dg.MaterializeResult(
+        metadata=metadata.of_verses(Path(folder.path), declaration, bible, loaded),
+        data_version=dg.DataVersion(source_hash),
+    )
+
+
+@dg.asset(
+    deps=[verses],
+    group_name="bible",
+    partitions_def=bible_versions,
+    kinds={"openai", "postgres", "pgvector"},
+    owners=OWNERS,
+    tags={"corpus": "bible", "costs": "tokens"},
+    code_version="1",
+    metadata={
+        "dagster/column_schema": metadata.VERSE_EMBEDDINGS_SCHEMA,
+        "dagster/table_name": "verse_embeddings",
+    },
+)
+def verse_embeddings(
+    context: dg.AssetExecutionContext, config: EmbeddingConfig, corpus: dg.ResourceParam[Corpus]
+) -> dg.MaterializeResult[None]:
+    """A small and a large vector for each verse of one version, bought once and audited.
+
+    Only verses whose vector is missing or whose text changed are embedded; equal texts share one
+    vector. Each answer is kept at once, so a run that was killed pays nothing twice; the version
+    becomes visible in one transaction after its audit.
+    """
+    code = context.partition_key
+    progress = corpus.progress or LogLines(context.log.info)
+    with as_failures():
+        options = config.options()
+        with corpus.database.connect() as connection:
+            check_policy(connection, code)
+            plans = [
+                plan_version(
+                    connection,
+                    corpus.settings,
+                    code,
+                    role,
+                    overwrite=config.overwrite,
+                    limit=options.limit,
+                    batch_size=options.batch_size,
+                )
+                for role in options.roles
+            ]
+        check_budget(corpus.settings, plans)
+        reports = [
+            embed_version(
+                corpus.database,
+                corpus.settings,
+                code,
+                options,
+                role,
+                run_id=context.run_id,
+                progress=progress,
+            )
+            for role in options.roles
+        ]
+        folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
+    for report in reports:
+        for reason in report.rejected:
+            context.log.warning(f"{report.space.role}: the provider refused {reason}")
+    return dg.MaterializeResult(metadata=metadata.of_verse_embeddings(folder.path, reports))

@@ -1,0 +1,56 @@
+"""What must be true of a version's vectors before anything downstream may use them.
+
+All four are blocking, of severity ERROR, and judge one partition from the tables themselves.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from rag_assets.defs.bible.assets import verse_embeddings
+from rag_assets.defs.bible.partitions import bible_versions
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.resources import Corpus
+from rag_assets.embedding.quality import CHECKS, SpaceQuality, Verdict, judge, version_quality
+
+
+@dg.multi_asset_check(
+    name="verse_embeddings_checks",
+    specs=[
+        dg.AssetCheckSpec(
+            name,
+            asset=verse_embeddings.key,
+            description=description,
+            blocking=True,
+            partitions_def=bible_versions,
+        )
+        for name, description in CHECKS.items()
+    ],
+    can_subset=True,
+)
+def verse_embeddings_checks(
+    context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[Corpus]
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge one version in each of its spaces."""
+    with as_failures(), corpus.database.connect() as connection:
+        spaces = version_quality(connection, corpus.settings, context.partition_key)
+    wanted = {key.name for key in context.selected_asset_check_keys}
+    for verdict in judge(spaces):
+        if verdict.check in wanted:
+            yield _result(verdict, spaces)
+
+
+def _result(verdict: Verdict, spaces: tuple[SpaceQuality, ...]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=verdict.check,
+        asset_key=verse_embeddings.key,
+        passed=not verdict.failures,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(verdict.failures) or None,
+        metadata={
+            **{f"verses_{judged.space.role}": judged.counts.verses for judged in spaces},
+            **{f"embedded_{judged.space.role}": judged.counts.embedded for judged in spaces},
+            **{f"space_{judged.space.role}": str(judged.space.spec) for judged in spaces},
+            "examples": dg.MetadataValue.md("\n".join(f"- {row}" for row in verdict.examples)),
+        },
+    )

@@ -1,0 +1,79 @@
+"""What a person can choose in the launchpad for one run of ``verse_embeddings``."""
+
+import dagster as dg
+from pydantic import Field
+
+from rag_assets.embedding.verses import EmbedOptions, Mode
+from rag_assets.errors import ConfigurationError
+from rag_assets.store.spaces import ROLES, Role
+
+
+class EmbeddingConfig(dg.Config):
+    """Empty fields take the setting's value (see docs/settings.md)."""
+
+    only_missing: bool = Field(
+        True, description="Embed verses whose vector is missing or whose text changed."
+    )
+    overwrite: bool = Field(
+        False,
+        description="Embed every verse anew and pay for all of them; only when the model changed "
+        "under its name. Set only_missing to false with it.",
+    )
+    limit: int | None = Field(
+        None, ge=1, description="A sanity batch: at most so many verses, from the first on."
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=2048,
+        description="Texts in one request; 64 or 128 suit verses. Setting: "
+        "RAG_EMBEDDING_BATCH_SIZE (32).",
+    )
+    sleep: float | None = Field(
+        None,
+        ge=0,
+        description="Seconds that each worker pauses after a request. Setting: "
+        "RAG_EMBEDDING_DELAY_MS (0).",
+    )
+    max_retries: int | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="Tries after the first, for what may pass. Setting: "
+        "RAG_EMBEDDING_MAX_RETRIES (5).",
+    )
+    timeout: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds to wait for one answer. Setting: RAG_EMBEDDING_TIMEOUT_S (60).",
+    )
+    small_only: bool = Field(False, description="Only the small space (recall).")
+    large_only: bool = Field(False, description="Only the large space (re-ranking).")
+
+    def options(self) -> EmbedOptions:
+        """The choices as plain options.
+
+        :raises ConfigurationError: two of them exclude each other.
+        """
+        if self.overwrite and self.only_missing:
+            raise ConfigurationError(
+                "overwrite and only_missing exclude each other: to pay for every verse again, "
+                "set overwrite: true and only_missing: false"
+            )
+        if not self.overwrite and not self.only_missing:
+            raise ConfigurationError("nothing to do: set either only_missing or overwrite to true")
+        if self.small_only and self.large_only:
+            raise ConfigurationError("small_only and large_only exclude each other: set one")
+        roles: tuple[Role, ...] = ROLES
+        if self.small_only or self.large_only:
+            roles = ("small",) if self.small_only else ("large",)
+        mode: Mode = "overwrite" if self.overwrite else "only_missing"
+        return EmbedOptions(
+            mode=mode,
+            limit=self.limit,
+            batch_size=self.batch_size,
+            sleep_s=self.sleep,
+            max_retries=self.max_retries,
+            timeout_s=self.timeout,
+            roles=roles,
+        )

@@ -1,0 +1,90 @@
+"""Jobs of the Bible lane: load and embed a version, load only, and the plan that writes nothing."""
+
+import dagster as dg
+from pydantic import Field
+
+from rag_assets.defs.bible.assets import verse_embeddings, verses
+from rag_assets.defs.bible.partitions import bible_versions
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.resources import Corpus
+from rag_assets.embedding.plan import SpacePlan, plan_version
+from rag_assets.store.bible import stored_versions
+from rag_assets.store.spaces import ROLES
+
+bible_embeddings = dg.define_asset_job(
+    "bible_embeddings",
+    selection=dg.AssetSelection.assets(verses, verse_embeddings),
+    partitions_def=bible_versions,
+    description="Read one version's files, embed what is missing, and check it.",
+)
+
+bible_verses = dg.define_asset_job(
+    "bible_verses",
+    selection=dg.AssetSelection.assets(verses).without_checks(),
+    partitions_def=bible_versions,
+    description="Read one version's files; its text goes nowhere else.",
+)
+
+
+class PlanConfig(dg.Config):
+    """Which versions to plan."""
+
+    versions: list[str] = Field(
+        default_factory=list, description="Version codes; none means all that are loaded."
+    )
+    overwrite: bool = Field(False, description="Plan for embedding every verse anew.")
+
+
+@dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "bible"})
+def plan_bible_embeddings(
+    context: dg.OpExecutionContext, config: PlanConfig, corpus: dg.ResourceParam[Corpus]
+) -> None:
+    """Per version: rows to embed, reused, tokens, dollars, requests, minutes. Writes nothing."""
+    with as_failures(), corpus.database.connect() as connection:
+        codes = config.versions or [version.code for version in stored_versions(connection)]
+        plans = [
+            plan_version(connection, corpus.settings, code, role, overwrite=config.overwrite)
+            for code in codes
+            for role in ROLES
+        ]
+    context.log.info(plan_table(plans))
+    context.log_event(
+        dg.AssetObservation(
+            verse_embeddings.key,
+            description="What embedding the versions would cost now.",
+            metadata={
+                "plan": dg.MetadataValue.md(plan_table(plans)),
+                "cost_usd": sum(plan.cost_usd for plan in plans),
+                "tokens": sum(plan.tokens for plan in plans),
+            },
+        )
+    )
+
+
+@dg.job(
+    description="What embedding would cost, before paying: see the plan in the run's log and among "
+    "the observations of verse_embeddings."
+)
+def bible_embedding_plan() -> None:
+    """One step; writes nothing to the corpus."""
+    plan_bible_embeddings()
+
+
+def plan_table(plans: list[SpacePlan]) -> str:
+    """The plans as a Markdown table with a row of totals."""
+    lines = [
+        "| version | space | rows | reused | texts to buy | tokens | USD | requests | minutes |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {plan.version_code} | {plan.role} | {plan.rows} | {plan.reused} | {plan.texts} "
+        f"| {plan.tokens} | {plan.cost_usd:.4f} | {plan.requests} | {plan.minutes:.1f} |"
+        for plan in plans
+    ]
+    lines.append(
+        f"| **all** | | {sum(p.rows for p in plans)} | {sum(p.reused for p in plans)} "
+        f"| {sum(p.texts for p in plans)} | {sum(p.tokens for p in plans)} "
+        f"| {sum(p.cost_usd for p in plans):.4f} | {sum(p.requests for p in plans)} "
+        f"| {sum(p.minutes for p in plans):.1f} |"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""What the UI shows of a materialized version: counts, costs, oddities, columns. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from rag_assets.corpus.bible.model import BibleText, Oddity
+from rag_assets.corpus.versions import VersionDeclaration
+from rag_assets.embedding.verses import SpaceReport
+from rag_assets.store.bible import VersesLoaded
+
+_EXAMPLES = 12  # of each kind of oddity; the rest is counted
+
+VERSES_SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("verse_id", "bigint", description="Stable as long as the verse is there."),
+        dg.TableColumn("version_code", "text", description="Such as PT_NAA."),
+        dg.TableColumn("book", "text", description="USFM code, such as JHN."),
+        dg.TableColumn("chapter", "smallint"),
+        dg.TableColumn("verse", "smallint"),
+        dg.TableColumn("verse_end", "smallint", description="Last verse of a bridge."),
+        dg.TableColumn("text", "text", description="Plain text, never blank."),
+        dg.TableColumn("text_hash", "bytea", description="SHA-256 of the text."),
+    ]
+)
+
+VERSE_EMBEDDINGS_SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("verse_id", "bigint"),
+        dg.TableColumn("version_code", "text"),
+        dg.TableColumn("model_name_small", "text"),
+        dg.TableColumn("dim_small", "integer"),
+        dg.TableColumn("embedding_small", "halfvec", description="For recall."),
+        dg.TableColumn("model_name_large", "text"),
+        dg.TableColumn("dim_large", "integer"),
+        dg.TableColumn("embedding_large", "halfvec", description="For re-ranking."),
+    ]
+)
+
+
+def of_verses(
+    folder: Path, declaration: VersionDeclaration, bible: BibleText, loaded: VersesLoaded
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Metadata of one partition of ``verses``."""
+    return {
+        "dagster/partition_row_count": dg.MetadataValue.int(loaded.total),
+        "references": dg.MetadataValue.int(bible.reference_count),
+        "inserted": dg.MetadataValue.int(loaded.inserted),
+        "updated": dg.MetadataValue.int(loaded.updated),
+        "deleted": dg.MetadataValue.int(loaded.deleted),
+        "format": dg.MetadataValue.text(bible.format),
+        "oddities": dg.MetadataValue.md(oddities_table(bible.oddities)),
+        "policy": dg.MetadataValue.md(policy_text(folder.name, declaration)),
+        "licence": dg.MetadataValue.text(declaration.licence),
+        "source": dg.MetadataValue.path(folder.resolve()),
+    }
+
+
+def policy_text(code: str, declaration: VersionDeclaration) -> str:
+    """What may be done with the version, and which line to add where something may not."""
+    lines = []
+    for entry, allowed, forbidden in (
+        ("ai_allowed", "its text may go to a provider", "its text goes to no provider"),
+        ("enabled_for_rag", "retrieval may serve it", "retrieval does not serve it"),
+    ):
+        if getattr(declaration, entry):
+            lines.append(f"- `{entry} = true`: {allowed}")
+        else:
+            lines.append(
+                f"- **{forbidden}**: when its licence allows it, add the line "
+                f"`{entry} = true` to `{code}/version.toml`"
+            )
+    return "\n".join(lines)
+
+
+def oddities_table(oddities: Sequence[Oddity]) -> str:
+    """A Markdown table: kind, how many, and the first of them."""
+    if not oddities:
+        return "none"
+    lines = ["| oddity | count | references |", "|---|---:|---|"]
+    for kind, count in Counter(oddity.kind for oddity in oddities).items():
+        found = [oddity for oddity in oddities if oddity.kind is kind]
+        shown = "; ".join(
+            _cell(f"{oddity.reference} ({oddity.detail})" if oddity.detail else oddity.reference)
+            for oddity in found[:_EXAMPLES]
+        )
+        more = f"; and {count - _EXAMPLES} more" if count > _EXAMPLES else ""
+        lines.append(f"| {kind.value} | {count} | {shown}{more} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def of_verse_embeddings(
+    folder: Path, reports: Sequence[SpaceReport]
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Metadata of one partition of ``verse_embeddings``: totals, then a row a space."""
+    seconds = sum(report.seconds for report in reports)
+    written = sum(report.embedded + report.reused for report in reports)
+    return {
+        "embedded": dg.MetadataValue.int(sum(report.embedded for report in reports)),
+        "reused": dg.MetadataValue.int(sum(report.reused for report in reports)),
+        "failed": dg.MetadataValue.int(sum(len(report.rejected) for report in reports)),
+        "tokens": dg.MetadataValue.int(sum(report.tokens for report in reports)),
+        "cost_usd": dg.MetadataValue.float(sum(report.cost_usd for report in reports)),
+        "requests": dg.MetadataValue.int(sum(report.requests for report in reports)),
+        "retries": dg.MetadataValue.int(sum(report.retries for report in reports)),
+        "rate_limited": dg.MetadataValue.int(sum(report.rate_limited for report in reports)),
+        "rows_per_second": dg.MetadataValue.float(written / seconds if seconds else 0.0),
+        "spaces": dg.MetadataValue.md(_spaces_table(reports)),
+        "refused_texts": dg.MetadataValue.md(_refused(reports)),
+        "source": dg.MetadataValue.path(folder.resolve()),
+    }
+
+
+def _spaces_table(reports: Sequence[SpaceReport]) -> str:
+    lines = [
+        "| space | model | type | embedded | reused | refused | tokens | USD | requests | s |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {report.space.role} (s{report.space.space_id}) | {report.space.spec.model} "
+        f"| {report.space.spec.precision}({report.space.spec.dimensions}) | {report.embedded} "
+        f"| {report.reused} | {len(report.rejected)} | {report.tokens} | {report.cost_usd:.4f} "
+        f"| {report.requests} | {report.seconds:.1f} |"
+        for report in reports
+    ]
+    return "\n".join(lines)
+
+
+def _refused(reports: Sequence[SpaceReport]) -> str:
+    lines = [
+        f"- {report.space.role}: {_cell(reason)}"
+        for report in reports
+        for reason in report.rejected[:_EXAMPLES]
+    ]
+    return "\n".join(lines) or "none"

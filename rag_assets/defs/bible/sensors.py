@@ -1,0 +1,142 @@
+"""Watches the folder of Bible versions: adds partitions, starts what is stale, reports the gone.
+
+It compares contents by hash with what is stored, so it needs no cursor and forgets nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from rag_assets.corpus.bible.reader import folder_hash
+from rag_assets.corpus.text import text_hash
+from rag_assets.corpus.versions import (
+    VersionDeclaration,
+    VersionFolder,
+    list_version_folders,
+    read_declaration,
+)
+from rag_assets.defs.bible.jobs import bible_embeddings, bible_verses
+from rag_assets.defs.bible.partitions import BIBLE_VERSIONS, bible_versions
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.resources import Corpus
+from rag_assets.errors import CorpusError
+from rag_assets.store.bible import StoredVersion, stored_versions
+
+
+@dataclass(frozen=True)
+class VersionOnDisk:
+    """What one folder holds now. ``declaration`` is ``None`` when it cannot be read."""
+
+    code: str
+    source_hash: str
+    declaration: VersionDeclaration | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a tick should do.
+
+    :param add: partitions to add.
+    :param run: versions to load, with the job that suits them and the key that makes it once.
+    :param gone: stored versions whose folder is no longer there.
+    """
+
+    add: tuple[str, ...]
+    run: tuple[tuple[str, str, str], ...]
+    gone: tuple[str, ...]
+
+
+def decide(
+    on_disk: Sequence[VersionOnDisk],
+    stored: Mapping[str, StoredVersion],
+    partitions: Iterable[str],
+    *,
+    auto_embed: bool,
+) -> Decision:
+    """Compare the folders with what is stored. Pure."""
+    known = set(partitions)
+    runs = []
+    for version in on_disk:
+        if _is_current(version, stored.get(version.code)):
+            continue
+        allowed = version.declaration is not None and version.declaration.ai_allowed
+        job = bible_embeddings.name if allowed and auto_embed else bible_verses.name
+        # One run for each content and declaration: a broken file is not tried again every minute.
+        key = f"{version.code}:{version.source_hash[:16]}:{_declared(version.declaration)}"
+        runs.append((version.code, job, key))
+    codes = {version.code for version in on_disk}
+    return Decision(
+        add=tuple(version.code for version in on_disk if version.code not in known),
+        run=tuple(runs),
+        gone=tuple(code for code in stored if code not in codes),
+    )
+
+
+@dg.sensor(
+    jobs=[bible_embeddings, bible_verses],
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Adds a partition for each new folder in RAG_BIBLES_DIR, starts versions whose "
+    "files or version.toml changed, and reports folders that are gone (their data is kept: "
+    "`rag-assets bible remove CODE`).",
+)
+def bible_version_folders(
+    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
+) -> dg.SensorResult | dg.SkipReason:
+    """One tick: read the folders and the versions' table, decide, request."""
+    with as_failures():
+        folders = list_version_folders(corpus.settings.rag_bibles_dir)
+        on_disk = [_look(context, folder) for folder in folders]
+        with corpus.database.connect() as connection:
+            stored = {version.code: version for version in stored_versions(connection)}
+    decision = decide(
+        [version for version in on_disk if version is not None],
+        stored,
+        context.instance.get_dynamic_partitions(BIBLE_VERSIONS),
+        auto_embed=corpus.settings.rag_bible_auto_embed,
+    )
+    for code in decision.gone:
+        context.log.warning(
+            f"{code}: its folder is gone, its data is kept. Bring the folder back, or remove the "
+            f"data with `rag-assets bible remove {code}`"
+        )
+    if not decision.add and not decision.run:
+        gone = f"; gone: {', '.join(decision.gone)}" if decision.gone else ""
+        return dg.SkipReason(f"{len(on_disk)} versions, none changed{gone}")
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                run_key=key, job_name=job, partition_key=code, tags={"bible/version": code}
+            )
+            for code, job, key in decision.run
+        ],
+        dynamic_partitions_requests=[bible_versions.build_add_request(list(decision.add))]
+        if decision.add
+        else [],
+    )
+
+
+def _look(context: dg.SensorEvaluationContext, folder: VersionFolder) -> VersionOnDisk | None:
+    try:
+        source_hash = folder_hash(folder.path)
+    except CorpusError as error:
+        context.log.warning(f"{folder.code}: {error}")
+        return None
+    try:
+        return VersionOnDisk(folder.code, source_hash, read_declaration(folder))
+    except CorpusError as error:
+        context.log.warning(f"{folder.code}: {error}")
+        return VersionOnDisk(folder.code, source_hash, None)
+
+
+def _is_current(version: VersionOnDisk, stored: StoredVersion | None) -> bool:
+    return (
+        stored is not None
+        and stored.source_hash == version.source_hash
+        and stored.declaration == version.declaration
+    )
+
+
+def _declared(declaration: VersionDeclaration | None) -> str:
+    return text_hash(repr(declaration)).hex()[:8]

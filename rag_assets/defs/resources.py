@@ -1,0 +1,41 @@
+"""What assets, checks and sensors are given: the corpus, as a plain object.
+
+Settings are read and the database is opened when a run starts, never when definitions load.
+"""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from rag_assets.progress import Progress
+from rag_assets.settings import Settings, load_settings
+from rag_assets.store.database import Database, open_database
+from rag_assets.store.migrations import migrate
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The settings in force and the migrated database.
+
+    :param progress: who is told how far long work is; ``None`` for the run's own log.
+    """
+
+    settings: Settings
+    database: Database
+    progress: Progress | None = None
+
+
+def open_corpus(settings: Settings | None = None, *, progress: Progress | None = None) -> Corpus:
+    """Read the settings, open the database and bring it up to date."""
+    settings = settings or load_settings()
+    database = open_database(settings)
+    migrate(database)
+    return Corpus(settings, database, progress)
+
+
+class CorpusResource(dg.ConfigurableResource[Corpus]):
+    """Opens the corpus that the environment names (see docs/settings.md)."""
+
+    def create_resource(self, context: dg.InitResourceContext) -> Corpus:  # noqa: ARG002
+        """Called by Dagster once a run."""
+        return open_corpus()

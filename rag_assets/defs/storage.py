@@ -1,0 +1,57 @@
+"""Dagster's own state, in a database of its own beside the corpus.
+
+``dagster.yaml`` names this class, so that ``dagster dev``, the webserver, the daemon and every run
+find the database by the same settings as the corpus does, embedded or not, with nothing exported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+from sqlalchemy.engine import URL
+
+from rag_assets.settings import load_settings
+from rag_assets.store.database import open_dagster_database
+
+
+class CorpusSidePostgresStorage(DagsterPostgresStorage):
+    """``dagster-postgres``, with its address taken from RAG_DATABASE_URL or the embedded server."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """No configuration of its own."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> CorpusSidePostgresStorage:
+        """Called by Dagster when it loads ``dagster.yaml``."""
+        del config_value
+        return cls(postgres_url=dagster_url(), inst_data=inst_data)
+
+
+def dagster_url() -> str:
+    """SQLAlchemy's URL of Dagster's database, created if it is not there.
+
+    psycopg2 by name: with SQLAlchemy 2.1 a plain ``postgresql://`` takes psycopg 3, with which
+    Dagster's webserver fails.
+    """
+    parts = open_dagster_database(load_settings()).parameters()
+    database = parts.pop("dbname")
+    user, password = parts.pop("user", None), parts.pop("password", None)
+    host, port = parts.pop("host", None), parts.pop("port", None)
+    if host and host.startswith("/"):  # a socket's folder goes into the query
+        parts["host"], host = host, None
+    url = URL.create(
+        "postgresql+psycopg2",
+        username=user,
+        password=password,
+        host=host,
+        port=int(port) if port else None,
+        database=database,
+        query=parts,
+    )
+    return url.render_as_string(hide_password=False)

@@ -1,0 +1,82 @@
+"""The narrow interface that every embedder has, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_assets.errors import ProviderAnswerError
+from rag_assets.store.spaces import SpaceSpec
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one request.
+
+    :param vectors: float32, shape (n, dimensions), L2-normalised, in the order of the texts; the
+        rows of refused texts are zero.
+    :param tokens: as billed.
+    :param refused: by position, why an item of the answer must not be stored.
+    :param rest_key_s: seconds that the key should rest because its allowance is used up.
+    """
+
+    vectors: NDArray[np.float32]
+    tokens: int
+    refused: Mapping[int, str] = field(default_factory=dict)
+    rest_key_s: float = 0.0
+
+
+class Embedder(Protocol):
+    """Text to vectors, one request at a time. Pacing, retrying and storing are done around it."""
+
+    @property
+    def endpoint(self) -> str:
+        """Names whose limits a request uses up, for :mod:`rag_assets.store.limits`."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """API keys to choose from; one empty key where none is needed."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether requests count against the provider's limits."""
+
+    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:
+        """Embed texts in one request.
+
+        :raises InputRejectedError: the provider refuses one of the texts (which, it does not say).
+        :raises RateLimitedError, QuotaExceededError, AuthenticationError: about the key.
+        :raises ProviderUnavailableError: it may pass later.
+        :raises ProviderAnswerError: the whole answer must not be stored.
+        """
+
+
+def normalised(
+    rows: NDArray[np.float32], spec: SpaceSpec
+) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """L2-normalise the rows, and say which cannot be: not finite, or all zero.
+
+    :param rows: float32, shape (n, dimensions).
+    :raises ProviderAnswerError: the rows have another dimension than the space.
+    """
+    if rows.ndim != 2 or rows.shape[1] != spec.dimensions:
+        raise ProviderAnswerError(
+            f"{spec.model} answered vectors of dimension {rows.shape[-1]}, the space {spec} has "
+            f"{spec.dimensions}: correct the model or its dimensions in the settings"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.linalg.norm(rows, axis=1)
+    refused = {
+        int(place): "the provider answered a vector with NaN or infinity"
+        if not np.isfinite(norms[place])
+        else "the provider answered a zero vector"
+        for place in np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+    }
+    places = list(refused)
+    rows = np.array(rows)
+    rows[places], norms[places] = 0.0, 1.0
+    return rows / norms[:, None], refused

@@ -1,0 +1,203 @@
+"""One request to an OpenAI-compatible server, and the classification of what can go wrong with it.
+
+The only importer of ``openai``. Retrying, pacing and choosing keys are done by the caller: the
+client's own retries are off.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import numpy as np
+import openai
+from numpy.typing import NDArray
+
+from rag_assets.embedding.embedder import Answer, normalised
+from rag_assets.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InputRejectedError,
+    ProviderAnswerError,
+    ProviderUnavailableError,
+    QuotaExceededError,
+    RagAssetsError,
+    RateLimitedError,
+)
+from rag_assets.settings import fingerprint
+from rag_assets.store.spaces import SpaceSpec
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_REJECTED = (400, 413, 422)
+_LATER = (408, 409, 425)
+
+
+class OpenAIEmbedder:
+    """Embeds through ``/v1/embeddings``. Use it as an async context manager."""
+
+    limited = True
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        keys: Sequence[str],
+        timeout_s: float,
+        send_dimensions: bool = True,
+    ) -> None:
+        if not keys:
+            raise ConfigurationError(
+                "no OPENAI_API_KEY: set it in the environment or in .env, or set "
+                "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"
+            )
+        self.keys = tuple(keys)
+        self.endpoint = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
+        self._send_dimensions = send_dimensions
+        self._client = openai.AsyncOpenAI(
+            api_key=keys[0], base_url=base_url, timeout=timeout_s, max_retries=0
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.close()
+
+    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:
+        """See :class:`rag_assets.embedding.embedder.Embedder`."""
+        try:
+            response = await self._client.with_options(
+                api_key=api_key
+            ).embeddings.with_raw_response.create(
+                model=spec.model,
+                input=list(texts),
+                dimensions=spec.dimensions if self._send_dimensions else openai.omit,
+                encoding_format="base64",
+            )
+            answer = response.http_response.json()
+        except openai.APIStatusError as error:
+            raise classify(error.status_code, error.code, error.response.headers, api_key) from None
+        except (openai.APIConnectionError, httpx.TransportError) as error:
+            slow = isinstance(error, openai.APITimeoutError)
+            raise ProviderUnavailableError(
+                "the embedding provider did not answer in time (RAG_EMBEDDING_TIMEOUT_S)"
+                if slow
+                else "the connection to the embedding provider failed (OPENAI_BASE_URL)"
+            ) from None
+        except ValueError:
+            raise ProviderUnavailableError("the embedding provider answered no JSON") from None
+        vectors, refused = _read(answer, len(texts), spec)
+        return Answer(
+            vectors,
+            tokens=int((answer.get("usage") or {}).get("total_tokens", 0)),
+            refused=refused,
+            rest_key_s=_used_up(response.headers),
+        )
+
+
+def classify(
+    status: int, code: str | None, headers: Mapping[str, str], api_key: str
+) -> RagAssetsError:
+    """The error of this package for a refused request, by status and the error's ``code``.
+
+    The provider's own message is left out: it may repeat the input or a part of the key.
+    """
+    key = f"key {fingerprint(api_key)}"
+    if status == 429 and code == "insufficient_quota":
+        return QuotaExceededError(f"{key} has no quota left: pay, or take it out")
+    if status == 429:
+        return RateLimitedError(f"{key} is rate limited", retry_after_s=_retry_after(headers))
+    if status in (401, 403):
+        return AuthenticationError(
+            f"the embedding provider refuses {key} ({code or status}): correct OPENAI_API_KEY"
+        )
+    if status == 404:
+        return ConfigurationError(
+            f"the embedding provider does not know the model or address ({code or status}): "
+            "correct OPENAI_BASE_URL or the model's name in the settings"
+        )
+    if status in _REJECTED:
+        return InputRejectedError(f"the provider refuses the text ({code or status})")
+    if status in _LATER or status >= 500:
+        return ProviderUnavailableError(f"the embedding provider fails with status {status}")
+    return ProviderAnswerError(f"the embedding provider answered status {status} ({code})")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in OpenAI's notation: ``120ms``, ``1s``, ``6m0s``; 0 where it says nothing."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    milliseconds = headers.get("retry-after-ms")
+    try:
+        if milliseconds is not None:
+            return float(milliseconds) / 1000
+        if "retry-after" in headers:
+            return float(headers["retry-after"])
+    except ValueError:  # an HTTP date: nobody sends one here
+        return None
+    resets = [
+        parse_duration(headers[name])
+        for name in ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
+        if name in headers
+    ]
+    return max(resets, default=None)
+
+
+def _used_up(headers: Mapping[str, str]) -> float:
+    """Seconds to rest when an answer says that nothing is left of a limit."""
+    return max(
+        (
+            parse_duration(headers.get(f"x-ratelimit-reset-{unit}", ""))
+            for unit in ("requests", "tokens")
+            if headers.get(f"x-ratelimit-remaining-{unit}") == "0"
+        ),
+        default=0.0,
+    )
+
+
+def _read(answer: Any, count: int, spec: SpaceSpec) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """The vectors by ``index``, never by order; refuse what must not be stored."""
+    try:
+        model = str(answer["model"])
+        items = {int(item["index"]): item["embedding"] for item in answer["data"]}
+    except (TypeError, KeyError, ValueError):
+        raise ProviderAnswerError(
+            "the embedding provider's answer has not the shape of /v1/embeddings"
+        ) from None
+    if model != spec.model and not model.endswith(f"/{spec.model}"):
+        raise ProviderAnswerError(
+            f"the provider answered with model {model!r} instead of {spec.model!r}: nothing of "
+            "the answer is stored; correct the model in the settings"
+        )
+    rows = np.zeros((count, spec.dimensions), dtype=np.float32)
+    for place, embedding in items.items():
+        row = _decode(embedding)
+        if row.shape != (spec.dimensions,):
+            normalised(row[None, :], spec)  # raises, with both dimensions in the sentence
+        if not 0 <= place < count:
+            raise ProviderAnswerError(f"the provider answered an item {place} of {count}")
+        rows[place] = row
+    rows, refused = normalised(rows, spec)
+    missing = dict.fromkeys(
+        set(range(count)) - items.keys(), "the provider's answer left this text out"
+    )
+    return rows, refused | missing
+
+
+def _decode(embedding: Any) -> NDArray[np.float32]:
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding), dtype="<f4")
+    return np.asarray(embedding, dtype=np.float32)  # a server without base64

@@ -1,0 +1,93 @@
+"""Are a version's vectors fit to be used? Counted from the tables, decided in a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rag_assets.settings import Settings
+from rag_assets.store.database import Connection
+from rag_assets.store.spaces import ROLES, Space, find_space
+from rag_assets.store.verse_embeddings import Quality, quality
+
+
+@dataclass(frozen=True)
+class SpaceQuality:
+    """The counts of one version in one space."""
+
+    space: Space
+    counts: Quality
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One check's outcome: it passes when there are no failures.
+
+    :param examples: rows at fault with what was found, for the failures.
+    """
+
+    check: str
+    failures: tuple[str, ...]
+    examples: tuple[str, ...]
+
+
+CHECKS = {
+    "dimension_consistency": "Every vector has the dimension of its space.",
+    "completeness": "Every verse has a vector.",
+    "freshness": "Every vector belongs to the text that its verse has now (by hash).",
+    "finite_and_normalised": "No NaN, infinity or zero vector; every norm is 1 within 0.01.",
+}
+
+
+def version_quality(
+    connection: Connection, settings: Settings, version_code: str
+) -> tuple[SpaceQuality, ...]:
+    """Count one version in the small space, and in the large one where it has any vector.
+
+    A version may be embedded small only; then the large space is not judged.
+    """
+    found = []
+    for role in ROLES:
+        space = find_space(connection, settings, role)
+        if space is None:
+            continue
+        counts = quality(connection, space, version_code)
+        if role == "small" or counts.embedded:
+            found.append(SpaceQuality(space, counts))
+    return tuple(found)
+
+
+def judge(spaces: Sequence[SpaceQuality]) -> tuple[Verdict, ...]:
+    """A verdict a check, in the order of :data:`CHECKS`. Nothing counted is a failure."""
+    return tuple(_verdict(check, spaces) for check in CHECKS)
+
+
+def _verdict(check: str, spaces: Sequence[SpaceQuality]) -> Verdict:
+    if not any(judged.space.role == "small" for judged in spaces):
+        return Verdict(check, ("no vector was ever stored in the small space",), ())
+    failures = []
+    examples: list[str] = []
+    for judged in spaces:
+        if sentence := _failure(check, judged):
+            failures.append(f"{judged.space.role}: {sentence}")
+            examples += (f"{judged.space.role}: {row}" for row in judged.counts.examples)
+    return Verdict(check, tuple(failures), tuple(examples))
+
+
+def _failure(check: str, judged: SpaceQuality) -> str:
+    counts, spec = judged.counts, judged.space.spec
+    if check == "completeness":
+        if not counts.verses:
+            return "the version has no verses"
+        if counts.missing:
+            return f"{counts.missing} of {counts.verses} verses have no vector in {spec}"
+    if check == "dimension_consistency" and counts.wrong_dimension:
+        return (
+            f"{counts.wrong_dimension} vectors of {spec.model} have another dimension than "
+            f"{spec.dimensions}"
+        )
+    if check == "freshness" and counts.stale:
+        return f"{counts.stale} vectors belong to an earlier text: materialize verse_embeddings"
+    if check == "finite_and_normalised" and counts.wrong_norm:
+        return f"{counts.wrong_norm} vectors are not finite or not of norm 1"
+    return ""

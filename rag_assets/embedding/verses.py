@@ -1,0 +1,248 @@
+"""Embed the verses of one version: find what is stale, buy it once, publish it after an audit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+from rag_assets.embedding.batching import Text
+from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
+from rag_assets.embedding.embedder import Embedder
+from rag_assets.embedding.offline import OfflineEmbedder
+from rag_assets.embedding.openai_client import OpenAIEmbedder
+from rag_assets.errors import ConfigurationError, PolicyError
+from rag_assets.progress import Progress, Silent
+from rag_assets.settings import Settings
+from rag_assets.store import purchases, verse_embeddings
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.purchases import LedgerKey
+from rag_assets.store.spaces import ROLES, Role, Space, register_space
+from rag_assets.store.verse_embeddings import StaleVerse
+
+_POLL_S = 0.5  # while another run buys a text that this one needs, too
+Mode = Literal["only_missing", "overwrite"]
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """One run's choices; ``None`` means the setting's value.
+
+    :param mode: ``only_missing`` embeds what is missing or changed; ``overwrite`` all of it anew.
+    :param limit: at most so many verses, from the start: a sanity batch.
+    :param roles: the spaces to fill.
+    """
+
+    mode: Mode = "only_missing"
+    limit: int | None = None
+    batch_size: int | None = None
+    sleep_s: float | None = None
+    max_retries: int | None = None
+    timeout_s: float | None = None
+    roles: Sequence[Role] = ROLES
+
+
+@dataclass(frozen=True)
+class SpaceReport:
+    """What one run did for one version in one space. Counts are verses, but where said."""
+
+    space: Space
+    stale: int
+    embedded: int
+    reused: int
+    rejected: tuple[str, ...]
+    requests: int
+    retries: int
+    rate_limited: int
+    tokens: int
+    cost_usd: float
+    seconds: float
+
+
+def open_embedder(
+    settings: Settings, *, timeout_s: float | None = None
+) -> AbstractAsyncContextManager[Embedder]:
+    """The embedder that the settings ask for.
+
+    :raises ConfigurationError: OpenAI is asked for and there is no key.
+    """
+    if settings.rag_embedding_provider == "offline":
+        return nullcontext(OfflineEmbedder())
+    return OpenAIEmbedder(
+        base_url=settings.openai_base_url,
+        keys=settings.api_keys(),
+        timeout_s=timeout_s or settings.rag_embedding_timeout_s,
+        send_dimensions=settings.rag_embedding_send_dimensions,
+    )
+
+
+def embed_version(
+    database: Database,
+    settings: Settings,
+    version_code: str,
+    options: EmbedOptions,
+    role: Role,
+    *,
+    run_id: str,
+    progress: Progress | None = None,
+) -> SpaceReport:
+    """Embed one version in the space of one role.
+
+    Two runs on one version take turns; two runs that need the same text buy it once.
+
+    :raises PolicyError: the version does not declare ``ai_allowed = true``.
+    :raises ConfigurationError: the version is not loaded, or there is no key.
+    :raises RagAssetsError: the provider's errors; what was bought until then is kept.
+    """
+    progress = progress or Silent()
+    started = time.monotonic()
+    with database.connect(autocommit=True) as session:
+        check_policy(session, version_code)
+        space = register_space(session, settings, role)
+        if not verse_embeddings.lock_version(session, space, version_code):
+            progress.say(f"another run is embedding {version_code} in {space.spec}: waiting for it")
+            verse_embeddings.wait_for_version(session, space, version_code)
+        try:
+            stale = verse_embeddings.stale_verses(
+                session,
+                space,
+                version_code,
+                every=options.mode == "overwrite",
+                limit=options.limit,
+            )
+            purchase = Purchase()
+            embedded = reused = 0
+            if stale:
+                job = _Job(
+                    database,
+                    settings,
+                    space,
+                    options,
+                    LedgerKey(run_id, "bible", version_code),
+                    progress,
+                )
+                purchase = asyncio.run(job.obtain(session, stale))
+                embedded, reused = _publish(session, job, version_code, stale, purchase)
+            rejected = verse_embeddings.failures(session, space, version_code)
+        finally:
+            if not session.closed:
+                verse_embeddings.unlock_version(session, space, version_code)
+    return SpaceReport(
+        space=space,
+        stale=len(stale),
+        embedded=embedded,
+        reused=reused,
+        rejected=rejected,
+        requests=purchase.requests,
+        retries=purchase.retries,
+        rate_limited=purchase.rate_limited,
+        tokens=purchase.tokens,
+        cost_usd=purchase.cost_usd,
+        seconds=time.monotonic() - started,
+    )
+
+
+def check_policy(connection: Connection, version_code: str) -> None:
+    """Refuse a version whose text may go to no provider.
+
+    :raises ConfigurationError: its verses are not loaded.
+    :raises PolicyError: it does not declare ``ai_allowed = true``.
+    """
+    row = connection.execute(
+        "SELECT ai_allowed FROM bible_versions WHERE version_code = %s", (version_code,)
+    ).fetchone()
+    if row is None:
+        raise ConfigurationError(
+            f"the verses of {version_code} are not loaded: materialize `verses` first"
+        )
+    if not row[0]:
+        raise PolicyError(
+            f"{version_code} does not declare that its text may go to a provider: when its licence "
+            f"allows it, add the line `ai_allowed = true` to {version_code}/version.toml and "
+            "materialize `verses` again"
+        )
+
+
+@dataclass(frozen=True)
+class _Job:
+    database: Database
+    settings: Settings
+    space: Space
+    options: EmbedOptions
+    ledger_key: LedgerKey
+    progress: Progress
+
+    async def obtain(self, session: Connection, stale: Sequence[StaleVerse]) -> Purchase:
+        """Buy the texts that nobody has, and wait for those that another run is buying."""
+        texts = {verse.text_hash: Text(verse.text_hash, verse.text) for verse in stale}
+        published_counts = self.options.mode != "overwrite"
+        owner = purchases.new_owner(session)
+        self.progress.start(f"{self.ledger_key.partition_key} {self.space.role}", len(texts))
+        try:
+            async with open_embedder(self.settings, timeout_s=self.options.timeout_s) as embedder:
+                buyer = Buyer(
+                    embedder=embedder,
+                    space=self.space,
+                    options=BuyingOptions.from_settings(
+                        self.settings,
+                        batch_size=self.options.batch_size,
+                        sleep_s=self.options.sleep_s,
+                        max_retries=self.options.max_retries,
+                    ),
+                    ledger_key=self.ledger_key,
+                    advance=self.progress.advance,
+                    warn=self.progress.say,
+                )
+                pending = list(texts)
+                while pending := self._pending(session, pending, buyer.purchase, published_counts):
+                    mine = purchases.claim(session, self.space, pending, owner)
+                    # Another run may have kept its answers and given up its claims in between.
+                    mine &= set(self._pending(session, pending, buyer.purchase, published_counts))
+                    if mine:
+                        await buyer.buy(
+                            self.database, [texts[key] for key in pending if key in mine]
+                        )
+                    else:
+                        await asyncio.sleep(_POLL_S)
+                        purchases.drop_dead_claims(session, self.space, pending)
+                return buyer.purchase
+        finally:
+            if not session.closed:
+                purchases.release_claims(session, owner)
+
+    def _pending(
+        self,
+        session: Connection,
+        hashes: Sequence[bytes],
+        purchase: Purchase,
+        published_counts: bool,
+    ) -> list[bytes]:
+        left = [key for key in hashes if key not in purchase.rejected]
+        return purchases.not_bought(session, self.space, left, published_counts=published_counts)
+
+
+def _publish(
+    session: Connection,
+    job: _Job,
+    version_code: str,
+    stale: Sequence[StaleVerse],
+    purchase: Purchase,
+) -> tuple[int, int]:
+    """Publish in one transaction; (verses with a vector bought now, verses with a known one)."""
+    with session.transaction():
+        published = verse_embeddings.publish(
+            session,
+            job.space,
+            version_code,
+            [verse.verse_id for verse in stale],
+            run_id=job.ledger_key.run_id,
+        )
+        verse_embeddings.record_failures(
+            session, job.space, stale, purchase.rejected, run_id=job.ledger_key.run_id
+        )
+    total = published.from_answers + published.reused
+    embedded = min(total, purchase.inputs)
+    return embedded, total - embedded

@@ -1,0 +1,115 @@
+"""Every error that this package raises on purpose, classed once: permanent or transient.
+
+Only exceptions belong here; deciding what to do about one belongs to the caller.
+
+::
+
+    RagAssetsError
+    ├── PermanentError              trying again changes nothing: somebody must act
+    │   ├── ConfigurationError      a setting, option or name is missing or wrong
+    │   ├── CorpusError             a source file cannot be read (path, line, reason)
+    │   ├── PolicyError             a version's licence or declaration forbids it
+    │   ├── DatabaseUnusableError   the server is too old, lacks pgvector or refuses us
+    │   ├── MigrationError          an applied migration was edited or is unknown
+    │   ├── AuditError              what was about to be published is not right
+    │   ├── AuthenticationError     the provider refuses the key
+    │   ├── QuotaExceededError      every key is out of quota: pay, or add a key
+    │   ├── InputRejectedError      the provider refuses this very input
+    │   ├── ProviderAnswerError     the provider answered something that must not be stored
+    │   └── BudgetExceededError     the plan costs more than the run may
+    └── TransientError              the same call may pass later
+        ├── DatabaseUnavailableError
+        ├── ProviderUnavailableError    time-outs, 5xx, cut connections
+        └── RateLimitedError            429: wait, then go on (``retry_after_s``)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class RagAssetsError(Exception):
+    """Base of all. The message says what happened, where, and what to do."""
+
+
+class PermanentError(RagAssetsError):
+    """Trying again changes nothing."""
+
+
+class TransientError(RagAssetsError):
+    """The same call may pass later."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting, an option or a name is missing or wrong."""
+
+
+class CorpusError(PermanentError):
+    """A source file cannot be read.
+
+    :param path: the file (or folder) at fault.
+    :param reason: what is wrong with it, and what to do.
+    :param line: 1-based line, where it is known.
+    """
+
+    def __init__(self, path: Path, reason: str, *, line: int | None = None) -> None:
+        self.path = path
+        self.reason = reason
+        self.line = line
+        where = f"{path}:{line}" if line is not None else str(path)
+        super().__init__(f"{where}: {reason}")
+
+
+class PolicyError(PermanentError):
+    """A version's declaration does not allow what was asked."""
+
+
+class DatabaseUnusableError(PermanentError):
+    """The server answers but cannot be used: too old, no pgvector, wrong password."""
+
+
+class MigrationError(PermanentError):
+    """The migrations on disk and those applied do not agree."""
+
+
+class AuditError(PermanentError):
+    """The audit before publishing found something wrong; nothing was published."""
+
+
+class AuthenticationError(PermanentError):
+    """The provider refuses the API key."""
+
+
+class QuotaExceededError(PermanentError):
+    """No key is left that still has quota."""
+
+
+class InputRejectedError(PermanentError):
+    """The provider refuses this very input (too long, not allowed)."""
+
+
+class ProviderAnswerError(PermanentError):
+    """The provider's answer must not be stored: wrong model, dimension, count or value."""
+
+
+class BudgetExceededError(PermanentError):
+    """The plan costs more than ``RAG_MAX_RUN_COST_USD``."""
+
+
+class DatabaseUnavailableError(TransientError):
+    """The database cannot be reached now."""
+
+
+class ProviderUnavailableError(TransientError):
+    """The provider cannot be reached or fails now."""
+
+
+class RateLimitedError(TransientError):
+    """The provider limits the rate.
+
+    :param retry_after_s: seconds until it may be tried again, or ``None`` when not told.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)

@@ -1,0 +1,188 @@
+"""Every setting, in one place: the only reader of the environment and of ``.env``.
+
+A field's name in upper case is its environment variable. ``docs/settings.md`` lists them; a test
+proves that it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rag_assets.errors import ConfigurationError
+
+Precision = Literal["vector", "halfvec"]
+
+
+class Settings(BaseSettings):
+    """Read from the environment, then from ``.env`` in the working directory."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    # Places
+    rag_home: Path = Field(
+        Path(".rag"),
+        description="Folder for the embedded PostgreSQL and Dagster's files. Ignored by git.",
+    )
+    rag_bibles_dir: Path = Field(
+        Path("bibles"),
+        description="Folder with one sub-folder a Bible version; the sensor watches it.",
+    )
+
+    # Database
+    rag_database_url: SecretStr | None = Field(
+        None,
+        description="A PostgreSQL 15+ with pgvector 0.7+. Unset: an embedded server in RAG_HOME.",
+    )
+    rag_dagster_database: str | None = Field(
+        None,
+        description="Name of the database for Dagster's own state, on the same server. "
+        "Default: the corpus database's name with _dagster behind it.",
+    )
+    rag_database_connect_timeout_s: int = Field(
+        10, ge=1, description="Seconds to wait for a connection to the database."
+    )
+
+    rag_bible_auto_embed: bool = Field(
+        True,
+        description="The sensor embeds a new or changed version as soon as it is loaded; false "
+        "leaves embedding, which costs tokens, to schedules and people.",
+    )
+
+    # Embedding: what
+    rag_embedding_provider: Literal["openai", "offline"] = Field(
+        "openai",
+        description="openai: any OpenAI-compatible server. offline: a lexical embedder in this "
+        "process, without key or cost; it matches words and their parts, not meaning.",
+    )
+    rag_embedding_small_model: str = Field(
+        "text-embedding-3-small", description="Model of the small space (recall)."
+    )
+    rag_embedding_small_dimensions: int = Field(
+        1536, ge=1, le=4000, description="Dimensions of the small space (dim_small)."
+    )
+    rag_embedding_large_model: str = Field(
+        "text-embedding-3-large", description="Model of the large space (re-ranking)."
+    )
+    rag_embedding_large_dimensions: int = Field(
+        3072, ge=1, le=4000, description="Dimensions of the large space (dim_large)."
+    )
+    rag_embedding_precision: Precision = Field(
+        "halfvec",
+        description="How a component is stored: vector (4 bytes) or halfvec (2 bytes).",
+    )
+
+    # Embedding: provider
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", description="Address of the OpenAI-compatible server."
+    )
+    rag_embedding_send_dimensions: bool = Field(
+        True,
+        description="Send `dimensions` with each request; false for servers that refuse it.",
+    )
+    openai_api_key: SecretStr | None = Field(None, description="The API key.")
+    openai_api_keys: SecretStr | None = Field(
+        None, description="Several keys, comma-separated; used when USE_API_KEY_ROTATION is true."
+    )
+    use_api_key_rotation: bool = Field(
+        False, description="Take the keys of OPENAI_API_KEYS in turn; a limited one rests."
+    )
+
+    # Embedding: how fast, how patient, how dear
+    rag_embedding_batch_size: int = Field(
+        32, ge=1, le=2048, description="Texts in one request (the provider allows 2,048)."
+    )
+    rag_embedding_concurrency: int = Field(
+        3, ge=1, le=64, description="Requests in flight at once, for each run."
+    )
+    rag_embedding_rate_limit: int = Field(
+        1000, ge=1, description="Requests a minute, over all processes and hosts together."
+    )
+    rag_embedding_token_limit: int = Field(
+        1_000_000, ge=1, description="Tokens a minute, over all processes and hosts together."
+    )
+    rag_embedding_delay_ms: int = Field(
+        0, ge=0, description="Pause of each worker after a request, in milliseconds."
+    )
+    rag_embedding_max_retries: int = Field(
+        5, ge=0, le=20, description="Tries after the first for a request that may pass later."
+    )
+    rag_embedding_timeout_s: float = Field(
+        60, gt=0, description="Seconds to wait for the answer to one request."
+    )
+    rag_embedding_max_wait_s: float = Field(
+        900,
+        ge=0,
+        description="Seconds a run may wait in one stretch while every key is rate limited. "
+        "A 429 is not counted as a try.",
+    )
+    rag_embedding_max_rejected: int = Field(
+        100,
+        ge=0,
+        description="Refused texts at which a run stops: past it the fault is not in single texts.",
+    )
+    rag_embedding_small_usd_per_million_tokens: float = Field(
+        0.02, ge=0, description="Price of the small model, in dollars a million tokens."
+    )
+    rag_embedding_large_usd_per_million_tokens: float = Field(
+        0.13, ge=0, description="Price of the large model, in dollars a million tokens."
+    )
+    rag_max_run_cost_usd: float | None = Field(
+        None, ge=0, description="A run that is planned to cost more does not start."
+    )
+
+    # Logs
+    rag_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level of the log lines of the command line."
+    )
+
+    @field_validator(
+        "rag_database_url",
+        "openai_api_key",
+        "openai_api_keys",
+        "rag_max_run_cost_usd",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # Compose files and CI pass unset variables on as empty strings.
+        return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _rotation_has_keys(self) -> Self:
+        if self.use_api_key_rotation and self.openai_api_keys is None:
+            msg = "USE_API_KEY_ROTATION is true but OPENAI_API_KEYS is empty: list the keys there"
+            raise ValueError(msg)
+        return self
+
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys in use, in the order given; empty when there is none."""
+        if self.use_api_key_rotation and self.openai_api_keys is not None:
+            listed = self.openai_api_keys.get_secret_value().split(",")
+            return tuple(dict.fromkeys(key.strip() for key in listed if key.strip()))
+        return (self.openai_api_key.get_secret_value(),) if self.openai_api_key else ()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings.
+
+    :raises ConfigurationError: naming each wrong variable, what is wrong with it, never its value
+        (which may be a secret).
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+    raise ConfigurationError(f"settings are wrong: {faults}. See docs/settings.md")
+
+
+def fingerprint(api_key: str) -> str:
+    """First 8 hex digits of the key's SHA-256: names a key without showing it."""
+    return hashlib.sha256(api_key.encode()).hexdigest()[:8]

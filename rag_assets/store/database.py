@@ -1,0 +1,181 @@
+"""Where the corpus lives: the address of the database, and connections to it.
+
+Statements belong to the other modules of this package, one a noun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from rag_assets.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    DatabaseUnusableError,
+    RagAssetsError,
+)
+from rag_assets.settings import Settings
+from rag_assets.store import embedded
+
+CORPUS_DATABASE = "bible_api"
+"""Database of the embedded server; elsewhere RAG_DATABASE_URL names it."""
+
+Connection = psycopg.Connection[Any]
+AsyncConnection = psycopg.AsyncConnection[Any]
+
+
+def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
+    """The row of a statement that always has one."""
+    row: tuple[Any, ...] | None = cursor.fetchone()
+    if row is None:
+        raise LookupError("a statement that always answers a row answered none")
+    return row
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database of one server. ``conninfo`` may hold a password: it is never shown."""
+
+    conninfo: str
+
+    def __repr__(self) -> str:
+        return f"Database({self.describe()})"
+
+    def describe(self) -> str:
+        """Host, port, database and user, for people and logs."""
+        parts = conninfo_to_dict(self.conninfo)
+        host = parts.get("host") or "localhost"
+        return f"{parts.get('dbname')} on {host}:{parts.get('port') or 5432} as {parts.get('user')}"
+
+    def named(self, name: str) -> Database:
+        """Another database of the same server."""
+        return Database(make_conninfo(self.conninfo, dbname=name))
+
+    def parameters(self) -> dict[str, str]:
+        """The connection's parameters by libpq's names; the password among them."""
+        return {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items()}
+
+    @property
+    def name(self) -> str:
+        return str(conninfo_to_dict(self.conninfo).get("dbname"))
+
+    @contextmanager
+    def connect(self, *, autocommit: bool = False) -> Iterator[Connection]:
+        """A connection that commits at the end of the block, or rolls back when it raises.
+
+        :raises DatabaseUnavailableError: the server cannot be reached, or went away in the block.
+        :raises DatabaseUnusableError: the server refuses the user, password or database.
+        """
+        try:
+            connection = psycopg.connect(self.conninfo, autocommit=autocommit)
+        except psycopg.OperationalError as error:
+            raise self._explain(error) from None
+        try:
+            with connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            if connection.broken:
+                raise self._explain(error) from error
+            raise
+
+    @asynccontextmanager
+    async def connect_async(self) -> AsyncIterator[AsyncConnection]:
+        """An autocommitting connection for one event loop; errors as in :meth:`connect`."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise self._explain(error) from None
+        try:
+            async with connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            if connection.broken:
+                raise self._explain(error) from error
+            raise
+
+    def create(self) -> bool:
+        """Create this database on its server when it is not there; true when it was made."""
+        try:
+            with self.connect():
+                return False
+        except DatabaseUnusableError:
+            pass
+        with self.named("postgres").connect(autocommit=True) as connection:
+            exists = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", (self.name,)
+            ).fetchone()
+            if exists:
+                return False
+            try:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                return False  # another process made it in between
+            except psycopg.errors.InsufficientPrivilege:
+                raise DatabaseUnusableError(
+                    f"database {self.name} does not exist and this user may not create it: "
+                    f'CREATE DATABASE "{self.name}" as an administrator, then try again'
+                ) from None
+        return True
+
+    def _explain(self, error: psycopg.OperationalError) -> RagAssetsError:
+        # libpq gives no SQLSTATE for a refused connection, so its sentence is all there is; what
+        # is not recognised counts as "unavailable" with that sentence attached.
+        reason = " ".join(str(error).split())
+        where = self.describe()
+        if "password authentication failed" in reason or "no password supplied" in reason:
+            return DatabaseUnusableError(
+                f"PostgreSQL refuses the user or password for {where}: "
+                "correct them in RAG_DATABASE_URL"
+            )
+        if "does not exist" in reason:
+            return DatabaseUnusableError(
+                f"PostgreSQL has no such database or user ({where}): "
+                "`rag-assets db migrate` creates the database; the user must exist"
+            )
+        return DatabaseUnavailableError(
+            f"PostgreSQL cannot be reached ({where}): is it running, and is RAG_DATABASE_URL "
+            f"right? ({reason})"
+        )
+
+
+def open_database(settings: Settings) -> Database:
+    """The corpus database: RAG_DATABASE_URL's, or the embedded server's, started if need be.
+
+    Nothing is created in it; that is for :func:`rag_assets.store.migrations.migrate`.
+
+    :raises ConfigurationError: RAG_DATABASE_URL is not an address of PostgreSQL.
+    """
+    timeout = settings.rag_database_connect_timeout_s
+    if settings.rag_database_url is None:
+        uri = embedded.ensure_running(settings.rag_home / "postgres")
+        return Database(make_conninfo(uri, dbname=CORPUS_DATABASE, connect_timeout=timeout))
+    url = settings.rag_database_url.get_secret_value()
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "RAG_DATABASE_URL is not an address of PostgreSQL: write it as "
+            "postgresql://user:password@host:5432/database"
+        ) from None
+    if not parts.get("dbname"):
+        raise ConfigurationError("RAG_DATABASE_URL names no database: end it with /bible_api")
+    parts.setdefault("connect_timeout", timeout)
+    # A cut network is noticed within about a minute, so that locks do not outlive their owner.
+    parts.setdefault("keepalives_idle", 30)
+    parts.setdefault("keepalives_interval", 10)
+    parts.setdefault("keepalives_count", 3)
+    return Database(make_conninfo("", **parts))
+
+
+def open_dagster_database(settings: Settings) -> Database:
+    """The database of Dagster's own state, on the same server; created if it is not there."""
+    corpus = open_database(settings)
+    database = corpus.named(settings.rag_dagster_database or f"{corpus.name}_dagster")
+    database.create()
+    return database

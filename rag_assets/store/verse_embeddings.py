@@ -1,0 +1,308 @@
+"""Published verse vectors: what is stale, publishing what was bought, and their quality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from rag_assets.errors import AuditError
+from rag_assets.store.database import Connection, one
+from rag_assets.store.spaces import Space
+
+NORM_TOLERANCE = 0.01
+"""A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleVerse:
+    """A verse whose vector is missing or belongs to another text."""
+
+    verse_id: int
+    reference: str
+    text: str
+    text_hash: bytes
+
+
+@dataclass(frozen=True)
+class Published:
+    """Rows written by one publication: from new answers, and taken from vectors already stored."""
+
+    from_answers: int
+    reused: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One version in one space, counted in rows from the tables themselves.
+
+    :param verses: rows that should have a vector; ``embedded`` of them have one.
+    :param stale: vectors that belong to an earlier text.
+    :param wrong_norm: not finite, zero, or more than 0.01 away from 1.
+    :param examples: the first rows at fault, with what was found.
+    """
+
+    verses: int
+    embedded: int
+    missing: int
+    stale: int
+    wrong_dimension: int
+    wrong_norm: int
+    examples: tuple[str, ...]
+
+
+def lock_version(connection: Connection, space: Space, version_code: str) -> bool:
+    """Try to take the sole right to publish this version; held until the session ends."""
+    (locked,) = one(
+        connection.execute(
+            "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))",
+            (f"verse_embeddings_s{space.space_id}", version_code),
+        )
+    )
+    return bool(locked)
+
+
+def wait_for_version(connection: Connection, space: Space, version_code: str) -> None:
+    """Like :func:`lock_version`, waiting for the run that has it."""
+    connection.execute(
+        "SELECT pg_advisory_lock(hashtext(%s), hashtext(%s))",
+        (f"verse_embeddings_s{space.space_id}", version_code),
+    )
+
+
+def unlock_version(connection: Connection, space: Space, version_code: str) -> None:
+    """Give the right back before the session ends."""
+    connection.execute(
+        "SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))",
+        (f"verse_embeddings_s{space.space_id}", version_code),
+    )
+
+
+def stale_verses(
+    connection: Connection,
+    space: Space | None,
+    version_code: str,
+    *,
+    every: bool = False,
+    limit: int | None = None,
+) -> tuple[StaleVerse, ...]:
+    """Verses to embed, in canonical order. Joins on both primary keys.
+
+    :param space: ``None`` for a space that does not exist yet: all of them.
+    :param every: those with a right vector, too (overwrite).
+    """
+    fresh: sql.Composable = sql.SQL("FALSE")
+    if space is not None and not every:
+        fresh = sql.SQL(
+            "EXISTS (SELECT FROM {table} e"
+            " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash)"
+        ).format(table=space.verses_table)
+    rows = connection.execute(
+        sql.SQL(
+            """
+            SELECT verse_id, book || ' ' || chapter || ':' || verse, text, text_hash
+              FROM verses v
+             WHERE version_code = %s AND NOT {fresh}
+             ORDER BY book_order, chapter, verse
+             LIMIT %s
+            """
+        ).format(fresh=fresh),
+        (version_code, limit),
+    ).fetchall()
+    return tuple(StaleVerse(*row) for row in rows)
+
+
+def publish(
+    connection: Connection,
+    space: Space,
+    version_code: str,
+    verse_ids: Sequence[int],
+    *,
+    run_id: str,
+) -> Published:
+    """Make the vectors of these verses visible, in the connection's transaction, after an audit.
+
+    A verse takes the newest bought answer to its text or, without one, the vector that the same
+    text has elsewhere in the space. Uses the text_hash indexes of both tables. The answers used
+    are removed in the same transaction.
+
+    :raises AuditError: what would become visible is not right; roll back.
+    """
+    table, answers = space.verses_table, space.answers_table
+    insert = sql.SQL(
+        """
+        INSERT INTO {table} (verse_id, version_code, language, book, chapter, embedding,
+                             text_hash, run_id)
+        SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, found.embedding,
+               v.text_hash, %(run_id)s
+          FROM verses v
+          JOIN bible_versions b USING (version_code)
+         CROSS JOIN LATERAL ({source}) found
+         WHERE v.verse_id = ANY(%(verse_ids)s) AND v.version_code = %(version_code)s {unless}
+        ON CONFLICT (verse_id) DO UPDATE
+           SET (language, embedding, text_hash, run_id, created_at)
+             = (EXCLUDED.language, EXCLUDED.embedding, EXCLUDED.text_hash, EXCLUDED.run_id, now())
+        """
+    )
+    bought = sql.SQL(
+        "SELECT embedding FROM {answers} a WHERE a.text_hash = v.text_hash"
+        " ORDER BY bought_at DESC LIMIT 1"
+    ).format(answers=answers)
+    elsewhere = sql.SQL(
+        "SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash LIMIT 1"
+    ).format(table=table)
+    not_bought = sql.SQL(
+        "AND NOT EXISTS (SELECT FROM {answers} a WHERE a.text_hash = v.text_hash)"
+    ).format(answers=answers)
+    values = {"run_id": run_id, "verse_ids": list(verse_ids), "version_code": version_code}
+
+    from_answers = connection.execute(
+        insert.format(table=table, source=bought, unless=sql.SQL("")), values
+    ).rowcount
+    reused = connection.execute(
+        insert.format(table=table, source=elsewhere, unless=not_bought), values
+    ).rowcount
+    _audit(connection, space, verse_ids, expected=from_answers + reused)
+    connection.execute(
+        sql.SQL(
+            """
+            DELETE FROM {answers} a USING verses v
+             WHERE a.text_hash = v.text_hash AND v.verse_id = ANY(%(verse_ids)s)
+            """
+        ).format(answers=answers),
+        values,
+    )
+    connection.execute(
+        sql.SQL(
+            """
+            DELETE FROM embedding_failures f USING {table} e
+             WHERE f.space_id = %(space_id)s AND f.verse_id = e.verse_id
+               AND e.verse_id = ANY(%(verse_ids)s)
+            """
+        ).format(table=table),
+        values | {"space_id": space.space_id},
+    )
+    return Published(from_answers, reused)
+
+
+def _audit(
+    connection: Connection, space: Space, verse_ids: Sequence[int], *, expected: int
+) -> None:
+    count, wrong_dimension, wrong_norm = one(
+        connection.execute(
+            sql.SQL(
+                """
+                SELECT count(*),
+                       count(*) FILTER (WHERE vector_dims(e.embedding) <> %(dimensions)s),
+                       count(*) FILTER (WHERE {norm}(e.embedding)
+                                        NOT BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s)
+                  FROM {table} e JOIN verses v USING (verse_id)
+                 WHERE e.verse_id = ANY(%(verse_ids)s) AND e.text_hash = v.text_hash
+                """
+            ).format(table=space.verses_table, norm=space.norm_function),
+            {
+                "dimensions": space.spec.dimensions,
+                "tolerance": NORM_TOLERANCE,
+                "verse_ids": list(verse_ids),
+            },
+        )
+    )
+    if count < expected or wrong_dimension or wrong_norm:
+        raise AuditError(
+            f"space {space.spec}: {count} of {expected} vectors are in place for their texts, "
+            f"{wrong_dimension} have another dimension, {wrong_norm} are not normalised; "
+            "nothing was published"
+        )
+
+
+def quality(connection: Connection, space: Space, version_code: str) -> Quality:
+    """Count what the asset checks judge. One pass over the version's rows, by version_code."""
+    values = {
+        "version_code": version_code,
+        "dimensions": space.spec.dimensions,
+        "tolerance": NORM_TOLERANCE,
+    }
+    judged = sql.SQL(
+        """
+        WITH judged AS MATERIALIZED (
+            SELECT v.verse_id, v.book || ' ' || v.chapter || ':' || v.verse AS reference,
+                   e.verse_id IS NULL AS missing, e.text_hash <> v.text_hash AS stale,
+                   vector_dims(e.embedding) AS dimensions, {norm}(e.embedding) AS norm
+              FROM verses v LEFT JOIN {table} e USING (verse_id)
+             WHERE v.version_code = %(version_code)s
+        ), flagged AS (
+            SELECT *, dimensions <> %(dimensions)s AS wrong_dimension,
+                   norm NOT BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s AS wrong_norm
+              FROM judged
+        )
+        """
+    ).format(table=space.verses_table, norm=space.norm_function)
+    counting = sql.SQL(
+        """
+        SELECT count(*), count(*) FILTER (WHERE NOT missing), count(*) FILTER (WHERE missing),
+               count(*) FILTER (WHERE stale), count(*) FILTER (WHERE wrong_dimension),
+               count(*) FILTER (WHERE wrong_norm)
+          FROM flagged
+        """
+    )
+    showing = sql.SQL(
+        """
+        SELECT reference || ': ' || CASE
+                   WHEN missing THEN 'no vector'
+                   WHEN wrong_dimension THEN 'dimension ' || dimensions
+                   WHEN wrong_norm THEN 'norm ' || round(norm::numeric, 4)
+                   ELSE 'vector of an earlier text' END
+          FROM flagged
+         WHERE missing OR stale OR wrong_dimension OR wrong_norm
+         ORDER BY verse_id LIMIT 10
+        """
+    )
+    counts: tuple[int, int, int, int, int, int] = one(connection.execute(judged + counting, values))
+    shown = connection.execute(judged + showing, values).fetchall() if any(counts[2:]) else []
+    return Quality(*counts, tuple(row[0] for row in shown))
+
+
+def failures(connection: Connection, space: Space, version_code: str) -> tuple[str, ...]:
+    """Refused texts of a version as ``reference: reason``, by the failures' primary key."""
+    rows = connection.execute(
+        """
+        SELECT book || ' ' || chapter || ':' || verse || ': ' || message
+          FROM embedding_failures f JOIN verses v USING (verse_id)
+         WHERE f.space_id = %s AND v.version_code = %s AND f.text_hash = v.text_hash
+         ORDER BY book_order, chapter, verse
+        """,
+        (space.space_id, version_code),
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def record_failures(
+    connection: Connection,
+    space: Space,
+    verses: Sequence[StaleVerse],
+    reasons: dict[bytes, tuple[str, str]],
+    *,
+    run_id: str,
+) -> None:
+    """Record refused texts against every verse that has them.
+
+    :param reasons: by text hash: (class of the error, message).
+    """
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO embedding_failures AS f
+                   (space_id, verse_id, text_hash, error_class, message, run_id)
+            VALUES (%s, %s, %s, %s, %s, %s)
+            ON CONFLICT (space_id, verse_id) DO UPDATE
+               SET (text_hash, error_class, message, run_id, failed_at)
+                 = (EXCLUDED.text_hash, EXCLUDED.error_class, EXCLUDED.message, EXCLUDED.run_id,
+                    now())
+            """,
+            [
+                (space.space_id, verse.verse_id, verse.text_hash, *reasons[verse.text_hash], run_id)
+                for verse in verses
+                if verse.text_hash in reasons
+            ],
+        )

@@ -1,0 +1,107 @@
+"""Real parts for every test: the embedded PostgreSQL, a fresh database each, the emulator."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rag_assets.settings import Settings
+from rag_assets.store import embedded
+from rag_assets.store.database import Database, open_database
+from rag_assets.store.migrations import migrate
+from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
+
+SAMPLES = Path(__file__).parents[1] / "samples" / "bibles"
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+"""Larger real texts, used where they are present; never part of the project."""
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A developer's environment and .env must not reach a test."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def rag_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of one embedded server for all tests of this process."""
+    home = tmp_path_factory.mktemp("home")
+    embedded.ensure_running(home / "postgres")
+    yield home
+    embedded.release(home / "postgres")
+
+
+@pytest.fixture(scope="session")
+def template_database(rag_home: Path) -> Database:
+    """A migrated database, copied for each test that wants one."""
+    database = open_database(Settings(rag_home=rag_home)).named("template_corpus")
+    migrate(database)
+    return database
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def database(template_database: Database) -> Iterator[Database]:
+    """A migrated, empty database of the test's own."""
+    fresh = template_database.named(f"test_{next(_numbers)}")
+    with template_database.named("postgres").connect(autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {fresh.name} TEMPLATE {template_database.name}")
+    yield fresh
+    with template_database.named("postgres").connect(autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {fresh.name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def _emulator_process() -> Iterator[Emulator]:
+    with running_emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(_emulator_process: Emulator) -> Emulator:
+    """The OpenAI-compatible server, with nothing counted and no fault ordered."""
+    _emulator_process.reset()
+    return _emulator_process
+
+
+@pytest.fixture
+def make_settings(database: Database, tmp_path: Path) -> MakeSettings:
+    """Settings for the test's own database; overrides by field name. Offline unless told."""
+
+    def make(**overrides: object) -> Settings:
+        values: dict[str, object] = {
+            "rag_home": tmp_path / "rag",
+            "rag_bibles_dir": tmp_path / "bibles",
+            "rag_database_url": database.conninfo,
+            "rag_embedding_provider": "offline",
+        }
+        return Settings(**(values | overrides))
+
+    return make
+
+
+@pytest.fixture
+def openai_settings(make_settings: MakeSettings, emulator: Emulator) -> MakeSettings:
+    """Settings for the test's own database and the emulator, with limits that do not slow it."""
+
+    def make(**overrides: object) -> Settings:
+        values: dict[str, object] = {
+            "rag_embedding_provider": "openai",
+            "openai_base_url": emulator.base_url,
+            "openai_api_key": "sk-test-one",
+            "rag_embedding_rate_limit": 1_000_000,
+            "rag_embedding_token_limit": 1_000_000_000,
+        }
+        return make_settings(**(values | overrides))
+
+    return make

@@ -1,0 +1,116 @@
+"""Segments, bridges, duplicates, blanks and the canon, on passages made by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag_assets.corpus.bible.canon import canon_verses
+from rag_assets.corpus.bible.merge import merge
+from rag_assets.corpus.bible.model import BibleText, OddityKind
+from rag_assets.corpus.bible.passages import Passage, parse_verse_number
+
+
+def merged(*printed: tuple[str, str], book: str = "JOB") -> BibleText:
+    passages = []
+    for number_text, text in printed:
+        number = parse_verse_number(number_text)
+        assert number is not None
+        passages.append(Passage(book, 3, number, text))
+    return merge("usfm", passages, [])
+
+
+def told(text: BibleText) -> list[tuple[str, str]]:
+    return [(verse.reference, verse.text) for verse in text.verses]
+
+
+def kinds(text: BibleText, kind: OddityKind) -> list[str]:
+    return [oddity.reference for oddity in text.oddities if oddity.kind is kind]
+
+
+@pytest.mark.parametrize(
+    ("printed", "verses", "count", "kind", "reported"),
+    [
+        ([("9-10", "a")], [("JOB 3:9-10", "a")], 2, OddityKind.BRIDGE, ["JOB 3:9-10"]),
+        ([("5,6", "a")], [("JOB 3:5-6", "a")], 2, OddityKind.BRIDGE, ["JOB 3:5-6"]),
+        ([("4", ""), ("5", "b")], [("JOB 3:5", "b")], 2, OddityKind.BLANK, ["JOB 3:4"]),
+        ([("4-6", "")], [], 3, OddityKind.BLANK, ["JOB 3:4-6"]),
+        ([("4", "a"), ("4", "b")], [("JOB 3:4", "a")], 1, OddityKind.DUPLICATE, ["JOB 3:4"]),
+        ([("4", ""), ("4", "b")], [("JOB 3:4", "b")], 1, OddityKind.BLANK, []),
+        ([("4", ""), ("4", "b")], [("JOB 3:4", "b")], 1, OddityKind.DUPLICATE, []),
+        ([("4-5", "a"), ("5", "b")], [("JOB 3:4-5", "a")], 2, OddityKind.DUPLICATE, ["JOB 3:5"]),
+        (
+            [("4a", "a"), ("9b", "y"), ("4b", "b"), ("4c", "c"), ("9a", "x"), ("9c", "z")],
+            [("JOB 3:4", "a b c"), ("JOB 3:9", "x y z")],
+            2,
+            OddityKind.SEGMENTS,
+            ["JOB 3:4", "JOB 3:9"],
+        ),
+        (
+            [("40c", "c"), ("40", "a")],
+            [("JOB 3:40", "a c")],
+            1,
+            OddityKind.SEGMENTS,
+            ["JOB 3:40"],
+        ),
+        (
+            [("4a", "a"), ("4b-5", "b")],
+            [("JOB 3:4-5", "a b")],
+            2,
+            OddityKind.SEGMENTS,
+            ["JOB 3:4-5"],
+        ),
+        ([("4a", "a"), ("4a", "b")], [("JOB 3:4", "a")], 1, OddityKind.DUPLICATE, ["JOB 3:4"]),
+    ],
+)
+def test_passages_become_verses(
+    printed: list[tuple[str, str]],
+    verses: list[tuple[str, str]],
+    count: int,
+    kind: OddityKind,
+    reported: list[str],
+) -> None:
+    text = merged(*printed)
+
+    assert told(text) == verses
+    assert text.reference_count == count
+    assert kinds(text, kind) == reported
+
+
+def test_a_duplicate_says_what_the_other_said() -> None:
+    text = merged(("4", "a"), ("4", "something else"))
+
+    duplicate = next(one for one in text.oddities if one.kind is OddityKind.DUPLICATE)
+    assert duplicate.detail == "left out: 'something else'"
+
+
+def test_missing_verses_are_listed_within_the_books_of_the_version_only() -> None:
+    passages = [
+        Passage("JUD", chapter, number, "x")
+        for chapter, verse in sorted(canon_verses("JUD"))
+        if verse != 7 and (number := parse_verse_number(str(verse)))
+    ]
+
+    text = merge("usfm", passages, [])
+
+    assert kinds(text, OddityKind.MISSING) == ["JUD 1:7"]
+    assert len(kinds(text, OddityKind.MISSING_BOOK)) == 65
+
+
+def test_extra_verses_and_books_are_listed() -> None:
+    assert kinds(merged(("99", "x")), OddityKind.EXTRA) == ["JOB 3:99"]
+    assert kinds(merged(("1", "x"), book="TOB"), OddityKind.EXTRA_BOOK) == ["TOB"]
+    assert kinds(merged(("99", "x"), book="TOB"), OddityKind.EXTRA) == []
+
+
+def test_a_book_of_blank_verses_counts_and_is_reported_as_missing() -> None:
+    text = merged(("1", ""))
+
+    missing = {o.reference: o.detail for o in text.oddities if o.kind is OddityKind.MISSING_BOOK}
+    assert text.reference_count == 1
+    assert missing["JOB"] == "every verse number of it is blank"
+    assert missing["GEN"] == ""
+
+
+@pytest.mark.parametrize("number", ["0", "", "a", "4-", "9-7", "5,7", "1-99999999", "1000", "٣"])
+def test_what_is_no_verse_number(number: str) -> None:
+    assert parse_verse_number(number) is None

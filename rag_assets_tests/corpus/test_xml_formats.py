@@ -1,0 +1,149 @@
+"""What of USX, OSIS and Zefania files becomes verses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rag_assets.corpus.bible.osis import read_osis
+from rag_assets.corpus.bible.passages import Source
+from rag_assets.corpus.bible.usx import read_usx
+from rag_assets.corpus.bible.zefania import read_zefania
+
+
+def told(source: Source) -> list[tuple[str, str]]:
+    return [(p.reference + p.number.segment, p.text) for p in source.passages]
+
+
+def usx(body: str) -> list[tuple[str, str]]:
+    text = f'<usx version="2.0"><book code="GEN" style="id"/><chapter number="1"/>{body}</usx>'
+    return told(read_usx(Path("gen.usx"), text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("body", "passages"),
+    [
+        (
+            '<para style="p"><verse number="1"/>a <note style="f"><char style="ft">n</char></note>'
+            '<char style="add">b</char>.</para><para style="q1">c <verse number="2"/>d</para>',
+            [("GEN 1:1", "a b. c"), ("GEN 1:2", "d")],
+        ),
+        (
+            '<para style="p"><verse number="1" sid="GEN 1:1"/>a<verse eid="GEN 1:1"/></para>'
+            '<para style="s">head</para><para style="p"><verse number="2" sid="x"/>b</para>',
+            [("GEN 1:1", "a"), ("GEN 1:2", "b")],
+        ),
+        (
+            '<para style="d">title</para><para style="q1"><verse number="1-2"/>x'
+            '<char style="nd">Y<char style="it">z</char></char></para>'
+            '<para style="qa">ALEPH</para>',
+            [("GEN 1:1-2", "xYz")],
+        ),
+        (
+            '<para style="p">\n  <verse number="1"/>\n  <char style="w">The</char>\n'
+            '  <char style="w">end</char>\n  <note style="x">n</note>\n, so\n</para>',
+            [("GEN 1:1", "The end, so")],
+        ),
+        (
+            '<table><row><cell style="tc1"><verse number="1"/>a</cell><cell style="tc2">b</cell>'
+            "</row></table>",
+            [("GEN 1:1", "a b")],
+        ),
+        (
+            '<para style="p"><verse number="1"/>a<optbreak/>b<figure file="x">cap</figure>'
+            '<ms style="qt-s"/></para>',
+            [("GEN 1:1", "a b")],
+        ),
+        (
+            '<para style="p"><verse number="1"/>it’s&#160;&#8217;</para><sidebar><para style="p">'
+            "s</para></sidebar>",
+            [("GEN 1:1", "it’s ’")],
+        ),
+    ],
+)
+def test_usx(body: str, passages: list[tuple[str, str]]) -> None:
+    assert usx(body) == passages
+
+
+def test_unknown_usx_styles_are_reported_and_their_text_kept() -> None:
+    text = (
+        '<usx version="3.0"><book code="GEN"/><chapter number="1"/><para style="new">'
+        '<verse number="1"/>a <char style="odd">b</char></para></usx>'
+    )
+
+    source = read_usx(Path("gen.usx"), text.encode())
+
+    assert told(source) == [("GEN 1:1", "a b")]
+    assert [oddity.detail for oddity in source.oddities] == [
+        "unknown paragraph style 'new'; text kept",
+        "unknown character style 'odd'; text kept",
+    ]
+
+
+def osis(body: str) -> list[tuple[str, str]]:
+    text = f'<osis><osisText><div type="book" osisID="Gen">{body}</div></osisText></osis>'
+    return told(read_osis(Path("gen.xml"), text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("body", "passages"),
+    [
+        (
+            "<chapter osisID='Gen.1'><title>T</title><verse osisID='Gen.1.1'>a<note>n</note> "
+            "<transChange>b</transChange>.</verse> <verse osisID='Gen.1.2'/></chapter>",
+            [("GEN 1:1", "a b."), ("GEN 1:2", "")],
+        ),
+        (
+            '<chapter sID="Gen.1" osisID="Gen.1"/><p><verse sID="Gen.1.1" osisID="Gen.1.1"/>a'
+            '<title>head</title></p><lg><l>b</l><l type="selah">Selah'
+            '<verse eID="Gen.1.1"/></l></lg>'
+            '<title>between</title><p><verse sID="s" osisID="Gen.1.2"/>c<lb/>d<verse eID="s"/></p>',
+            [("GEN 1:1", "a b Selah"), ("GEN 1:2", "c d")],
+        ),
+        (
+            '<verse osisID="Gen.1.1 Gen.1.2">a</verse><verse osisID="KJV:1John.1.3!a">b</verse>',
+            [("GEN 1:1-2", "a"), ("1JN 1:3a", "b")],
+        ),
+        (
+            '<verse osisID="Gen.1.1"><q marker="“" sID="q"/>Go<q marker="”" eID="q"/>,'
+            " he said</verse>",
+            [("GEN 1:1", "“Go”, he said")],
+        ),
+        (
+            '<verse osisID="Gen.1.1">the <divineName>Lord</divineName>’s '
+            '<w lemma="x">wo</w>rd</verse>',
+            [("GEN 1:1", "the Lord’s word")],
+        ),
+    ],
+)
+def test_osis(body: str, passages: list[tuple[str, str]]) -> None:
+    assert osis(body) == passages
+
+
+def test_osis_with_a_namespace_prefix() -> None:
+    text = '<o:osis xmlns:o="urn:x"><o:verse osisID="Ps.3.1">a<o:note>n</o:note></o:verse></o:osis>'
+
+    assert told(read_osis(Path("ps.xml"), text.encode())) == [("PSA 3:1", "a")]
+
+
+@pytest.mark.parametrize(
+    ("body", "passages"),
+    [
+        (
+            '<BIBLEBOOK bnumber="43" bname="Whatever"><CHAPTER cnumber="3"><CAPTION>c</CAPTION>'
+            '<VERS vnumber="16">a <STYLE>b<gr str="1">c</gr></STYLE><NOTE>n</NOTE>.<BR/>d</VERS>'
+            '<VERS vnumber="17"/></CHAPTER></BIBLEBOOK>',
+            [("JHN 3:16", "a bc. d"), ("JHN 3:17", "")],
+        ),
+        (
+            '<BIBLEBOOK bnumber="69" bname="Tobit"><CHAPTER cnumber="1"><PROLOG>p</PROLOG>'
+            '<VERS vnumber="1">a</VERS></CHAPTER></BIBLEBOOK>',
+            [("TOB 1:1", "a")],
+        ),
+    ],
+)
+def test_zefania(body: str, passages: list[tuple[str, str]]) -> None:
+    text = f"<XMLBIBLE>{body}</XMLBIBLE>"
+
+    assert told(read_zefania(Path("z.xml"), text.encode())) == passages

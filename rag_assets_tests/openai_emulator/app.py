@@ -1,0 +1,211 @@
+"""The routes: ``POST /v1/embeddings``, and ``/_emulator/*`` to order faults and read the figures.
+
+Only the course of a request belongs here; each step of it stands in the module named after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from rag_assets_tests.openai_emulator import answers, refusals
+from rag_assets_tests.openai_emulator.accounting import Ledger
+from rag_assets_tests.openai_emulator.faults import Fault, FaultBook, FaultKind
+from rag_assets_tests.openai_emulator.limits import NO_LIMITS, Limits, RateLimiter
+from rag_assets_tests.openai_emulator.requests import read_key, read_request
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the emulator starts.
+
+    :param latency_ms: from a request's arrival to its answer; refusals come at once.
+    :param organisation: limits over all keys together.
+    :param per_key: limits of each key.
+    :param valid_keys: ``None`` for any that begins with ``sk-test-``.
+    """
+
+    latency_ms: float = 0
+    organisation: Limits = NO_LIMITS
+    per_key: Limits = NO_LIMITS
+    valid_keys: Collection[str] | None = None
+
+
+class State:
+    """What changes while the emulator runs. All of it is used from one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.latency_ms = settings.latency_ms
+        self.valid_keys = settings.valid_keys
+        self.limiter = RateLimiter(settings.organisation, settings.per_key)
+        self.faults = FaultBook()
+        self.ledger = Ledger()
+
+    def reset(self) -> None:
+        """Forget counts and faults; keys and limits stay."""
+        self.limiter.forget()
+        self.faults.clear()
+        self.ledger = Ledger()  # requests in flight still count in the old one
+
+
+class CutResponse(Response):
+    """Sends half of its body and returns, upon which the server closes the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        half = bytes(self.body[: len(self.body) // 2])
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+
+
+class HangResponse(Response):
+    """Sends nothing and waits until the client gives up."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+REFUSING = {
+    FaultKind.INSUFFICIENT_QUOTA: refusals.insufficient_quota,
+    FaultKind.SERVER_ERROR: refusals.server_error,
+    FaultKind.UNAVAILABLE: refusals.unavailable,
+    FaultKind.OUTAGE: refusals.unavailable,
+    FaultKind.POISON: refusals.poisoned,
+}
+
+
+def refuse_if_ordered(fault: Fault | None) -> None:
+    """Raise what the fault says, if it is one by which nothing is answered."""
+    if fault is None:
+        return
+    if fault.kind is FaultKind.RATE_LIMIT:
+        message = "Rate limit reached, as ordered."
+        raise refusals.rate_limited(message, unit="requests", wait_s=fault.retry_after_s)
+    if fault.kind in REFUSING:
+        raise REFUSING[fault.kind]()
+
+
+class Embeddings:
+    """``POST /v1/embeddings``, as an ASGI application: it may also not answer."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arrived = time.monotonic()
+        ledger = self._state.ledger
+        ledger.arrived(time.time())
+        try:
+            response = await self._respond(Request(scope, receive), ledger, arrived)
+            response.headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
+            response.headers["openai-version"] = "2020-10-01"
+            elapsed_ms = (time.monotonic() - arrived) * 1000
+            response.headers["openai-processing-ms"] = str(round(elapsed_ms))
+            await response(scope, receive, send)
+        except ClientDisconnect:
+            ledger.ended("gone")
+        finally:
+            ledger.left()
+
+    async def _respond(self, request: Request, ledger: Ledger, arrived: float) -> Response:
+        state = self._state
+        headers: dict[str, str] = {}
+        try:
+            body = await request.body()
+            key = read_key(request.headers.get("authorization", ""), state.valid_keys)
+            ledger.key_used(key)
+            asked = read_request(body)
+            try:
+                state.limiter.admit(key, asked.model, asked.tokens, time.monotonic())
+            finally:
+                headers = state.limiter.headers(key, time.monotonic())
+            fault, extra_ms = state.faults.choose(key, asked.texts, time.monotonic())
+            await sleep_until(arrived + extra_ms / 1000)
+            refuse_if_ordered(fault)
+        except refusals.Refused as refused:
+            ledger.ended(str(refused.status))
+            return JSONResponse(refused.body(), refused.status, {**headers, **refused.headers})
+        if fault and fault.kind is FaultKind.HANG:
+            ledger.ended("hang")
+            return HangResponse()
+        answer, answered = answers.write(asked, fault)
+        await sleep_until(arrived + (state.latency_ms + extra_ms) / 1000)
+        cut = fault is not None and fault.kind is FaultKind.CUT
+        ledger.billed(asked.model, asked.dimensions, asked.texts[:answered], asked.tokens)
+        ledger.ended("cut" if cut else "200")
+        make = CutResponse if cut else Response
+        return make(answer, 200, headers, media_type="application/json")
+
+
+async def sleep_until(moment: float) -> None:
+    """On the monotonic clock; at once if it has passed."""
+    rest = moment - time.monotonic()
+    if rest > 0:
+        await asyncio.sleep(rest)
+
+
+class Admin:
+    """``/_emulator/*``."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def stats(self, _: Request) -> Response:
+        """GET: the figures."""
+        return JSONResponse(self._state.ledger.stats(time.process_time()).as_json())
+
+    async def reset(self, _: Request) -> Response:
+        """POST: forget counts and faults."""
+        self._state.reset()
+        return Response(status_code=204)
+
+    async def faults(self, request: Request) -> Response:
+        """POST: order one fault or a list of them. DELETE: forget all."""
+        if request.method == "DELETE":
+            self._state.faults.clear()
+            return Response(status_code=204)
+        given = await request.json()
+        try:
+            ordered = [
+                Fault.from_json(one) for one in (given if isinstance(given, list) else [given])
+            ]
+        except (ValueError, TypeError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        for fault in ordered:
+            self._state.faults.order(fault, time.monotonic())
+        return Response(status_code=204)
+
+    async def keys(self, request: Request) -> Response:
+        """POST: ``valid`` (list or null), ``limits`` (by key), ``organisation``; each optional."""
+        given = await request.json()
+        if "valid" in given:
+            self._state.valid_keys = given["valid"]
+        for key, limits in given.get("limits", {}).items():
+            self._state.limiter.set_key(key, Limits(**limits))
+        if "organisation" in given:
+            self._state.limiter.set_organisation(Limits(**given["organisation"]))
+        return Response(status_code=204)
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The application, with a state of its own."""
+    state = State(settings)
+    admin = Admin(state)
+    return Starlette(
+        routes=[
+            Route("/v1/embeddings", Embeddings(state), methods=["POST"]),
+            Route("/_emulator/stats", admin.stats, methods=["GET"]),
+            Route("/_emulator/reset", admin.reset, methods=["POST"]),
+            Route("/_emulator/faults", admin.faults, methods=["POST", "DELETE"]),
+            Route("/_emulator/keys", admin.keys, methods=["POST"]),
+        ]
+    )
