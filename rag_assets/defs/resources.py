@@ -33,9 +33,7 @@ def open_corpus(settings: Settings | None = None, *, progress: Progress | None =
     return Corpus(settings, database, progress)
 
 
-class CorpusResource(dg.ConfigurableResource[Corpus]):
-    """Opens the corpus that the environment names (see docs/settings.md)."""
-
-    def create_resource(self, context: dg.InitResourceContext) -> Corpus:  # noqa: ARG002
-        """Called by Dagster once a run."""
-        return open_corpus()
+@dg.resource(description="The corpus that the environment names (see docs/settings.md).")
+def corpus_resource(_: dg.InitResourceContext) -> Corpus:
+    """Called by Dagster once a run. It has no configuration: the environment is the one source."""
+    return open_corpus()

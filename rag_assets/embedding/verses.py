@@ -197,31 +197,27 @@ class _Job:
                     warn=self.progress.say,
                 )
                 pending = list(texts)
-                while pending := self._pending(session, pending, buyer.purchase, published_counts):
+                while pending := purchases.not_bought(
+                    session, self.space, pending, published_counts=published_counts
+                ):
                     mine = purchases.claim(session, self.space, pending, owner)
                     # Another run may have kept its answers and given up its claims in between.
-                    mine &= set(self._pending(session, pending, buyer.purchase, published_counts))
-                    if mine:
-                        await buyer.buy(
-                            self.database, [texts[key] for key in pending if key in mine]
-                        )
-                    else:
+                    to_buy = purchases.not_bought(
+                        session,
+                        self.space,
+                        [key for key in pending if key in mine],
+                        published_counts=published_counts,
+                    )
+                    if to_buy:
+                        await buyer.buy(self.database, [texts[key] for key in to_buy])
+                    pending = [key for key in pending if key not in mine]
+                    if pending and not mine:
                         await asyncio.sleep(_POLL_S)
                         purchases.drop_dead_claims(session, self.space, pending)
                 return buyer.purchase
         finally:
             if not session.closed:
                 purchases.release_claims(session, owner)
-
-    def _pending(
-        self,
-        session: Connection,
-        hashes: Sequence[bytes],
-        purchase: Purchase,
-        published_counts: bool,
-    ) -> list[bytes]:
-        left = [key for key in hashes if key not in purchase.rejected]
-        return purchases.not_bought(session, self.space, left, published_counts=published_counts)
 
 
 def _publish(

@@ -5,10 +5,11 @@ Statements belong to the other modules of this package, one a noun.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -29,6 +30,8 @@ CORPUS_DATABASE = "bible_api"
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
 
+_LOCK_POLL_S = 0.1
+
 
 def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
     """The row of a statement that always has one."""
@@ -36,6 +39,19 @@ def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
     if row is None:
         raise LookupError("a statement that always answers a row answered none")
     return row
+
+
+def take_lock(connection: Connection, try_lock: LiteralString, values: Sequence[object]) -> None:
+    """Take an advisory lock, waiting for it without an open snapshot.
+
+    A session that waits inside ``pg_advisory_lock()`` holds one all the while. CREATE INDEX
+    CONCURRENTLY waits for every snapshot, for ever when its own session has the lock; and VACUUM
+    clears nothing.
+
+    :param try_lock: a statement that calls ``pg_try_advisory_lock``; the connection autocommits.
+    """
+    while not one(connection.execute(try_lock, values))[0]:
+        time.sleep(_LOCK_POLL_S)
 
 
 @dataclass(frozen=True)
@@ -163,6 +179,11 @@ def open_database(settings: Settings) -> Database:
             "RAG_DATABASE_URL is not an address of PostgreSQL: write it as "
             "postgresql://user:password@host:5432/database"
         ) from None
+    if "@" in f"{parts.get('host')}{parts.get('dbname')}":
+        # What libpq takes for the host or the database is then a part of the password.
+        raise ConfigurationError(
+            "RAG_DATABASE_URL's password holds an @ or a /: write them as %40 and %2F"
+        )
     if not parts.get("dbname"):
         raise ConfigurationError("RAG_DATABASE_URL names no database: end it with /bible_api")
     parts.setdefault("connect_timeout", timeout)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from rag_assets.errors import DatabaseUnusableError, MigrationError
-from rag_assets.store.database import Connection, Database, one
+from rag_assets.store.database import Connection, Database, one, take_lock
 
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 7)
@@ -73,7 +73,7 @@ def migrate(database: Database, *, folder: Path | None = None) -> tuple[str, ...
     applied_now = []
     with database.connect(autocommit=True) as connection:
         check_server(connection)
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        take_lock(connection, "SELECT pg_try_advisory_lock(%s)", (_LOCK,))
         connection.execute(_LEDGER)
         done = _applied(connection)
         _compare(wanted, done)

@@ -75,7 +75,7 @@ def not_bought(
     rows = connection.execute(
         sql.SQL(
             """
-            SELECT text_hash FROM unnest(%s::bytea[]) WITH ORDINALITY AS wanted (text_hash, place)
+            SELECT text_hash FROM unnest(%b::bytea[]) WITH ORDINALITY AS wanted (text_hash, place)
              WHERE NOT EXISTS (SELECT FROM {answers} a WHERE a.text_hash = wanted.text_hash)
                    {published}
              ORDER BY place
@@ -92,7 +92,7 @@ def claim(connection: Connection, space: Space, hashes: Sequence[bytes], owner: 
     rows = connection.execute(
         """
         INSERT INTO embedding_claims (space_id, text_hash, owner)
-        SELECT %s, text_hash, %s FROM unnest(%s::bytea[]) AS text_hash ORDER BY text_hash
+        SELECT %s, text_hash, %s FROM unnest(%b::bytea[]) AS text_hash ORDER BY text_hash
         ON CONFLICT DO NOTHING RETURNING text_hash
         """,
         (space.space_id, owner, sorted(hashes)),
@@ -112,7 +112,7 @@ def drop_dead_claims(connection: Connection, space: Space, hashes: Sequence[byte
     owners = connection.execute(
         """
         SELECT DISTINCT owner FROM embedding_claims
-         WHERE space_id = %s AND text_hash = ANY(%s::bytea[])
+         WHERE space_id = %s AND text_hash = ANY(%b::bytea[])
         """,
         (space.space_id, list(hashes)),
     ).fetchall()

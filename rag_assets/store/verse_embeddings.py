@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import LiteralString
 
 from psycopg import sql
 
 from rag_assets.errors import AuditError
-from rag_assets.store.database import Connection, one
+from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.spaces import Space
 
 NORM_TOLERANCE = 0.01
 """A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less."""
+_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +56,24 @@ class Quality:
 
 def lock_version(connection: Connection, space: Space, version_code: str) -> bool:
     """Try to take the sole right to publish this version; held until the session ends."""
-    (locked,) = one(
-        connection.execute(
-            "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))",
-            (f"verse_embeddings_s{space.space_id}", version_code),
-        )
-    )
+    (locked,) = one(connection.execute(_TRY_LOCK, _lock_of(space, version_code)))
     return bool(locked)
 
 
 def wait_for_version(connection: Connection, space: Space, version_code: str) -> None:
     """Like :func:`lock_version`, waiting for the run that has it."""
-    connection.execute(
-        "SELECT pg_advisory_lock(hashtext(%s), hashtext(%s))",
-        (f"verse_embeddings_s{space.space_id}", version_code),
-    )
+    take_lock(connection, _TRY_LOCK, _lock_of(space, version_code))
 
 
 def unlock_version(connection: Connection, space: Space, version_code: str) -> None:
     """Give the right back before the session ends."""
     connection.execute(
-        "SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))",
-        (f"verse_embeddings_s{space.space_id}", version_code),
+        "SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))", _lock_of(space, version_code)
     )
+
+
+def _lock_of(space: Space, version_code: str) -> tuple[str, str]:
+    return f"verse_embeddings_s{space.space_id}", version_code
 
 
 def stale_verses(
@@ -129,41 +126,20 @@ def publish(
 
     :raises AuditError: what would become visible is not right; roll back.
     """
+    connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
     table, answers = space.verses_table, space.answers_table
-    insert = sql.SQL(
-        """
-        INSERT INTO {table} (verse_id, version_code, language, book, chapter, embedding,
-                             text_hash, run_id)
-        SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, found.embedding,
-               v.text_hash, %(run_id)s
-          FROM verses v
-          JOIN bible_versions b USING (version_code)
-         CROSS JOIN LATERAL ({source}) found
-         WHERE v.verse_id = ANY(%(verse_ids)s) AND v.version_code = %(version_code)s {unless}
-        ON CONFLICT (verse_id) DO UPDATE
-           SET (language, embedding, text_hash, run_id, created_at)
-             = (EXCLUDED.language, EXCLUDED.embedding, EXCLUDED.text_hash, EXCLUDED.run_id, now())
-        """
-    )
     bought = sql.SQL(
         "SELECT embedding FROM {answers} a WHERE a.text_hash = v.text_hash"
         " ORDER BY bought_at DESC LIMIT 1"
     ).format(answers=answers)
-    elsewhere = sql.SQL(
-        "SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash LIMIT 1"
-    ).format(table=table)
-    not_bought = sql.SQL(
-        "AND NOT EXISTS (SELECT FROM {answers} a WHERE a.text_hash = v.text_hash)"
-    ).format(answers=answers)
+    known = sql.SQL(
+        "SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash"
+        " AND NOT EXISTS (SELECT FROM {answers} a WHERE a.text_hash = v.text_hash) LIMIT 1"
+    ).format(table=table, answers=answers)
     values = {"run_id": run_id, "verse_ids": list(verse_ids), "version_code": version_code}
-
-    from_answers = connection.execute(
-        insert.format(table=table, source=bought, unless=sql.SQL("")), values
-    ).rowcount
-    reused = connection.execute(
-        insert.format(table=table, source=elsewhere, unless=not_bought), values
-    ).rowcount
-    _audit(connection, space, verse_ids, expected=from_answers + reused)
+    from_answers = _write(connection, space, bought, values)
+    all_written = from_answers == len(verse_ids)
+    reused = 0 if all_written else _write(connection, space, known, values)
     connection.execute(
         sql.SQL(
             """
@@ -186,34 +162,40 @@ def publish(
     return Published(from_answers, reused)
 
 
-def _audit(
-    connection: Connection, space: Space, verse_ids: Sequence[int], *, expected: int
-) -> None:
-    count, wrong_dimension, wrong_norm = one(
-        connection.execute(
-            sql.SQL(
-                """
-                SELECT count(*),
-                       count(*) FILTER (WHERE vector_dims(e.embedding) <> %(dimensions)s),
-                       count(*) FILTER (WHERE {norm}(e.embedding)
-                                        NOT BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s)
-                  FROM {table} e JOIN verses v USING (verse_id)
-                 WHERE e.verse_id = ANY(%(verse_ids)s) AND e.text_hash = v.text_hash
-                """
-            ).format(table=space.verses_table, norm=space.norm_function),
-            {
-                "dimensions": space.spec.dimensions,
-                "tolerance": NORM_TOLERANCE,
-                "verse_ids": list(verse_ids),
-            },
+def _write(
+    connection: Connection, space: Space, source: sql.Composable, values: dict[str, object]
+) -> int:
+    """Write the vectors that ``source`` finds for ``v.text_hash``, judging each as it is written."""
+    statement = sql.SQL(
+        """
+        WITH written AS (
+            INSERT INTO {table} AS e (verse_id, version_code, language, book, chapter, embedding,
+                                      text_hash, run_id)
+            SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, found.embedding,
+                   v.text_hash, %(run_id)s
+              FROM verses v
+              JOIN bible_versions b USING (version_code)
+             CROSS JOIN LATERAL ({source}) found
+             WHERE v.verse_id = ANY(%(verse_ids)s) AND v.version_code = %(version_code)s
+            ON CONFLICT (verse_id) DO UPDATE
+               SET (language, embedding, text_hash, run_id, created_at)
+                 = (EXCLUDED.language, EXCLUDED.embedding, EXCLUDED.text_hash, EXCLUDED.run_id,
+                    now())
+            RETURNING vector_dims(e.embedding) AS dimensions, {norm}(e.embedding) AS norm
         )
-    )
-    if count < expected or wrong_dimension or wrong_norm:
+        SELECT count(*), count(*) FILTER (WHERE dimensions <> %(dimensions)s),
+               count(*) FILTER (WHERE norm NOT BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s)
+          FROM written
+        """
+    ).format(table=space.verses_table, source=source, norm=space.norm_function)
+    judged = {"dimensions": space.spec.dimensions, "tolerance": NORM_TOLERANCE}
+    count, wrong_dimension, wrong_norm = one(connection.execute(statement, values | judged))
+    if wrong_dimension or wrong_norm:
         raise AuditError(
-            f"space {space.spec}: {count} of {expected} vectors are in place for their texts, "
-            f"{wrong_dimension} have another dimension, {wrong_norm} are not normalised; "
-            "nothing was published"
+            f"space {space.spec}: of {count} vectors {wrong_dimension} have another dimension and "
+            f"{wrong_norm} are not normalised; nothing was published"
         )
+    return int(count)
 
 
 def quality(connection: Connection, space: Space, version_code: str) -> Quality:

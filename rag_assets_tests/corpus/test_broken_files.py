@@ -26,7 +26,7 @@ BROKEN: dict[str, tuple[str, str | bytes, int | None, str]] = {
     "utf-16 without mark": ("a.usfm", b"\\id GEN\n\\c 1\n\x00", 3, "holds NUL characters"),
     "no id": ("a.usfm", "\\c 1\n\\v 1 a", 1, "does not begin with \\id"),
     "unknown id": ("a.usfm", "\n\\id XYZ\n\\c 1\n\\v 1 a", 2, "unknown book id 'XYZ'"),
-    "id alone": ("a.usfm", "\\id\n", None, "no text in any verse"),
+    "id alone": ("a.usfm", "\\id\n", 1, "unknown book id ''"),
     "no verse": ("a.usfm", "\\id GEN\n\\c 1\n\\p\n", None, "GEN holds no verse (cut off?)"),
     "no chapter": ("a.usfm", "\\id GEN\n\\p\n\\v 1 a", 3, "before the first chapter"),
     "open note": ("a.usfm", f"{USFM_HEAD}\\v 1 a \\f + \\ft b", 4, "\\f is not closed"),
@@ -57,7 +57,12 @@ BROKEN: dict[str, tuple[str, str | bytes, int | None, str]] = {
         2,
         "not well-formed XML",
     ),
-    "unknown encoding": ("a.xml", "<?xml version='1.0' encoding='no-such'?><usx/>", 1, "encoding"),
+    "unknown encoding": (
+        "a.xml",
+        "<?xml version='1.0' encoding='no-such'?><usx/>",
+        None,
+        "encoding: no-such",
+    ),
     "USX without book": ("a.usx", "<usx></usx>", 1, "no <book code=…> element"),
     "USX book": ("a.usx", '<usx>\n<book code="XYZ"/></usx>', 2, "unknown book id 'XYZ'"),
     "USX verse": (

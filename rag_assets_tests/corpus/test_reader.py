@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rag_assets.corpus.bible.fingerprint import folder_hash
 from rag_assets.corpus.bible.model import OddityKind
-from rag_assets.corpus.bible.reader import folder_hash, read_bible
+from rag_assets.corpus.bible.reader import read_bible
 from rag_assets_tests.corpus import samples
 from rag_assets_tests.corpus.conftest import FolderOf
 
@@ -51,12 +52,10 @@ def test_a_vref_pair(folder_of: FolderOf) -> None:
     assert text.reference_count == 3
 
 
-@pytest.mark.parametrize("first", ["[Jesus said]", "<range>", "{sic}", '"a",b', "\\o/"])
+@pytest.mark.parametrize("first", ["[Jesus said]", "<range>", "{sic}", '"a",b', "", " "])
 def test_a_vref_text_may_begin_with_anything(first: str, folder_of: FolderOf) -> None:
     folder = folder_of({"vref.txt": "GEN 1:1\nGEN 1:2\n", "a.txt": f"{first}\nb\n"})
 
-    if first == "\\o/":
-        pytest.xfail("a backslash begins USFM: no real text begins so")
     assert read_bible(folder).verses[-1].reference == "GEN 1:2"
 
 

@@ -23,10 +23,11 @@ CREATE TABLE embedding_roles (
 );
 
 -- A text that somebody is buying now. The owner holds the advisory lock of the same number for as
--- long as it lives, so a claim whose lock is free is a dead process's and may be taken over.
+-- long as it lives, so a claim whose lock is free is a dead process's and may be taken over. The
+-- owners' sessions do not survive a crash of the server, so the claims need not either: UNLOGGED.
 CREATE SEQUENCE embedding_claim_owners;
-CREATE TABLE embedding_claims (
-    space_id  integer NOT NULL REFERENCES embedding_spaces,
+CREATE UNLOGGED TABLE embedding_claims (
+    space_id  integer NOT NULL,
     text_hash bytea NOT NULL,
     owner     bigint NOT NULL,
     PRIMARY KEY (space_id, text_hash)

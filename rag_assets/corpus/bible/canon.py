@@ -6,8 +6,9 @@ The counts are those of usfmtc's English versification, which numbers two more v
 from __future__ import annotations
 
 from functools import cache
+from importlib.resources import as_file, files
 
-from usfmtc.versification import cached_versification
+from usfmtc.versification import Versification
 
 from rag_assets.corpus.bible.books import CANON
 
@@ -20,11 +21,19 @@ def verse_counts(book: str) -> tuple[int, ...]:
     """Verses of each chapter, from chapter 1 on; empty for a book outside the canon."""
     if book not in CANON:
         return ()
-    starts: list[int] = cached_versification("eng")[book]
+    starts = _chapter_starts()[book]
     return tuple(
         _KJV_COUNTS.get((book, chapter), starts[chapter] - starts[chapter - 1])
         for chapter in range(1, len(starts))
     )
+
+
+@cache
+def _chapter_starts() -> dict[str, list[int]]:
+    """For each book the running count of verses: 0, then the sum after each chapter."""
+    with as_file(files("usfmtc") / "eng.vrs") as path:
+        starts: dict[str, list[int]] = Versification(str(path)).vnums
+    return starts
 
 
 @cache

@@ -5,7 +5,6 @@ Nothing here knows a format. Paths never lead outside the folder.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -86,19 +85,3 @@ def decode(path: Path, data: bytes) -> str:
         reason = "holds NUL characters (UTF-16 without BOM?): convert the file to UTF-8"
         raise CorpusError(path, reason, line=line)
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def folder_hash(folder: Path) -> str:
-    """SHA-256 (hex) over the relative names and the contents of the source files.
-
-    Times, owners and the order of listing do not count, nor does the declaration.
-    """
-    total = hashlib.sha256()
-    for path in source_files(folder):
-        name = path.relative_to(folder).as_posix() if path != folder else path.name
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").digest()
-        # The name ends at NUL, which no name holds, and the digest has a fixed length:
-        # no two folders give the same bytes.
-        total.update(os.fsencode(name) + b"\x00" + content)
-    return total.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rag_assets.corpus.bible.bodruk_json import read_bodruk_json
 from rag_assets.corpus.bible.detect import FileFormat, detect_format
-from rag_assets.corpus.bible.files import folder_hash, read_bytes, source_files
+from rag_assets.corpus.bible.files import read_bytes, source_files
 from rag_assets.corpus.bible.merge import merge
 from rag_assets.corpus.bible.model import BibleText, Oddity, OddityKind
 from rag_assets.corpus.bible.osis import read_osis
@@ -21,8 +21,6 @@ from rag_assets.corpus.bible.usx import read_usx
 from rag_assets.corpus.bible.vref import read_vref
 from rag_assets.corpus.bible.zefania import read_zefania
 from rag_assets.errors import CorpusError
-
-__all__ = ["folder_hash", "read_bible"]
 
 _READERS: dict[FileFormat, Callable[[Path, bytes], Source]] = {
     FileFormat.USFM: read_usfm,

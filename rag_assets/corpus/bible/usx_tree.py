@@ -119,14 +119,10 @@ class UsxVisitor:
         if not printed:
             raise CorpusError(self._path, "a verse without a number: number it", line=line)
         number = parse_verse_number(printed)
-        if number is not None:
-            self._collector.start_verse(number, line)
-        elif printed[0].isdigit():
+        if number is None:
             reason = f"{printed!r} is no verse number: write 4, 4a, 4-5 or 4,5"
             raise CorpusError(self._path, reason, line=line)
-        else:
-            self._collector.note(f"line {line}: a verse marker without a number; text kept")
-            self._collector.add(f" {printed} ")
+        self._collector.start_verse(number, line)
         self._reading = True
 
     def _is_text_style(self, element: ET.Element) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 
 from rag_assets.corpus.bible.books import is_usfm_code
@@ -39,7 +38,7 @@ def read_vref(list_path: Path, list_data: bytes, text_path: Path, text_data: byt
     passages: list[Passage] = []
     oddities: list[Oddity] = []
     above: Passage | None = None
-    for line, (printed, raw) in enumerate(zip_longest(references, texts), 1):
+    for line, (printed, raw) in enumerate(zip(references, texts, strict=True), 1):
         met = _passage(printed, raw, list_path, line)
         if met.text != _RANGE:
             above = met if met.text else None

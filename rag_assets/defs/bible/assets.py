@@ -1,10 +1,9 @@
 """The Bible lane's assets: ``verses`` and ``verse_embeddings``, one partition a version."""
 
-from pathlib import Path
-
 import dagster as dg
 
-from rag_assets.corpus.bible.reader import folder_hash, read_bible
+from rag_assets.corpus.bible.fingerprint import folder_hash
+from rag_assets.corpus.bible.reader import read_bible
 from rag_assets.corpus.versions import find_version_folder, read_declaration
 from rag_assets.defs.bible import metadata
 from rag_assets.defs.bible.config import EmbeddingConfig
@@ -49,10 +48,10 @@ def verses(
                 declaration,
                 bible,
                 source_hash=source_hash,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
             )
     return dg.MaterializeResult(
-        metadata=metadata.of_verses(Path(folder.path), declaration, bible, loaded),
+        metadata=metadata.of_verses(folder.path, declaration, bible, loaded),
         data_version=dg.DataVersion(source_hash),
     )
 
@@ -105,13 +104,14 @@ def verse_embeddings(
                 code,
                 options,
                 role,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 progress=progress,
             )
             for role in options.roles
         ]
-        folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
     for report in reports:
         for reason in report.rejected:
             context.log.warning(f"{report.space.role}: the provider refused {reason}")
-    return dg.MaterializeResult(metadata=metadata.of_verse_embeddings(folder.path, reports))
+    # A link, not a condition: a version whose folder is gone keeps its data and may be embedded.
+    folder = corpus.settings.rag_bibles_dir / code
+    return dg.MaterializeResult(metadata=metadata.of_verse_embeddings(folder, reports))

@@ -4,7 +4,6 @@ import dagster as dg
 from pydantic import Field
 
 from rag_assets.defs.bible.assets import verse_embeddings, verses
-from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
 from rag_assets.embedding.plan import SpacePlan, plan_version
@@ -14,14 +13,12 @@ from rag_assets.store.spaces import ROLES
 bible_embeddings = dg.define_asset_job(
     "bible_embeddings",
     selection=dg.AssetSelection.assets(verses, verse_embeddings),
-    partitions_def=bible_versions,
     description="Read one version's files, embed what is missing, and check it.",
 )
 
 bible_verses = dg.define_asset_job(
     "bible_verses",
     selection=dg.AssetSelection.assets(verses).without_checks(),
-    partitions_def=bible_versions,
     description="Read one version's files; its text goes nowhere else.",
 )
 

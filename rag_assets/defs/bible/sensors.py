@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from rag_assets.corpus.bible.reader import folder_hash
+from rag_assets.corpus.bible.fingerprint import folder_hash
 from rag_assets.corpus.text import text_hash
 from rag_assets.corpus.versions import (
     VersionDeclaration,

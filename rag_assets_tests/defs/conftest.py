@@ -1,0 +1,161 @@
+"""The Bible lane in this process: the definitions on the test's own corpus, a fresh instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.resources import Corpus
+from rag_assets.definitions import build_defs
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.corpora import write_usfm_version
+
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The deployed definitions on one corpus, and Dagster's state for them."""
+
+    corpus: Corpus
+    instance: dg.DagsterInstance
+
+    @property
+    def bibles_dir(self) -> Path:
+        return self.corpus.settings.rag_bibles_dir
+
+    def defs(self) -> dg.Definitions:
+        """As deployed, on this corpus."""
+        return build_defs(resources={"corpus": self.corpus})
+
+    def drop(self, code: str, texts: Sequence[str], *, ai_allowed: bool = True) -> Path:
+        """Drop a version's folder, as a person would, and add its partition."""
+        self.instance.add_dynamic_partitions(BIBLE_VERSIONS, [code])
+        return write_usfm_version(self.bibles_dir, code, texts, ai_allowed=ai_allowed)
+
+    def run(
+        self,
+        code: str,
+        *,
+        job: str = "bible_embeddings",
+        config: Mapping[str, Any] | None = None,
+        only: Sequence[str] | None = None,
+        raise_on_error: bool = False,
+    ) -> Run:
+        """Run a job for one version.
+
+        :param config: launchpad entries of ``verse_embeddings``.
+        :param only: assets to take from the job, without their checks.
+        """
+        result = (
+            self.defs()
+            .resolve_job_def(job)
+            .execute_in_process(
+                partition_key=code,
+                instance=self.instance,
+                run_config={"ops": {"verse_embeddings": {"config": dict(config)}}}
+                if config
+                else None,
+                asset_selection=[dg.AssetKey(name) for name in only] if only else None,
+                raise_on_error=raise_on_error,
+            )
+        )
+        return Run(result)
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of the corpus database."""
+        with self.corpus.database.connect() as connection:
+            return connection.execute(query, values).fetchall()
+
+    def count(self, query: str, *values: object) -> int:
+        """The first number of the first row."""
+        return int(self.rows(query, *values)[0][0])
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind, in a test's words."""
+
+    result: dg.ExecuteInProcessResult
+
+    @property
+    def success(self) -> bool:
+        return self.result.success
+
+    @property
+    def run_id(self) -> str:
+        return self.result.run_id
+
+    def metadata(self, asset: str) -> dict[str, Any]:
+        """Plain values of the asset's one materialization."""
+        (event,) = self.result.asset_materializations_for_node(asset)
+        return {label: value.value for label, value in event.metadata.items()}
+
+    def materialized(self) -> list[str]:
+        """Assets that were materialized, in order."""
+        return [
+            event.step_materialization_data.materialization.asset_key.to_user_string()
+            for event in self.result.get_asset_materialization_events()
+        ]
+
+    def failure(self, step: str) -> Failed:
+        """The step's failure; fails the test when it is not one of ours (``dg.Failure``)."""
+        data = self.result.failure_data_for_node(step)
+        assert data is not None, f"{step} did not fail"
+        assert data.user_failure_data is not None, f"{step} failed by itself: {data.error}"
+        return Failed(
+            data.user_failure_data.description or "",
+            {label: entry.value for label, entry in data.user_failure_data.metadata.items()},
+        )
+
+    def checks(self) -> dict[str, dg.AssetCheckEvaluation]:
+        """The evaluations of this run, by the check's name."""
+        return {found.check_name: found for found in self.result.get_asset_check_evaluations()}
+
+    def failed_checks(self) -> list[str]:
+        """Names of the checks that did not pass, sorted."""
+        return sorted(name for name, found in self.checks().items() if not found.passed)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A failure as the UI shows it."""
+
+    description: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+MakeLane = Callable[..., Lane]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """Dagster's state, in memory."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture
+def lane(openai_settings: MakeSettings, database: Database, instance: dg.DagsterInstance) -> Lane:
+    """The lane with the emulator as its provider."""
+    return Lane(Corpus(openai_settings(), database), instance)
+
+
+@pytest.fixture
+def make_lane(
+    openai_settings: MakeSettings, database: Database, instance: dg.DagsterInstance
+) -> MakeLane:
+    """The lane with settings of one's own."""
+
+    def make(**overrides: object) -> Lane:
+        settings: Settings = openai_settings(**overrides)
+        return Lane(Corpus(settings, database), instance)
+
+    return make

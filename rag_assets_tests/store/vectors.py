@@ -1,0 +1,48 @@
+"""Spaces and vectors for tests of the store, without any embedder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+
+from rag_assets.corpus.text import text_hash
+from rag_assets.settings import Settings
+from rag_assets.store.binary_copy import hashed_vectors
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.spaces import Role, Space, register_space
+
+
+def space_of(database: Database, settings: Settings, role: Role = "small") -> Space:
+    """The space of a role, registered."""
+    with database.connect() as connection:
+        return register_space(connection, settings, role)
+
+
+def unit_vectors(count: int, space: Space, *, seed: int = 1) -> NDArray[np.float32]:
+    """float32, shape (count, dimensions of the space), rows of length 1."""
+    rows = np.random.default_rng(seed).normal(size=(count, space.spec.dimensions))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def answer_texts(
+    connection: Connection, space: Space, texts: Sequence[str], vectors: NDArray[np.float32]
+) -> None:
+    """Put answers where the buyer keeps them, whatever they are worth."""
+    command = sql.SQL("COPY {table} (text_hash, embedding) FROM STDIN (FORMAT BINARY)").format(
+        table=space.answers_table
+    )
+    hashes = [text_hash(text) for text in texts]
+    with connection.cursor().copy(command) as copy:
+        copy.write(hashed_vectors(hashes, vectors, space.spec.precision))
+
+
+def count_rows(database: Database, table: str) -> int:
+    """Rows of a table."""
+    with database.connect() as connection:
+        statement = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+        row = connection.execute(statement).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,117 @@
+"""Settings: what is unset, what is refused, and that nothing secret is repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rag_assets.errors import ConfigurationError
+from rag_assets.settings import Settings, fingerprint, load_settings
+from rag_assets_tests.secrets import everything_shown
+
+OPTIONAL = ("RAG_DATABASE_URL", "OPENAI_API_KEY", "OPENAI_API_KEYS", "RAG_MAX_RUN_COST_USD")
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_empty_string_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "")
+    assert getattr(load_settings(), name.lower()) is None
+
+
+def test_every_setting_that_may_be_unset_may_be_empty() -> None:
+    optional = {
+        name for name, field in Settings.model_fields.items() if field.get_default() is None
+    }
+    assert {name.upper() for name in optional} <= {*OPTIONAL, "RAG_DAGSTER_DATABASE"}
+
+
+def test_the_environment_is_read_by_the_field_names_in_upper_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAG_EMBEDDING_BATCH_SIZE", "77")
+    monkeypatch.setenv("RAG_BIBLES_DIR", "/srv/bibles")
+    settings = load_settings()
+    assert settings.rag_embedding_batch_size == 77
+    assert settings.rag_bibles_dir == Path("/srv/bibles")
+
+
+def test_the_environment_wins_over_the_env_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("OPENAI_API_KEY=sk-from-file\nRAG_EMBEDDING_CONCURRENCY=9\nUNKNOWN=1\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", str(env_file))
+    monkeypatch.setenv("RAG_EMBEDDING_CONCURRENCY", "4")
+    settings = load_settings()
+    assert settings.api_keys() == ("sk-from-file",)
+    assert settings.rag_embedding_concurrency == 4
+
+
+@pytest.mark.parametrize("keys", [None, ""])
+def test_rotation_without_keys_is_refused_and_says_what_to_set(keys: str | None) -> None:
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEYS is empty: list the keys there"):
+        load_settings(use_api_key_rotation=True, openai_api_keys=keys)
+
+
+def test_rotation_takes_the_listed_keys_once_each_in_order() -> None:
+    settings = load_settings(
+        use_api_key_rotation=True, openai_api_keys=" b , a,,b ", openai_api_key="unused"
+    )
+    assert settings.api_keys() == ("b", "a")
+
+
+def test_without_rotation_the_single_key_is_used() -> None:
+    assert load_settings(openai_api_keys="a,b", openai_api_key="one").api_keys() == ("one",)
+    assert load_settings(openai_api_keys="a,b").api_keys() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RAG_EMBEDDING_BATCH_SIZE", "secret-4711"),
+        ("RAG_EMBEDDING_BATCH_SIZE", "2049"),
+        ("RAG_EMBEDDING_PROVIDER", "secret-4711"),
+        ("RAG_EMBEDDING_SMALL_DIMENSIONS", "4001"),
+        ("RAG_EMBEDDING_PRECISION", "secret-4711"),
+        ("RAG_EMBEDDING_TIMEOUT_S", "-4711"),
+        ("RAG_MAX_RUN_COST_USD", "secret-4711"),
+        ("USE_API_KEY_ROTATION", "secret-4711"),
+        ("RAG_LOG_LEVEL", "secret-4711"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_variable_without_the_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"{name}: .*See docs/settings.md") as caught:
+        load_settings()
+    assert value not in everything_shown(caught.value)
+
+
+def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_EMBEDDING_CONCURRENCY", "0")
+    monkeypatch.setenv("RAG_EMBEDDING_RATE_LIMIT", "none")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "RAG_EMBEDDING_CONCURRENCY" in str(caught.value)
+    assert "RAG_EMBEDDING_RATE_LIMIT" in str(caught.value)
+
+
+def test_secrets_are_not_shown_by_settings() -> None:
+    settings = load_settings(
+        rag_database_url="postgresql://u:hidden-word@h/d",
+        openai_api_key="sk-hidden-word",
+        openai_api_keys="sk-hidden-word",
+    )
+    assert "hidden-word" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_a_fingerprint_names_a_key_without_showing_it() -> None:
+    assert fingerprint("sk-test-one") == fingerprint("sk-test-one")
+    assert fingerprint("sk-test-one") != fingerprint("sk-test-two")
+    assert len(fingerprint("sk-test-one")) == 8
+
+
+def test_every_setting_has_a_description() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
