@@ -135,9 +135,9 @@ class Settings(BaseSettings):
         None, ge=0, description="A run that is planned to cost more does not start."
     )
 
-    # Logs
-    rag_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level of the log lines of the command line."
+    # Retrieval
+    rag_allowed_versions: str = Field(
+        "", description="Comma-separated version codes; when set, no other version is served."
     )
 
     @field_validator(
@@ -158,6 +158,11 @@ class Settings(BaseSettings):
             msg = "USE_API_KEY_ROTATION is true but OPENAI_API_KEYS is empty: list the keys there"
             raise ValueError(msg)
         return self
+
+    def allowed_versions(self) -> frozenset[str]:
+        """Codes in RAG_ALLOWED_VERSIONS; empty when it does not narrow anything."""
+        codes = self.rag_allowed_versions.split(",")
+        return frozenset(code.strip() for code in codes if code.strip())
 
     def api_keys(self) -> tuple[str, ...]:
         """The keys in use, in the order given; empty when there is none."""

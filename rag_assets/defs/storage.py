@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy.engine import URL
 
@@ -25,9 +24,7 @@ class CorpusSidePostgresStorage(DagsterPostgresStorage):
         return {}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Any
-    ) -> CorpusSidePostgresStorage:
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> CorpusSidePostgresStorage:
         """Called by Dagster when it loads ``dagster.yaml``."""
         del config_value
         return cls(postgres_url=dagster_url(), inst_data=inst_data)

@@ -35,8 +35,18 @@ def estimate_tokens(text: str) -> int:
     return max(1, math.ceil(len(text.encode()) / BYTES_PER_TOKEN))
 
 
-def batches(texts: Sequence[Text], size: int) -> Iterator[Batch]:
-    """Split in order: at most ``size`` texts (and 2,048) and 270,000 estimated tokens each.
+def request_tokens(tokens_per_minute: int) -> int:
+    """Most estimated tokens of one request: 270,000, and a twentieth of what a minute allows.
+
+    A request of more would have to be waited for so long that the limit could not be used up.
+    """
+    return max(1, min(int(MAX_TOKENS * _HEADROOM), tokens_per_minute // 20))
+
+
+def batches(
+    texts: Sequence[Text], size: int, *, max_tokens: int = int(MAX_TOKENS * _HEADROOM)
+) -> Iterator[Batch]:
+    """Split in order: at most ``size`` texts (and 2,048) and ``max_tokens`` estimated tokens each.
 
     A text that alone is over that goes alone: the provider judges it.
     """
@@ -45,7 +55,7 @@ def batches(texts: Sequence[Text], size: int) -> Iterator[Batch]:
     tokens = 0
     for text in texts:
         cost = text.estimated_tokens
-        if batch and (len(batch) == size or tokens + cost > MAX_TOKENS * _HEADROOM):
+        if batch and (len(batch) == size or tokens + cost > max_tokens):
             yield tuple(batch)
             batch, tokens = [], 0
         batch.append(text)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from rag_assets.embedding.batching import Batch, Text, batches, halves
+from rag_assets.embedding.batching import Batch, Text, batches, halves, request_tokens
 from rag_assets.embedding.embedder import Answer, Embedder
 from rag_assets.errors import (
     InputRejectedError,
@@ -130,7 +130,8 @@ class Buyer:
         :raises RagAssetsError: the first error that is not about a single text, after the requests
             in flight have been answered and kept.
         """
-        waiting = deque(batches(texts, self._options.batch_size))
+        largest = request_tokens(self._options.tokens_per_minute)
+        waiting = deque(batches(texts, self._options.batch_size, max_tokens=largest))
         workers = min(self._options.concurrency, len(waiting))
         async with (
             database.connect_async() as limits_connection,
@@ -235,7 +236,10 @@ class Buyer:
             connection,
             self._embedder.endpoint,
             requests=limits.pace(self._options.requests_per_minute),
-            tokens=limits.pace(self._options.tokens_per_minute),
+            tokens=limits.pace(
+                self._options.tokens_per_minute,
+                largest=request_tokens(self._options.tokens_per_minute),
+            ),
             cost_tokens=sum(text.estimated_tokens for text in batch),
         )
         if wait_s:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rag_assets.embedding.batching import BYTES_PER_TOKEN, MAX_TOKENS
+from rag_assets.embedding.batching import BYTES_PER_TOKEN, request_tokens
 from rag_assets.errors import BudgetExceededError
 from rag_assets.settings import Settings
 from rag_assets.store import purchases, verse_embeddings
@@ -100,7 +100,7 @@ def _price(settings: Settings, role: Role) -> float:
 
 def _requests(texts: int, tokens: int, batch_size: int | None, settings: Settings) -> int:
     size = batch_size or settings.rag_embedding_batch_size
-    return max(-(-texts // size), -(-tokens // MAX_TOKENS))
+    return max(-(-texts // size), -(-tokens // request_tokens(settings.rag_embedding_token_limit)))
 
 
 def _minutes(requests: int, tokens: int, settings: Settings) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import os
 import subprocess
 import time
 import warnings
@@ -30,6 +29,7 @@ max_wal_size = '4GB'
 checkpoint_timeout = '15min'
 """
 _START_TIMEOUT_S = 120.0
+_NO_PID = 2**22 + 1  # Linux gives none above 2**22, others fewer
 
 _held: dict[Path, IO[str]] = {}
 _held_lock = Lock()
@@ -91,8 +91,9 @@ def _start(data_folder: Path) -> str:
     info = pgserver.utils.PostmasterInfo
     with data_folder.with_name(data_folder.name + ".starting").open("a") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        running = info.read_from_pgdata(data_folder)
-        if running is not None and running.is_running() and running.status == "ready":
+        if not _alive(data_folder):
+            _bury(data_folder)
+        elif (running := info.read_from_pgdata(data_folder)) and running.status == "ready":
             return str(running.get_uri())
         try:
             server = pgserver.get_server(data_folder, cleanup_mode=None, start=False)
@@ -118,14 +119,29 @@ def _start(data_folder: Path) -> str:
 
 
 def _alive(data_folder: Path) -> bool:
+    """Whether the process that postmaster.pid names is this folder's server.
+
+    The file outlives a crash. Its process may then be a zombie or, after the machine or container
+    has started anew, any other program: only a command line that names the folder counts.
+    """
+    psutil = _pgserver().utils.psutil
     try:
         pid = int((data_folder / "postmaster.pid").read_text().splitlines()[0])
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, ValueError, IndexError):
+        return str(data_folder) in psutil.Process(pid).cmdline()
+    except (OSError, ValueError, IndexError, psutil.Error):
         return False
-    return True
+
+
+def _bury(data_folder: Path) -> None:
+    """Write an impossible process id into the lock files of a server that is not alive.
+
+    PostgreSQL refuses to start as long as any process has the id. The rest of the file stays: by
+    it PostgreSQL itself makes sure that no process of the dead server still uses its memory.
+    """
+    for lock in (data_folder / "postmaster.pid", *data_folder.glob(".s.PGSQL.*.lock")):
+        if lock.exists():
+            lines = lock.read_text().splitlines(keepends=True)
+            lock.write_text("".join((f"{_NO_PID}\n", *lines[1:])))
 
 
 def _stop(data_folder: Path) -> None:

@@ -25,16 +25,18 @@ class Pace:
     burst_s: float
 
 
-def pace(per_minute: int) -> Pace:
-    """A pace that never lets more than ``per_minute`` through in any 60 seconds.
+def pace(per_minute: int, *, largest: int = 1) -> Pace:
+    """A pace that never lets more than ``per_minute`` units through in any 60 seconds.
 
-    At most ``floor(60/interval + burst) + 1`` units fit into a minute; a twentieth of the limit is
-    kept for the burst.
+    At most ``60/interval + burst`` units fit into a minute, and with them the last request, which
+    is let go before its own units are counted; a twentieth of the limit is kept for the burst.
+
+    :param largest: most units that one request takes; one that takes more oversteps by the rest.
     """
     if per_minute < 3:
         return Pace(60.0 / per_minute, 0.0)
     burst = 0.05 * per_minute
-    interval = 60.0 / (per_minute - burst - 1)
+    interval = 60.0 / (per_minute - burst - largest)
     return Pace(interval, burst * interval)
 
 

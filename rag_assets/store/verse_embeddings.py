@@ -86,6 +86,8 @@ def stale_verses(
 ) -> tuple[StaleVerse, ...]:
     """Verses to embed, in canonical order. Joins on both primary keys.
 
+    A row of another language than the version's is stale, too: writing it anew costs no request.
+
     :param space: ``None`` for a space that does not exist yet: all of them.
     :param every: those with a right vector, too (overwrite).
     """
@@ -93,13 +95,14 @@ def stale_verses(
     if space is not None and not every:
         fresh = sql.SQL(
             "EXISTS (SELECT FROM {table} e"
-            " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash)"
+            " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash"
+            " AND e.language = b.language)"
         ).format(table=space.verses_table)
     rows = connection.execute(
         sql.SQL(
             """
             SELECT verse_id, book || ' ' || chapter || ':' || verse, text, text_hash
-              FROM verses v
+              FROM verses v JOIN bible_versions b USING (version_code)
              WHERE version_code = %s AND NOT {fresh}
              ORDER BY book_order, chapter, verse
              LIMIT %s
@@ -132,14 +135,25 @@ def publish(
         "SELECT embedding FROM {answers} a WHERE a.text_hash = v.text_hash"
         " ORDER BY bought_at DESC LIMIT 1"
     ).format(answers=answers)
+    # "Without one" is read from what this run has just written, not from the answers: another
+    # publication may use those up, and another run add to them, between the two statements.
     known = sql.SQL(
-        "SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash"
-        " AND NOT EXISTS (SELECT FROM {answers} a WHERE a.text_hash = v.text_hash) LIMIT 1"
-    ).format(table=table, answers=answers)
-    values = {"run_id": run_id, "verse_ids": list(verse_ids), "version_code": version_code}
+        "SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash AND NOT EXISTS"
+        " (SELECT FROM {table} w WHERE w.verse_id = v.verse_id AND w.text_hash = v.text_hash"
+        "  AND w.run_id = %(run_id)s) LIMIT 1"
+    ).format(table=table)
+    values: dict[str, object] = {
+        "run_id": run_id,
+        "verse_ids": list(verse_ids),
+        "version_code": version_code,
+    }
     from_answers = _write(connection, space, bought, values)
     all_written = from_answers == len(verse_ids)
     reused = 0 if all_written else _write(connection, space, known, values)
+    # Two publications that use up the same answers, each in its own order, would deadlock.
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtext('answered_texts'), %s)", (space.space_id,)
+    )
     connection.execute(
         sql.SQL(
             """
@@ -165,7 +179,7 @@ def publish(
 def _write(
     connection: Connection, space: Space, source: sql.Composable, values: dict[str, object]
 ) -> int:
-    """Write the vectors that ``source`` finds for ``v.text_hash``, judging each as it is written."""
+    """Write the vectors that ``source`` finds for ``v.text_hash``; judge each as it is written."""
     statement = sql.SQL(
         """
         WITH written AS (

@@ -45,11 +45,16 @@ def test_the_metadata_is_what_the_provider_counted(lane: Lane, emulator: Emulato
         "- large: GEN 1:37: the provider refuses the text (invalid_input)"
     )
     spaces = str(told["spaces"]).splitlines()[2:]
-    assert [line.split("|")[1:8] for line in spaces] == [
-        [f" {role} (s{number}) ", f" text-embedding-3-{role} ", f" halfvec({dimensions}) "]
-        + [" 30 ", " 6 ", " 1 ", f" {stats.tokens_billed // 2} "]
-        for role, number, dimensions in (("small", 1, 1536), ("large", 2, 3072))
-    ]
+    half = stats.tokens_billed // 2
+    for line, start in zip(
+        spaces,
+        [
+            "| small (s1) | text-embedding-3-small | halfvec(1536) | 30 | 6 | 1 |",
+            "| large (s2) | text-embedding-3-large | halfvec(3072) | 30 | 6 | 1 |",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"{start} {half} | ")
     assert lane.count("SELECT sum(tokens) FROM embedding_ledger") == stats.tokens_billed
     assert lane.rows("SELECT DISTINCT run_id, partition_key FROM embedding_ledger") == [
         (run.run_id, "EN_RUN")

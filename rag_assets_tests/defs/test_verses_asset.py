@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from rag_assets.defs.bible.metadata import VERSES_SCHEMA, VERSE_EMBEDDINGS_SCHEMA
+from rag_assets.defs.bible.metadata import VERSE_EMBEDDINGS_SCHEMA, VERSES_SCHEMA
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.conftest import Lane
 

@@ -137,7 +137,7 @@ def test_a_source_with_one_verse_twice_is_refused_and_what_was_stored_stays(
     load(database, bible_of(sentences(5)))
     before = stored(database)
     twice = (*bible_of(sentences(5)).verses, Verse("GEN", 1, 1, 1, "Again"))
-    with pytest.raises(Exception, match="second time|would be stored"):
+    with pytest.raises(Exception, match=r"second time|would be stored"):
         load(database, BibleText("usfm", twice, 6, ()))
     assert stored(database) == before
 

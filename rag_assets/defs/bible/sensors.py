@@ -26,10 +26,10 @@ from rag_assets.store.bible import StoredVersion, stored_versions
 
 @dataclass(frozen=True)
 class VersionOnDisk:
-    """What one folder holds now. ``declaration`` is ``None`` when it cannot be read."""
+    """What one folder holds now; ``None`` stands for what cannot be read."""
 
     code: str
-    source_hash: str
+    source_hash: str | None
     declaration: VersionDeclaration | None
 
 
@@ -57,17 +57,17 @@ def decide(
     """Compare the folders with what is stored. Pure."""
     known = set(partitions)
     runs = []
-    for version in on_disk:
-        if _is_current(version, stored.get(version.code)):
+    readable = [version for version in on_disk if version.source_hash is not None]
+    for version in readable:
+        before = stored.get(version.code)
+        if _is_current(version, before):
             continue
         allowed = version.declaration is not None and version.declaration.ai_allowed
         job = bible_embeddings.name if allowed and auto_embed else bible_verses.name
-        # One run for each content and declaration: a broken file is not tried again every minute.
-        key = f"{version.code}:{version.source_hash[:16]}:{_declared(version.declaration)}"
-        runs.append((version.code, job, key))
+        runs.append((version.code, job, _run_key(version, before)))
     codes = {version.code for version in on_disk}
     return Decision(
-        add=tuple(version.code for version in on_disk if version.code not in known),
+        add=tuple(version.code for version in readable if version.code not in known),
         run=tuple(runs),
         gone=tuple(code for code in stored if code not in codes),
     )
@@ -91,7 +91,7 @@ def bible_version_folders(
         with corpus.database.connect() as connection:
             stored = {version.code: version for version in stored_versions(connection)}
     decision = decide(
-        [version for version in on_disk if version is not None],
+        on_disk,
         stored,
         context.instance.get_dynamic_partitions(BIBLE_VERSIONS),
         auto_embed=corpus.settings.rag_bible_auto_embed,
@@ -117,17 +117,14 @@ def bible_version_folders(
     )
 
 
-def _look(context: dg.SensorEvaluationContext, folder: VersionFolder) -> VersionOnDisk | None:
+def _look(context: dg.SensorEvaluationContext, folder: VersionFolder) -> VersionOnDisk:
+    source_hash = declaration = None
     try:
         source_hash = folder_hash(folder.path)
-    except CorpusError as error:
+        declaration = read_declaration(folder)
+    except (CorpusError, OSError) as error:  # one bad folder must not keep the others waiting
         context.log.warning(f"{folder.code}: {error}")
-        return None
-    try:
-        return VersionOnDisk(folder.code, source_hash, read_declaration(folder))
-    except CorpusError as error:
-        context.log.warning(f"{folder.code}: {error}")
-        return VersionOnDisk(folder.code, source_hash, None)
+    return VersionOnDisk(folder.code, source_hash, declaration)
 
 
 def _is_current(version: VersionOnDisk, stored: StoredVersion | None) -> bool:
@@ -138,5 +135,12 @@ def _is_current(version: VersionOnDisk, stored: StoredVersion | None) -> bool:
     )
 
 
-def _declared(declaration: VersionDeclaration | None) -> str:
-    return text_hash(repr(declaration)).hex()[:8]
+def _run_key(version: VersionOnDisk, before: StoredVersion | None) -> str:
+    """One run for each content and declaration: a broken file is not tried again every minute.
+
+    When the version was last loaded is part of it, because a key is spent for good: files that go
+    back to what they once were are loaded again.
+    """
+    declared = text_hash(repr(version.declaration)).hex()[:8]
+    loaded = f"{before.loaded_at:%Y%m%dT%H%M%S.%f}" if before else "new"
+    return f"{version.code}:{(version.source_hash or '')[:16]}:{declared}:{loaded}"

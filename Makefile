@@ -1,0 +1,63 @@
+# Set-up and the daily commands. Everything goes into .venv and .rag; nothing else is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo up test test-fast lint bench bench-smoke lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.installed ## load, embed and check the sample versions, and answer a query
+	@$(BIN)/rag-assets demo
+
+up: $(VENV)/.installed ## Dagster's UI and daemon until Ctrl-C
+	@$(BIN)/rag-assets up
+
+test: $(VENV)/.installed-dev ## all tests
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+test-fast: $(VENV)/.installed-dev ## all but the slow tests
+	@$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev ## the benchmark table, ours and others' (see benchmarks/README.md)
+	@$(BIN)/python -m benchmarks.bible_embeddings
+
+bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
+	@$(BIN)/python -m benchmarks.bible_embeddings --smoke
+
+lock: $(VENV)/.installed-dev ## renew the lock files from pyproject.toml
+	@$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile $(LOCK) --group build --group dev pyproject.toml -o requirements-dev.lock
+LOCK := -q --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	--python-version 3.11
+
+clean: ## remove the environment, the embedded database and Dagster's state
+	rm -rf $(VENV) .rag .logs_queue logs
+
+# Debian's Python may come without ensurepip; then virtualenv, from a folder of its own, makes it.
+$(VENV)/bin/python:
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	  $(PYTHON) -m pip install -q --target $(VENV)-virtualenv virtualenv==20.35.4 && \
+	  PYTHONPATH=$(VENV)-virtualenv $(PYTHON) -m virtualenv -q $(VENV); \
+	  rm -rf $(VENV)-virtualenv; }
+
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing $$(grep -c '^[a-z]' requirements.lock) locked packages (once; a minute or two)"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@echo "installing the packages for tests and linters (once)"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,217 @@
+"""``rag-assets bible``: versions on disk and in the database, the price, the embedding."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rag_assets.cli.output import (
+    Json,
+    errors_as_sentences,
+    out,
+    progress_bar,
+    show_json,
+    show_table,
+)
+from rag_assets.corpus.bible.intake import add_version
+from rag_assets.corpus.versions import VersionDeclaration, check_version_code, list_version_folders
+from rag_assets.embedding.plan import SpacePlan, plan_version
+from rag_assets.errors import ConfigurationError
+from rag_assets.settings import Settings, load_settings
+from rag_assets.store.bible import remove_version, stored_versions
+from rag_assets.store.database import Database, open_database
+from rag_assets.store.migrations import migrate
+from rag_assets.store.overview import embedded_counts
+from rag_assets.store.spaces import ROLES, find_space
+
+app = typer.Typer(no_args_is_help=True, help="Bible versions: list, add, plan, embed, remove.")
+
+Codes = Annotated[list[str] | None, typer.Argument(help="Version codes; none means all.")]
+
+
+def _open() -> tuple[Settings, Database]:
+    settings = load_settings()
+    database = open_database(settings)
+    migrate(database)
+    return settings, database
+
+
+@app.command("list")
+def list_versions(as_json: Json = False) -> None:
+    """Versions in RAG_BIBLES_DIR and in the database, and how far each one is."""
+    with errors_as_sentences(as_json):
+        settings, database = _open()
+        folders = {folder.code for folder in list_version_folders(settings.rag_bibles_dir)}
+        with database.connect() as connection:
+            stored = {version.code: version for version in stored_versions(connection)}
+            counts = {}
+            for role in ROLES:
+                space = find_space(connection, settings, role)
+                counts[role] = embedded_counts(connection, space.space_id) if space else {}
+    rows: list[dict[str, object]] = []
+    for code in sorted(folders | set(stored)):
+        version = stored.get(code)
+        rows.append(
+            {
+                "version": code,
+                "name": version.name if version else None,
+                "language": version.language if version else None,
+                "licence": version.licence if version else None,
+                "ai_allowed": version.ai_allowed if version else None,
+                "verses": version.verses if version else None,
+                "small": counts["small"].get(code, 0),
+                "large": counts["large"].get(code, 0),
+                "folder": "there" if code in folders else "gone",
+            }
+        )
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        rows, empty=f"no version in {settings.rag_bibles_dir}/: `rag-assets bible add` adds one"
+    )
+
+
+@app.command()
+def add(
+    code: Annotated[str, typer.Argument(help="Language and abbreviation, such as PT_NAA.")],
+    source: Annotated[Path, typer.Argument(help="A file, or a folder of files.")],
+    name: Annotated[str | None, typer.Option(help="Its name; the code without one.")] = None,
+    language: Annotated[str | None, typer.Option(help="BCP 47 tag, such as pt-BR.")] = None,
+    licence: Annotated[str, typer.Option(help="SPDX identifier or words.")] = "not declared",
+    ai_allowed: Annotated[
+        bool, typer.Option(help="The licence lets the text be sent to an embedding provider.")
+    ] = False,
+    enabled_for_rag: Annotated[bool, typer.Option(help="Retrieval may serve it.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Read a version's files to see that they are sound, then copy them into RAG_BIBLES_DIR.
+
+    USFM, USX, OSIS, Zefania, JSON, CSV and vref are recognised by content. The sensor, or
+    `rag-assets bible embed CODE`, does the rest.
+    """
+    with errors_as_sentences(as_json):
+        settings = load_settings()
+        declaration = VersionDeclaration(
+            name=name or code,
+            language=language or check_version_code(code).split("_")[0].lower(),
+            licence=licence,
+            ai_allowed=ai_allowed,
+            enabled_for_rag=enabled_for_rag,
+        )
+        added = add_version(settings.rag_bibles_dir, code, source, declaration)
+    if as_json:
+        show_json(added)
+        return
+    out.print(f"{code}: {added.verses:,} verses ({added.format}) in {added.folder}")
+    if not ai_allowed:
+        out.print(
+            "its text goes to no provider: when its licence allows it, add the line "
+            f"`ai_allowed = true` to {added.folder}/version.toml"
+        )
+
+
+@app.command()
+def plan(codes: Codes = None, overwrite: bool = False, as_json: Json = False) -> None:
+    """What embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing."""
+    with errors_as_sentences(as_json):
+        settings, database = _open()
+        with database.connect() as connection:
+            known = [version.code for version in stored_versions(connection)]
+            for code in codes or ():
+                if code not in known:
+                    raise ConfigurationError(
+                        f"version {code} is not loaded: `rag-assets bible embed {code}` loads it; "
+                        f"loaded: {', '.join(known) or 'none'}"
+                    )
+            plans = [
+                plan_version(connection, settings, code, role, overwrite=overwrite)
+                for code in codes or known
+                for role in ROLES
+            ]
+    if as_json:
+        show_json(plans)
+        return
+    show_table([_plan_row(found) for found in plans], empty="no version is loaded")
+    total = sum(found.cost_usd for found in plans)
+    out.print(f"together {sum(found.tokens for found in plans):,} tokens, ${total:.4f}")
+
+
+def _plan_row(found: SpacePlan) -> dict[str, object]:
+    return {
+        "version": found.version_code,
+        "space": found.role,
+        "rows": found.rows,
+        "reused": found.reused,
+        "texts": found.texts,
+        "tokens": found.tokens,
+        "USD": found.cost_usd,
+        "requests": found.requests,
+        "minutes": found.minutes,
+    }
+
+
+@app.command()
+def embed(
+    codes: Annotated[list[str], typer.Argument(help="Version codes, in the order to run.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="A sanity batch of verses.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts in one request.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Buy every vector anew.")] = False,
+    small_only: Annotated[bool, typer.Option(help="Only the small space.")] = False,
+    large_only: Annotated[bool, typer.Option(help="Only the large space.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only estimate tokens and cost.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Load, embed and check versions: the Dagster job `bible_embeddings`, run here and recorded."""
+    if dry_run:
+        plan(codes, overwrite=overwrite, as_json=as_json)
+        return
+    from rag_assets.defs.launch import run_bible_embeddings  # noqa: PLC0415 -- Dagster: 2 s
+
+    config: dict[str, object] = {
+        "limit": limit,
+        "batch_size": batch_size,
+        "overwrite": overwrite,
+        "only_missing": not overwrite,
+        "small_only": small_only,
+        "large_only": large_only,
+    }
+    with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
+        results = [run_bible_embeddings(code, config, progress=progress) for code in codes]
+    rows = [dataclasses.asdict(result) for result in results]
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(
+            [{key: row[key] for key in row if key not in ("failures", "run_id")} for row in rows],
+            empty="",
+        )
+        for result in results:
+            for failure in result.failures:
+                out.print(f"[red]{result.version}[/red] {failure}")
+    if any(result.failures for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def remove(
+    code: Annotated[str, typer.Argument(help="The version whose stored data is to go.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a version's verses and vectors from the database; its files stay as they are."""
+    with errors_as_sentences(as_json):
+        _, database = _open()
+        if not yes:
+            typer.confirm(f"Delete {code} and the vectors that were paid for?", abort=True)
+        with database.connect() as connection:
+            if code not in {version.code for version in stored_versions(connection)}:
+                raise ConfigurationError(f"version {code} is not in the database")
+            removed = remove_version(connection, code)
+    if as_json:
+        show_json({"version": code, "verses_removed": removed})
+        return
+    out.print(f"{code}: {removed:,} verses and their vectors deleted")

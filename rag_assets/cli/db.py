@@ -1,0 +1,85 @@
+"""``rag-assets db``: the database's state, its migrations, a prompt in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Annotated
+
+import typer
+
+from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
+from rag_assets.settings import load_settings
+from rag_assets.store import embedded, migrations
+from rag_assets.store.database import open_database
+from rag_assets.store.overview import overview
+
+app = typer.Typer(no_args_is_help=True, help="The database: status, migrations, a prompt in it.")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Server and extension versions, migrations, spaces and rows. Changes nothing."""
+    with errors_as_sentences(as_json):
+        settings = load_settings()
+        database = open_database(settings)
+        waiting = migrations.pending(database)
+        with database.connect() as connection:
+            versions = migrations.server_versions(connection)
+            spaces = [] if waiting else overview(connection)
+    record = {
+        "database": database.describe(),
+        "server": "RAG_DATABASE_URL" if settings.rag_database_url else "embedded",
+        "postgresql": versions.postgres,
+        "pgvector": versions.pgvector or "missing",
+        "pgvector_enabled": versions.pgvector_installed,
+        "migrations_waiting": ", ".join(waiting) or "none",
+    }
+    if as_json:
+        show_json(record | {"migrations_waiting": waiting, "spaces": spaces})
+        return
+    show_record(record)
+    out.print()
+    show_table(spaces, empty="no embedding space yet: `rag-assets demo` makes the first")
+
+
+@app.command()
+def migrate(as_json: Json = False) -> None:
+    """Create the database if need be and apply the migrations that are not applied."""
+    with errors_as_sentences(as_json):
+        database = open_database(load_settings())
+        applied = migrations.migrate(database)
+    if as_json:
+        show_json({"database": database.describe(), "applied": applied})
+        return
+    out.print("\n".join(f"applied {name}" for name in applied) or "nothing to apply: up to date")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(
+    context: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print how to connect instead (never the password).")
+    ] = False,
+) -> None:
+    """Open psql on the corpus database; what follows `--` goes to psql.
+
+    For example: `rag-assets db psql -- -c "SELECT * FROM bible_versions"`
+    """
+    with errors_as_sentences(as_json):
+        settings = load_settings()
+        parameters = open_database(settings).parameters()
+    names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER"}
+    shown = {name: parameters[key] for key, name in names.items() if key in parameters}
+    if as_json:
+        show_json(shown)
+        return
+    # By environment: a process list shows arguments to everybody.
+    secret = {"PGPASSWORD": parameters["password"]} if "password" in parameters else {}
+    found = shutil.which("psql") if settings.rag_database_url else None
+    program = found or str(embedded.binary("psql"))
+    done = subprocess.run(
+        [program, *context.args], env={**os.environ, **shown, **secret}, check=False
+    )
+    raise typer.Exit(done.returncode)

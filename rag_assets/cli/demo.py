@@ -1,0 +1,105 @@
+"""``rag-assets demo``: everything once, on a fresh machine, with the project's own samples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import typer
+
+from rag_assets.cli.output import Json, errors_as_sentences, out, progress_bar, show_json
+from rag_assets.cli.search import show_hits
+from rag_assets.errors import ConfigurationError
+from rag_assets.retrieval.search import search
+from rag_assets.settings import Settings, load_settings
+from rag_assets.store.database import open_database
+from rag_assets.store.migrations import migrate
+
+SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
+QUERY = "your people shall be my people"
+_ENV = """\
+# Written by `rag-assets demo`, which found no API key: the lexical embedder needs none.
+# To use OpenAI, put your key here and remove the other line: see docs/settings.md.
+RAG_EMBEDDING_PROVIDER=offline
+# OPENAI_API_KEY=
+"""
+
+
+def demo(as_json: Json = False) -> None:
+    """Load, embed and check the two sample versions, then answer a query.
+
+    Without an API key and without a `.env` it writes one that asks for the offline embedder.
+    """
+    with errors_as_sentences(as_json):
+        settings = _choose_embedder(as_json)
+        database = open_database(settings)
+        applied = migrate(database)
+        if not as_json:
+            out.print(f"[bold]1[/bold] database ready: {database.describe()}")
+            out.print(
+                f"  {len(applied)} migrations applied, embedder: {settings.rag_embedding_provider}"
+            )
+            out.print(f"[bold]2[/bold] the samples go to {settings.rag_bibles_dir}/")
+        for code in SAMPLES:
+            _copy_sample(code, settings.rag_bibles_dir)
+        results = _embed(as_json)
+        result = search(database, settings, QUERY, top_k=3)
+    if as_json:
+        show_json({"database": database.describe(), "runs": results, "search": result})
+        return
+    out.print(f"[bold]4[/bold] rag-assets search {QUERY!r}")
+    show_hits(result)
+    out.print(
+        "\nNext: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000 and shows these "
+        "runs.\nYour own text: [bold]rag-assets bible add --help[/bold]"
+    )
+
+
+def _choose_embedder(as_json: bool) -> Settings:
+    settings = load_settings()
+    chosen = os.environ.get("RAG_EMBEDDING_PROVIDER") or Path(".env").exists()
+    if settings.api_keys() or chosen:
+        return settings
+    Path(".env").write_text(_ENV, encoding="utf-8")
+    if not as_json:
+        out.print("no API key: wrote .env with RAG_EMBEDDING_PROVIDER=offline (lexical, free)")
+    return load_settings()
+
+
+def _copy_sample(code: str, bibles_dir: Path) -> None:
+    source = Path(__file__).parents[2] / "samples" / "bibles" / code
+    if not source.is_dir():
+        raise ConfigurationError(
+            "the samples are not part of the installed package: run the demo in a checkout"
+        )
+    target = bibles_dir / code
+    if not target.exists():
+        shutil.copytree(source, target)
+
+
+def _embed(as_json: bool) -> list[object]:
+    if not as_json:
+        out.print("[bold]3[/bold] the job bible_embeddings: read, embed, check")
+    # Dagster takes 2 s to import: after the first lines, not before.
+    from rag_assets.defs.launch import run_bible_embeddings  # noqa: PLC0415
+
+    results: list[object] = []
+    with progress_bar(quiet=as_json) as progress:
+        for code in SAMPLES:
+            result = run_bible_embeddings(code, {}, progress=progress)
+            results.append(result)
+            if result.failures:
+                raise typer.Exit(_tell(code, result.failures))
+            if not as_json:
+                out.print(
+                    f"  {code}: {result.verses} verses, {result.embedded} vectors bought, "
+                    f"{result.reused} reused, {result.checks_passed} checks passed"
+                )
+    return results
+
+
+def _tell(code: str, failures: tuple[str, ...]) -> int:
+    for failure in failures:
+        out.print(f"[red]{code}[/red] {failure}")
+    return 1

@@ -1,0 +1,33 @@
+"""``rag-assets``: the command line. Each command is a few lines over the package's functions."""
+
+from __future__ import annotations
+
+import typer
+
+from rag_assets.cli import bible, db, demo, search, up
+
+app = typer.Typer(
+    name="rag-assets",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # locals may hold a password or a key
+    help="""
+Operate a retrieval corpus on PostgreSQL and pgvector.
+
+Start with **rag-assets demo**: it needs no key, no Docker and no root, and ends with a search.
+Then **rag-assets up** shows the same in Dagster's UI.
+
+A corpus of your own: **rag-assets bible add EN_MINE path/to/files --ai-allowed**, look at the price
+with **rag-assets bible plan**, buy the vectors with **rag-assets bible embed EN_MINE**.
+
+Settings come from the environment and from `.env`: see docs/settings.md.
+""",
+)
+app.add_typer(db.app, name="db")
+app.add_typer(bible.app, name="bible")
+app.command("search")(search.search_command)
+app.command("demo")(demo.demo)
+app.command("up")(up.up)
+
+if __name__ == "__main__":
+    app()

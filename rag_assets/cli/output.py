@@ -1,0 +1,123 @@
+"""How the commands speak: tables for people, JSON for programs, one sentence for an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from rag_assets.errors import RagAssetsError
+from rag_assets.progress import LogLines, Progress
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_json(value: object) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))  # noqa: T201
+
+
+def show_table(rows: Sequence[Mapping[str, object]], *, empty: str) -> None:
+    """Rows as a table, with their keys as headings."""
+    if not rows:
+        out.print(empty)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, value in rows[0].items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    out.print(table)
+
+
+def show_record(record: Mapping[str, object]) -> None:
+    """One thing, a line a field."""
+    width = max(map(len, record))
+    for name, value in record.items():
+        out.print(f"[bold]{name:<{width}}[/bold]  {_cell(value)}")
+
+
+@contextmanager
+def errors_as_sentences(as_json: bool = False) -> Iterator[None]:
+    """End the command with status 1 and the sentence of an error raised on purpose."""
+    try:
+        yield
+    except RagAssetsError as error:
+        if as_json:
+            show_json({"error": type(error).__name__, "message": str(error)})
+        else:
+            err.print(f"[red]error:[/red] {error}")
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
+    """Bars on a terminal, log lines elsewhere; on standard error, so that JSON stays clean."""
+    if quiet or not err.is_terminal:
+        yield LogLines(err.print)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with RichProgress(*columns, console=err) as rich:
+        yield _Bars(rich)
+
+
+class _Bars:
+    """A bar a task."""
+
+    def __init__(self, rich: RichProgress) -> None:
+        self._rich = rich
+        self._task = rich.add_task("", visible=False)
+
+    def start(self, task: str, total: int) -> None:
+        self._task = self._rich.add_task(task, total=total)
+
+    def advance(self, steps: int) -> None:
+        self._rich.advance(self._task, steps)
+
+    def say(self, message: str) -> None:
+        self._rich.console.print(message)
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4f}" if abs(value) < 1 else f"{value:,.1f}"
+        case int():
+            return f"{value:,}"
+        case datetime():
+            return value.strftime("%Y-%m-%d %H:%M:%S")
+        case _:
+            return str(value).replace("[", "\\[")
+
+
+def _plain(value: Any) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    return str(value)

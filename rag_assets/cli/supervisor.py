@@ -1,0 +1,122 @@
+"""Keeps a few processes running and, at the end, leaves none of them behind.
+
+Each child leads a process group of its own. The group is stopped, not only the child; and the
+kernel stops a child whose supervisor was killed. A child that ends by itself is started again,
+whatever its exit status: Dagster ends with 0 when its daemon was killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+_PR_SET_PDEATHSIG = 1
+_RESTART_AFTER_S = 2.0
+_LONGEST_RESTART_AFTER_S = 60.0
+_HEALTHY_AFTER_S = 60.0
+_PORT_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process to keep running.
+
+    :param port: on loopback; the services after this one start when it accepts.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    port: int | None = None
+
+
+class Supervisor:
+    """Runs services until :meth:`stop`, or until SIGINT or SIGTERM."""
+
+    def __init__(self, services: Sequence[Service], *, grace_s: float = 15.0) -> None:
+        self._services = services
+        self._grace_s = grace_s
+        self._stopping = threading.Event()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started_at: dict[str, float] = {}
+        self._starts: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Start all, restart what ends, and return after all have been stopped."""
+        # Set even where they were ignored (`nohup … &`), or nothing could stop us.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stopping.set())
+        try:
+            for service in self._services:
+                self._start(service)
+                self._wait_for_port(service)
+            while not self._stopping.wait(0.5):
+                for service in self._services:
+                    self._restart_if_ended(service)
+        finally:
+            self._stop_all()
+
+    def stop(self) -> None:
+        """Let :meth:`run` end."""
+        self._stopping.set()
+
+    def _start(self, service: Service) -> None:
+        self._running[service.name] = subprocess.Popen(
+            service.command,
+            env={**os.environ, **service.environment},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it allocates nothing and takes no lock
+        )
+        self._started_at[service.name] = time.monotonic()
+
+    def _wait_for_port(self, service: Service) -> None:
+        deadline = time.monotonic() + _PORT_TIMEOUT_S
+        while service.port and not self._stopping.is_set() and time.monotonic() < deadline:
+            self._restart_if_ended(service)
+            with suppress(OSError), socket.create_connection(("127.0.0.1", service.port), 1):
+                return
+            self._stopping.wait(0.2)
+
+    def _restart_if_ended(self, service: Service) -> None:
+        process = self._running[service.name]
+        if process.poll() is None:
+            return
+        lived = time.monotonic() - self._started_at[service.name]
+        if lived > _HEALTHY_AFTER_S:
+            self._starts[service.name] = 0
+        self._starts[service.name] = starts = self._starts.get(service.name, 0) + 1
+        _signal_group(process, signal.SIGKILL)  # what it left behind would fight its successor
+        pause = min(_RESTART_AFTER_S * 2 ** (starts - 1), _LONGEST_RESTART_AFTER_S)
+        if not self._stopping.wait(pause):
+            self._start(service)
+
+    def _stop_all(self) -> None:
+        for process in self._running.values():
+            _signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + self._grace_s
+        for process in self._running.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _die_with_parent() -> None:
+    """In the child, before it becomes the program: defaults for signals, SIGTERM if we die."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

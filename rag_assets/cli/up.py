@@ -1,0 +1,137 @@
+"""``rag-assets up``: Dagster's UI, daemon and code server over the corpus, until Ctrl-C."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json
+from rag_assets.cli.supervisor import Service, Supervisor
+from rag_assets.errors import ConfigurationError
+from rag_assets.settings import load_settings
+from rag_assets.store.database import open_database
+from rag_assets.store.migrations import migrate
+
+_READY_TIMEOUT_S = 180
+
+
+def up(
+    host: Annotated[
+        str, typer.Option(help="Where the UI listens. It has no login: keep it on loopback.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the UI; 0 takes a free one.")] = 3000,
+    as_json: Json = False,
+) -> None:
+    """Start Dagster's UI and daemon until Ctrl-C, which stops everything again."""
+    with errors_as_sentences(as_json):
+        # Dagster takes 2 s to import: here, so that the other commands do not wait for it.
+        from rag_assets.defs.launch import open_instance, refuse_second_daemon  # noqa: PLC0415
+
+        settings = load_settings()
+        home = settings.rag_home
+        home.mkdir(parents=True, exist_ok=True)
+        with _only_one(home / "up.lock"):
+            database = open_database(settings)
+            migrate(database)
+            port = port or _free_port(host)
+            _refuse_taken(host, port)
+            instance = open_instance()
+            refuse_second_daemon(instance, say=err.print)
+            supervisor = Supervisor(_services(home, host, port))
+            url = f"http://{host}:{port}"
+            threading.Thread(target=_say_when_ready, args=(url, as_json), daemon=True).start()
+            if not as_json:
+                out.print(f"database: {database.describe()}\nstarting Dagster on {url} …")
+            try:
+                supervisor.run()
+            finally:
+                instance.wipe_daemon_heartbeats()
+    if not as_json:
+        out.print("stopped")
+
+
+def _services(home: Path, host: str, port: int) -> list[Service]:
+    """Code server, UI and daemon. All find code through one server, which can be restarted."""
+    code_port = _free_port("127.0.0.1")
+    workspace = home / "up-workspace.yaml"
+    workspace.write_text(
+        "load_from:\n  - grpc_server:\n      host: 127.0.0.1\n"
+        f"      port: {code_port}\n      location_name: rag_assets\n",
+        encoding="utf-8",
+    )
+    # DAGSTER_HOME is where dagster.yaml stands; an outer one wins.
+    environment = {"DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(Path.cwd())}
+    python = [sys.executable, "-m"]
+    return [
+        Service(
+            "code",
+            [*python, "dagster", "code-server", "start", "-m", "rag_assets.definitions",
+             "-h", "127.0.0.1", "-p", str(code_port), "--log-level", "warning"],
+            environment,
+            port=code_port,
+        ),
+        Service(
+            "webserver",
+            [*python, "dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port),
+             "--log-level", "warning"],
+            environment,
+        ),
+        Service(
+            "daemon",
+            [*python, "dagster._daemon", "run", "-w", str(workspace), "--log-level", "warning"],
+            environment,
+        ),
+    ]  # fmt: skip
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Refuse a second `up` in the same folder; a killed one's lock is gone with it."""
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"`up` runs already in this folder ({path.parent}): stop it first"
+            ) from None
+        yield
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise ConfigurationError(
+                f"port {port} on {host} is taken: choose another with --port, or 0 for a free one"
+            ) from None
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _say_when_ready(url: str, as_json: bool) -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/server_info", timeout=2):  # noqa: S310
+            if as_json:
+                show_json({"event": "ready", "url": url})
+            else:
+                out.print(f"[bold green]ready:[/bold green] {url} — Ctrl-C stops everything")
+            return
+        time.sleep(0.5)

@@ -1,0 +1,147 @@
+"""Start a job from the command line, in this process, recorded in Dagster's own storage."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from rag_assets.definitions import build_defs
+from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.resources import open_corpus
+from rag_assets.errors import ConfigurationError
+from rag_assets.progress import Progress
+
+_HEARTBEAT_TOLERANCE_S = 45.0
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How one run of ``bible_embeddings`` ended; it succeeded when there are no failures."""
+
+    version: str
+    verses: int
+    embedded: int
+    reused: int
+    refused: int
+    tokens: int
+    cost_usd: float
+    requests: int
+    checks_passed: int
+    failures: tuple[str, ...]
+    run_id: str
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance of DAGSTER_HOME, or of the ``dagster.yaml`` in the working directory.
+
+    :raises ConfigurationError: there is neither.
+    """
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    if not Path("dagster.yaml").is_file():
+        raise ConfigurationError(
+            "no dagster.yaml here: start in the project's folder, or set DAGSTER_HOME to a folder "
+            "that holds one"
+        )
+    return dg.DagsterInstance.from_config(str(Path.cwd()))
+
+
+def refuse_second_daemon(
+    instance: dg.DagsterInstance,
+    *,
+    say: Callable[[str], None],
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Refuse to start a daemon beside a living one: two on one storage break runs.
+
+    A daemon reports every 30 s. A report that is fresh may be a killed daemon's last: it is
+    watched until it is renewed (refuse) or too old (go on).
+
+    :raises ConfigurationError: another daemon lives.
+    """
+    first = _last_heartbeat(instance)
+    if first is None or clock() - first > _HEARTBEAT_TOLERANCE_S:
+        return
+    say("a Dagster daemon reported lately: watching for a minute whether it still lives …")
+    while clock() - first <= _HEARTBEAT_TOLERANCE_S:
+        sleep(1.0)
+        if _last_heartbeat(instance) != first:
+            raise ConfigurationError(
+                "another Dagster daemon runs on this storage (`dagster dev`, or `up` elsewhere): "
+                "stop it first, two of them break runs"
+            )
+
+
+def _last_heartbeat(instance: dg.DagsterInstance) -> float | None:
+    beats = instance.get_daemon_heartbeats().values()
+    return max((beat.timestamp for beat in beats), default=None)
+
+
+def run_bible_embeddings(
+    code: str, config: Mapping[str, object], *, progress: Progress
+) -> JobResult:
+    """Load, embed and check one version; the run shows in Dagster's UI like any other.
+
+    :param config: fields of ``EmbeddingConfig``; ``None`` means the default.
+    """
+    corpus = open_corpus(progress=progress)
+    job = build_defs(resources={"corpus": corpus}).resolve_job_def("bible_embeddings")
+    chosen = {name: value for name, value in config.items() if value is not None}
+    with open_instance() as instance:
+        instance.add_dynamic_partitions(BIBLE_VERSIONS, [code])
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=code,
+            run_config={
+                "ops": {"verse_embeddings": {"config": chosen}},
+                # The progress shows what a person wants to see; every line is in Dagster's UI.
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            raise_on_error=False,
+        )
+    return _summary(code, result)
+
+
+def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
+    numbers: dict[str, int | float] = {}
+    for event in result.get_asset_materialization_events():
+        for name, value in event.materialization.metadata.items():
+            if isinstance(value.value, int | float):
+                numbers[name] = value.value
+    checks = result.get_asset_check_evaluations()
+    failures = [f"{check.check_name}: {check.description}" for check in checks if not check.passed]
+    failures += _step_failures(result)
+    return JobResult(
+        version=code,
+        verses=int(numbers.get("dagster/partition_row_count", 0)),
+        embedded=int(numbers.get("embedded", 0)),
+        reused=int(numbers.get("reused", 0)),
+        refused=int(numbers.get("failed", 0)),
+        tokens=int(numbers.get("tokens", 0)),
+        cost_usd=float(numbers.get("cost_usd", 0.0)),
+        requests=int(numbers.get("requests", 0)),
+        checks_passed=sum(check.passed for check in checks),
+        failures=tuple(failures),
+        run_id=result.run_id,
+    )
+
+
+def _step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """The sentence of each failed step; a failed check has said its own already."""
+    sentences = []
+    for event in result.all_events:
+        if not event.is_step_failure or event.step_key == "verse_embeddings_checks":
+            continue
+        data = event.step_failure_data
+        told = data.user_failure_data
+        if told is not None and told.description:
+            sentences.append(f"{event.step_key}: {told.description}")
+        elif data.error is not None:
+            sentences.append(f"{event.step_key}: {data.error.message.strip()}")
+    return sentences

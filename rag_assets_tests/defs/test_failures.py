@@ -1,0 +1,109 @@
+"""How an error reaches the UI: one sentence, its class, whether to retry; and never a secret."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from rag_assets import errors
+from rag_assets.definitions import build_defs
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.resources import Corpus
+from rag_assets.errors import RagAssetsError, TransientError
+from rag_assets.settings import fingerprint
+from rag_assets.store.database import Database
+from rag_assets_tests.corpora import sentences
+from rag_assets_tests.defs.conftest import Lane, MakeLane
+
+KEY = "sk-live-0123456789-abcdefghij-very-secret"
+PASSWORD = "s3cr3t-p@ss/word"  # noqa: S105
+
+
+def all_errors(base: type[RagAssetsError] = RagAssetsError) -> list[type[RagAssetsError]]:
+    """The classes of the tree without sub-classes."""
+    below = base.__subclasses__()
+    return [leaf for sub in below for leaf in all_errors(sub)] if below else [base]
+
+
+@pytest.mark.parametrize("error_class", all_errors(), ids=lambda error: error.__name__)
+def test_every_error_becomes_a_failure_that_may_be_retried_only_when_it_is_transient(
+    error_class: type[RagAssetsError],
+) -> None:
+    error = (
+        errors.CorpusError(Path("a.usfm"), "is broken", line=3)
+        if error_class is errors.CorpusError
+        else error_class("is broken")
+    )
+    with pytest.raises(dg.Failure) as raised, as_failures():
+        raise error
+    transient = issubclass(error_class, TransientError)
+    assert raised.value.description == str(error)
+    assert raised.value.allow_retries is transient
+    assert {name: value.value for name, value in raised.value.metadata.items()} == {
+        "error_class": error_class.__name__,
+        "may_pass_later": transient,
+    }
+
+
+def test_an_error_of_somebody_else_passes_through_with_its_trace() -> None:
+    with pytest.raises(ZeroDivisionError), as_failures():
+        _ = 1 / 0
+
+
+def test_a_database_that_is_away_is_something_that_may_pass(lane: Lane, tmp_path: Path) -> None:
+    lane.drop("EN_RUN", sentences(3))
+    away = Database(f"host={tmp_path} dbname=corpus user=someone")
+    failure = (
+        Lane(Corpus(lane.corpus.settings, away), lane.instance)
+        .run("EN_RUN", job="bible_verses")
+        .failure("verses")
+    )
+    assert failure.metadata == {"error_class": "DatabaseUnavailableError", "may_pass_later": True}
+    assert "is it running, and is RAG_DATABASE_URL right?" in failure.description
+
+
+def test_the_deployed_resource_says_what_is_wrong_with_the_database_without_its_password(
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("RAG_DATABASE_URL", f"host={tmp_path} dbname=x user=u password={PASSWORD}")
+    instance.add_dynamic_partitions("bible_version", ["EN_RUN"])
+    result = (
+        build_defs()
+        .resolve_job_def("bible_verses")
+        .execute_in_process(instance=instance, partition_key="EN_RUN", raise_on_error=False)
+    )
+    said = everything_said(instance, result.run_id)
+    assert "PostgreSQL cannot be reached (x on " in said
+    assert PASSWORD not in said
+
+
+def test_a_refused_key_fails_at_once_and_neither_key_nor_password_is_told_anywhere(
+    make_lane: MakeLane,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    open_lane = make_lane(openai_api_key=KEY)
+    with_password = Database(f"{open_lane.corpus.database.conninfo} password={PASSWORD}")
+    lane = Lane(Corpus(open_lane.corpus.settings, with_password), open_lane.instance)
+    lane.drop("EN_RUN", sentences(3))
+    run = lane.run("EN_RUN")
+    failure = run.failure("verse_embeddings")
+    assert failure.metadata == {"error_class": "AuthenticationError", "may_pass_later": False}
+    assert f"refuses key {fingerprint(KEY)} (invalid_api_key)" in failure.description
+
+    out, err = capfd.readouterr()
+    said = everything_said(lane.instance, run.run_id) + caplog.text + out + err
+    assert "AuthenticationError" in said
+    for secret in (KEY, KEY[:14], KEY[-10:], PASSWORD):
+        assert secret not in said
+
+
+def everything_said(instance: dg.DagsterInstance, run_id: str) -> str:
+    """All that Dagster keeps of a run: its events with their errors, and its record."""
+    return repr([*instance.all_logs(run_id), instance.get_run_by_id(run_id)])

@@ -1,0 +1,185 @@
+"""The embedded server, shared by real processes that come, leave and are killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.store import embedded
+
+USER = """
+import sys
+from pathlib import Path
+from rag_assets.store import embedded
+sys.stdout.write(embedded.ensure_running(Path(sys.argv[1])) + "\\n")
+sys.stdout.flush()
+sys.stdin.read()  # until we are told to leave
+"""
+
+Enter = Callable[[], subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Path]:
+    """One folder for all tests here. Not in pytest's, which every other pytest closes to others."""
+    home = Path(tempfile.mkdtemp(prefix="rag-embedded-"))
+    yield home / "postgres"
+    embedded.ensure_running(home / "postgres")
+    embedded.release(home / "postgres")
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def enter(cluster: Path) -> Iterator[Enter]:
+    """Starts a process that uses the server until its input is closed."""
+    users: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        users.append(
+            subprocess.Popen(
+                [sys.executable, "-c", USER, str(cluster)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return users[-1]
+
+    yield start
+    for user in users:
+        leave(user)
+
+
+def address(user: subprocess.Popen[str]) -> str:
+    """What the process was told; waits for it."""
+    assert user.stdout is not None
+    return user.stdout.readline().strip()
+
+
+def leave(user: subprocess.Popen[str]) -> None:
+    """The process ends by itself."""
+    user.communicate(timeout=30)
+
+
+def kill(user: subprocess.Popen[str]) -> None:
+    """The process ends by kill -9."""
+    user.kill()
+    user.wait()
+
+
+def answers(uri: str) -> bool:
+    try:
+        with psycopg.connect(uri, dbname="postgres") as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+def postmaster(cluster: Path) -> int:
+    return int((cluster / "postmaster.pid").read_text().splitlines()[0])
+
+
+def test_processes_that_start_at_once_share_one_server_and_the_last_stops_it(
+    enter: Enter, cluster: Path
+) -> None:
+    first, second = enter(), enter()
+    uri = address(first)
+    assert address(second) == uri
+    assert uri.startswith("postgresql://")
+    leave(first)
+    assert answers(uri)
+    leave(second)
+    assert not answers(uri)
+    assert not (cluster / "postmaster.pid").exists()
+
+
+def test_a_killed_user_neither_stops_the_server_nor_keeps_it_alive(enter: Enter) -> None:
+    killed, other = enter(), enter()
+    uri = address(killed)
+    address(other)
+    kill(killed)
+    assert answers(uri)
+    leave(other)
+    assert not answers(uri)
+
+
+def test_a_server_that_its_killed_users_left_behind_is_taken_over(
+    enter: Enter, cluster: Path
+) -> None:
+    killed = enter()
+    uri = address(killed)
+    kill(killed)
+    assert answers(uri)
+    running = postmaster(cluster)
+    heir = enter()
+    assert address(heir) == uri
+    assert postmaster(cluster) == running
+    leave(heir)
+    assert not answers(uri)
+
+
+def test_what_was_committed_outlives_kill_9_of_the_postmaster(enter: Enter, cluster: Path) -> None:
+    first = enter()
+    uri = address(first)
+    with psycopg.connect(uri, dbname="postgres", autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    killed = postmaster(cluster)
+    os.kill(killed, signal.SIGKILL)
+    second = enter()
+    with psycopg.connect(address(second), dbname="postgres") as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+    assert postmaster(cluster) != killed
+    leave(second)
+    assert answers(uri), "the first process still uses it"
+    leave(first)
+    assert not answers(uri)
+
+
+def test_a_process_id_that_is_another_programs_by_now_is_not_taken_for_the_server(
+    enter: Enter, cluster: Path
+) -> None:
+    """As after the restart of a container: postmaster.pid is there, and the id is in use again."""
+    first = enter()
+    address(first)
+    crashed = postmaster(cluster)
+    lock_files = [cluster / "postmaster.pid", *cluster.glob(".s.PGSQL.*.lock")]
+    left_behind = [file.read_text() for file in lock_files]
+    leave(first)
+    for file, text in zip(lock_files, left_behind, strict=True):
+        file.write_text(text.replace(f"{crashed}\n", f"{os.getpid()}\n", 1))
+        shutil.chown(file, cluster.owner())
+    second = enter()
+    assert answers(address(second))
+    leave(second)
+
+
+def test_a_server_that_cannot_start_names_its_log_and_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    (folder / "PG_VERSION").write_text("18\n")
+    (folder / "log").write_text("")
+    started = time.monotonic()
+    with pytest.raises(DatabaseUnavailableError, match="does not start: see the end of") as caught:
+        embedded.ensure_running(folder)
+    embedded.release(folder)
+    assert str(folder / "log") in str(caught.value)
+    assert "RAG_HOME moves it" in str(caught.value)
+    assert time.monotonic() - started < 15
+
+
+def test_its_programs_are_found() -> None:
+    said = subprocess.run(
+        [embedded.binary("psql"), "--version"], check=True, capture_output=True, text=True
+    )
+    assert "(PostgreSQL) 18" in said.stdout
