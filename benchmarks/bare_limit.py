@@ -12,7 +12,6 @@ import time
 
 import httpx
 import numpy as np
-
 import psycopg
 
 from rag_assets.store.binary_copy import hashed_vectors

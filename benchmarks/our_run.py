@@ -13,9 +13,9 @@ import resource
 import dagster as dg
 import psutil
 
+from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.resources import open_corpus
-from rag_assets.definitions import build_defs
 
 CODE = "EN_BENCH"
 

@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_assets.errors import ConfigurationError
@@ -21,7 +21,10 @@ Precision = Literal["vector", "halfvec"]
 class Settings(BaseSettings):
     """Read from the environment, then from ``.env`` in the working directory."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    # Compose files and CI pass unset variables on as empty strings.
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     # Places
     rag_home: Path = Field(
@@ -140,21 +143,9 @@ class Settings(BaseSettings):
         "", description="Comma-separated version codes; when set, no other version is served."
     )
 
-    @field_validator(
-        "rag_database_url",
-        "openai_api_key",
-        "openai_api_keys",
-        "rag_max_run_cost_usd",
-        mode="before",
-    )
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        # Compose files and CI pass unset variables on as empty strings.
-        return None if value == "" else value
-
     @model_validator(mode="after")
     def _rotation_has_keys(self) -> Self:
-        if self.use_api_key_rotation and self.openai_api_keys is None:
+        if self.use_api_key_rotation and not self.api_keys():
             msg = "USE_API_KEY_ROTATION is true but OPENAI_API_KEYS is empty: list the keys there"
             raise ValueError(msg)
         return self

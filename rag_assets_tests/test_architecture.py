@@ -126,11 +126,12 @@ def layered(place: str, tree: ast.Module) -> Iterator[str]:
 def public(place: str, tree: ast.Module) -> Iterator[str]:
     """No private module or name of another package."""
     for node in ast.walk(tree):
-        names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
         for name in names:
             if not name.startswith("rag_assets") and "._" in name:
                 yield f"{place}:{node.lineno} imports {name}, which is private"
@@ -176,9 +177,10 @@ def composed(place: str, tree: ast.Module) -> Iterator[str]:
         and node.args
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.expr) and is_built(node):
-            if id(node) in executed or STATEMENT.search(literal(node)):
-                yield f"{place}:{node.lineno} puts a statement together from strings"
+        if not isinstance(node, ast.expr) or not is_built(node):
+            continue
+        if id(node) in executed or STATEMENT.search(literal(node)):
+            yield f"{place}:{node.lineno} puts a statement together from strings"
 
 
 def unaware(place: str, tree: ast.Module) -> Iterator[str]:

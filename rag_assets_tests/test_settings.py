@@ -77,7 +77,6 @@ def test_without_rotation_the_single_key_is_used() -> None:
         ("RAG_EMBEDDING_TIMEOUT_S", "-4711"),
         ("RAG_MAX_RUN_COST_USD", "secret-4711"),
         ("USE_API_KEY_ROTATION", "secret-4711"),
-        ("RAG_LOG_LEVEL", "secret-4711"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable_without_the_value(

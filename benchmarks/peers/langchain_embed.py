@@ -1,4 +1,17 @@
-"""LangChain embeds and stores the texts: PGVectorStore with OpenAIEmbeddings."""
+"""LangChain embeds and stores the texts: OpenAIEmbeddings and PGVectorStore.
+
+Tuned (figures measured here):
+
+- eight `aadd_documents` at a time, one batch each, because OpenAIEmbeddings sends its requests one
+  after another; sixteen are no faster;
+- asyncpg rather than psycopg: 6 % less CPU;
+- AUTOCOMMIT: 10 % less CPU, as the store commits after each row anyway;
+- the engine on this event loop: `PGEngine.from_connection_string` would hop to a thread and back;
+- no metadata column: the reference is the id.
+
+Its tables are ``vector`` only; altered to ``halfvec`` by hand it takes as long. What is left is one
+Python thread that prints floats as text, and one statement a row; uvloop does not help.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +40,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
 async def open_store(options: Options, engine: AsyncEngine) -> PGVectorStore:
-    """An empty table of the peer's own making."""
-    # from_engine instead of from_connection_string: everything stays on this event loop, without
-    # a hop to a background thread and back for each call.
+    """An empty table of the peer's own making, with the extension."""
     pg = PGEngine.from_engine(engine)
     await drop_table(engine, options.table)
     await pg.ainit_vectorstore_table(
         options.table,
         DIMENSIONS,
         id_column=Column("langchain_id", "TEXT", nullable=False),
-        store_metadata=False,  # the id says all there is to say
+        store_metadata=False,
     )
     embeddings = OpenAIEmbeddings(
         model=MODEL,
         base_url=options.base_url,
         chunk_size=options.batch_size,
-        # Verses are far below 8,192 tokens; counting would need tiktoken's vocabulary from the net.
+        # Verses are far below 8,192 tokens, and counting needs tiktoken's vocabulary from the net.
         check_embedding_ctx_length=False,
     )
     return await PGVectorStore.create(
@@ -51,8 +62,11 @@ async def open_store(options: Options, engine: AsyncEngine) -> PGVectorStore:
 
 
 async def embed(options: Options, texts: list[Text], import_rss_mb: float) -> Measured:
+    """The whole job, and what it took."""
     engine = create_async_engine(
-        with_driver(options.database_url, "asyncpg"), pool_size=options.in_flight
+        with_driver(options.database_url, "asyncpg"),
+        pool_size=options.in_flight,
+        isolation_level="AUTOCOMMIT",
     )
     store = await open_store(options, engine)
 
@@ -67,7 +81,12 @@ async def embed(options: Options, texts: list[Text], import_rss_mb: float) -> Me
     return Measured(round(seconds, 2), rows, peak_rss_mb(), import_rss_mb)
 
 
+def main() -> None:
+    """Memory first: before the texts are read."""
+    import_rss_mb = rss_mb()
+    options = read_options("LangChain embeds and stores the texts.")
+    asyncio.run(embed(options, read_texts(options.texts), import_rss_mb)).print()
+
+
 if __name__ == "__main__":
-    import_rss = rss_mb()
-    opts = read_options(__doc__ or "")
-    asyncio.run(embed(opts, read_texts(opts.texts), import_rss)).print()
+    main()

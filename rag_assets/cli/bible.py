@@ -17,8 +17,13 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.corpus.bible.intake import add_version
-from rag_assets.corpus.versions import VersionDeclaration, check_version_code, list_version_folders
-from rag_assets.embedding.plan import SpacePlan, plan_version
+from rag_assets.corpus.versions import (
+    VersionDeclaration,
+    check_version_code,
+    find_version_folder,
+    list_version_folders,
+)
+from rag_assets.embedding.plan import SpacePlan, plan_folder, plan_version
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.bible import remove_version, stored_versions
@@ -116,26 +121,29 @@ def add(
 
 @app.command()
 def plan(codes: Codes = None, overwrite: bool = False, as_json: Json = False) -> None:
-    """What embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing."""
+    """What embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing.
+
+    A version that is not loaded yet is planned from its files.
+    """
     with errors_as_sentences(as_json):
         settings, database = _open()
+        folders = {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)}
+        plans = []
         with database.connect() as connection:
-            known = [version.code for version in stored_versions(connection)]
-            for code in codes or ():
-                if code not in known:
-                    raise ConfigurationError(
-                        f"version {code} is not loaded: `rag-assets bible embed {code}` loads it; "
-                        f"loaded: {', '.join(known) or 'none'}"
-                    )
-            plans = [
-                plan_version(connection, settings, code, role, overwrite=overwrite)
-                for code in codes or known
-                for role in ROLES
-            ]
+            loaded = {version.code for version in stored_versions(connection)}
+            for code in codes or sorted(loaded | set(folders)):
+                if code not in loaded:
+                    folder = find_version_folder(settings.rag_bibles_dir, code)
+                    plans += [plan_folder(connection, settings, folder, role) for role in ROLES]
+                    continue
+                plans += [
+                    plan_version(connection, settings, code, role, overwrite=overwrite)
+                    for role in ROLES
+                ]
     if as_json:
         show_json(plans)
         return
-    show_table([_plan_row(found) for found in plans], empty="no version is loaded")
+    show_table([_plan_row(found) for found in plans], empty="there is no version")
     total = sum(found.cost_usd for found in plans)
     out.print(f"together {sum(found.tokens for found in plans):,} tokens, ${total:.4f}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -58,8 +57,8 @@ def demo(as_json: Json = False) -> None:
 
 def _choose_embedder(as_json: bool) -> Settings:
     settings = load_settings()
-    chosen = os.environ.get("RAG_EMBEDDING_PROVIDER") or Path(".env").exists()
-    if settings.api_keys() or chosen:
+    chosen = "rag_embedding_provider" in settings.model_fields_set
+    if settings.api_keys() or chosen or Path(".env").exists():
         return settings
     Path(".env").write_text(_ENV, encoding="utf-8")
     if not as_json:

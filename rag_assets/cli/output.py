@@ -21,8 +21,13 @@ from rag_assets.progress import LogLines, Progress
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+_PIPE_WIDTH = 160  # columns where there is no terminal to ask
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+for console in (out, err):
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
 
 
 def show_json(value: object) -> None:
@@ -104,7 +109,7 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
-            return f"{value:.4f}" if abs(value) < 1 else f"{value:,.1f}"
+            return f"{value:.4f}" if 0 < abs(value) < 1 else f"{value:,.1f}"
         case int():
             return f"{value:,}"
         case datetime():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from rag_assets.corpus.versions import find_version_folder
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.resources import open_corpus
@@ -89,8 +90,10 @@ def run_bible_embeddings(
     """Load, embed and check one version; the run shows in Dagster's UI like any other.
 
     :param config: fields of ``EmbeddingConfig``; ``None`` means the default.
+    :raises RagAssetsError: there is no such folder, no instance or no database; no run is made.
     """
     corpus = open_corpus(progress=progress)
+    find_version_folder(corpus.settings.rag_bibles_dir, code)
     job = build_defs(resources={"corpus": corpus}).resolve_job_def("bible_embeddings")
     chosen = {name: value for name, value in config.items() if value is not None}
     with open_instance() as instance:

@@ -28,11 +28,13 @@ from rag_assets.store.spaces import Space
 
 Sleep = Callable[[float], Awaitable[None]]
 Advance = Callable[[int], None]
+Claim = Callable[[Sequence[bytes]], Awaitable[set[bytes]]]
 Warn = Callable[[str], None]
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
 _REST_UNTOLD_S = 5.0  # a 429 that does not say how long
+_SLICE_S = 5.0  # how long a waiting worker may not notice that the run has failed
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,16 @@ def _ignore(_: object) -> None:
     return None
 
 
+class _RunFailedError(Exception):
+    """Another worker's error ends the run: stop waiting, send nothing more."""
+
+
 class Buyer:
-    """Buys for one space of one run. Clock and sleep come from the caller."""
+    """Buys for one space of one run. Clock and sleep come from the caller.
+
+    :param claim: told the hashes of a batch before it is sent, answers those that this run may
+        buy; the others are left to whoever has them. ``None``: all. ``claimed`` collects them.
+    """
 
     def __init__(
         self,
@@ -108,11 +118,14 @@ class Buyer:
         space: Space,
         options: BuyingOptions,
         ledger_key: LedgerKey,
+        claim: Claim | None = None,
         advance: Advance = _ignore,
         warn: Warn = _ignore,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.purchase = Purchase()
+        self.claimed: set[bytes] = set()
+        self._claim = claim
         self._embedder = embedder
         self._space = space
         self._options = options
@@ -146,8 +159,8 @@ class Buyer:
                     for _ in range(workers)
                 )
             )
-        if self._error is not None:
-            raise self._error
+            if self._error is not None:
+                raise self._error  # in here, where a cut connection is explained
         return self.purchase
 
     async def _work(
@@ -160,6 +173,9 @@ class Buyer:
         while waiting and self._error is None:
             batch = waiting.popleft()
             try:
+                batch = await self._claim_texts(batch)
+                if not batch:
+                    continue
                 answer, entry = await self._ask(batch, limits_connection)
                 async with keeping:
                     await self._keep(answers_connection, batch, answer, entry)
@@ -168,14 +184,23 @@ class Buyer:
                     waiting.extendleft(reversed(halves(batch)))
                 else:
                     self._reject(batch[0], str(error))
+            except _RunFailedError:
+                return
             except Exception as error:
                 self._error = self._error or error
             if self._options.sleep_s:
                 await self._sleep(self._options.sleep_s)
 
+    async def _claim_texts(self, batch: Batch) -> Batch:
+        """The texts of a batch that this run may buy; the halves of a refused one are its own."""
+        fresh = [text.hash for text in batch if text.hash not in self.claimed]
+        if fresh:
+            self.claimed |= await self._claim(fresh) if self._claim else set(fresh)
+        return tuple(text for text in batch if text.hash in self.claimed)
+
     async def _ask(self, batch: Batch, connection: AsyncConnection) -> tuple[Answer, LedgerEntry]:
         """One answered request, however many tries it takes."""
-        retries = rate_limited = 0
+        retries = 0
         waited_s = 0.0
         while True:
             key, rest_s = await self._pick_key(connection)
@@ -188,7 +213,7 @@ class Buyer:
                         "bought is kept: start the run again later",
                         retry_after_s=rest_s,
                     )
-                await self._sleep(rest_s)
+                await self._wait(rest_s)
                 continue
             await self._pace(batch, connection)
             try:
@@ -196,8 +221,8 @@ class Buyer:
                     [text.text for text in batch], self._space.spec, key
                 )
             except RateLimitedError as error:
-                rate_limited += 1
                 self.purchase.rate_limited += 1
+                await self._record(connection, LedgerEntry(_name(key), rate_limited=1))
                 rest_s = error.retry_after_s or _REST_UNTOLD_S
                 await limits.rest_key(connection, self._embedder.endpoint, fingerprint(key), rest_s)
             except QuotaExceededError as error:
@@ -207,13 +232,25 @@ class Buyer:
                 if retries > self._options.max_retries:
                     raise
                 self.purchase.retries += 1
-                await self._sleep(_backoff(retries))
+                await self._record(connection, LedgerEntry(_name(key), retries=1))
+                await self._wait(_backoff(retries))
             else:
                 if answer.rest_key_s:
                     await limits.rest_key(
                         connection, self._embedder.endpoint, fingerprint(key), answer.rest_key_s
                     )
-                return answer, self._entry(batch, answer, key, retries, rate_limited)
+                return answer, self._entry(batch, answer, key)
+
+    async def _wait(self, seconds: float) -> None:
+        while seconds > 0 and self._error is None:
+            await self._sleep(min(seconds, _SLICE_S))
+            seconds -= _SLICE_S
+        if self._error is not None:
+            raise _RunFailedError
+
+    async def _record(self, connection: AsyncConnection, entry: LedgerEntry) -> None:
+        """At once, not with the answer: a run that fails shows it, too, and under the right key."""
+        await purchases.record(connection, self._space, self._ledger_key, entry)
 
     async def _pick_key(self, connection: AsyncConnection) -> tuple[str | None, float]:
         """The next key that does not rest; otherwise ``None`` and the seconds until one wakes."""
@@ -242,8 +279,7 @@ class Buyer:
             ),
             cost_tokens=sum(text.estimated_tokens for text in batch),
         )
-        if wait_s:
-            await self._sleep(wait_s)
+        await self._wait(wait_s)
 
     async def _drop_key(
         self, connection: AsyncConnection, key: str, error: QuotaExceededError
@@ -257,14 +293,10 @@ class Buyer:
                 "no API key has quota left: pay, or add a key; what was bought is kept"
             ) from error
 
-    def _entry(
-        self, batch: Batch, answer: Answer, key: str, retries: int, rate_limited: int
-    ) -> LedgerEntry:
+    def _entry(self, batch: Batch, answer: Answer, key: str) -> LedgerEntry:
         return LedgerEntry(
-            key_fingerprint=fingerprint(key) if key else "none",
+            key_fingerprint=_name(key),
             requests=1,
-            retries=retries,
-            rate_limited=rate_limited,
             inputs=len(batch),
             input_bytes=sum(len(text.text.encode()) for text in batch),
             tokens=answer.tokens,
@@ -297,6 +329,10 @@ class Buyer:
                 f"(RAG_EMBEDDING_MAX_REJECTED), the last with: {reason}. The fault is rather in "
                 "the settings than in the texts; what was bought is kept"
             )
+
+
+def _name(key: str) -> str:
+    return fingerprint(key) if key else "none"
 
 
 def _backoff(tries: int) -> float:

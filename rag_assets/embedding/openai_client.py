@@ -51,11 +51,6 @@ class OpenAIEmbedder:
         timeout_s: float,
         send_dimensions: bool = True,
     ) -> None:
-        if not keys:
-            raise ConfigurationError(
-                "no OPENAI_API_KEY: set it in the environment or in .env, or set "
-                "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"
-            )
         self.keys = tuple(keys)
         self.endpoint = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
         self._send_dimensions = send_dimensions
@@ -98,7 +93,7 @@ class OpenAIEmbedder:
         vectors, refused = _read(answer, len(texts), spec)
         return Answer(
             vectors,
-            tokens=int((answer.get("usage") or {}).get("total_tokens", 0)),
+            tokens=_tokens(answer),
             refused=refused,
             rest_key_s=_used_up(response.headers),
         )
@@ -120,7 +115,7 @@ def classify(
     The provider's own message is left out: it may repeat the input or a part of the key.
     """
     key = f"key {fingerprint(api_key)}"
-    if status == 429 and code == "insufficient_quota":
+    if status == 402 or (status == 429 and code == "insufficient_quota"):
         return QuotaExceededError(f"{key} has no quota left: pay, or take it out")
     if status == 429:
         return RateLimitedError(f"{key} is rate limited", retry_after_s=_retry_after(headers))
@@ -178,8 +173,8 @@ def _read(answer: Any, count: int, spec: SpaceSpec) -> tuple[NDArray[np.float32]
     """The vectors by ``index``, never by order; refuse what must not be stored."""
     try:
         model = str(answer["model"])
-        items = {int(item["index"]): item["embedding"] for item in answer["data"]}
-    except (TypeError, KeyError, ValueError):
+        items = {int(item["index"]): _decode(item["embedding"]) for item in answer["data"]}
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise ProviderAnswerError(
             "the embedding provider's answer has not the shape of /v1/embeddings"
         ) from None
@@ -189,10 +184,9 @@ def _read(answer: Any, count: int, spec: SpaceSpec) -> tuple[NDArray[np.float32]
             "the answer is stored; correct the model in the settings"
         )
     rows = np.zeros((count, spec.dimensions), dtype=np.float32)
-    for place, embedding in items.items():
-        row = _decode(embedding)
+    for place, row in items.items():
         if row.shape != (spec.dimensions,):
-            normalised(row[None, :], spec)  # raises, with both dimensions in the sentence
+            normalised(np.atleast_2d(row), spec)  # raises, with both dimensions in the sentence
         if not 0 <= place < count:
             raise ProviderAnswerError(f"the provider answered an item {place} of {count}")
         rows[place] = row
@@ -201,6 +195,13 @@ def _read(answer: Any, count: int, spec: SpaceSpec) -> tuple[NDArray[np.float32]
         set(range(count)) - items.keys(), "the provider's answer left this text out"
     )
     return rows, refused | missing
+
+
+def _tokens(answer: Mapping[str, Any]) -> int:
+    """As billed; 0 where a server does not say."""
+    usage = answer.get("usage")
+    total = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return total if isinstance(total, int) else 0
 
 
 def _decode(embedding: Any) -> NDArray[np.float32]:

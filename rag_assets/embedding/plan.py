@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag_assets.embedding.batching import BYTES_PER_TOKEN, request_tokens
+from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.corpus.text import text_hash
+from rag_assets.corpus.versions import VersionFolder
+from rag_assets.embedding.batching import BYTES_PER_TOKEN, Text, request_tokens
 from rag_assets.errors import BudgetExceededError
 from rag_assets.settings import Settings
 from rag_assets.store import purchases, verse_embeddings
 from rag_assets.store.database import Connection
-from rag_assets.store.spaces import Role, SpaceSpec, find_space, space_spec
+from rag_assets.store.spaces import Role, SpaceSpec, find_space, space_spec, usd_per_million_tokens
 
 _TYPICAL_REQUEST_S = 0.5  # between the 0.16 and 0.79 s that users report for live requests
 
@@ -52,24 +56,59 @@ def plan_version(
     stale = verse_embeddings.stale_verses(
         connection, space, version_code, every=overwrite, limit=limit
     )
-    distinct = {verse.text_hash: verse.text for verse in stale}
+    return _plan(
+        connection,
+        settings,
+        version_code,
+        role,
+        [Text(verse.text_hash, verse.text) for verse in stale],
+        overwrite=overwrite,
+        batch_size=batch_size,
+    )
+
+
+def plan_folder(
+    connection: Connection, settings: Settings, folder: VersionFolder, role: Role
+) -> SpacePlan:
+    """Plan a version that is on disk but not loaded yet.
+
+    :raises CorpusError: its files cannot be read.
+    """
+    verses = read_bible(folder.path).verses
+    texts = [Text(text_hash(verse.text), verse.text) for verse in verses]
+    return _plan(connection, settings, folder.code, role, texts)
+
+
+def _plan(
+    connection: Connection,
+    settings: Settings,
+    version_code: str,
+    role: Role,
+    rows: Sequence[Text],
+    *,
+    overwrite: bool = False,
+    batch_size: int | None = None,
+) -> SpacePlan:
+    space = find_space(connection, settings, role)
+    distinct = {row.hash: row for row in rows}
     wanted = list(distinct)
     if space is not None:
         wanted = purchases.not_bought(connection, space, wanted, published_counts=not overwrite)
     to_buy = set(wanted)
-    size = sum(len(distinct[text_hash].encode()) for text_hash in to_buy)
+    size = sum(len(distinct[key].text.encode()) for key in to_buy)
     ratio = purchases.tokens_per_byte(connection, space) or 1 / BYTES_PER_TOKEN
     tokens = round(size * ratio)
+    requests = _requests(len(to_buy), tokens, batch_size, settings)
     return SpacePlan(
         version_code=version_code,
         role=role,
         space=space_spec(settings, role),
-        rows=len(stale),
-        reused=sum(verse.text_hash not in to_buy for verse in stale),
+        rows=len(rows),
+        reused=sum(row.hash not in to_buy for row in rows),
         texts=len(to_buy),
         tokens=tokens,
-        cost_usd=tokens * _price(settings, role) / 1e6,
-        requests=(requests := _requests(len(to_buy), tokens, batch_size, settings)),
+        cost_usd=tokens * usd_per_million_tokens(settings, role) / 1e6,
+        requests=requests,
         minutes=_minutes(requests, tokens, settings),
     )
 
@@ -86,16 +125,6 @@ def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
             f"this run would cost about ${cost:.4f}, more than RAG_MAX_RUN_COST_USD = "
             f"${budget:.4f}; nothing was bought. Raise the budget, or embed fewer verses (limit)"
         )
-
-
-def _price(settings: Settings, role: Role) -> float:
-    if settings.rag_embedding_provider == "offline":
-        return 0.0
-    return (
-        settings.rag_embedding_small_usd_per_million_tokens
-        if role == "small"
-        else settings.rag_embedding_large_usd_per_million_tokens
-    )
 
 
 def _requests(texts: int, tokens: int, batch_size: int | None, settings: Settings) -> int:

@@ -13,7 +13,6 @@ from rag_assets.embedding.batching import Text
 from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
 from rag_assets.embedding.embedder import Embedder
 from rag_assets.embedding.offline import OfflineEmbedder
-from rag_assets.embedding.openai_client import OpenAIEmbedder
 from rag_assets.errors import ConfigurationError, PolicyError
 from rag_assets.progress import Progress, Silent
 from rag_assets.settings import Settings
@@ -47,9 +46,13 @@ class EmbedOptions:
 
 @dataclass(frozen=True)
 class SpaceReport:
-    """What one run did for one version in one space. Counts are verses, but where said."""
+    """What one run did for one version in one space. Counts are verses, but where said.
+
+    :param rows: the version's vectors in the space afterwards.
+    """
 
     space: Space
+    rows: int
     stale: int
     embedded: int
     reused: int
@@ -69,8 +72,12 @@ def open_embedder(
 
     :raises ConfigurationError: OpenAI is asked for and there is no key.
     """
+    check_key(settings)
     if settings.rag_embedding_provider == "offline":
         return nullcontext(OfflineEmbedder())
+    # Late: importing openai takes half a second that most commands need not wait for.
+    from rag_assets.embedding.openai_client import OpenAIEmbedder  # noqa: PLC0415
+
     return OpenAIEmbedder(
         base_url=settings.openai_base_url,
         keys=settings.api_keys(),
@@ -101,6 +108,7 @@ def embed_version(
     started = time.monotonic()
     with database.connect(autocommit=True) as session:
         check_policy(session, version_code)
+        check_key(settings)
         space = register_space(session, settings, role)
         if not verse_embeddings.lock_version(session, space, version_code):
             progress.say(f"another run is embedding {version_code} in {space.spec}: waiting for it")
@@ -127,11 +135,13 @@ def embed_version(
                 purchase = asyncio.run(job.obtain(session, stale))
                 embedded, reused = _publish(session, job, version_code, stale, purchase)
             rejected = verse_embeddings.failures(session, space, version_code)
+            rows = verse_embeddings.count(session, space, version_code)
         finally:
             if not session.closed:
                 verse_embeddings.unlock_version(session, space, version_code)
     return SpaceReport(
         space=space,
+        rows=rows,
         stale=len(stale),
         embedded=embedded,
         reused=reused,
@@ -143,6 +153,18 @@ def embed_version(
         cost_usd=purchase.cost_usd,
         seconds=time.monotonic() - started,
     )
+
+
+def check_key(settings: Settings) -> None:
+    """Refuse to start without the key that the provider needs; never turn to the offline one.
+
+    :raises ConfigurationError: OpenAI is asked for and there is no key.
+    """
+    if settings.rag_embedding_provider == "openai" and not settings.api_keys():
+        raise ConfigurationError(
+            "no OPENAI_API_KEY: set it in the environment or in .env, or set "
+            "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"
+        )
 
 
 def check_policy(connection: Connection, version_code: str) -> None:
@@ -159,11 +181,16 @@ def check_policy(connection: Connection, version_code: str) -> None:
             f"the verses of {version_code} are not loaded: materialize `verses` first"
         )
     if not row[0]:
-        raise PolicyError(
-            f"{version_code} does not declare that its text may go to a provider: when its licence "
-            f"allows it, add the line `ai_allowed = true` to {version_code}/version.toml and "
-            "materialize `verses` again"
-        )
+        raise forbidden(version_code)
+
+
+def forbidden(version_code: str) -> PolicyError:
+    """The error of a version whose text may go nowhere, with the line to add."""
+    return PolicyError(
+        f"{version_code} does not declare that its text may go to a provider: when its licence "
+        f"allows it, add the line `ai_allowed = true` to {version_code}/version.toml and "
+        "materialize `verses` again"
+    )
 
 
 @dataclass(frozen=True)
@@ -178,46 +205,52 @@ class _Job:
     async def obtain(self, session: Connection, stale: Sequence[StaleVerse]) -> Purchase:
         """Buy the texts that nobody has, and wait for those that another run is buying."""
         texts = {verse.text_hash: Text(verse.text_hash, verse.text) for verse in stale}
-        published_counts = self.options.mode != "overwrite"
+        pending = self._not_bought(session, list(texts))
+        self.progress.start(f"{self.ledger_key.partition_key} {self.space.role}", len(pending))
         owner = purchases.new_owner(session)
-        self.progress.start(f"{self.ledger_key.partition_key} {self.space.role}", len(texts))
         try:
             async with open_embedder(self.settings, timeout_s=self.options.timeout_s) as embedder:
-                buyer = Buyer(
-                    embedder=embedder,
-                    space=self.space,
-                    options=BuyingOptions.from_settings(
-                        self.settings,
-                        batch_size=self.options.batch_size,
-                        sleep_s=self.options.sleep_s,
-                        max_retries=self.options.max_retries,
-                    ),
-                    ledger_key=self.ledger_key,
-                    advance=self.progress.advance,
-                    warn=self.progress.say,
-                )
-                pending = list(texts)
-                while pending := purchases.not_bought(
-                    session, self.space, pending, published_counts=published_counts
-                ):
-                    mine = purchases.claim(session, self.space, pending, owner)
-                    # Another run may have kept its answers and given up its claims in between.
-                    to_buy = purchases.not_bought(
-                        session,
-                        self.space,
-                        [key for key in pending if key in mine],
-                        published_counts=published_counts,
-                    )
-                    if to_buy:
-                        await buyer.buy(self.database, [texts[key] for key in to_buy])
-                    pending = [key for key in pending if key not in mine]
-                    if pending and not mine:
+                buyer = self._buyer(session, embedder, owner)
+                while pending:
+                    await buyer.buy(self.database, [texts[key] for key in pending])
+                    pending = [key for key in pending if key not in buyer.claimed]
+                    if pending:
                         await asyncio.sleep(_POLL_S)
                         purchases.drop_dead_claims(session, self.space, pending)
+                        pending = self._not_bought(session, pending)
                 return buyer.purchase
         finally:
             if not session.closed:
                 purchases.release_claims(session, owner)
+
+    def _buyer(self, session: Connection, embedder: Embedder, owner: int) -> Buyer:
+        def claim(hashes: Sequence[bytes]) -> set[bytes]:
+            mine = purchases.claim(session, self.space, hashes, owner)
+            # Another run may have kept its answers and given up its claims in between.
+            return set(self._not_bought(session, list(mine)))
+
+        async def claim_in_thread(hashes: Sequence[bytes]) -> set[bytes]:
+            return await asyncio.to_thread(claim, hashes)
+
+        return Buyer(
+            embedder=embedder,
+            space=self.space,
+            options=BuyingOptions.from_settings(
+                self.settings,
+                batch_size=self.options.batch_size,
+                sleep_s=self.options.sleep_s,
+                max_retries=self.options.max_retries,
+            ),
+            ledger_key=self.ledger_key,
+            claim=claim_in_thread,
+            advance=self.progress.advance,
+            warn=self.progress.say,
+        )
+
+    def _not_bought(self, session: Connection, hashes: Sequence[bytes]) -> list[bytes]:
+        return purchases.not_bought(
+            session, self.space, hashes, published_counts=self.options.mode != "overwrite"
+        )
 
 
 def _publish(

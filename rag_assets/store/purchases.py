@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
@@ -136,14 +137,37 @@ async def keep_answers(
 
     :param vectors: float32, shape (len(hashes), dimensions).
     """
-    command = sql.SQL("COPY {answers} (text_hash, embedding) FROM STDIN (FORMAT BINARY)").format(
-        answers=space.answers_table
+    stream = hashed_vectors(hashes, vectors, space.spec.precision)
+    try:
+        async with connection.transaction():
+            await _copy(connection, space.answers_table, stream)
+            await record(connection, space, ledger_key, entry)
+    except psycopg.errors.UniqueViolation:
+        # Somebody took over the claims of this run (its session was lost) and was faster.
+        async with connection.transaction():
+            await _keep_what_is_new(connection, space, stream)
+            await record(connection, space, ledger_key, entry)
+
+
+async def _keep_what_is_new(connection: AsyncConnection, space: Space, stream: bytes) -> None:
+    scratch = sql.Identifier("incoming_answers")
+    names = {"scratch": scratch, "answers": space.answers_table}
+    await connection.execute(
+        sql.SQL("CREATE TEMPORARY TABLE {scratch} (LIKE {answers} INCLUDING DEFAULTS)"
+                " ON COMMIT DROP").format(**names)
+    )  # fmt: skip
+    await _copy(connection, scratch, stream)
+    await connection.execute(
+        sql.SQL("INSERT INTO {answers} SELECT * FROM {scratch} ON CONFLICT DO NOTHING").format(
+            **names
+        )
     )
-    async with connection.transaction():
-        if hashes:
-            async with connection.cursor() as cursor, cursor.copy(command) as copy:
-                await copy.write(hashed_vectors(hashes, vectors, space.spec.precision))
-        await record(connection, space, ledger_key, entry)
+
+
+async def _copy(connection: AsyncConnection, table: sql.Identifier, stream: bytes) -> None:
+    command = sql.SQL("COPY {table} (text_hash, embedding) FROM STDIN (FORMAT BINARY)")
+    async with connection.cursor() as cursor, cursor.copy(command.format(table=table)) as copy:
+        await copy.write(stream)
 
 
 async def record(

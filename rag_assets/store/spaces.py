@@ -94,12 +94,16 @@ def register_space(connection: Connection, settings: Settings, role: Role) -> Sp
         ).rowcount
         if changed:
             connection.execute("SELECT refresh_embedding_views()")
-    price = (
-        settings.rag_embedding_small_usd_per_million_tokens
-        if role == "small"
-        else settings.rag_embedding_large_usd_per_million_tokens
-    )
-    return Space(row[0], role, spec, 0.0 if spec.provider == "offline" else price)
+    return Space(row[0], role, spec, usd_per_million_tokens(settings, role))
+
+
+def usd_per_million_tokens(settings: Settings, role: Role) -> float:
+    """The price of a role's model; the offline embedder is free."""
+    if settings.rag_embedding_provider == "offline":
+        return 0.0
+    if role == "small":
+        return settings.rag_embedding_small_usd_per_million_tokens
+    return settings.rag_embedding_large_usd_per_million_tokens
 
 
 def find_space(connection: Connection, settings: Settings, role: Role) -> Space | None:
@@ -112,4 +116,4 @@ def find_space(connection: Connection, settings: Settings, role: Role) -> Space 
         """,
         (spec.provider, spec.model, spec.dimensions, spec.precision),
     ).fetchone()
-    return Space(row[0], role, spec, 0.0) if row else None
+    return Space(row[0], role, spec, usd_per_million_tokens(settings, role)) if row else None

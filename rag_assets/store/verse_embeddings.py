@@ -123,24 +123,21 @@ def publish(
 ) -> Published:
     """Make the vectors of these verses visible, in the connection's transaction, after an audit.
 
-    A verse takes the newest bought answer to its text or, without one, the vector that the same
-    text has elsewhere in the space. Uses the text_hash indexes of both tables. The answers used
-    are removed in the same transaction.
+    A verse takes the bought answer to its text or, without one, the vector that the same text has
+    elsewhere in the space. Uses the text_hash indexes of both tables. The answers used are removed
+    in the same transaction.
 
     :raises AuditError: what would become visible is not right; roll back.
     """
     connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
     table, answers = space.verses_table, space.answers_table
-    bought = sql.SQL(
-        "SELECT embedding FROM {answers} a WHERE a.text_hash = v.text_hash"
-        " ORDER BY bought_at DESC LIMIT 1"
-    ).format(answers=answers)
-    # "Without one" is read from what this run has just written, not from the answers: another
-    # publication may use those up, and another run add to them, between the two statements.
+    bought = sql.SQL("{answers} AS found USING (text_hash)").format(answers=answers)
+    # "Without one" is read from what this run has just written, not from the answers: another run
+    # may add to them, and another publication use them up, between the two statements.
     known = sql.SQL(
-        "SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash AND NOT EXISTS"
-        " (SELECT FROM {table} w WHERE w.verse_id = v.verse_id AND w.text_hash = v.text_hash"
-        "  AND w.run_id = %(run_id)s) LIMIT 1"
+        "LATERAL (SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash LIMIT 1) AS found"
+        " ON NOT EXISTS (SELECT FROM {table} w WHERE w.verse_id = v.verse_id"
+        " AND w.text_hash = v.text_hash AND w.run_id = %(run_id)s)"
     ).format(table=table)
     values: dict[str, object] = {
         "run_id": run_id,
@@ -159,6 +156,7 @@ def publish(
             """
             DELETE FROM {answers} a USING verses v
              WHERE a.text_hash = v.text_hash AND v.verse_id = ANY(%(verse_ids)s)
+               AND a.bought_at <= now()  -- later ones are for a run that has yet to publish them
             """
         ).format(answers=answers),
         values,
@@ -179,7 +177,7 @@ def publish(
 def _write(
     connection: Connection, space: Space, source: sql.Composable, values: dict[str, object]
 ) -> int:
-    """Write the vectors that ``source`` finds for ``v.text_hash``; judge each as it is written."""
+    """Write the vectors that ``source`` joins as ``found``; judge each as it is written."""
     statement = sql.SQL(
         """
         WITH written AS (
@@ -189,7 +187,7 @@ def _write(
                    v.text_hash, %(run_id)s
               FROM verses v
               JOIN bible_versions b USING (version_code)
-             CROSS JOIN LATERAL ({source}) found
+              JOIN {source}
              WHERE v.verse_id = ANY(%(verse_ids)s) AND v.version_code = %(version_code)s
             ON CONFLICT (verse_id) DO UPDATE
                SET (language, embedding, text_hash, run_id, created_at)
@@ -257,6 +255,19 @@ def quality(connection: Connection, space: Space, version_code: str) -> Quality:
     counts: tuple[int, int, int, int, int, int] = one(connection.execute(judged + counting, values))
     shown = connection.execute(judged + showing, values).fetchall() if any(counts[2:]) else []
     return Quality(*counts, tuple(row[0] for row in shown))
+
+
+def count(connection: Connection, space: Space, version_code: str) -> int:
+    """Vectors of one version. Uses the version_code index."""
+    (rows,) = one(
+        connection.execute(
+            sql.SQL("SELECT count(*) FROM {table} WHERE version_code = %s").format(
+                table=space.verses_table
+            ),
+            (version_code,),
+        )
+    )
+    return int(rows)
 
 
 def failures(connection: Connection, space: Space, version_code: str) -> tuple[str, ...]:

@@ -134,11 +134,17 @@ class Failed:
 MakeLane = Callable[..., Lane]
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """Dagster's state, in memory."""
+@pytest.fixture(scope="session")
+def _instance_in_memory() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
+
+
+@pytest.fixture
+def instance(_instance_in_memory: dg.DagsterInstance) -> dg.DagsterInstance:
+    """Dagster's state, in memory, with nothing in it. Making one takes longer than most tests."""
+    _instance_in_memory.wipe()
+    return _instance_in_memory
 
 
 @pytest.fixture

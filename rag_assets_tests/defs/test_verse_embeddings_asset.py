@@ -27,6 +27,7 @@ def test_the_metadata_is_what_the_provider_counted(lane: Lane, emulator: Emulato
     stats = emulator.stats()
     told = run.metadata("verse_embeddings")
     assert told["embedded"] == stats.inputs_answered == 60  # 30 texts in two spaces
+    assert told["dagster/partition_row_count"] == 36
     assert told["reused"] == 12
     assert told["failed"] == 2
     assert told["tokens"] == stats.tokens_billed
@@ -49,8 +50,8 @@ def test_the_metadata_is_what_the_provider_counted(lane: Lane, emulator: Emulato
     for line, start in zip(
         spaces,
         [
-            "| small (s1) | text-embedding-3-small | halfvec(1536) | 30 | 6 | 1 |",
-            "| large (s2) | text-embedding-3-large | halfvec(3072) | 30 | 6 | 1 |",
+            "| small (s1) | text-embedding-3-small | halfvec(1536) | 36 | 30 | 6 | 1 |",
+            "| large (s2) | text-embedding-3-large | halfvec(3072) | 36 | 30 | 6 | 1 |",
         ],
         strict=True,
     ):
@@ -125,7 +126,7 @@ def test_without_a_key_the_run_says_so_and_does_not_turn_offline_in_silence(
     assert "RAG_EMBEDDING_PROVIDER=offline" in failure.description
     assert failure.metadata == {"error_class": "ConfigurationError", "may_pass_later": False}
     assert emulator.stats().requests == 0
-    assert lane.count("SELECT count(*) FROM verse_embeddings_s1") == 0
+    assert lane.count("SELECT count(*) FROM embedding_ledger") == 0
     assert lane.count("SELECT count(*) FROM embedding_spaces WHERE provider = 'offline'") == 0
 
 

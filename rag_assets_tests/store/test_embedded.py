@@ -18,6 +18,8 @@ import pytest
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.store import embedded
 
+pytestmark = pytest.mark.slow
+
 USER = """
 import sys
 from pathlib import Path

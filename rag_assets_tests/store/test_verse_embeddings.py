@@ -121,12 +121,9 @@ def test_a_text_known_from_another_version_is_reused(database: Database, half: S
     assert np.allclose(published(database)[texts[0]], vectors[0], atol=1e-3)
 
 
-def test_the_newest_answer_wins_over_older_ones_and_over_known_vectors(
-    database: Database, half: Space
-) -> None:
+def test_a_new_answer_wins_over_a_known_vector(database: Database, half: Space) -> None:
     texts = sentences(3)
     embed(database, half, texts)
-    buy(database, half, texts, seed=2)
     newest = buy(database, half, texts, seed=3)
     with database.connect() as connection:
         every = stale_verses(connection, half, CODE, every=True)
@@ -237,6 +234,39 @@ def test_versions_with_the_same_texts_are_published_at_once_without_a_deadlock(
     assert [found.from_answers + found.reused for found in done] == [60, 60]
     assert count_rows(database, PUBLISHED) == 120
     assert count_rows(database, ANSWERS) == 0
+
+
+def test_an_answer_that_arrives_in_the_middle_of_a_publication_leaves_no_verse_out(
+    database: Database, half: Space
+) -> None:
+    """Another run overwrites the same text elsewhere, and keeps its answer at that moment."""
+    embed(database, half, ["Known"], "EN_OTHER")
+    load_version(database, CODE, ["Known"])
+    with (
+        database.connect(autocommit=True) as holder,
+        database.connect() as publisher,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        holder.execute(
+            "CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NULL; END $$"
+        )
+        holder.execute(
+            "CREATE TRIGGER pause AFTER INSERT ON verse_embeddings_s1"
+            " FOR EACH STATEMENT EXECUTE FUNCTION pause()"
+        )
+        holder.execute("SELECT pg_advisory_lock(77)")
+        ids = [verse.verse_id for verse in stale_verses(publisher, half, CODE)]
+        publishing = pool.submit(publish, publisher, half, CODE, ids, run_id="r")
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while holder.execute(waiting).fetchone() == (0,):
+            holder.execute("SELECT pg_sleep(0.01)")
+        buy(database, half, ["Known"], seed=2)
+        holder.execute("SELECT pg_advisory_unlock(77)")
+        assert publishing.result(10) == Published(0, 1)
+    assert count_rows(database, ANSWERS) == 1, "it stays for the run that bought it"
+    with database.connect() as connection:
+        assert stale_verses(connection, half, CODE) == ()
 
 
 def test_a_verse_that_went_meanwhile_is_left_out_and_one_that_changed_waits(

@@ -46,11 +46,3 @@ def count_rows(database: Database, table: str) -> int:
         row = connection.execute(statement).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def without_fsync(database: Database) -> None:
-    """Let the whole server of a database write without waiting for the disk."""
-    with database.connect(autocommit=True) as connection:
-        for name in ("fsync", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {name} = off")  # type: ignore[arg-type]
-        connection.execute("SELECT pg_reload_conf()")

@@ -127,12 +127,11 @@ BEGIN
 
     EXECUTE format($ddl$
         CREATE TABLE %1$I (
-            text_hash bytea NOT NULL,
+            text_hash bytea PRIMARY KEY,
             embedding %2$s NOT NULL,
             bought_at timestamptz NOT NULL DEFAULT now()
         );
         ALTER TABLE %1$I ALTER COLUMN embedding SET STORAGE %3$s;
-        CREATE INDEX ON %1$I (text_hash);
     $ddl$, 'answered_texts_s' || n, column_type, storage);
     RETURN n;
 END

@@ -10,8 +10,7 @@ from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.embedding.plan import check_budget, plan_version
-from rag_assets.embedding.verses import check_policy, embed_version
+from rag_assets.embedding.versions import embed_spaces
 from rag_assets.progress import LogLines
 from rag_assets.store.bible import load_verses
 
@@ -81,34 +80,14 @@ def verse_embeddings(
     code = context.partition_key
     progress = corpus.progress or LogLines(context.log.info)
     with as_failures():
-        options = config.options()
-        with corpus.database.connect() as connection:
-            check_policy(connection, code)
-            plans = [
-                plan_version(
-                    connection,
-                    corpus.settings,
-                    code,
-                    role,
-                    overwrite=config.overwrite,
-                    limit=options.limit,
-                    batch_size=options.batch_size,
-                )
-                for role in options.roles
-            ]
-        check_budget(corpus.settings, plans)
-        reports = [
-            embed_version(
-                corpus.database,
-                corpus.settings,
-                code,
-                options,
-                role,
-                run_id=context.run.run_id,
-                progress=progress,
-            )
-            for role in options.roles
-        ]
+        reports = embed_spaces(
+            corpus.database,
+            corpus.settings,
+            code,
+            config.options(),
+            run_id=context.run.run_id,
+            progress=progress,
+        )
     for report in reports:
         for reason in report.rejected:
             context.log.warning(f"{report.space.role}: the provider refused {reason}")

@@ -105,6 +105,7 @@ def of_verse_embeddings(
     seconds = sum(report.seconds for report in reports)
     written = sum(report.embedded + report.reused for report in reports)
     return {
+        "dagster/partition_row_count": dg.MetadataValue.int(max(report.rows for report in reports)),
         "embedded": dg.MetadataValue.int(sum(report.embedded for report in reports)),
         "reused": dg.MetadataValue.int(sum(report.reused for report in reports)),
         "failed": dg.MetadataValue.int(sum(len(report.rejected) for report in reports)),
@@ -113,7 +114,7 @@ def of_verse_embeddings(
         "requests": dg.MetadataValue.int(sum(report.requests for report in reports)),
         "retries": dg.MetadataValue.int(sum(report.retries for report in reports)),
         "rate_limited": dg.MetadataValue.int(sum(report.rate_limited for report in reports)),
-        "rows_per_second": dg.MetadataValue.float(written / seconds if seconds else 0.0),
+        "rows_per_second": dg.MetadataValue.float(round(written / seconds, 1) if seconds else 0.0),
         "spaces": dg.MetadataValue.md(_spaces_table(reports)),
         "refused_texts": dg.MetadataValue.md(_refused(reports)),
         "source": dg.MetadataValue.path(folder.resolve()),
@@ -121,17 +122,23 @@ def of_verse_embeddings(
 
 
 def _spaces_table(reports: Sequence[SpaceReport]) -> str:
-    lines = [
-        "| space | model | type | embedded | reused | refused | tokens | USD | requests | s |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {report.space.role} (s{report.space.space_id}) | {report.space.spec.model} "
-        f"| {report.space.spec.precision}({report.space.spec.dimensions}) | {report.embedded} "
-        f"| {report.reused} | {len(report.rejected)} | {report.tokens} | {report.cost_usd:.4f} "
-        f"| {report.requests} | {report.seconds:.1f} |"
-        for report in reports
-    ]
+    names = "space", "model", "type", "rows", "embedded", "reused", "refused", "tokens", "USD", "s"
+    lines = [f"| {' | '.join(names)} |", "|---|---|---|---:|---:|---:|---:|---:|---:|---:|"]
+    for report in reports:
+        space = report.space
+        cells = (
+            f"{space.role} (s{space.space_id})",
+            space.spec.model,
+            f"{space.spec.precision}({space.spec.dimensions})",
+            report.rows,
+            report.embedded,
+            report.reused,
+            len(report.rejected),
+            report.tokens,
+            f"{report.cost_usd:.4f}",
+            f"{report.seconds:.1f}",
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,128 @@
+"""The commands, their JSON, and their sentences for what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rag_assets.store.database import Database
+from rag_assets_tests.cli.conftest import Run
+from rag_assets_tests.conftest import SAMPLES
+
+
+def test_embedding_then_searching_finds_the_verse(run: Run, database: Database) -> None:
+    embedded = run("bible", "embed", "EN_SAMPLE", "--json")
+    assert embedded.status == 0, embedded.err
+    (report,) = embedded.json
+    assert (report["verses"], report["embedded"], report["checks_passed"]) == (251, 502, 4)
+
+    found = run("search", "your people shall be mine, and your God mine", "--json").json
+    assert found["hits"][0]["usfm"] == "RUT 1:16"
+    assert found["hits"][0]["reference"] == "Ruth 1:16"
+    assert len(found["hits"]) == 10
+
+    (listed,) = [row for row in run("bible", "list", "--json").json if row["small"]]
+    assert (listed["version"], listed["small"], listed["large"]) == ("EN_SAMPLE", 251, 251)
+    with database.connect() as connection:
+        row = connection.execute(
+            "SELECT count(*), min(dim_small), min(dim_large) FROM verse_embeddings"
+        ).fetchone()
+    assert row == (251, 1536, 3072)
+
+
+def test_the_database_says_what_it_is(run: Run) -> None:
+    status = run("db", "status", "--json").json
+    assert status["postgresql"].startswith("18")
+    assert status["pgvector"] == "0.8.5"
+    assert status["migrations_waiting"] == []
+    assert run("db", "migrate").out.strip() == "nothing to apply: up to date"
+
+
+def test_psql_gets_its_address_by_environment(run: Run) -> None:
+    done = run("db", "psql", "--", "-At", "-c", "SELECT current_database()")
+    assert done.out.startswith("test_")
+    assert "PGPASSWORD" not in run("db", "psql", "--json").json
+
+
+def test_a_plan_counts_versions_that_are_not_loaded_and_writes_nothing(
+    run: Run, database: Database
+) -> None:
+    plans = run("bible", "plan", "--json", RAG_EMBEDDING_PROVIDER="openai").json
+    assert {(plan["version_code"], plan["role"], plan["rows"]) for plan in plans} == {
+        (code, role, 251) for code in ("EN_SAMPLE", "PT_SAMPLE") for role in ("small", "large")
+    }
+    assert all(plan["cost_usd"] > 0 for plan in plans)
+    with database.connect() as connection:
+        row = connection.execute(
+            "SELECT (SELECT count(*) FROM verses), (SELECT count(*) FROM embedding_spaces)"
+        ).fetchone()
+    assert row == (0, 0)
+
+
+def test_a_version_is_added_whole_or_not_at_all(run: Run, workplace: Path) -> None:
+    source = workplace / "source.usfm"
+    source.write_text("\\id RUT\n\\c 1\n\\p\n\\v 1 In the days of the judges\n", encoding="utf-8")
+    added = run("bible", "add", "EN_NEW", str(source), "--ai-allowed", "--json").json
+    assert added["verses"] == 1
+    declared = (workplace / "bibles/EN_NEW/version.toml").read_text(encoding="utf-8")
+    assert "ai_allowed = true" in declared
+
+    source.write_text("not scripture", encoding="utf-8")
+    refused = run("bible", "add", "EN_BAD", str(source))
+    assert refused.status == 1
+    assert "no format that is known" in refused.err
+    assert sorted(path.name for path in (workplace / "bibles").iterdir()) == [
+        "EN_NEW",
+        "EN_SAMPLE",
+        "PT_SAMPLE",
+    ]
+
+
+def test_removing_deletes_the_data_and_leaves_the_files(run: Run, workplace: Path) -> None:
+    assert run("bible", "embed", "EN_SAMPLE", "--small-only").status == 0
+    removed = run("bible", "remove", "EN_SAMPLE", "--yes", "--json").json
+    assert removed == {"version": "EN_SAMPLE", "verses_removed": 251}
+    (row,) = [row for row in run("bible", "list", "--json").json if row["version"] == "EN_SAMPLE"]
+    assert (row["verses"], row["small"], row["folder"]) == (None, 0, "there")
+    assert (workplace / "bibles/EN_SAMPLE/version.toml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra", "sentence"),
+    [
+        (("bible", "add", "naa", "x"), {}, "is not a version code"),
+        (("bible", "add", "EN_X", "nowhere"), {}, "there is no file or folder nowhere"),
+        (("bible", "add", "EN_SAMPLE", "bibles"), {}, "is there already"),
+        (("bible", "embed", "EN_NONE"), {}, "no folder for version EN_NONE"),
+        (("bible", "remove", "EN_NONE", "--yes"), {}, "is not in the database"),
+        (("search", " "), {}, "the query is empty"),
+        (("search", "light"), {}, "nothing is embedded yet"),
+        (("db", "status"), {"RAG_DATABASE_URL": "nonsense"}, "is not an address of PostgreSQL"),
+        (
+            ("db", "status"),
+            {"RAG_DATABASE_URL": "postgresql://me:hidden@127.0.0.1:1/corpus"},
+            "PostgreSQL cannot be reached (corpus on 127.0.0.1:1 as me)",
+        ),
+        (("db", "status"), {"RAG_EMBEDDING_BATCH_SIZE": "many"}, "RAG_EMBEDDING_BATCH_SIZE"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_1(
+    run: Run, arguments: tuple[str, ...], extra: dict[str, str], sentence: str
+) -> None:
+    done = run(*arguments, **extra)
+    assert done.status == 1
+    assert sentence in done.err
+    assert "Traceback" not in done.err
+    assert "hidden" not in done.err + done.out
+
+
+def test_embedding_without_a_key_says_so_and_stores_no_vector(run: Run) -> None:
+    done = run("bible", "embed", "EN_SAMPLE", RAG_EMBEDDING_PROVIDER="openai")
+    assert done.status == 1
+    assert "no OPENAI_API_KEY" in done.out
+    assert "RAG_EMBEDDING_PROVIDER=offline" in done.out
+
+
+def test_the_samples_are_what_the_demo_uses() -> None:
+    assert sorted(path.name for path in SAMPLES.iterdir()) == ["EN_SAMPLE", "PT_SAMPLE"]

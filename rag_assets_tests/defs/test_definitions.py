@@ -1,0 +1,136 @@
+"""What is deployed explains itself: the lists are exact, and nothing in them is without words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+import pytest
+from dagster import Field
+
+from rag_assets.definitions import build_defs, defs
+from rag_assets.defs.bible.config import EmbeddingConfig
+from rag_assets.defs.resources import Corpus
+from rag_assets.settings import Settings, load_settings
+from rag_assets.store.database import Database
+
+ASSETS = ["verse_embeddings", "verses"]
+JOBS = ["bible_embedding_plan", "bible_embeddings", "bible_verses"]
+CHECKS = ["completeness", "dimension_consistency", "finite_and_normalised", "freshness"]
+
+
+def spec(name: str) -> dg.AssetSpec:
+    """The asset as it is deployed."""
+    (found,) = [one for one in defs.resolve_all_asset_specs() if one.key == dg.AssetKey(name)]
+    return found
+
+
+def test_the_deployed_assets_jobs_checks_and_sensors_are_these() -> None:
+    repository = defs.get_repository_def()
+    graph = defs.resolve_asset_graph()
+    assert sorted(key.to_user_string() for key in graph.get_all_asset_keys()) == ASSETS
+    assert sorted(key.name for key in graph.asset_check_keys) == CHECKS
+    assert sorted(name for name in repository.job_names if not name.startswith("__")) == JOBS
+    assert [sensor.name for sensor in repository.sensor_defs] == ["bible_version_folders"]
+    assert [schedule.name for schedule in repository.schedule_defs] == []
+    assert defs.executor is dg.in_process_executor
+
+
+def test_each_call_gives_fresh_definitions_with_the_resources_of_that_call() -> None:
+    mine = Corpus(load_settings(), Database("dbname=none"))
+    first, second = build_defs(resources={"corpus": mine}), build_defs()
+    assert first is not second
+    assert first.resources is not None
+    assert second.resources is not None
+    assert first.resources["corpus"] is mine
+    assert second.resources["corpus"] is not mine
+    assert set(first.resources) == set(second.resources) == {"corpus"}
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_an_asset_explains_itself(name: str) -> None:
+    asset = spec(name)
+    assert asset.description is not None
+    assert len(asset.description.split()) > 20
+    assert list(asset.owners) == ["team:corpus"]
+    assert asset.group_name == "bible"
+    assert asset.code_version == "1"
+    assert "postgres" in asset.kinds
+    assert asset.tags["corpus"] == "bible"
+    assert asset.metadata["dagster/table_name"] == name
+    schema = asset.metadata["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    assert len(schema.columns) >= 8
+    assert asset.partitions_def == dg.DynamicPartitionsDefinition(name="bible_version")
+
+
+def test_vectors_depend_on_verses_and_say_what_they_cost() -> None:
+    asset = spec("verse_embeddings")
+    assert [dep.asset_key for dep in asset.deps] == [dg.AssetKey("verses")]
+    assert asset.tags["costs"] == "tokens"
+    assert asset.kinds == {"openai", "postgres", "pgvector"}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_is_described_blocking_and_partitioned(name: str) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("verse_embeddings"), name)
+    check = defs.resolve_asset_graph().get_check_spec(key)
+    assert check.description
+    assert check.description.endswith(".")
+    assert check.blocking
+    assert check.partitions_def == dg.DynamicPartitionsDefinition(name="bible_version")
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_is_described_and_the_bible_jobs_are_partitioned_by_version(name: str) -> None:
+    job = defs.resolve_job_def(name)
+    assert job.description
+    partitions = job.partitions_def
+    if name == "bible_embedding_plan":
+        assert partitions is None
+    else:
+        assert partitions == dg.DynamicPartitionsDefinition(name="bible_version")
+
+
+def test_the_sensor_is_described_and_runs_from_the_start_once_a_minute() -> None:
+    sensor = defs.resolve_sensor_def("bible_version_folders")
+    assert sensor.description is not None
+    assert "RAG_BIBLES_DIR" in sensor.description
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert sensor.minimum_interval_seconds == 60
+
+
+def config_fields() -> Iterator[tuple[str, str, Field]]:
+    """Every launchpad entry of every job: (op, entry, field)."""
+    for name in JOBS:
+        for node in defs.resolve_job_def(name).graph.node_defs:
+            shape = node.config_field.config_type if node.config_field else None
+            fields: Mapping[str, Field] = getattr(shape, "fields", {})
+            for entry, field in fields.items():
+                yield node.name, entry, field
+
+
+def test_every_launchpad_entry_is_described_where_the_launchpad_looks() -> None:
+    entries = {(op, entry): field.description for op, entry, field in config_fields()}
+    assert {entry for op, entry in entries if op == "verse_embeddings"} == set(
+        EmbeddingConfig.model_fields
+    )
+    assert {entry for op, entry in entries if op == "plan_bible_embeddings"} == {
+        "versions",
+        "overwrite",
+    }
+    assert [entry for entry, description in entries.items() if not description] == []
+
+
+def test_the_launchpad_names_the_setting_and_its_default_for_each_empty_entry() -> None:
+    settings = {
+        "batch_size": ("rag_embedding_batch_size", "32"),
+        "sleep": ("rag_embedding_delay_ms", "0"),
+        "max_retries": ("rag_embedding_max_retries", "5"),
+        "timeout": ("rag_embedding_timeout_s", "60"),
+    }
+    for entry, (setting, default) in settings.items():
+        assert str(Settings.model_fields[setting].default) == default
+        description = EmbeddingConfig.model_fields[entry].description
+        assert description is not None
+        assert f"Setting: {setting.upper()} ({default})." in description

@@ -1,0 +1,92 @@
+"""A buyer with real parts: the database, the emulator, and a sleep that does not take long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+from rag_assets.corpus.text import text_hash
+from rag_assets.embedding.batching import Text
+from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
+from rag_assets.embedding.embedder import Embedder
+from rag_assets.embedding.verses import open_embedder
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.purchases import LedgerKey
+from rag_assets.store.spaces import Space, register_space
+
+RUN = LedgerKey("run", "bible", "EN_TEST")
+LONGEST_SLEEP_S = 0.3
+
+
+def texts_of(sentences: Sequence[str]) -> list[Text]:
+    """With their hashes."""
+    return [Text(text_hash(sentence), sentence) for sentence in sentences]
+
+
+@dataclass
+class Shop:
+    """Buys texts for the small space, and remembers what was said and slept.
+
+    Waits of up to 0.3 s are really waited, because rests are kept by the database's clock; longer
+    ones, the backoffs among them, are only noted.
+    """
+
+    database: Database
+    settings: Settings
+    embedder: Embedder | None = None
+    warnings: list[str] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+    advanced: int = 0
+    purchase: Purchase = field(default_factory=Purchase)
+
+    def space(self) -> Space:
+        """The small space, registered."""
+        with self.database.connect() as connection:
+            return register_space(connection, self.settings, "small")
+
+    def buy(self, sentences: Sequence[str]) -> Purchase:
+        """Buy all; what was counted stays in ``purchase`` when it raises, too."""
+        return asyncio.run(self._buy(texts_of(sentences)))
+
+    async def _buy(self, texts: Sequence[Text]) -> Purchase:
+        opened = open_embedder(self.settings) if self.embedder is None else None
+        async with opened or nullcontext(self.embedder) as embedder:
+            assert embedder is not None
+            buyer = Buyer(
+                embedder=embedder,
+                space=self.space(),
+                options=BuyingOptions.from_settings(self.settings),
+                ledger_key=RUN,
+                advance=self._advance,
+                warn=self.warnings.append,
+                sleep=self._sleep,
+            )
+            self.purchase = buyer.purchase
+            return await buyer.buy(self.database, texts)
+
+    def _advance(self, steps: int) -> None:
+        self.advanced += steps
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(seconds if seconds <= LONGEST_SLEEP_S else 0)
+
+    def kept(self) -> set[bytes]:
+        """Hashes of the answers that are kept."""
+        with self.database.connect() as connection:
+            rows = connection.execute("SELECT text_hash FROM answered_texts_s1").fetchall()
+        hashes = [bytes(row[0]) for row in rows]
+        assert len(hashes) == len(set(hashes)), "an answer is kept twice"
+        return set(hashes)
+
+    def ledger(self) -> dict[str, tuple[int, ...]]:
+        """By key: requests, retries, 429s, inputs, tokens."""
+        with self.database.connect() as connection:
+            rows = connection.execute(
+                "SELECT key_fingerprint, requests, retries, rate_limited, inputs, tokens"
+                " FROM embedding_ledger"
+            ).fetchall()
+        return {row[0]: tuple(row[1:]) for row in rows}

@@ -1,0 +1,60 @@
+"""The documents tell the truth: settings, links, commands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rag_assets.settings import Settings
+from rag_assets_tests.cli.conftest import PROGRAM
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+_SECRET_OR_EMPTY = (None, "")
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| (.*?) \|", (ROOT / "docs/settings.md").read_text("utf-8"), re.M)
+    )
+    assert set(rows) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        shown = rows[name.upper()]
+        if field.default in _SECRET_OR_EMPTY:
+            assert not shown.startswith("`"), f"{name} has no default, but {shown} is documented"
+        else:
+            default = field.default
+            wanted = str(default).lower() if isinstance(default, bool) else str(default)
+            assert shown == f"`{wanted}`", name
+
+
+def test_every_setting_has_a_description() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
+        assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_folders_named_in_code_type_are_there(document: Path) -> None:
+    known = ("rag_assets/", "sql/", "samples/", "benchmarks/", "docs/", "rag_assets_tests/")
+    for name in re.findall(r"`([\w./-]+)`", document.read_text("utf-8")):
+        if name.startswith(known):
+            assert (ROOT / name).exists(), f"{document.name} names {name}"
+
+
+def test_every_command_that_the_readme_shows_exists() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    commands = set(re.findall(r"rag-assets ((?:db|bible) \w+|\w+)", text))
+    assert {"bible add", "bible embed", "bible plan", "db status", "search"} <= commands
+    for command in commands:
+        done = subprocess.run(
+            [PROGRAM, *command.split(), "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"rag-assets {command}: {done.stderr}"
