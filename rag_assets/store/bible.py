@@ -62,9 +62,15 @@ def stored_versions(connection: Connection) -> tuple[StoredVersion, ...]:
 
 def remove_version(connection: Connection, code: str) -> int:
     """Delete a version with its verses and, through them, its vectors; the number of verses."""
+    lock_verses(connection, code)
     removed = connection.execute("DELETE FROM verses WHERE version_code = %s", (code,)).rowcount
     connection.execute("DELETE FROM bible_versions WHERE version_code = %s", (code,))
     return removed
+
+
+def lock_verses(connection: Connection, code: str) -> None:
+    """Keep the version's verses from being loaded or published elsewhere in this transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('verses'), hashtext(%s))", (code,))
 
 
 def load_verses(
@@ -79,11 +85,11 @@ def load_verses(
     """Make the stored version equal to ``bible``, in the connection's transaction.
 
     A verse that is still there keeps its ``verse_id``, and its vector when its text is the same.
-    Vectors of verses that are gone go with them (foreign key). Uses verses' unique index.
+    Vectors of verses that are gone go with them (trigger). Uses verses' unique index.
 
     :raises AuditError: what is stored afterwards is not what was read; roll back.
     """
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('verses'), hashtext(%s))", (code,))
+    lock_verses(connection, code)
     connection.execute(
         """
         INSERT INTO bible_versions AS v (version_code, name, language, licence, ai_allowed,

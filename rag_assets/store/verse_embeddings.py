@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from rag_assets.errors import AuditError
+from rag_assets.store.bible import lock_verses
 from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.spaces import Space
 
@@ -131,6 +132,7 @@ def publish(
     :raises AuditError: what would become visible is not right; roll back.
     """
     connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
+    lock_verses(connection, version_code)
     table, answers = space.verses_table, space.answers_table
     bought = sql.SQL("{answers} AS found USING (text_hash)").format(answers=answers)
     # "Without one" is read from what this run has just written, not from the answers: another run
