@@ -7,9 +7,11 @@ proves that it is complete.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -177,6 +179,19 @@ def load_settings(**overrides: object) -> Settings:
             for fault in error.errors(include_input=False, include_url=False)
         )
     raise ConfigurationError(f"settings are wrong: {faults}. See docs/settings.md")
+
+
+def contradictions() -> tuple[str, ...]:
+    """Settings that the environment and ``.env`` give different values, by name.
+
+    The environment wins here, but Dagster puts ``.env`` over its own processes' environment.
+    """
+    written = dotenv_values(".env")
+    return tuple(
+        name
+        for name in (field.upper() for field in Settings.model_fields)
+        if os.environ.get(name) and written.get(name) and os.environ[name] != written[name]
+    )
 
 
 def fingerprint(api_key: str) -> str:

@@ -16,7 +16,7 @@ from rag_assets.store.database import open_database
 from rag_assets.store.migrations import migrate
 
 SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
-QUERY = "your people shall be my people"
+QUERY = "a great fish swallowed Jonah"
 _ENV = """\
 # Written by `rag-assets demo`, which found no API key: the lexical embedder needs none.
 # To use OpenAI, put your key here and remove the other line: see docs/settings.md.

@@ -19,7 +19,7 @@ import typer
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json
 from rag_assets.cli.supervisor import Service, Supervisor
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import load_settings
+from rag_assets.settings import contradictions, load_settings
 from rag_assets.store.database import open_database
 from rag_assets.store.migrations import migrate
 
@@ -39,6 +39,7 @@ def up(
         from rag_assets.defs.launch import open_instance, refuse_second_daemon  # noqa: PLC0415
 
         settings = load_settings()
+        _refuse_contradictions()
         home = settings.rag_home
         home.mkdir(parents=True, exist_ok=True)
         with _only_one(home / "up.lock"):
@@ -59,6 +60,14 @@ def up(
                 instance.wipe_daemon_heartbeats()
     if not as_json:
         out.print("stopped")
+
+
+def _refuse_contradictions() -> None:
+    if names := contradictions():
+        raise ConfigurationError(
+            f"{', '.join(names)}: the environment and .env say different things, and in Dagster's "
+            "processes .env wins: change .env, or unset the variable"
+        )
 
 
 def _services(home: Path, host: str, port: int) -> list[Service]:
