@@ -32,7 +32,8 @@ for console in (out, err):
 
 def show_json(value: object) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))  # noqa: T201
+    # Flushed: whoever reads `up --json` through a pipe waits for it.
+    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2), flush=True)  # noqa: T201
 
 
 def show_table(rows: Sequence[Mapping[str, object]], *, empty: str) -> None:

@@ -14,9 +14,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 _RESTART_AFTER_S = 2.0
@@ -39,10 +40,24 @@ class Service:
 
 
 class Supervisor:
-    """Runs services until :meth:`stop`, or until SIGINT or SIGTERM."""
+    """Runs services until :meth:`stop`, or until SIGINT or SIGTERM.
 
-    def __init__(self, services: Sequence[Service], *, grace_s: float = 15.0) -> None:
+    :param log: where all that they print goes.
+    :param say: told when one of them ended and is started again.
+    :param grace_s: seconds that they have to end before they are killed.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        *,
+        log: IO[bytes],
+        say: Callable[[str], None],
+        grace_s: float = 15.0,
+    ) -> None:
         self._services = services
+        self._log = log
+        self._say = say
         self._grace_s = grace_s
         self._stopping = threading.Event()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -73,6 +88,8 @@ class Supervisor:
             service.command,
             env={**os.environ, **service.environment},
             stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it allocates nothing and takes no lock
         )
@@ -95,6 +112,7 @@ class Supervisor:
             self._starts[service.name] = 0
         self._starts[service.name] = starts = self._starts.get(service.name, 0) + 1
         _signal_group(process, signal.SIGKILL)  # what it left behind would fight its successor
+        self._say(f"{service.name} ended with status {process.returncode}: starting it again")
         pause = min(_RESTART_AFTER_S * 2 ** (starts - 1), _LONGEST_RESTART_AFTER_S)
         if not self._stopping.wait(pause):
             self._start(service)

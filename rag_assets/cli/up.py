@@ -49,13 +49,15 @@ def up(
             _refuse_taken(host, port)
             instance = open_instance()
             refuse_second_daemon(instance, say=err.print)
-            supervisor = Supervisor(_services(home, host, port))
+            log_path = home / "up.log"
             url = f"http://{host}:{port}"
             threading.Thread(target=_say_when_ready, args=(url, as_json), daemon=True).start()
             if not as_json:
-                out.print(f"database: {database.describe()}\nstarting Dagster on {url} …")
+                out.print(f"database: {database.describe()}\nDagster's own lines: {log_path}")
+                out.print(f"starting Dagster on {url} …")
             try:
-                supervisor.run()
+                with log_path.open("wb") as log:
+                    Supervisor(_services(home, host, port), log=log, say=err.print).run()
             finally:
                 instance.wipe_daemon_heartbeats()
     if not as_json:
