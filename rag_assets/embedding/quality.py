@@ -38,6 +38,13 @@ CHECKS = {
     "finite_and_normalised": "No NaN, infinity or zero vector; every norm is 1 within 0.01.",
 }
 
+_FAULTS = {
+    "dimension_consistency": "wrong_dimension",
+    "completeness": "missing",
+    "freshness": "stale",
+    "finite_and_normalised": "wrong_norm",
+}
+
 
 def version_quality(
     connection: Connection, settings: Settings, version_code: str
@@ -70,7 +77,8 @@ def _verdict(check: str, spaces: Sequence[SpaceQuality]) -> Verdict:
     for judged in spaces:
         if sentence := _failure(check, judged):
             failures.append(f"{judged.space.role}: {sentence}")
-            examples += (f"{judged.space.role}: {row}" for row in judged.counts.examples)
+            rows = judged.counts.examples.get(_FAULTS[check], ())
+            examples += (f"{judged.space.role}: {row}" for row in rows)
     return Verdict(check, tuple(failures), tuple(examples))
 
 

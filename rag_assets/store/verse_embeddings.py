@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -44,7 +44,7 @@ class Quality:
     :param verses: rows that should have a vector; ``embedded`` of them have one.
     :param stale: vectors that belong to an earlier text.
     :param wrong_norm: not finite, zero, or more than 0.01 away from 1.
-    :param examples: the first rows at fault, with what was found.
+    :param examples: by the name of the count, the first ten rows at fault with what was found.
     """
 
     verses: int
@@ -53,7 +53,7 @@ class Quality:
     stale: int
     wrong_dimension: int
     wrong_norm: int
-    examples: tuple[str, ...]
+    examples: Mapping[str, tuple[str, ...]]
 
 
 def lock_version(connection: Connection, space: Space, version_code: str) -> bool:
@@ -268,19 +268,24 @@ def quality(connection: Connection, space: Space, version_code: str) -> Quality:
     )
     showing = sql.SQL(
         """
-        SELECT reference || ': ' || CASE
-                   WHEN missing THEN 'no vector'
-                   WHEN wrong_dimension THEN 'dimension ' || dimensions
-                   WHEN wrong_norm THEN 'norm ' || round(norm::numeric, 4)
-                   ELSE 'vector of an earlier text' END
-          FROM flagged
-         WHERE missing OR stale OR wrong_dimension OR wrong_norm
-         ORDER BY verse_id LIMIT 10
+        SELECT fault, array_agg(reference || ': ' || found ORDER BY verse_id)
+          FROM (SELECT verse_id, reference, fault, found,
+                       row_number() OVER (PARTITION BY fault ORDER BY verse_id) AS place
+                  FROM flagged
+                 CROSS JOIN LATERAL (VALUES
+                       ('missing', missing, 'no vector'),
+                       ('stale', stale, 'vector of an earlier text'),
+                       ('wrong_dimension', wrong_dimension, 'dimension ' || dimensions),
+                       ('wrong_norm', wrong_norm, 'norm ' || round(norm::numeric, 4))
+                       ) AS faults (fault, present, found)
+                 WHERE present) AS shown
+         WHERE place <= 10
+         GROUP BY fault
         """
     )
     counts: tuple[int, int, int, int, int, int] = one(connection.execute(judged + counting, values))
     shown = connection.execute(judged + showing, values).fetchall() if any(counts[2:]) else []
-    return Quality(*counts, tuple(row[0] for row in shown))
+    return Quality(*counts, {fault: tuple(rows) for fault, rows in shown})
 
 
 def count(connection: Connection, space: Space, version_code: str) -> int:

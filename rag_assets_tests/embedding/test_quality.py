@@ -16,7 +16,13 @@ from rag_assets.store.verse_embeddings import Quality
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 
-GOOD = Quality(10, 10, 0, 0, 0, 0, ())
+FAULTS = {
+    "dimension_consistency": "wrong_dimension",
+    "completeness": "missing",
+    "freshness": "stale",
+    "finite_and_normalised": "wrong_norm",
+}
+GOOD = Quality(10, 10, 0, 0, 0, 0, {})
 
 
 def of(counts: Quality, role: Role = "small") -> SpaceQuality:
@@ -60,11 +66,12 @@ def test_without_fault_every_check_passes_in_its_order() -> None:
     ],
 )
 def test_one_fault_fails_its_own_check_only(counts: Quality, check: str, sentence: str) -> None:
-    with_example = replace(counts, examples=("GEN 1:1: at fault",))
+    found = {fault: (f"GEN 1:1: {fault}",) for fault in FAULTS.values()}
+    with_example = replace(counts, examples=found)
     verdicts = judge([of(with_example), of(GOOD, "large")])
     assert failing(verdicts) == {check: (sentence,)}
     (verdict,) = (verdict for verdict in verdicts if verdict.check == check)
-    assert verdict.examples == ("small: GEN 1:1: at fault",)
+    assert verdict.examples == (f"small: GEN 1:1: {FAULTS[check]}",)
 
 
 def test_both_spaces_are_judged() -> None:
@@ -89,7 +96,7 @@ def test_nothing_counted_is_a_failure_of_every_check(spaces: list[SpaceQuality])
         stale=st.integers(0, 5),
         wrong_dimension=st.integers(0, 5),
         wrong_norm=st.integers(0, 5),
-        examples=st.just(()),
+        examples=st.just({}),
     )
 )
 def test_all_pass_if_and_only_if_there_are_verses_and_no_fault(counts: Quality) -> None:

@@ -434,11 +434,11 @@ def test_a_version_without_fault_has_nothing_but_its_counts(
     database: Database, space: Space
 ) -> None:
     embed(database, space, sentences(20))
-    assert judged(database, space) == Quality(20, 20, 0, 0, 0, 0, ())
+    assert judged(database, space) == Quality(20, 20, 0, 0, 0, 0, {})
 
 
 def test_a_version_that_is_not_there_has_no_verses(database: Database, half: Space) -> None:
-    assert judged(database, half) == Quality(0, 0, 0, 0, 0, 0, ())
+    assert judged(database, half) == Quality(0, 0, 0, 0, 0, 0, {})
 
 
 @pytest.mark.parametrize(
@@ -478,15 +478,17 @@ def test_each_fault_is_counted_and_shown_by_the_reference_of_its_verse(
         assert row is not None
         connection.execute(cause.format(id=row[0]))  # type: ignore[arg-type]
     found = judged(database, space)
-    faultless = Quality(20, 20 - (count == "missing"), 0, 0, 0, 0, ())
-    assert found == replace(faultless, examples=(f"GEN 1:7: {example}",), **{count: 1})
+    faultless = Quality(20, 20 - (count == "missing"), 0, 0, 0, 0, {})
+    shown = {count: (f"GEN 1:7: {example}",)}
+    assert found == replace(faultless, examples=shown, **{count: 1})
 
 
 def test_ten_examples_are_enough(database: Database, half: Space) -> None:
     load_version(database, CODE, sentences(30))
     found = judged(database, half)
-    assert (found.missing, found.embedded, len(found.examples)) == (30, 0, 10)
-    assert found.examples[9] == "GEN 1:10: no vector"
+    shown = found.examples["missing"]
+    assert (found.missing, found.embedded, len(shown)) == (30, 0, 10)
+    assert shown[9] == "GEN 1:10: no vector"
 
 
 def test_the_norm_may_be_off_by_a_hundredth(database: Database, space: Space) -> None:
@@ -500,7 +502,7 @@ def test_the_norm_may_be_off_by_a_hundredth(database: Database, space: Space) ->
             )
     found = judged(database, space)
     assert found.wrong_norm == 2
-    assert [row.split(":")[1] for row in found.examples] == ["1", "4"]
+    assert [row.split(":")[1] for row in found.examples["wrong_norm"]] == ["1", "4"]
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e39"])
