@@ -20,10 +20,9 @@ from rag_assets.corpus.bible.intake import add_version
 from rag_assets.corpus.versions import (
     VersionDeclaration,
     check_version_code,
-    find_version_folder,
     list_version_folders,
 )
-from rag_assets.embedding.plan import SpacePlan, plan_folder, plan_version
+from rag_assets.embedding.plan import SpacePlan, plan_versions
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.bible import remove_version, stored_versions
@@ -127,19 +126,8 @@ def plan(codes: Codes = None, overwrite: bool = False, as_json: Json = False) ->
     """
     with errors_as_sentences(as_json):
         settings, database = _open()
-        folders = {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)}
-        plans = []
         with database.connect() as connection:
-            loaded = {version.code for version in stored_versions(connection)}
-            for code in codes or sorted(loaded | set(folders)):
-                if code not in loaded:
-                    folder = find_version_folder(settings.rag_bibles_dir, code)
-                    plans += [plan_folder(connection, settings, folder, role) for role in ROLES]
-                    continue
-                plans += [
-                    plan_version(connection, settings, code, role, overwrite=overwrite)
-                    for role in ROLES
-                ]
+            plans = plan_versions(connection, settings, codes or (), overwrite=overwrite)
     if as_json:
         show_json(plans)
         return

@@ -7,13 +7,25 @@ from dataclasses import dataclass
 
 from rag_assets.corpus.bible.reader import read_bible
 from rag_assets.corpus.text import text_hash
-from rag_assets.corpus.versions import VersionFolder
+from rag_assets.corpus.versions import (
+    VersionFolder,
+    find_version_folder,
+    list_version_folders,
+)
 from rag_assets.embedding.batching import BYTES_PER_TOKEN, Text, request_tokens
 from rag_assets.errors import BudgetExceededError
 from rag_assets.settings import Settings
 from rag_assets.store import purchases, verse_embeddings
+from rag_assets.store.bible import stored_versions
 from rag_assets.store.database import Connection
-from rag_assets.store.spaces import Role, SpaceSpec, find_space, space_spec, usd_per_million_tokens
+from rag_assets.store.spaces import (
+    ROLES,
+    Role,
+    SpaceSpec,
+    find_space,
+    space_spec,
+    usd_per_million_tokens,
+)
 
 _TYPICAL_REQUEST_S = 0.5  # between the 0.16 and 0.79 s that users report for live requests
 
@@ -39,6 +51,29 @@ class SpacePlan:
     cost_usd: float
     requests: int
     minutes: float
+
+
+def plan_versions(
+    connection: Connection, settings: Settings, codes: Sequence[str], *, overwrite: bool = False
+) -> list[SpacePlan]:
+    """Plan versions in both spaces: as they are stored, or from their files if not loaded yet.
+
+    :param codes: none means every version that is loaded or has a folder, in order of code.
+    :raises CorpusError: a version is neither loaded nor on disk, or its files cannot be read.
+    """
+    loaded = {version.code for version in stored_versions(connection)}
+    on_disk = {folder.code for folder in list_version_folders(settings.rag_bibles_dir)}
+    plans = []
+    for code in codes or sorted(loaded | on_disk):
+        if code in loaded:
+            plans += [
+                plan_version(connection, settings, code, role, overwrite=overwrite)
+                for role in ROLES
+            ]
+        else:
+            folder = find_version_folder(settings.rag_bibles_dir, code)
+            plans += [plan_folder(connection, settings, folder, role) for role in ROLES]
+    return plans
 
 
 def plan_version(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection
 from rag_assets.store.spaces import ROLES, Space, find_space
-from rag_assets.store.verse_embeddings import Quality, quality
+from rag_assets.store.verse_quality import Quality, quality
 
 
 @dataclass(frozen=True)

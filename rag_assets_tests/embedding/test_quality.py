@@ -12,7 +12,7 @@ from rag_assets.embedding.quality import CHECKS, SpaceQuality, Verdict, judge, v
 from rag_assets.embedding.verses import EmbedOptions, embed_version
 from rag_assets.store.database import Database
 from rag_assets.store.spaces import Role, Space, SpaceSpec
-from rag_assets.store.verse_embeddings import Quality
+from rag_assets.store.verse_quality import Quality
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 

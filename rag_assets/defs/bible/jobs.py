@@ -6,9 +6,7 @@ from pydantic import Field
 from rag_assets.defs.bible.assets import verse_embeddings, verses
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.embedding.plan import SpacePlan, plan_version
-from rag_assets.store.bible import stored_versions
-from rag_assets.store.spaces import ROLES
+from rag_assets.embedding.plan import SpacePlan, plan_versions
 
 bible_embeddings = dg.define_asset_job(
     "bible_embeddings",
@@ -27,7 +25,8 @@ class PlanConfig(dg.Config):
     """Which versions to plan."""
 
     versions: list[str] = Field(
-        default_factory=list, description="Version codes; none means all that are loaded."
+        default_factory=list,
+        description="Version codes; none means all that are loaded or on disk.",
     )
     overwrite: bool = Field(False, description="Plan for embedding every verse anew.")
 
@@ -38,12 +37,9 @@ def plan_bible_embeddings(
 ) -> None:
     """Per version: rows to embed, reused, tokens, dollars, requests, minutes. Writes nothing."""
     with as_failures(), corpus.database.connect() as connection:
-        codes = config.versions or [version.code for version in stored_versions(connection)]
-        plans = [
-            plan_version(connection, corpus.settings, code, role, overwrite=config.overwrite)
-            for code in codes
-            for role in ROLES
-        ]
+        plans = plan_versions(
+            connection, corpus.settings, config.versions, overwrite=config.overwrite
+        )
     context.log.info(plan_table(plans))
     context.log_event(
         dg.AssetObservation(
