@@ -18,16 +18,15 @@ from rag_assets.store.database import Connection, Database
 from rag_assets.store.spaces import Space
 from rag_assets.store.verse_embeddings import (
     Published,
-    Quality,
     failures,
     lock_version,
     publish,
-    quality,
     record_failures,
     stale_verses,
     unlock_version,
     wait_for_version,
 )
+from rag_assets.store.verse_quality import Quality, quality
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.store.vectors import answer_texts, count_rows, space_of, unit_vectors
