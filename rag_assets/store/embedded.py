@@ -147,6 +147,12 @@ def _bury(data_folder: Path) -> None:
 def _stop(data_folder: Path) -> None:
     if not _alive(data_folder):
         return
+    # Not the library's stop(): its lock is one file in /tmp, which belongs to whichever user of the
+    # machine came first.
     server = _pgserver().get_server(data_folder, cleanup_mode=None, start=False)
-    server.ensure_postgres_running()  # no start: it reads the running server's address
-    server.stop()
+    subprocess.run(
+        [str(binary("pg_ctl")), "-w", "-m", "fast", "-D", str(data_folder), "stop"],
+        user=server.system_user,
+        check=True,
+        capture_output=True,
+    )
