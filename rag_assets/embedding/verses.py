@@ -214,6 +214,9 @@ class _Job:
                 while pending:
                     await buyer.buy(self.database, [texts[key] for key in pending])
                     pending = [key for key in pending if key not in buyer.claimed]
+                    # What was claimed is bought or refused by now. A claim kept on a refused text
+                    # would let two runs wait for each other for ever.
+                    purchases.drop_claims(session, owner)
                     if pending:
                         await asyncio.sleep(_POLL_S)
                         purchases.drop_dead_claims(session, self.space, pending)

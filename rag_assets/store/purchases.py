@@ -102,9 +102,14 @@ def claim(connection: Connection, space: Space, hashes: Sequence[bytes], owner: 
     return {bytes(row[0]) for row in rows}
 
 
+def drop_claims(connection: Connection, owner: int) -> None:
+    """Give up every claim of an owner, which lives on."""
+    connection.execute("DELETE FROM embedding_claims WHERE owner = %s", (owner,))
+
+
 def release_claims(connection: Connection, owner: int) -> None:
     """Give up every claim of an owner, and the owner itself."""
-    connection.execute("DELETE FROM embedding_claims WHERE owner = %s", (owner,))
+    drop_claims(connection, owner)
     connection.execute("SELECT pg_advisory_unlock(%s, %s::int)", (_OWNER_LOCKS, owner))
 
 

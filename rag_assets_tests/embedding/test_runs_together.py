@@ -8,9 +8,12 @@ from multiprocessing.context import ForkServerProcess
 
 import pytest
 
+from rag_assets.corpus.text import text_hash
 from rag_assets.embedding.verses import EmbedOptions, embed_version
 from rag_assets.settings import Settings
+from rag_assets.store import purchases
 from rag_assets.store.database import Database
+from rag_assets.store.spaces import register_space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.embedding.processes import embed_in_process
@@ -174,3 +177,29 @@ def test_two_processes_keep_one_limit_between_them(
     assert stats.first_request_at is not None
     assert stats.last_request_at is not None
     assert stats.last_request_at - stats.first_request_at > 6.5 * 60 / 227
+
+
+def test_a_refused_text_is_not_kept_claimed_while_its_run_waits_for_another(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    texts = sentences(30)
+    load_version(database, "EN_TEST", texts)
+    settings = settings_of(openai_settings)
+    emulator.order(Fault(FaultKind.POISON, text="number 13 "))
+    elsewhere = text_hash(texts[20])
+    with database.connect(autocommit=True) as other:
+        space = register_space(other, settings, "small")
+        owner = purchases.new_owner(other)
+        assert purchases.claim(other, space, [elsewhere], owner) == {elsewhere}
+        run = embed_in_process(database, settings, "EN_TEST")
+        wait_for_answers(emulator, 28)
+        deadline = time.monotonic() + 15
+        while count_rows(database, "embedding_claims") > 1:  # all that is left is the other's
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert run.is_alive()
+        purchases.release_claims(other, owner)
+        finish(run)
+    assert count_rows(database, "verse_embeddings_s1") == 29
+    assert count_rows(database, "embedding_failures") == 1
+    assert emulator.stats().duplicate_answers == 0
