@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rag_assets.corpus.bible.fingerprint import folder_hash
-from rag_assets.corpus.bible.model import OddityKind
+from rag_assets.corpus.bible.model import Oddity, OddityKind
 from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.errors import CorpusError
 from rag_assets_tests.corpus import samples
 from rag_assets_tests.corpus.conftest import FolderOf
 
@@ -132,3 +133,20 @@ def test_moving_bytes_between_files_changes_the_hash(tmp_path: Path) -> None:
         hashes.add(folder_hash(folder))
 
     assert len(hashes) == 3
+
+
+@pytest.mark.parametrize("name", ["README.md", "licence.txt", "COPYING", "Copyright-notice.html"])
+def test_a_licence_beside_the_text_is_left_out_and_reported(tmp_path: Path, name: str) -> None:
+    (tmp_path / "gen.usfm").write_text("\\id GEN\n\\c 1\n\\p\n\\v 1 In the beginning\n", "utf-8")
+    (tmp_path / name).write_text("You may share this text.\n", "utf-8")
+    bible = read_bible(tmp_path)
+    assert [verse.text for verse in bible.verses] == ["In the beginning"]
+    skipped = [one for one in bible.oddities if one.kind is OddityKind.SKIPPED_FILE]
+    assert skipped == [Oddity(OddityKind.SKIPPED_FILE, name, "a companion file")]
+
+
+def test_another_text_beside_it_is_still_refused(tmp_path: Path) -> None:
+    (tmp_path / "gen.usfm").write_text("\\id GEN\n\\c 1\n\\p\n\\v 1 In the beginning\n", "utf-8")
+    (tmp_path / "notes.txt").write_text("You may share this text.\n", "utf-8")
+    with pytest.raises(CorpusError, match=r"notes\.txt: no format that is known"):
+        read_bible(tmp_path)

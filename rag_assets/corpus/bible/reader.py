@@ -31,6 +31,8 @@ _READERS: dict[FileFormat, Callable[[Path, bytes], Source]] = {
     FileFormat.SCROLLMAPPER_CSV: read_scrollmapper_csv,
 }
 
+_ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE")
+
 
 def read_bible(folder: Path, *, on_file: Callable[[Path], None] | None = None) -> BibleText:
     """Reads all source files below ``folder`` (or ``folder`` itself, if it is one file).
@@ -40,7 +42,7 @@ def read_bible(folder: Path, *, on_file: Callable[[Path], None] | None = None) -
         formats, or no verse at all.
     """
     files = {path: read_bytes(path) for path in source_files(folder)}
-    formats = {path: detect_format(data) for path, data in files.items()}
+    formats = {path: _format_of(path, data) for path, data in files.items()}
     tell = on_file or (lambda _: None)
     version_format = _only_format(folder, formats)
     if version_format is FileFormat.VREF:
@@ -52,6 +54,13 @@ def read_bible(folder: Path, *, on_file: Callable[[Path], None] | None = None) -
         raise CorpusError(folder, "no text in any verse: put the version's own files here")
     oddities = [oddity for source in sources for oddity in source.oddities]
     return merge(version_format.value, passages, [*oddities, *_companions(folder, formats)])
+
+
+def _format_of(path: Path, data: bytes) -> FileFormat:
+    """By content; but a licence and a text in no known format look alike, so there the name counts."""
+    found = detect_format(data)
+    about = path.name.upper().startswith(_ABOUT) and found is FileFormat.UNKNOWN
+    return FileFormat.COMPANION if about else found
 
 
 def _only_format(folder: Path, formats: dict[Path, FileFormat]) -> FileFormat:
