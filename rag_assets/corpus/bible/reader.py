@@ -57,7 +57,7 @@ def read_bible(folder: Path, *, on_file: Callable[[Path], None] | None = None) -
 
 
 def _format_of(path: Path, data: bytes) -> FileFormat:
-    """By content; but a licence and a text in no known format look alike, so there the name counts."""
+    """By content. A licence looks like a text in no known format: there the name counts."""
     found = detect_format(data)
     about = path.name.upper().startswith(_ABOUT) and found is FileFormat.UNKNOWN
     return FileFormat.COMPANION if about else found
