@@ -26,11 +26,18 @@ lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev ## the benchmark table, ours and others' (see benchmarks/README.md)
+bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, ours and others' (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bible_embeddings
 
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
 	@$(BIN)/python -m benchmarks.bible_embeddings --smoke
+
+.venv-peers/.installed: benchmarks/peers/requirements.lock | $(VENV)/bin/python
+	@echo "making .venv-peers for the others (once)"
+	@$(BIN)/python -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --require-hashes -r benchmarks/peers/requirements.lock
+	@touch $@
 
 lock: $(VENV)/.installed-dev ## renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock

@@ -158,11 +158,21 @@ class Settings(BaseSettings):
         return frozenset(code.strip() for code in codes if code.strip())
 
     def api_keys(self) -> tuple[str, ...]:
-        """The keys in use, in the order given; empty when there is none."""
+        """The keys in use, in the order given; empty when there is none.
+
+        :raises ConfigurationError: one of them cannot be a key.
+        """
         if self.use_api_key_rotation and self.openai_api_keys is not None:
             listed = self.openai_api_keys.get_secret_value().split(",")
-            return tuple(dict.fromkeys(key.strip() for key in listed if key.strip()))
-        return (self.openai_api_key.get_secret_value(),) if self.openai_api_key else ()
+        else:
+            listed = [self.openai_api_key.get_secret_value()] if self.openai_api_key else []
+        keys = tuple(dict.fromkeys(key.strip() for key in listed if key.strip()))
+        for place, key in enumerate(keys, start=1):
+            if not (key.isascii() and key.isprintable()) or " " in key:
+                raise ConfigurationError(
+                    f"API key {place} of {len(keys)} holds characters that no key has: copy it anew"
+                )
+        return keys
 
 
 def load_settings(**overrides: object) -> Settings:

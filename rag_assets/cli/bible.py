@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from rag_assets.cli.output import (
     Json,
+    err,
     errors_as_sentences,
     out,
     progress_bar,
@@ -29,7 +31,7 @@ from rag_assets.store.bible import remove_version, stored_versions
 from rag_assets.store.database import Database, open_database
 from rag_assets.store.migrations import migrate
 from rag_assets.store.overview import embedded_counts
-from rag_assets.store.spaces import ROLES, find_space
+from rag_assets.store.spaces import ROLES, Role, find_space
 
 app = typer.Typer(no_args_is_help=True, help="Bible versions: list, add, plan, embed, remove.")
 
@@ -119,15 +121,40 @@ def add(
 
 
 @app.command()
-def plan(codes: Codes = None, overwrite: bool = False, as_json: Json = False) -> None:
+def plan(
+    codes: Codes = None,
+    overwrite: Annotated[bool, typer.Option(help="As if every vector were bought anew.")] = False,
+    as_json: Json = False,
+) -> None:
     """What embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing.
 
-    A version that is not loaded yet is planned from its files.
+    A version whose files are new or changed is planned from its files.
     """
+    _show_plan(codes, overwrite=overwrite, as_json=as_json)
+
+
+def _show_plan(
+    codes: list[str] | None,
+    *,
+    roles: Sequence[Role] = ROLES,
+    overwrite: bool,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    as_json: bool,
+) -> None:
     with errors_as_sentences(as_json):
         settings, database = _open()
         with database.connect() as connection:
-            plans = plan_versions(connection, settings, codes or (), overwrite=overwrite)
+            plans = plan_versions(
+                connection,
+                settings,
+                codes or (),
+                roles=roles,
+                overwrite=overwrite,
+                limit=limit,
+                batch_size=batch_size,
+                warn=err.print,
+            )
     if as_json:
         show_json(plans)
         return
@@ -163,7 +190,15 @@ def embed(
 ) -> None:
     """Load, embed and check versions: the Dagster job `bible_embeddings`, run here and recorded."""
     if dry_run:
-        plan(codes, overwrite=overwrite, as_json=as_json)
+        chosen: tuple[Role, ...] = ("small",) if small_only else ("large",) if large_only else ROLES
+        _show_plan(
+            codes,
+            roles=chosen,
+            overwrite=overwrite,
+            limit=limit,
+            batch_size=batch_size,
+            as_json=as_json,
+        )
         return
     from rag_assets.defs.launch import run_bible_embeddings  # noqa: PLC0415 -- Dagster: 2 s
 

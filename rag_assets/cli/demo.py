@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import typer
@@ -28,7 +29,8 @@ RAG_EMBEDDING_PROVIDER=offline
 def demo(as_json: Json = False) -> None:
     """Load, embed and check the two sample versions, then answer a query.
 
-    Without an API key and without a `.env` it writes one that asks for the offline embedder.
+    It uses the offline embedder and costs nothing. Without an API key and without a `.env` it
+    writes one that asks for that embedder, so that `rag-assets up` goes on with it.
     """
     with errors_as_sentences(as_json):
         settings = _choose_embedder(as_json)
@@ -42,7 +44,7 @@ def demo(as_json: Json = False) -> None:
             out.print(f"[bold]2[/bold] the samples go to {settings.rag_bibles_dir}/")
         for code in SAMPLES:
             _copy_sample(code, settings.rag_bibles_dir)
-        results = _embed(as_json)
+        results = _embed(settings, as_json)
         result = search(database, settings, QUERY, top_k=3)
     if as_json:
         show_json({"database": database.describe(), "runs": results, "search": result})
@@ -56,14 +58,14 @@ def demo(as_json: Json = False) -> None:
 
 
 def _choose_embedder(as_json: bool) -> Settings:
+    """A demo spends no money: offline, whatever key there is."""
     settings = load_settings()
     chosen = "rag_embedding_provider" in settings.model_fields_set
-    if settings.api_keys() or chosen or Path(".env").exists():
-        return settings
-    Path(".env").write_text(_ENV, encoding="utf-8")
-    if not as_json:
-        out.print("no API key: wrote .env with RAG_EMBEDDING_PROVIDER=offline (lexical, free)")
-    return load_settings()
+    if not (settings.api_keys() or chosen or Path(".env").exists()):
+        Path(".env").write_text(_ENV, encoding="utf-8")
+        if not as_json:
+            out.print("no API key: wrote .env with RAG_EMBEDDING_PROVIDER=offline (lexical, free)")
+    return load_settings(rag_embedding_provider="offline")
 
 
 def _copy_sample(code: str, bibles_dir: Path) -> None:
@@ -73,11 +75,15 @@ def _copy_sample(code: str, bibles_dir: Path) -> None:
             "the samples are not part of the installed package: run the demo in a checkout"
         )
     target = bibles_dir / code
-    if not target.exists():
-        shutil.copytree(source, target)
+    if target.exists():
+        return
+    bibles_dir.mkdir(parents=True, exist_ok=True)
+    # Beside it and hidden, then renamed: nobody ever sees half a version.
+    with tempfile.TemporaryDirectory(dir=bibles_dir, prefix=".copying-") as scratch:
+        shutil.copytree(source, Path(scratch) / code).rename(target)
 
 
-def _embed(as_json: bool) -> list[object]:
+def _embed(settings: Settings, as_json: bool) -> list[object]:
     if not as_json:
         out.print("[bold]3[/bold] the job bible_embeddings: read, embed, check")
     # Dagster takes 2 s to import: after the first lines, not before.
@@ -86,7 +92,7 @@ def _embed(as_json: bool) -> list[object]:
     results: list[object] = []
     with progress_bar(quiet=as_json) as progress:
         for code in SAMPLES:
-            result = run_bible_embeddings(code, {}, progress=progress)
+            result = run_bible_embeddings(code, {}, progress=progress, settings=settings)
             results.append(result)
             if result.failures:
                 raise typer.Exit(_tell(code, result.failures))

@@ -16,6 +16,7 @@ from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.resources import open_corpus
 from rag_assets.errors import ConfigurationError
 from rag_assets.progress import Progress
+from rag_assets.settings import Settings
 
 _HEARTBEAT_TOLERANCE_S = 45.0
 
@@ -85,14 +86,18 @@ def _last_heartbeat(instance: dg.DagsterInstance) -> float | None:
 
 
 def run_bible_embeddings(
-    code: str, config: Mapping[str, object], *, progress: Progress
+    code: str,
+    config: Mapping[str, object],
+    *,
+    progress: Progress,
+    settings: Settings | None = None,
 ) -> JobResult:
     """Load, embed and check one version; the run shows in Dagster's UI like any other.
 
     :param config: fields of ``EmbeddingConfig``; ``None`` means the default.
     :raises RagAssetsError: there is no such folder, no instance or no database; no run is made.
     """
-    corpus = open_corpus(progress=progress)
+    corpus = open_corpus(settings, progress=progress)
     find_version_folder(corpus.settings.rag_bibles_dir, code)
     job = build_defs(resources={"corpus": corpus}).resolve_job_def("bible_embeddings")
     chosen = {name: value for name, value in config.items() if value is not None}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rag_assets.corpus.bible.fingerprint import folder_hash
 from rag_assets.corpus.bible.reader import read_bible
 from rag_assets.corpus.text import text_hash
 from rag_assets.corpus.versions import (
     VersionFolder,
     find_version_folder,
     list_version_folders,
+    read_declaration,
 )
 from rag_assets.embedding.batching import BYTES_PER_TOKEN, Text, request_tokens
-from rag_assets.errors import BudgetExceededError
+from rag_assets.errors import BudgetExceededError, CorpusError
 from rag_assets.settings import Settings
 from rag_assets.store import purchases, verse_embeddings
-from rag_assets.store.bible import stored_versions
+from rag_assets.store.bible import StoredVersion, stored_versions
 from rag_assets.store.database import Connection
 from rag_assets.store.spaces import (
     ROLES,
@@ -54,26 +56,66 @@ class SpacePlan:
 
 
 def plan_versions(
-    connection: Connection, settings: Settings, codes: Sequence[str], *, overwrite: bool = False
+    connection: Connection,
+    settings: Settings,
+    codes: Sequence[str],
+    *,
+    roles: Sequence[Role] = ROLES,
+    overwrite: bool = False,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    warn: Callable[[str], None],
 ) -> list[SpacePlan]:
-    """Plan versions in both spaces: as they are stored, or from their files if not loaded yet.
+    """Plan versions as they are stored, or from their files when those are new or changed.
 
-    :param codes: none means every version that is loaded or has a folder, in order of code.
-    :raises CorpusError: a version is neither loaded nor on disk, or its files cannot be read.
+    :param codes: none means every version that is loaded or has a folder, in order of code; then
+        one that cannot be read, or whose text may go to no provider, is warned of and left out.
+    :raises CorpusError: a version asked for is neither loaded nor on disk, or cannot be read.
     """
-    loaded = {version.code for version in stored_versions(connection)}
-    on_disk = {folder.code for folder in list_version_folders(settings.rag_bibles_dir)}
+    stored = {version.code: version for version in stored_versions(connection)}
+    folders = {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)}
     plans = []
-    for code in codes or sorted(loaded | on_disk):
-        if code in loaded:
-            plans += [
-                plan_version(connection, settings, code, role, overwrite=overwrite)
-                for role in ROLES
-            ]
-        else:
-            folder = find_version_folder(settings.rag_bibles_dir, code)
-            plans += [plan_folder(connection, settings, folder, role) for role in ROLES]
+    for code in codes or sorted({*stored, *folders}):
+        try:
+            folder = folders.get(code)
+            if code not in stored:
+                folder = find_version_folder(settings.rag_bibles_dir, code)
+            if not codes and not _allowed(stored.get(code), folder):
+                warn(f"{code} is left out: its text may go to no provider (ai_allowed)")
+                continue
+            changed = folder and (
+                code not in stored or folder_hash(folder.path) != stored[code].source_hash
+            )
+            for role in roles:
+                if folder and changed:
+                    plans.append(
+                        plan_folder(
+                            connection, settings, folder, role, limit=limit, batch_size=batch_size
+                        )
+                    )
+                else:
+                    plans.append(
+                        plan_version(
+                            connection,
+                            settings,
+                            code,
+                            role,
+                            overwrite=overwrite,
+                            limit=limit,
+                            batch_size=batch_size,
+                        )
+                    )
+        except CorpusError as error:
+            if codes:
+                raise
+            warn(f"{code} is left out: {error}")
     return plans
+
+
+def _allowed(stored: StoredVersion | None, folder: VersionFolder | None) -> bool:
+    if folder is not None:
+        return read_declaration(folder).ai_allowed
+    return stored is not None and stored.ai_allowed
 
 
 def plan_version(
@@ -103,15 +145,21 @@ def plan_version(
 
 
 def plan_folder(
-    connection: Connection, settings: Settings, folder: VersionFolder, role: Role
+    connection: Connection,
+    settings: Settings,
+    folder: VersionFolder,
+    role: Role,
+    *,
+    limit: int | None = None,
+    batch_size: int | None = None,
 ) -> SpacePlan:
-    """Plan a version that is on disk but not loaded yet.
+    """Plan a version from its files; ``rows`` are all of its verses, known texts are reused.
 
     :raises CorpusError: its files cannot be read.
     """
-    verses = read_bible(folder.path).verses
+    verses = read_bible(folder.path).verses[:limit]
     texts = [Text(text_hash(verse.text), verse.text) for verse in verses]
-    return _plan(connection, settings, folder.code, role, texts)
+    return _plan(connection, settings, folder.code, role, texts, batch_size=batch_size)
 
 
 def _plan(

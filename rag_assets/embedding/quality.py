@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection
 from rag_assets.store.spaces import ROLES, Space, find_space
+from rag_assets.store.verse_embeddings import failures
 from rag_assets.store.verse_quality import Quality, quality
 
 
@@ -49,7 +50,7 @@ _FAULTS = {
 def version_quality(
     connection: Connection, settings: Settings, version_code: str
 ) -> tuple[SpaceQuality, ...]:
-    """Count one version in the small space, and in the large one where it has any vector.
+    """Count one version in the small space, and in the large one where anything was tried.
 
     A version may be embedded small only; then the large space is not judged.
     """
@@ -59,7 +60,7 @@ def version_quality(
         if space is None:
             continue
         counts = quality(connection, space, version_code)
-        if role == "small" or counts.embedded:
+        if role == "small" or counts.embedded or failures(connection, space, version_code):
             found.append(SpaceQuality(space, counts))
     return tuple(found)
 

@@ -13,7 +13,7 @@ from rag_assets.embedding.batching import Text
 from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
 from rag_assets.embedding.embedder import Embedder
 from rag_assets.embedding.offline import OfflineEmbedder
-from rag_assets.errors import ConfigurationError, PolicyError
+from rag_assets.errors import AuditError, ConfigurationError, PolicyError
 from rag_assets.progress import Progress, Silent
 from rag_assets.settings import Settings
 from rag_assets.store import purchases, verse_embeddings
@@ -119,6 +119,7 @@ def embed_version(
                 space,
                 version_code,
                 every=options.mode == "overwrite",
+                run_id=run_id,
                 limit=options.limit,
             )
             purchase = Purchase()
@@ -275,6 +276,12 @@ def _publish(
         verse_embeddings.record_failures(
             session, job.space, stale, purchase.rejected, run_id=job.ledger_key.run_id
         )
-    total = published.from_answers + published.reused
+        total = published.from_answers + published.reused
+        wanted = sum(verse.text_hash not in purchase.rejected for verse in stale)
+        if total < wanted:
+            raise AuditError(
+                f"{version_code}: {wanted} verses were to get a vector, {total} would: their texts "
+                "changed meanwhile. Nothing was published, what was bought is kept: start again"
+            )
     embedded = min(total, purchase.inputs)
     return embedded, total - embedded

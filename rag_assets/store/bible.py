@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import sql
+
 from rag_assets.corpus.bible.books import book_position
 from rag_assets.corpus.bible.model import BibleText
 from rag_assets.corpus.text import text_hash
@@ -61,9 +63,22 @@ def stored_versions(connection: Connection) -> tuple[StoredVersion, ...]:
 
 
 def remove_version(connection: Connection, code: str) -> int:
-    """Delete a version with its verses and, through them, its vectors; the number of verses."""
+    """Delete a version with its verses and vectors, nothing set aside; the number of verses."""
     lock_verses(connection, code)
+    hashes = [
+        row[0]
+        for row in connection.execute(
+            "SELECT text_hash FROM verses WHERE version_code = %s", (code,)
+        )
+    ]
     removed = connection.execute("DELETE FROM verses WHERE version_code = %s", (code,)).rowcount
+    for (space_id,) in connection.execute("SELECT space_id FROM embedding_spaces").fetchall():
+        connection.execute(
+            sql.SQL("DELETE FROM {table} WHERE set_aside AND text_hash = ANY(%b)").format(
+                table=sql.Identifier(f"answered_texts_s{space_id}")
+            ),
+            (hashes,),
+        )
     connection.execute("DELETE FROM bible_versions WHERE version_code = %s", (code,))
     return removed
 

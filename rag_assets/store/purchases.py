@@ -77,11 +77,16 @@ def not_bought(
         sql.SQL(
             """
             SELECT text_hash FROM unnest(%b::bytea[]) WITH ORDINALITY AS wanted (text_hash, place)
-             WHERE NOT EXISTS (SELECT FROM {answers} a WHERE a.text_hash = wanted.text_hash)
+             WHERE NOT EXISTS (SELECT FROM {answers} a
+                                WHERE a.text_hash = wanted.text_hash {unless})
                    {published}
              ORDER BY place
             """
-        ).format(answers=space.answers_table, published=published),
+        ).format(
+            answers=space.answers_table,
+            published=published,
+            unless=sql.SQL("" if published_counts else "AND NOT a.set_aside"),
+        ),
         (list(hashes),),
         binary=True,
     ).fetchall()
@@ -148,13 +153,14 @@ async def keep_answers(
             await _copy(connection, space.answers_table, stream)
             await record(connection, space, ledger_key, entry)
     except psycopg.errors.UniqueViolation:
-        # Somebody took over the claims of this run (its session was lost) and was faster.
+        # A vector set aside that is overwritten; or somebody took over the claims of this run (its
+        # session was lost) and was faster.
         async with connection.transaction():
-            await _keep_what_is_new(connection, space, stream)
+            await _keep_the_newest(connection, space, stream)
             await record(connection, space, ledger_key, entry)
 
 
-async def _keep_what_is_new(connection: AsyncConnection, space: Space, stream: bytes) -> None:
+async def _keep_the_newest(connection: AsyncConnection, space: Space, stream: bytes) -> None:
     scratch = sql.Identifier("incoming_answers")
     names = {"scratch": scratch, "answers": space.answers_table}
     await connection.execute(
@@ -163,9 +169,11 @@ async def _keep_what_is_new(connection: AsyncConnection, space: Space, stream: b
     )  # fmt: skip
     await _copy(connection, scratch, stream)
     await connection.execute(
-        sql.SQL("INSERT INTO {answers} SELECT * FROM {scratch} ON CONFLICT DO NOTHING").format(
-            **names
-        )
+        sql.SQL(
+            "INSERT INTO {answers} SELECT * FROM {scratch} ON CONFLICT (text_hash) DO UPDATE"
+            " SET (embedding, bought_at, set_aside)"
+            " = (EXCLUDED.embedding, EXCLUDED.bought_at, EXCLUDED.set_aside)"
+        ).format(**names)
     )
 
 

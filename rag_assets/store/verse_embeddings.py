@@ -65,6 +65,7 @@ def stale_verses(
     version_code: str,
     *,
     every: bool = False,
+    run_id: str | None = None,
     limit: int | None = None,
 ) -> tuple[StaleVerse, ...]:
     """Verses to embed, in canonical order. Joins on both primary keys.
@@ -72,7 +73,8 @@ def stale_verses(
     A row of another language than the version's is stale, too: writing it anew costs no request.
 
     :param space: ``None`` for a space that does not exist yet: all of them.
-    :param every: those with a right vector, too (overwrite).
+    :param every: those with a right vector, too (overwrite), unless ``run_id`` wrote it: a run that
+        is started again after it died does not pay twice for what it had published.
     """
     fresh: sql.Composable = sql.SQL("FALSE")
     if space is not None and not every:
@@ -81,6 +83,11 @@ def stale_verses(
             " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash"
             " AND e.language = b.language)"
         ).format(table=space.verses_table)
+    elif space is not None and run_id is not None:
+        fresh = sql.SQL(
+            "EXISTS (SELECT FROM {table} e"
+            " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash AND e.run_id = {run_id})"
+        ).format(table=space.verses_table, run_id=run_id)
     rows = connection.execute(
         sql.SQL(
             """
@@ -119,7 +126,8 @@ def publish(
     # "Without one" is read from what this run has just written, not from the answers: another run
     # may add to them, and another publication use them up, between the two statements.
     known = sql.SQL(
-        "LATERAL (SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash LIMIT 1) AS found"
+        "LATERAL (SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash"
+        " ORDER BY created_at DESC LIMIT 1) AS found"
         " ON NOT EXISTS (SELECT FROM {table} w WHERE w.verse_id = v.verse_id"
         " AND w.text_hash = v.text_hash AND w.run_id = %(run_id)s)"
     ).format(table=table)
@@ -159,8 +167,8 @@ def _forget_answers(connection: Connection, space: Space, values: dict[str, obje
     # A later answer is for a run that has yet to publish it.
     published = sql.SQL(
         "a.bought_at <= now() AND a.text_hash IN"
-        " (SELECT text_hash FROM verses WHERE verse_id = ANY(%(verse_ids)s))"
-    )
+        " (SELECT text_hash FROM {table} WHERE verse_id = ANY(%(verse_ids)s))"
+    ).format(table=space.verses_table)
     others = sql.SQL(
         "SELECT EXISTS (SELECT FROM {answers} a WHERE ({published}) IS NOT TRUE)"
     ).format(published=published, **names)

@@ -83,7 +83,8 @@ CREATE TABLE provider_keys (
     PRIMARY KEY (endpoint, key_fingerprint)
 );
 
--- A verse that goes takes its vectors along. Not a foreign key: its check locks, dirties and logs
+-- A verse that goes takes its vectors along, but what was paid is set aside among the answers: a
+-- folder that was seen half copied costs nothing once it is whole. Not a foreign key: its check locks, dirties and logs
 -- one row of verses for each vector written, a fifth of a publication's time. Vectors are written
 -- only by INSERT … SELECT FROM verses, under the lock that loading the version takes, too.
 CREATE FUNCTION delete_vectors_of_gone_verses() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -91,9 +92,15 @@ DECLARE
     n integer;
 BEGIN
     FOR n IN SELECT space_id FROM embedding_spaces LOOP
-        EXECUTE format(
-            'DELETE FROM %I e USING gone WHERE e.verse_id = gone.verse_id', 'verse_embeddings_s' || n
-        );
+        EXECUTE format($sql$
+            WITH removed AS (
+                DELETE FROM %I e USING gone WHERE e.verse_id = gone.verse_id
+                RETURNING e.text_hash, e.embedding
+            )
+            INSERT INTO %I (text_hash, embedding, set_aside)
+            SELECT DISTINCT ON (text_hash) text_hash, embedding, true FROM removed
+            ON CONFLICT DO NOTHING
+        $sql$, 'verse_embeddings_s' || n, 'answered_texts_s' || n);
     END LOOP;
     RETURN NULL;
 END
@@ -148,7 +155,9 @@ BEGIN
         CREATE TABLE %1$I (
             text_hash bytea PRIMARY KEY,
             embedding %2$s NOT NULL,
-            bought_at timestamptz NOT NULL DEFAULT now()
+            bought_at timestamptz NOT NULL DEFAULT now(),
+            -- taken from a verse that is gone: good for the same text, but not for an overwrite
+            set_aside boolean NOT NULL DEFAULT false
         );
         ALTER TABLE %1$I ALTER COLUMN embedding SET STORAGE %3$s;
     $ddl$, 'answered_texts_s' || n, column_type, storage);

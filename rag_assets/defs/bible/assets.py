@@ -16,6 +16,7 @@ from rag_assets.progress import LogLines
 from rag_assets.store.bible import load_verses
 
 OWNERS = ["team:corpus"]
+RETRY_NUMBER_TAG = "dagster/retry_number"  # on runs that Dagster itself starts again
 
 
 @dg.asset(
@@ -86,7 +87,7 @@ def verse_embeddings(
             corpus.settings,
             code,
             config.options(),
-            run_id=context.run.run_id,
+            run_id=_run_id(context),
             progress=progress,
         )
     for report in reports:
@@ -95,3 +96,9 @@ def verse_embeddings(
     # A link, not a condition: a version whose folder is gone keeps its data and may be embedded.
     folder = corpus.settings.rag_bibles_dir / code
     return dg.MaterializeResult(metadata=metadata.of_verse_embeddings(folder, reports))
+
+
+def _run_id(context: dg.AssetExecutionContext) -> str:
+    """The run that a person, schedule or sensor started; a run that died goes on under its id."""
+    retried = RETRY_NUMBER_TAG in context.run.tags
+    return (context.run.root_run_id if retried else None) or context.run.run_id

@@ -38,7 +38,11 @@ def plan_bible_embeddings(
     """Per version: rows to embed, reused, tokens, dollars, requests, minutes. Writes nothing."""
     with as_failures(), corpus.database.connect() as connection:
         plans = plan_versions(
-            connection, corpus.settings, config.versions, overwrite=config.overwrite
+            connection,
+            corpus.settings,
+            config.versions,
+            overwrite=config.overwrite,
+            warn=context.log.warning,
         )
     context.log.info(plan_table(plans))
     context.log_event(
