@@ -52,6 +52,12 @@ class Settings(BaseSettings):
         10, ge=1, description="Seconds to wait for a connection to the database."
     )
 
+    rag_bible_settle_s: float = Field(
+        20,
+        ge=0,
+        description="Seconds for which a version's folder must have been left alone before the "
+        "sensor takes it: one that is being copied is half a version.",
+    )
     rag_bible_auto_embed: bool = Field(
         True,
         description="The sensor embeds a new or changed version as soon as it is loaded; false "

@@ -101,6 +101,7 @@ def make_settings(database: Database, tmp_path: Path) -> MakeSettings:
             "rag_bibles_dir": tmp_path / "bibles",
             "rag_database_url": database.conninfo,
             "rag_embedding_provider": "offline",
+            "rag_bible_settle_s": 0,
         }
         return Settings(**(values | overrides))
 

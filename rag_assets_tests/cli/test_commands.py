@@ -126,3 +126,24 @@ def test_embedding_without_a_key_says_so_and_stores_no_vector(run: Run) -> None:
 
 def test_the_samples_are_what_the_demo_uses() -> None:
     assert sorted(path.name for path in SAMPLES.iterdir()) == ["EN_SAMPLE", "PT_SAMPLE"]
+
+
+def test_a_plan_sees_changed_files_and_leaves_out_what_it_cannot_read(
+    run: Run, workplace: Path
+) -> None:
+    assert run("bible", "embed", "EN_SAMPLE", "--small-only").status == 0
+    book = workplace / "bibles/EN_SAMPLE/32-JON.usfm"
+    book.write_text(book.read_text("utf-8").replace("Nineveh", "that great Nineveh"), "utf-8")
+    (workplace / "bibles/EN_BAD").mkdir()
+    (workplace / "bibles/EN_BAD/1.usfm").write_bytes(b"\\id GEN\n\\c 1\n\\p\n\\v 1 \xff\n")
+    (workplace / "bibles/EN_BAD/version.toml").write_text("ai_allowed = true\n", "utf-8")
+    done = run("bible", "plan", "--json")
+    plans = {(plan["version_code"], plan["role"]): plan for plan in done.json}
+    assert 0 < plans["EN_SAMPLE", "small"]["texts"] < 48
+    assert "EN_BAD is left out:" in done.err
+    assert "not valid UTF-8" in done.err
+
+    limited = run(
+        "bible", "embed", "PT_SAMPLE", "--dry-run", "--limit", "5", "--small-only", "--json"
+    )
+    assert [(plan["role"], plan["rows"]) for plan in limited.json] == [("small", 5)]

@@ -210,3 +210,13 @@ def test_no_folder_at_all_is_nothing_to_do(lane: Lane) -> None:
     tick = Daemon(lane).tick()
     assert tick.nothing
     assert tick.skipped == "0 versions, none changed"
+
+
+def test_a_folder_that_is_being_written_is_left_alone_until_it_settles(
+    make_lane: MakeLane,
+) -> None:
+    lane = make_lane(rag_bible_settle_s=3600)
+    lane.drop("EN_NEW", sentences(3))
+    assert Daemon(lane).tick().nothing
+    patient = make_lane(rag_bible_settle_s=0)
+    assert Daemon(patient).tick().jobs == {"EN_NEW": EMBED}

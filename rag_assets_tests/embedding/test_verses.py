@@ -334,3 +334,57 @@ def test_what_the_audit_refuses_is_not_published(
     with pytest.raises(AuditError, match="10 are not normalised; nothing was published"):
         embed(database, settings)
     assert count_rows(database, "verse_embeddings_s1") == 0
+
+
+def test_a_version_seen_half_copied_costs_nothing_once_it_is_whole(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    texts = sentences(40)
+    load_version(database, CODE, texts)
+    embed(database, openai_settings())
+    load_version(database, CODE, texts[:10])
+    assert count_rows(database, "verse_embeddings_s1") == 10
+    load_version(database, CODE, texts)
+    report = embed(database, openai_settings())
+    assert (report.stale, report.requests) == (30, 0)
+    assert emulator.stats().inputs_answered == 40
+    assert_vectors_are_right(database, emulator, CODE)
+
+
+def test_what_is_set_aside_does_not_serve_an_overwrite(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    texts = sentences(40)
+    load_version(database, CODE, texts)
+    embed(database, openai_settings())
+    load_version(database, CODE, texts[:10])
+    load_version(database, CODE, texts)
+    report = embed(database, openai_settings(), OVERWRITE, run_id="again")
+    assert report.embedded == 40
+    assert emulator.stats().inputs_answered == 80
+    assert_vectors_are_right(database, emulator, CODE)
+
+
+def test_an_overwrite_that_is_started_again_under_its_id_does_not_pay_for_what_it_published(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    load_version(database, CODE, sentences(20))
+    embed(database, openai_settings(), run_id="first")
+    assert embed(database, openai_settings(), OVERWRITE, run_id="second").embedded == 20
+    assert embed(database, openai_settings(), OVERWRITE, run_id="second").stale == 0
+    assert emulator.stats().inputs_answered == 40
+
+
+def test_a_space_that_was_refused_whole_is_judged_too(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    load_version(database, CODE, sentences(5))
+    settings = openai_settings()
+    embed(database, settings)
+    emulator.order(Fault(FaultKind.POISON, text="river"))
+    embed(database, settings, role="large")
+    with database.connect() as connection:
+        verdicts = judge(version_quality(connection, settings, CODE))
+    (failed,) = (verdict for verdict in verdicts if verdict.failures)
+    assert failed.check == "completeness"
+    assert "large: 5 of 5 verses have no vector" in failed.failures[0]

@@ -23,3 +23,11 @@ def folder_hash(folder: Path) -> str:
         # no two folders give the same bytes.
         total.update(os.fsencode(name) + b"\x00" + content)
     return total.hexdigest()
+
+
+def last_touched(folder: Path) -> float:
+    """When anything below the folder was last written, moved or deleted (seconds since 1970).
+
+    The inode's change time: a copy that keeps modification times (``cp -p``, ``rsync``) sets it.
+    """
+    return max(path.lstat().st_ctime for path in (folder, *folder.rglob("*")))

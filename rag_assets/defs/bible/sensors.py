@@ -3,12 +3,13 @@
 It compares contents by hash with what is stored, so it needs no cursor and forgets nothing.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
-from rag_assets.corpus.bible.fingerprint import folder_hash
+from rag_assets.corpus.bible.fingerprint import folder_hash, last_touched
 from rag_assets.corpus.text import text_hash
 from rag_assets.corpus.versions import (
     VersionDeclaration,
@@ -87,7 +88,8 @@ def bible_version_folders(
     """One tick: read the folders and the versions' table, decide, request."""
     with as_failures():
         folders = list_version_folders(corpus.settings.rag_bibles_dir)
-        on_disk = [_look(context, folder) for folder in folders]
+        settle_s = corpus.settings.rag_bible_settle_s
+        on_disk = [_look(context, folder, settle_s=settle_s) for folder in folders]
         with corpus.database.connect() as connection:
             stored = {version.code: version for version in stored_versions(connection)}
     decision = decide(
@@ -117,9 +119,14 @@ def bible_version_folders(
     )
 
 
-def _look(context: dg.SensorEvaluationContext, folder: VersionFolder) -> VersionOnDisk:
+def _look(
+    context: dg.SensorEvaluationContext, folder: VersionFolder, *, settle_s: float
+) -> VersionOnDisk:
     source_hash = declaration = None
     try:
+        if time.time() - last_touched(folder.path) < settle_s:
+            context.log.info(f"{folder.code}: just written to, perhaps half copied: next time")
+            return VersionOnDisk(folder.code, None, None)
         source_hash = folder_hash(folder.path)
         declaration = read_declaration(folder)
     except (CorpusError, OSError) as error:  # one bad folder must not keep the others waiting
