@@ -272,6 +272,7 @@ def _publish(
             version_code,
             [verse.verse_id for verse in stale],
             run_id=job.ledger_key.run_id,
+            refused=list(purchase.rejected),
         )
         verse_embeddings.record_failures(
             session, job.space, stale, purchase.rejected, run_id=job.ledger_key.run_id

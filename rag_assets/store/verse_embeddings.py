@@ -110,6 +110,7 @@ def publish(
     verse_ids: Sequence[int],
     *,
     run_id: str,
+    refused: Sequence[bytes] = (),
 ) -> Published:
     """Make the vectors of these verses visible, in the connection's transaction, after an audit.
 
@@ -117,6 +118,7 @@ def publish(
     elsewhere in the space. Uses the text_hash indexes of both tables. The answers used are removed
     in the same transaction.
 
+    :param refused: hashes of texts that this run could not buy.
     :raises AuditError: what would become visible is not right; roll back.
     """
     connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
@@ -135,6 +137,7 @@ def publish(
         "run_id": run_id,
         "verse_ids": list(verse_ids),
         "version_code": version_code,
+        "refused": list(refused),
     }
     from_answers = _write(connection, space, bought, values)
     all_written = from_answers == len(verse_ids)
@@ -164,11 +167,12 @@ def _forget_answers(connection: Connection, space: Space, values: dict[str, obje
         "SELECT pg_advisory_xact_lock(hashtext('answered_texts'), %s)", (space.space_id,)
     )
     names = {"answers": space.answers_table}
-    # A later answer is for a run that has yet to publish it.
+    # A later answer, or one to a text refused here, is for a run that has yet to publish it.
     published = sql.SQL(
         "a.bought_at <= now() AND a.text_hash IN"
-        " (SELECT text_hash FROM {table} WHERE verse_id = ANY(%(verse_ids)s))"
-    ).format(table=space.verses_table)
+        " (SELECT text_hash FROM verses WHERE verse_id = ANY(%(verse_ids)s))"
+        " AND a.text_hash <> ALL(%(refused)b::bytea[])"
+    )
     others = sql.SQL(
         "SELECT EXISTS (SELECT FROM {answers} a WHERE ({published}) IS NOT TRUE)"
     ).format(published=published, **names)
