@@ -86,25 +86,23 @@ def plan_versions(
             changed = folder and (
                 code not in stored or folder_hash(folder.path) != stored[code].source_hash
             )
-            for role in roles:
-                if folder and changed:
-                    plans.append(
-                        plan_folder(
-                            connection, settings, folder, role, limit=limit, batch_size=batch_size
-                        )
-                    )
-                else:
-                    plans.append(
-                        plan_version(
-                            connection,
-                            settings,
-                            code,
-                            role,
-                            overwrite=overwrite,
-                            limit=limit,
-                            batch_size=batch_size,
-                        )
-                    )
+            if folder and changed:
+                plans += plan_folder(
+                    connection, settings, folder, roles, limit=limit, batch_size=batch_size
+                )
+                continue
+            plans += [
+                plan_version(
+                    connection,
+                    settings,
+                    code,
+                    role,
+                    overwrite=overwrite,
+                    limit=limit,
+                    batch_size=batch_size,
+                )
+                for role in roles
+            ]
         except CorpusError as error:
             if codes:
                 raise
@@ -148,18 +146,21 @@ def plan_folder(
     connection: Connection,
     settings: Settings,
     folder: VersionFolder,
-    role: Role,
+    roles: Sequence[Role],
     *,
     limit: int | None = None,
     batch_size: int | None = None,
-) -> SpacePlan:
-    """Plan a version from its files; ``rows`` are all of its verses, known texts are reused.
+) -> list[SpacePlan]:
+    """Plan a version from its files, read once: ``rows`` are all verses, known texts are reused.
 
     :raises CorpusError: its files cannot be read.
     """
     verses = read_bible(folder.path).verses[:limit]
     texts = [Text(text_hash(verse.text), verse.text) for verse in verses]
-    return _plan(connection, settings, folder.code, role, texts, batch_size=batch_size)
+    return [
+        _plan(connection, settings, folder.code, role, texts, batch_size=batch_size)
+        for role in roles
+    ]
 
 
 def _plan(

@@ -46,17 +46,16 @@ class LedgerEntry:
 
 def new_owner(connection: Connection) -> int:
     """A claim owner that lives as long as this session."""
-    row = one(
+    (owner, _) = one(
         connection.execute(
             """
-        SELECT owner, pg_advisory_lock(%s, owner::int)
-          FROM (SELECT nextval('embedding_claim_owners') AS owner) AS next
-        """,
+            SELECT owner, pg_advisory_lock(%s, owner::int)
+              FROM (SELECT nextval('embedding_claim_owners') AS owner) AS next
+            """,
             (_OWNER_LOCKS,),
         )
     )
-
-    return int(row[0])
+    return int(owner)
 
 
 def not_bought(

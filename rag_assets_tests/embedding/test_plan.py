@@ -180,8 +180,8 @@ def test_a_version_that_is_not_loaded_yet_is_planned_from_its_folder(
     write_usfm_version(tmp_path, CODE, texts)
     before = all_rows(database)
     with database.connect() as connection:
-        found = plan_folder(
-            connection, openai_settings(), find_version_folder(tmp_path, CODE), "small"
+        (found,) = plan_folder(
+            connection, openai_settings(), find_version_folder(tmp_path, CODE), ["small"]
         )
     assert (found.rows, found.texts, found.tokens) == (40, 40, round(size(texts) / 4))
     assert all_rows(database) == before
