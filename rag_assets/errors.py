@@ -16,7 +16,10 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
     │   ├── QuotaExceededError      every key is out of quota: pay, or add a key
     │   ├── InputRejectedError      the provider refuses this very input
     │   ├── ProviderAnswerError     the provider answered something that must not be stored
-    │   └── BudgetExceededError     the plan costs more than the run may
+    │   ├── BudgetExceededError     the plan costs more than the run may
+    │   ├── IndexBuildError         an index cannot be built so: memory, disk, rows
+    │   ├── GateRefusedError        the evidence does not let a release through
+    │   └── NotReleasedError        nothing may be served yet
     └── TransientError              the same call may pass later
         ├── DatabaseUnavailableError
         ├── ProviderUnavailableError    time-outs, 5xx, cut connections
@@ -25,6 +28,7 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -94,6 +98,25 @@ class ProviderAnswerError(PermanentError):
 
 class BudgetExceededError(PermanentError):
     """The plan costs more than ``RAG_MAX_RUN_COST_USD``."""
+
+
+class IndexBuildError(PermanentError):
+    """An index cannot be built so; whatever served before still serves."""
+
+
+class GateRefusedError(PermanentError):
+    """The gate does not let a release through.
+
+    :param reasons: all of them, a sentence each.
+    """
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("the gate refuses the release: " + "; ".join(self.reasons))
+
+
+class NotReleasedError(PermanentError):
+    """Nothing may be served yet."""
 
 
 class DatabaseUnavailableError(TransientError):

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_assets.errors import ConfigurationError
 
 Precision = Literal["vector", "halfvec"]
+IndexProfile = Literal["dev", "prod"]
 
 
 class Settings(BaseSettings):
@@ -146,10 +147,101 @@ class Settings(BaseSettings):
         None, ge=0, description="A run that is planned to cost more does not start."
     )
 
+    # Index
+    rag_index_profile: IndexProfile = Field(
+        "prod",
+        description="How many lists an index has. dev: 64. prod: rows/1000 to a million rows, the "
+        "square root above, never under 64 or over 4000.",
+    )
+    rag_index_lists: int | None = Field(
+        None, ge=1, le=32768, description="A number of lists in the place of the profile's."
+    )
+    rag_index_min_rows: int = Field(
+        10_000,
+        ge=0,
+        description="Below so many rows no index is built: exact search is fast and perfect.",
+    )
+    rag_index_rebuild_share: float = Field(
+        0.2,
+        gt=0,
+        description="Share of the rows whose change since the build calls for another build.",
+    )
+    rag_index_maintenance_work_mem: str = Field(
+        "2GB",
+        description="Memory that an index build may use, set for its session only. Too little is "
+        "refused before anything is built, with the figure that is needed.",
+    )
+    rag_index_parallel_workers: int = Field(
+        2, ge=0, description="Parallel workers of an index build."
+    )
+    rag_index_query_sample: int = Field(
+        200,
+        ge=200,
+        description="Held-out queries by which probes are chosen, and recall and latency judged.",
+    )
+    pg_ivfflat_probes: int | None = Field(
+        None,
+        ge=1,
+        le=32768,
+        description="Lists that a query reads. Unset: as tuned by measurement. A number is judged "
+        "by the checks like a tuned one.",
+    )
+
+    # Checks and the gate
+    rag_recall_floor: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="Least recall@10 against exact search, with and without filter.",
+    )
+    rag_slo_p95_ms: float = Field(
+        250, gt=0, description="The latency objective: P95 of a search with top_k 10, in ms."
+    )
+    rag_golden_queries: Path | None = Field(
+        Path("samples/golden_queries.toml"),
+        description="File of queries with the references that each must find; `none` does without.",
+    )
+    rag_golden_floor: float = Field(
+        0.5, ge=0, le=1, description="Least share of golden queries that exact search must answer."
+    )
+    rag_golden_agreement: float = Field(
+        0.98,
+        ge=0,
+        le=1,
+        description="Least share of the golden queries answered by exact search that the index "
+        "must answer, too.",
+    )
+    rag_evidence_max_age_h: float = Field(
+        168,
+        gt=0,
+        description="Hours after which a check's result no longer lets a release through.",
+    )
+    rag_release_leave_out_failing: bool = Field(
+        False,
+        description="A version whose checks fail is left out of the release; false refuses the "
+        "whole release.",
+    )
+    rag_releases_kept: int = Field(
+        2,
+        ge=1,
+        description="Earlier releases whose indexes are kept for a rollback.",
+    )
+
     # Retrieval
     rag_allowed_versions: str = Field(
         "", description="Comma-separated version codes; when set, no other version is served."
     )
+    rag_search_exact_rows: int = Field(
+        50_000,
+        ge=0,
+        description="A filter that lets at most so many rows through is searched exactly: faster "
+        "and more complete there than an index that most of its rows drop out of.",
+    )
+
+    @field_validator("rag_golden_queries", mode="before")
+    @classmethod
+    def _none_is_no_file(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.lower() == "none" else value
 
     @model_validator(mode="after")
     def _rotation_has_keys(self) -> Self:

@@ -44,6 +44,8 @@ LAYERS = (
     ("store",),
     ("embedding",),
     ("retrieval",),
+    ("index",),
+    ("release",),
     ("defs", "definitions", "cli"),
 )
 """Each may import its own and what stands before it."""

@@ -66,15 +66,16 @@ class SpaceReport:
 
 
 def open_embedder(
-    settings: Settings, *, timeout_s: float | None = None
+    settings: Settings, *, provider: str | None = None, timeout_s: float | None = None
 ) -> AbstractAsyncContextManager[Embedder]:
     """The embedder that the settings ask for.
 
+    :param provider: another one: that of a space which the settings no longer name.
     :raises ConfigurationError: OpenAI is asked for and there is no key.
     """
-    check_key(settings)
-    if settings.rag_embedding_provider == "offline":
+    if (provider or settings.rag_embedding_provider) == "offline":
         return nullcontext(OfflineEmbedder())
+    check_key(settings, provider)
     # Late: importing openai takes half a second that most commands need not wait for.
     from rag_assets.embedding.openai_client import OpenAIEmbedder  # noqa: PLC0415
 
@@ -156,12 +157,13 @@ def embed_version(
     )
 
 
-def check_key(settings: Settings) -> None:
+def check_key(settings: Settings, provider: str | None = None) -> None:
     """Refuse to start without the key that the provider needs; never turn to the offline one.
 
     :raises ConfigurationError: OpenAI is asked for and there is no key.
     """
-    if settings.rag_embedding_provider == "openai" and not settings.api_keys():
+    wanted = provider or settings.rag_embedding_provider
+    if wanted == "openai" and not settings.api_keys():
         raise ConfigurationError(
             "no OPENAI_API_KEY: set it in the environment or in .env, or set "
             "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from rag_assets.corpus.text import text_hash
 from rag_assets.corpus.versions import VersionDeclaration
 from rag_assets.errors import AuditError
 from rag_assets.store.database import Connection, one
+from rag_assets.store.vector_tables import texts_changed
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,27 @@ def stored_versions(connection: Connection) -> tuple[StoredVersion, ...]:
         """
     ).fetchall()
     return tuple(StoredVersion(*row) for row in rows)
+
+
+def version_languages(connection: Connection) -> dict[str, str]:
+    """The language of each version, as a BCP 47 tag."""
+    rows = connection.execute("SELECT version_code, language FROM bible_versions").fetchall()
+    return dict(rows)
+
+
+def verse_ids(
+    connection: Connection, versions: Sequence[str], book: str, chapter: int, verse: int
+) -> set[int]:
+    """Ids of one verse in these versions; of the bridge that it is a part of, too."""
+    rows = connection.execute(
+        """
+        SELECT verse_id FROM verses
+         WHERE version_code = ANY(%s) AND book = %s AND chapter = %s
+           AND %s BETWEEN verse AND verse_end
+        """,
+        (list(versions), book, chapter, verse),
+    ).fetchall()
+    return {row[0] for row in rows}
 
 
 def remove_version(connection: Connection, code: str) -> int:
@@ -168,6 +191,8 @@ def load_verses(
             f"{code}: {len(bible.verses)} verses were read but {stored} would be stored; "
             "nothing was changed"
         )
+    if inserted or updated or deleted:
+        texts_changed(connection, "bible", code)
     return VersesLoaded(len(bible.verses), inserted, updated, deleted)
 
 

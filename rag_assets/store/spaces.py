@@ -71,8 +71,9 @@ def space_spec(settings: Settings, role: Role) -> SpaceSpec:
 
 
 def register_space(connection: Connection, settings: Settings, role: Role) -> Space:
-    """Make the space's tables if they are not there, and let it play its role in the views.
+    """Make the space's tables if they are not there.
 
+    Until the first release the space plays its role in the views; after that releases decide.
     The provider's address is not part of a space: the same model behind a proxy is the same space.
     """
     spec = space_spec(settings, role)
@@ -89,6 +90,7 @@ def register_space(connection: Connection, settings: Settings, role: Role) -> Sp
             INSERT INTO embedding_roles AS r (role, space_id) VALUES (%s, %s)
             ON CONFLICT (role) DO UPDATE SET space_id = EXCLUDED.space_id
              WHERE r.space_id <> EXCLUDED.space_id
+               AND NOT EXISTS (SELECT FROM releases WHERE state = 'active')
             """,
             (role, row[0]),
         ).rowcount
@@ -117,3 +119,18 @@ def find_space(connection: Connection, settings: Settings, role: Role) -> Space 
         (spec.provider, spec.model, spec.dimensions, spec.precision),
     ).fetchone()
     return Space(row[0], role, spec, usd_per_million_tokens(settings, role)) if row else None
+
+
+def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
+    """A registered space, whatever the settings name; its price is not known here.
+
+    :raises LookupError: there is none with this number.
+    """
+    row = one(
+        connection.execute(
+            "SELECT provider, model, dimensions, precision FROM embedding_spaces"
+            " WHERE space_id = %s",
+            (space_id,),
+        )
+    )
+    return Space(space_id, role, SpaceSpec(*row), 0.0)

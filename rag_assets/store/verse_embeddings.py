@@ -13,6 +13,7 @@ from rag_assets.errors import AuditError
 from rag_assets.store.bible import lock_verses
 from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.spaces import Space
+from rag_assets.store.vector_tables import bible_table, record_change
 
 NORM_TOLERANCE = 0.01
 """A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less."""
@@ -142,6 +143,8 @@ def publish(
     from_answers = _write(connection, space, bought, values)
     all_written = from_answers == len(verse_ids)
     reused = 0 if all_written else _write(connection, space, known, values)
+    if from_answers or reused:
+        record_change(connection, bible_table(space), version_code, from_answers + reused)
     _forget_answers(connection, space, values)
     connection.execute(
         sql.SQL(

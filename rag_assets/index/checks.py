@@ -1,0 +1,328 @@
+"""Is an index fit to serve? Measured on the corpus itself, judged in pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_assets.errors import RagAssetsError
+from rag_assets.index.golden import GoldenResult, golden_result, read_golden_queries
+from rag_assets.index.maintain import subject_of
+from rag_assets.index.queries import held_out_queries
+from rag_assets.index.tune import EVERYTHING, TOP_K, Point, filter_cases, recall_of, target_of
+from rag_assets.progress import Progress
+from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.probe import Latency, measure_latency
+from rag_assets.retrieval.query_vectors import embed_queries
+from rag_assets.settings import Settings
+from rag_assets.store import generations
+from rag_assets.store.bible import version_languages
+from rag_assets.store.check_results import record_check
+from rag_assets.store.database import Database
+from rag_assets.store.generations import Generation
+from rag_assets.store.vector_search import indexes_used, prepare_connection
+from rag_assets.store.vector_tables import VectorTable, revision
+
+INDEX_CHECKS = {
+    "index_valid_and_used": "The index is valid, and the very query that a search sends uses it.",
+    "recall_at_10": "Recall@10 against exact search, over everything that may be served.",
+    "filtered_recall_at_10": "Recall@10 and hits returned under filters: the smallest version, the "
+    "largest, each language.",
+    "retrieval_latency_slo": "P95 of a search with top_k 10, at concurrency 1 and 8.",
+    "golden_queries": "Each golden query that exact search answers is answered through the index.",
+}
+
+CONCURRENCIES = 1, 8
+_SEED = 2  # not the tuning's: what was chosen on some queries is judged on others
+_PROD_LISTS, _PROD_PROBES = 1000, 10  # the conditions that the objective was written for
+
+
+@dataclass(frozen=True)
+class IndexVerdict:
+    """One check's outcome: it passes when there are no failures.
+
+    :param subject: what was judged, such as ``generation 7``.
+    """
+
+    check: str
+    subject: str
+    failures: tuple[str, ...]
+    measured: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What the checks of one table share."""
+
+    database: Database
+    settings: Settings
+    generation: Generation | None
+    target: Target
+    languages: Mapping[str, str]
+    queries: NDArray[np.float32]
+    progress: Progress
+
+
+def judge_index(
+    database: Database,
+    settings: Settings,
+    table: VectorTable,
+    wanted: Collection[str],
+    *,
+    run_id: str,
+    progress: Progress,
+) -> Iterator[IndexVerdict]:
+    """Run the checks on the generation that was decided on, and keep each result as evidence.
+
+    What cannot be measured fails.
+    """
+    with database.connect(autocommit=True) as connection:
+        decision = generations.last_decision(connection, table)
+        seen = revision(connection, table)
+        scopes = servable_scopes(connection, settings, table)
+        languages = version_languages(connection)
+        ready = {made.number: made for made in generations.ready_generations(connection, table)}
+        queries = held_out_queries(connection, table, settings.rag_index_query_sample, seed=_SEED)
+    if decision is None:
+        for check in wanted:
+            yield IndexVerdict(check, subject_of(None), (_UNDECIDED,), {})
+        return
+    generation = ready.get(decision.generation) if decision.generation else None
+    gone = decision.generation is not None and generation is None
+    target = target_of(table, scopes, generation, settings.pg_ivfflat_probes)
+    case = _Case(database, settings, generation, target, languages, queries, progress)
+    for check in INDEX_CHECKS:
+        if check not in wanted:
+            continue
+        progress.say(f"{table}: {check}")
+        failures: tuple[str, ...]
+        measured: dict[str, object] = {}
+        if gone:
+            failures = (
+                f"the index of generation {decision.generation} is gone or invalid: materialize "
+                "verse_embeddings_index",
+            )
+        elif not scopes:
+            failures = ("no version that may be served has vectors here",)
+        else:
+            failures, measured = _evaluate(check, case)
+        verdict = IndexVerdict(
+            check, subject_of(decision.generation), failures, _facts(case) | measured
+        )
+        with database.connect() as connection:
+            record_check(
+                connection,
+                table,
+                subject=verdict.subject,
+                check=check,
+                reasons=failures,
+                measured=verdict.measured,
+                revision=seen.number,
+                run_id=run_id,
+            )
+        yield verdict
+
+
+_UNDECIDED = "no decision on this index yet: materialize verse_embeddings_index"
+
+
+def _facts(case: _Case) -> dict[str, object]:
+    """What was judged, read from the index itself and not from the settings."""
+    probes = case.target.probes
+    return {
+        "rows": sum(case.target.scopes.values()),
+        "lists": case.generation.lists if case.generation else None,
+        "probes": probes.plain if probes else None,
+        "filtered_probes": probes.filtered if probes else None,
+        "max_probes": probes.limit if probes else None,
+    }
+
+
+def _evaluate(check: str, case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
+    match check:
+        case "index_valid_and_used":
+            return _used(case)
+        case "recall_at_10":
+            return _recall(case, {EVERYTHING: tuple(case.target.scopes)})
+        case "filtered_recall_at_10":
+            return _recall(case, _filters(case))
+        case "retrieval_latency_slo":
+            return _latency(case)
+        case _:
+            return _golden(case)
+
+
+def _filters(case: _Case) -> dict[str, tuple[str, ...]]:
+    return filter_cases(case.target.scopes, case.languages)
+
+
+def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
+    """Whether EXPLAIN shows the index wherever the search's plan calls for it."""
+    if case.generation is None:
+        return (), {"plan": "exact"}
+    failures = []
+    used: dict[str, object] = {}
+    with case.database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        (name,) = (
+            index.name
+            for index in generations.live_indexes(connection, case.target.table)
+            if index.generation == case.generation.number
+        )
+        for filter_name, scopes in {
+            EVERYTHING: tuple(case.target.scopes),
+            **_filters(case),
+        }.items():
+            plan = choose_plan(case.target, scopes, exact_rows=case.settings.rag_search_exact_rows)
+            if plan.kind == "exact":
+                used[filter_name] = "exact"
+                continue
+            found = indexes_used(
+                connection, case.target.table, plan, case.queries[0], top_k=TOP_K, scopes=scopes
+            )
+            used[filter_name] = found
+            failures += [
+                f"{filter_name}: the {mode} plan does not use {name} but "
+                f"{', '.join(names) or 'a scan of the table'}"
+                for mode, names in found.items()
+                if name not in names
+            ]
+    return tuple(failures), {"plans": used}
+
+
+def _recall(
+    case: _Case, cases: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[str, ...], dict[str, object]]:
+    points = recall_of(
+        case.database,
+        case.target,
+        case.queries,
+        cases,
+        exact_rows=case.settings.rag_search_exact_rows,
+    )
+    rows = {
+        name: sum(case.target.scopes[scope] for scope in scopes) for name, scopes in cases.items()
+    }
+    failures = judge_recall(points, rows, floor=case.settings.rag_recall_floor)
+    return failures, {"cases": {name: asdict(point) for name, point in points.items()}}
+
+
+def judge_recall(
+    points: Mapping[str, Point], rows: Mapping[str, int], *, floor: float
+) -> tuple[str, ...]:
+    """Failures of recall, and of hits returned: ten, or as many as there are rows. Pure."""
+    failures = []
+    for name, point in points.items():
+        if point.recall < floor:
+            failures.append(
+                f"{name}: recall@{TOP_K} {point.recall:.3f} is under {floor} at {point.probes} "
+                "probes"
+            )
+        due = min(TOP_K, rows[name])
+        if point.k_returned < due:
+            failures.append(f"{name}: {point.k_returned:.2f} hits on average where {due} are due")
+    return tuple(failures)
+
+
+def _latency(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
+    scopes = case.target.scopes
+    largest = max(scopes, key=lambda scope: scopes[scope])
+    measured: dict[str, Latency] = {}
+    for name, confined in ((EVERYTHING, tuple(scopes)), (f"version {largest}", (largest,))):
+        plan = choose_plan(case.target, confined, exact_rows=case.settings.rag_search_exact_rows)
+        for concurrency in CONCURRENCIES:
+            measured[f"{name}, concurrency {concurrency}"] = measure_latency(
+                case.database,
+                case.target.table,
+                plan,
+                case.queries,
+                top_k=TOP_K,
+                scopes=confined,
+                concurrency=concurrency,
+            )
+    failures = judge_latency(measured, slo_ms=case.settings.rag_slo_p95_ms)
+    facts: dict[str, object] = {name: asdict(found) for name, found in measured.items()}
+    return failures, {
+        "slo_ms": case.settings.rag_slo_p95_ms,
+        "latency": facts,
+        "production_conditions": production_conditions(case.settings, case.target, case.generation),
+    }
+
+
+def judge_latency(measured: Mapping[str, Latency], *, slo_ms: float) -> tuple[str, ...]:
+    """Failures of the objective. Pure."""
+    return tuple(
+        f"{name}: P95 {latency.p95_ms:.0f} ms is over {slo_ms:.0f} ms"
+        for name, latency in measured.items()
+        if latency.p95_ms > slo_ms
+    )
+
+
+def production_conditions(
+    settings: Settings, target: Target, generation: Generation | None
+) -> str | None:
+    """How the index stands to the conditions of the objective; ``None`` in the dev profile.
+
+    They are told, not enforced: measured recall and latency decide.
+    """
+    if settings.rag_index_profile != "prod":
+        return None
+    if generation is None or target.probes is None:
+        return "exact search: the objective's lists and probes do not apply"
+    return (
+        f"lists {generation.lists} (the objective was written for {_PROD_LISTS} or more), "
+        f"probes {target.probes.plain} ({_PROD_PROBES} or more)"
+    )
+
+
+def _golden(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
+    path = case.settings.rag_golden_queries
+    if path is None:
+        return (), {"golden_queries": "none, by RAG_GOLDEN_QUERIES"}
+    try:
+        queries = read_golden_queries(path)
+        vectors = embed_queries(
+            case.settings, case.target.table.space.spec, [query.text for query in queries]
+        )
+    except RagAssetsError as error:
+        return (str(error),), {}
+    result = golden_result(
+        case.database,
+        case.target,
+        queries,
+        vectors,
+        case.languages,
+        exact_rows=case.settings.rag_search_exact_rows,
+    )
+    failures = judge_golden(
+        result,
+        floor=case.settings.rag_golden_floor,
+        agreement=case.settings.rag_golden_agreement,
+    )
+    return failures, asdict(result)
+
+
+def judge_golden(result: GoldenResult, *, floor: float, agreement: float) -> tuple[str, ...]:
+    """Failures: nothing to ask, too little found even exactly, or found exactly and lost. Pure."""
+    if not result.applicable:
+        return (
+            "no golden query expects a verse of the versions served: write some for them in "
+            "RAG_GOLDEN_QUERIES",
+        )
+    failures = []
+    if result.by_exact < floor * result.applicable:
+        failures.append(
+            f"exact search answers {result.by_exact} of {result.applicable} golden queries, under "
+            f"{floor:.0%}: the vectors do not fit these texts. Missed: "
+            f"{'; '.join(result.missed[:3])}"
+        )
+    if result.by_plan < agreement * result.by_exact:
+        failures.append(
+            f"the index answers {result.by_plan} of the {result.by_exact} golden queries that "
+            f"exact search answers, under {agreement:.0%}. Lost: {'; '.join(result.lost[:3])}"
+        )
+    return tuple(failures)

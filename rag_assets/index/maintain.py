@@ -1,0 +1,252 @@
+"""Keep one table's index right: decide, build, tune, record; the old generation goes on serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_assets.errors import ConfigurationError
+from rag_assets.index.build import BuildOptions, build, drop_leftovers
+from rag_assets.index.policy import Action, Decision, InForce, decide
+from rag_assets.index.queries import held_out_queries
+from rag_assets.index.tune import Tuning, filter_cases, tune
+from rag_assets.progress import Progress
+from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.settings import Precision, Settings
+from rag_assets.store import generations, index_builds
+from rag_assets.store.bible import version_languages
+from rag_assets.store.check_results import CheckResult, check_results
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.generations import Generation, ListsFrom
+from rag_assets.store.vector_tables import VectorTable, revision, rows_by_scope
+
+EXACT_SUBJECT = "exact"
+_TUNING_SEED = 1
+
+
+@dataclass(frozen=True)
+class IndexRequest:
+    """What a person asks for in one run; empty means the settings' values.
+
+    :param lists: build at once with so many.
+    :param lists_candidates: build at once with each of these, and keep what measures best.
+    :param precision: of the index; ``halfvec`` indexes a ``vector`` space in half the bytes.
+    :param force: build at once, whatever the policy says.
+    """
+
+    lists: int | None = None
+    lists_candidates: tuple[int, ...] = ()
+    precision: Precision | None = None
+    maintenance_work_mem: str | None = None
+    force: bool = False
+
+    @property
+    def asked(self) -> str | None:
+        """What of it calls for a build at once, in words."""
+        if self.lists_candidates:
+            return f"asked for the best of {', '.join(map(str, self.lists_candidates))} lists"
+        if self.lists is not None:
+            return f"asked for {self.lists} lists"
+        if self.precision is not None:
+            return f"asked for precision {self.precision}"
+        return "forced" if self.force else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one table.
+
+    :param generation: to serve next; ``None`` for exact search.
+    :param tuning: of a generation that was built now.
+    :param leftovers: invalid indexes of earlier failures, dropped.
+    :param dropped: generations that nothing needs any more.
+    """
+
+    table: VectorTable
+    rows: int
+    decision: Decision
+    generation: Generation | None
+    tuning: Tuning | None
+    leftovers: tuple[str, ...]
+    dropped: tuple[int, ...]
+
+
+def maintain(
+    database: Database,
+    settings: Settings,
+    table: VectorTable,
+    request: IndexRequest,
+    *,
+    run_id: str,
+    progress: Progress,
+    queries: NDArray[np.float32] | None = None,
+) -> Outcome:
+    """Decide on one table and, if need be, build and tune a new generation.
+
+    Two runs on one table take turns.
+
+    :param queries: float32, shape (n, dimensions): held-out queries to tune with, where there are
+        real ones; made of the table's own vectors otherwise.
+    :raises IndexBuildError: it cannot be built so; the last decision stands.
+    """
+    with database.connect(autocommit=True) as session:
+        index_builds.lock_builds(
+            session,
+            table,
+            waiting=lambda: progress.say(f"another run is building on {table}: waiting for it"),
+        )
+        leftovers = drop_leftovers(session, table)
+        rows = sum(rows_by_scope(session, table).values())
+        seen = revision(session, table)
+        ready = generations.ready_generations(session, table)
+        latest = next((made for made in reversed(ready) if made.probes is not None), None)
+        decision = decide(
+            rows=rows,
+            in_force=_in_force(latest, seen.rows_changed, check_results(session, table)),
+            profile=settings.rag_index_profile,
+            min_rows=settings.rag_index_min_rows,
+            growth=settings.rag_index_rebuild_share,
+            lists=request.lists or settings.rag_index_lists,
+            asked=request.asked,
+        )
+        progress.say(f"{table}: {decision.action} because {'; '.join(decision.reasons)}")
+        generation, tuning = (latest if decision.action is Action.KEEP else None), None
+        if decision.action is Action.BUILD:
+            options = _build_options(settings, table, request, decision.lists)
+            if queries is None:
+                queries = held_out_queries(
+                    session, table, settings.rag_index_query_sample, seed=_TUNING_SEED
+                )
+            generation, tuning = _best(
+                session, database, settings, table, options, request.lists_candidates, rows,
+                queries, run_id=run_id, progress=progress,
+            )  # fmt: skip
+        generations.record_decision(
+            session,
+            table,
+            action=decision.action,
+            generation=generation.number if generation else None,
+            reasons=decision.reasons,
+            rows=rows,
+            revision=seen.number,
+            run_id=run_id,
+        )
+        dropped = drop_unneeded(session, table, generation, kept=settings.rag_releases_kept)
+    return Outcome(table, rows, decision, generation, tuning, leftovers, dropped)
+
+
+def subject_of(generation: int | None) -> str:
+    """What an index check's result is filed under."""
+    return EXACT_SUBJECT if generation is None else f"generation {generation}"
+
+
+def drop_unneeded(
+    session: Connection, table: VectorTable, next_up: Generation | None, *, kept: int
+) -> tuple[int, ...]:
+    """Drop generations that no kept release serves and that are not the next to serve."""
+    pinned = generations.pinned_generations(session, kept=kept)
+    gone = [
+        index
+        for index in generations.live_indexes(session, table)
+        if index.generation is not None
+        and index.generation not in pinned
+        and (next_up is None or index.generation != next_up.number)
+    ]
+    generations.drop_indexes(session, gone)
+    return tuple(index.generation for index in gone if index.generation is not None)
+
+
+def _in_force(
+    latest: Generation | None, rows_changed: int, results: tuple[CheckResult, ...]
+) -> InForce | None:
+    if latest is None:
+        return None
+    passed = {
+        result.check: result.passed
+        for result in results
+        if result.subject == subject_of(latest.number)
+    }
+    recalls = [passed[name] for name in ("recall_at_10", "filtered_recall_at_10") if name in passed]
+    return InForce(
+        lists=latest.lists,
+        lists_from=latest.lists_from,
+        rows_at_build=latest.rows_at_build,
+        changed=rows_changed - latest.changed_at_build,
+        recall_ok=all(recalls) if recalls else None,
+        latency_ok=passed.get("retrieval_latency_slo"),
+    )
+
+
+def _build_options(
+    settings: Settings, table: VectorTable, request: IndexRequest, lists: int
+) -> BuildOptions:
+    own = table.space.spec.precision
+    precision = request.precision or own
+    if own == "halfvec" and precision == "vector":
+        raise ConfigurationError(
+            f"{table} holds halfvec: an index of precision vector would be twice as large and no "
+            "more exact"
+        )
+    asked = request.lists is not None or settings.rag_index_lists is not None
+    return BuildOptions(
+        lists=lists,
+        lists_from="asked" if asked else "profile",
+        precision=precision,
+        maintenance_work_mem=request.maintenance_work_mem
+        or settings.rag_index_maintenance_work_mem,
+        workers=settings.rag_index_parallel_workers,
+    )
+
+
+def _best(
+    session: Connection,
+    database: Database,
+    settings: Settings,
+    table: VectorTable,
+    options: BuildOptions,
+    candidates: tuple[int, ...],
+    rows: int,
+    queries: NDArray[np.float32],
+    *,
+    run_id: str,
+    progress: Progress,
+) -> tuple[Generation, Tuning]:
+    """Build and tune each candidate, keep the fastest that reaches the floor, drop the others."""
+    scopes = servable_scopes(session, settings, table)
+    cases = filter_cases(scopes, version_languages(session))
+    best: tuple[Generation, Tuning] | None = None
+    for lists in candidates or (options.lists,):
+        source: ListsFrom = "measured" if candidates else options.lists_from
+        wanted = replace(options, lists=lists, lists_from=source)
+        number = build(
+            session, database, table, wanted, rows=rows, run_id=run_id, progress=progress
+        )
+        (built,) = (
+            made for made in generations.ready_generations(session, table)
+            if made.number == number
+        )  # fmt: skip
+        tuning = tune(
+            database, table, built, queries, scopes=scopes, cases=cases,
+            floor=settings.rag_recall_floor, exact_rows=settings.rag_search_exact_rows,
+            progress=progress,
+        )  # fmt: skip
+        generations.tuned(session, number, tuning.probes, tuning.as_json())
+        built = replace(built, probes=tuning.probes)
+        if best is None or tuning.p95_ms < best[1].p95_ms:
+            best, loser = (built, tuning), best
+        else:
+            loser = (built, tuning)
+        if loser is not None:
+            generations.drop_indexes(
+                session,
+                [
+                    index
+                    for index in generations.live_indexes(session, table)
+                    if index.generation == loser[0].number
+                ],
+            )
+    if best is None:
+        raise ConfigurationError("no number of lists to build with")
+    return best

@@ -1,0 +1,66 @@
+"""The true nearest neighbours of many queries, by comparing them with every row in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_assets.store.database import Connection
+from rag_assets.store.vector_stream import stream_vectors
+from rag_assets.store.vector_tables import VectorTable
+
+TOLERANCE = 1e-4
+"""Two rows whose similarity differs by less are as near as each other: scripture repeats verses
+word for word, and components are stored in 16 bits."""
+
+
+def similarity_floors(
+    connection: Connection,
+    table: VectorTable,
+    queries: NDArray[np.float32],
+    cases: Mapping[str, Sequence[str]],
+    *,
+    top_k: int,
+) -> dict[str, NDArray[np.float32]]:
+    """For each case, the similarities of each query's true nearest rows.
+
+    :param queries: float32, shape (n, dimensions), of length 1.
+    :param cases: by name, the scopes that the search is confined to.
+    :returns: by name, float32, shape (n, top_k), descending; -inf where there are fewer rows.
+    """
+    scopes = sorted({scope for confined in cases.values() for scope in confined})
+    members = {
+        name: np.isin(np.arange(len(scopes)), [scopes.index(scope) for scope in confined])
+        for name, confined in cases.items()
+    }
+    best = {name: np.full((len(queries), top_k), -np.inf, dtype=np.float32) for name in cases}
+    for chunk in stream_vectors(connection, table, scopes):
+        norms = np.linalg.norm(chunk.vectors, axis=1)
+        similarities = queries @ chunk.vectors.T / norms
+        for name, belongs in members.items():
+            mine = similarities[:, belongs[chunk.scopes]]
+            if mine.shape[1]:
+                best[name] = _top(np.hstack([best[name], mine]), top_k)
+    return best
+
+
+def recall(found: Sequence[float], truth: NDArray[np.float32]) -> float:
+    """Share of the true neighbours that were found, from 0 to 1; 1 when there are none to find.
+
+    :param found: cosine similarities of the hits.
+    :param truth: those of the true neighbours, descending; -inf stands for none.
+    """
+    true = truth[np.isfinite(truth)]
+    if not len(true):
+        return 1.0
+    floor = float(true[-1]) - TOLERANCE
+    near = sum(similarity >= floor for similarity in found)
+    return min(near, len(true)) / len(true)
+
+
+def _top(similarities: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    kept = np.partition(similarities, -count, axis=1)[:, -count:]
+    descending: NDArray[np.float32] = -np.sort(-kept, axis=1)
+    return descending

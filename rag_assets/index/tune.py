@@ -1,0 +1,223 @@
+"""Choose probes by measurement: the least that keep recall, with and without a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_assets.index.truth import recall, similarity_floors
+from rag_assets.progress import Progress
+from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.retrieval.probe import probe
+from rag_assets.store.database import Database
+from rag_assets.store.generations import Generation, Probes
+from rag_assets.store.vector_search import SearchPlan, prepare_connection
+from rag_assets.store.vector_tables import VectorTable
+
+TOP_K = 10
+EVERYTHING = "everything"
+_CONFIDENCE = 1.645  # one-sided 95 %: queries of another draw must not fall below the floor
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one number of probes gives.
+
+    :param recall: mean recall@10 over the queries, from 0 to 1; ``recall_low`` its lower bound.
+    :param k_returned: mean number of hits.
+    """
+
+    probes: int
+    recall: float
+    recall_low: float
+    k_returned: float
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The curve of each case (everything, and filters that the index answers), and the choice.
+
+    :param chosen: of each case, the point with the least probes that keep its recall.
+    """
+
+    probes: Probes
+    curves: Mapping[str, tuple[Point, ...]]
+    chosen: Mapping[str, Point]
+    queries: int
+
+    @property
+    def p95_ms(self) -> float:
+        """The worst of the cases, each with the least probes that keep its recall."""
+        return max(point.p95_ms for point in self.chosen.values())
+
+    def as_json(self) -> dict[str, object]:
+        """For the generation's record."""
+        curves = {case: [asdict(point) for point in curve] for case, curve in self.curves.items()}
+        return {"queries": self.queries, "curves": curves}
+
+
+def filter_cases(
+    scopes: Mapping[str, int], languages: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Filters that stand for all others: the smallest version, the largest, and each language.
+
+    :param scopes: rows by version.
+    :param languages: by version, the language's tag; versions of one primary language go together.
+    """
+    by_size = sorted(scopes, key=lambda scope: (scopes[scope], scope))
+    cases: dict[str, tuple[str, ...]] = {}
+    if len(by_size) > 1:
+        cases[f"smallest version ({by_size[0]})"] = (by_size[0],)
+        cases[f"largest version ({by_size[-1]})"] = (by_size[-1],)
+    spoken: dict[str, list[str]] = {}
+    for scope in sorted(scopes):
+        spoken.setdefault(languages.get(scope, "").partition("-")[0].lower(), []).append(scope)
+    for language, members in sorted(spoken.items()):
+        if 1 < len(members) < len(scopes):
+            cases[f"language {language}"] = tuple(members)
+    return cases
+
+
+def tune(
+    database: Database,
+    table: VectorTable,
+    generation: Generation,
+    queries: NDArray[np.float32],
+    *,
+    scopes: Mapping[str, int],
+    cases: Mapping[str, Sequence[str]],
+    floor: float,
+    exact_rows: int,
+    progress: Progress,
+) -> Tuning:
+    """Find the least probes that keep recall@10 above ``floor``; what they read decides latency.
+
+    A filter that is searched exactly needs no probes. Reading every list is exact, so the floor is
+    always reached; what that costs is for the latency check to judge.
+
+    :param queries: float32, shape (n, dimensions), none of them a row of the table.
+    """
+    everything = {EVERYTHING: tuple(scopes)}
+    through_index = {
+        name: confined
+        for name, confined in cases.items()
+        if sum(scopes[scope] for scope in confined) > exact_rows
+    }
+    asked = {**everything, **through_index}
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        truth = similarity_floors(connection, table, queries, asked, top_k=TOP_K)
+        curves: dict[str, tuple[Point, ...]] = {}
+        chosen: dict[str, Point] = {}
+        for name, confined in asked.items():
+
+            def measure(probes: int, name: str = name, confined: Sequence[str] = confined) -> Point:
+                plan = SearchPlan(
+                    "ivfflat" if name == EVERYTHING else "iterative",
+                    generation.number,
+                    generation.precision,
+                    probes,
+                    generation.lists,
+                )
+                found = probe(connection, table, plan, queries, top_k=TOP_K, scopes=confined)
+                return _point(probes, [f.similarities for f in found], truth[name],
+                              [f.latency_ms for f in found])  # fmt: skip
+
+            chosen[name], curves[name] = least_probes(measure, generation.lists, floor)
+            progress.say(
+                f"{name}: {chosen[name].probes} probes of {generation.lists} lists, recall@10 "
+                f"{chosen[name].recall:.3f}, P95 {chosen[name].p95_ms:.1f} ms"
+            )
+    most = max(point.probes for point in chosen.values())
+    probes = Probes(chosen[EVERYTHING].probes, most, generation.lists)
+    return Tuning(probes, curves, chosen, len(queries))
+
+
+def least_probes(
+    measure: Callable[[int], Point], lists: int, floor: float
+) -> tuple[Point, tuple[Point, ...]]:
+    """Double the probes until recall is kept, then halve the gap down to a tenth. Pure but for
+    ``measure``.
+
+    :returns: the point with the least probes that keep it, and all points in order.
+    """
+    points: dict[int, Point] = {}
+
+    def keeps(probes: int) -> bool:
+        points[probes] = measure(probes)
+        return points[probes].recall_low >= floor or probes >= lists
+
+    low, high = 0, 1
+    while not keeps(min(high, lists)):
+        low, high = high, high * 2
+    high = min(high, lists)
+    while high - low > max(1, high // 10):
+        middle = (low + high) // 2
+        low, high = (low, middle) if keeps(middle) else (middle, high)
+    return points[high], tuple(points[probes] for probes in sorted(points))
+
+
+def target_of(
+    table: VectorTable,
+    scopes: Mapping[str, int],
+    generation: Generation | None,
+    probes_override: int | None,
+) -> Target:
+    """What a search would read with this generation; ``probes_override`` is PG_IVFFLAT_PROBES."""
+    if generation is None or generation.probes is None:
+        return Target(table, scopes, None, table.space.spec.precision, None)
+    probes = generation.probes
+    if probes_override is not None:
+        probes = Probes(probes_override, probes_override, max(probes.limit, probes_override))
+    return Target(table, scopes, generation.number, generation.precision, probes)
+
+
+def recall_of(
+    database: Database,
+    target: Target,
+    queries: NDArray[np.float32],
+    cases: Mapping[str, Sequence[str]],
+    *,
+    exact_rows: int,
+) -> dict[str, Point]:
+    """Recall and latency of each case as a search would run it; ``probes`` is 0 where it is exact.
+
+    :param queries: float32, shape (n, dimensions).
+    :param cases: by name, the versions that the search is confined to.
+    """
+    points = {}
+    with database.connect(autocommit=True) as connection:
+        truth = similarity_floors(connection, target.table, queries, cases, top_k=TOP_K)
+    # Another connection than the truth's: nothing that one set or prepared reaches the other.
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        for name, confined in cases.items():
+            plan = choose_plan(target, confined, exact_rows=exact_rows)
+            found = probe(connection, target.table, plan, queries, top_k=TOP_K, scopes=confined)
+            points[name] = _point(plan.probes, [f.similarities for f in found], truth[name],
+                                  [f.latency_ms for f in found])  # fmt: skip
+    return points
+
+
+def _point(
+    probes: int,
+    similarities: Sequence[Sequence[float]],
+    truth: NDArray[np.float32],
+    latencies_ms: Sequence[float],
+) -> Point:
+    recalls = [recall(found, true) for found, true in zip(similarities, truth, strict=True)]
+    mean = float(np.mean(recalls))
+    error = float(np.std(recalls)) / len(recalls) ** 0.5
+    return Point(
+        probes=probes,
+        recall=mean,
+        recall_low=mean - _CONFIDENCE * error,
+        k_returned=float(np.mean([len(found) for found in similarities])),
+        p50_ms=float(np.percentile(latencies_ms, 50)),
+        p95_ms=float(np.percentile(latencies_ms, 95)),
+    )

@@ -1,0 +1,24 @@
+"""Which versions may be served, and how many rows they have."""
+
+from __future__ import annotations
+
+from rag_assets.settings import Settings
+from rag_assets.store.database import Connection
+from rag_assets.store.vector_tables import VectorTable, rows_by_scope
+from rag_assets.store.verse_search import servable_versions
+
+
+def may_be_served(connection: Connection, settings: Settings) -> frozenset[str]:
+    """Versions that are enabled, whose licence allows it, and that RAG_ALLOWED_VERSIONS leaves."""
+    servable = servable_versions(connection)
+    allowed = settings.allowed_versions()
+    return servable & allowed if allowed else servable
+
+
+def servable_scopes(
+    connection: Connection, settings: Settings, table: VectorTable
+) -> dict[str, int]:
+    """Rows of each version that may be served and has vectors in this table."""
+    servable = may_be_served(connection, settings)
+    rows = rows_by_scope(connection, table)
+    return {scope: count for scope, count in rows.items() if scope in servable}

@@ -1,0 +1,95 @@
+"""Run many searches and measure them: similarities found, latency, hits returned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.vector_search import SearchPlan, nearest, prepare_connection
+from rag_assets.store.vector_tables import VectorTable
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One search as it went.
+
+    :param similarities: of its hits, descending.
+    """
+
+    similarities: tuple[float, ...]
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Latency of a series of searches, in milliseconds.
+
+    :param cold: of the first search of each connection, the slowest; not among the others.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    cold_ms: float
+    queries: int
+
+
+def probe(
+    connection: Connection,
+    table: VectorTable,
+    plan: SearchPlan,
+    queries: NDArray[np.float32],
+    *,
+    top_k: int,
+    scopes: Sequence[str],
+) -> tuple[Probe, ...]:
+    """Search with each query in turn, on a connection that autocommits and is prepared.
+
+    :param queries: float32, shape (n, dimensions).
+    """
+    probes = []
+    for query in queries:
+        started = time.perf_counter()
+        found = nearest(connection, table, plan, query, top_k=top_k, scopes=scopes)
+        elapsed = (time.perf_counter() - started) * 1000
+        probes.append(Probe(tuple(1 - distance for _, distance in found), elapsed))
+    return tuple(probes)
+
+
+def measure_latency(
+    database: Database,
+    table: VectorTable,
+    plan: SearchPlan,
+    queries: NDArray[np.float32],
+    *,
+    top_k: int,
+    scopes: Sequence[str],
+    concurrency: int,
+    warm_up: int = 20,
+) -> Latency:
+    """Send all queries from ``concurrency`` connections at once, each with its share of them.
+
+    :param warm_up: searches before them that are not counted, on all connections together.
+    """
+
+    def work(share: NDArray[np.float32]) -> tuple[Probe, ...]:
+        with database.connect(autocommit=True) as connection:
+            prepare_connection(connection)
+            return probe(connection, table, plan, share, top_k=top_k, scopes=scopes)
+
+    warm = max(1, warm_up // concurrency)
+    shares = [np.vstack([queries[:warm], share]) for share in np.array_split(queries, concurrency)]
+    with ThreadPoolExecutor(concurrency) as threads:
+        answers = list(threads.map(work, shares))
+    counted = [found.latency_ms for answer in answers for found in answer[warm:]]
+    return Latency(
+        p50_ms=float(np.percentile(counted, 50)),
+        p95_ms=float(np.percentile(counted, 95)),
+        cold_ms=max(answer[0].latency_ms for answer in answers),
+        queries=len(counted),
+    )

@@ -1,0 +1,288 @@
+"""Index generations: the record of each build, and the indexes that are really there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from rag_assets.settings import Precision
+from rag_assets.store.database import Connection, one
+from rag_assets.store.vector_tables import Revision, VectorTable
+
+LIVING_NAMES = {"bible": "idx_verse_embeddings_embedding_small_ivf"}
+"""The name that the index in force carries, by corpus."""
+
+ListsFrom = Literal["profile", "asked", "measured"]
+
+_GENERATION = re.compile(r"<> '?-(\d+)")
+
+
+@dataclass(frozen=True)
+class Probes:
+    """How many lists a query reads.
+
+    :param plain: of a query over everything that is released.
+    :param filtered: at first, of a query with a filter; reading goes on until ``top_k`` are found.
+    :param limit: at most (``ivfflat.max_probes``).
+    """
+
+    plain: int
+    filtered: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One build that succeeded.
+
+    :param lists_from: the profile's, asked for by a person, or the best of several by measurement.
+    :param probes: as tuned; ``None`` before that.
+    :param changed_at_build: the table's ``rows_changed`` when the build began.
+    """
+
+    number: int
+    precision: Precision
+    lists: int
+    lists_from: ListsFrom
+    rows_at_build: int
+    changed_at_build: int
+    probes: Probes | None
+    build_seconds: float
+    index_bytes: int
+    started_at: datetime
+    run_id: str
+
+
+@dataclass(frozen=True)
+class LiveIndex:
+    """An IVFFlat index as the catalogue has it.
+
+    :param generation: read from its predicate; ``None`` when it is not one of ours.
+    """
+
+    name: str
+    generation: int | None
+    lists: int
+    valid: bool
+    bytes: int
+
+
+def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex, ...]:
+    """The IVFFlat indexes of a table, invalid ones too; the oldest generation first."""
+    rows = connection.execute(
+        """
+        SELECT c.relname, pg_get_expr(i.indpred, i.indrelid),
+               (SELECT split_part(option, '=', 2)::int FROM unnest(c.reloptions) AS option
+                 WHERE option LIKE 'lists=%%'),
+               i.indisvalid, pg_relation_size(c.oid)
+          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+         WHERE i.indrelid = to_regclass(%s) AND a.amname = 'ivfflat'
+        """,
+        (table.name,),
+    ).fetchall()
+    found = []
+    for name, predicate, lists, valid, size in rows:
+        match = _GENERATION.search(predicate or "")
+        number = int(match.group(1)) if match else None
+        found.append(LiveIndex(name, number, lists or 100, valid, size))
+    return tuple(sorted(found, key=lambda index: index.generation or 0))
+
+
+def ready_generations(connection: Connection, table: VectorTable) -> tuple[Generation, ...]:
+    """Builds whose index is there and valid, the oldest first."""
+    valid = {index.generation for index in live_indexes(connection, table) if index.valid}
+    rows = connection.execute(
+        """
+        SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
+               probes, filtered_probes, max_probes, build_seconds, index_bytes, started_at, run_id
+          FROM index_generations
+         WHERE corpus = %s AND space_id = %s AND state = 'ready' ORDER BY generation
+        """,
+        (table.corpus, table.space.space_id),
+    ).fetchall()
+    return tuple(_generation(row) for row in rows if row[0] in valid)
+
+
+def _generation(row: tuple[Any, ...]) -> Generation:
+    plain, filtered, limit = row[6:9]
+    probes = Probes(plain, filtered, limit) if plain is not None else None
+    return Generation(*row[:6], probes, *row[9:])  # type: ignore[call-arg]
+
+
+def start_generation(
+    connection: Connection,
+    table: VectorTable,
+    *,
+    precision: Precision,
+    lists: int,
+    lists_from: ListsFrom,
+    rows: int,
+    revision: Revision,
+    run_id: str,
+) -> int:
+    """Record that a build begins; its number."""
+    (number,) = one(
+        connection.execute(
+            """
+            INSERT INTO index_generations
+                   (corpus, space_id, state, precision, lists, lists_from, rows_at_build,
+                    changed_at_build, run_id)
+            VALUES (%s, %s, 'building', %s, %s, %s, %s, %s, %s) RETURNING generation
+            """,
+            (
+                table.corpus,
+                table.space.space_id,
+                precision,
+                lists,
+                lists_from,
+                rows,
+                revision.rows_changed,
+                run_id,
+            ),
+        )
+    )
+    return int(number)
+
+
+def finish_generation(connection: Connection, number: int, *, seconds: float, size: int) -> None:
+    """Record that a build succeeded."""
+    connection.execute(
+        """
+        UPDATE index_generations
+           SET (state, build_seconds, index_bytes, ended_at) = ('ready', %s, %s, now())
+         WHERE generation = %s
+        """,
+        (seconds, size, number),
+    )
+
+
+def tuned(
+    connection: Connection, number: int, probes: Probes, tuning: Mapping[str, object]
+) -> None:
+    """Record the probes chosen and the curve that they were chosen from."""
+    connection.execute(
+        """
+        UPDATE index_generations
+           SET (probes, filtered_probes, max_probes, tuning) = (%s, %s, %s, %s)
+         WHERE generation = %s
+        """,
+        (probes.plain, probes.filtered, probes.limit, Jsonb(dict(tuning)), number),
+    )
+
+
+def fail_generation(connection: Connection, number: int, error: str) -> None:
+    """Record that a build failed; its index is dropped or was never there."""
+    connection.execute(
+        "UPDATE index_generations SET (state, error, ended_at) = ('failed', %s, now())"
+        " WHERE generation = %s",
+        (error, number),
+    )
+
+
+def fail_dead_builds(connection: Connection, table: VectorTable) -> None:
+    """Builds that nobody finishes any more. The caller holds the table's build lock."""
+    connection.execute(
+        """
+        UPDATE index_generations
+           SET (state, error, ended_at) = ('failed', 'its run ended without a word', now())
+         WHERE corpus = %s AND space_id = %s AND state = 'building'
+        """,
+        (table.corpus, table.space.space_id),
+    )
+
+
+def drop_indexes(connection: Connection, indexes: Sequence[LiveIndex]) -> None:
+    """Drop concurrently: queries go on meanwhile. The connection autocommits."""
+    for index in indexes:
+        connection.execute(
+            sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(index.name))
+        )
+        if index.generation is not None:
+            connection.execute(
+                "UPDATE index_generations SET (state, ended_at) = ('dropped', now())"
+                " WHERE generation = %s AND state = 'ready'",
+                (index.generation,),
+            )
+
+
+def pinned_generations(connection: Connection, *, kept: int) -> frozenset[int]:
+    """Generations that the active release serves, or one of the ``kept`` that came before it."""
+    rows = connection.execute(
+        """
+        WITH RECURSIVE line AS (
+            SELECT release_id, previous_id, 0 AS depth FROM releases WHERE state = 'active'
+            UNION ALL
+            SELECT r.release_id, r.previous_id, depth + 1
+              FROM releases r JOIN line ON r.release_id = line.previous_id WHERE depth < %s
+        )
+        SELECT generation FROM release_spaces JOIN line USING (release_id)
+         WHERE generation IS NOT NULL
+        """,
+        (kept,),
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
+@dataclass(frozen=True)
+class RecordedDecision:
+    """The last decision on a table: the generation to serve next, or ``None`` for exact search."""
+
+    action: str
+    generation: int | None
+    reasons: tuple[str, ...]
+    rows: int
+    revision: int
+    decided_at: datetime
+
+
+def record_decision(
+    connection: Connection,
+    table: VectorTable,
+    *,
+    action: str,
+    generation: int | None,
+    reasons: Sequence[str],
+    rows: int,
+    revision: int,
+    run_id: str,
+) -> None:
+    """Keep the decision in the place of the one before."""
+    connection.execute(
+        """
+        INSERT INTO index_decisions AS d
+               (corpus, space_id, action, generation, reasons, rows, revision, run_id)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (corpus, space_id) DO UPDATE
+           SET (action, generation, reasons, rows, revision, run_id, decided_at)
+             = (EXCLUDED.action, EXCLUDED.generation, EXCLUDED.reasons, EXCLUDED.rows,
+                EXCLUDED.revision, EXCLUDED.run_id, now())
+        """,
+        (
+            table.corpus,
+            table.space.space_id,
+            action,
+            generation,
+            list(reasons),
+            rows,
+            revision,
+            run_id,
+        ),
+    )
+
+
+def last_decision(connection: Connection, table: VectorTable) -> RecordedDecision | None:
+    """The last decision, if there was one."""
+    row = connection.execute(
+        """
+        SELECT action, generation, reasons, rows, revision, decided_at
+          FROM index_decisions WHERE corpus = %s AND space_id = %s
+        """,
+        (table.corpus, table.space.space_id),
+    ).fetchone()
+    return RecordedDecision(row[0], row[1], tuple(row[2]), *row[3:]) if row else None

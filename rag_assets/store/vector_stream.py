@@ -1,0 +1,115 @@
+"""A whole table of vectors in one pass, as NumPy arrays: for truths that need every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+
+from rag_assets.store.database import Connection, one
+from rag_assets.store.vector_tables import VectorTable
+
+_HEADER_BYTES = 19
+_COMPONENT = {"vector": ">f4", "halfvec": ">f2"}
+_ROWS = 8192  # 50 MB of 1,536 float32 components
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a table.
+
+    :param ids: int64, shape (n,).
+    :param scopes: int32, shape (n,): places in the list of scopes that was asked for.
+    :param vectors: float32, shape (n, dimensions).
+    """
+
+    ids: NDArray[np.int64]
+    scopes: NDArray[np.int32]
+    vectors: NDArray[np.float32]
+
+
+def stream_vectors(
+    connection: Connection, table: VectorTable, scopes: list[str]
+) -> Iterator[Chunk]:
+    """Every vector of these scopes, in the order of the table, by binary COPY.
+
+    Fields have fixed widths, so that a chunk is one structured array and no Python code runs per
+    row. Scopes are sent as their places in ``scopes`` for the same reason.
+    """
+    spec = table.space.spec
+    component = np.dtype(_COMPONENT[spec.precision])
+    row = np.dtype(
+        [
+            ("fields", ">i2"),
+            ("id_length", ">i4"),
+            ("id", ">i8"),
+            ("scope_length", ">i4"),
+            ("scope", ">i4"),
+            ("embedding_length", ">i4"),
+            ("dimensions", ">i2"),
+            ("unused", ">i2"),
+            ("components", component, (spec.dimensions,)),
+        ]
+    )
+    statement = sql.SQL(
+        """
+        COPY (SELECT {id}, array_position({scopes}::text[], {scope}), embedding FROM {table}
+               WHERE {scope} = ANY({scopes}::text[])) TO STDOUT (FORMAT BINARY)
+        """
+    ).format(
+        id=table.id_column,
+        scope=table.scope_column,
+        scopes=sql.Literal(scopes),
+        table=table.identifier,
+    )
+    buffer = bytearray()
+    with connection.cursor().copy(statement) as copy:
+        head = _HEADER_BYTES
+        for data in copy:
+            buffer += data[head:]
+            head = 0
+            if len(buffer) >= _ROWS * row.itemsize:
+                yield _chunk(buffer, row)
+    if len(buffer) >= row.itemsize:
+        yield _chunk(buffer, row)
+
+
+def _chunk(buffer: bytearray, row: np.dtype[np.void]) -> Chunk:
+    """Take the whole rows from the buffer; what is left of it is the start of the next."""
+    count = len(buffer) // row.itemsize
+    size = count * row.itemsize
+    rows = np.frombuffer(bytes(buffer[:size]), dtype=row)
+    del buffer[:size]
+    return Chunk(
+        ids=rows["id"].astype(np.int64),
+        scopes=rows["scope"].astype(np.int32) - 1,
+        vectors=rows["components"].astype(np.float32),
+    )
+
+
+def sample_vectors(
+    connection: Connection, table: VectorTable, count: int, *, seed: int
+) -> NDArray[np.float32]:
+    """About ``count`` vectors drawn at random, the same for the same seed and table.
+
+    Reads a sample of the table's pages, not the table.
+
+    :returns: float32, shape (n, dimensions).
+    """
+    (rows,) = one(
+        connection.execute(
+            "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass(%s)", (table.name,)
+        )
+    )
+    percent = min(100.0, 100.0 * 2 * count / rows) if rows else 100.0
+    found = connection.execute(
+        sql.SQL(
+            "SELECT embedding::real[] FROM {table} TABLESAMPLE SYSTEM (%s) REPEATABLE (%s) LIMIT %s"
+        ).format(table=table.identifier),
+        (percent, seed, 2 * count),
+    ).fetchall()
+    vectors = np.array([row[0] for row in found], dtype=np.float32)
+    return vectors.reshape(len(found), table.space.spec.dimensions)

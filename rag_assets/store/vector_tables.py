@@ -1,0 +1,121 @@
+"""One corpus in one space: the table of its vectors, its rows by scope, its revision.
+
+A *scope* is what is loaded, judged and released as a whole: a Bible version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from rag_assets.settings import Precision
+from rag_assets.store.database import Connection, one
+from rag_assets.store.spaces import Space
+
+Corpus = Literal["bible"]
+
+
+@dataclass(frozen=True)
+class VectorTable:
+    """The vectors of one corpus in one space."""
+
+    corpus: Corpus
+    space: Space
+
+    @property
+    def name(self) -> str:
+        return f"verse_embeddings_s{self.space.space_id}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.name)
+
+    @property
+    def id_column(self) -> sql.Identifier:
+        return sql.Identifier("verse_id")
+
+    @property
+    def scope_column(self) -> sql.Identifier:
+        return sql.Identifier("version_code")
+
+    def indexed(self, precision: Precision) -> sql.Composable:
+        """What an index of this precision holds; a query must order by the very same expression."""
+        if precision == self.space.spec.precision:
+            return sql.SQL("embedding")
+        return sql.SQL("(embedding::{type}({dimensions}))").format(
+            type=sql.SQL(precision), dimensions=sql.Literal(self.space.spec.dimensions)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.space.spec})"
+
+
+def bible_table(space: Space) -> VectorTable:
+    """The verses' vectors in a space."""
+    return VectorTable("bible", space)
+
+
+def rows_by_scope(connection: Connection, table: VectorTable) -> dict[str, int]:
+    """Vectors by scope. An index-only scan of the scope's index where the table was vacuumed."""
+    rows = connection.execute(
+        sql.SQL("SELECT {scope}, count(*) FROM {table} GROUP BY 1 ORDER BY 1").format(
+            scope=table.scope_column, table=table.identifier
+        )
+    ).fetchall()
+    return dict(rows)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Where a table stands.
+
+    :param number: grows with every change of any scope.
+    :param rows_changed: vectors written or deleted, ever.
+    """
+
+    number: int
+    rows_changed: int
+
+
+def revision(connection: Connection, table: VectorTable) -> Revision:
+    """The table's revision. By vector_revisions' primary key."""
+    number, rows_changed = one(
+        connection.execute(
+            """
+            SELECT coalesce(sum(revision), 0)::bigint, coalesce(sum(rows_changed), 0)::bigint
+              FROM vector_revisions WHERE corpus = %s AND space_id = %s
+            """,
+            (table.corpus, table.space.space_id),
+        )
+    )
+    return Revision(number, rows_changed)
+
+
+def scope_revisions(connection: Connection, table: VectorTable) -> dict[str, int]:
+    """Each scope's revision; a scope that was never written has none."""
+    rows = connection.execute(
+        "SELECT scope, revision FROM vector_revisions WHERE corpus = %s AND space_id = %s",
+        (table.corpus, table.space.space_id),
+    ).fetchall()
+    return dict(rows)
+
+
+def record_change(connection: Connection, table: VectorTable, scope: str, rows: int) -> None:
+    """Give a scope a new revision, in the transaction that changes it."""
+    connection.execute(
+        "SELECT record_vector_change(%s, %s, %s, %s)",
+        (table.corpus, table.space.space_id, scope, rows),
+    )
+
+
+def texts_changed(connection: Connection, corpus: Corpus, scope: str) -> None:
+    """Give a scope a new revision in every space, in the transaction that changes its texts."""
+    connection.execute(
+        """
+        UPDATE vector_revisions SET revision = nextval('corpus_revisions'), changed_at = now()
+         WHERE corpus = %s AND scope = %s
+        """,
+        (corpus, scope),
+    )
