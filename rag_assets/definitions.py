@@ -6,17 +6,36 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from rag_assets.defs.bible import assets, checks, jobs, sensors
+from rag_assets.defs.bible.assets import verse_embeddings, verses
+from rag_assets.defs.bible.checks import verse_embeddings_checks
+from rag_assets.defs.bible.jobs import bible_embedding_plan, bible_embeddings, bible_verses
+from rag_assets.defs.bible.sensors import bible_version_folders
+from rag_assets.defs.index.assets import verse_embeddings_index
+from rag_assets.defs.index.checks import verse_embeddings_index_checks
+from rag_assets.defs.release.assets import release_asset
+from rag_assets.defs.release.jobs import (
+    bible_to_release,
+    corpus_index,
+    corpus_release,
+    release_automation,
+)
 from rag_assets.defs.resources import corpus_resource
 
 
 def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """The definitions; ``resources`` replace those of the same name."""
     return dg.Definitions(
-        assets=[assets.verses, assets.verse_embeddings],
-        asset_checks=[checks.verse_embeddings_checks],
-        jobs=[jobs.bible_embeddings, jobs.bible_verses, jobs.bible_embedding_plan],
-        sensors=[sensors.bible_version_folders],
+        assets=[verses, verse_embeddings, verse_embeddings_index, release_asset],
+        asset_checks=[verse_embeddings_checks, verse_embeddings_index_checks],
+        jobs=[
+            bible_embeddings,
+            bible_verses,
+            bible_embedding_plan,
+            corpus_index,
+            corpus_release,
+            bible_to_release,
+        ],
+        sensors=[bible_version_folders, release_automation],
         resources={"corpus": corpus_resource, **(resources or {})},
         # Steps here are one, or in order: a process for each costs 7 s and gains nothing.
         executor=dg.in_process_executor,

@@ -27,7 +27,7 @@ RAG_EMBEDDING_PROVIDER=offline
 
 
 def demo(as_json: Json = False) -> None:
-    """Load, embed and check the two sample versions, then answer a query.
+    """Load, embed, check and release the two sample versions, then answer a query.
 
     It uses the offline embedder and costs nothing. Without an API key and without a `.env` it
     writes one that asks for that embedder, so that `rag-assets up` goes on with it.
@@ -45,11 +45,19 @@ def demo(as_json: Json = False) -> None:
         for code in SAMPLES:
             _copy_sample(code, settings.rag_bibles_dir)
         results = _embed(settings, as_json)
+        released = _release(settings, as_json)
         result = search(database, settings, QUERY, top_k=3)
     if as_json:
-        show_json({"database": database.describe(), "runs": results, "search": result})
+        show_json(
+            {
+                "database": database.describe(),
+                "runs": results,
+                "release": released,
+                "search": result,
+            }
+        )
         return
-    out.print(f"[bold]4[/bold] rag-assets search {QUERY!r}")
+    out.print(f"[bold]5[/bold] rag-assets search {QUERY!r}")
     show_hits(result)
     out.print(
         "\nNext: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000 and shows these "
@@ -102,6 +110,23 @@ def _embed(settings: Settings, as_json: bool) -> list[object]:
                     f"{result.reused} reused, {result.checks_passed} checks passed"
                 )
     return results
+
+
+def _release(settings: Settings, as_json: bool) -> object:
+    if not as_json:
+        out.print("[bold]4[/bold] the job corpus_release: index, checks, gate")
+    from rag_assets.defs.launch import run_corpus_release  # noqa: PLC0415
+
+    with progress_bar(quiet=as_json) as progress:
+        result = run_corpus_release({}, release=True, progress=progress, settings=settings)
+    if result.failures:
+        raise typer.Exit(_tell("release", result.failures))
+    if not as_json:
+        out.print(f"  index: {result.decision}, {result.reasons}")
+        out.print(
+            f"  {sum(result.checks.values())} checks passed, release {result.release_id} is active"
+        )
+    return result
 
 
 def _tell(code: str, failures: tuple[str, ...]) -> int:

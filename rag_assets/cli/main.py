@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rag_assets.cli import bible, db, demo, search, up
+from rag_assets.cli import bible, db, demo, index, release, search, up
 
 app = typer.Typer(
     name="rag-assets",
@@ -18,13 +18,16 @@ Start with **rag-assets demo**: it needs no key, no Docker and no root, and ends
 Then **rag-assets up** shows the same in Dagster's UI.
 
 A corpus of your own: **rag-assets bible add EN_MINE path/to/files --ai-allowed**, look at the price
-with **rag-assets bible plan**, buy the vectors with **rag-assets bible embed EN_MINE**.
+with **rag-assets bible plan**, buy the vectors with **rag-assets bible embed EN_MINE**, check the
+index with **rag-assets index build**, let it be served with **rag-assets release activate**.
 
 Settings come from the environment and from `.env`: see docs/settings.md.
 """,
 )
 app.add_typer(db.app, name="db")
 app.add_typer(bible.app, name="bible")
+app.add_typer(index.app, name="index")
+app.add_typer(release.app, name="release")
 app.command("search")(search.search_command)
 app.command("demo")(demo.demo)
 app.command("up")(up.up)

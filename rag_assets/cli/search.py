@@ -42,6 +42,7 @@ def show_hits(result: SearchResult) -> None:
         )
         out.print(f"           {hit.text}", markup=False)
     out.print(
-        f"[dim]{len(result.hits)} hits by {result.space}; embedding {result.embedding_ms:.0f} ms, "
-        f"search {result.search_ms:.0f} ms[/dim]"
+        f"[dim]{len(result.hits)} hits of release {result.release_id} ({result.plan.kind}) in "
+        f"{result.space}; embedding {result.embedding_ms:.0f} ms, search {result.search_ms:.0f} ms"
+        "[/dim]"
     )

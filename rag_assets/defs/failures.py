@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from rag_assets.errors import RagAssetsError, TransientError
+from rag_assets.errors import GateRefusedError, RagAssetsError, TransientError
 
 
 @contextmanager
@@ -19,11 +19,15 @@ def as_failures() -> Iterator[None]:
     try:
         yield
     except RagAssetsError as error:
+        metadata: dict[str, dg.MetadataValue | str | int | bool] = {
+            "error_class": type(error).__name__,
+            "may_pass_later": isinstance(error, TransientError),
+        }
+        if isinstance(error, GateRefusedError):
+            lines = "\n".join(f"- {reason}" for reason in error.reasons)
+            metadata |= {"reasons": dg.MetadataValue.md(lines), "reason_count": len(error.reasons)}
         raise dg.Failure(
             description=str(error),
-            metadata={
-                "error_class": type(error).__name__,
-                "may_pass_later": isinstance(error, TransientError),
-            },
+            metadata=metadata,
             allow_retries=isinstance(error, TransientError),
         ) from error

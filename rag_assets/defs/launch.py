@@ -13,7 +13,7 @@ import dagster as dg
 from rag_assets.corpus.versions import find_version_folder
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
-from rag_assets.defs.resources import open_corpus
+from rag_assets.defs.resources import Corpus, open_corpus
 from rag_assets.errors import ConfigurationError
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
@@ -99,21 +99,84 @@ def run_bible_embeddings(
     """
     corpus = open_corpus(settings, progress=progress)
     find_version_folder(corpus.settings.rag_bibles_dir, code)
-    job = build_defs(resources={"corpus": corpus}).resolve_job_def("bible_embeddings")
+    result = _run(corpus, "bible_embeddings", "verse_embeddings", config, partition=code)
+    return _summary(code, result)
+
+
+@dataclass(frozen=True)
+class ReleaseRun:
+    """How one run of ``corpus_release`` or ``corpus_index`` ended.
+
+    :param decision: build, keep or exact; with its ``reasons``.
+    :param checks: by name, whether each passed.
+    :param release_id: what is active after it; ``None`` where nothing was released.
+    """
+
+    decision: str
+    reasons: str
+    checks: Mapping[str, bool]
+    release_id: int | None
+    failures: tuple[str, ...]
+    run_id: str
+
+
+def run_corpus_release(
+    config: Mapping[str, object],
+    *,
+    release: bool,
+    progress: Progress,
+    settings: Settings | None = None,
+) -> ReleaseRun:
+    """Decide on the index, check it and, if asked to, release; in Dagster like any other run.
+
+    :param config: fields of ``IndexConfig``; ``None`` means the default.
+    :raises RagAssetsError: there is no instance or no database; no run is made.
+    """
+    corpus = open_corpus(settings, progress=progress)
+    job = "corpus_release" if release else "corpus_index"
+    result = _run(corpus, job, "verse_embeddings_index", config)
+    shown = {
+        name: value.value
+        for event in result.get_asset_materialization_events()
+        for name, value in event.materialization.metadata.items()
+    }
+    checks = result.get_asset_check_evaluations()
+    failures = [f"{check.check_name}: {check.description}" for check in checks if not check.passed]
+    released = shown.get("release")
+    return ReleaseRun(
+        decision=str(shown.get("decision", "")),
+        reasons=str(shown.get("reasons", "")).replace("- ", "").replace("\n", "; "),
+        checks={check.check_name: check.passed for check in checks},
+        release_id=released if isinstance(released, int) else None,
+        failures=(*failures, *_step_failures(result)),
+        run_id=result.run_id,
+    )
+
+
+def _run(
+    corpus: Corpus,
+    job_name: str,
+    configured: str,
+    config: Mapping[str, object],
+    *,
+    partition: str | None = None,
+) -> dg.ExecuteInProcessResult:
+    """Run a job in this process; ``config`` is that of the asset ``configured``."""
+    job = build_defs(resources={"corpus": corpus}).resolve_job_def(job_name)
     chosen = {name: value for name, value in config.items() if value is not None}
     with open_instance() as instance:
-        instance.add_dynamic_partitions(BIBLE_VERSIONS, [code])
-        result = job.execute_in_process(
+        if partition is not None:
+            instance.add_dynamic_partitions(BIBLE_VERSIONS, [partition])
+        return job.execute_in_process(
             instance=instance,
-            partition_key=code,
+            partition_key=partition,
             run_config={
-                "ops": {"verse_embeddings": {"config": chosen}},
+                "ops": {configured: {"config": chosen}},
                 # The progress shows what a person wants to see; every line is in Dagster's UI.
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
             raise_on_error=False,
         )
-    return _summary(code, result)
 
 
 def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
@@ -144,7 +207,7 @@ def _step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
     """The sentence of each failed step; a failed check has said its own already."""
     sentences = []
     for event in result.all_events:
-        if not event.is_step_failure or event.step_key == "verse_embeddings_checks":
+        if not event.is_step_failure or (event.step_key or "").endswith("_checks"):
             continue
         data = event.step_failure_data
         told = data.user_failure_data

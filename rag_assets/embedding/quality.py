@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rag_assets.settings import Settings
+from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Connection
 from rag_assets.store.spaces import ROLES, Space, find_space
+from rag_assets.store.vector_tables import bible_table, scope_revisions
 from rag_assets.store.verse_embeddings import failures
 from rag_assets.store.verse_quality import Quality, quality
 
 
 @dataclass(frozen=True)
 class SpaceQuality:
-    """The counts of one version in one space."""
+    """The counts of one version in one space, and the revision of the data that was counted."""
 
     space: Space
     counts: Quality
+    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,37 @@ def version_quality(
         space = find_space(connection, settings, role)
         if space is None:
             continue
+        # Read before counting: what changes in between makes the result stale, never too fresh.
+        revision = scope_revisions(connection, bible_table(space)).get(version_code, 0)
         counts = quality(connection, space, version_code)
         if role == "small" or counts.embedded or failures(connection, space, version_code):
-            found.append(SpaceQuality(space, counts))
+            found.append(SpaceQuality(space, counts, revision))
     return tuple(found)
+
+
+def keep_evidence(
+    connection: Connection,
+    version_code: str,
+    spaces: Sequence[SpaceQuality],
+    checks: Collection[str],
+    *,
+    run_id: str,
+) -> None:
+    """Keep each check's result by space, for the gate."""
+    for judged in spaces:
+        counts = judged.counts
+        for check in checks:
+            sentence = _failure(check, judged)
+            record_check(
+                connection,
+                bible_table(judged.space),
+                subject=version_code,
+                check=check,
+                reasons=(sentence,) if sentence else (),
+                measured={"verses": counts.verses, "embedded": counts.embedded},
+                revision=judged.revision,
+                run_id=run_id,
+            )
 
 
 def judge(spaces: Sequence[SpaceQuality]) -> tuple[Verdict, ...]:

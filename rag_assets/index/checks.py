@@ -98,7 +98,7 @@ def judge_index(
     for check in INDEX_CHECKS:
         if check not in wanted:
             continue
-        progress.say(f"{table}: {check}")
+        progress.say(f"checking {check}")
         failures: tuple[str, ...]
         measured: dict[str, object] = {}
         if gone:

@@ -126,7 +126,7 @@ def maintain(
         generations.record_decision(
             session,
             table,
-            action=decision.action,
+            action=decision.action.value,
             generation=generation.number if generation else None,
             reasons=decision.reasons,
             rows=rows,

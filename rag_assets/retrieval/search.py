@@ -1,22 +1,21 @@
-"""Search: the one path from a query to hits. So far exact, over the small space."""
+"""Search: the one path from a query to hits, through what is released and nothing else."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rag_assets.corpus.bible.books import Language, display_name
-from rag_assets.embedding.verses import open_embedder
 from rag_assets.errors import ConfigurationError
+from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.retrieval.query_vectors import embed_queries
+from rag_assets.retrieval.released import served_now
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
-from rag_assets.store.spaces import SpaceSpec, find_space
-from rag_assets.store.verse_search import VerseHit, nearest_verses, servable_versions
+from rag_assets.store.spaces import SpaceSpec
+from rag_assets.store.vector_search import SearchPlan, nearest, prepare_connection
+from rag_assets.store.verse_search import VerseHit, verses_by_id
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Hits, best first, and where the time went, in milliseconds."""
+    """Hits, best first; through which release and plan; where the time went, in milliseconds."""
 
     hits: tuple[Hit, ...]
+    release_id: int
+    plan: SearchPlan
     space: SpaceSpec
     embedding_ms: float
     search_ms: float
@@ -50,54 +51,46 @@ def search(
     top_k: int = 10,
     versions: Sequence[str] | None = None,
 ) -> SearchResult:
-    """Embed the query in the small space and return the nearest verses that may be served.
+    """Embed the query in the released space and return the nearest verses of the active release.
 
-    :param versions: only these; ``None`` for all that policy and RAG_ALLOWED_VERSIONS allow.
-    :raises ConfigurationError: nothing is embedded yet, a version is unknown or may not be served,
-        or there is no key for the provider.
+    :param versions: only these; ``None`` for all that are released.
+    :raises NotReleasedError: nothing is released yet.
+    :raises ConfigurationError: a version is not served, or there is no key for the provider.
     """
     if not query.strip():
         raise ConfigurationError("the query is empty: write what you are looking for")
-    with database.connect() as connection:
-        space = find_space(connection, settings, "small")
-        if space is None:
-            raise ConfigurationError(
-                "nothing is embedded yet with the configured model: materialize verse_embeddings, "
-                "or run `rag-assets demo`"
-            )
-        wanted = _allowed(settings, servable_versions(connection), versions)
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        served = served_now(connection, settings)
+        target = served.target
+        wanted = _wanted(target, versions)
+        plan = choose_plan(target, wanted, exact_rows=settings.rag_search_exact_rows)
         started = time.perf_counter()
-        vector = asyncio.run(_embed(settings, space.spec, query))
+        (vector,) = embed_queries(settings, target.table.space.spec, [query])
         embedded = time.perf_counter()
-        found = nearest_verses(connection, space, vector, top_k=top_k, versions=wanted)
+        found = nearest(connection, target.table, plan, vector, top_k=top_k, scopes=wanted)
+        verses = verses_by_id(connection, dict(found))
         searched = time.perf_counter()
-    hits = tuple(_hit(rank, hit) for rank, hit in enumerate(found, start=1))
-    return SearchResult(hits, space.spec, (embedded - started) * 1000, (searched - embedded) * 1000)
+    return SearchResult(
+        hits=tuple(_hit(rank, hit) for rank, hit in enumerate(verses, start=1)),
+        release_id=served.release_id,
+        plan=plan,
+        space=target.table.space.spec,
+        embedding_ms=(embedded - started) * 1000,
+        search_ms=(searched - embedded) * 1000,
+    )
 
 
-def _allowed(
-    settings: Settings, servable: frozenset[str], versions: Sequence[str] | None
-) -> list[str]:
-    narrowed = servable & settings.allowed_versions() if settings.allowed_versions() else servable
+def _wanted(target: Target, versions: Sequence[str] | None) -> list[str]:
     if versions is None:
-        return sorted(narrowed)
+        return sorted(target.scopes)
     for code in versions:
-        if code not in narrowed:
+        if code not in target.scopes:
             raise ConfigurationError(
-                f"version {code} may not be searched: it is not loaded, not enabled_for_rag, not "
-                f"ai_allowed, or not in RAG_ALLOWED_VERSIONS. To choose from: "
-                f"{', '.join(sorted(narrowed)) or 'none'}"
+                f"version {code} is not served: it is not in the active release, or policy keeps "
+                f"it out. To choose from: {', '.join(sorted(target.scopes)) or 'none'}"
             )
     return list(versions)
-
-
-async def _embed(settings: Settings, spec: SpaceSpec, query: str) -> NDArray[np.float32]:
-    async with open_embedder(settings) as embedder:
-        answer = await embedder.embed([query], spec, embedder.keys[0])
-    if answer.refused:
-        raise ConfigurationError(f"the query cannot be embedded: {answer.refused[0]}")
-    vector: NDArray[np.float32] = answer.vectors[0]
-    return vector
 
 
 def _hit(rank: int, hit: VerseHit) -> Hit:

@@ -286,3 +286,11 @@ def last_decision(connection: Connection, table: VectorTable) -> RecordedDecisio
         (table.corpus, table.space.space_id),
     ).fetchone()
     return RecordedDecision(row[0], row[1], tuple(row[2]), *row[3:]) if row else None
+
+
+def generation_precision(connection: Connection, generation: int | None) -> Precision | None:
+    """The precision of a generation's index; ``None`` for none."""
+    row = connection.execute(
+        "SELECT precision FROM index_generations WHERE generation = %s", (generation,)
+    ).fetchone()
+    return row[0] if row else None

@@ -1,16 +1,11 @@
-"""Nearest verses to a vector, among those that policy lets be served."""
+"""The verses that a search found, and the versions that policy lets be served."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from psycopg import sql
-
 from rag_assets.store.database import Connection
-from rag_assets.store.spaces import Space
 
 
 @dataclass(frozen=True)
@@ -27,42 +22,25 @@ class VerseHit:
     score: float
 
 
-def nearest_verses(
-    connection: Connection,
-    space: Space,
-    vector: NDArray[np.float32],
-    *,
-    top_k: int,
-    versions: Sequence[str] | None,
-) -> tuple[VerseHit, ...]:
-    """Exact nearest neighbours by cosine distance: a scan of the space's verses.
+def verses_by_id(connection: Connection, distances: Mapping[int, float]) -> tuple[VerseHit, ...]:
+    """The verses of these ids with their scores, the nearest first. By verses' primary key.
 
-    :param vector: float32, shape (dimensions,).
-    :param versions: only these; ``None`` for all that policy allows.
+    :param distances: cosine distance (0 to 2) by verse id.
     """
     rows = connection.execute(
-        sql.SQL(
-            """
-            SELECT v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end, v.text,
-                   1 - nearest.distance
-              FROM (SELECT e.verse_id, e.embedding <=> %(vector)s::{type} AS distance
-                      FROM {table} e
-                      JOIN bible_versions b USING (version_code)
-                     WHERE b.enabled_for_rag AND b.ai_allowed
-                       AND (%(versions)s::text[] IS NULL OR e.version_code = ANY(%(versions)s))
-                     ORDER BY distance LIMIT %(top_k)s) AS nearest
-              JOIN verses v USING (verse_id)
-              JOIN bible_versions b USING (version_code)
-             ORDER BY nearest.distance, v.verse_id
-            """
-        ).format(table=space.verses_table, type=sql.SQL(space.spec.precision)),
-        {
-            "vector": "[" + ",".join(map(str, vector.tolist())) + "]",
-            "versions": None if versions is None else list(versions),
-            "top_k": top_k,
-        },
+        """
+        SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end,
+               v.text
+          FROM verses v JOIN bible_versions b USING (version_code)
+         WHERE v.verse_id = ANY(%s)
+        """,
+        (list(distances),),
     ).fetchall()
-    return tuple(VerseHit(*row) for row in rows)
+    found = {
+        verse_id: VerseHit(*verse, score=1 - distances[verse_id])  # type: ignore[misc]
+        for verse_id, *verse in rows
+    }
+    return tuple(found[key] for key in sorted(found, key=lambda key: (distances[key], key)))
 
 
 def servable_versions(connection: Connection) -> frozenset[str]:

@@ -12,7 +12,14 @@ from rag_assets.defs.bible.assets import verse_embeddings
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.embedding.quality import CHECKS, SpaceQuality, Verdict, judge, version_quality
+from rag_assets.embedding.quality import (
+    CHECKS,
+    SpaceQuality,
+    Verdict,
+    judge,
+    keep_evidence,
+    version_quality,
+)
 
 _SHOWN = 3  # rows at fault in the description; the metadata has up to ten of each space
 
@@ -40,10 +47,12 @@ def _specs() -> list[dg.AssetCheckSpec]:
 def verse_embeddings_checks(
     context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[Corpus]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Judge one version in each of its spaces."""
-    with as_failures(), corpus.database.connect() as connection:
-        spaces = version_quality(connection, corpus.settings, context.partition_key)
+    """Judge one version in each of its spaces, and keep the results for the gate."""
     wanted = {key.name for key in context.selected_asset_check_keys}
+    code = context.partition_key
+    with as_failures(), corpus.database.connect() as connection:
+        spaces = version_quality(connection, corpus.settings, code)
+        keep_evidence(connection, code, spaces, wanted, run_id=context.run.run_id)
     for verdict in judge(spaces):
         if verdict.check in wanted:
             yield _result(verdict, spaces)

@@ -1,0 +1,117 @@
+"""``rag-assets index``: the index generations, and building one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rag_assets.cli.output import (
+    Json,
+    errors_as_sentences,
+    out,
+    progress_bar,
+    show_json,
+    show_record,
+    show_table,
+)
+from rag_assets.index.tables import indexed_tables
+from rag_assets.settings import load_settings
+from rag_assets.store import generations
+from rag_assets.store.database import Connection, open_database
+from rag_assets.store.migrations import migrate
+from rag_assets.store.vector_tables import VectorTable
+
+app = typer.Typer(no_args_is_help=True, help="The vector index: its generations, building one.")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """The generations of the index, and the last decision with its reasons."""
+    with errors_as_sentences(as_json):
+        settings = load_settings()
+        database = open_database(settings)
+        migrate(database)
+        with database.connect() as connection:
+            tables = [
+                _describe(connection, table) for table in indexed_tables(connection, settings)
+            ]
+    if as_json:
+        show_json(tables)
+        return
+    for table in tables:
+        rows = table.pop("generations")
+        show_record(table)
+        out.print()
+        show_table(rows if isinstance(rows, list) else [], empty="no index: exact search")
+        out.print()
+
+
+@app.command()
+def build(
+    lists: Annotated[int | None, typer.Option(help="Build at once with so many lists.")] = None,
+    candidates: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--candidate", help="Build with each, keep what measures best; may be repeated."
+        ),
+    ] = None,
+    maintenance_work_mem: Annotated[
+        str | None, typer.Option(help="Memory for this build, such as 4GB.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="vector or halfvec.")] = None,
+    force: Annotated[bool, typer.Option(help="Build whatever the policy says.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Decide on the index, build it if need be, and check it; nothing is released."""
+    with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
+        # Dagster takes 2 s to import: here, so that the other commands do not wait for it.
+        from rag_assets.defs.launch import run_corpus_release  # noqa: PLC0415
+
+        result = run_corpus_release(
+            {
+                "lists": lists,
+                "lists_candidates": candidates or [],
+                "maintenance_work_mem": maintenance_work_mem,
+                "precision": precision,
+                "force": force,
+            },
+            release=False,
+            progress=progress,
+        )
+    if as_json:
+        show_json(result)
+    else:
+        out.print(f"{result.decision}: {result.reasons}")
+        show_table(
+            [{"check": name, "passed": passed} for name, passed in result.checks.items()],
+            empty="no check ran",
+        )
+        for failure in result.failures:
+            out.print(f"[red]{failure}[/red]")
+    if result.failures:
+        raise typer.Exit(1)
+
+
+def _describe(connection: Connection, table: VectorTable) -> dict[str, object]:
+    decision = generations.last_decision(connection, table)
+    pinned = generations.pinned_generations(connection, kept=0)
+    names = {index.generation: index.name for index in generations.live_indexes(connection, table)}
+    return {
+        "table": str(table),
+        "decision": decision.action if decision else None,
+        "reasons": "; ".join(decision.reasons) if decision else None,
+        "generations": [
+            {
+                "generation": made.number,
+                "in force": made.number in pinned,
+                "index": names[made.number],
+                "lists": made.lists,
+                "probes": made.probes.plain if made.probes else None,
+                "rows at build": made.rows_at_build,
+                "MB": round(made.index_bytes / 1e6, 1),
+                "built": made.started_at,
+            }
+            for made in generations.ready_generations(connection, table)
+        ],
+    }

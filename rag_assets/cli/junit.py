@@ -1,0 +1,42 @@
+"""The gate's verdict as JUnit XML, which release pipelines read."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from rag_assets.embedding.quality import CHECKS
+from rag_assets.index.checks import INDEX_CHECKS
+from rag_assets.release.evidence import Evidence
+from rag_assets.release.gate import INDEX, Verdict
+
+
+def junit_xml(evidence: Evidence, verdict: Verdict) -> str:
+    """A test suite for each version and the index, a test case a check.
+
+    What is left out of the release is skipped, with the reason.
+    """
+    cases = {INDEX: ["decision", *INDEX_CHECKS]}
+    cases |= {version.code: list(CHECKS) for version in evidence.versions}
+    for reason in verdict.reasons:
+        known = cases.setdefault(reason.subject, [])
+        if reason.check not in known:
+            known.append(reason.check)
+    root = ElementTree.Element("testsuites", name="release gate")
+    for subject, checks in cases.items():
+        suite = ElementTree.SubElement(root, "testsuite", name=subject, tests=str(len(checks)))
+        failed = 0
+        for check in checks:
+            case = ElementTree.SubElement(suite, "testcase", classname=subject, name=check)
+            against = [
+                reason
+                for reason in verdict.reasons
+                if (reason.subject, reason.check) == (subject, check)
+            ]
+            if against:
+                failed += 1
+                message = "; ".join(reason.sentence for reason in against)
+                ElementTree.SubElement(case, "failure", message=message, type=against[0].kind)
+            elif subject in verdict.left_out:
+                ElementTree.SubElement(case, "skipped", message=verdict.left_out[subject])
+        suite.set("failures", str(failed))
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)

@@ -1,0 +1,259 @@
+"""``rag-assets release``: what is served, what the gate says, and the way back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rag_assets.cli.junit import junit_xml
+from rag_assets.cli.output import (
+    Json,
+    err,
+    errors_as_sentences,
+    out,
+    progress_bar,
+    show_json,
+    show_record,
+    show_table,
+)
+from rag_assets.errors import ConfigurationError
+from rag_assets.release.gate import Verdict
+from rag_assets.release.releasing import activate as activate_earlier
+from rag_assets.release.releasing import evaluate, release, roll_back
+from rag_assets.settings import Settings, load_settings
+from rag_assets.store.database import Connection, Database, open_database
+from rag_assets.store.migrations import migrate
+from rag_assets.store.releases import Release, active_release, release_by_id, releases
+
+app = typer.Typer(
+    no_args_is_help=True, help="Releases: status, gate, activate, rollback, differences."
+)
+
+LeaveOut = Annotated[
+    bool | None,
+    typer.Option(
+        "--leave-out-failing/--refuse-failing",
+        help="A version that fails keeps only itself out, or refuses the whole release.",
+    ),
+]
+
+
+def _open() -> tuple[Settings, Database]:
+    settings = load_settings()
+    database = open_database(settings)
+    migrate(database)
+    return settings, database
+
+
+@app.command()
+def status(
+    limit: Annotated[int, typer.Option(min=1, help="How many of the last to show.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """What is served, and the last releases and refusals."""
+    with errors_as_sentences(as_json):
+        _, database = _open()
+        with database.connect() as connection:
+            last = releases(connection, limit=limit)
+            active = active_release(connection)
+    if as_json:
+        show_json({"active": active, "releases": last})
+        return
+    if active is None:
+        out.print("nothing is released yet: `rag-assets release gate` says what is missing")
+    else:
+        show_record(_describe(active))
+        out.print()
+    show_table([_row(found) for found in last], empty="")
+    refused = next((found for found in last if found.state == "refused"), None)
+    if refused is not None and refused is last[0]:
+        out.print(f"\nrelease {refused.release_id} was refused:")
+        for reason in refused.reasons:
+            out.print(f"  [red]{reason}[/red]")
+
+
+@app.command()
+def gate(
+    leave_out_failing: LeaveOut = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the verdict there as JUnit XML, for a pipeline.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Would the gate let a release through now? Exits with 0 or 1 and says why; writes nothing."""
+    with errors_as_sentences(as_json):
+        settings, database = _open()
+        with database.connect() as connection:
+            evidence, verdict = evaluate(connection, settings, leave_out_failing=leave_out_failing)
+        if junit is not None:
+            junit.write_text(junit_xml(evidence, verdict), encoding="utf-8")
+    if as_json:
+        show_json({"passed": verdict.passed, **_verdict(verdict)})
+    else:
+        _show_verdict(verdict)
+    raise typer.Exit(0 if verdict.passed else 1)
+
+
+@app.command()
+def activate(
+    release_id: Annotated[
+        int | None, typer.Argument(help="An earlier release; without one, what the gate lets.")
+    ] = None,
+    leave_out_failing: LeaveOut = None,
+    as_json: Json = False,
+) -> None:
+    """Release what the gate lets through, or make an earlier release the active one again."""
+    with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
+        settings, database = _open()
+        if release_id is None:
+            released = release(
+                database,
+                settings,
+                run_id=f"cli-{os.getpid()}",
+                leave_out_failing=leave_out_failing,
+                progress=progress,
+            )
+            now, before = released.release, released.before
+        else:
+            now, before = activate_earlier(database, release_id, progress=progress)
+    _show_switch(now, before, as_json=as_json)
+
+
+@app.command()
+def rollback(as_json: Json = False) -> None:
+    """Bring back the release before: its index, probes, versions and spaces, at once.
+
+    A second rollback goes one further back, as far as RAG_RELEASES_KEPT.
+    """
+    with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
+        _, database = _open()
+        now, before = roll_back(database, progress=progress)
+    _show_switch(now, before, as_json=as_json)
+
+
+@app.command()
+def diff(
+    first: Annotated[
+        int | None, typer.Argument(help="A release; the active one without it.")
+    ] = None,
+    second: Annotated[
+        int | None, typer.Argument(help="Another; without it, what would be released now.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What differs between two releases, or between the active one and what is ready now."""
+    with errors_as_sentences(as_json):
+        settings, database = _open()
+        with database.connect() as connection:
+            one = _content(connection, first)
+            if second is None:
+                _, verdict = evaluate(connection, settings)
+                other: Mapping[str, Any] = verdict.content
+            else:
+                other = _content(connection, second)
+    rows = _differences(one, other)
+    if as_json:
+        show_json(rows)
+        return
+    show_table(rows, empty="no difference")
+
+
+def _content(connection: Connection, release_id: int | None) -> Mapping[str, Any]:
+    found = (
+        active_release(connection) if release_id is None else release_by_id(connection, release_id)
+    )
+    if found is None and release_id is not None:
+        raise ConfigurationError(f"there is no release {release_id}: `rag-assets release status`")
+    content: Mapping[str, Any] = found.manifest["content"] if found else {}
+    return content
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, object]]:
+    """A row for each thing that is not the same."""
+    before, after = _flat(one), _flat(other)
+    return [
+        {"what": name, "before": before.get(name), "after": after.get(name)}
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for space in content.get("spaces", ()):
+        name = f"{space['corpus']} {space['role']}"
+        flat[f"{name}: space"] = space["space"]
+        flat[f"{name}: index generation"] = space["generation"] or "exact search"
+        flat[f"{name}: probes"] = (space["probes"] or {}).get("plain")
+    for code, version in content.get("versions", {}).items():
+        flat[f"{code}: rows"] = version["rows"]
+        flat[f"{code}: revision of the data"] = version["revisions"].get("small")
+    return flat
+
+
+def _describe(found: Release) -> dict[str, object]:
+    small = found.space("bible", "small")
+    return {
+        "release": found.release_id,
+        "active since": found.activated_at,
+        "versions": ", ".join(found.versions),
+        "spaces": "; ".join(
+            f"{space['role']}: {space['space']}" for space in found.manifest["content"]["spaces"]
+        ),
+        "searched": f"index generation {small.generation}"
+        if small and small.generation
+        else "exactly",
+        "probes": small.probes.plain if small and small.probes else None,
+        "rollback to": found.previous_id,
+    }
+
+
+def _row(found: Release) -> dict[str, object]:
+    small = found.space("bible", "small")
+    return {
+        "release": found.release_id,
+        "state": found.state,
+        "versions": len(found.versions),
+        "generation": small.generation if small else None,
+        "reasons": len(found.reasons),
+        "created": found.created_at,
+        "activated": found.activated_at,
+        "ended": found.ended_at,
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, object]:
+    return {
+        "unchanged": verdict.unchanged,
+        "versions": verdict.versions,
+        "left_out": verdict.left_out,
+        "reasons": verdict.reasons,
+        "content": verdict.content,
+    }
+
+
+def _show_verdict(verdict: Verdict) -> None:
+    if verdict.passed:
+        same = ", and the active release serves just this" if verdict.unchanged else ""
+        out.print(f"[bold green]pass[/bold green]: {', '.join(verdict.versions)}{same}")
+    else:
+        out.print(f"[bold red]refused[/bold red], {len(verdict.reasons)} reasons:")
+        for reason in verdict.reasons:
+            out.print(f"  [red]{reason}[/red]")
+    for code, why in verdict.left_out.items():
+        out.print(f"[dim]left out: {code}: {why}[/dim]")
+
+
+def _show_switch(now: Release, before: Release | None, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"active": now, "before": before.release_id if before else None})
+        return
+    if before is not None and before.release_id == now.release_id:
+        out.print(f"release {now.release_id} serves just this already")
+        return
+    err.print(f"before: release {before.release_id}" if before else "before: nothing")
+    show_record(_describe(now))

@@ -1,0 +1,49 @@
+"""What a person can choose in the launchpad for one run of ``verse_embeddings_index``."""
+
+from typing import cast
+
+import dagster as dg
+from pydantic import Field
+
+from rag_assets.errors import ConfigurationError
+from rag_assets.index.maintain import IndexRequest
+from rag_assets.settings import Precision
+
+
+class IndexConfig(dg.Config):
+    """Empty fields leave it to the policy and the settings (see docs/index.md)."""
+
+    lists: int | None = Field(None, ge=1, le=32768, description="Build at once with so many lists.")
+    lists_candidates: list[int] = Field(
+        default_factory=list,
+        description="Build at once with each of these numbers of lists, and keep the fastest that "
+        "keeps recall.",
+    )
+    maintenance_work_mem: str | None = Field(
+        None,
+        description="Memory for this build, such as 4GB. Setting: RAG_INDEX_MAINTENANCE_WORK_MEM "
+        "(2GB).",
+    )
+    precision: str | None = Field(
+        None,
+        description="Build at once with this precision; halfvec indexes a vector space in half the "
+        "bytes.",
+    )
+    force: bool = Field(False, description="Build at once, whatever the policy says.")
+
+    def request(self) -> IndexRequest:
+        """The choices as a plain request.
+
+        :raises ConfigurationError: there is no such precision.
+        """
+        if self.precision not in {None, "vector", "halfvec"}:
+            raise ConfigurationError(
+                f"precision {self.precision!r} is unknown: it is vector or halfvec"
+            )
+        return IndexRequest(
+            lists=self.lists,
+            lists_candidates=tuple(self.lists_candidates),
+            precision=cast("Precision | None", self.precision),
+            maintenance_work_mem=self.maintenance_work_mem,
+            force=self.force,
+        )

@@ -1,0 +1,95 @@
+"""What ``verse_embeddings_index`` shows of itself in the UI."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from rag_assets.index.maintain import Outcome
+from rag_assets.index.tune import Point, Tuning
+
+
+def of_index(outcomes: Sequence[Outcome]) -> dict[str, dg.MetadataValue]:
+    """Metadata of one materialization: of the table to be released next, then a row a table."""
+    outcome = outcomes[0]
+    generation = outcome.generation
+    shown: dict[str, dg.MetadataValue] = {
+        "decision": dg.MetadataValue.text(outcome.decision.action.value),
+        "reasons": dg.MetadataValue.md("\n".join(f"- {r}" for r in outcome.decision.reasons)),
+        "dagster/row_count": dg.MetadataValue.int(outcome.rows),
+        "space": dg.MetadataValue.text(str(outcome.table.space.spec)),
+        "tables": dg.MetadataValue.md(_tables(outcomes)),
+        "invalid_leftovers_dropped": dg.MetadataValue.text(", ".join(outcome.leftovers) or "none"),
+        "generations_dropped": dg.MetadataValue.text(
+            ", ".join(map(str, outcome.dropped)) or "none"
+        ),
+    }
+    if generation is not None:
+        shown |= {
+            "generation": dg.MetadataValue.int(generation.number),
+            "lists": dg.MetadataValue.int(generation.lists),
+            "precision": dg.MetadataValue.text(generation.precision),
+            "index_mb": dg.MetadataValue.float(round(generation.index_bytes / 1e6, 1)),
+            "build_seconds": dg.MetadataValue.float(round(generation.build_seconds, 1)),
+        }
+    if generation is not None and generation.probes is not None:
+        shown |= {
+            "probes": dg.MetadataValue.int(generation.probes.plain),
+            "filtered_probes": dg.MetadataValue.int(generation.probes.filtered),
+            "max_probes": dg.MetadataValue.int(generation.probes.limit),
+        }
+    if outcome.tuning is not None:
+        shown["recall_and_latency"] = dg.MetadataValue.md(curve_picture(outcome.tuning))
+        shown["tuning"] = dg.MetadataValue.md(_tuning_table(outcome.tuning))
+    return shown
+
+
+def curve_picture(tuning: Tuning) -> str:
+    """Recall and P95 over probes, as an inline picture in Markdown."""
+    # Imported late: half a second that the other runs need not wait for.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    recall, latency = figure.subplots(1, 2)
+    for case, curve in tuning.curves.items():
+        probes = [point.probes for point in curve]
+        recall.plot(probes, [point.recall for point in curve], marker="o", label=case)
+        latency.plot(probes, [point.p95_ms for point in curve], marker="o", label=case)
+    for axes, name in ((recall, "recall@10"), (latency, "P95, ms")):
+        axes.axvline(tuning.probes.plain, linestyle="--", color="grey")
+        axes.set(xlabel="probes", ylabel=name, xscale="log")
+        axes.grid(visible=True, alpha=0.3)
+    recall.legend(loc="lower right", fontsize="small")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    encoded = base64.b64encode(picture.getvalue()).decode("ascii")
+    return f"![recall and latency over probes](data:image/png;base64,{encoded})"
+
+
+def _tables(outcomes: Sequence[Outcome]) -> str:
+    lines = ["| table | rows | decision | generation | lists |", "|---|---:|---|---:|---:|"]
+    for outcome in outcomes:
+        made = outcome.generation
+        lines.append(
+            f"| {outcome.table} | {outcome.rows} | {outcome.decision.action.value} "
+            f"| {made.number if made else '–'} | {made.lists if made else '–'} |"
+        )
+    return "\n".join(lines)
+
+
+def _tuning_table(tuning: Tuning) -> str:
+    lines = [
+        "| searched | probes | recall@10 | hits | P50 ms | P95 ms |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {case} | {point.probes} | {point.recall:.3f} | {point.k_returned:.1f} "
+        f"| {point.p50_ms:.1f} | {point.p95_ms:.1f} |"
+        for case, point in _points(tuning.curves)
+    ]
+    return "\n".join(lines)
+
+
+def _points(curves: Mapping[str, Sequence[Point]]) -> list[tuple[str, Point]]:
+    return [(case, point) for case, curve in curves.items() for point in curve]

@@ -1,0 +1,72 @@
+"""The asset ``release``: what is served changes here, and only when the gate lets it."""
+
+import dagster as dg
+from pydantic import Field
+
+from rag_assets.defs.bible.assets import OWNERS
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.index.assets import WHEN_UPSTREAM_CHANGED, verse_embeddings_index
+from rag_assets.defs.resources import Corpus
+from rag_assets.progress import LogLines
+from rag_assets.release.releasing import Released
+from rag_assets.release.releasing import release as let_through
+
+
+class ReleaseConfig(dg.Config):
+    """Empty fields take the setting's value (see docs/release.md)."""
+
+    leave_out_failing: bool | None = Field(
+        None,
+        description="Leave out a version whose checks fail, and release the others. Setting: "
+        "RAG_RELEASE_LEAVE_OUT_FAILING (false: the whole release is refused).",
+    )
+
+
+@dg.asset(
+    name="release",
+    deps=[verse_embeddings_index],
+    group_name="release",
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="1",
+    automation_condition=WHEN_UPSTREAM_CHANGED,
+)
+def release_asset(
+    context: dg.AssetExecutionContext, config: ReleaseConfig, corpus: dg.ResourceParam[Corpus]
+) -> dg.MaterializeResult[None]:
+    """What retrieval serves: spaces, index generation, probes and versions, activated at once.
+
+    It gathers the evidence itself: a check that failed, is missing, or saw earlier data refuses the
+    release, also when this asset is launched alone.
+    """
+    with as_failures():
+        released = let_through(
+            corpus.database,
+            corpus.settings,
+            run_id=context.run.run_id,
+            leave_out_failing=config.leave_out_failing,
+            progress=corpus.progress or LogLines(context.log.info),
+        )
+    return dg.MaterializeResult(metadata=_metadata(released))
+
+
+def _metadata(released: Released) -> dict[str, dg.MetadataValue]:
+    release, before = released.release, released.before
+    small = release.space("bible", "small")
+    shown: dict[str, dg.MetadataValue] = {
+        "release": dg.MetadataValue.int(release.release_id),
+        "before": dg.MetadataValue.text(str(before.release_id) if before else "none"),
+        "changed": dg.MetadataValue.bool(not released.verdict.unchanged),
+        "versions": dg.MetadataValue.text(", ".join(release.versions)),
+        "left_out": dg.MetadataValue.md(
+            "\n".join(f"- {code}: {why}" for code, why in released.verdict.left_out.items())
+            or "none"
+        ),
+        "searched": dg.MetadataValue.text(
+            f"index generation {small.generation}" if small and small.generation else "exactly"
+        ),
+        "manifest": dg.MetadataValue.json(dict(release.manifest)),
+    }
+    if small is not None and small.probes is not None:
+        shown["probes"] = dg.MetadataValue.int(small.probes.plain)
+    return shown

@@ -1,0 +1,37 @@
+"""The way to a release: from the index on, or from a version's files."""
+
+import dagster as dg
+
+from rag_assets.defs.bible.assets import verse_embeddings, verses
+from rag_assets.defs.bible.partitions import bible_versions
+from rag_assets.defs.index.assets import verse_embeddings_index
+from rag_assets.defs.release.assets import release_asset
+
+corpus_index = dg.define_asset_job(
+    "corpus_index",
+    selection=dg.AssetSelection.assets(verse_embeddings_index),
+    description="Decide on the index, build it if need be, and check it.",
+)
+
+corpus_release = dg.define_asset_job(
+    "corpus_release",
+    selection=dg.AssetSelection.assets(verse_embeddings_index, release_asset),
+    description="Decide on the index, check it, and release what the gate lets through.",
+)
+
+bible_to_release = dg.define_asset_job(
+    "bible_to_release",
+    selection=dg.AssetSelection.assets(
+        verses, verse_embeddings, verse_embeddings_index, release_asset
+    ),
+    partitions_def=bible_versions,
+    description="The whole way of one version: files, vectors, index, checks, release.",
+)
+
+release_automation = dg.AutomationConditionSensorDefinition(
+    "release_automation",
+    target=dg.AssetSelection.assets(verse_embeddings_index, release_asset),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts verse_embeddings_index and release when vectors changed and none are being "
+    "embedded. Stop it to release by hand only.",
+)

@@ -1,0 +1,212 @@
+"""Release, roll back, activate: each in one transaction, under one lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from importlib.metadata import version as package_version
+
+from rag_assets.errors import ConfigurationError, GateRefusedError
+from rag_assets.progress import Progress, Silent
+from rag_assets.release.evidence import Evidence, gather
+from rag_assets.release.gate import Verdict, judge
+from rag_assets.settings import Settings
+from rag_assets.store import generations
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.releases import (
+    Release,
+    activate_release,
+    active_release,
+    lock_releases,
+    name_living_index,
+    refresh_views,
+    release_by_id,
+    write_release,
+)
+from rag_assets.store.spaces import space_by_id
+from rag_assets.store.vector_tables import bible_table
+
+
+@dataclass(frozen=True)
+class Released:
+    """What became of a release.
+
+    :param release: the one that is active now.
+    :param before: the one that was active; the same where nothing changed.
+    """
+
+    verdict: Verdict
+    release: Release
+    before: Release | None
+
+
+def evaluate(
+    connection: Connection, settings: Settings, *, leave_out_failing: bool | None = None
+) -> tuple[Evidence, Verdict]:
+    """What the gate says now. Writes nothing.
+
+    :param leave_out_failing: ``None`` for RAG_RELEASE_LEAVE_OUT_FAILING.
+    """
+    evidence = gather(connection, settings)
+    leave_out = settings.rag_release_leave_out_failing
+    return evidence, judge(
+        evidence,
+        max_age=timedelta(hours=settings.rag_evidence_max_age_h),
+        leave_out_failing=leave_out if leave_out_failing is None else leave_out_failing,
+    )
+
+
+def release(
+    database: Database,
+    settings: Settings,
+    *,
+    run_id: str,
+    leave_out_failing: bool | None = None,
+    progress: Progress | None = None,
+) -> Released:
+    """Let through what the evidence allows, and make it what is served.
+
+    Evidence, verdict, candidate and activation are one transaction: what was judged is what is
+    activated. A refusal is recorded with its reasons and changes nothing that is served.
+
+    :raises GateRefusedError: with all reasons.
+    """
+    progress = progress or Silent()
+    with _sole_right(database) as session:
+        with session.transaction():
+            session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            evidence, verdict = evaluate(session, settings, leave_out_failing=leave_out_failing)
+            reasons = tuple(map(str, verdict.reasons))
+            if verdict.unchanged and verdict.passed and evidence.active is not None:
+                return Released(verdict, evidence.active, evidence.active)
+            release_id = write_release(
+                session,
+                versions=verdict.versions,
+                spaces=() if reasons else verdict.spaces,
+                manifest=_manifest(evidence, verdict, settings),
+                reasons=reasons,
+                code_version=package_version("rag-assets"),
+                run_id=run_id,
+            )
+            if not reasons:
+                activate_release(session, release_id)
+        if reasons:
+            raise GateRefusedError(reasons)
+        made = _tidy(session, release_id, progress)
+    return Released(verdict, made, evidence.active)
+
+
+def roll_back(database: Database, *, progress: Progress | None = None) -> tuple[Release, Release]:
+    """Bring back the release before the active one; (what is active now, what was).
+
+    :raises ConfigurationError: there is none, or its index is not kept any more.
+    """
+    with _sole_right(database) as session:
+        with session.transaction():
+            now = active_release(session)
+            if now is None:
+                raise ConfigurationError("nothing is released, so there is nothing to roll back")
+            if now.previous_id is None:
+                raise ConfigurationError(f"release {now.release_id} is the first: none before it")
+            _refuse_unservable(session, now.previous_id)
+            activate_release(session, now.previous_id, rolling_back=True)
+        made = _tidy(session, now.previous_id, progress or Silent())
+    return made, now
+
+
+def activate(
+    database: Database, release_id: int, *, progress: Progress | None = None
+) -> tuple[Release, Release | None]:
+    """Make an earlier release the active one again; (what is active now, what was).
+
+    :raises ConfigurationError: there is no such release, it was refused, or its index is gone.
+    """
+    with _sole_right(database) as session:
+        with session.transaction():
+            now = active_release(session)
+            if now is not None and now.release_id == release_id:
+                return now, now
+            _refuse_unservable(session, release_id)
+            activate_release(session, release_id)
+        made = _tidy(session, release_id, progress or Silent())
+    return made, now
+
+
+@contextmanager
+def _sole_right(database: Database) -> Iterator[Connection]:
+    with database.connect(autocommit=True) as session:
+        lock_releases(session)
+        yield session
+
+
+def _refuse_unservable(session: Connection, release_id: int) -> None:
+    found = release_by_id(session, release_id)
+    if found is None:
+        raise ConfigurationError(f"there is no release {release_id}: `rag-assets release status`")
+    if found.state == "refused":
+        raise ConfigurationError(
+            f"release {release_id} was refused: {'; '.join(found.reasons)}. Mend that, then "
+            "`rag-assets release activate`"
+        )
+    for space in found.spaces:
+        if space.generation is None:
+            continue
+        table = bible_table(space_by_id(session, space.space_id, space.role))
+        ready = {made.number for made in generations.ready_generations(session, table)}
+        if space.generation not in ready:
+            raise ConfigurationError(
+                f"release {release_id} searches index generation {space.generation}, which is not "
+                "kept any more (RAG_RELEASES_KEPT): build and release anew"
+            )
+
+
+def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
+    """What follows a switch and never undoes it: the index's name, the view."""
+    made = release_by_id(session, release_id)
+    if made is None:
+        raise LookupError(f"release {release_id} is gone")
+    if not name_living_index(session, made):
+        progress.say("the index in force is busy: it gets its well-known name at the next release")
+    if not refresh_views(session):
+        progress.say("somebody reads the view verse_embeddings: it follows at the next release")
+    return made
+
+
+def _manifest(evidence: Evidence, verdict: Verdict, settings: Settings) -> dict[str, object]:
+    """Everything that a person may want to know of a release later."""
+    results = [
+        {
+            "subject": result.subject,
+            "check": result.check,
+            "passed": result.passed,
+            "revision": result.revision,
+            "evaluated_at": result.evaluated_at.isoformat(),
+            "run_id": result.run_id,
+        }
+        for version in evidence.versions
+        for space in version.spaces.values()
+        for result in space.results.values()
+    ]
+    index = evidence.index
+    figures = (
+        {check: dict(result.measured) for check, result in index.results.items()} if index else {}
+    )
+    return {
+        "content": verdict.content,
+        "left_out": dict(verdict.left_out),
+        "index": {
+            "decision": index.decision.action if index and index.decision else None,
+            "reasons": list(index.decision.reasons) if index and index.decision else [],
+            "lists": index.generation.lists if index and index.generation else None,
+            "probes": asdict(index.probes) if index and index.probes else None,
+            "figures": figures,
+        },
+        "checks": results,
+        "limits": {
+            "recall_floor": settings.rag_recall_floor,
+            "slo_p95_ms": settings.rag_slo_p95_ms,
+            "evidence_max_age_h": settings.rag_evidence_max_age_h,
+        },
+    }

@@ -1,0 +1,58 @@
+"""What the active release serves, as a search needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rag_assets.errors import NotReleasedError
+from rag_assets.retrieval.plan import Target
+from rag_assets.retrieval.policy import may_be_served
+from rag_assets.settings import Settings
+from rag_assets.store.database import Connection
+from rag_assets.store.generations import generation_precision
+from rag_assets.store.releases import active_release
+from rag_assets.store.spaces import space_by_id
+from rag_assets.store.vector_tables import VectorTable, bible_table
+
+
+@dataclass(frozen=True)
+class Served:
+    """One release in force.
+
+    :param target: the small space, its index, and the versions that policy still lets be served.
+    :param large: where re-ranking finds its vectors, when the release has them.
+    """
+
+    release_id: int
+    target: Target
+    large: VectorTable | None
+
+
+def served_now(connection: Connection, settings: Settings) -> Served:
+    """Read the active release. A licence that was withdrawn since counts at once.
+
+    :raises NotReleasedError: nothing is released yet.
+    """
+    release = active_release(connection)
+    small = release.space("bible", "small") if release else None
+    if release is None or small is None:
+        raise NotReleasedError(
+            "nothing is released yet: materialize verse_embeddings_index and release, or run "
+            "`rag-assets release activate` (`rag-assets release gate` says what is missing)"
+        )
+    table = bible_table(space_by_id(connection, small.space_id, "small"))
+    large = release.space("bible", "large")
+    servable = may_be_served(connection, settings)
+    released = release.manifest["content"]["versions"]
+    precision = generation_precision(connection, small.generation) or table.space.spec.precision
+    return Served(
+        release_id=release.release_id,
+        target=Target(
+            table,
+            {code: released[code]["rows"] for code in release.versions if code in servable},
+            small.generation,
+            precision,
+            small.probes,
+        ),
+        large=bible_table(space_by_id(connection, large.space_id, "large")) if large else None,
+    )

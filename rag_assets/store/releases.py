@@ -1,0 +1,249 @@
+"""Releases: what may be served. One is active; the earlier ones can be brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from rag_assets.store.database import Connection, one, take_lock
+from rag_assets.store.generations import LIVING_NAMES, Probes, live_indexes
+from rag_assets.store.spaces import Role, space_by_id
+from rag_assets.store.vector_tables import Corpus, VectorTable
+
+CHANNEL = "rag_release"
+"""PostgreSQL notifies it, with the release's number, when another release becomes active."""
+
+_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext('release'))"
+
+
+@dataclass(frozen=True)
+class ReleasedSpace:
+    """One space of a release and how it is searched; no generation stands for exact search."""
+
+    corpus: Corpus
+    role: Role
+    space_id: int
+    generation: int | None
+    probes: Probes | None
+
+
+@dataclass(frozen=True)
+class Release:
+    """One row, with its spaces.
+
+    :param state: candidate, active, superseded, rolled_back or refused.
+    :param previous_id: what a rollback of this one brings back.
+    """
+
+    release_id: int
+    state: str
+    versions: tuple[str, ...]
+    reasons: tuple[str, ...]
+    manifest: Mapping[str, Any]
+    previous_id: int | None
+    code_version: str
+    run_id: str
+    created_at: datetime
+    activated_at: datetime | None
+    ended_at: datetime | None
+    spaces: tuple[ReleasedSpace, ...]
+
+    def space(self, corpus: Corpus, role: Role) -> ReleasedSpace | None:
+        """The space that plays a role for a corpus."""
+        return next((s for s in self.spaces if (s.corpus, s.role) == (corpus, role)), None)
+
+
+def lock_releases(session: Connection) -> None:
+    """Take the sole right to change releases, until the session ends. It autocommits."""
+    take_lock(session, _TRY_LOCK, ())
+
+
+def active_release(connection: Connection) -> Release | None:
+    """What is served now."""
+    row = connection.execute("SELECT release_id FROM releases WHERE state = 'active'").fetchone()
+    return release_by_id(connection, row[0]) if row else None
+
+
+def release_by_id(connection: Connection, release_id: int) -> Release | None:
+    """One release."""
+    found = releases(connection, only=release_id)
+    return found[0] if found else None
+
+
+def releases(
+    connection: Connection, *, limit: int = 20, only: int | None = None
+) -> tuple[Release, ...]:
+    """The last releases and refusals, the newest first. By the primary keys."""
+    rows = connection.execute(
+        """
+        SELECT release_id, state, versions, reasons, manifest, previous_id, code_version, run_id,
+               created_at, activated_at, ended_at
+          FROM releases WHERE %(only)s::int IS NULL OR release_id = %(only)s
+         ORDER BY release_id DESC LIMIT %(limit)s
+        """,
+        {"only": only, "limit": limit},
+    ).fetchall()
+    spaces: dict[int, list[ReleasedSpace]] = {row[0]: [] for row in rows}
+    for release_id, corpus, role, space_id, generation, *probes in connection.execute(
+        """
+        SELECT release_id, corpus, role, space_id, generation, probes, filtered_probes, max_probes
+          FROM release_spaces WHERE release_id = ANY(%s) ORDER BY corpus, role DESC
+        """,
+        (list(spaces),),
+    ):
+        known = None if probes[0] is None else Probes(*probes)
+        spaces[release_id].append(ReleasedSpace(corpus, role, space_id, generation, known))
+    return tuple(
+        Release(
+            row[0], row[1], tuple(row[2]), tuple(row[3]), row[4], row[5], row[6], row[7], row[8],
+            row[9], row[10], tuple(spaces[row[0]]),
+        )
+        for row in rows
+    )  # fmt: skip
+
+
+def write_release(
+    connection: Connection,
+    *,
+    versions: Sequence[str],
+    spaces: Sequence[ReleasedSpace],
+    manifest: Mapping[str, object],
+    reasons: Sequence[str],
+    code_version: str,
+    run_id: str,
+) -> int:
+    """Write a candidate, or a refusal where there are reasons against it; its number."""
+    (release_id,) = one(
+        connection.execute(
+            """
+            INSERT INTO releases (state, versions, reasons, manifest, code_version, run_id)
+            VALUES (%s, %s, %s, %s, %s, %s) RETURNING release_id
+            """,
+            (
+                "refused" if reasons else "candidate",
+                list(versions),
+                list(reasons),
+                Jsonb(dict(manifest)),
+                code_version,
+                run_id,
+            ),
+        )
+    )
+    for space in spaces:
+        probes = space.probes
+        connection.execute(
+            """
+            INSERT INTO release_spaces (release_id, corpus, role, space_id, generation, probes,
+                                        filtered_probes, max_probes)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            (
+                release_id,
+                space.corpus,
+                space.role,
+                space.space_id,
+                space.generation,
+                probes.plain if probes else None,
+                probes.filtered if probes else None,
+                probes.limit if probes else None,
+            ),
+        )
+    return int(release_id)
+
+
+def activate_release(
+    connection: Connection, release_id: int, *, rolling_back: bool = False
+) -> int | None:
+    """Make a release the active one, in the connection's transaction; the number of the one before.
+
+    :param rolling_back: the one before is marked as such, and the way further back stays.
+    """
+    row = connection.execute(
+        """
+        UPDATE releases SET (state, ended_at) = (%s, now()) WHERE state = 'active'
+        RETURNING release_id
+        """,
+        ("rolled_back" if rolling_back else "superseded",),
+    ).fetchone()
+    before = row[0] if row else None
+    connection.execute(
+        """
+        UPDATE releases
+           SET (state, activated_at, ended_at) = ('active', now(), NULL),
+               previous_id = CASE WHEN %s THEN previous_id ELSE %s END
+         WHERE release_id = %s
+        """,
+        (rolling_back, before, release_id),
+    )
+    connection.execute(
+        """
+        INSERT INTO embedding_roles AS r (role, space_id)
+        SELECT role, space_id FROM release_spaces WHERE release_id = %s AND corpus = 'bible'
+        ON CONFLICT (role) DO UPDATE SET space_id = EXCLUDED.space_id
+        """,
+        (release_id,),
+    )
+    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, str(release_id)))
+    return before
+
+
+def name_living_index(connection: Connection, release: Release) -> bool:
+    """Give the index in force its well-known name, and the one that had it its own back.
+
+    Searches do not go by names, so this never holds up a release: it gives up when it cannot have
+    the locks at once. True when the name is where it belongs.
+    """
+    space = release.space("bible", "small")
+    if space is None:
+        return True
+    name = LIVING_NAMES["bible"]
+    holder = connection.execute(
+        "SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass(%s)", (name,)
+    ).fetchone()
+    table = VectorTable("bible", space_by_id(connection, space.space_id, "small"))
+    wanted = _living(connection, table, space.generation)
+    if wanted == name:
+        return True
+    rename = sql.SQL("ALTER INDEX {} RENAME TO {}")
+    with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '500ms'")
+        if holder is not None:
+            old_table = _table_named(connection, holder[0])
+            (generation,) = (
+                index.generation for index in live_indexes(connection, old_table)
+                if index.name == name
+            )  # fmt: skip
+            own = f"{old_table.name}_ivf_g{generation}"
+            connection.execute(rename.format(sql.Identifier(name), sql.Identifier(own)))
+        if wanted is not None:
+            connection.execute(rename.format(sql.Identifier(wanted), sql.Identifier(name)))
+        return True
+    return False
+
+
+def refresh_views(connection: Connection) -> bool:
+    """Point the view ``verse_embeddings`` at the released spaces; false when somebody reads it."""
+    with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '500ms'")
+        connection.execute("SELECT refresh_embedding_views()")
+        return True
+    return False
+
+
+def _living(connection: Connection, table: VectorTable, generation: int | None) -> str | None:
+    if generation is None:
+        return None
+    return next(
+        (i.name for i in live_indexes(connection, table) if i.generation == generation), None
+    )
+
+
+def _table_named(connection: Connection, name: str) -> VectorTable:
+    return VectorTable("bible", space_by_id(connection, int(name.rpartition("_s")[2]), "small"))

@@ -1,0 +1,82 @@
+"""Exactly or through the index: by what a filter lets through."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.store.generations import Probes
+from rag_assets.store.spaces import Space, SpaceSpec
+from rag_assets.store.vector_search import EXACT, SearchPlan
+from rag_assets.store.vector_tables import bible_table
+
+TABLE = bible_table(Space(3, "small", SpaceSpec("offline", "m", 64, "vector"), 0.0))
+SCOPES = {"EN_A": 40_000, "EN_B": 30_000, "PT_C": 20_000}
+INDEXED = Target(TABLE, SCOPES, 7, "halfvec", Probes(4, 9, 64))
+PLAIN = SearchPlan("ivfflat", 7, "halfvec", 4, 64)
+FILTERED = SearchPlan("iterative", 7, "halfvec", 9, 64)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "exact_rows", "plan"),
+    [
+        (["EN_A", "EN_B", "PT_C"], 50_000, PLAIN),
+        (["PT_C", "EN_B", "EN_A"], 50_000, PLAIN),
+        (["EN_A", "EN_B", "PT_C"], 10**9, PLAIN),
+        (["EN_A"], 39_999, FILTERED),
+        (["EN_A"], 40_000, EXACT),
+        (["EN_A", "PT_C"], 59_999, FILTERED),
+        (["EN_A", "PT_C"], 60_000, EXACT),
+        (["EN_A", "EN_A"], 60_000, EXACT),
+        (["PT_C"], 0, FILTERED),
+        ([], 0, EXACT),
+    ],
+)
+def test_a_filter_that_lets_few_rows_through_is_searched_exactly(
+    scopes: list[str], exact_rows: int, plan: SearchPlan
+) -> None:
+    assert choose_plan(INDEXED, scopes, exact_rows=exact_rows) == plan
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target(TABLE, SCOPES, None, "vector", None),
+        Target(TABLE, SCOPES, None, "vector", Probes(1, 1, 1)),
+        Target(TABLE, SCOPES, 7, "vector", None),
+    ],
+    ids=["no generation", "no generation but probes", "not tuned yet"],
+)
+def test_without_a_tuned_generation_everything_is_exact(target: Target) -> None:
+    for scopes in (["EN_A"], list(SCOPES)):
+        assert choose_plan(target, scopes, exact_rows=0) == EXACT
+
+
+def test_one_version_that_is_everything_is_no_filter() -> None:
+    alone = Target(TABLE, {"EN_A": 10}, 7, "halfvec", Probes(4, 9, 64))
+    assert choose_plan(alone, ["EN_A"], exact_rows=50_000) == PLAIN
+
+
+def test_a_version_that_may_not_be_searched_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(KeyError):
+        choose_plan(INDEXED, ["EN_X"], exact_rows=50_000)
+
+
+@given(
+    st.dictionaries(st.sampled_from("ABCDEF"), st.integers(1, 1000), min_size=1),
+    st.data(),
+    st.integers(0, 4000),
+)
+def test_a_plan_is_exact_filtered_or_plain_by_the_rows_alone(
+    rows: dict[str, int], data: st.DataObject, exact_rows: int
+) -> None:
+    target = Target(TABLE, rows, 7, "halfvec", Probes(4, 9, 64))
+    scopes = data.draw(st.lists(st.sampled_from(sorted(rows)), min_size=1))
+    plan = choose_plan(target, scopes, exact_rows=exact_rows)
+    through = sum(rows[scope] for scope in set(scopes))
+    if set(scopes) == set(rows):
+        assert plan == PLAIN
+    else:
+        assert plan == (EXACT if through <= exact_rows else FILTERED)
