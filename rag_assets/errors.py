@@ -22,6 +22,7 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
     │   └── NotReleasedError        nothing may be served yet
     └── TransientError              the same call may pass later
         ├── DatabaseUnavailableError
+        ├── SearchTimeoutError          a search took longer than it may
         ├── ProviderUnavailableError    time-outs, 5xx, cut connections
         └── RateLimitedError            429: wait, then go on (``retry_after_s``)
 """
@@ -121,6 +122,10 @@ class NotReleasedError(PermanentError):
 
 class DatabaseUnavailableError(TransientError):
     """The database cannot be reached now."""
+
+
+class SearchTimeoutError(TransientError):
+    """A search took longer than it may and was given up."""
 
 
 class ProviderUnavailableError(TransientError):

@@ -27,7 +27,7 @@ NOWHERE = {
 STAGES = (
     ("rag_assets.errors", "rag_assets.settings", "rag_assets.progress", "rag_assets.corpus"),
     ("rag_assets.store",),
-    ("rag_assets.embedding", "rag_assets.retrieval"),
+    ("rag_assets.embedding", "rag_assets.retrieval", "rag_assets.index", "rag_assets.release"),
     ("rag_assets.cli",),
     ("rag_assets.defs", "rag_assets.definitions"),
 )
@@ -180,4 +180,4 @@ def test_a_layer_loads_no_package_that_belongs_above_it(
 
 def test_the_definitions_load_and_resolve_without_environment_or_database(tmp_path: Path) -> None:
     told = fresh_interpreter(LOADED, str(ROOT), folder=tmp_path)
-    assert told == ["verse_embeddings", "verses"]
+    assert told == ["release", "verse_embeddings", "verse_embeddings_index", "verses"]

@@ -10,7 +10,14 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings, fingerprint, load_settings
 from rag_assets_tests.secrets import everything_shown
 
-OPTIONAL = ("RAG_DATABASE_URL", "OPENAI_API_KEY", "OPENAI_API_KEYS", "RAG_MAX_RUN_COST_USD")
+OPTIONAL = (
+    "RAG_DATABASE_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_API_KEYS",
+    "RAG_MAX_RUN_COST_USD",
+    "RAG_INDEX_LISTS",
+    "PG_IVFFLAT_PROBES",
+)
 
 
 @pytest.mark.parametrize("name", OPTIONAL)

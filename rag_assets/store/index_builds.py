@@ -17,6 +17,10 @@ from rag_assets.settings import Precision
 from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.vector_tables import VectorTable
 
+_OPERATORS = {
+    "vector": sql.SQL("vector_cosine_ops"),
+    "halfvec": sql.SQL("halfvec_cosine_ops"),
+}
 _TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext('index_build'), hashtext(%s))"
 
 
@@ -78,7 +82,7 @@ def create_index(
         name=sql.Identifier(name),
         table=table.identifier,
         expression=table.indexed(precision),
-        operators=sql.SQL(f"{precision}_cosine_ops"),
+        operators=_OPERATORS[precision],
         lists=sql.Literal(lists),
         id=table.id_column,
         generation=sql.Literal(-generation),

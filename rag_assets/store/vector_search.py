@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
+from rag_assets.errors import SearchTimeoutError
 from rag_assets.settings import Precision
 from rag_assets.store.database import Connection, one
 from rag_assets.store.vector_tables import VectorTable
@@ -43,6 +45,20 @@ def prepare_connection(connection: Connection) -> None:
     register_vector(connection)
 
 
+@dataclass(frozen=True)
+class RowFilter:
+    """Which rows a search may find; ``None`` for all."""
+
+    scopes: tuple[str, ...]
+    books: tuple[str, ...] | None = None
+    chapters: tuple[int, int] | None = None
+
+    @property
+    def whole_scopes(self) -> bool:
+        """Whether every row of its scopes passes."""
+        return self.books is None and self.chapters is None
+
+
 def nearest(
     connection: Connection,
     table: VectorTable,
@@ -51,64 +67,121 @@ def nearest(
     *,
     top_k: int,
     scopes: Sequence[str],
+    books: Sequence[str] | None = None,
+    chapters: tuple[int, int] | None = None,
+    timeout_ms: int = 0,
 ) -> list[tuple[int, float]]:
     """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first.
 
     One round trip: the settings hold for its transaction only, as a transaction pooler needs it.
 
     :param vector: float32, shape (dimensions,).
-    :param scopes: only rows of these versions.
+    :param scopes: only rows of these versions; always given, because a table may hold some that
+        are not released.
+    :param books: only these, as USFM codes.
+    :param chapters: only these, from the first to the last.
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
     """
-    with connection.pipeline(), connection.transaction():
-        _set_local(connection, plan)
-        found = connection.execute(
-            _statement(table, plan), _values(table, plan, vector, top_k, scopes)
-        )
-    rows: list[tuple[int, float]] = found.fetchall()
+    rows = RowFilter(
+        tuple(scopes), books=None if books is None else tuple(books), chapters=chapters
+    )
+    try:
+        with connection.pipeline(), connection.transaction():
+            _set_local(connection, plan, timeout_ms)
+            found = connection.execute(
+                _statement(table, plan, rows, sql.Placeholder),
+                _values(table, plan, vector, rows, top_k),
+            )
+        hits: list[tuple[int, float]] = found.fetchall()
+    except psycopg.errors.QueryCanceled as error:
+        raise SearchTimeoutError(
+            f"the search took more than {timeout_ms} ms and was given up "
+            "(RAG_API_STATEMENT_TIMEOUT_MS)"
+        ) from error
     # relaxed_order: from one batch of lists to the next, distances may step back a little.
-    return sorted(rows, key=lambda row: (row[1], row[0]))
+    return sorted(hits, key=lambda row: (row[1], row[0]))
 
 
-def _set_local(connection: Connection, plan: SearchPlan) -> None:
+def distances(
+    connection: Connection,
+    table: VectorTable,
+    vector: NDArray[np.float32],
+    ids: Sequence[int],
+) -> dict[int, float]:
+    """Cosine distances of these rows to a vector, where they are in the table. By primary key.
+
+    :param vector: float32, shape (dimensions,).
+    """
+    found = connection.execute(
+        sql.SQL(
+            "SELECT {id}, embedding <=> %s::{type}({dimensions}) FROM {table} WHERE {id} = ANY(%s)"
+        ).format(
+            id=table.id_column,
+            type=sql.SQL(table.space.spec.precision),
+            dimensions=sql.Literal(table.space.spec.dimensions),
+            table=table.identifier,
+        ),
+        (_typed(vector, table.space.spec.precision), list(ids)),
+    ).fetchall()
+    return dict(found)
+
+
+def _set_local(connection: Connection, plan: SearchPlan, timeout_ms: int = 0) -> None:
     if plan.kind == "exact":
+        connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(timeout_ms),))
         return
     # With enable_sort off nothing but the index can give rows in order of distance: the planner
     # may otherwise prefer the filter's index, or a scan, by its estimate of the cost.
     connection.execute(
         """
-        SELECT set_config('ivfflat.probes', %s, true), set_config('ivfflat.max_probes', %s, true),
+        SELECT set_config('statement_timeout', %s, true),
+               set_config('ivfflat.probes', %s, true), set_config('ivfflat.max_probes', %s, true),
                set_config('ivfflat.iterative_scan', 'relaxed_order', true),
                set_config('enable_sort', 'off', true)
         """,
-        (str(plan.probes), str(max(plan.probes, plan.max_probes))),
+        (str(timeout_ms), str(plan.probes), str(max(plan.probes, plan.max_probes))),
     )
 
 
-def _statement(table: VectorTable, plan: SearchPlan) -> sql.Composed:
-    """Parameters: vector, scopes, limit.
+def _statement(
+    table: VectorTable, plan: SearchPlan, rows: RowFilter, place: Callable[[str], sql.Composable]
+) -> sql.Composed:
+    """The statement, with its parameters (named as in :func:`_values`) where ``place`` puts them.
 
     The generation is written into the text, not sent as a parameter: the planner takes a partial
     index only where it can prove its predicate, which a generic plan cannot do of a parameter.
     """
     precision = table.space.spec.precision if plan.generation is None else plan.precision
-    predicate = (
-        sql.SQL("TRUE")
-        if plan.generation is None
-        else sql.SQL("{id} <> {generation}").format(
-            id=table.id_column, generation=sql.Literal(-plan.generation)
+    conditions = [sql.SQL("{} = ANY({}::text[])").format(table.scope_column, place("scopes"))]
+    if rows.books is not None:
+        conditions.append(sql.SQL("book = ANY({}::text[])").format(place("books")))
+    if rows.chapters is not None:
+        conditions.append(
+            sql.SQL("chapter BETWEEN {}::int AND {}::int").format(place("first"), place("last"))
         )
-    )
+    let_through = sql.SQL(" AND ").join(conditions)
+    if plan.generation is not None:
+        let_through += sql.SQL(" AND {} <> {}").format(
+            table.id_column, sql.Literal(-plan.generation)
+        )
+    elif not rows.whole_scopes:
+        # The verses' unique index finds a book's rows; this table has none that does.
+        let_through = sql.SQL("{} = ANY(ARRAY(SELECT verse_id FROM verses WHERE {}))").format(
+            table.id_column, let_through
+        )
     return sql.SQL(
-        "SELECT {id}, {expression} <=> %s::{type}({dimensions}) AS distance FROM {table}"
-        " WHERE {predicate} AND {scope} = ANY(%s::text[]) ORDER BY distance LIMIT %s::bigint"
+        "SELECT {id}, {expression} <=> {vector}::{type}({dimensions}) AS distance FROM {table}"
+        " WHERE {let_through} ORDER BY distance LIMIT {limit}::bigint"
     ).format(
         id=table.id_column,
         expression=table.indexed(precision),
+        vector=place("vector"),
         type=sql.SQL(precision),
         dimensions=sql.Literal(table.space.spec.dimensions),
         table=table.identifier,
-        predicate=predicate,
-        scope=table.scope_column,
+        let_through=let_through,
+        limit=place("limit"),
     )
 
 
@@ -116,12 +189,23 @@ def _values(
     table: VectorTable,
     plan: SearchPlan,
     vector: NDArray[np.float32],
+    rows: RowFilter,
     top_k: int,
-    scopes: Sequence[str],
-) -> tuple[object, ...]:
+) -> dict[str, object]:
     precision = table.space.spec.precision if plan.generation is None else plan.precision
-    value = HalfVector(vector) if precision == "halfvec" else Vector(vector)
-    return value, list(scopes), top_k
+    first, last = rows.chapters or (None, None)
+    return {
+        "vector": _typed(vector, precision),
+        "scopes": list(rows.scopes),
+        "limit": top_k,
+        "books": None if rows.books is None else list(rows.books),
+        "first": first,
+        "last": last,
+    }
+
+
+def _typed(vector: NDArray[np.float32], precision: Precision) -> HalfVector | Vector:
+    return HalfVector(vector) if precision == "halfvec" else Vector(vector)
 
 
 def indexes_used(
@@ -140,21 +224,23 @@ def indexes_used(
     once and never be seen again.
     """
     used = {}
-    text = _statement(table, plan).as_string(connection)
+    rows = RowFilter(tuple(scopes))
+    numbers: dict[str, int] = {}
+
+    def numbered(name: str) -> sql.Composable:
+        return sql.SQL("${}").format(sql.Literal(numbers.setdefault(name, len(numbers) + 1)))
+
+    statement = _statement(table, plan, rows, numbered)
+    values = _values(table, plan, vector, rows, top_k)
+    given = sql.SQL(", ").join(sql.Literal(values[name]) for name in numbers)
     for name, mode in (("custom", "force_custom_plan"), ("generic", "force_generic_plan")):
         with connection.transaction(force_rollback=True):
             _set_local(connection, plan)
             connection.execute("SELECT set_config('plan_cache_mode', %s, true)", (mode,))
-            prepared = text
-            for place in ("$1", "$2", "$3"):
-                prepared = prepared.replace("%s", place, 1)
-            connection.execute(sql.SQL("PREPARE rag_explained AS ") + sql.SQL(prepared))
-            values = _values(table, plan, vector, top_k, scopes)
+            connection.execute(sql.SQL("PREPARE rag_explained AS {}").format(statement))
             (answer,) = one(
                 connection.execute(
-                    sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE rag_explained ({}, {}, {})").format(
-                        *(sql.Literal(value) for value in values)
-                    )
+                    sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE rag_explained ({})").format(given)
                 )
             )
             connection.execute("DEALLOCATE rag_explained")

@@ -39,10 +39,12 @@ Run = Callable[..., Done]
 
 @pytest.fixture
 def workplace(tmp_path: Path, database: Database) -> Path:
-    """A folder like a checkout's root, with the samples as versions."""
+    """A folder like a checkout's root, with the samples as versions and the golden queries."""
     for name in ("dagster.yaml", "workspace.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(SAMPLES, tmp_path / "bibles")
+    (tmp_path / "samples").mkdir()
+    shutil.copy(ROOT / "samples/golden_queries.toml", tmp_path / "samples")
     return tmp_path
 
 

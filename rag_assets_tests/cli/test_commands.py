@@ -17,7 +17,15 @@ def test_embedding_then_searching_finds_the_verse(run: Run, database: Database) 
     (report,) = embedded.json
     assert (report["verses"], report["embedded"], report["checks_passed"]) == (251, 502, 4)
 
+    waits = run("search", "your people shall be mine, and your God mine")
+    assert waits.status == 1
+    assert "nothing is released yet" in waits.err
+    built = run("index", "build", "--json")
+    assert built.status == 0, built.out
+    released = run("release", "activate", "--json")
+    assert released.status == 0, released.out
     found = run("search", "your people shall be mine, and your God mine", "--json").json
+    assert found["release_id"] == released.json["active"]["release_id"]
     assert found["hits"][0]["usfm"] == "RUT 1:16"
     assert found["hits"][0]["reference"] == "Ruth 1:16"
     assert len(found["hits"]) == 10
@@ -97,7 +105,7 @@ def test_removing_deletes_the_data_and_leaves_the_files(run: Run, workplace: Pat
         (("bible", "embed", "EN_NONE"), {}, "no folder for version EN_NONE"),
         (("bible", "remove", "EN_NONE", "--yes"), {}, "is not in the database"),
         (("search", " "), {}, "the query is empty"),
-        (("search", "light"), {}, "nothing is embedded yet"),
+        (("search", "light"), {}, "nothing is released yet"),
         (("db", "status"), {"RAG_DATABASE_URL": "nonsense"}, "is not an address of PostgreSQL"),
         (
             ("db", "status"),

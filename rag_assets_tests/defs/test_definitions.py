@@ -10,13 +10,25 @@ from dagster import Field
 
 from rag_assets.definitions import build_defs, defs
 from rag_assets.defs.bible.config import EmbeddingConfig
+from rag_assets.defs.index.config import IndexConfig
+from rag_assets.defs.release.assets import ReleaseConfig
 from rag_assets.defs.resources import Corpus
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.database import Database
 
-ASSETS = ["verse_embeddings", "verses"]
-JOBS = ["bible_embedding_plan", "bible_embeddings", "bible_verses"]
+BIBLE_ASSETS = ["verse_embeddings", "verses"]
+ASSETS = ["release", "verse_embeddings", "verse_embeddings_index", "verses"]
+BIBLE_JOBS = ["bible_embeddings", "bible_to_release", "bible_verses"]
+JOBS = sorted([*BIBLE_JOBS, "bible_embedding_plan", "corpus_index", "corpus_release"])
 CHECKS = ["completeness", "dimension_consistency", "finite_and_normalised", "freshness"]
+INDEX_CHECKS = [
+    "filtered_recall_at_10",
+    "golden_queries",
+    "index_valid_and_used",
+    "recall_at_10",
+    "retrieval_latency_slo",
+]
+SENSORS = ["bible_version_folders", "release_automation"]
 
 
 def spec(name: str) -> dg.AssetSpec:
@@ -29,9 +41,13 @@ def test_the_deployed_assets_jobs_checks_and_sensors_are_these() -> None:
     repository = defs.get_repository_def()
     graph = defs.resolve_asset_graph()
     assert sorted(key.to_user_string() for key in graph.get_all_asset_keys()) == ASSETS
-    assert sorted(key.name for key in graph.asset_check_keys) == CHECKS
+    checks = sorted((key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys)
+    assert checks == [
+        *(("verse_embeddings", name) for name in CHECKS),
+        *(("verse_embeddings_index", name) for name in INDEX_CHECKS),
+    ]
     assert sorted(name for name in repository.job_names if not name.startswith("__")) == JOBS
-    assert [sensor.name for sensor in repository.sensor_defs] == ["bible_version_folders"]
+    assert sorted(sensor.name for sensor in repository.sensor_defs) == SENSORS
     assert [schedule.name for schedule in repository.schedule_defs] == []
     assert defs.executor is dg.in_process_executor
 
@@ -53,9 +69,16 @@ def test_an_asset_explains_itself(name: str) -> None:
     assert asset.description is not None
     assert len(asset.description.split()) > 20
     assert list(asset.owners) == ["team:corpus"]
-    assert asset.group_name == "bible"
     assert asset.code_version == "1"
     assert "postgres" in asset.kinds
+
+
+@pytest.mark.parametrize("name", BIBLE_ASSETS)
+def test_an_asset_of_the_bible_lane_names_its_table_and_is_partitioned_by_version(
+    name: str,
+) -> None:
+    asset = spec(name)
+    assert asset.group_name == "bible"
     assert asset.tags["corpus"] == "bible"
     assert asset.metadata["dagster/table_name"] == name
     schema = asset.metadata["dagster/column_schema"]
@@ -69,6 +92,36 @@ def test_vectors_depend_on_verses_and_say_what_they_cost() -> None:
     assert [dep.asset_key for dep in asset.deps] == [dg.AssetKey("verses")]
     assert asset.tags["costs"] == "tokens"
     assert asset.kinds == {"openai", "postgres", "pgvector"}
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "upstream"),
+    [
+        ("verse_embeddings_index", "index", "verse_embeddings"),
+        ("release", "release", "verse_embeddings_index"),
+    ],
+)
+def test_what_serves_all_versions_has_no_partitions_and_starts_by_itself(
+    name: str, group: str, upstream: str
+) -> None:
+    asset = spec(name)
+    assert asset.group_name == group
+    assert asset.partitions_def is None
+    assert [dep.asset_key for dep in asset.deps] == [dg.AssetKey(upstream)]
+    assert asset.automation_condition is not None
+    assert asset.automation_condition.get_label() == (
+        "when what is upstream changed and nothing of it is in progress"
+    )
+
+
+@pytest.mark.parametrize("name", INDEX_CHECKS)
+def test_a_check_of_the_index_is_described_and_blocking_and_not_partitioned(name: str) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("verse_embeddings_index"), name)
+    check = defs.resolve_asset_graph().get_check_spec(key)
+    assert check.description
+    assert check.description.endswith(".")
+    assert check.blocking
+    assert check.partitions_def is None
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -86,7 +139,7 @@ def test_a_job_is_described_and_the_bible_jobs_are_partitioned_by_version(name: 
     job = defs.resolve_job_def(name)
     assert job.description
     partitions = job.partitions_def
-    if name == "bible_embedding_plan":
+    if name not in BIBLE_JOBS:
         assert partitions is None
     else:
         assert partitions == dg.DynamicPartitionsDefinition(name="bible_version")
@@ -98,6 +151,13 @@ def test_the_sensor_is_described_and_runs_from_the_start_once_a_minute() -> None
     assert "RAG_BIBLES_DIR" in sensor.description
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
     assert sensor.minimum_interval_seconds == 60
+
+
+def test_the_automation_is_described_and_runs_from_the_start() -> None:
+    sensor = defs.resolve_sensor_def("release_automation")
+    assert sensor.description is not None
+    assert "Stop it to release by hand" in sensor.description
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 
 def config_fields() -> Iterator[tuple[str, str, Field]]:
@@ -119,6 +179,10 @@ def test_every_launchpad_entry_is_described_where_the_launchpad_looks() -> None:
         "versions",
         "overwrite",
     }
+    assert {entry for op, entry in entries if op == "verse_embeddings_index"} == set(
+        IndexConfig.model_fields
+    )
+    assert {entry for op, entry in entries if op == "release"} == set(ReleaseConfig.model_fields)
     assert [entry for entry, description in entries.items() if not description] == []
 
 
@@ -134,3 +198,9 @@ def test_the_launchpad_names_the_setting_and_its_default_for_each_empty_entry() 
         description = EmbeddingConfig.model_fields[entry].description
         assert description is not None
         assert f"Setting: {setting.upper()} ({default})." in description
+    memory = Settings.model_fields["rag_index_maintenance_work_mem"].default
+    assert f"({memory})." in str(IndexConfig.model_fields["maintenance_work_mem"].description)
+    assert Settings.model_fields["rag_release_leave_out_failing"].default is False
+    assert "(false: the whole release is refused)." in str(
+        ReleaseConfig.model_fields["leave_out_failing"].description
+    )

@@ -95,13 +95,18 @@ def filled_table(
     versions: Mapping[str, int],
     *,
     clusters: int = 40,
+    spread: float = 0.7,
     languages: Mapping[str, str] | None = None,
 ) -> VectorTable:
     """The small space with so many vectors of each version, all around the same centres."""
     space = space_of(database, settings)
     for seed, (code, count) in enumerate(versions.items()):
         vectors = clustered(
-            count, dimensions=space.spec.dimensions, clusters=clusters, seed=seed + 1
+            count,
+            dimensions=space.spec.dimensions,
+            clusters=clusters,
+            spread=spread,
+            seed=seed + 1,
         )
         fill(database, space, code, vectors, language=(languages or {}).get(code, "en"))
     return bible_table(space)

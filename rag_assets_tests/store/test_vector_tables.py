@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.corpus.bible.model import BibleText, Verse
 from rag_assets.settings import Precision
-from rag_assets.store.bible import load_verses, remove_version
+from rag_assets.store.bible import remove_version
 from rag_assets.store.database import Database
 from rag_assets.store.spaces import Space, SpaceSpec, register_space
 from rag_assets.store.vector_tables import (
@@ -19,7 +18,7 @@ from rag_assets.store.vector_tables import (
 )
 from rag_assets.store.verse_embeddings import publish, stale_verses
 from rag_assets_tests.conftest import MakeSettings
-from rag_assets_tests.corpora import ALLOWED, load_version
+from rag_assets_tests.corpora import load_version
 from rag_assets_tests.index.corpus import clustered, fill, index_settings, republish, texts_of
 from rag_assets_tests.store.vectors import answer_texts, space_of
 
@@ -152,10 +151,8 @@ def test_deleting_verses_without_vectors_changes_no_table(
     database: Database, table: VectorTable
 ) -> None:
     before = seen(database, table)
-    with database.connect() as connection:
-        for verses in ((Verse("GEN", 1, 1, 1, "One"), Verse("GEN", 1, 2, 2, "Two")), ()):
-            bible = BibleText("usfm", verses, len(verses), ())
-            load_verses(connection, "EN_C", ALLOWED, bible, source_hash="h", run_id="load")
+    load_version(database, "EN_C", ["One", "Two"])
+    load_version(database, "EN_C", ["One"])
     assert seen(database, table) == before
 
 

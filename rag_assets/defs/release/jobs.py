@@ -3,7 +3,6 @@
 import dagster as dg
 
 from rag_assets.defs.bible.assets import verse_embeddings, verses
-from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.index.assets import verse_embeddings_index
 from rag_assets.defs.release.assets import release_asset
 
@@ -24,7 +23,6 @@ bible_to_release = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         verses, verse_embeddings, verse_embeddings_index, release_asset
     ),
-    partitions_def=bible_versions,
     description="The whole way of one version: files, vectors, index, checks, release.",
 )
 
