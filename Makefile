@@ -28,9 +28,11 @@ lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 
 bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, ours and others' (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bible_embeddings
+	@$(BIN)/python -m benchmarks.index
 
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
 	@$(BIN)/python -m benchmarks.bible_embeddings --smoke
+	@$(BIN)/python -m benchmarks.index --smoke
 
 .venv-peers/.installed: benchmarks/peers/requirements.lock | $(VENV)/bin/python
 	@echo "making .venv-peers for the others (once)"

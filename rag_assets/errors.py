@@ -19,7 +19,8 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
     │   ├── BudgetExceededError     the plan costs more than the run may
     │   ├── IndexBuildError         an index cannot be built so: memory, disk, rows
     │   ├── GateRefusedError        the evidence does not let a release through
-    │   └── NotReleasedError        nothing may be served yet
+    │   ├── NotReleasedError        nothing may be served yet
+    │   └── RequestError            what was asked of retrieval cannot be answered so
     └── TransientError              the same call may pass later
         ├── DatabaseUnavailableError
         ├── SearchTimeoutError          a search took longer than it may
@@ -118,6 +119,21 @@ class GateRefusedError(PermanentError):
 
 class NotReleasedError(PermanentError):
     """Nothing may be served yet."""
+
+
+class RequestError(PermanentError):
+    """What was asked of retrieval cannot be answered so.
+
+    :param kind: what is wrong, in two or three words with hyphens between them.
+    :param field: the part of the request at fault.
+    :param choices: the nearest that could be asked instead.
+    """
+
+    def __init__(self, kind: str, field: str, message: str, choices: Sequence[str] = ()) -> None:
+        self.kind = kind
+        self.field = field
+        self.choices = tuple(choices)
+        super().__init__(message)
 
 
 class DatabaseUnavailableError(TransientError):

@@ -238,6 +238,61 @@ class Settings(BaseSettings):
         "and more complete there than an index that most of its rows drop out of.",
     )
 
+    # The retrieval API
+    rag_api_host: str = Field(
+        "127.0.0.1",
+        description="Where the API listens. Without any API key it listens on loopback only.",
+    )
+    rag_api_port: int = Field(8000, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    rag_api_workers: int = Field(1, ge=1, le=64, description="Processes that answer requests.")
+    rag_api_pool_size: int = Field(
+        8, ge=1, description="Database connections of each worker: searches at once."
+    )
+    rag_api_pool_wait_s: float = Field(
+        2,
+        gt=0,
+        description="Seconds that a request waits for a connection before it is answered 503.",
+    )
+    rag_api_statement_timeout_ms: int = Field(
+        2000, ge=1, description="Milliseconds after which the database gives up a search."
+    )
+    rag_api_body_limit_kb: int = Field(
+        1024, ge=1, description="Largest body of a request, in kB; a larger one is answered 413."
+    )
+    rag_api_body_timeout_s: float = Field(
+        10, gt=0, description="Seconds in which a request's body must have arrived."
+    )
+    rag_api_requests_per_minute: int = Field(
+        600, ge=1, description="Rate of a new API key, over all workers together."
+    )
+    rag_api_burst: int = Field(
+        60, ge=1, description="Requests that a key may send at once before its rate counts."
+    )
+    rag_api_key_cache_s: float = Field(
+        5, ge=0, description="Seconds for which a worker remembers a key; a revoked one lives on."
+    )
+    rag_api_shutdown_s: int = Field(
+        30, ge=0, description="Seconds that requests in flight have to end when the API is stopped."
+    )
+    rag_query_timeout_s: float = Field(
+        10, gt=0, description="Seconds to wait for the provider to embed a query."
+    )
+    rag_query_cache_size: int = Field(
+        2000, ge=0, description="Embedded queries that each worker keeps in memory (6 kB each)."
+    )
+    rag_query_cache_rows: int = Field(
+        100_000, ge=0, description="Embedded queries that are kept in PostgreSQL, for all workers."
+    )
+    rag_query_cache_max_age_h: float = Field(
+        720, gt=0, description="Hours after which a query is embedded anew."
+    )
+    rag_log_format: Literal["text", "json"] = Field(
+        "text", description="Form of the API's log lines."
+    )
+    rag_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that the API logs. DEBUG shows queries' texts."
+    )
+
     @field_validator("rag_golden_queries", mode="before")
     @classmethod
     def _none_is_no_file(cls, value: object) -> object:

@@ -11,7 +11,8 @@ import typer
 from rag_assets.cli.output import Json, errors_as_sentences, out, progress_bar, show_json
 from rag_assets.cli.search import show_hits
 from rag_assets.errors import ConfigurationError
-from rag_assets.retrieval.search import search
+from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.search import search_text
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.database import open_database
 from rag_assets.store.migrations import migrate
@@ -46,7 +47,7 @@ def demo(as_json: Json = False) -> None:
             _copy_sample(code, settings.rag_bibles_dir)
         results = _embed(settings, as_json)
         released = _release(settings, as_json)
-        result = search(database, settings, QUERY, top_k=3)
+        result = search_text(database, settings, QUERY, SearchRequest(top_k=3))
     if as_json:
         show_json(
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rag_assets.cli import bible, db, demo, index, release, search, up
+from rag_assets.cli import bible, db, demo, index, release, search, serve, up
 
 app = typer.Typer(
     name="rag-assets",
@@ -28,8 +28,10 @@ app.add_typer(db.app, name="db")
 app.add_typer(bible.app, name="bible")
 app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
+app.add_typer(serve.keys, name="keys")
 app.command("search")(search.search_command)
 app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
 app.command("up")(up.up)
 
 if __name__ == "__main__":

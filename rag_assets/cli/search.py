@@ -7,26 +7,43 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json
-from rag_assets.retrieval.search import SearchResult, search
+from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
+from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings import load_settings
 from rag_assets.store.database import open_database
 
 
 def search_command(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
-    top_k: Annotated[int, typer.Option(min=1, max=100, help="How many hits.")] = 10,
+    top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="How many hits.")] = 10,
     version: Annotated[
         list[str] | None, typer.Option(help="Only this version; may be repeated.")
     ] = None,
+    language: Annotated[str | None, typer.Option(help="Only versions of this language.")] = None,
+    book: Annotated[
+        list[str] | None, typer.Option(help="Only this book, by code or name; may be repeated.")
+    ] = None,
+    hybrid: Annotated[bool, typer.Option(help="Let full text search take part.")] = False,
+    rerank: Annotated[bool, typer.Option(help="Re-order the hits by the large space.")] = False,
+    collapse: Annotated[bool, typer.Option(help="One hit a verse, over all versions.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find the verses nearest to a query.
+    """Find the verses nearest to a query, in what is released.
 
     For example: `rag-assets search "where you go I will go" --version EN_SAMPLE`
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
-        result = search(open_database(settings), settings, query, top_k=top_k, versions=version)
+        request = SearchRequest(
+            top_k=top_k,
+            versions=tuple(version) if version else None,
+            language=language,
+            books=tuple(book) if book else None,
+            hybrid=hybrid,
+            rerank=rerank,
+            collapse=collapse,
+        )
+        result = search_text(open_database(settings), settings, query, request)
     if as_json:
         show_json(result)
         return
@@ -42,7 +59,8 @@ def show_hits(result: SearchResult) -> None:
         )
         out.print(f"           {hit.text}", markup=False)
     out.print(
-        f"[dim]{len(result.hits)} hits of release {result.release_id} ({result.plan.kind}) in "
-        f"{result.space}; embedding {result.embedding_ms:.0f} ms, search {result.search_ms:.0f} ms"
-        "[/dim]"
+        f"[dim]{len(result.hits)} hits of release {result.release_id} ({result.plan.kind}); "
+        f"embedding {result.embedding_ms:.0f} ms, search {result.search_ms:.0f} ms[/dim]"
     )
+    if result.why_fewer:
+        out.print(f"[dim]{result.why_fewer}[/dim]")

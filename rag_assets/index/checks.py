@@ -134,6 +134,7 @@ def _facts(case: _Case) -> dict[str, object]:
     """What was judged, read from the index itself and not from the settings."""
     probes = case.target.probes
     return {
+        "versions": sorted(case.target.scopes),
         "rows": sum(case.target.scopes.values()),
         "lists": case.generation.lists if case.generation else None,
         "probes": probes.plain if probes else None,

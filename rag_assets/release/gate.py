@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -69,7 +69,8 @@ def judge(evidence: Evidence, *, max_age: timedelta, leave_out_failing: bool) ->
     if evidence.index is None:
         reasons.append(_missing(RELEASE, "vectors", "nothing is embedded with the settings' model"))
     else:
-        reasons += _index_reasons(evidence.index, evidence.at, max_age)
+        searched = [v.code for v in evidence.versions if not v.withheld and _rows(v, "small")]
+        reasons += _index_reasons(evidence.index, searched, evidence.at, max_age)
     serve: list[VersionEvidence] = []
     left_out: dict[str, str] = {}
     for version in evidence.versions:
@@ -134,7 +135,9 @@ def _version_reasons(
             )  # fmt: skip
 
 
-def _index_reasons(index: IndexEvidence, at: datetime, max_age: timedelta) -> Iterator[Reason]:
+def _index_reasons(
+    index: IndexEvidence, searched: Sequence[str], at: datetime, max_age: timedelta
+) -> Iterator[Reason]:
     mend = "materialize verse_embeddings_index"
     if index.decision is None:
         yield _missing(INDEX, "decision", f"nobody decided on an index yet: {mend}")
@@ -159,6 +162,13 @@ def _index_reasons(index: IndexEvidence, at: datetime, max_age: timedelta) -> It
                 f"it judged {result.measured.get('probes')} probes, a search would read "
                 f"{index.probes.plain}: {mend}",
             )  # fmt: skip
+        if result is not None and result.measured.get("versions") != sorted(searched):
+            yield Reason(
+                INDEX,
+                check,
+                "stale",
+                f"it judged other versions than policy lets be served now: {mend}",
+            )
 
 
 def _other_probes(result: CheckResult, index: IndexEvidence) -> bool:

@@ -26,17 +26,21 @@ class Target:
     probes: Probes | None
 
 
-def choose_plan(target: Target, scopes: Iterable[str], *, exact_rows: int) -> SearchPlan:
+def choose_plan(
+    target: Target, scopes: Iterable[str], *, exact_rows: int, rows: int | None = None
+) -> SearchPlan:
     """Decide how to search these versions. Pure.
 
     :param scopes: those that the search is confined to, each one of the target's.
     :param exact_rows: a filter that lets at most so many rows through is searched exactly.
+    :param rows: about how many a further filter lets through; ``None`` when there is none.
     """
     if target.generation is None or target.probes is None:
         return EXACT
     wanted = set(scopes)
-    filtered = wanted != set(target.scopes)
-    if filtered and sum(target.scopes[scope] for scope in wanted) <= exact_rows:
+    filtered = rows is not None or wanted != set(target.scopes)
+    matching = sum(target.scopes[scope] for scope in wanted) if rows is None else rows
+    if filtered and matching <= exact_rows:
         return EXACT
     return SearchPlan(
         "iterative" if filtered else "ivfflat",

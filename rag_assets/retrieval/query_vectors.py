@@ -1,37 +1,136 @@
-"""Queries into vectors, by the embedder of the space that they are searched in."""
+"""Queries into vectors, by the embedder of the space that they are searched in; cached."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.embedding.embedder import Embedder
 from rag_assets.embedding.verses import open_embedder
-from rag_assets.errors import ConfigurationError
+from rag_assets.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    DatabaseUnavailableError,
+    InputRejectedError,
+    QuotaExceededError,
+    RagAssetsError,
+    RateLimitedError,
+)
 from rag_assets.settings import Settings
-from rag_assets.store.spaces import SpaceSpec
+from rag_assets.store.query_embeddings import query_hash
+from rag_assets.store.spaces import Space, SpaceSpec
+
+Vector = NDArray[np.float32]
 
 
-def embed_queries(
-    settings: Settings, spec: SpaceSpec, queries: Sequence[str]
-) -> NDArray[np.float32]:
+def embed_queries(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -> Vector:
     """One request for all queries, at most 2,048.
 
     :returns: float32, shape (n, dimensions).
-    :raises ConfigurationError: the provider refuses one of them, or there is no key for it.
+    :raises ConfigurationError: there is no key for the provider.
     :raises RagAssetsError: the provider's errors.
     """
-    return asyncio.run(_embed(settings, spec, queries))
+    return asyncio.run(_embed_once(settings, spec, queries))
 
 
-async def _embed(
-    settings: Settings, spec: SpaceSpec, queries: Sequence[str]
-) -> NDArray[np.float32]:
+async def _embed_once(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -> Vector:
     async with open_embedder(settings, provider=spec.provider) as embedder:
-        answer = await embedder.embed(list(queries), spec, embedder.keys[0])
-    for place, reason in answer.refused.items():
-        raise ConfigurationError(f"the query {queries[place]!r} cannot be embedded: {reason}")
-    vectors: NDArray[np.float32] = answer.vectors
-    return vectors
+        return await _embed(embedder, spec, queries)
+
+
+async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) -> Vector:
+    """With the first key that the provider lets through."""
+    failure: RagAssetsError = ConfigurationError("there is no key for the provider")
+    for key in embedder.keys:
+        try:
+            answer = await embedder.embed(list(queries), spec, key)
+        except (RateLimitedError, QuotaExceededError, AuthenticationError) as error:
+            failure = error
+            continue
+        for reason in answer.refused.values():
+            raise InputRejectedError(f"the query cannot be embedded: {reason}")
+        vectors: Vector = answer.vectors
+        return vectors
+    raise failure
+
+
+@dataclass
+class QueryVectors:
+    """Embeds queries for a running service: each text once, in memory and in PostgreSQL.
+
+    :param known: looks a query up in PostgreSQL, by space and hash.
+    :param keep: keeps one there.
+    :param hit: told where a query was found: ``memory`` or ``database``.
+    """
+
+    settings: Settings
+    known: Callable[[int, bytes], Vector | None]
+    keep: Callable[[int, bytes, Vector], None]
+    hit: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    _memory: OrderedDict[tuple[int, bytes], tuple[float, Vector]] = field(
+        default_factory=OrderedDict
+    )
+    _asked: dict[tuple[int, bytes], asyncio.Task[Vector]] = field(default_factory=dict)
+    _embedders: dict[str, Embedder] = field(default_factory=dict)
+    _open: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def aclose(self) -> None:
+        """Close the connections to the provider."""
+        await self._open.aclose()
+
+    async def vector(self, space: Space, query: str) -> Vector:
+        """float32, shape (dimensions of the space,). Two who ask the same at once share one answer.
+
+        :raises RagAssetsError: there is no key, or the provider's errors.
+        """
+        key = (space.space_id, query_hash(query))
+        if (found := self._remembered(key)) is not None:
+            self.hit("memory")
+            return found
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = asyncio.create_task(self._obtain(space, query, key))
+            self._asked[key] = asked
+            asked.add_done_callback(lambda _: self._asked.pop(key, None))
+        return await asyncio.shield(asked)
+
+    async def _obtain(self, space: Space, query: str, key: tuple[int, bytes]) -> Vector:
+        found = await asyncio.to_thread(self.known, *key)
+        if found is not None:
+            self.hit("database")
+        else:
+            embedder = await self._embedder(space.spec.provider)
+            (found,) = await _embed(embedder, space.spec, [query])
+            with suppress(DatabaseUnavailableError):  # the answer is good without being kept
+                await asyncio.to_thread(self.keep, *key, found)
+        self._remember(key, found)
+        return found
+
+    async def _embedder(self, provider: str) -> Embedder:
+        if provider not in self._embedders:
+            self._embedders[provider] = await self._open.enter_async_context(
+                open_embedder(
+                    self.settings, provider=provider, timeout_s=self.settings.rag_query_timeout_s
+                )
+            )
+        return self._embedders[provider]
+
+    def _remembered(self, key: tuple[int, bytes]) -> Vector | None:
+        kept = self._memory.get(key)
+        if kept is None or self.clock() - kept[0] > self.settings.rag_query_cache_max_age_h * 3600:
+            return None
+        self._memory.move_to_end(key)
+        return kept[1]
+
+    def _remember(self, key: tuple[int, bytes], vector: Vector) -> None:
+        self._memory[key] = (self.clock(), vector)
+        while len(self._memory) > self.settings.rag_query_cache_size:
+            self._memory.popitem(last=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rag_assets.errors import NotReleasedError
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.policy import may_be_served
 from rag_assets.settings import Settings
+from rag_assets.store.bible import rows_by_book, version_languages
 from rag_assets.store.database import Connection
 from rag_assets.store.generations import generation_precision
 from rag_assets.store.releases import active_release
@@ -21,11 +23,17 @@ class Served:
 
     :param target: the small space, its index, and the versions that policy still lets be served.
     :param large: where re-ranking finds its vectors, when the release has them.
+    :param languages: BCP 47 tag of each version served.
+    :param books: rows by version and book.
+    :param withheld: versions of the release that policy keeps out by now.
     """
 
     release_id: int
     target: Target
     large: VectorTable | None
+    languages: Mapping[str, str]
+    books: Mapping[tuple[str, str], int]
+    withheld: frozenset[str]
 
 
 def served_now(connection: Connection, settings: Settings) -> Served:
@@ -44,15 +52,20 @@ def served_now(connection: Connection, settings: Settings) -> Served:
     large = release.space("bible", "large")
     servable = may_be_served(connection, settings)
     released = release.manifest["content"]["versions"]
+    scopes = {code: released[code]["rows"] for code in release.versions if code in servable}
+    spoken = version_languages(connection)
     precision = generation_precision(connection, small.generation) or table.space.spec.precision
     return Served(
         release_id=release.release_id,
         target=Target(
             table,
-            {code: released[code]["rows"] for code in release.versions if code in servable},
+            scopes,
             small.generation,
             precision,
             small.probes,
         ),
         large=bible_table(space_by_id(connection, large.space_id, "large")) if large else None,
+        languages={code: spoken[code] for code in scopes},
+        books=rows_by_book(connection, list(scopes)),
+        withheld=frozenset(release.versions) - scopes.keys(),
     )

@@ -85,6 +85,18 @@ def verse_ids(
     return {row[0] for row in rows}
 
 
+def rows_by_book(connection: Connection, versions: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Verses by version and book. An index-only scan of verses' unique index."""
+    rows = connection.execute(
+        """
+        SELECT version_code, book, count(*) FROM verses WHERE version_code = ANY(%s)
+         GROUP BY version_code, book
+        """,
+        (list(versions),),
+    ).fetchall()
+    return {(version, book): count for version, book, count in rows}
+
+
 def remove_version(connection: Connection, code: str) -> int:
     """Delete a version with its verses and vectors, nothing set aside; the number of verses."""
     lock_verses(connection, code)

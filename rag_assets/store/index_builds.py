@@ -136,3 +136,18 @@ def free_disk_bytes(connection: Connection) -> int | None:
     except psycopg.errors.InsufficientPrivilege:
         return None
     return shutil.disk_usage(folder).free if os.access(Path(folder).parent, os.X_OK) else None
+
+
+def builds_in_progress(connection: Connection) -> int:
+    """Index builds of our tables that the server is working on, in this database."""
+    (count,) = one(
+        connection.execute(
+            """
+            SELECT count(*) FROM pg_stat_progress_create_index
+             WHERE datname = current_database()
+               AND relid IN (SELECT to_regclass('verse_embeddings_s' || space_id)
+                               FROM embedding_spaces)
+            """
+        )
+    )
+    return int(count)

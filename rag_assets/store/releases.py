@@ -247,3 +247,28 @@ def _living(connection: Connection, table: VectorTable, generation: int | None) 
 
 def _table_named(connection: Connection, name: str) -> VectorTable:
     return VectorTable("bible", space_by_id(connection, int(name.rpartition("_s")[2]), "small"))
+
+
+def release_state(connection: Connection) -> tuple[object, ...]:
+    """What changes whenever the release in force, or the policy of a version, does."""
+    return one(
+        connection.execute(
+            """
+            SELECT (SELECT release_id FROM releases WHERE state = 'active'),
+                   (SELECT activated_at FROM releases WHERE state = 'active'),
+                   (SELECT array_agg(version_code ORDER BY version_code) FROM bible_versions
+                     WHERE enabled_for_rag AND ai_allowed)
+            """
+        )
+    )
+
+
+def listen(connection: Connection) -> None:
+    """Hear of releases from now on."""
+    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+
+
+def wait_for_notice(connection: Connection, seconds: float) -> None:
+    """Wait for another release to become active, or for so long. The connection listens."""
+    for _ in connection.notifies(timeout=seconds, stop_after=1):
+        return

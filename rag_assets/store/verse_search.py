@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rag_assets.store.database import Connection
 
 
 @dataclass(frozen=True)
-class VerseHit:
-    """One verse found. ``score`` is the cosine similarity, from -1 to 1."""
+class FoundVerse:
+    """One verse as it is stored."""
 
     version_code: str
     language: str
@@ -19,14 +19,10 @@ class VerseHit:
     verse: int
     verse_end: int
     text: str
-    score: float
 
 
-def verses_by_id(connection: Connection, distances: Mapping[int, float]) -> tuple[VerseHit, ...]:
-    """The verses of these ids with their scores, the nearest first. By verses' primary key.
-
-    :param distances: cosine distance (0 to 2) by verse id.
-    """
+def verses_by_id(connection: Connection, ids: Iterable[int]) -> dict[int, FoundVerse]:
+    """The verses of these ids that are still there. By verses' primary key."""
     rows = connection.execute(
         """
         SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end,
@@ -34,13 +30,9 @@ def verses_by_id(connection: Connection, distances: Mapping[int, float]) -> tupl
           FROM verses v JOIN bible_versions b USING (version_code)
          WHERE v.verse_id = ANY(%s)
         """,
-        (list(distances),),
+        (list(ids),),
     ).fetchall()
-    found = {
-        verse_id: VerseHit(*verse, score=1 - distances[verse_id])  # type: ignore[misc]
-        for verse_id, *verse in rows
-    }
-    return tuple(found[key] for key in sorted(found, key=lambda key: (distances[key], key)))
+    return {verse_id: FoundVerse(*verse) for verse_id, *verse in rows}
 
 
 def servable_versions(connection: Connection) -> frozenset[str]:

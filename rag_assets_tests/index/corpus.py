@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.index.maintain import IndexRequest, Outcome, maintain
+from rag_assets.progress import Progress, Silent
 from rag_assets.settings import Precision, Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.spaces import Space
@@ -188,12 +189,19 @@ def maintained(
     precision: Precision | None = None,
     maintenance_work_mem: str | None = None,
     force: bool = False,
-    progress: Heard | None = None,
+    progress: Progress | None = None,
+    queries: NDArray[np.float32] | None = None,
 ) -> Outcome:
     """One run of the upkeep."""
-    request = IndexRequest(lists, lists_candidates, precision, maintenance_work_mem, force)
-    heard = progress or Heard()
-    return maintain(database, settings, table, request, run_id="run", progress=heard)
+    return maintain(
+        database,
+        settings,
+        table,
+        IndexRequest(lists, lists_candidates, precision, maintenance_work_mem, force),
+        run_id="run",
+        progress=progress or Silent(),
+        queries=queries,
+    )
 
 
 def index_names(connection: Connection) -> list[str]:

@@ -36,7 +36,7 @@ from rag_assets_tests.index.corpus import (
 VERSIONS = {"EN_A": 1500, "EN_B": 450, "PT_C": 900, "PT_D": 60}
 LANGUAGES = {"EN_A": "en", "EN_B": "en-GB", "PT_C": "pt-BR", "PT_D": "pt"}
 
-HARD = 1.5
+HARD = 1.1
 """A spread at which clusters run into each other, so that one list is not enough."""
 
 
@@ -196,10 +196,10 @@ def test_a_higher_floor_never_takes_fewer_probes(
     database: Database, make_settings: MakeSettings
 ) -> None:
     low, high = (index_settings(make_settings, rag_recall_floor=floor) for floor in (0.6, 1.0))
-    table = filled_table(database, low, VERSIONS, spread=HARD, languages=LANGUAGES)
+    table = filled_table(database, low, {"EN_A": 1200, "EN_B": 500}, spread=HARD)
     chosen = []
     for settings in (low, high):
-        outcome = maintained(database, settings, table, lists=32)
+        outcome = maintained(database, settings, table, lists=16)
         assert outcome.generation is not None
         assert outcome.generation.probes is not None
         chosen.append(outcome.generation.probes)
@@ -229,8 +229,9 @@ def test_the_curve_is_kept_with_the_generation_and_told(
 
 
 def test_of_several_candidates_the_fastest_is_kept_and_the_others_go(
-    database: Database, settings: Settings, table: VectorTable
+    database: Database, settings: Settings
 ) -> None:
+    table = filled_table(database, settings, {"EN_A": 1200})
     before = maintained(database, settings, table)
     outcome = maintained(database, settings, table, lists_candidates=(8, 32, 100))
     assert before.generation is not None
@@ -289,8 +290,9 @@ def test_probes_by_setting_stand_in_the_place_of_the_tuned(
 
 
 def test_more_probes_than_there_are_lists_is_exact(
-    database: Database, settings: Settings, table: VectorTable
+    database: Database, settings: Settings
 ) -> None:
+    table = filled_table(database, settings, VERSIONS, languages=LANGUAGES)
     outcome = maintained(database, settings, table, lists=8)
     target = target_of(table, VERSIONS, outcome.generation, 32768)
     found = measured(database, target, {EVERYTHING: tuple(VERSIONS), "en": ("EN_A", "EN_B")})

@@ -1,0 +1,55 @@
+"""The API's log lines: text or JSON, each with the request's id."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from rag_assets.api.request_id import request_id
+from rag_assets.settings import Settings
+
+_FIELDS = "rag_fields"
+
+
+def fields(**values: object) -> dict[str, object]:
+    """What a log call is given as ``extra``."""
+    return {_FIELDS: values}
+
+
+def set_up(settings: Settings) -> None:
+    """Log to standard error in the form that the settings ask for."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if settings.rag_log_format == "json" else _Text())
+    for name in ("rag_assets", "uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(settings.rag_log_level)
+        logger.propagate = False
+    logging.getLogger("uvicorn.access").disabled = True
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, tz=UTC).isoformat(),
+            "level": record.levelname,
+            "message": record.getMessage(),
+            "request_id": request_id.get(),
+            **getattr(record, _FIELDS, {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
+        found = getattr(record, _FIELDS, {})
+        told = "".join(f" {name}={value}" for name, value in found.items())
+        line = f"{time} {record.levelname:<7} [{request_id.get()}] {record.getMessage()}{told}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line

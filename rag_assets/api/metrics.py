@@ -1,0 +1,95 @@
+"""What the API counts, over all of its worker processes."""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+"""Set before prometheus_client is imported: each worker then counts in files there."""
+
+BUCKETS = (
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.225, 0.25, 0.275, 0.3, 0.4, 0.5, 0.75,
+    1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Seconds; close together around the objective of 250 ms."""
+
+
+class ApiMetrics:
+    """One set for each app."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        self.requests = Counter(
+            "rag_retrieve",
+            "Requests to the retrieval endpoint.",
+            ("status", "corpus", "plan"),
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "rag_retrieve_latency_seconds",
+            "Time to answer, whole (stage total) and by stage.",
+            ("stage",),
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.returned = Histogram(
+            "rag_retrieve_k_returned",
+            "Hits of an answer.",
+            buckets=(0, 1, 2, 5, 9, 10, 20, 50, 99, 100),
+            registry=registry,
+        )
+        self.cache_hits = Counter(
+            "rag_cache_hits",
+            "Queries that needed no provider, by where they were found.",
+            ("level",),
+            registry=registry,
+        )
+        self.provider_errors = Counter(
+            "rag_provider_errors",
+            "Failures to embed a query, by kind; rate-limited are the provider's 429s.",
+            ("kind",),
+            registry=registry,
+        )
+        self.pool = Gauge(
+            "rag_pool_connections",
+            "Database connections, by state.",
+            ("state",),
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "rag_pool_waiting",
+            "Requests that wait for a database connection.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.release = Gauge(
+            "rag_active_release",
+            "Number of the release that is served; 0 for none.",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.builds = Gauge(
+            "inprogress_index_builds",
+            "Index builds that the database is working on.",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format, of all workers together."""
+        if os.environ.get(MULTIPROCESS_DIR):
+            together = CollectorRegistry()
+            multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+            return generate_latest(together)
+        return generate_latest(self._registry)

@@ -1,0 +1,223 @@
+"""What the API takes and answers, as its OpenAPI document shows it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
+
+Corpus = Literal["bible", "documents", "both"]
+MAX_QUERY = 8000
+MAX_NAMES = 200
+MAX_EVAL = 1000
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Component = Annotated[float, Field(allow_inf_nan=False)]
+Vector = Annotated[list[Component], Field(min_length=1, max_length=4000)]
+
+EXAMPLES = {
+    "en": {
+        "summary": "A question in English",
+        "value": {"query": "a great fish swallowed Jonah", "top_k": 5, "language": "en"},
+    },
+    "pt": {
+        "summary": "Uma pergunta em português",
+        "value": {
+            "query": "o bom pastor conduz a águas tranquilas",
+            "top_k": 5,
+            "language": "pt",
+            "books": ["Salmos"],
+        },
+    },
+    "collapsed": {
+        "summary": "One hit a verse, full text search taking part",
+        "value": {"query": "where you go I will go", "hybrid": True, "collapse": True},
+    },
+}
+
+
+class RetrieveRequest(BaseModel):
+    """Either ``query`` or ``vector``, and how to search."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str | None = Field(None, max_length=MAX_QUERY, description="What to look for, in words.")
+    vector: Vector | None = Field(
+        None, description="The query's vector, in the space of the active release."
+    )
+    top_k: int = Field(10, ge=1, le=MAX_TOP_K, description="How many hits.")
+    corpus: Corpus = Field("both", description="What to search.")
+    versions: list[Name] | None = Field(
+        None, min_length=1, max_length=MAX_NAMES, description="Only these Bible versions."
+    )
+    language: Name | None = Field(None, description="Only versions of this language, such as pt.")
+    books: list[Name] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_NAMES,
+        description="Only these books, by USFM code or common name.",
+    )
+    chapter_from: int | None = Field(None, ge=1, le=200, description="First chapter.")
+    chapter_to: int | None = Field(None, ge=1, le=200, description="Last chapter.")
+    documents: list[Name] | None = Field(
+        None, min_length=1, max_length=MAX_NAMES, description="Only these documents."
+    )
+    min_score: float | None = Field(
+        None, ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity."
+    )
+    rerank: bool = Field(
+        False, description="Let the large space re-order the small space's candidates."
+    )
+    rerank_vector: Vector | None = Field(
+        None, description="With `vector`: the query's vector in the large space."
+    )
+    hybrid: bool = Field(False, description="Let full text search take part; needs `query`.")
+    collapse: bool = Field(False, description="One hit a verse, the best of its versions.")
+
+    def plain(self) -> SearchRequest:
+        """The same without vectors, for :mod:`rag_assets.retrieval`."""
+        chapters = None
+        if self.chapter_from is not None or self.chapter_to is not None:
+            chapters = self.chapter_from or 1, self.chapter_to or 200
+        return SearchRequest(
+            top_k=self.top_k,
+            text=self.query,
+            versions=None if self.versions is None else tuple(self.versions),
+            language=self.language,
+            books=None if self.books is None else tuple(self.books),
+            chapters=chapters,
+            min_score=self.min_score,
+            rerank=self.rerank,
+            hybrid=self.hybrid,
+            collapse=self.collapse,
+        )
+
+
+class HitModel(BaseModel):
+    """One hit."""
+
+    rank: int
+    corpus: Literal["bible"] = "bible"
+    reference: str = Field(description='For people, such as "John 3:16", in the hit\'s language.')
+    usfm: str = Field(description='For programs, such as "JHN 3:16".')
+    version: str
+    language: str
+    text: str
+    score: float = Field(description="Cosine similarity, from -1 to 1.")
+    source: str = Field(description="What found it: vector, text or both.")
+    also: list[str] = Field(description="With `collapse`: other versions of the verse found.")
+
+
+class Timing(BaseModel):
+    """Milliseconds."""
+
+    embedding_ms: float
+    search_ms: float
+    total_ms: float
+
+
+class PlanModel(BaseModel):
+    """How the table was read."""
+
+    kind: Literal["exact", "ivfflat", "iterative"]
+    generation: int | None
+    probes: int | None
+
+
+class RetrieveResponse(BaseModel):
+    """Hits, best first."""
+
+    request_id: str
+    release: int = Field(description="The release that was searched.")
+    k_returned: int
+    why_fewer: str | None = Field(description="Why there are fewer hits than `top_k`.")
+    plan: PlanModel
+    timing: Timing
+    hits: list[HitModel]
+
+
+class EvalQuery(BaseModel):
+    """One query, and the references that one of the hits should have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(min_length=1, max_length=MAX_QUERY)
+    expected: list[Name] = Field(
+        default_factory=list, max_length=MAX_NAMES, description='Such as "RUT 1:16".'
+    )
+
+
+class EvalRequest(BaseModel):
+    """Queries, and how to search with all of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queries: list[EvalQuery] = Field(min_length=1, max_length=MAX_EVAL)
+    top_k: int = Field(10, ge=1, le=MAX_TOP_K)
+    versions: list[Name] | None = Field(None, min_length=1, max_length=MAX_NAMES)
+    language: Name | None = None
+    hybrid: bool = False
+    collapse: bool = False
+
+    def plain(self) -> SearchRequest:
+        """The same for :mod:`rag_assets.retrieval`."""
+        return SearchRequest(
+            top_k=self.top_k,
+            versions=None if self.versions is None else tuple(self.versions),
+            language=self.language,
+            hybrid=self.hybrid,
+            collapse=self.collapse,
+        )
+
+
+class EvalResult(BaseModel):
+    """How one query went."""
+
+    query: str
+    expected: list[str]
+    hits: list[str] = Field(description="USFM references, best first.")
+    found_at: int | None = Field(description="Rank of the first expected reference.")
+    latency_ms: float
+
+
+class EvalResponse(BaseModel):
+    """How all of them went.
+
+    ``hit_at_k`` is the share of the queries with an expectation that found it; ``coverage`` the
+    share of all queries that returned ``top_k`` hits.
+    """
+
+    request_id: str
+    release: int
+    queries: int
+    expecting: int
+    hit_at_k: float | None
+    coverage: float
+    p50_ms: float
+    p95_ms: float
+    results: list[EvalResult]
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 describes problem details."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+def check_exactly_one(query: str | None, vector: object) -> str | None:
+    """What is wrong with query and vector together, if anything."""
+    if query is not None and vector is not None:
+        return "give query or vector, not both"
+    if query is None and vector is None:
+        return "give query, or a vector in the space of the active release"
+    if query is not None and not query.strip():
+        return "the query is empty: write what you look for"
+    return None

@@ -1,0 +1,19 @@
+"""The id of the request at hand, wherever it is needed."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextvars import ContextVar
+
+HEADER = b"x-request-id"
+_ACCEPTABLE = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+def choose(presented: str | None) -> str:
+    """The client's own id where it can stand in a log line, else a new one."""
+    if presented is not None and _ACCEPTABLE.fullmatch(presented):
+        return presented
+    return uuid.uuid4().hex

@@ -1,0 +1,228 @@
+"""``/api/v1/ai/rag/retrieve`` and ``/api/v1/ai/rag/eval``."""
+
+import time
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from rag_assets.api import request_id as ids
+from rag_assets.api.models import (
+    EXAMPLES,
+    EvalRequest,
+    EvalResponse,
+    EvalResult,
+    HitModel,
+    PlanModel,
+    Problem,
+    RetrieveRequest,
+    RetrieveResponse,
+    Timing,
+    check_exactly_one,
+)
+from rag_assets.api.problems import MEDIA_TYPE, as_problem
+from rag_assets.api.security import needs, service_of
+from rag_assets.api.service import Service
+from rag_assets.errors import RequestError
+from rag_assets.retrieval.evaluation import evaluated, summary
+from rag_assets.retrieval.query_vectors import Vector
+from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.request import SearchRequest, confine
+from rag_assets.retrieval.search import SearchResult, search
+from rag_assets.store.spaces import Space
+
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    status: {"model": Problem, "description": description, "content": {MEDIA_TYPE: {}}}
+    for status, description in {
+        400: "The body is not JSON.",
+        401: "No API key, or one that is not known.",
+        403: "The key lacks a scope, or policy keeps a version from being served.",
+        408: "The body came too slowly.",
+        413: "The body is too large.",
+        422: "The request cannot be answered so.",
+        429: "The key's rate is used up: wait for Retry-After seconds.",
+        502: "The embedding provider fails.",
+        503: "Nothing released, or the database or provider is away: wait for Retry-After.",
+        504: "The provider or the search took too long.",
+    }.items()
+}
+
+router = APIRouter(prefix="/api/v1/ai/rag", tags=["retrieval"], responses=PROBLEMS)
+ServiceOf = Annotated[Service, Depends(service_of)]
+
+
+class SimpleRequest(RetrieveRequest):
+    """What fits into an address: the same without vectors."""
+
+    vector: None = None
+    rerank_vector: None = None
+
+
+@router.post(
+    "/retrieve",
+    response_model=RetrieveResponse,
+    dependencies=[Depends(needs("read"))],
+    summary="The passages nearest to a query or a vector",
+)
+async def retrieve(
+    request: Request,
+    service: ServiceOf,
+    asked: Annotated[RetrieveRequest, Body(openapi_examples=EXAMPLES)],
+) -> Response:
+    """Search what is released. Give `query` or `vector`, never both."""
+    return await _answer(request, service, asked)
+
+
+@router.get(
+    "/retrieve",
+    response_model=RetrieveResponse,
+    dependencies=[Depends(needs("read"))],
+    summary="The same for a simple query",
+)
+async def retrieve_simply(
+    request: Request, service: ServiceOf, asked: Annotated[SimpleRequest, Query()]
+) -> Response:
+    """Search with parameters only; vectors need POST."""
+    given = RetrieveRequest(**asked.model_dump())
+    return await _answer(request, service, given)
+
+
+@router.post(
+    "/eval",
+    dependencies=[Depends(needs("read"))],
+    summary="How well queries find what they should",
+)
+async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:
+    """Run each query as a search would; hits, latency, hit@k, P50, P95 and coverage."""
+    served = service.current.served
+    wanted = asked.plain()
+    confine(wanted, served)
+    results = []
+    for item in asked.queries:
+        started = time.perf_counter()
+        found = await _search(service, served, replace(wanted, text=item.query), None, None)
+        elapsed = (time.perf_counter() - started) * 1000
+        results.append(
+            evaluated(item.query, item.expected, [hit.usfm for hit in found.hits], elapsed)
+        )
+    return EvalResponse(
+        request_id=ids.request_id.get(),
+        release=served.release_id,
+        **asdict(summary(results, top_k=asked.top_k)),
+        results=[EvalResult(**asdict(result)) for result in results],
+    )
+
+
+async def _answer(request: Request, service: Service, asked: RetrieveRequest) -> Response:
+    """Search, count and log; the counters see every answer, failures too."""
+    started = time.perf_counter()
+    status, plan = 500, "none"
+    try:
+        answer, found = await _retrieve(service, asked, started)
+        status, plan = 200, found.plan.kind
+        service.metrics.returned.observe(len(found.hits))
+        service.metrics.latency.labels("search").observe(found.search_ms / 1000)
+        service.metrics.latency.labels("embedding").observe(answer.timing.embedding_ms / 1000)
+        request.state.told = {
+            "release": found.release_id,
+            "plan": plan,
+            "k": len(found.hits),
+            "search_ms": round(found.search_ms, 1),
+            "key": getattr(request.state, "key_id", "-"),
+        }
+        return Response(answer.model_dump_json(), media_type="application/json")
+    except Exception as error:
+        status = as_problem(error).status
+        raise
+    finally:
+        service.metrics.requests.labels(str(status), asked.corpus, plan).inc()
+        service.metrics.latency.labels("total").observe(time.perf_counter() - started)
+
+
+async def _retrieve(
+    service: Service, asked: RetrieveRequest, started: float
+) -> tuple[RetrieveResponse, SearchResult]:
+    if wrong := check_exactly_one(asked.query, asked.vector):
+        raise RequestError("query-or-vector", "query", wrong)
+    if asked.corpus == "documents" or asked.documents is not None:
+        raise RequestError("no-documents", "corpus", "the active release holds no documents")
+    served = service.current.served
+    wanted = asked.plain()
+    confine(wanted, served)  # before a query is paid for
+    vector = _given(asked.vector, served.target.table.space, "vector")
+    large = None
+    if asked.rerank_vector is not None and served.large is not None:
+        large = _given(asked.rerank_vector, served.large.space, "rerank_vector")
+    before = time.perf_counter()
+    found = await _search(service, served, wanted, vector, large)
+    now = time.perf_counter()
+    answer = RetrieveResponse(
+        request_id=ids.request_id.get(),
+        release=found.release_id,
+        k_returned=len(found.hits),
+        why_fewer=found.why_fewer or None,
+        plan=PlanModel(
+            kind=found.plan.kind,
+            generation=found.plan.generation,
+            probes=found.plan.probes or None,
+        ),
+        timing=Timing(
+            embedding_ms=round(found.embedding_ms, 3),
+            search_ms=round(found.search_ms, 3),
+            total_ms=round((now - min(started, before)) * 1000, 3),
+        ),
+        hits=[HitModel(**asdict(hit)) for hit in found.hits],
+    )
+    return answer, found
+
+
+async def _search(
+    service: Service,
+    served: Served,
+    wanted: SearchRequest,
+    vector: Vector | None,
+    large: Vector | None,
+) -> SearchResult:
+    started = time.perf_counter()
+    if vector is None and wanted.text is not None:
+        vector = await service.query_vector(served.target.table.space, wanted.text)
+        if wanted.rerank and served.large is not None:
+            large = await service.query_vector(served.large.space, wanted.text)
+    if vector is None:
+        raise RequestError("query-or-vector", "query", "give query or vector")
+    embedding_ms = (time.perf_counter() - started) * 1000
+    given = vector
+    found = await service.in_database(
+        lambda connection: search(
+            connection,
+            service.settings,
+            served,
+            wanted,
+            given,
+            large_vector=large,
+            timeout_ms=service.settings.rag_api_statement_timeout_ms,
+        )
+    )
+    return replace(found, embedding_ms=embedding_ms)
+
+
+def _given(components: list[float] | None, space: Space, field: str) -> Vector | None:
+    """The client's vector, where its dimension is the space's and it has a direction."""
+    if components is None:
+        return None
+    spec = space.spec
+    if len(components) != spec.dimensions:
+        raise RequestError(
+            "wrong-dimension",
+            field,
+            f"{field} has {len(components)} dimensions, the released space has "
+            f"{spec.dimensions} ({spec})",
+        )
+    vector = np.asarray(components, dtype=np.float32)
+    norm = float(np.linalg.norm(vector))
+    if not np.isfinite(norm) or norm == 0:
+        raise RequestError(
+            "no-direction", field, f"{field} is zero or too large: it points nowhere"
+        )
+    return (vector / norm).astype(np.float32)

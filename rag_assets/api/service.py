@@ -1,0 +1,131 @@
+"""What the routes work with: the pool, the release in force, query vectors, metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import anyio
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_assets.api.metrics import ApiMetrics
+from rag_assets.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    ProviderUnavailableError,
+    RagAssetsError,
+    RateLimitedError,
+)
+from rag_assets.retrieval.current import CurrentRelease
+from rag_assets.retrieval.query_vectors import QueryVectors
+from rag_assets.settings import Settings
+from rag_assets.store import query_embeddings
+from rag_assets.store.database import Connection, open_database
+from rag_assets.store.pool import Pool
+from rag_assets.store.spaces import Space
+
+Answer = TypeVar("Answer")
+log = logging.getLogger("rag_assets.api")
+
+
+class Service:
+    """One for each worker process; open from start-up to shut-down."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = ApiMetrics()
+        self._stack = ExitStack()
+        self._limiter = anyio.CapacityLimiter(settings.rag_api_pool_size)
+
+    async def open(self) -> None:
+        """Open the pool and follow releases. A database that is away is no reason not to start."""
+        settings = self.settings
+        database = open_database(settings)
+        self._pool = self._stack.enter_context(
+            Pool(database, size=settings.rag_api_pool_size, wait_s=settings.rag_api_pool_wait_s)
+        )
+        self.current = self._stack.enter_context(
+            CurrentRelease(
+                database,
+                settings,
+                changed=lambda served: self._tell_release(served.release_id),
+                warn=log.warning,
+            )
+        )
+        max_age = timedelta(hours=settings.rag_query_cache_max_age_h)
+        self.queries = QueryVectors(
+            settings,
+            known=lambda space, key: self._pool.run(
+                lambda c: query_embeddings.known_query(c, space, key, max_age=max_age)
+            ),
+            keep=lambda space, key, vector: self._pool.run(
+                lambda c: query_embeddings.keep_query(c, space, key, vector)
+            ),
+            hit=lambda level: self.metrics.cache_hits.labels(level).inc(),
+        )
+
+    async def close(self) -> None:
+        """Close what :meth:`open` opened."""
+        await self.queries.aclose()
+        self._stack.close()
+
+    async def in_database(self, work: Callable[[Connection], Answer]) -> Answer:
+        """Do read-only work on a pooled connection, in a thread.
+
+        :raises DatabaseUnavailableError: no connection became free in time, or the server is away.
+        """
+        try:
+            with anyio.fail_after(self.settings.rag_api_pool_wait_s):
+                await self._limiter.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailableError(
+                "every database connection is busy: try again, or raise RAG_API_POOL_SIZE"
+            ) from None
+        try:
+            return await anyio.to_thread.run_sync(self._pool.run, work, limiter=_UNLIMITED)
+        finally:
+            self._limiter.release()
+
+    async def query_vector(self, space: Space, query: str) -> NDArray[np.float32]:
+        """A query's vector in a space; float32, shape (dimensions,)."""
+        with self._counted():
+            return await self.queries.vector(space, query)
+
+    def read_gauges(self) -> None:
+        """Bring the gauges up to date, before they are shown."""
+        found = self._pool.statistics()
+        size, idle = found.get("pool_size", 0), found.get("pool_available", 0)
+        self.metrics.pool.labels("idle").set(idle)
+        self.metrics.pool.labels("busy").set(size - idle)
+        self.metrics.waiting.set(self._limiter.statistics().tasks_waiting)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except RateLimitedError:
+            self.metrics.provider_errors.labels("rate-limited").inc()
+            raise
+        except ProviderUnavailableError:
+            self.metrics.provider_errors.labels("unavailable").inc()
+            raise
+        except ConfigurationError:
+            self.metrics.provider_errors.labels("no-key").inc()
+            raise
+        except DatabaseUnavailableError:
+            raise
+        except RagAssetsError:
+            self.metrics.provider_errors.labels("refused").inc()
+            raise
+
+    def _tell_release(self, release_id: int) -> None:
+        self.metrics.release.set(release_id)
+        log.info("serving release %s", release_id)
+
+
+_UNLIMITED = anyio.CapacityLimiter(10_000)
+"""The service's own limiter counts; the default of anyio would count again."""

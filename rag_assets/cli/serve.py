@@ -1,0 +1,160 @@
+"""``rag-assets serve``: the retrieval API; ``rag-assets keys``: who may use it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from typing import Annotated
+
+import typer
+
+from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
+from rag_assets.errors import ConfigurationError
+from rag_assets.settings import Settings, load_settings
+from rag_assets.store.api_keys import SCOPES, any_key, create_key, list_keys, revoke_key
+from rag_assets.store.database import Database, open_database
+from rag_assets.store.migrations import migrate
+
+keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Where to listen: RAG_API_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="RAG_API_PORT.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes: RAG_API_WORKERS.")] = None,
+) -> None:
+    """Serve the retrieval API until Ctrl-C; requests in flight are answered first."""
+    with errors_as_sentences():
+        chosen = {
+            "rag_api_host": host, "rag_api_port": port, "rag_api_workers": workers,
+        }  # fmt: skip
+        settings = load_settings(**{k: v for k, v in chosen.items() if v is not None})
+        database = open_database(settings)
+        migrate(database)
+        _refuse_open_to_all(settings, database)
+        _run(settings)
+
+
+def _refuse_open_to_all(settings: Settings, database: Database) -> None:
+    from rag_assets.api.security import is_loopback  # noqa: PLC0415
+
+    with database.connect() as connection:
+        exists = any_key(connection)
+    if exists:
+        return
+    if not is_loopback(settings.rag_api_host):
+        raise ConfigurationError(
+            f"there is no API key, and {settings.rag_api_host} can be reached from elsewhere: "
+            "create one (`rag-assets keys create NAME`), or listen on 127.0.0.1"
+        )
+    err.print("no API key exists: listening on loopback only, without asking for one")
+
+
+def _run(settings: Settings) -> None:
+    """In this process; its workers read what was chosen here from the environment."""
+    with tempfile.TemporaryDirectory(prefix="rag-metrics-") as folder:
+        # prometheus_client looks at this when it is imported: the workers count together there.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        os.environ["RAG_API_HOST"] = settings.rag_api_host
+        import uvicorn  # noqa: PLC0415 -- a quarter of a second
+
+        uvicorn.run(
+            "rag_assets.api.app:create_app",
+            factory=True,
+            host=settings.rag_api_host,
+            port=settings.rag_api_port,
+            workers=settings.rag_api_workers,
+            loop="uvloop" if sys.platform != "win32" else "asyncio",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=settings.rag_api_shutdown_s,
+            timeout_keep_alive=30,
+            server_header=False,
+        )
+
+
+@keys.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Whom it is for.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read or admin; may be repeated. Default: read.")
+    ] = None,
+    per_minute: Annotated[
+        int | None, typer.Option(min=1, help="RAG_API_REQUESTS_PER_MINUTE (600).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key. It is shown this once and stored as a hash."""
+    with errors_as_sentences(as_json):
+        scopes = tuple(known for known in SCOPES if known in (scope or ["read"]))
+        unknown = set(scope or []) - set(SCOPES)
+        if unknown:
+            raise ConfigurationError(
+                f"unknown scope {', '.join(sorted(unknown))}: there are {', '.join(SCOPES)}"
+            )
+        settings, database = _open()
+        with database.connect() as connection:
+            key = create_key(
+                connection,
+                name,
+                scopes,
+                requests_per_minute=per_minute or settings.rag_api_requests_per_minute,
+            )
+    if as_json:
+        show_json({"key": key, "name": name, "scopes": scopes})
+        return
+    out.print(key)
+    err.print("[dim]keep it now: it is stored as a hash and cannot be shown again[/dim]")
+
+
+@keys.command("list")
+def list_all(as_json: Json = False) -> None:
+    """All keys, without their secrets."""
+    with errors_as_sentences(as_json):
+        _, database = _open()
+        with database.connect() as connection:
+            found = list_keys(connection)
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        [
+            {
+                "key": key.key_id,
+                "name": key.name,
+                "scopes": ", ".join(key.scopes),
+                "a minute": key.requests_per_minute,
+                "created": key.created_at,
+                "revoked": key.revoked_at,
+            }
+            for key in found
+        ],
+        empty="no key yet: `rag-assets keys create NAME`",
+    )
+
+
+@keys.command("revoke")
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")], as_json: Json = False
+) -> None:
+    """Revoke a key; workers forget it within RAG_API_KEY_CACHE_S."""
+    with errors_as_sentences(as_json):
+        _, database = _open()
+        with database.connect() as connection:
+            if not revoke_key(connection, key_id):
+                raise ConfigurationError(
+                    f"there is no key {key_id} to revoke: `rag-assets keys list`"
+                )
+    if as_json:
+        show_json({"revoked": key_id})
+        return
+    out.print(f"{key_id} is revoked")
+
+
+def _open() -> tuple[Settings, Database]:
+    settings = load_settings()
+    database = open_database(settings)
+    migrate(database)
+    return settings, database

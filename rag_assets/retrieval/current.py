@@ -1,0 +1,85 @@
+"""The release in force, as a running service knows it: within a second of a switch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from rag_assets.errors import NotReleasedError, RagAssetsError
+from rag_assets.retrieval.released import Served, served_now
+from rag_assets.settings import Settings
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.releases import listen, release_state, wait_for_notice
+
+
+class CurrentRelease:
+    """Follows releases and policy in a thread of its own, on a connection of its own.
+
+    It listens, and it looks each second, too: behind a transaction pooler nothing is heard, and a
+    licence that is withdrawn makes no sound.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        changed: Callable[[Served], None],
+        warn: Callable[[str], None],
+        look_every_s: float = 1.0,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._changed = changed
+        self._warn = warn
+        self._look_every_s = look_every_s
+        self._served: Served | None = None
+        self._state: tuple[object, ...] = ()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="release", daemon=True)
+
+    def __enter__(self) -> CurrentRelease:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    @property
+    def served(self) -> Served:
+        """What is served; while the database is away, what was served last.
+
+        :raises NotReleasedError: nothing is released yet.
+        """
+        if self._served is None:
+            raise NotReleasedError("nothing is released yet: `rag-assets release gate` says why")
+        return self._served
+
+    def refresh(self, connection: Connection) -> None:
+        """Read the release in force, where it or the policy changed."""
+        state = release_state(connection)
+        if state == self._state:
+            return
+        try:
+            self._served = served_now(connection, self._settings)
+            self._changed(self._served)
+        except NotReleasedError:
+            self._served = None
+        self._state = state
+
+    def _follow(self) -> None:
+        away = False
+        while not self._stop.is_set():
+            try:
+                with self._database.connect(autocommit=True) as connection:
+                    listen(connection)
+                    away = False
+                    while not self._stop.is_set():
+                        self.refresh(connection)
+                        wait_for_notice(connection, self._look_every_s)
+            except RagAssetsError as error:
+                if not away:
+                    self._warn(f"releases cannot be followed: {error}")
+                away = True
+                self._stop.wait(self._look_every_s)

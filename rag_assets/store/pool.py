@@ -1,0 +1,81 @@
+"""Connections kept open for a service that searches all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.vector_search import prepare_connection
+
+Answer = TypeVar("Answer")
+
+
+class Pool:
+    """At most ``size`` connections, each autocommitting and prepared for vectors.
+
+    Opening it does not wait for the database: while that is away, every use says so.
+    """
+
+    def __init__(self, database: Database, *, size: int, wait_s: float) -> None:
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            database.conninfo,
+            min_size=1,
+            max_size=size,
+            timeout=wait_s,
+            max_idle=600,
+            reconnect_timeout=1,
+            kwargs={"autocommit": True},
+            configure=prepare_connection,
+            open=False,
+            name="retrieval",
+        )
+        self._where = database.describe()
+
+    def __enter__(self) -> Pool:
+        self._pool.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close(timeout=5)
+
+    def run(self, work: Callable[[Connection], Answer]) -> Answer:
+        """Do read-only work on a connection; once more where the first turns out to be dead.
+
+        After a restart of the server every kept connection is dead, and the first to use it finds
+        out.
+
+        :raises DatabaseUnavailableError: no connection in time, or the server is away.
+        """
+        for attempt in (1, 2):
+            with self._explained():
+                with self._pool.connection() as connection:
+                    try:
+                        return work(connection)
+                    except psycopg.OperationalError:
+                        if attempt == 2 or not connection.broken:
+                            raise
+                self._pool.check()
+        raise AssertionError("not reached")
+
+    def statistics(self) -> dict[str, int]:
+        """Connections and waiting requests, by psycopg_pool's names."""
+        return self._pool.get_stats()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout:
+            raise DatabaseUnavailableError(
+                f"no connection to PostgreSQL became free in time ({self._where})"
+            ) from None
+        except (psycopg.OperationalError, PoolClosed) as error:
+            raise DatabaseUnavailableError(
+                f"PostgreSQL cannot be reached ({self._where})"
+            ) from error

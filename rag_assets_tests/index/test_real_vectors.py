@@ -1,0 +1,85 @@
+"""Real sentence vectors of two Bibles: the floors are reached where data lies as in the field."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rag_assets.index.checks import judge_recall
+from rag_assets.index.tune import EVERYTHING, filter_cases, recall_of, target_of
+from rag_assets.retrieval.plan import choose_plan
+from rag_assets.store.database import Database
+from rag_assets.store.vector_search import EXACT, nearest, prepare_connection
+from rag_assets.store.vector_tables import bible_table
+from rag_assets_tests.conftest import SHARED_DATA, MakeSettings
+from rag_assets_tests.index.corpus import copy_rows, index_settings, maintained
+from rag_assets_tests.store.vectors import space_of
+
+FOLDER = SHARED_DATA / "embeddings"
+KJV, PT = "EN_KJV", "PT_BLIVRE"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FOLDER.exists(), reason="the real vectors are not here"),
+]
+
+
+def vectors_of(name: str) -> NDArray[np.float32]:
+    """float32, shape (n, 384), of length 1."""
+    rows = np.load(FOLDER / f"{name}.minilm384.f16.npy").astype(np.float32)
+    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def test_two_bibles_are_indexed_within_the_floors_and_real_queries_find_their_verses(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = index_settings(
+        make_settings,
+        rag_embedding_small_dimensions=384,
+        rag_index_profile="prod",
+        rag_search_exact_rows=10_000,
+    )
+    space = space_of(database, settings)
+    kjv, pt = vectors_of(KJV), vectors_of(PT)
+    copy_rows(database, space, KJV, kjv)
+    copy_rows(database, space, PT, pt, first_id=len(kjv) + 1, language="pt")
+    table = bible_table(space)
+    rows = {KJV: len(kjv), PT: len(pt)}
+    outcome = maintained(database, settings, table)
+    assert outcome.generation is not None
+    assert outcome.generation.probes is not None
+    assert outcome.generation.lists == 64
+    assert outcome.generation.probes.plain < 64, "an index that must be read whole is no index"
+
+    queries = vectors_of("queries_EN_ASV")[:300]
+    cases = {EVERYTHING: (KJV, PT), **filter_cases(rows, {KJV: "en", PT: "pt"})}
+    target = target_of(table, rows, outcome.generation, None)
+    points = recall_of(database, target, queries, cases, exact_rows=10_000)
+    through = {name: sum(rows[scope] for scope in scopes) for name, scopes in cases.items()}
+    assert judge_recall(points, through, floor=0.95) == ()
+    assert all(point.probes > 0 for point in points.values()), "all of them through the index"
+
+    references = (FOLDER / "EN_KJV.refs.txt").read_text().split()
+    gold = (FOLDER / "queries_EN_ASV.gold.txt").read_text().split()[:300]
+    ids = {reference: place for place, reference in enumerate(references, start=1)}
+    for confined in ((KJV, PT), (KJV,)):
+        plan = choose_plan(target, confined, exact_rows=10_000)
+        by_exact = by_plan = 0
+        with (
+            database.connect(autocommit=True) as exact,
+            database.connect(autocommit=True) as planned,
+        ):
+            prepare_connection(exact)
+            prepare_connection(planned)
+            for query, reference in zip(queries, gold, strict=True):
+                wanted = ids[reference]
+                true = nearest(exact, table, EXACT, query, top_k=10, scopes=confined)
+                if wanted not in {row for row, _ in true}:
+                    continue
+                by_exact += 1
+                found = nearest(planned, table, plan, query, top_k=10, scopes=confined)
+                by_plan += wanted in {row for row, _ in found}
+        assert by_exact > 290
+        assert by_plan >= 0.98 * by_exact

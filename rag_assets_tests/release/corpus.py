@@ -1,0 +1,177 @@
+"""A corpus on its way to a release: loaded, embedded, checked, indexed, each for real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from rag_assets.embedding.quality import CHECKS, keep_evidence, version_quality
+from rag_assets.embedding.verses import EmbedOptions
+from rag_assets.embedding.versions import embed_spaces
+from rag_assets.index.checks import INDEX_CHECKS, judge_index
+from rag_assets.index.maintain import IndexRequest, Outcome, maintain
+from rag_assets.index.tables import candidate_table, indexed_tables
+from rag_assets.progress import Silent
+from rag_assets.release.releasing import Released, release
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.generations import LIVING_NAMES
+from rag_assets.store.releases import active_release
+from rag_assets.store.spaces import Role, find_space
+from rag_assets.store.vector_tables import VectorTable, bible_table
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.corpora import load_version, sentences
+
+LISTS = 4
+LIVING = LIVING_NAMES["bible"]
+
+
+def release_settings(make_settings: MakeSettings, **overrides: object) -> Settings:
+    """Small vectors, exact search, no golden queries, no hurry.
+
+    ``rag_index_min_rows=1`` makes it an index of four lists.
+    """
+    values: dict[str, object] = {
+        "rag_embedding_small_dimensions": 64,
+        "rag_embedding_large_dimensions": 96,
+        "rag_index_lists": LISTS,
+        "rag_search_exact_rows": 10,
+        "rag_golden_queries": None,
+        "rag_slo_p95_ms": 60_000,
+    }
+    return make_settings(**(values | overrides))
+
+
+def embed(
+    database: Database,
+    settings: Settings,
+    code: str,
+    texts: Sequence[str] | None = None,
+    *,
+    roles: Sequence[Role] = ("small",),
+) -> None:
+    """Load a version, when texts are given, and embed it."""
+    if texts is not None:
+        load_version(database, code, texts)
+    embed_spaces(database, settings, code, EmbedOptions(roles=roles), run_id="embed")
+
+
+def check(database: Database, settings: Settings, *codes: str) -> None:
+    """Run the four checks of these versions and keep the evidence, whatever it is."""
+    with database.connect() as connection:
+        for code in codes:
+            found = version_quality(connection, settings, code)
+            keep_evidence(connection, code, found, list(CHECKS), run_id="check")
+
+
+def index(
+    database: Database, settings: Settings, *, force: bool = False, lists: int | None = None
+) -> Outcome:
+    """Decide on the index, build it if need be, check it; the outcome of the candidate's table."""
+    with database.connect() as connection:
+        tables = indexed_tables(connection, settings)
+    request = IndexRequest(lists=lists, force=force)
+    outcome, *_ = [
+        maintain(database, settings, table, asked, run_id="index", progress=Silent())
+        for table, asked in zip(tables, [request, IndexRequest()], strict=False)
+    ]
+    judge(database, settings)
+    return outcome
+
+
+def judge(database: Database, settings: Settings) -> None:
+    """Run the checks of the index that was decided on."""
+    verdicts = judge_index(
+        database,
+        settings,
+        table_of(database, settings),
+        list(INDEX_CHECKS),
+        run_id="judge",
+        progress=Silent(),
+    )
+    for _ in verdicts:
+        pass
+
+
+def prepare(
+    database: Database,
+    settings: Settings,
+    code: str = "EN_A",
+    texts: Sequence[str] | None = None,
+    *,
+    force: bool = False,
+) -> None:
+    """All that a release of one more version needs."""
+    embed(database, settings, code, texts or sentences(60, word=code))
+    check(database, settings, code)
+    index(database, settings, force=force)
+
+
+def let_through(database: Database, settings: Settings, *, leave_out: bool = False) -> Released:
+    """Release what the gate lets through."""
+    return release(database, settings, run_id="release", leave_out_failing=leave_out or None)
+
+
+def table_of(database: Database, settings: Settings) -> VectorTable:
+    """The small space's table that the settings name."""
+    with database.connect() as connection:
+        return candidate_table(connection, settings)
+
+
+def tamper(database: Database, settings: Settings, code: str, role: Role = "small") -> None:
+    """Make one vector of a version wrong, as nobody should."""
+    with database.connect() as connection:
+        space = find_space(connection, settings, role)
+        assert space is not None
+        table = bible_table(space).identifier
+        connection.execute(
+            sql.SQL(
+                "UPDATE {table} SET embedding = (embedding::vector * array_fill(3::real,"
+                " ARRAY[vector_dims(embedding)])::vector)::halfvec"
+                " WHERE verse_id = (SELECT min(verse_id) FROM {table} WHERE version_code = %s)"
+            ).format(table=table),
+            (code,),
+        )
+
+
+def active_number(database: Database) -> int | None:
+    """The number of the release that is active."""
+    with database.connect() as connection:
+        found = active_release(connection)
+    return found.release_id if found else None
+
+
+def states(database: Database) -> list[tuple[int, str]]:
+    """Number and state of each release."""
+    with database.connect() as connection:
+        return connection.execute(
+            "SELECT release_id, state FROM releases ORDER BY release_id"
+        ).fetchall()
+
+
+def index_of_name(database: Database, name: str = LIVING) -> tuple[str, int] | None:
+    """The table and the generation of the index with a name."""
+    with database.connect() as connection:
+        row = connection.execute(
+            """
+            SELECT indrelid::regclass::text,
+                   substring(pg_get_expr(indpred, indrelid) FROM '-(\\d+)')::int
+              FROM pg_index WHERE indexrelid = to_regclass(%s)
+            """,
+            (name,),
+        ).fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def indexed_generations(database: Database) -> list[int]:
+    """Generations whose index is there."""
+    with database.connect() as connection:
+        rows = connection.execute(
+            """
+            SELECT substring(pg_get_expr(indpred, indrelid) FROM '-(\\d+)')::int AS generation
+              FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = c.relam
+             WHERE a.amname = 'ivfflat' ORDER BY 1
+            """
+        ).fetchall()
+    return [row[0] for row in rows]

@@ -1,0 +1,247 @@
+"""What the gate is told: rows, revisions, results, policy, the index, read as they are now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rag_assets.embedding.quality import CHECKS
+from rag_assets.index.checks import INDEX_CHECKS
+from rag_assets.release.evidence import Evidence, VersionEvidence, gather
+from rag_assets.release.releasing import roll_back
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.generations import Probes
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.corpora import ALLOWED, load_version, sentences
+from rag_assets_tests.release.corpus import (
+    LISTS,
+    check,
+    embed,
+    index,
+    judge,
+    let_through,
+    prepare,
+    release_settings,
+    tamper,
+)
+
+
+def evidence_of(database: Database, settings: Settings) -> Evidence:
+    """The evidence as it is now."""
+    with database.connect() as connection:
+        return gather(connection, settings)
+
+
+def of_version(evidence: Evidence, code: str) -> VersionEvidence:
+    """What is known of one version."""
+    (found,) = (version for version in evidence.versions if version.code == code)
+    return found
+
+
+def test_of_an_empty_corpus_nothing_is_known(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    found = evidence_of(database, release_settings(make_settings))
+    assert (found.versions, found.index, found.active) == ((), None, None)
+    assert (found.spaces, found.tables, found.rolled_back) == ({}, {}, {})
+
+
+def test_a_version_that_is_only_loaded_has_verses_and_no_vectors(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings)
+    prepare(database, settings)
+    load_version(database, "EN_NEW", sentences(3, word="new"))
+    new = of_version(evidence_of(database, settings), "EN_NEW")
+    assert (new.verses, new.withheld) == (3, "")
+    assert (new.spaces["small"].rows, new.spaces["small"].revision) == (0, None)
+    assert new.spaces["small"].results == {}
+
+
+def test_what_was_checked_is_told_with_the_revision_that_was_seen(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings)
+    embed(database, settings, "EN_A", sentences(8))
+    before = of_version(evidence_of(database, settings), "EN_A").spaces["small"]
+    assert (before.rows, before.results) == (8, {})
+    assert before.revision
+
+    check(database, settings, "EN_A")
+    after = of_version(evidence_of(database, settings), "EN_A").spaces["small"]
+    assert set(after.results) == set(CHECKS)
+    for found in after.results.values():
+        assert found.passed
+        assert found.revision == after.revision == before.revision
+        assert found.run_id == "check"
+    assert evidence_of(database, settings).at >= found.evaluated_at
+
+
+@pytest.mark.parametrize("change", ["a text", "a verse more", "a verse less", "the vectors"])
+def test_a_change_of_texts_or_vectors_gives_the_version_and_the_index_a_new_revision(
+    database: Database, make_settings: MakeSettings, change: str
+) -> None:
+    settings = release_settings(make_settings)
+    texts = sentences(8)
+    prepare(database, settings, "EN_A", texts)
+    prepare(database, settings, "EN_B")
+    before = evidence_of(database, settings)
+    if change == "a text":
+        load_version(database, "EN_A", ["In another beginning", *texts[1:]])
+    elif change == "a verse more":
+        load_version(database, "EN_A", [*texts, "And one more"])
+    elif change == "a verse less":
+        load_version(database, "EN_A", texts[:-1])
+    else:
+        load_version(database, "EN_A", ["In another beginning", *texts[1:]])
+        seen = evidence_of(database, settings)
+        embed(database, settings, "EN_A")
+        assert _revision(seen, "EN_A") < _revision(evidence_of(database, settings), "EN_A")
+    after = evidence_of(database, settings)
+    assert _revision(after, "EN_A") > _revision(before, "EN_A")
+    assert _revision(after, "EN_B") == _revision(before, "EN_B")
+    assert after.index is not None
+    assert before.index is not None
+    assert after.index.revision > before.index.revision
+    results = of_version(after, "EN_A").spaces["small"].results.values()
+    assert {result.revision for result in results} == {_revision(before, "EN_A")}
+
+
+def _revision(evidence: Evidence, code: str) -> int:
+    found = of_version(evidence, code).spaces["small"].revision
+    assert found is not None
+    return found
+
+
+def test_loading_the_same_texts_again_makes_no_evidence_stale(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings)
+    texts = sentences(8)
+    prepare(database, settings, "EN_A", texts)
+    before = evidence_of(database, settings)
+    load_version(database, "EN_A", texts)
+    embed(database, settings, "EN_A")
+    assert _revision(evidence_of(database, settings), "EN_A") == _revision(before, "EN_A")
+
+
+@pytest.mark.parametrize(
+    ("declared", "allowed", "withheld"),
+    [
+        ({"enabled_for_rag": False}, "", "enabled_for_rag is false"),
+        ({"ai_allowed": False}, "", "ai_allowed is false"),
+        ({}, "EN_B, EN_C", "RAG_ALLOWED_VERSIONS leaves it out"),
+        ({}, "EN_A,EN_B", ""),
+        ({"enabled_for_rag": False}, "EN_A", "enabled_for_rag is false"),
+    ],
+)
+def test_policy_is_read_as_it_is_now(
+    database: Database,
+    make_settings: MakeSettings,
+    declared: dict[str, bool],
+    allowed: str,
+    withheld: str,
+) -> None:
+    settings = release_settings(make_settings, rag_allowed_versions=allowed)
+    texts = sentences(4)
+    embed(database, settings, "EN_A", texts)
+    load_version(database, "EN_A", texts, replace(ALLOWED, **declared))
+    assert of_version(evidence_of(database, settings), "EN_A").withheld == withheld
+
+
+def test_a_failed_check_is_told_with_its_sentence(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings)
+    embed(database, settings, "EN_A", sentences(4), roles=("small", "large"))
+    tamper(database, settings, "EN_A", "large")
+    check(database, settings, "EN_A")
+    spaces = of_version(evidence_of(database, settings), "EN_A").spaces
+    assert all(result.passed for result in spaces["small"].results.values())
+    failed = spaces["large"].results["finite_and_normalised"]
+    assert not failed.passed
+    assert failed.reasons == ("1 vectors are not finite or not of norm 1",)
+
+
+def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings, rag_index_min_rows=1)
+    prepare(database, settings)
+    first = evidence_of(database, settings).index
+    assert first is not None
+    assert first.generation is not None
+    assert first.decision is not None
+    assert (first.decision.action, first.decision.revision) == ("build", first.revision)
+    assert first.probes == first.generation.probes
+    assert set(first.results) == set(INDEX_CHECKS)
+
+    outcome = index(database, settings, force=True)
+    assert outcome.generation is not None
+    second = evidence_of(database, settings).index
+    assert second is not None
+    assert second.generation is not None
+    assert second.generation.number == outcome.generation.number > first.generation.number
+    subjects = {result.subject for result in second.results.values()}
+    assert subjects == {f"generation {outcome.generation.number}"}
+
+
+def test_probes_set_by_hand_are_what_a_search_would_read(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings, rag_index_min_rows=1)
+    prepare(database, settings)
+    tuned = evidence_of(database, settings).index
+    assert tuned is not None
+    assert tuned.probes is not None
+    chosen = 1 if tuned.probes.plain > 1 else 2
+    by_hand = release_settings(make_settings, rag_index_min_rows=1, pg_ivfflat_probes=chosen)
+    found = evidence_of(database, by_hand).index
+    assert found is not None
+    assert found.probes == Probes(chosen, chosen, LISTS)
+    assert {result.measured["probes"] for result in found.results.values()} == {tuned.probes.plain}
+    judge(database, by_hand)
+    found = evidence_of(database, by_hand).index
+    assert found is not None
+    assert {result.measured["probes"] for result in found.results.values()} == {chosen}
+
+
+def test_an_index_that_somebody_dropped_is_seen_to_be_gone(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings, rag_index_min_rows=1)
+    prepare(database, settings)
+    with database.connect() as connection:
+        connection.execute("DROP INDEX verse_embeddings_s1_ivf_g1")
+    found = evidence_of(database, settings).index
+    assert found is not None
+    assert found.decision is not None
+    assert (found.decision.generation, found.generation, found.probes) == (1, None, None)
+
+
+def test_the_active_release_and_what_was_rolled_back_are_known(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings)
+    prepare(database, settings)
+    first = let_through(database, settings).release
+    prepare(database, settings, "EN_B")
+    second = let_through(database, settings).release
+    roll_back(database)
+    found = evidence_of(database, settings)
+    assert found.active is not None
+    assert found.active.release_id == first.release_id
+    assert found.rolled_back == {second.release_id: second.manifest["content"]}
+
+
+def test_a_space_that_the_settings_do_not_name_is_no_evidence(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings)
+    prepare(database, settings)
+    other = release_settings(make_settings, rag_embedding_small_dimensions=80)
+    found = evidence_of(database, other)
+    assert (found.index, dict(found.tables)) == (None, {})
+    assert of_version(found, "EN_A").spaces == {}

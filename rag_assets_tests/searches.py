@@ -1,0 +1,21 @@
+"""A search as a person sends it, for tests that care about what it finds and not about how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rag_assets.retrieval.search import SearchResult, search
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+
+
+def ask(
+    database: Database,
+    settings: Settings,
+    query: str,
+    *,
+    versions: Sequence[str] | None = None,
+    top_k: int = 10,
+) -> SearchResult:
+    """Search what is released."""
+    return search(database, settings, query, top_k=top_k, versions=versions)
