@@ -46,7 +46,7 @@ LAYERS = (
     ("retrieval",),
     ("index",),
     ("release",),
-    ("defs", "definitions", "cli"),
+    ("defs", "definitions", "api", "cli"),
 )
 """Each may import its own and what stands before it."""
 

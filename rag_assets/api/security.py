@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from fastapi import Depends, Request, Response, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
+from rag_assets.api.loopback import is_loopback
 from rag_assets.api.problems import ProblemError
 from rag_assets.api.service import Service
 from rag_assets.store.api_keys import ApiKey, Scope, any_key, find_key, take_request
@@ -63,16 +63,6 @@ class Keyring:
             exists = await service.in_database(any_key)
             self._any = (exists, self._clock() + self._seconds)
         return exists
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def needs(scope: Scope) -> Callable[..., Awaitable[None]]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.api.loopback import is_loopback
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings, load_settings
@@ -37,8 +38,6 @@ def serve(
 
 
 def _refuse_open_to_all(settings: Settings, database: Database) -> None:
-    from rag_assets.api.security import is_loopback  # noqa: PLC0415
-
     with database.connect() as connection:
         exists = any_key(connection)
     if exists:

@@ -10,7 +10,7 @@ from rag_assets.index.checks import judge_recall
 from rag_assets.index.tune import EVERYTHING, filter_cases, recall_of, target_of
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.store.database import Database
-from rag_assets.store.vector_search import EXACT, nearest, prepare_connection
+from rag_assets.store.vector_search import nearest, prepare_connection
 from rag_assets.store.vector_tables import bible_table
 from rag_assets_tests.conftest import SHARED_DATA, MakeSettings
 from rag_assets_tests.index.corpus import copy_rows, index_settings, maintained
@@ -39,7 +39,7 @@ def test_two_bibles_are_indexed_within_the_floors_and_real_queries_find_their_ve
         make_settings,
         rag_embedding_small_dimensions=384,
         rag_index_profile="prod",
-        rag_search_exact_rows=10_000,
+        rag_search_exact_rows=50_000,
     )
     space = space_of(database, settings)
     kjv, pt = vectors_of(KJV), vectors_of(PT)
@@ -56,30 +56,26 @@ def test_two_bibles_are_indexed_within_the_floors_and_real_queries_find_their_ve
     queries = vectors_of("queries_EN_ASV")[:300]
     cases = {EVERYTHING: (KJV, PT), **filter_cases(rows, {KJV: "en", PT: "pt"})}
     target = target_of(table, rows, outcome.generation, None)
-    points = recall_of(database, target, queries, cases, exact_rows=10_000)
+    points = recall_of(database, target, queries, cases, exact_rows=50_000)
     through = {name: sum(rows[scope] for scope in scopes) for name, scopes in cases.items()}
     assert judge_recall(points, through, floor=0.95) == ()
-    assert all(point.probes > 0 for point in points.values()), "all of them through the index"
+    assert {name for name, point in points.items() if point.probes} == {EVERYTHING}
+    # One Bible is searched exactly, and what that loses is no more than 16 bits lose.
+    assert min(point.recall for name, point in points.items() if name != EVERYTHING) > 0.999
 
     references = (FOLDER / "EN_KJV.refs.txt").read_text().split()
     gold = (FOLDER / "queries_EN_ASV.gold.txt").read_text().split()[:300]
     ids = {reference: place for place, reference in enumerate(references, start=1)}
-    for confined in ((KJV, PT), (KJV,)):
-        plan = choose_plan(target, confined, exact_rows=10_000)
-        by_exact = by_plan = 0
-        with (
-            database.connect(autocommit=True) as exact,
-            database.connect(autocommit=True) as planned,
-        ):
-            prepare_connection(exact)
-            prepare_connection(planned)
-            for query, reference in zip(queries, gold, strict=True):
-                wanted = ids[reference]
-                true = nearest(exact, table, EXACT, query, top_k=10, scopes=confined)
-                if wanted not in {row for row, _ in true}:
-                    continue
-                by_exact += 1
-                found = nearest(planned, table, plan, query, top_k=10, scopes=confined)
-                by_plan += wanted in {row for row, _ in found}
-        assert by_exact > 290
-        assert by_plan >= 0.98 * by_exact
+    best = np.argsort(-(queries @ np.vstack([kjv, pt]).T), axis=1)[:, :10] + 1
+    plan = choose_plan(target, (KJV, PT), exact_rows=50_000)
+    by_exact = by_plan = 0
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        for query, reference, true in zip(queries, gold, best, strict=True):
+            if ids[reference] not in true:
+                continue
+            by_exact += 1
+            found = nearest(connection, table, plan, query, top_k=10, scopes=(KJV, PT))
+            by_plan += ids[reference] in {row for row, _ in found}
+    assert by_exact > 290
+    assert by_plan >= 0.98 * by_exact

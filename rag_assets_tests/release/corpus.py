@@ -10,11 +10,13 @@ from rag_assets.embedding.quality import CHECKS, keep_evidence, version_quality
 from rag_assets.embedding.verses import EmbedOptions
 from rag_assets.embedding.versions import embed_spaces
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain
+from rag_assets.index.maintain import IndexRequest, Outcome, maintain, subject_of
 from rag_assets.index.tables import candidate_table, indexed_tables
 from rag_assets.progress import Silent
+from rag_assets.release.evidence import gather
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings import Settings
+from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Database
 from rag_assets.store.generations import LIVING_NAMES
 from rag_assets.store.releases import active_release
@@ -65,19 +67,49 @@ def check(database: Database, settings: Settings, *codes: str) -> None:
             keep_evidence(connection, code, found, list(CHECKS), run_id="check")
 
 
-def index(
-    database: Database, settings: Settings, *, force: bool = False, lists: int | None = None
-) -> Outcome:
-    """Decide on the index, build it if need be, check it; the outcome of the candidate's table."""
+def index(database: Database, settings: Settings, *, force: bool = False) -> Outcome:
+    """Decide on the index, build it if need be, vouch for it; the candidate table's outcome."""
     with database.connect() as connection:
         tables = indexed_tables(connection, settings)
-    request = IndexRequest(lists=lists, force=force)
+    request = IndexRequest(force=force)
     outcome, *_ = [
         maintain(database, settings, table, asked, run_id="index", progress=Silent())
         for table, asked in zip(tables, [request, IndexRequest()], strict=False)
     ]
-    judge(database, settings)
+    vouch(database, settings)
     return outcome
+
+
+def vouch(database: Database, settings: Settings) -> None:
+    """Keep results that pass for the index that was decided on, without the seconds of measuring.
+
+    Where it is the measuring that matters, use :func:`judge`.
+    """
+    with database.connect() as connection:
+        known = gather(connection, settings)
+        found = known.index
+        assert found is not None
+        assert found.decision is not None
+        probes = found.probes
+        for name in INDEX_CHECKS:
+            record_check(
+                connection,
+                known.tables["small"],
+                subject=subject_of(found.decision.generation),
+                check=name,
+                reasons=(),
+                measured={
+                    "versions": [
+                        version.code
+                        for version in known.versions
+                        if not version.withheld and version.spaces["small"].rows
+                    ],
+                    "probes": probes.plain if probes else None,
+                    "filtered_probes": probes.filtered if probes else None,
+                },
+                revision=found.revision,
+                run_id="vouch",
+            )
 
 
 def judge(database: Database, settings: Settings) -> None:

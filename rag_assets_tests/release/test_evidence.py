@@ -170,6 +170,7 @@ def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)
     prepare(database, settings)
+    judge(database, settings)
     first = evidence_of(database, settings).index
     assert first is not None
     assert first.generation is not None
@@ -179,6 +180,7 @@ def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
     assert set(first.results) == set(INDEX_CHECKS)
 
     outcome = index(database, settings, force=True)
+    judge(database, settings)
     assert outcome.generation is not None
     second = evidence_of(database, settings).index
     assert second is not None

@@ -1,0 +1,239 @@
+"""A model is changed from end to end while people search; then the change is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+
+import pytest
+
+from rag_assets.errors import GateRefusedError
+from rag_assets.release.releasing import evaluate, roll_back
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.releases import releases
+from rag_assets.store.spaces import find_space
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.release.corpus import (
+    active_number,
+    check,
+    embed,
+    index,
+    index_of_name,
+    judge,
+    let_through,
+    prepare,
+    release_settings,
+)
+from rag_assets_tests.searches import ask
+
+TEXTS = [
+    f"{who} {what} {where}"
+    for who in ("A shepherd", "The king", "Her daughter", "An old prophet", "Two merchants")
+    for what in ("sleeps beside", "walks towards", "builds a tower at", "sings of", "sells")
+    for where in ("the river", "a distant mountain", "the market")
+]
+CODES = ("EN_A", "EN_B")
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One search: what it asked for, and what came back."""
+
+    text: str
+    release_id: int
+    generation: int | None
+    first: str
+    score: float
+
+
+@dataclass
+class Searchers:
+    """Threads that search without a pause, with the settings of the moment."""
+
+    database: Database
+    settings: Settings
+    answers: list[Answer] = field(default_factory=list)
+    faults: list[BaseException] = field(default_factory=list)
+    done: bool = False
+    told: Condition = field(default_factory=Condition)
+
+    def work(self, first: int) -> None:
+        place = first
+        while not self.done:
+            place = (place + 7) % len(TEXTS)
+            try:
+                found = ask(self.database, self.settings, TEXTS[place], top_k=3)
+                answer = Answer(
+                    TEXTS[place],
+                    found.release_id,
+                    found.plan.generation,
+                    found.hits[0].text,
+                    found.hits[0].score,
+                )
+            except Exception as fault:
+                self.faults.append(fault)
+                self.done = True
+            with self.told:
+                if not self.faults:
+                    self.answers.append(answer)
+                self.told.notify_all()
+
+    def go_on(self, count: int = 4) -> list[Answer]:
+        """Wait for so many answers to searches that were all sent after this call."""
+        with self.told:
+            start = len(self.answers) + 2  # two were perhaps under way
+            enough = self.told.wait_for(
+                lambda: self.faults or len(self.answers) >= start + count, PATIENCE_S
+            )
+            assert not self.faults, self.faults
+            assert enough
+            return self.answers[start:]
+
+
+@contextmanager
+def searching(database: Database, settings: Settings) -> Iterator[Searchers]:
+    """Two threads that search all the while."""
+    searchers = Searchers(database, settings)
+    threads = [Thread(target=searchers.work, args=(first,)) for first in (0, 3)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield searchers
+    finally:
+        searchers.done = True
+        for thread in threads:
+            thread.join(PATIENCE_S)
+
+
+CHANGES = {
+    "other dimensions": ({}, {"rag_embedding_small_dimensions": 80}),
+    "another model of the same dimensions": (
+        {},
+        {"rag_embedding_small_model": "text-embedding-3-large"},
+    ),
+    "another provider": (
+        {"rag_embedding_provider": "offline"},
+        {"rag_embedding_provider": "openai"},
+    ),
+    "another precision": ({}, {"rag_embedding_precision": "vector"}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_search_fails_or_mixes_spaces_while_a_model_is_changed_and_changed_back(
+    database: Database, openai_settings: MakeSettings, change: str
+) -> None:
+    before, after = CHANGES[change]
+    old = release_settings(openai_settings, rag_index_min_rows=1, **before)
+    new = release_settings(openai_settings, rag_index_min_rows=1, **(before | after))
+    for code in CODES:
+        embed(database, old, code, TEXTS)
+    check(database, old, *CODES)
+    index(database, old)
+    let_through(database, old)
+
+    with searching(database, old) as searchers:
+        assert {answer.release_id for answer in searchers.go_on()} == {1}
+        for code in CODES:
+            embed(database, new, code)
+            with pytest.raises(GateRefusedError):
+                let_through(database, new)
+        index(database, new)
+        assert {answer.release_id for answer in searchers.go_on()} == {1}
+        check(database, new, *CODES)
+        judge(database, new)
+        second = let_through(database, new).release.release_id
+        assert {answer.release_id for answer in searchers.go_on()} == {second}
+        searchers.settings = new
+        assert {answer.release_id for answer in searchers.go_on()} == {second}
+        assert roll_back(database)[0].release_id == 1
+        assert {answer.release_id for answer in searchers.go_on()} == {1}
+        searchers.settings = old
+        assert {answer.release_id for answer in searchers.go_on()} == {1}
+    assert searchers.faults == []
+
+    with database.connect() as connection:
+        served = {made.release_id: made.space("bible", "small") for made in releases(connection)}
+        spaces = [find_space(connection, one, "small") for one in (old, new)]
+    assert spaces[0] is not None
+    assert spaces[1] is not None
+    first, last = served[1], served[second]
+    assert first is not None
+    assert last is not None
+    assert (first.space_id, last.space_id) == (spaces[0].space_id, spaces[1].space_id)
+    assert first.space_id != last.space_id
+    generations = {1: first.generation, second: last.generation}
+    for answer in searchers.answers:
+        assert answer.generation == generations[answer.release_id] is not None
+        # The query is a verse's text: only in its own space it is found, at no distance.
+        assert answer.first == answer.text
+        assert answer.score > 0.99
+
+
+def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_whole(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    old = release_settings(make_settings, rag_index_min_rows=1)
+    new = release_settings(make_settings, rag_index_min_rows=1, rag_embedding_small_dimensions=80)
+    for code in CODES:
+        prepare(database, old, code)
+    let_through(database, old)
+
+    embed(database, new, "EN_A")
+    check(database, new, "EN_A")
+    index(database, new)
+    with database.connect() as connection:
+        verdict = evaluate(connection, new)[1]
+    (reason,) = verdict.reasons
+    assert (reason.subject, reason.kind) == ("EN_B", "missing")
+    assert "it is served now and has no vectors in offline/" in reason.sentence
+
+    embed(database, new, "EN_B")
+    check(database, new, "EN_B")
+    index(database, new)
+    done = let_through(database, new)
+    assert done.release.versions == CODES
+    assert index_of_name(database) == ("verse_embeddings_s2", 2)
+    found = ask(database, old, "The EN_B number 3 runs down to the sea before 10 days")
+    assert (found.hits[0].text, found.hits[0].version) == (
+        "The EN_B number 3 runs down to the sea before 10 days",
+        "EN_B",
+    )
+
+
+def test_the_table_that_serves_is_kept_up_while_the_next_one_is_built(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    old = release_settings(make_settings, rag_index_min_rows=1)
+    new = release_settings(make_settings, rag_index_min_rows=1, rag_embedding_small_dimensions=80)
+    prepare(database, old)
+    let_through(database, old)
+    embed(database, new, "EN_A")
+    index(database, new)
+    with database.connect() as connection:
+        decided = connection.execute(
+            "SELECT space_id, action, generation FROM index_decisions ORDER BY space_id"
+        ).fetchall()
+    assert decided == [(1, "keep", 1), (2, "build", 2)]
+    assert active_number(database) == 1
+
+
+def test_going_back_to_the_old_model_by_the_settings_is_a_release_like_any_other(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    old = release_settings(make_settings)
+    new = release_settings(make_settings, rag_embedding_small_dimensions=80)
+    prepare(database, old)
+    let_through(database, old)
+    embed(database, new, "EN_A")
+    check(database, new, "EN_A")
+    index(database, new)
+    let_through(database, new)
+    back = let_through(database, old)
+    assert back.release.release_id == 3
+    assert ask(database, new, "the river").release_id == 3
