@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/.installed ## load, embed and check the sample versions, and answer a query
+demo: $(VENV)/.installed ## load, embed, check and release the sample versions, and answer a query
 	@$(BIN)/rag-assets demo
 
 up: $(VENV)/.installed ## Dagster's UI and daemon until Ctrl-C

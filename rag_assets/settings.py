@@ -175,7 +175,7 @@ class Settings(BaseSettings):
         2, ge=0, description="Parallel workers of an index build."
     )
     rag_index_query_sample: int = Field(
-        200,
+        400,
         ge=200,
         description="Held-out queries by which probes are chosen, and recall and latency judged.",
     )

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from rag_assets.api import logs, problems
-from rag_assets.api.middleware import BodyLimits, RequestId
+from rag_assets.api.middleware import BodyLimits, Counted, RequestId
+from rag_assets.api.openapi import describe
 from rag_assets.api.routes import retrieve, service
 from rag_assets.api.security import Keyring
 from rag_assets.api.service import Service
@@ -20,10 +21,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """A fresh app. It opens its connections when it starts, not here."""
     settings = settings or load_settings()
     logs.set_up(settings)
+    opened = Service(settings)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        opened: Service = app.state.service
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await opened.open()
         yield
         await opened.close()
@@ -34,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Search what the active release holds: Bible versions that passed the gate.",
         lifespan=lifespan,
     )
-    app.state.service = Service(settings)
+    app.state.service = opened
     app.state.keyring = Keyring(seconds=settings.rag_api_key_cache_s)
     problems.install(app)
     app.include_router(retrieve.router)
@@ -45,5 +46,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         most_bytes=settings.rag_api_body_limit_kb * 1024,
         seconds=settings.rag_api_body_timeout_s,
     )
+    app.add_middleware(
+        Counted,
+        path=retrieve.RETRIEVE,
+        count=lambda *labels: opened.metrics.requests.labels(*labels).inc(),
+    )
     app.add_middleware(RequestId)
+    describe(app)
     return app

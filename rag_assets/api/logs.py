@@ -19,14 +19,17 @@ def fields(**values: object) -> dict[str, object]:
 
 
 def set_up(settings: Settings) -> None:
-    """Log to standard error in the form that the settings ask for."""
+    """Log to standard error in the form that the settings ask for; of libraries only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if settings.rag_log_format == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
     for name in ("rag_assets", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
-        logger.handlers = [handler]
+        logger.handlers = []
         logger.setLevel(settings.rag_log_level)
-        logger.propagate = False
+        logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,6 +23,19 @@ BUCKETS = (
     1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 """Seconds; close together around the objective of 250 ms."""
+
+
+def _bury_dead_workers(folder: Path) -> None:
+    """A worker that was killed holds no connections any more; what it counted stays."""
+    for file in folder.glob("gauge_live*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            with suppress(FileNotFoundError):  # another worker was faster
+                multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+        except PermissionError:
+            pass  # alive, and somebody else's by now
 
 
 class ApiMetrics:
@@ -88,7 +103,8 @@ class ApiMetrics:
 
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format, of all workers together."""
-        if os.environ.get(MULTIPROCESS_DIR):
+        if folder := os.environ.get(MULTIPROCESS_DIR):
+            _bury_dead_workers(Path(folder))
             together = CollectorRegistry()
             multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
             return generate_latest(together)

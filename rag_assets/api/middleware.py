@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,7 +37,11 @@ class RequestId:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (ids.HEADER, mine.encode("latin-1"))]
+                more = {"X-Request-ID": mine, **scope.get("state", {}).get("headers", {})}
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.lower().encode(), value.encode()) for name, value in more.items()),
+                ]
             await send(message)
 
         try:
@@ -53,7 +59,7 @@ class RequestId:
                 level,
                 "%s %s",
                 scope["method"],
-                scope["path"],
+                quote(scope["path"]),  # decoded it may hold line ends
                 extra=fields(
                     status=status, ms=round(elapsed, 1), **scope.get("state", {}).get("told", {})
                 ),
@@ -63,6 +69,36 @@ class RequestId:
 
 QUIET = ("/healthz", "/readyz", "/metrics/prometheus/")
 """Paths that are asked every few seconds: their lines show at DEBUG only."""
+
+
+class Counted:
+    """Tells the status of each answer at one path, also of those that no route gave.
+
+    :param count: told the status, and the corpus and plan that the route found, or ``none``.
+    """
+
+    def __init__(self, app: ASGIApp, *, path: str, count: Callable[[str, str, str], None]) -> None:
+        self._app = app
+        self._path = path
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != self._path:
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def look(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, look)
+        finally:
+            state = scope.get("state", {})
+            self._count(str(status), state.get("corpus", "none"), state.get("plan", "none"))
 
 
 class BodyLimits:

@@ -38,15 +38,12 @@ EXAMPLES = {
 }
 
 
-class RetrieveRequest(BaseModel):
-    """Either ``query`` or ``vector``, and how to search."""
+class SimpleRequest(BaseModel):
+    """What fits into an address: everything but vectors."""
 
     model_config = ConfigDict(extra="forbid")
 
     query: str | None = Field(None, max_length=MAX_QUERY, description="What to look for, in words.")
-    vector: Vector | None = Field(
-        None, description="The query's vector, in the space of the active release."
-    )
     top_k: int = Field(10, ge=1, le=MAX_TOP_K, description="How many hits.")
     corpus: Corpus = Field("both", description="What to search.")
     versions: list[Name] | None = Field(
@@ -70,9 +67,6 @@ class RetrieveRequest(BaseModel):
     rerank: bool = Field(
         False, description="Let the large space re-order the small space's candidates."
     )
-    rerank_vector: Vector | None = Field(
-        None, description="With `vector`: the query's vector in the large space."
-    )
     hybrid: bool = Field(False, description="Let full text search take part; needs `query`.")
     collapse: bool = Field(False, description="One hit a verse, the best of its versions.")
 
@@ -93,6 +87,19 @@ class RetrieveRequest(BaseModel):
             hybrid=self.hybrid,
             collapse=self.collapse,
         )
+
+
+class RetrieveRequest(SimpleRequest):
+    """Either ``query`` or ``vector``, and how to search."""
+
+    model_config = ConfigDict(strict=True)
+
+    vector: Vector | None = Field(
+        None, description="The query's vector, in the space of the active release."
+    )
+    rerank_vector: Vector | None = Field(
+        None, description="With `vector`: the query's vector in the large space."
+    )
 
 
 class HitModel(BaseModel):
@@ -141,7 +148,7 @@ class RetrieveResponse(BaseModel):
 class EvalQuery(BaseModel):
     """One query, and the references that one of the hits should have."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     query: str = Field(min_length=1, max_length=MAX_QUERY)
     expected: list[Name] = Field(
@@ -152,7 +159,7 @@ class EvalQuery(BaseModel):
 class EvalRequest(BaseModel):
     """Queries, and how to search with all of them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     queries: list[EvalQuery] = Field(min_length=1, max_length=MAX_EVAL)
     top_k: int = Field(10, ge=1, le=MAX_TOP_K)
@@ -198,6 +205,14 @@ class EvalResponse(BaseModel):
     p50_ms: float
     p95_ms: float
     results: list[EvalResult]
+
+
+class Ready(BaseModel):
+    """It can answer."""
+
+    status: Literal["ready"] = "ready"
+    release: int = Field(description="The release that is served.")
+    database: Literal["answers"] = "answers"
 
 
 class Problem(BaseModel):

@@ -45,7 +45,8 @@ def problem(error: ProblemError) -> Response:
         **error.extra,
     }
     return Response(
-        json.dumps(body, ensure_ascii=False),
+        # A client's half of a surrogate pair may be in it, which UTF-8 has no bytes for.
+        json.dumps(body, ensure_ascii=False).encode(errors="replace"),
         status_code=error.status,
         media_type=MEDIA_TYPE,
         headers=dict(error.headers),
@@ -64,6 +65,7 @@ _PLAIN: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.InputRejectedError, 422, "query-rejected"),
     (errors.ConfigurationError, 503, "no-provider-key"),
 )
+_HTTP = {400: "not-json", 404: "not-found", 405: "method-not-allowed"}
 _NEEDS_NO_PROVIDER = ("provider-busy", "no-provider-key")
 
 
@@ -76,7 +78,7 @@ def as_problem(error: Exception) -> ProblemError:
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
-        kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+        kind = _HTTP.get(error.status_code, "http-error")
         return ProblemError(error.status_code, kind, str(error.detail), headers=error.headers or {})
     for kind_of_error, status, kind in _PLAIN:
         if isinstance(error, kind_of_error):
@@ -115,6 +117,8 @@ def _invalid(error: RequestValidationError) -> ProblemError:
         for fault in error.errors()
     ][:20]
     first = faults[0]
+    if error.errors()[0]["type"] == "json_invalid":
+        return ProblemError(400, "not-json", "the body is not JSON")
     return ProblemError(
         422, "invalid-request", f"{first['field']}: {first['message']}", extra={"faults": faults}
     )
@@ -123,8 +127,12 @@ def _invalid(error: RequestValidationError) -> ProblemError:
 def install(app: FastAPI) -> None:
     """Answer every error of the app as a problem."""
 
-    async def answer(_: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
         found = as_problem(error)
+        if found.status == 405:
+            # A path's methods are routes of their own, and the router names those of the first.
+            methods = app.openapi()["paths"].get(request.url.path, {"get": None})
+            found.headers = {"Allow": ", ".join(sorted(method.upper() for method in methods))}
         if found.status == 500:
             log.error("unforeseen error", exc_info=error)
         return problem(found)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request, Response, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
@@ -70,7 +70,6 @@ def needs(scope: Scope) -> Callable[..., Awaitable[None]]:
 
     async def authorise(
         request: Request,
-        response: Response,
         service: Annotated[Service, Depends(service_of)],
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
         header: Annotated[str | None, Security(_HEADER)],
@@ -90,13 +89,13 @@ def needs(scope: Scope) -> Callable[..., Awaitable[None]]:
         if scope not in key.scopes and "admin" not in key.scopes:
             raise ProblemError(403, "missing-scope", f"this needs a key with the scope {scope}")
         request.state.key_id = key.key_id
-        response.headers.update(await _take(service, key))
+        await _take(request, service, key)
 
     return authorise
 
 
-async def _take(service: Service, key: ApiKey) -> dict[str, str]:
-    """Count the request; the headers that tell what is left."""
+async def _take(request: Request, service: Service, key: ApiKey) -> None:
+    """Count the request; the headers of its answer tell what is left."""
     burst = service.settings.rag_api_burst
     limit = key.requests_per_minute
 
@@ -105,20 +104,18 @@ async def _take(service: Service, key: ApiKey) -> dict[str, str]:
         return allowance.retry_after_s, allowance.remaining
 
     retry_after_s, remaining = await service.in_database(work)
-    headers = {
+    request.state.headers = {
         "X-RateLimit-Limit": str(limit),
         "X-RateLimit-Remaining": str(max(0, remaining)),
     }
     if retry_after_s:
-        headers["Retry-After"] = str(math.ceil(retry_after_s))
         raise ProblemError(
             429,
             "rate-limited",
             f"this key may send {limit} requests a minute, {burst} at once: wait "
             f"{math.ceil(retry_after_s)} s",
-            headers=headers,
+            headers={"Retry-After": str(math.ceil(retry_after_s))},
         )
-    return headers
 
 
 async def _refuse_unless_open(service: Service, keyring: Keyring) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ from rag_assets.store.spaces import Space
 
 Answer = TypeVar("Answer")
 log = logging.getLogger("rag_assets.api")
+_FORGET_EVERY_S = 3600
 
 
 class Service:
@@ -57,25 +59,35 @@ class Service:
             )
         )
         max_age = timedelta(hours=settings.rag_query_cache_max_age_h)
+        timeout_ms = settings.rag_api_statement_timeout_ms
         self.queries = QueryVectors(
             settings,
             known=lambda space, key: self._pool.run(
-                lambda c: query_embeddings.known_query(c, space, key, max_age=max_age)
+                lambda c: query_embeddings.known_query(c, space, key, max_age=max_age), timeout_ms
             ),
             keep=lambda space, key, vector: self._pool.run(
-                lambda c: query_embeddings.keep_query(c, space, key, vector)
+                lambda c: query_embeddings.keep_query(c, space, key, vector), timeout_ms
             ),
             hit=lambda level: self.metrics.cache_hits.labels(level).inc(),
         )
+        self._forgetting = asyncio.create_task(self._forget_queries())
 
     async def close(self) -> None:
         """Close what :meth:`open` opened."""
+        self._forgetting.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._forgetting
         await self.queries.aclose()
         self._stack.close()
 
-    async def in_database(self, work: Callable[[Connection], Answer]) -> Answer:
+    async def in_database(
+        self, work: Callable[[Connection], Answer], *, timeout_ms: int | None = None
+    ) -> Answer:
         """Do read-only work on a pooled connection, in a thread.
 
+        :param timeout_ms: the server gives up each statement after so long, by the setting if not
+            told; 0 for work that limits its statements itself.
+        :raises SearchTimeoutError: the server gave up.
         :raises DatabaseUnavailableError: no connection became free in time, or the server is away.
         """
         try:
@@ -85,8 +97,12 @@ class Service:
             raise DatabaseUnavailableError(
                 "every database connection is busy: try again, or raise RAG_API_POOL_SIZE"
             ) from None
+        if timeout_ms is None:
+            timeout_ms = self.settings.rag_api_statement_timeout_ms
         try:
-            return await anyio.to_thread.run_sync(self._pool.run, work, limiter=_UNLIMITED)
+            return await anyio.to_thread.run_sync(
+                self._pool.run, work, timeout_ms, limiter=_UNLIMITED
+            )
         finally:
             self._limiter.release()
 
@@ -121,6 +137,26 @@ class Service:
         except RagAssetsError:
             self.metrics.provider_errors.labels("refused").inc()
             raise
+
+    async def _forget_queries(self) -> None:
+        """Keep the cache in PostgreSQL within its limits, from the start and each hour."""
+        settings = self.settings
+        max_age = timedelta(hours=settings.rag_query_cache_max_age_h)
+        failing = False
+        while True:
+            try:
+                await self.in_database(
+                    lambda c: query_embeddings.forget_queries(
+                        c, max_age=max_age, most=settings.rag_query_cache_rows
+                    ),
+                    timeout_ms=0,
+                )
+                failing = False
+            except RagAssetsError as error:
+                if not failing:  # told once
+                    log.warning("the query cache cannot be cut to size: %s", error)
+                failing = True
+            await asyncio.sleep(_FORGET_EVERY_S)
 
     def _tell_release(self, release_id: int) -> None:
         self.metrics.release.set(release_id)

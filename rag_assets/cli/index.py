@@ -82,11 +82,13 @@ def build(
     if as_json:
         show_json(result)
     else:
-        out.print(f"{result.decision}: {result.reasons}")
-        show_table(
-            [{"check": name, "passed": passed} for name, passed in result.checks.items()],
-            empty="no check ran",
-        )
+        if result.decision:
+            out.print(f"{result.decision}: {result.reasons}")
+        if result.checks:
+            show_table(
+                [{"check": name, "passed": passed} for name, passed in result.checks.items()],
+                empty="",
+            )
         for failure in result.failures:
             out.print(f"[red]{failure}[/red]")
     if result.failures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rag_assets.cli import bible, db, demo, index, release, search, serve, up
+from rag_assets.cli import bible, db, demo, evaluate, index, release, search, serve, up
 
 app = typer.Typer(
     name="rag-assets",
@@ -30,6 +30,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
 app.add_typer(serve.keys, name="keys")
 app.command("search")(search.search_command)
+app.command("eval")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("up")(up.up)

@@ -241,7 +241,7 @@ def _show_verdict(verdict: Verdict) -> None:
         same = ", and the active release serves just this" if verdict.unchanged else ""
         out.print(f"[bold green]pass[/bold green]: {', '.join(verdict.versions)}{same}")
     else:
-        out.print(f"[bold red]refused[/bold red], {len(verdict.reasons)} reasons:")
+        out.print("[bold red]refused[/bold red]:")
         for reason in verdict.reasons:
             out.print(f"  [red]{reason}[/red]")
     for code, why in verdict.left_out.items():

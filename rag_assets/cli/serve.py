@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.api import logs
 from rag_assets.api.loopback import is_loopback
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
 from rag_assets.errors import ConfigurationError
@@ -33,11 +34,12 @@ def serve(
         settings = load_settings(**{k: v for k, v in chosen.items() if v is not None})
         database = open_database(settings)
         migrate(database)
-        _refuse_open_to_all(settings, database)
+        refuse_open_to_all(settings, database)
         _run(settings)
 
 
-def _refuse_open_to_all(settings: Settings, database: Database) -> None:
+def refuse_open_to_all(settings: Settings, database: Database) -> None:
+    """Without any key only this machine may reach the API."""
     with database.connect() as connection:
         exists = any_key(connection)
     if exists:
@@ -58,6 +60,7 @@ def _run(settings: Settings) -> None:
         os.environ["RAG_API_HOST"] = settings.rag_api_host
         import uvicorn  # noqa: PLC0415 -- a quarter of a second
 
+        logs.set_up(settings)  # of the process that minds the workers
         uvicorn.run(
             "rag_assets.api.app:create_app",
             factory=True,

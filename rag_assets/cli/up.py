@@ -1,4 +1,4 @@
-"""``rag-assets up``: Dagster's UI, daemon and code server over the corpus, until Ctrl-C."""
+"""``rag-assets up``: Dagster's UI, daemon and code server, and the retrieval API, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json
+from rag_assets.cli.serve import refuse_open_to_all
 from rag_assets.cli.supervisor import Service, Supervisor
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import contradictions, load_settings
@@ -31,9 +32,14 @@ def up(
         str, typer.Option(help="Where the UI listens. It has no login: keep it on loopback.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the UI; 0 takes a free one.")] = 3000,
+    api_port: Annotated[
+        int | None,
+        typer.Option(help="Port of the retrieval API: RAG_API_PORT; 0 takes a free one."),
+    ] = None,
+    api: Annotated[bool, typer.Option(help="Start the retrieval API, too.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Start Dagster's UI and daemon until Ctrl-C, which stops everything again."""
+    """Start Dagster's UI and daemon and the retrieval API until Ctrl-C, which stops everything."""
     with errors_as_sentences(as_json):
         # Dagster takes 2 s to import: here, so that the other commands do not wait for it.
         from rag_assets.defs.launch import open_instance, refuse_second_daemon  # noqa: PLC0415
@@ -46,18 +52,29 @@ def up(
             database = open_database(settings)
             migrate(database)
             port = port or _free_port(host)
-            _refuse_taken(host, port)
+            _refuse_taken(host, port, "--port")
+            services = _dagster(home, host, port)
+            url, api_url = f"http://{host}:{port}", None
+            if api:
+                refuse_open_to_all(settings, database)
+                api_host = settings.rag_api_host
+                api_port = settings.rag_api_port if api_port is None else api_port
+                api_port = api_port or _free_port(api_host)
+                _refuse_taken(api_host, api_port, "--api-port", but=port)
+                services.insert(0, _api(api_port))
+                api_url = f"http://{api_host}:{api_port}"
             instance = open_instance()
             refuse_second_daemon(instance, say=err.print)
             log_path = home / "up.log"
-            url = f"http://{host}:{port}"
-            threading.Thread(target=_say_when_ready, args=(url, as_json), daemon=True).start()
+            threading.Thread(
+                target=_say_when_ready, args=(url, api_url, as_json), daemon=True
+            ).start()
             if not as_json:
-                out.print(f"database: {database.describe()}\nDagster's own lines: {log_path}")
+                out.print(f"database: {database.describe()}\ntheir own lines: {log_path}")
                 out.print(f"starting Dagster on {url} …")
             try:
                 with log_path.open("wb") as log:
-                    Supervisor(_services(home, host, port), log=log, say=err.print).run()
+                    Supervisor(services, log=log, say=err.print).run()
             finally:
                 instance.wipe_daemon_heartbeats()
     if not as_json:
@@ -72,7 +89,13 @@ def _refuse_contradictions() -> None:
         )
 
 
-def _services(home: Path, host: str, port: int) -> list[Service]:
+def _api(port: int) -> Service:
+    """The retrieval API. It waits for nothing else here."""
+    command = [sys.executable, "-m", "rag_assets.cli.main", "serve", "--port", str(port)]
+    return Service("api", command)
+
+
+def _dagster(home: Path, host: str, port: int) -> list[Service]:
     """Code server, UI and daemon. All find code through one server, which can be restarted."""
     code_port = _free_port("127.0.0.1")
     workspace = home / "up-workspace.yaml"
@@ -119,15 +142,17 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _refuse_taken(host: str, port: int) -> None:
+def _refuse_taken(host: str, port: int, option: str, *, but: int | None = None) -> None:
+    """Refuse a port that another process has, or that is meant for another service (``but``)."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with suppress(OSError):
             probe.bind((host, port))
-        except OSError:
-            raise ConfigurationError(
-                f"port {port} on {host} is taken: choose another with --port, or 0 for a free one"
-            ) from None
+            if port != but:
+                return
+    raise ConfigurationError(
+        f"port {port} on {host} is taken: choose another with {option}, or 0 for a free one"
+    )
 
 
 def _free_port(host: str) -> int:
@@ -136,13 +161,20 @@ def _free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _say_when_ready(url: str, as_json: bool) -> None:
+def _say_when_ready(url: str, api_url: str | None, as_json: bool) -> None:
+    if _answers(f"{url}/server_info") and not as_json:
+        out.print(f"[bold green]ready:[/bold green] {url} — Ctrl-C stops everything")
+    if api_url and _answers(f"{api_url}/healthz") and not as_json:
+        out.print(f"[bold green]ready:[/bold green] {api_url} — the retrieval API and its page")
+    if as_json:
+        show_json({"event": "ready", "url": url, "api": api_url})
+
+
+def _answers(url: str) -> bool:
+    """Wait until it does."""
     deadline = time.monotonic() + _READY_TIMEOUT_S
     while time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/server_info", timeout=2):  # noqa: S310
-            if as_json:
-                show_json({"event": "ready", "url": url})
-            else:
-                out.print(f"[bold green]ready:[/bold green] {url} — Ctrl-C stops everything")
-            return
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310
+            return True
         time.sleep(0.5)
+    return False

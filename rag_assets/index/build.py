@@ -45,12 +45,11 @@ def build(
     run_id: str,
     progress: Progress,
 ) -> int:
-    """Build a new generation with CREATE INDEX CONCURRENTLY; its number.
+    """Build a new generation with CREATE INDEX CONCURRENTLY; its number. Call check_size first.
 
     :param session: autocommits and holds the table's build lock; it does the building.
     :raises IndexBuildError: memory, disk or rows do not suffice. Nothing is left behind.
     """
-    check_size(session, table, options, rows=rows, progress=progress)
     index_builds.prepare_session(
         session,
         memory_kb=kilobytes(options.maintenance_work_mem),
@@ -83,7 +82,7 @@ def build(
             _watch(building, database, table, progress)
             building.result()
         except BaseException as error:
-            session.cancel_safe()  # an interrupted run must not leave the server building
+            index_builds.cancel(session)  # an interrupted run must not leave the server building
             wait([building])
             _give_up(session, table, number, str(error) or type(error).__name__)
             raise
@@ -100,7 +99,7 @@ def build(
     )
     seconds = time.monotonic() - started
     generations.finish_generation(session, number, seconds=seconds, size=index.bytes)
-    progress.say(f"generation {number} built in {seconds:.1f} s, {megabytes(index.bytes):,} MB")
+    progress.say(f"generation {number} built in {seconds:.1f} s, {index.bytes / 1e6:,.0f} MB")
     return number
 
 

@@ -58,6 +58,8 @@ def read_golden_queries(path: Path) -> tuple[GoldenQuery, ...]:
             f"{path} is not there: write golden queries there, name another file in "
             "RAG_GOLDEN_QUERIES, or set it to none to do without"
         ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from None
     entries = content.get("query")
@@ -66,7 +68,9 @@ def read_golden_queries(path: Path) -> tuple[GoldenQuery, ...]:
     return tuple(_query(path, place, entry) for place, entry in enumerate(entries, start=1))
 
 
-def _query(path: Path, place: int, entry: Mapping[str, object]) -> GoldenQuery:
+def _query(path: Path, place: int, entry: object) -> GoldenQuery:
+    if not isinstance(entry, dict):
+        raise ConfigurationError(f"{path}: query {place} is no [[query]] table")
     language, text, expected = (entry.get(name) for name in ("language", "text", "expected"))
     if not isinstance(language, str) or not isinstance(text, str) or not text.strip():
         raise ConfigurationError(f"{path}: query {place} needs a language and a text")

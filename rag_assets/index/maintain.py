@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.index.build import BuildOptions, build, drop_leftovers
+from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
 from rag_assets.index.policy import Action, Decision, InForce, decide
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.tune import Tuning, filter_cases, tune
@@ -24,6 +24,7 @@ from rag_assets.store.vector_tables import VectorTable, revision, rows_by_scope
 
 EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1
+_MOST_IN_FULL = 2000  # dimensions of type vector that IVFFlat takes; of halfvec twice as many
 
 
 @dataclass(frozen=True)
@@ -163,10 +164,13 @@ def _in_force(
 ) -> InForce | None:
     if latest is None:
         return None
+    # A check that judged other probes (PG_IVFFLAT_PROBES) says nothing against the index.
     passed = {
         result.check: result.passed
         for result in results
         if result.subject == subject_of(latest.number)
+        and latest.probes is not None
+        and result.measured.get("probes") == latest.probes.plain
     }
     recalls = [passed[name] for name in ("recall_at_10", "filtered_recall_at_10") if name in passed]
     return InForce(
@@ -182,8 +186,13 @@ def _in_force(
 def _build_options(
     settings: Settings, table: VectorTable, request: IndexRequest, lists: int
 ) -> BuildOptions:
-    own = table.space.spec.precision
-    precision = request.precision or own
+    own, dimensions = table.space.spec.precision, table.space.spec.dimensions
+    precision = request.precision or ("halfvec" if dimensions > _MOST_IN_FULL else own)
+    if precision == "vector" and dimensions > _MOST_IN_FULL:
+        raise ConfigurationError(
+            f"{table}: an index of precision vector holds at most {_MOST_IN_FULL:,} dimensions: "
+            "ask for halfvec"
+        )
     if own == "halfvec" and precision == "vector":
         raise ConfigurationError(
             f"{table} holds halfvec: an index of precision vector would be twice as large and no "
@@ -216,37 +225,40 @@ def _best(
     """Build and tune each candidate, keep the fastest that reaches the floor, drop the others."""
     scopes = servable_scopes(session, settings, table)
     cases = filter_cases(scopes, version_languages(session))
-    best: tuple[Generation, Tuning] | None = None
-    for lists in candidates or (options.lists,):
-        source: ListsFrom = "measured" if candidates else options.lists_from
-        wanted = replace(options, lists=lists, lists_from=source)
-        number = build(
-            session, database, table, wanted, rows=rows, run_id=run_id, progress=progress
-        )
-        (built,) = (
-            made for made in generations.ready_generations(session, table)
-            if made.number == number
-        )  # fmt: skip
+    source: ListsFrom = "measured" if candidates else options.lists_from
+    wanted = [
+        replace(options, lists=lists, lists_from=source) for lists in candidates or (options.lists,)
+    ]
+    for each in wanted:
+        check_size(session, table, each, rows=rows, progress=progress)
+    best: tuple[int, Tuning] | None = None
+    for each in wanted:
+        number = build(session, database, table, each, rows=rows, run_id=run_id, progress=progress)
         tuning = tune(
-            database, table, built, queries, scopes=scopes, cases=cases,
+            database, table, _ready(session, table, number), queries, scopes=scopes, cases=cases,
             floor=settings.rag_recall_floor, exact_rows=settings.rag_search_exact_rows,
             progress=progress,
         )  # fmt: skip
-        generations.tuned(session, number, tuning.probes, tuning.as_json())
-        built = replace(built, probes=tuning.probes)
-        if best is None or tuning.p95_ms < best[1].p95_ms:
-            best, loser = (built, tuning), best
-        else:
-            loser = (built, tuning)
-        if loser is not None:
-            generations.drop_indexes(
-                session,
-                [
-                    index
-                    for index in generations.live_indexes(session, table)
-                    if index.generation == loser[0].number
-                ],
-            )
+        better = best is None or tuning.p95_ms < best[1].p95_ms
+        if best is not None:
+            _drop(session, table, best[0] if better else number)
+        if better:
+            best = number, tuning
     if best is None:
         raise ConfigurationError("no number of lists to build with")
-    return best
+    # Only now: a generation without probes never serves, so that what a run that fails or is
+    # killed between two candidates leaves behind is dropped by the next.
+    generations.tuned(session, best[0], best[1].probes, best[1].as_json())
+    return _ready(session, table, best[0]), best[1]
+
+
+def _ready(session: Connection, table: VectorTable, number: int) -> Generation:
+    (made,) = (
+        made for made in generations.ready_generations(session, table) if made.number == number
+    )
+    return made
+
+
+def _drop(session: Connection, table: VectorTable, number: int) -> None:
+    indexes = generations.live_indexes(session, table)
+    generations.drop_indexes(session, [i for i in indexes if i.generation == number])

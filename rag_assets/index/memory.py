@@ -15,6 +15,7 @@ from rag_assets.settings import Precision
 
 _SAMPLES_PER_LIST = 50
 _MIN_SAMPLES = 10_000
+_ARRAY_HEADER_BYTES = 32  # of the samples, the centres, and the next centres
 _PAGE_BYTES = 8192
 _PAGE_HEADER_BYTES = 40
 _TUPLE_HEADER_BYTES = 16
@@ -33,15 +34,16 @@ class BuildSize:
 def build_size(*, rows: int, lists: int, dimensions: int, precision: Precision) -> BuildSize:
     """Size a build.
 
-    :param rows: rows of the table. Room is made for ``max(50 × lists, 10,000)`` samples, however
-        few rows there are; k-means works on those that there are.
+    :param rows: rows of the table. Room is made for ``max(50 × lists, 10,000)`` samples, also where
+        there are fewer rows; k-means works on those that there are. For tables of a few pages the
+        server makes less room, so the figure is a little more than it needs.
     """
     item = item_bytes(dimensions, precision)
     room = max(_SAMPLES_PER_LIST * lists, _MIN_SAMPLES)
     samples = min(room, rows)
     first_stage = (lists + room) * item
     distances = lists * dimensions + samples * lists + lists**2 + 2 * samples + 3 * lists
-    memory = first_stage + lists * item + 4 * distances
+    memory = first_stage + lists * item + 4 * distances + 3 * _ARRAY_HEADER_BYTES
     # A page holds whole tuples; the last page of a list is partly full. Rows are sorted by list on
     # disk before they are written.
     per_page = max(1, (_PAGE_BYTES - _PAGE_HEADER_BYTES) // (item + _TUPLE_HEADER_BYTES))

@@ -74,7 +74,7 @@ def decide(
     wanted = lists or recommended_lists(rows, profile)
     if asked and rows:
         return Decision(Action.BUILD, wanted, (asked,))
-    if rows < min_rows:
+    if rows < max(1, min_rows):
         return Decision(
             Action.EXACT, 0, (f"{rows:,} rows are fewer than {min_rows:,}: exact search serves",)
         )

@@ -25,7 +25,9 @@ def held_out_queries(
     if not len(rows):
         return rows
     draw = np.random.default_rng(seed)
-    first, second = (draw.integers(len(rows), size=count) for _ in range(2))
+    first = draw.integers(len(rows), size=count)
+    # Never the same row: the query would be that row.
+    second = (first + draw.integers(1, max(2, len(rows)), size=count)) % len(rows)
     mixed = _NEAR * rows[first] + (1 - _NEAR) * rows[second]
     lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
     queries: NDArray[np.float32] = (mixed / np.where(lengths == 0, 1, lengths)).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from rag_assets.errors import NotReleasedError, RagAssetsError
+from rag_assets.errors import NotReleasedError
 from rag_assets.retrieval.released import Served, served_now
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
@@ -78,7 +78,7 @@ class CurrentRelease:
                     while not self._stop.is_set():
                         self.refresh(connection)
                         wait_for_notice(connection, self._look_every_s)
-            except RagAssetsError as error:
+            except Exception as error:  # whatever it is: who stops following serves the past
                 if not away:
                     self._warn(f"releases cannot be followed: {error}")
                 away = True

@@ -77,7 +77,7 @@ def search(
     :param connection: autocommits and is prepared for vectors.
     :param vector: float32, shape (dimensions of the small space,).
     :param large_vector: of the large space; needed to re-rank.
-    :param timeout_ms: the server gives up after so long; 0 for never.
+    :param timeout_ms: the server gives up each statement after so long; 0 for never.
     :raises RequestError: it cannot be answered so.
     :raises SearchTimeoutError: the server gave up.
     """
@@ -105,17 +105,17 @@ def search(
     table, compared = served.target.table, vector
     if request.rerank:
         table, compared = _large(served, large_vector)
-        near = distances(connection, table, compared, list(near))
+        near = distances(connection, table, compared, list(near), timeout_ms=timeout_ms)
     by_distance = sorted(near, key=lambda verse_id: (near[verse_id], verse_id))
     worded: list[int] = []
     if request.hybrid:
-        worded = _worded(connection, request, confined)
+        worded = _worded(connection, request, confined, timeout_ms)
         beyond = [verse_id for verse_id in worded if verse_id not in near]
-        known = near | distances(connection, table, compared, beyond)
+        known = near | distances(connection, table, compared, beyond, timeout_ms=timeout_ms)
         order = [verse_id for verse_id in fuse(by_distance, worded) if verse_id in known]
     else:
         known, order = near, by_distance
-    verses = verses_by_id(connection, order)
+    verses = verses_by_id(connection, order, timeout_ms=timeout_ms)
     chosen, below = _choose(request, [key for key in order if key in verses], known, verses)
     hits = tuple(
         _hit(
@@ -143,23 +143,40 @@ def search_text(
     :raises NotReleasedError: nothing is released yet.
     :raises RagAssetsError: as :func:`search` and the embedder.
     """
-    if not query.strip():
+    (result,) = search_texts(database, settings, [replace(request, text=query)])
+    return result
+
+
+def search_texts(
+    database: Database, settings: Settings, requests: Sequence[SearchRequest]
+) -> tuple[SearchResult, ...]:
+    """Embed the texts of these requests together, at most 2,048, then search with one at a time.
+
+    :returns: results in the order of the requests; the time of embedding is that of all.
+    :raises NotReleasedError: nothing is released yet.
+    :raises RagAssetsError: as :func:`search` and the embedder.
+    """
+    texts = [request.text or "" for request in requests]
+    if not all(text.strip() for text in texts):
         raise RequestError("no-query", "query", "the query is empty: write what you look for")
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         served = served_now(connection, settings)
-        confine(request, served)  # before the query is paid for
+        for request in requests:
+            confine(request, served)  # before anything is paid for
         started = time.perf_counter()
-        spec = served.target.table.space.spec
-        (vector,) = embed_queries(settings, spec, [query])
-        large = None
-        if request.rerank and served.large is not None:
-            (large,) = embed_queries(settings, served.large.space.spec, [query])
+        vectors = embed_queries(settings, served.target.table.space.spec, texts)
+        large: Sequence[NDArray[np.float32] | None] = [None] * len(texts)
+        if served.large is not None and any(request.rerank for request in requests):
+            large = list(embed_queries(settings, served.large.space.spec, texts))
         embedding_ms = (time.perf_counter() - started) * 1000
-        result = search(
-            connection, settings, served, replace(request, text=query), vector, large_vector=large
+        return tuple(
+            replace(
+                search(connection, settings, served, request, vector, large_vector=large_vector),
+                embedding_ms=embedding_ms,
+            )
+            for request, vector, large_vector in zip(requests, vectors, large, strict=True)
         )
-    return replace(result, embedding_ms=embedding_ms)
 
 
 def _depth(request: SearchRequest, confined: Confined) -> int:
@@ -191,7 +208,9 @@ def _large(
     return served.large, large_vector
 
 
-def _worded(connection: Connection, request: SearchRequest, confined: Confined) -> list[int]:
+def _worded(
+    connection: Connection, request: SearchRequest, confined: Confined, timeout_ms: int
+) -> list[int]:
     if not request.text:
         raise RequestError(
             "no-query", "hybrid", "hybrid search needs the words of a query: give query"
@@ -203,6 +222,7 @@ def _worded(connection: Connection, request: SearchRequest, confined: Confined) 
         scopes=confined.scopes,
         books=confined.books,
         chapters=confined.chapters,
+        timeout_ms=timeout_ms,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -95,8 +95,8 @@ def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex,
 
 
 def ready_generations(connection: Connection, table: VectorTable) -> tuple[Generation, ...]:
-    """Builds whose index is there and valid, the oldest first."""
-    valid = {index.generation for index in live_indexes(connection, table) if index.valid}
+    """Builds whose index is there and valid, the oldest first; ``lists`` as the index has it."""
+    lists = {i.generation: i.lists for i in live_indexes(connection, table) if i.valid}
     rows = connection.execute(
         """
         SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
@@ -106,7 +106,7 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
         """,
         (table.corpus, table.space.space_id),
     ).fetchall()
-    return tuple(_generation(row) for row in rows if row[0] in valid)
+    return tuple(replace(_generation(row), lists=lists[row[0]]) for row in rows if row[0] in lists)
 
 
 def _generation(row: tuple[Any, ...]) -> Generation:

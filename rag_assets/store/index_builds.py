@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
@@ -99,6 +100,12 @@ def create_index(
             "RAG_INDEX_MAINTENANCE_WORK_MEM, make room on its disk, or ask for fewer lists"
         ) from error
     return name
+
+
+def cancel(connection: Connection) -> None:
+    """Cancel what the session does; a server that is gone has ended it already."""
+    with suppress(psycopg.OperationalError):
+        connection.cancel_safe()
 
 
 def build_progress(connection: Connection, table: VectorTable) -> BuildProgress | None:

@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.store.database import Connection, Database
+from rag_assets.store.time_limit import limited
 from rag_assets.store.vector_search import prepare_connection
 
 Answer = TypeVar("Answer")
@@ -44,19 +45,25 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self._pool.close(timeout=5)
 
-    def run(self, work: Callable[[Connection], Answer]) -> Answer:
+    def run(self, work: Callable[[Connection], Answer], timeout_ms: int = 0) -> Answer:
         """Do read-only work on a connection; once more where the first turns out to be dead.
 
         After a restart of the server every kept connection is dead, and the first to use it finds
         out.
 
+        :param timeout_ms: the server gives up each statement after so long; 0 for work that limits
+            its statements itself.
         :raises DatabaseUnavailableError: no connection in time, or the server is away.
+        :raises SearchTimeoutError: the server gave up.
         """
         for attempt in (1, 2):
             with self._explained():
                 with self._pool.connection() as connection:
                     try:
-                        return work(connection)
+                        if not timeout_ms:
+                            return work(connection)
+                        with limited(connection, timeout_ms):
+                            return work(connection)
                     except psycopg.OperationalError:
                         if attempt == 2 or not connection.broken:
                             raise

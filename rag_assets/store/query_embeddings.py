@@ -52,8 +52,8 @@ def forget_queries(connection: Connection, *, max_age: timedelta, most: int) -> 
         """
         DELETE FROM query_embeddings
          WHERE created_at < now() - %s
-            OR created_at < (SELECT created_at FROM query_embeddings
-                              ORDER BY created_at DESC OFFSET %s LIMIT 1)
+            OR created_at <= (SELECT created_at FROM query_embeddings
+                               ORDER BY created_at DESC OFFSET %s LIMIT 1)
         """,
         (max_age, most),
     ).rowcount

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag_assets.store.database import Connection
+from rag_assets.store.time_limit import limited
 
 
 def matching_verses(
@@ -15,40 +16,46 @@ def matching_verses(
     scopes: Sequence[str],
     books: Sequence[str] | None = None,
     chapters: tuple[int, int] | None = None,
+    timeout_ms: int = 0,
 ) -> list[int]:
     """Ids of the verses that hold any word of the query, the best first (``ts_rank_cd``).
 
     Any, not all: a question holds words that its answer does not. The query is read once for each
     configuration that the versions have. Uses the GIN index on ``text_search``.
+
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
     """
     first, last = chapters or (None, None)
-    rows = connection.execute(
-        """
-        WITH asked AS MATERIALIZED (
-            SELECT version_code,
-                   replace(
-                       plainto_tsquery(text_search_configuration(version_code), %(query)s)::text,
-                       '&', '|')::tsquery AS words
-              FROM unnest(%(scopes)s::text[]) AS version_code
+    with limited(connection, timeout_ms):
+        found = connection.execute(
+            """
+            WITH asked AS MATERIALIZED (
+                SELECT version_code,
+                       replace(plainto_tsquery(
+                           text_search_configuration(version_code), %(query)s
+                       )::text, '&', '|')::tsquery AS words
+                  FROM unnest(%(scopes)s::text[]) AS version_code
+            )
+            SELECT found.verse_id
+              FROM (SELECT words, array_agg(version_code) AS versions
+                      FROM asked GROUP BY words) AS q
+             CROSS JOIN LATERAL (
+                   SELECT verse_id, ts_rank_cd(text_search, q.words) AS rank
+                     FROM verses
+                    WHERE text_search @@ q.words AND version_code = ANY(q.versions)
+                      AND (%(books)s::text[] IS NULL OR book = ANY(%(books)s::text[]))
+                      AND (%(first)s::int IS NULL OR chapter BETWEEN %(first)s AND %(last)s)
+                    ORDER BY rank DESC, verse_id LIMIT %(limit)s) AS found
+             ORDER BY found.rank DESC, found.verse_id LIMIT %(limit)s
+            """,
+            {
+                "query": query.replace("\0", " "),  # PostgreSQL has no such character
+                "limit": limit,
+                "scopes": list(scopes),
+                "books": None if books is None else list(books),
+                "first": first,
+                "last": last,
+            },
         )
-        SELECT found.verse_id
-          FROM (SELECT words, array_agg(version_code) AS versions FROM asked GROUP BY words) AS q
-         CROSS JOIN LATERAL (
-               SELECT verse_id, ts_rank_cd(text_search, q.words) AS rank
-                 FROM verses
-                WHERE text_search @@ q.words AND version_code = ANY(q.versions)
-                  AND (%(books)s::text[] IS NULL OR book = ANY(%(books)s::text[]))
-                  AND (%(first)s::int IS NULL OR chapter BETWEEN %(first)s AND %(last)s)
-                ORDER BY rank DESC, verse_id LIMIT %(limit)s) AS found
-         ORDER BY found.rank DESC, found.verse_id LIMIT %(limit)s
-        """,
-        {
-            "query": query,
-            "limit": limit,
-            "scopes": list(scopes),
-            "books": None if books is None else list(books),
-            "first": first,
-            "last": last,
-        },
-    ).fetchall()
-    return [row[0] for row in rows]
+    return [row[0] for row in found.fetchall()]

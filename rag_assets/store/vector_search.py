@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import psycopg
 from numpy.typing import NDArray
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
-from rag_assets.errors import SearchTimeoutError
 from rag_assets.settings import Precision
 from rag_assets.store.database import Connection, one
+from rag_assets.store.time_limit import limited
 from rag_assets.store.vector_tables import VectorTable
 
 Kind = Literal["exact", "ivfflat", "iterative"]
@@ -86,19 +85,13 @@ def nearest(
     rows = RowFilter(
         tuple(scopes), books=None if books is None else tuple(books), chapters=chapters
     )
-    try:
-        with connection.pipeline(), connection.transaction():
-            _set_local(connection, plan, timeout_ms)
-            found = connection.execute(
-                _statement(table, plan, rows, sql.Placeholder),
-                _values(table, plan, vector, rows, top_k),
-            )
-        hits: list[tuple[int, float]] = found.fetchall()
-    except psycopg.errors.QueryCanceled as error:
-        raise SearchTimeoutError(
-            f"the search took more than {timeout_ms} ms and was given up "
-            "(RAG_API_STATEMENT_TIMEOUT_MS)"
-        ) from error
+    with limited(connection, timeout_ms):
+        _set_local(connection, plan)
+        found = connection.execute(
+            _statement(table, plan, rows, sql.Placeholder),
+            _values(table, plan, vector, rows, top_k),
+        )
+    hits: list[tuple[int, float]] = found.fetchall()
     # relaxed_order: from one batch of lists to the next, distances may step back a little.
     return sorted(hits, key=lambda row: (row[1], row[0]))
 
@@ -108,39 +101,43 @@ def distances(
     table: VectorTable,
     vector: NDArray[np.float32],
     ids: Sequence[int],
+    *,
+    timeout_ms: int = 0,
 ) -> dict[int, float]:
     """Cosine distances of these rows to a vector, where they are in the table. By primary key.
 
     :param vector: float32, shape (dimensions,).
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
     """
-    found = connection.execute(
-        sql.SQL(
-            "SELECT {id}, embedding <=> %s::{type}({dimensions}) FROM {table} WHERE {id} = ANY(%s)"
-        ).format(
-            id=table.id_column,
-            type=sql.SQL(table.space.spec.precision),
-            dimensions=sql.Literal(table.space.spec.dimensions),
-            table=table.identifier,
-        ),
-        (_typed(vector, table.space.spec.precision), list(ids)),
-    ).fetchall()
-    return dict(found)
+    with limited(connection, timeout_ms):
+        found = connection.execute(
+            sql.SQL(
+                "SELECT {id}, embedding <=> %s::{type}({dimensions}) FROM {table}"
+                " WHERE {id} = ANY(%s)"
+            ).format(
+                id=table.id_column,
+                type=sql.SQL(table.space.spec.precision),
+                dimensions=sql.Literal(table.space.spec.dimensions),
+                table=table.identifier,
+            ),
+            (_typed(vector, table.space.spec.precision), list(ids)),
+        )
+    return dict(found.fetchall())
 
 
-def _set_local(connection: Connection, plan: SearchPlan, timeout_ms: int = 0) -> None:
+def _set_local(connection: Connection, plan: SearchPlan) -> None:
     if plan.kind == "exact":
-        connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(timeout_ms),))
         return
     # With enable_sort off nothing but the index can give rows in order of distance: the planner
     # may otherwise prefer the filter's index, or a scan, by its estimate of the cost.
     connection.execute(
         """
-        SELECT set_config('statement_timeout', %s, true),
-               set_config('ivfflat.probes', %s, true), set_config('ivfflat.max_probes', %s, true),
+        SELECT set_config('ivfflat.probes', %s, true), set_config('ivfflat.max_probes', %s, true),
                set_config('ivfflat.iterative_scan', 'relaxed_order', true),
                set_config('enable_sort', 'off', true)
         """,
-        (str(timeout_ms), str(plan.probes), str(max(plan.probes, plan.max_probes))),
+        (str(plan.probes), str(max(plan.probes, plan.max_probes))),
     )
 
 

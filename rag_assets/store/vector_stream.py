@@ -93,23 +93,22 @@ def _chunk(buffer: bytearray, row: np.dtype[np.void]) -> Chunk:
 def sample_vectors(
     connection: Connection, table: VectorTable, count: int, *, seed: int
 ) -> NDArray[np.float32]:
-    """About ``count`` vectors drawn at random, the same for the same seed and table.
+    """At most ``count`` vectors drawn at random, the same for the same seed and table.
 
-    Reads a sample of the table's pages, not the table.
+    Reads a sample of the table's pages, not the table; all of it where it is small.
 
     :returns: float32, shape (n, dimensions).
     """
-    (rows,) = one(
-        connection.execute(
-            "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass(%s)", (table.name,)
-        )
-    )
+    # Counted, not estimated: the planner's figure is of the last ANALYZE, and a sample by too large
+    # a share would be cut off at the table's first rows.
+    (rows,) = one(connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier)))
     percent = min(100.0, 100.0 * 2 * count / rows) if rows else 100.0
     found = connection.execute(
-        sql.SQL(
-            "SELECT embedding::real[] FROM {table} TABLESAMPLE SYSTEM (%s) REPEATABLE (%s) LIMIT %s"
-        ).format(table=table.identifier),
-        (percent, seed, 2 * count),
+        sql.SQL("SELECT embedding::real[] FROM {} TABLESAMPLE SYSTEM (%s) REPEATABLE (%s)").format(
+            table.identifier
+        ),
+        (percent, seed),
     ).fetchall()
     vectors = np.array([row[0] for row in found], dtype=np.float32)
-    return vectors.reshape(len(found), table.space.spec.dimensions)
+    drawn = np.random.default_rng(seed).permutation(len(found))[:count]
+    return vectors.reshape(len(found), table.space.spec.dimensions)[drawn]

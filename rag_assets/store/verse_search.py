@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rag_assets.store.database import Connection
+from rag_assets.store.time_limit import limited
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,25 @@ class FoundVerse:
     text: str
 
 
-def verses_by_id(connection: Connection, ids: Iterable[int]) -> dict[int, FoundVerse]:
-    """The verses of these ids that are still there. By verses' primary key."""
-    rows = connection.execute(
-        """
-        SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end,
-               v.text
-          FROM verses v JOIN bible_versions b USING (version_code)
-         WHERE v.verse_id = ANY(%s)
-        """,
-        (list(ids),),
-    ).fetchall()
-    return {verse_id: FoundVerse(*verse) for verse_id, *verse in rows}
+def verses_by_id(
+    connection: Connection, ids: Iterable[int], *, timeout_ms: int = 0
+) -> dict[int, FoundVerse]:
+    """The verses of these ids that are still there. By verses' primary key.
+
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
+    """
+    with limited(connection, timeout_ms):
+        found = connection.execute(
+            """
+            SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end,
+                   v.text
+              FROM verses v JOIN bible_versions b USING (version_code)
+             WHERE v.verse_id = ANY(%s)
+            """,
+            (list(ids),),
+        )
+    return {verse_id: FoundVerse(*verse) for verse_id, *verse in found.fetchall()}
 
 
 def servable_versions(connection: Connection) -> frozenset[str]:

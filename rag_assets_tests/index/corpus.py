@@ -29,6 +29,7 @@ def index_settings(make_settings: MakeSettings, **overrides: object) -> Settings
         "rag_embedding_small_dimensions": DIMENSIONS,
         "rag_index_profile": "dev",
         "rag_index_min_rows": 1000,
+        "rag_index_query_sample": 200,
         "rag_search_exact_rows": 400,
         "rag_golden_queries": None,
     }

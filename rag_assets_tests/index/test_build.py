@@ -52,9 +52,7 @@ def indexes_of(
     return indexes_used(connection, table, plan, query, top_k=10, scopes=scopes)
 
 
-def hits_of(
-    connection: Connection, table: VectorTable, outcome: Outcome, scopes: list[str]
-) -> int:
+def hits_of(connection: Connection, table: VectorTable, outcome: Outcome, scopes: list[str]) -> int:
     target = target_of(table, SCOPES, outcome.generation, None)
     plan = choose_plan(target, scopes, exact_rows=400)
     (query,) = clustered(1, dimensions=table.space.spec.dimensions, seed=5)
@@ -68,9 +66,7 @@ def built_by_hand(
     heard = Heard()
     options = BuildOptions(lists, "asked", "halfvec", "256MB", workers)
     with database.connect(autocommit=True) as session:
-        number = build(
-            session, database, table, options, rows=rows, run_id="run", progress=heard
-        )
+        number = build(session, database, table, options, rows=rows, run_id="run", progress=heard)
     return number, heard
 
 
@@ -168,9 +164,7 @@ def test_a_build_says_what_it_does(
     vectors = clustered(20_000, clusters=1, spread=5)
     table = copy_rows(database, space_of(database, settings), "EN_A", vectors)
     number, heard = built_by_hand(database, table, 1000, rows=20_000, workers=workers)
-    assert heard.lines[0] == (
-        f"building generation {number} of {table}: 1000 lists, 20,000 rows"
-    )
+    assert heard.lines[0] == (f"building generation {number} of {table}: 1000 lists, 20,000 rows")
     assert re.fullmatch(rf"generation {number} built in \d+\.\d s, \d+ MB", heard.lines[-1])
     phases = ("initializing", "building index", "waiting for", "index validation")
     between = heard.lines[1:-1]
@@ -230,25 +224,7 @@ def test_a_vector_index_of_a_halfvec_space_is_refused(
         assert generation_states(connection) == []
 
 
-def test_more_than_2000_dimensions_are_indexed_as_halfvec(
-    database: Database, make_settings: MakeSettings
-) -> None:
-    settings = index_settings(
-        make_settings,
-        rag_embedding_precision="vector",
-        rag_embedding_small_dimensions=2500,
-    )
-    table = filled_table(database, settings, {"EN_A": 150, "EN_B": 30})
-    outcome = maintained(database, settings, table, lists=8, precision="halfvec")
-    assert outcome.generation is not None
-    with database.connect(autocommit=True) as connection:
-        prepare_connection(connection)
-        used = indexes_of(connection, table, outcome, ["EN_A", "EN_B"])
-        assert set(used.values()) == {("verse_embeddings_s1_ivf_g1",)}
-        assert hits_of(connection, table, outcome, ["EN_A", "EN_B"]) == 10
-
-
-def test_a_vector_index_of_more_than_2000_dimensions_is_refused_with_the_way_out(
+def test_more_than_2000_dimensions_are_indexed_as_halfvec_without_being_asked_to(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(
@@ -256,14 +232,19 @@ def test_a_vector_index_of_more_than_2000_dimensions_is_refused_with_the_way_out
         rag_embedding_precision="vector",
         rag_embedding_small_dimensions=2001,
     )
-    table = filled_table(database, settings, {"EN_A": 40})
-    with pytest.raises(IndexBuildError) as caught:
-        maintained(database, settings, table, lists=2)
+    table = filled_table(database, settings, {"EN_A": 150, "EN_B": 30})
+    outcome = maintained(database, settings, table, lists=8)
+    assert outcome.generation is not None
+    assert outcome.generation.precision == "halfvec"
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        used = indexes_of(connection, table, outcome, ["EN_A", "EN_B"])
+        assert set(used.values()) == {("verse_embeddings_s1_ivf_g1",)}
+        assert hits_of(connection, table, outcome, ["EN_A", "EN_B"]) == 10
+    with pytest.raises(ConfigurationError, match="ask for halfvec"):
+        maintained(database, settings, table, precision="vector")
     with database.connect() as connection:
-        assert index_names(connection) == []
-        assert all(state == "failed" for _, state in generation_states(connection))
-    assert "2000 dimensions" in str(caught.value)
-    assert "halfvec" in str(caught.value), "what to do"
+        assert generation_states(connection) == [(1, "ready")]
 
 
 def test_the_server_is_asked_for_its_free_disk_only_where_it_is_this_machine(

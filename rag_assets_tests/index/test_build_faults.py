@@ -77,12 +77,8 @@ class Site:
         plan = choose_plan(target, ["EN_A"], exact_rows=0)
         with self.database.connect(autocommit=True) as connection:
             prepare_connection(connection)
-            found = nearest(
-                connection, self.table, plan, QUERIES[0], top_k=10, scopes=["EN_A"]
-            )
-            used = indexes_used(
-                connection, self.table, plan, QUERIES[0], top_k=10, scopes=["EN_A"]
-            )
+            found = nearest(connection, self.table, plan, QUERIES[0], top_k=10, scopes=["EN_A"])
+            used = indexes_used(connection, self.table, plan, QUERIES[0], top_k=10, scopes=["EN_A"])
         assert len(found) == 10
         assert set(used.values()) == {(OLD,)}
 
@@ -146,9 +142,7 @@ def site(database: Database, make_settings: MakeSettings) -> Site:
 
 @pytest.mark.slow
 def test_the_client_is_killed_in_the_middle_of_a_build(site: Site) -> None:
-    child = maintain_in_process(
-        site.database, site.settings, site.table, IndexRequest(lists=LONG)
-    )
+    child = maintain_in_process(site.database, site.settings, site.table, IndexRequest(lists=LONG))
     builder = site.builder()
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
@@ -167,9 +161,7 @@ def test_the_client_is_killed_in_the_middle_of_a_build(site: Site) -> None:
 
 @pytest.mark.slow
 def test_a_run_that_comes_right_after_a_killed_one_waits_for_its_build_to_end(site: Site) -> None:
-    child = maintain_in_process(
-        site.database, site.settings, site.table, IndexRequest(lists=LONG)
-    )
+    child = maintain_in_process(site.database, site.settings, site.table, IndexRequest(lists=LONG))
     site.builder()
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
@@ -327,8 +319,10 @@ def test_the_server_is_killed_in_the_middle_of_a_build(own_server: Path, whole: 
     embedded.ensure_running(cluster)
     site.search()
     outcome = site.maintained()
-    assert outcome.leftovers == (DEAD,)
-    assert site.errors() == {2: "its run ended without a word"}
+    if whole:
+        assert outcome.leftovers == (DEAD,)
+    # Left to itself the process may end its build, or even be told to drop it: but it is gone.
+    assert set(site.errors()) == {2}
     assert outcome.generation is not None
     last = outcome.generation.number  # after a crash a sequence goes on further ahead
     site.assert_clean(outcome, [(1, "dropped"), (2, "failed"), (last, "ready")])

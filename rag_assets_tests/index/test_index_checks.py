@@ -102,9 +102,7 @@ def test_a_sound_index_passes_every_check_and_its_evidence_says_what_was_judged(
     latency = results["retrieval_latency_slo"].measured["latency"]
     assert isinstance(latency, dict)
     assert set(latency) == {
-        f"{name}, concurrency {count}"
-        for name in (EVERYTHING, "version EN_A")
-        for count in (1, 8)
+        f"{name}, concurrency {count}" for name in (EVERYTHING, "version EN_A") for count in (1, 8)
     }
     assert {one["queries"] for one in latency.values()} == {200}
 
@@ -232,9 +230,7 @@ def test_a_filter_whose_reading_ends_too_early_returns_too_few_hits(
         queries = held_out_queries(connection, table, 200, seed=4)
     tight = Target(table, SCOPES, 1, "halfvec", Probes(64, 1, 64))
     for probes, sound in ((tight.probes, True), (Probes(64, 1, 1), False)):
-        points = recall_of(
-            database, replace(tight, probes=probes), queries, cases, exact_rows=400
-        )
+        points = recall_of(database, replace(tight, probes=probes), queries, cases, exact_rows=400)
         assert (points["a few"].k_returned == 10) is sound
         assert points["a few"].probes == 1
         failures = judge_recall(points, {"a few": 600, EVERYTHING: 2100}, floor=0.0001)

@@ -179,16 +179,25 @@ def test_a_table_that_shrank_below_the_least_rows_loses_its_index(
 
 
 def record(
-    database: Database, table: VectorTable, check: str, reasons: Sequence[str], generation: int
+    database: Database,
+    table: VectorTable,
+    check: str,
+    reasons: Sequence[str],
+    generation: int,
+    *,
+    more_probes: int = 0,
 ) -> None:
+    """Evidence as the checks leave it, of the probes that the generation was tuned to."""
     with database.connect() as connection:
+        made = generations.ready_generations(connection, table)[-1]
+        assert made.probes is not None
         record_check(
             connection,
             table,
             subject=subject_of(generation),
             check=check,
             reasons=tuple(reasons),
-            measured={},
+            measured={"probes": made.probes.plain + more_probes},
             revision=1,
             run_id="check",
         )
@@ -215,6 +224,15 @@ def test_failed_evidence_calls_for_another_build_which_is_judged_anew(
     assert outcome.decision.reasons == (reason,)
     again = maintained(database, settings, table)
     assert again.decision.action is Action.KEEP, "that evidence was the old generation's"
+
+
+def test_evidence_about_other_probes_says_nothing_against_the_index(
+    database: Database, settings: Settings, table: VectorTable
+) -> None:
+    """As while somebody tries PG_IVFFLAT_PROBES."""
+    maintained(database, settings, table)
+    record(database, table, "recall_at_10", ("too low",), 1, more_probes=1)
+    assert maintained(database, settings, table).decision.action is Action.KEEP
 
 
 @pytest.mark.parametrize("check", ["index_valid_and_used", "golden_queries"])

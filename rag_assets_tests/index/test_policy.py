@@ -13,6 +13,7 @@ from rag_assets.settings import IndexProfile
 from rag_assets.store.generations import ListsFrom
 
 ROWS = 100_000
+FEWER = "are fewer than 10,000: exact search serves"
 SOUND = InForce(lists=100, lists_from="profile", rows_at_build=ROWS, changed=0)
 
 
@@ -137,7 +138,7 @@ def test_keeping_says_why() -> None:
 @pytest.mark.parametrize(
     ("rows", "decision"),
     [
-        (9_999, Decision(Action.EXACT, 0, ("9,999 rows are fewer than 10,000: exact search serves",))),
+        (9_999, Decision(Action.EXACT, 0, (f"9,999 rows {FEWER}",))),
         (10_000, Decision(Action.BUILD, 64, ("first build",))),
     ],
 )  # fmt: skip

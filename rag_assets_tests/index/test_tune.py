@@ -217,9 +217,7 @@ def test_the_curve_is_kept_with_the_generation_and_told(
         (kept,) = connection.execute("SELECT tuning FROM index_generations").fetchone() or ({},)
     assert kept["queries"] == 200
     assert kept == outcome.tuning.as_json() | {
-        "curves": {
-            case: [dict(one) for one in curve] for case, curve in kept["curves"].items()
-        }
+        "curves": {case: [dict(one) for one in curve] for case, curve in kept["curves"].items()}
     }
     for case, curve in outcome.tuning.curves.items():
         assert [one["probes"] for one in kept["curves"][case]] == [one.probes for one in curve]
@@ -289,9 +287,7 @@ def test_probes_by_setting_stand_in_the_place_of_the_tuned(
         assert found.k_returned == 10
 
 
-def test_more_probes_than_there_are_lists_is_exact(
-    database: Database, settings: Settings
-) -> None:
+def test_more_probes_than_there_are_lists_is_exact(database: Database, settings: Settings) -> None:
     table = filled_table(database, settings, VERSIONS, languages=LANGUAGES)
     outcome = maintained(database, settings, table, lists=8)
     target = target_of(table, VERSIONS, outcome.generation, 32768)

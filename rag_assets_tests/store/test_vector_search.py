@@ -91,9 +91,7 @@ def test_each_generation_is_read_through_its_own_index(
         for generation in (1, 2):
             for kind, scopes in (("ivfflat", SCOPES), ("iterative", ["EN_B"])):
                 plan = plan_of(table, generation, kind)  # type: ignore[arg-type]
-                found = indexes_used(
-                    connection, table, plan, QUERIES[0], top_k=10, scopes=scopes
-                )
+                found = indexes_used(connection, table, plan, QUERIES[0], top_k=10, scopes=scopes)
                 assert found == {
                     "custom": (name_of(generation),),
                     "generic": (name_of(generation),),
