@@ -86,19 +86,26 @@ class Counted:
         if scope["type"] != "http" or scope["path"] != self._path:
             await self._app(scope, receive, send)
             return
-        status = 500
+
+        def count(status: int) -> None:
+            state = scope.get("state", {})
+            self._count(str(status), state.get("corpus", "none"), state.get("plan", "none"))
+
+        started = False
 
         async def look(message: Message) -> None:
-            nonlocal status
+            nonlocal started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                started = True
+                count(message["status"])
             await send(message)
 
         try:
             await self._app(scope, receive, look)
-        finally:
-            state = scope.get("state", {})
-            self._count(str(status), state.get("corpus", "none"), state.get("plan", "none"))
+        except Exception:
+            if not started:
+                count(500)  # as it will be answered further out
+            raise
 
 
 class BodyLimits:

@@ -18,9 +18,10 @@ from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Latency, measure_latency
 from rag_assets.retrieval.query_vectors import embed_queries
+from rag_assets.retrieval.released import Served, served_on_trial
+from rag_assets.retrieval.request import SearchRequest
 from rag_assets.settings import Settings
 from rag_assets.store import generations
-from rag_assets.store.bible import version_languages
 from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Database
 from rag_assets.store.generations import Generation
@@ -56,15 +57,17 @@ class IndexVerdict:
 
 @dataclass(frozen=True)
 class _Case:
-    """What the checks of one table share."""
+    """What the checks of one table share; ``served`` as if it were released."""
 
     database: Database
     settings: Settings
     generation: Generation | None
-    target: Target
-    languages: Mapping[str, str]
+    served: Served
     queries: NDArray[np.float32]
-    progress: Progress
+
+    @property
+    def target(self) -> Target:
+        return self.served.target
 
 
 def judge_index(
@@ -84,7 +87,6 @@ def judge_index(
         decision = generations.last_decision(connection, table)
         seen = revision(connection, table)
         scopes = servable_scopes(connection, settings, table)
-        languages = version_languages(connection)
         ready = {made.number: made for made in generations.ready_generations(connection, table)}
         queries = held_out_queries(connection, table, settings.rag_index_query_sample, seed=_SEED)
     if decision is None:
@@ -94,7 +96,9 @@ def judge_index(
     generation = ready.get(decision.generation) if decision.generation else None
     gone = decision.generation is not None and generation is None
     target = target_of(table, scopes, generation, settings.pg_ivfflat_probes)
-    case = _Case(database, settings, generation, target, languages, queries, progress)
+    with database.connect(autocommit=True) as connection:
+        served = served_on_trial(connection, target)
+    case = _Case(database, settings, generation, served, queries)
     for check in INDEX_CHECKS:
         if check not in wanted:
             continue
@@ -158,7 +162,7 @@ def _evaluate(check: str, case: _Case) -> tuple[tuple[str, ...], dict[str, objec
 
 
 def _filters(case: _Case) -> dict[str, tuple[str, ...]]:
-    return filter_cases(case.target.scopes, case.languages)
+    return filter_cases(case.target.scopes, case.served.languages)
 
 
 def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
@@ -198,13 +202,7 @@ def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
 def _recall(
     case: _Case, cases: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[str, ...], dict[str, object]]:
-    points = recall_of(
-        case.database,
-        case.target,
-        case.queries,
-        cases,
-        exact_rows=case.settings.rag_search_exact_rows,
-    )
+    points = recall_of(case.database, case.settings, case.served, case.queries, cases)
     rows = {
         name: sum(case.target.scopes[scope] for scope in scopes) for name, scopes in cases.items()
     }
@@ -234,15 +232,14 @@ def _latency(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
     largest = max(scopes, key=lambda scope: scopes[scope])
     measured: dict[str, Latency] = {}
     for name, confined in ((EVERYTHING, tuple(scopes)), (f"version {largest}", (largest,))):
-        plan = choose_plan(case.target, confined, exact_rows=case.settings.rag_search_exact_rows)
+        request = SearchRequest(top_k=TOP_K, versions=confined)
         for concurrency in CONCURRENCIES:
             measured[f"{name}, concurrency {concurrency}"] = measure_latency(
                 case.database,
-                case.target.table,
-                plan,
+                case.settings,
+                case.served,
+                request,
                 case.queries,
-                top_k=TOP_K,
-                scopes=confined,
                 concurrency=concurrency,
             )
     failures = judge_latency(measured, slo_ms=case.settings.rag_slo_p95_ms)
@@ -296,7 +293,7 @@ def _golden(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
         case.target,
         queries,
         vectors,
-        case.languages,
+        case.served.languages,
         exact_rows=case.settings.rag_search_exact_rows,
     )
     failures = judge_golden(

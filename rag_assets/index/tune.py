@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, choose_plan
-from rag_assets.retrieval.probe import probe
+from rag_assets.retrieval.probe import probe, probe_search
+from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.request import SearchRequest
+from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.generations import Generation, Probes
 from rag_assets.store.vector_search import SearchPlan, prepare_connection
@@ -181,17 +184,17 @@ def target_of(
 
 def recall_of(
     database: Database,
-    target: Target,
+    settings: Settings,
+    served: Served,
     queries: NDArray[np.float32],
     cases: Mapping[str, Sequence[str]],
-    *,
-    exact_rows: int,
 ) -> dict[str, Point]:
-    """Recall and latency of each case as a search would run it; ``probes`` is 0 where it is exact.
+    """Recall and latency of each case as a search goes; ``probes`` is 0 where it is exact.
 
     :param queries: float32, shape (n, dimensions).
     :param cases: by name, the versions that the search is confined to.
     """
+    target = served.target
     points = {}
     with database.connect(autocommit=True) as connection:
         truth = similarity_floors(connection, target.table, queries, cases, top_k=TOP_K)
@@ -199,8 +202,9 @@ def recall_of(
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         for name, confined in cases.items():
-            plan = choose_plan(target, confined, exact_rows=exact_rows)
-            found = probe(connection, target.table, plan, queries, top_k=TOP_K, scopes=confined)
+            plan = choose_plan(target, confined, exact_rows=settings.rag_search_exact_rows)
+            request = SearchRequest(top_k=TOP_K, versions=tuple(confined))
+            found = probe_search(connection, settings, served, request, queries)
             points[name] = _point(plan.probes, [f.similarities for f in found], truth[name],
                                   [f.latency_ms for f in found])  # fmt: skip
     return points

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.search import search
+from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.vector_search import SearchPlan, nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable
@@ -48,8 +52,9 @@ def probe(
     top_k: int,
     scopes: Sequence[str],
 ) -> tuple[Probe, ...]:
-    """Search with each query in turn, on a connection that autocommits and is prepared.
+    """Search with each query in turn, by a plan of one's own: for tuning.
 
+    :param connection: autocommits and is prepared.
     :param queries: float32, shape (n, dimensions).
     """
     probes = []
@@ -61,26 +66,47 @@ def probe(
     return tuple(probes)
 
 
+def probe_search(
+    connection: Connection,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
+    queries: NDArray[np.float32],
+) -> tuple[Probe, ...]:
+    """Search with each query in turn, as an application's search would go.
+
+    :param connection: autocommits and is prepared.
+    :param queries: float32, shape (n, dimensions).
+    """
+    probes = []
+    for query in queries:
+        started = time.perf_counter()
+        found = search(connection, settings, served, request, query)
+        elapsed = (time.perf_counter() - started) * 1000
+        probes.append(Probe(tuple(hit.score for hit in found.hits), elapsed))
+    return tuple(probes)
+
+
 def measure_latency(
     database: Database,
-    table: VectorTable,
-    plan: SearchPlan,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
     queries: NDArray[np.float32],
     *,
-    top_k: int,
-    scopes: Sequence[str],
     concurrency: int,
     warm_up: int = 20,
 ) -> Latency:
     """Send all queries from ``concurrency`` connections at once, each with its share of them.
 
+    :param queries: float32, shape (n, dimensions).
     :param warm_up: searches before them that are not counted, on all connections together.
     """
 
     def work(share: NDArray[np.float32]) -> tuple[Probe, ...]:
         with database.connect(autocommit=True) as connection:
             prepare_connection(connection)
-            return probe(connection, table, plan, share, top_k=top_k, scopes=scopes)
+            return probe_search(connection, settings, served, request, share)
 
     warm = max(1, warm_up // concurrency)
     shares = [np.vstack([queries[:warm], share]) for share in np.array_split(queries, concurrency)]

@@ -53,19 +53,35 @@ def served_now(connection: Connection, settings: Settings) -> Served:
     servable = may_be_served(connection, settings)
     released = release.manifest["content"]["versions"]
     scopes = {code: released[code]["rows"] for code in release.versions if code in servable}
-    spoken = version_languages(connection)
     precision = generation_precision(connection, small.generation) or table.space.spec.precision
-    return Served(
+    return _served(
+        connection,
+        Target(table, scopes, small.generation, precision, small.probes),
         release_id=release.release_id,
-        target=Target(
-            table,
-            scopes,
-            small.generation,
-            precision,
-            small.probes,
-        ),
         large=bible_table(space_by_id(connection, large.space_id, "large")) if large else None,
-        languages={code: spoken[code] for code in scopes},
-        books=rows_by_book(connection, list(scopes)),
         withheld=frozenset(release.versions) - scopes.keys(),
+    )
+
+
+def served_on_trial(connection: Connection, target: Target) -> Served:
+    """A target as if it were released, so that checks search it as applications would."""
+    return _served(connection, target, release_id=0, large=None, withheld=frozenset())
+
+
+def _served(
+    connection: Connection,
+    target: Target,
+    *,
+    release_id: int,
+    large: VectorTable | None,
+    withheld: frozenset[str],
+) -> Served:
+    spoken = version_languages(connection)
+    return Served(
+        release_id=release_id,
+        target=target,
+        large=large,
+        languages={code: spoken[code] for code in target.scopes},
+        books=rows_by_book(connection, list(target.scopes)),
+        withheld=withheld,
     )

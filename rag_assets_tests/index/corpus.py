@@ -11,6 +11,8 @@ from psycopg import sql
 
 from rag_assets.index.maintain import IndexRequest, Outcome, maintain
 from rag_assets.progress import Progress, Silent
+from rag_assets.retrieval.plan import Target
+from rag_assets.retrieval.released import Served, served_on_trial
 from rag_assets.settings import Precision, Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.spaces import Space
@@ -114,6 +116,12 @@ def filled_table(
     return bible_table(space)
 
 
+def on_trial(database: Database, target: Target) -> Served:
+    """A target as the checks search it."""
+    with database.connect(autocommit=True) as connection:
+        return served_on_trial(connection, target)
+
+
 def copy_rows(
     database: Database,
     space: Space,
@@ -124,7 +132,22 @@ def copy_rows(
     language: str = "en",
 ) -> VectorTable:
     """Many vectors of a version at once, past its texts: for tables that take long to index."""
+    with database.connect() as connection:  # the ids below are chosen here
+        connection.execute("SELECT setval(pg_get_serial_sequence('verses', 'verse_id'), 10000000)")
     load_version(database, code, texts_of(code, 1), replace(ALLOWED, language=language))
+    with database.connect() as connection:
+        connection.execute("DELETE FROM verses WHERE version_code = %s", (code,))
+        connection.execute(
+            """
+            INSERT INTO verses (verse_id, version_code, book, book_order, chapter, verse,
+                                verse_end, text, text_hash)
+            OVERRIDING SYSTEM VALUE
+            SELECT %(first)s + i, %(code)s, 'GEN', 0, 1 + i / 200, 1 + i %% 200, 1 + i %% 200,
+                   'row ' || i, decode(repeat('00', 32), 'hex')
+              FROM generate_series(0, %(count)s - 1) AS i
+            """,
+            {"first": first_id, "code": code, "count": len(vectors)},
+        )
     component = ">f2" if space.spec.precision == "halfvec" else ">f4"
     dimensions = space.spec.dimensions
     words = {"version_code": code, "language": language, "book": "GEN", "run_id": "copied"}

@@ -33,6 +33,7 @@ from rag_assets_tests.index.corpus import (
     filled_table,
     index_settings,
     maintained,
+    on_trial,
 )
 from rag_assets_tests.store.vectors import space_of
 
@@ -230,7 +231,8 @@ def test_a_filter_whose_reading_ends_too_early_returns_too_few_hits(
         queries = held_out_queries(connection, table, 200, seed=4)
     tight = Target(table, SCOPES, 1, "halfvec", Probes(64, 1, 64))
     for probes, sound in ((tight.probes, True), (Probes(64, 1, 1), False)):
-        points = recall_of(database, replace(tight, probes=probes), queries, cases, exact_rows=400)
+        served = on_trial(database, replace(tight, probes=probes))
+        points = recall_of(database, settings, served, queries, cases)
         assert (points["a few"].k_returned == 10) is sound
         assert points["a few"].probes == 1
         failures = judge_recall(points, {"a few": 600, EVERYTHING: 2100}, floor=0.0001)

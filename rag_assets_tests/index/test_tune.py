@@ -31,6 +31,7 @@ from rag_assets_tests.index.corpus import (
     index_names,
     index_settings,
     maintained,
+    on_trial,
 )
 
 VERSIONS = {"EN_A": 1500, "EN_B": 450, "PT_C": 900, "PT_D": 60}
@@ -152,7 +153,8 @@ def measured(
 ) -> dict[str, Point]:
     with database.connect() as connection:
         queries = held_out_queries(connection, target.table, 200, seed=seed)
-    return recall_of(database, target, queries, cases, exact_rows=400)
+    settings = Settings(rag_search_exact_rows=400)
+    return recall_of(database, settings, on_trial(database, target), queries, cases)
 
 
 def test_the_probes_chosen_keep_recall_with_and_without_filters_for_other_queries(

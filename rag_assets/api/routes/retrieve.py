@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from rag_assets.api import request_id as ids
+from rag_assets.api.json_body import JsonRoute
 from rag_assets.api.models import (
     EXAMPLES,
     EvalRequest,
@@ -51,7 +52,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 PREFIX = "/api/v1/ai/rag"
 RETRIEVE = f"{PREFIX}/retrieve"
 
-router = APIRouter(prefix=PREFIX, tags=["retrieval"], responses=PROBLEMS)
+router = APIRouter(prefix=PREFIX, tags=["retrieval"], responses=PROBLEMS, route_class=JsonRoute)
 ServiceOf = Annotated[Service, Depends(service_of)]
 
 
@@ -166,7 +167,7 @@ async def _retrieve(
             search_ms=round(found.search_ms, 3),
             total_ms=round((now - min(started, before)) * 1000, 3),
         ),
-        hits=[HitModel(**asdict(hit)) for hit in found.hits],
+        hits=[HitModel(**vars(hit)) for hit in found.hits],
     )
     return answer, found
 
