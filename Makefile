@@ -11,7 +11,7 @@ help: ## this list
 demo: $(VENV)/.installed ## load, embed, check and release the sample versions, and answer a query
 	@$(BIN)/rag-assets demo
 
-up: $(VENV)/.installed ## Dagster's UI and daemon until Ctrl-C
+up: $(VENV)/.installed ## Dagster's UI, daemon and the retrieval API until Ctrl-C
 	@$(BIN)/rag-assets up
 
 test: $(VENV)/.installed-dev ## all tests
@@ -29,10 +29,14 @@ lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, ours and others' (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bible_embeddings
 	@$(BIN)/python -m benchmarks.index
+	@$(BIN)/python -m benchmarks.retrieve
+	@$(BIN)/python -m benchmarks.retrieve.soak
 
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
 	@$(BIN)/python -m benchmarks.bible_embeddings --smoke
 	@$(BIN)/python -m benchmarks.index --smoke
+	@$(BIN)/python -m benchmarks.retrieve --smoke
+	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.2
 
 .venv-peers/.installed: benchmarks/peers/requirements.lock | $(VENV)/bin/python
 	@echo "making .venv-peers for the others (once)"

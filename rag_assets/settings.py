@@ -290,7 +290,7 @@ class Settings(BaseSettings):
         "text", description="Form of the API's log lines."
     )
     rag_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that the API logs. DEBUG shows queries' texts."
+        "INFO", description="Least level that the API logs. DEBUG shows health checks, too."
     )
 
     @field_validator("rag_golden_queries", mode="before")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag_assets.retrieval.search import SearchResult, search
+from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 
@@ -18,4 +19,5 @@ def ask(
     top_k: int = 10,
 ) -> SearchResult:
     """Search what is released."""
-    return search(database, settings, query, top_k=top_k, versions=versions)
+    request = SearchRequest(top_k=top_k, versions=None if versions is None else tuple(versions))
+    return search_text(database, settings, query, request)

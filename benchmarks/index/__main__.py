@@ -11,6 +11,8 @@ benchmark's own, on disk, gone at the end; it takes 10 GB there while it runs.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 
 from benchmarks.index import build, load, recall, storage
 from benchmarks.index.bench import Bench, own_server, say, show
@@ -32,6 +34,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, help="rounds in turn; 3 without --smoke")
     options.add_argument("--tuning-queries", type=int, help="400 without --smoke")
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take the server along
     smoke = given.smoke
     corpus = (
         made_corpus(SMOKE_SIZE // 4, SMOKE_DIMENSIONS, SMOKE_DIMENSIONS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +54,14 @@ class Corpus:
 
     def raised(self, vectors: Vectors) -> Vectors:
         """The same vectors in the corpus's dimensions."""
-        own = vectors.shape[1]
-        if own == self.dimensions:
-            return vectors
-        square = np.random.default_rng(_SEED).normal(size=(self.dimensions, own))
+        return vectors if vectors.shape[1] == self.dimensions else vectors @ self._basis
+
+    @cached_property
+    def _basis(self) -> Vectors:
+        """Orthonormal rows, the same in every run."""
+        square = np.random.default_rng(_SEED).normal(size=(self.dimensions, self.held_out.shape[1]))
         basis: Vectors = np.linalg.qr(square)[0].T.astype(np.float32)
-        return vectors @ basis
+        return basis
 
     def queries(self, start: int, stop: int) -> Vectors:
         """Some of the held-out queries."""

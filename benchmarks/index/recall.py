@@ -1,11 +1,10 @@
 """What common settings find, how fast, and what ours finds.
 
 Every setting's index is on the table at once; held-out queries that nobody tuned with are sent to
-each in turn, a share of them a round, after a few that are not
-counted. Recall@10 is against all rows (see
-:mod:`rag_assets.index.truth`). All go by the one statement that our searches send, which makes the
-planner take the index: others' filtered searches are at least what pgvector gives, the planner's
-choice apart. Ours goes by :func:`rag_assets.retrieval.plan.choose_plan`.
+each in turn, a share of them a round, after a few that are not counted. Recall@10 is against all
+rows (see :mod:`rag_assets.index.truth`). All go by the one statement that our searches send, which
+makes the planner take the index: the figures of the others are pgvector's, not the planner's. Ours
+goes by :func:`rag_assets.retrieval.plan.choose_plan`.
 """
 
 from __future__ import annotations

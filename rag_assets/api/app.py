@@ -34,6 +34,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("rag-assets"),
         description="Search what the active release holds: Bible versions that passed the gate.",
         lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere; openapi.json stays
+        redoc_url=None,
     )
     app.state.service = opened
     app.state.keyring = Keyring(seconds=settings.rag_api_key_cache_s)

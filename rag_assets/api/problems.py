@@ -117,8 +117,11 @@ def _invalid(error: RequestValidationError) -> ProblemError:
         for fault in error.errors()
     ][:20]
     first = faults[0]
-    if error.errors()[0]["type"] == "json_invalid":
+    kind = error.errors()[0]["type"]
+    if kind == "json_invalid":
         return ProblemError(400, "not-json", "the body is not JSON")
+    if kind == "model_attributes_type" and first["field"] == "body":
+        first["message"] = "send a JSON object, with Content-Type: application/json"
     return ProblemError(
         422, "invalid-request", f"{first['field']}: {first['message']}", extra={"faults": faults}
     )

@@ -22,12 +22,12 @@ from rag_assets.errors import (
     RateLimitedError,
 )
 from rag_assets.retrieval.current import CurrentRelease
-from rag_assets.retrieval.query_vectors import QueryVectors
+from rag_assets.retrieval.query_vectors import QueryVectors, embed_queries
 from rag_assets.settings import Settings
 from rag_assets.store import query_embeddings
 from rag_assets.store.database import Connection, open_database
 from rag_assets.store.pool import Pool
-from rag_assets.store.spaces import Space
+from rag_assets.store.spaces import Space, space_spec
 
 Answer = TypeVar("Answer")
 log = logging.getLogger("rag_assets.api")
@@ -70,6 +70,10 @@ class Service:
             ),
             hit=lambda level: self.metrics.cache_hits.labels(level).inc(),
         )
+        if settings.rag_embedding_provider == "offline":
+            # Its library takes seconds to import: now, not in the first query.
+            spec = space_spec(settings, "small")
+            await asyncio.to_thread(embed_queries, settings, spec, ["ready"])
         self._forgetting = asyncio.create_task(self._forget_queries())
 
     async def close(self) -> None:

@@ -61,8 +61,9 @@ def demo(as_json: Json = False) -> None:
     out.print(f"[bold]5[/bold] rag-assets search {QUERY!r}")
     show_hits(result)
     out.print(
-        "\nNext: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000, which shows these "
-        "runs, and a page to search on http://127.0.0.1:8000.\nYour own text: [bold]rag-assets bible add --help[/bold]"
+        "\nNext: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000, with these runs,"
+        "\nand a page to search on http://127.0.0.1:8000.\n"
+        "Your own text: [bold]rag-assets bible add --help[/bold]"
     )
 
 

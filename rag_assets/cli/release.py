@@ -41,6 +41,11 @@ LeaveOut = Annotated[
     ),
 ]
 
+AfterRollback = Annotated[
+    bool,
+    typer.Option("--after-rollback", help="What was wrong with the release rolled back is mended."),
+]
+
 
 def _open() -> tuple[Settings, Database]:
     settings = load_settings()
@@ -79,6 +84,7 @@ def status(
 @app.command()
 def gate(
     leave_out_failing: LeaveOut = None,
+    after_rollback: AfterRollback = False,
     junit: Annotated[
         Path | None, typer.Option(help="Write the verdict there as JUnit XML, for a pipeline.")
     ] = None,
@@ -88,7 +94,12 @@ def gate(
     with errors_as_sentences(as_json):
         settings, database = _open()
         with database.connect() as connection:
-            evidence, verdict = evaluate(connection, settings, leave_out_failing=leave_out_failing)
+            evidence, verdict = evaluate(
+                connection,
+                settings,
+                leave_out_failing=leave_out_failing,
+                after_rollback=after_rollback,
+            )
         if junit is not None:
             junit.write_text(junit_xml(evidence, verdict), encoding="utf-8")
     if as_json:
@@ -104,6 +115,7 @@ def activate(
         int | None, typer.Argument(help="An earlier release; without one, what the gate lets.")
     ] = None,
     leave_out_failing: LeaveOut = None,
+    after_rollback: AfterRollback = False,
     as_json: Json = False,
 ) -> None:
     """Release what the gate lets through, or make an earlier release the active one again."""
@@ -115,6 +127,7 @@ def activate(
                 settings,
                 run_id=f"cli-{os.getpid()}",
                 leave_out_failing=leave_out_failing,
+                after_rollback=after_rollback,
                 progress=progress,
             )
             now, before = released.release, released.before

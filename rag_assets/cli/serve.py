@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from typing import Annotated
@@ -58,6 +59,8 @@ def _run(settings: Settings) -> None:
         # prometheus_client looks at this when it is imported: the workers count together there.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ["RAG_API_HOST"] = settings.rag_api_host
+        # uvicorn raises the signal again once all is closed: the folder must go first.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         import uvicorn  # noqa: PLC0415 -- a quarter of a second
 
         logs.set_up(settings)  # of the process that minds the workers

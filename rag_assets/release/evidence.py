@@ -14,7 +14,7 @@ from rag_assets.store.bible import stored_versions
 from rag_assets.store.check_results import CheckResult, check_results
 from rag_assets.store.database import Connection, one
 from rag_assets.store.generations import Generation, Probes, RecordedDecision
-from rag_assets.store.releases import Release, active_release, releases
+from rag_assets.store.releases import Release, active_release, rolled_back_lately
 from rag_assets.store.spaces import ROLES, Role, find_space
 from rag_assets.store.vector_tables import (
     VectorTable,
@@ -71,7 +71,7 @@ class Evidence:
     """Everything that the gate judges by.
 
     :param tables: the tables of the spaces that the settings name, by role.
-    :param rolled_back: contents of releases that were rolled back.
+    :param rolled_back: the release that was rolled back and after which none was let through.
     """
 
     at: datetime
@@ -80,7 +80,7 @@ class Evidence:
     versions: tuple[VersionEvidence, ...]
     index: IndexEvidence | None
     active: Release | None
-    rolled_back: Mapping[int, Mapping[str, object]]
+    rolled_back: int | None
 
 
 def gather(connection: Connection, settings: Settings) -> Evidence:
@@ -97,11 +97,7 @@ def gather(connection: Connection, settings: Settings) -> Evidence:
         versions=_versions(connection, settings, tables),
         index=_index(connection, settings, tables["small"]) if "small" in tables else None,
         active=active_release(connection),
-        rolled_back={
-            release.release_id: release.manifest["content"]
-            for release in releases(connection, limit=50)
-            if release.state == "rolled_back"
-        },
+        rolled_back=rolled_back_lately(connection),
     )
 
 

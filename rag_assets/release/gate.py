@@ -58,12 +58,19 @@ class Verdict:
         return not self.reasons
 
 
-def judge(evidence: Evidence, *, max_age: timedelta, leave_out_failing: bool) -> Verdict:
+def judge(
+    evidence: Evidence,
+    *,
+    max_age: timedelta,
+    leave_out_failing: bool,
+    after_rollback: bool = False,
+) -> Verdict:
     """Decide whether what the settings name may be served.
 
     :param max_age: how old a check's result may be.
     :param leave_out_failing: a version with reasons against it is left out; otherwise it refuses
         the whole release.
+    :param after_rollback: a person says that what was rolled back is mended.
     """
     reasons: list[Reason] = []
     if evidence.index is None:
@@ -89,14 +96,10 @@ def judge(evidence: Evidence, *, max_age: timedelta, leave_out_failing: bool) ->
         reasons.append(_missing(RELEASE, "versions", "there is no version that may be served"))
     spaces = _spaces(evidence, serve)
     content = _content(evidence, serve, spaces)
-    for release_id, rolled_back in evidence.rolled_back.items():
-        if rolled_back == content:
-            reasons.append(
-                Reason(RELEASE, "rolled_back", "failed", f"release {release_id} was just this and "
-                       "was rolled back: change what was wrong with it, or bring it back by hand "
-                       f"(rag-assets release activate {release_id})")
-            )  # fmt: skip
+    reasons += _lost_roles(evidence, spaces)
     unchanged = evidence.active is not None and evidence.active.manifest["content"] == content
+    if evidence.rolled_back is not None and not (unchanged or after_rollback):
+        reasons.append(_after_rollback(evidence.rolled_back))
     return Verdict(
         reasons=tuple(reasons),
         versions=tuple(version.code for version in serve),
@@ -105,6 +108,34 @@ def judge(evidence: Evidence, *, max_age: timedelta, leave_out_failing: bool) ->
         content=content,
         unchanged=unchanged,
     )
+
+
+def _after_rollback(release_id: int) -> Reason:
+    """What a person rolled back must not come back by itself, in whatever company."""
+    return Reason(
+        RELEASE,
+        "rolled_back",
+        "failed",
+        f"release {release_id} was rolled back, and none was let through since: when what was "
+        "wrong with it is mended, say so (rag-assets release activate --after-rollback, or "
+        "after_rollback in the launchpad); to bring it back as it was, "
+        f"rag-assets release activate {release_id}",
+    )
+
+
+def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator[Reason]:
+    """Re-ranking must not go unnoticed because one version lacks large vectors."""
+    if evidence.active is None or not spaces:
+        return
+    kept = {space.role for space in spaces}
+    if "large" in {space.role for space in evidence.active.spaces} - kept:
+        lacking = [v.code for v in evidence.versions if not v.withheld and not _rows(v, "large")]
+        yield _missing(
+            RELEASE,
+            "large_vectors",
+            "the active release re-ranks by large vectors, and this one could not: materialize "
+            f"verse_embeddings of {', '.join(lacking)} with them",
+        )
 
 
 def _not_ready(version: VersionEvidence, evidence: Evidence) -> str:

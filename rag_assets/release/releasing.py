@@ -43,11 +43,16 @@ class Released:
 
 
 def evaluate(
-    connection: Connection, settings: Settings, *, leave_out_failing: bool | None = None
+    connection: Connection,
+    settings: Settings,
+    *,
+    leave_out_failing: bool | None = None,
+    after_rollback: bool = False,
 ) -> tuple[Evidence, Verdict]:
     """What the gate says now. Writes nothing.
 
     :param leave_out_failing: ``None`` for RAG_RELEASE_LEAVE_OUT_FAILING.
+    :param after_rollback: a person says that what was rolled back is mended.
     """
     evidence = gather(connection, settings)
     leave_out = settings.rag_release_leave_out_failing
@@ -55,6 +60,7 @@ def evaluate(
         evidence,
         max_age=timedelta(hours=settings.rag_evidence_max_age_h),
         leave_out_failing=leave_out if leave_out_failing is None else leave_out_failing,
+        after_rollback=after_rollback,
     )
 
 
@@ -64,6 +70,7 @@ def release(
     *,
     run_id: str,
     leave_out_failing: bool | None = None,
+    after_rollback: bool = False,
     progress: Progress | None = None,
 ) -> Released:
     """Let through what the evidence allows, and make it what is served.
@@ -77,7 +84,12 @@ def release(
     with _sole_right(database) as session:
         with session.transaction():
             session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            evidence, verdict = evaluate(session, settings, leave_out_failing=leave_out_failing)
+            evidence, verdict = evaluate(
+                session,
+                settings,
+                leave_out_failing=leave_out_failing,
+                after_rollback=after_rollback,
+            )
             reasons = tuple(map(str, verdict.reasons))
             if verdict.unchanged and verdict.passed and evidence.active is not None:
                 return Released(verdict, evidence.active, evidence.active)

@@ -19,6 +19,7 @@ from rag_assets.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
     InputRejectedError,
+    ProviderAnswerError,
     QuotaExceededError,
     RagAssetsError,
     RateLimitedError,
@@ -55,7 +56,9 @@ async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) ->
             failure = error
             continue
         for reason in answer.refused.values():
-            raise InputRejectedError(f"the query cannot be embedded: {reason}")
+            # Offline the text has nothing to go by; a provider answered what is no vector.
+            blamed = InputRejectedError if spec.provider == "offline" else ProviderAnswerError
+            raise blamed(f"the query cannot be embedded: {reason}")
         vectors: Vector = answer.vectors
         return vectors
     raise failure

@@ -56,10 +56,11 @@ def list_keys(connection: Connection) -> tuple[ApiKey, ...]:
 
 
 def any_key(connection: Connection) -> bool:
-    """Whether a key that is not revoked exists: without one the API asks for none."""
-    (found,) = one(
-        connection.execute("SELECT EXISTS (SELECT FROM api_keys WHERE revoked_at IS NULL)")
-    )
+    """Whether a key was ever made: until then the API asks for none.
+
+    Revoked ones count, so that revoking the last does not open the API to everybody.
+    """
+    (found,) = one(connection.execute("SELECT EXISTS (SELECT FROM api_keys)"))
     return bool(found)
 
 

@@ -109,6 +109,18 @@ def releases(
     )  # fmt: skip
 
 
+def rolled_back_lately(connection: Connection) -> int | None:
+    """The release that was rolled back last, where no other was written and activated since."""
+    row = connection.execute(
+        """
+        SELECT gone.release_id FROM releases AS gone JOIN releases AS active
+               ON active.state = 'active' AND gone.ended_at > active.created_at
+         WHERE gone.state = 'rolled_back' ORDER BY gone.ended_at DESC LIMIT 1
+        """
+    ).fetchone()
+    return row[0] if row else None
+
+
 def write_release(
     connection: Connection,
     *,

@@ -1,4 +1,4 @@
-"""`rag-assets up`: the real UI and daemon start, refuse a second pair, and leave nothing."""
+"""`rag-assets up`: the real UI, daemon and API start, refuse a second set, and leave nothing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def up(workplace: Path, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running `up` on a free port, and its address."""
+def up(
+    workplace: Path, environment: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A running `up` on free ports, and the addresses of its UI and API."""
     process = subprocess.Popen(
-        [PROGRAM, "up", "--port", "0", "--json"],
+        [PROGRAM, "up", "--port", "0", "--api-port", "0", "--json"],
         cwd=workplace,
         env=environment,
         stdout=subprocess.PIPE,
@@ -32,20 +34,27 @@ def up(workplace: Path, environment: dict[str, str]) -> Iterator[tuple[subproces
     )
     try:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(4)]
+        lines = [process.stdout.readline() for _ in range(5)]
         ready = json.loads("".join(lines))
         assert ready["event"] == "ready"
-        yield process, ready["url"]
+        yield process, ready["url"], ready["api"]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
         process.communicate()
 
 
-def test_up_serves_the_ui_once_and_leaves_nothing_running(
-    up: tuple[subprocess.Popen[str], str], run: Run, workplace: Path, database: Database
+def test_up_serves_the_ui_and_the_api_once_and_leaves_nothing_running(
+    up: tuple[subprocess.Popen[str], str, str], run: Run, workplace: Path, database: Database
 ) -> None:
-    process, url = up
+    process, url, api_url = up
+    page = httpx.get(api_url, timeout=10, trust_env=False)
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    ready = httpx.get(f"{api_url}/readyz", timeout=10, trust_env=False)
+    assert (ready.status_code, ready.json()["title"]) == (
+        503,
+        "nothing released",
+    )  # an empty corpus
     query = {"query": "{instance{daemonHealth{allDaemonStatuses{healthy}}}}"}
 
     def daemon_is_healthy() -> bool:
@@ -55,12 +64,12 @@ def test_up_serves_the_ui_once_and_leaves_nothing_running(
 
     wait_until(daemon_is_healthy, seconds=90)
 
-    second = run("up", "--port", "0")
+    second = run("up", "--port", "0", "--api-port", "0")
     assert second.status == 1
     assert "`up` runs already in this folder" in second.err
 
     family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) >= 3
+    assert len(family) >= 4
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert [child for child in family if alive(child.pid)] == []
@@ -69,13 +78,54 @@ def test_up_serves_the_ui_once_and_leaves_nothing_running(
     assert beats == (0,)  # so that the next `up` does not have to wait and see
 
 
-def test_up_refuses_a_taken_port(run: Run) -> None:
+@pytest.mark.parametrize("option", ["--port", "--api-port"])
+def test_up_refuses_a_taken_port(run: Run, option: str) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = run("up", "--port", str(taken.getsockname()[1]))
+        # The one given last counts.
+        done = run("up", "--port", "0", "--api-port", "0", option, str(taken.getsockname()[1]))
     assert done.status == 1
-    assert "is taken: choose another with --port" in done.err
+    assert f"is taken: choose another with {option}" in done.err
+
+
+def test_up_refuses_one_port_for_both(run: Run) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    done = run("up", "--port", port, "--api-port", port)
+    assert done.status == 1
+    assert f"port {port} on 127.0.0.1 is taken: choose another with --api-port" in done.err
+
+
+def test_up_refuses_an_api_that_is_open_to_all(run: Run) -> None:
+    done = run("up", "--port", "0", "--api-port", "0", RAG_API_HOST="192.0.2.1")
+    assert done.status == 1
+    assert "there is no API key, and 192.0.2.1 can be reached from elsewhere" in done.err
+
+
+def test_up_starts_no_api_when_told(workplace: Path, environment: dict[str, str]) -> None:
+    with subprocess.Popen(
+        [PROGRAM, "up", "--port", "0", "--no-api", "--json"],
+        cwd=workplace,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ready = json.loads("".join(process.stdout.readline() for _ in range(5)))
+            commands = [
+                " ".join(child.cmdline())
+                for child in psutil.Process(process.pid).children(recursive=True)
+            ]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+    assert ready["api"] is None
+    assert [command for command in commands if "serve" in command.split()] == []
 
 
 def test_up_refuses_an_env_file_that_contradicts_the_environment(run: Run, workplace: Path) -> None:

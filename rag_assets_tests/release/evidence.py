@@ -108,13 +108,20 @@ def passing(*, exact: bool = False, large: bool = False) -> Evidence:
         ),
         index=index(7, exact=exact),
         active=None,
-        rolled_back={},
+        rolled_back=None,
     )
 
 
-def judged(evidence: Evidence, *, leave_out_failing: bool = False) -> Verdict:
+def judged(
+    evidence: Evidence, *, leave_out_failing: bool = False, after_rollback: bool = False
+) -> Verdict:
     """The gate's verdict, with a day's patience."""
-    return judge(evidence, max_age=MAX_AGE, leave_out_failing=leave_out_failing)
+    return judge(
+        evidence,
+        max_age=MAX_AGE,
+        leave_out_failing=leave_out_failing,
+        after_rollback=after_rollback,
+    )
 
 
 def with_version(evidence: Evidence, changed: VersionEvidence) -> Evidence:

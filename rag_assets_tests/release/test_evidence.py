@@ -45,7 +45,7 @@ def test_of_an_empty_corpus_nothing_is_known(
 ) -> None:
     found = evidence_of(database, release_settings(make_settings))
     assert (found.versions, found.index, found.active) == ((), None, None)
-    assert (found.spaces, found.tables, found.rolled_back) == ({}, {}, {})
+    assert (found.spaces, found.tables, found.rolled_back) == ({}, {}, None)
 
 
 def test_a_version_that_is_only_loaded_has_verses_and_no_vectors(
@@ -235,7 +235,7 @@ def test_the_active_release_and_what_was_rolled_back_are_known(
     found = evidence_of(database, settings)
     assert found.active is not None
     assert found.active.release_id == first.release_id
-    assert found.rolled_back == {second.release_id: second.manifest["content"]}
+    assert found.rolled_back == second.release_id
 
 
 def test_a_space_that_the_settings_do_not_name_is_no_evidence(

@@ -299,14 +299,27 @@ def test_a_release_of_nothing_is_refused(versions: str) -> None:
     )
 
 
-def test_what_was_rolled_back_does_not_come_back_by_itself() -> None:
-    content = judged(passing()).content
-    verdict = judged(replace(passing(), rolled_back={12: content}))
-    reason = only_reason(verdict)
+def test_after_a_rollback_nothing_is_released_until_a_person_says_so() -> None:
+    evidence = replace(passing(), rolled_back=12)
+    reason = only_reason(judged(evidence))
     assert (reason.subject, reason.check, reason.kind) == ("release", "rolled_back", "failed")
+    assert "--after-rollback" in reason.sentence
     assert "rag-assets release activate 12" in reason.sentence
-    later = changed_index(passing(), generation=replace(_generation(), number=8))
-    assert judged(replace(later, rolled_back={12: content})).passed
+    later = changed_index(evidence, generation=replace(_generation(), number=8))
+    assert only_reason(judged(later)).check == "rolled_back", "in whatever company"
+    assert judged(later, after_rollback=True).passed
+
+
+def test_re_ranking_is_not_lost_in_silence() -> None:
+    whole = passing(large=True)
+    verdict = judged(whole)
+    assert {space.role for space in verdict.spaces} == {"small", "large"}
+    evidence = replace(whole, active=release_of(verdict))
+    lacking = with_space(evidence, "EN_B", SpaceEvidence(0, None, {}), "large")
+    reason = only_reason(judged(lacking))
+    assert (reason.subject, reason.check, reason.kind) == ("release", "large_vectors", "missing")
+    assert "EN_B" in reason.sentence
+    assert judged(replace(lacking, active=None)).passed
 
 
 def _generation() -> object:

@@ -9,7 +9,7 @@ import pytest
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.index.checks import INDEX_CHECKS
-from rag_assets.release.releasing import activate, evaluate, roll_back
+from rag_assets.release.releasing import activate, evaluate, release, roll_back
 from rag_assets.store.database import Database
 from rag_assets.store.releases import CHANNEL, active_release, release_by_id
 from rag_assets_tests.conftest import MakeSettings
@@ -251,6 +251,7 @@ def test_each_switch_is_heard_by_those_who_listen(
         assert list(listener.notifies(timeout=0)) == []
 
 
+@pytest.mark.slow
 def test_rolling_back_twice_goes_two_back_and_the_third_time_says_so(
     database: Database, make_settings: MakeSettings
 ) -> None:
@@ -288,14 +289,19 @@ def test_what_was_rolled_back_is_released_again_only_by_hand(
         prepare(database, settings, code)
         let_through(database, settings)
     roll_back(database)
+    prepare(database, settings, "EN_C")
     with pytest.raises(GateRefusedError, match="rag-assets release activate 2"):
         let_through(database, settings)
     assert active_number(database) == 1
     now, before = activate(database, 2)
     assert before is not None
     assert (now.release_id, before.release_id) == (2, 1)
-    assert let_through(database, settings).verdict.unchanged
-    assert roll_back(database)[0].release_id == 1
+    assert let_through(database, settings).release.release_id == 4, "3 is the refusal"
+    assert roll_back(database)[0].release_id == 2
+    made = release(database, settings, run_id="by hand", after_rollback=True)
+    assert made.release.release_id == 5
+    prepare(database, settings, "EN_D")
+    assert let_through(database, settings).release.release_id == 6, "it holds no longer"
 
 
 def test_an_earlier_release_can_be_made_active_and_that_can_be_rolled_back(
@@ -331,6 +337,7 @@ def test_a_release_that_was_refused_or_never_was_cannot_be_activated(
     assert active_number(database) == 1
 
 
+@pytest.mark.slow
 def test_indexes_are_kept_for_the_releases_kept_and_dropped_after(
     database: Database, make_settings: MakeSettings
 ) -> None:
@@ -356,6 +363,7 @@ def test_indexes_are_kept_for_the_releases_kept_and_dropped_after(
     assert roll_back(database)[0].release_id == 3  # what was active before 2 was made so by hand
 
 
+@pytest.mark.slow
 def test_a_rollback_past_what_is_kept_is_refused_and_changes_nothing(
     database: Database, make_settings: MakeSettings
 ) -> None:

@@ -20,6 +20,11 @@ class ReleaseConfig(dg.Config):
         description="Leave out a version whose checks fail, and release the others. Setting: "
         "RAG_RELEASE_LEAVE_OUT_FAILING (false: the whole release is refused).",
     )
+    after_rollback: bool = Field(
+        False,
+        description="A release was rolled back, and what was wrong with it is mended: let the next "
+        "one through.",
+    )
 
 
 @dg.asset(
@@ -45,6 +50,7 @@ def release_asset(
             corpus.settings,
             run_id=context.run.run_id,
             leave_out_failing=config.leave_out_failing,
+            after_rollback=config.after_rollback,
             progress=corpus.progress or LogLines(context.log.info),
         )
     return dg.MaterializeResult(metadata=_metadata(released))

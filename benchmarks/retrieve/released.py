@@ -1,0 +1,106 @@
+"""A corpus that is served: vectors, an index by ``maintain()``, verses with texts, releases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from benchmarks.index.bench import RUN_ID, Bench, say
+from benchmarks.workload import workload
+from rag_assets.index.maintain import IndexRequest, maintain
+from rag_assets.progress import LogLines
+from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.store.database import Connection
+from rag_assets.store.generations import Generation
+from rag_assets.store.releases import ReleasedSpace, activate_release, write_release
+from rag_assets.store.vector_tables import VectorTable
+
+_TEXTS = 31_102
+
+
+@dataclass(frozen=True)
+class ServedCorpus:
+    """What was released, and how.
+
+    :param scopes: rows by version.
+    """
+
+    table: VectorTable
+    generation: Generation
+    scopes: Mapping[str, int]
+
+
+def serve_corpus(bench: Bench, rows: int) -> ServedCorpus:
+    """Fill, index, tune with held-out queries, and release all versions."""
+    model = bench.settings.rag_embedding_small_model  # the emulator knows no other
+    table = bench.space_table(model, "halfvec")
+    bench.fill(table, rows)
+    fill_verses(bench, table)
+    say("building and tuning the index")
+    # Searches here have no filter: with this, none is tuned for.
+    settings = bench.settings.model_copy(update={"rag_search_exact_rows": rows})
+    generation = maintain(
+        bench.database,
+        settings,
+        table,
+        IndexRequest(force=True),
+        run_id=RUN_ID,
+        progress=LogLines(say),
+        queries=bench.corpus.queries(0, bench.tuning),
+    ).generation
+    assert generation is not None
+    with bench.database.connect() as connection:
+        scopes = servable_scopes(connection, bench.settings, table)
+        made = release_row(connection, table, generation, scopes)
+        activate_release(connection, made)
+    return ServedCorpus(table, generation, scopes)
+
+
+def release_row(
+    connection: Connection,
+    table: VectorTable,
+    generation: Generation,
+    scopes: Mapping[str, int],
+    versions: Sequence[str] | None = None,
+) -> int:
+    """A candidate of these versions, as the gate would write it; its number."""
+    chosen = sorted(scopes if versions is None else versions)
+    content = {"versions": {code: {"rows": scopes[code]} for code in chosen}}
+    return write_release(
+        connection,
+        versions=chosen,
+        spaces=[
+            ReleasedSpace(
+                "bible", "small", table.space.space_id, generation.number, generation.probes
+            )
+        ],
+        manifest={"content": content},
+        reasons=(),
+        code_version="benchmark",
+        run_id=RUN_ID,
+    )
+
+
+def fill_verses(bench: Bench, table: VectorTable) -> None:
+    """A verse for each row of the table, with the texts of a whole Bible over and over."""
+    say("filling verses")
+    texts = [verse.text for verse in workload(_TEXTS).verses]
+    with bench.database.connect() as connection:
+        rows = connection.execute(
+            sql.SQL("SELECT verse_id, version_code FROM {} ORDER BY verse_id").format(
+                table.identifier
+            )
+        ).fetchall()
+        with connection.cursor().copy(
+            "COPY verses (verse_id, version_code, book, book_order, chapter, verse, verse_end,"
+            " text, text_hash) FROM STDIN"
+        ) as copy:
+            for number, code in rows:
+                chapter, verse = divmod(number, 1000)
+                text = texts[number % len(texts)]
+                copy.write_row((number, code, "GEN", 1, chapter, verse, verse, text, b""))
+    with bench.database.connect(autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE verses")
+        connection.execute("CHECKPOINT")

@@ -1,0 +1,155 @@
+"""A real browser without a window, driven through its DevTools protocol over two pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+PROGRAM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+_ANSWER_TIMEOUT_S = 60.0
+_OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
+    "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--disable-extensions", "--no-proxy-server",
+    "--remote-debugging-pipe",
+)  # fmt: skip
+
+
+class Chromium:
+    """A running browser: commands go in, answers and events come out, each ended by NUL."""
+
+    def __init__(self, process: subprocess.Popen[bytes], commands: int, answers: int) -> None:
+        self.process = process
+        self._commands, self._answers = commands, answers
+        self._rest = b""
+        self._numbers = count(1)
+        self.events: list[dict[str, Any]] = []
+
+    def call(self, method: str, session: str | None = None, **parameters: object) -> dict[str, Any]:
+        """Send a command and wait for its result; events on the way are kept."""
+        number = next(self._numbers)
+        message: dict[str, object] = {"id": number, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == number:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                result: dict[str, Any] = answer["result"]
+                return result
+            self.events.append(answer)
+
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._answers], [], [], _ANSWER_TIMEOUT_S)
+            assert ready, "the browser does not answer"
+            part = os.read(self._answers, 1 << 16)
+            assert part, "the browser is gone"
+            self._rest += part
+        message, _, self._rest = self._rest.partition(b"\0")
+        found: dict[str, Any] = json.loads(message)
+        return found
+
+
+class Page:
+    """A tab with a storage of its own."""
+
+    def __init__(self, browser: Chromium) -> None:
+        self._browser = browser
+        context = browser.call("Target.createBrowserContext")["browserContextId"]
+        target = browser.call("Target.createTarget", url="about:blank", browserContextId=context)
+        attached = browser.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Network", "Log", "Runtime"):
+            self._call(f"{domain}.enable")
+
+    def open(self, url: str, *, width: int = 1300, until: str) -> None:
+        """Go to an address and wait until an expression is true there."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=844, deviceScaleFactor=1, mobile=width < 600,
+        )  # fmt: skip
+        self._call("Page.navigate", url=url)
+        self.wait(f"location.href !== 'about:blank' && ({until})")
+
+    def ask(self, expression: str) -> Any:
+        """The value of a JavaScript expression."""
+        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def wait(self, expression: str) -> None:
+        """Until an expression is true."""
+        deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+        while not self.ask(expression):
+            assert time.monotonic() < deadline, f"{expression} never became true: {self.text()}"
+            time.sleep(0.1)
+
+    def text(self) -> str:
+        """What a person can read."""
+        return str(self.ask("document.body.innerText"))
+
+    def requested(self) -> list[str]:
+        """Every address that was asked for."""
+        return [event["request"]["url"] for event in self._heard("Network.requestWillBeSent")]
+
+    def complaints(self) -> list[str]:
+        """What the browser's console says: faults of the script, things the policy forbids."""
+        faults = [
+            event["exceptionDetails"]["text"] for event in self._heard("Runtime.exceptionThrown")
+        ]
+        return faults + [event["entry"]["text"] for event in self._heard("Log.entryAdded")]
+
+    def _heard(self, method: str) -> Iterator[dict[str, Any]]:
+        for event in self._browser.events:
+            if event.get("sessionId") == self._session and event["method"] == method:
+                yield event["params"]
+
+    def _call(self, method: str, **parameters: object) -> dict[str, Any]:
+        return self._browser.call(method, self._session, **parameters)
+
+
+@contextmanager
+def running_chromium(folder: Path) -> Iterator[Chromium]:
+    """Start the browser and stop it at the end.
+
+    :param folder: for its profile.
+    """
+    assert PROGRAM is not None
+    commands_out, commands_in = os.pipe()
+    answers_out, answers_in = os.pipe()
+    # It reads commands from descriptor 3 and writes to 4; the shell puts the pipes there.
+    there = f'exec "$@" 3<&{commands_out} 4>&{answers_in}'
+    process = subprocess.Popen(
+        ["bash", "-c", there, "bash", PROGRAM, *_OPTIONS, f"--user-data-dir={folder}"],
+        pass_fds=(commands_out, answers_in),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(commands_out)
+    os.close(answers_in)
+    browser = Chromium(process, commands_in, answers_out)
+    try:
+        yield browser
+        browser.call("Browser.close")
+    finally:
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        os.close(commands_in)
+        os.close(answers_out)

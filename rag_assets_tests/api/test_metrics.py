@@ -1,0 +1,154 @@
+"""What is counted, over all workers together, in Prometheus' text format."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from rag_assets.store.database import Database
+from rag_assets_tests.api.conftest import Copy
+from rag_assets_tests.api.server import (
+    METRICS,
+    RETRIEVE,
+    Server,
+    environment_of,
+    serving,
+    wait_until,
+)
+
+VECTOR = [1.0] + [0.0] * 63
+BUSY = 'rag_pool_connections{state="busy"}'
+IDLE = 'rag_pool_connections{state="idle"}'
+
+
+@pytest.fixture(scope="module")
+def pair(
+    bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A service of two workers."""
+    folder = tmp_path_factory.mktemp("pair")
+    with serving(folder, environment_of(copied(bilingual)), workers=2) as running:
+        yield running
+
+
+def ask(server: Server, **body: object) -> httpx.Response:
+    """On a connection of its own: any worker may take it."""
+    return httpx.post(server.origin + RETRIEVE, json=body, trust_env=False, timeout=30)
+
+
+def counted(server: Server, *, status: int, corpus: str = "both", plan: str) -> float:
+    """The counter of requests."""
+    labels = f'corpus="{corpus}",plan="{plan}",status="{status}"'
+    return server.metrics().get(f"rag_retrieve_total{{{labels}}}", 0)
+
+
+def test_requests_are_counted_over_both_workers_whichever_is_asked(pair: Server) -> None:
+    before = counted(pair, status=200, plan="ivfflat")
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: ask(pair, vector=VECTOR), range(30)))
+    assert [answer.status_code for answer in answers] == [200] * 30
+    for _ in range(6):  # on new connections, so that both are asked
+        text = httpx.get(pair.origin + METRICS, trust_env=False).text
+        (value,) = re.findall(
+            r'rag_retrieve_total\{corpus="both",plan="ivfflat",status="200"\} (\S+)', text
+        )
+        assert float(value) == before + 30
+
+
+@pytest.mark.parametrize(
+    ("body", "labels"),
+    [
+        ({"vector": VECTOR, "corpus": "bible"}, {"status": 200, "corpus": "bible",
+                                                 "plan": "ivfflat"}),
+        ({"vector": VECTOR, "language": "en"}, {"status": 200, "plan": "iterative"}),
+        ({"vector": VECTOR, "books": ["PHM"]}, {"status": 200, "plan": "exact"}),
+        ({"vector": VECTOR, "books": ["?"]}, {"status": 422, "plan": "none"}),
+        ({"vector": "?"}, {"status": 422, "corpus": "none", "plan": "none"}),
+        ({"query": "x" * 2_000_000}, {"status": 413, "corpus": "none", "plan": "none"}),
+    ],
+)  # fmt: skip
+def test_each_answer_is_counted_by_status_corpus_and_plan(
+    pair: Server, body: dict[str, object], labels: dict[str, object]
+) -> None:
+    before = counted(pair, **labels)  # type: ignore[arg-type]
+    assert ask(pair, **body).status_code == labels["status"]
+    assert counted(pair, **labels) == before + 1  # type: ignore[arg-type]
+
+
+def test_latency_is_told_whole_and_by_stage_and_resolves_the_objective(pair: Server) -> None:
+    ask(pair, vector=VECTOR)
+    metrics = pair.metrics()
+    for stage in ("total", "search", "embedding"):
+        assert metrics[f'rag_retrieve_latency_seconds_count{{stage="{stage}"}}'] >= 1
+        assert metrics[f'rag_retrieve_latency_seconds_sum{{stage="{stage}"}}'] >= 0
+    bounds = sorted(
+        float(found.group(1))
+        for name in metrics
+        if (found := re.match(r'rag_retrieve_latency_seconds_bucket{le="([\d.]+)".*"total"', name))
+    )
+    place = bounds.index(0.25)
+    assert bounds[place + 1] - bounds[place - 1] <= 0.0501
+    whole = metrics['rag_retrieve_latency_seconds_sum{stage="total"}']
+    assert whole >= metrics['rag_retrieve_latency_seconds_sum{stage="search"}']
+
+
+def test_the_hits_returned_are_a_histogram(pair: Server) -> None:
+    def below(bound: str) -> float:
+        return pair.metrics().get(f'rag_retrieve_k_returned_bucket{{le="{bound}"}}', 0)
+
+    before = below("2.0"), below("5.0")
+    ask(pair, vector=VECTOR, top_k=4)
+    assert (below("2.0"), below("5.0")) == (before[0], before[1] + 1)
+
+
+def test_the_release_and_the_pools_of_both_workers_are_shown(pair: Server) -> None:
+    metrics = pair.metrics()
+    assert metrics["rag_active_release"] == 1
+    assert metrics["rag_pool_waiting"] == 0
+    assert metrics["inprogress_index_builds"] == 0
+    for _ in range(8):  # until both workers have been asked for their own
+        httpx.get(pair.origin + METRICS, trust_env=False)
+    assert pair.metrics()[IDLE] >= 2
+    assert pair.metrics()[BUSY] >= 0
+
+
+def test_every_metric_has_a_type_and_says_what_it_is(pair: Server) -> None:
+    answer = pair.http.get(METRICS)
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    helped = set(re.findall(r"# HELP (\S+) \S", answer.text))
+    typed = set(re.findall(r"# TYPE (\S+) (?:counter|gauge|histogram)", answer.text))
+    assert helped == typed
+    assert {
+        "rag_retrieve_total", "rag_retrieve_latency_seconds", "rag_retrieve_k_returned",
+        "rag_pool_connections", "rag_pool_waiting", "rag_active_release",
+        "inprogress_index_builds",
+    } <= typed  # fmt: skip
+
+
+def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(
+    bilingual: Database,
+    copied: Copy,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    environment = environment_of(copied(bilingual))
+    with serving(tmp_path_factory.mktemp("killed"), environment, workers=2) as server:
+        for _ in range(20):
+            ask(server, vector=VECTOR)
+            httpx.get(server.origin + METRICS, trust_env=False)
+        idle = server.metrics()[IDLE]
+        victim = server.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: server.log.count("startup complete") >= 3)
+        server.http.close()
+        server.http = httpx.Client(base_url=server.origin, trust_env=False, timeout=30)
+        assert counted(server, status=200, plan="ivfflat") == 20
+        for _ in range(8):
+            httpx.get(server.origin + METRICS, trust_env=False)
+        assert server.metrics()[IDLE] <= idle
+        assert ask(server, vector=VECTOR).status_code == 200

@@ -1,0 +1,172 @@
+"""The page at ``/``: a search by hand, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from rag_assets.store.api_keys import create_key
+from rag_assets.store.database import Database
+from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chromium
+from rag_assets_tests.api.server import Server, environment_of, serving
+
+pytestmark = pytest.mark.slow
+
+in_a_browser = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium here")
+SETTLED = "document.querySelector('#results')?.getAttribute('aria-busy') === 'false'"
+HITS = f"{SETTLED} && document.querySelectorAll('.hit').length > 0"
+PROBLEM = f"{SETTLED} && document.querySelector('#problem')?.hidden === false"
+QUERY = "a great fish swallowed Jonah"
+PHONES = (375, 390)
+EVIL = "<img src=x onerror=\"document.title='owned'\"><b>swallowed</b> & <script>1</script>"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Chromium) -> Page:
+    return Page(browser)
+
+
+def address(server: Server, **parameters: object) -> str:
+    return f"{server.origin}/?{urlencode(parameters, doseq=True)}"
+
+
+@in_a_browser
+def test_a_search_in_the_address_shows_hits_and_how_they_were_found(
+    server: Server, page: Page
+) -> None:
+    page.open(address(server, query=QUERY, top_k=3, language="en", hybrid="true"), until=HITS)
+    expected = server.found(query=QUERY, top_k=3, language="en", hybrid=True)
+
+    shown = page.text()
+    assert "3 hits in release 1." in shown
+    assert re.search(rf"plan\s+{expected['plan']['kind']}\s", shown)
+    assert re.search(r"embedding\s+[\d.]+ ms\s+search\s+[\d.]+ ms\s+total\s+[\d.]+ ms", shown)
+    assert re.search(r"request\s+[0-9a-f]{32}", shown)
+    assert "Release 1 is served" in shown
+    assert page.ask("[...document.querySelectorAll('.hit h3')].map(h => h.textContent)") == [
+        f"{hit['reference']}{hit['usfm']}" for hit in expected["hits"]
+    ]
+    assert page.ask("[...document.querySelectorAll('blockquote')].map(q => q.textContent)") == [
+        hit["text"] for hit in expected["hits"]
+    ]
+    first = expected["hits"][0]
+    assert {first["version"], f"{first['score']:.3f}"} <= set(shown.split())
+    assert page.ask("document.querySelector('.hit blockquote').lang") == "en"
+
+
+@in_a_browser
+def test_the_address_follows_the_search(server: Server, page: Page) -> None:
+    page.open(server.origin + "/", until=SETTLED)
+    assert "um peixe enorme engoliu Jonas" in page.text()  # examples, and no search yet
+    page.ask(
+        f"document.querySelector('#query').value = {QUERY!r};"
+        "document.querySelector('#books').value = 'Jonas, RUT';"
+        "document.querySelector('[name=collapse]').checked = true;"
+        "document.querySelector('#search').requestSubmit()"
+    )
+    page.wait(HITS)
+    asked = urlencode({"query": QUERY, "books": ["Jonas", "RUT"], "collapse": "true"}, doseq=True)
+    assert page.ask("location.search") == f"?{asked}"
+
+
+@in_a_browser
+def test_a_problem_is_told_and_its_suggestion_can_be_clicked(server: Server, page: Page) -> None:
+    wrong = ["PT_SAMPLE", "EN_SAMPL"]
+    page.open(address(server, query=QUERY, versions=wrong), until=PROBLEM)
+    shown = page.text()
+    assert "version EN_SAMPL is not in the active release" in shown
+    assert re.search(r"status 422 · request [0-9a-f]{32}", shown)
+
+    page.ask("document.querySelector('.choices button').click()")
+    page.wait(HITS)
+    assert page.ask("document.querySelector('#versions').value") == "PT_SAMPLE, EN_SAMPLE"
+    assert page.ask("document.querySelector('#problem').hidden")
+
+
+@in_a_browser
+def test_nothing_is_loaded_from_elsewhere(server: Server, page: Page) -> None:
+    page.open(address(server, query=QUERY), until=HITS)
+    page.wait("document.querySelector('#readiness').textContent !== ''")
+    asked = page.requested()
+    assert f"{server.origin}/api/v1/ai/rag/retrieve" in asked
+    elsewhere = [url for url in asked if not url.startswith((f"{server.origin}/", "data:"))]
+    assert elsewhere == []
+    assert page.complaints() == []  # nor did the policy have to forbid anything
+
+
+@in_a_browser
+def test_a_text_is_never_html(corpus: Database, tmp_path: Path, page: Page) -> None:
+    with corpus.connect() as connection:
+        changed = connection.execute("UPDATE verses SET text = %s", (EVIL,)).rowcount
+    assert changed > 0
+    with serving(tmp_path, environment_of(corpus)) as server:
+        page.open(address(server, query=QUERY, top_k=1), until=HITS)
+        assert page.ask("document.querySelector('blockquote').textContent") == EVIL
+        assert page.ask("document.querySelectorAll('.hit img, .hit b, .hit script').length") == 0
+
+        page.open(address(server, query=QUERY, versions=EVIL), until=PROBLEM)
+        assert EVIL in page.ask("document.querySelector('#problem').textContent")
+        assert page.ask("document.querySelectorAll('#problem img, #problem b').length") == 0
+        assert "owned" not in page.ask("document.title")
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", PHONES)
+def test_a_phone_needs_no_scrolling_sideways(server: Server, page: Page, width: int) -> None:
+    long = "x" * 90
+    for url, until in (
+        (server.origin + "/", SETTLED),
+        (address(server, query=QUERY, hybrid="true", collapse="true"), HITS),
+        (address(server, query=QUERY, versions=long), PROBLEM),
+    ):
+        page.open(url, width=width, until=until)
+        page.ask("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        assert page.ask("document.documentElement.scrollWidth") == width
+
+
+@in_a_browser
+def test_a_key_is_asked_for_and_stays_in_the_tab(
+    corpus: Database, tmp_path: Path, page: Page
+) -> None:
+    with corpus.connect() as connection:
+        key = create_key(connection, "page", ["read"], requests_per_minute=600)
+    with serving(tmp_path, environment_of(corpus)) as server:
+        page.open(address(server, query=QUERY), until=PROBLEM)
+        assert "give an API key" in page.text()
+        page.ask("document.querySelector('.choices button').click()")
+        assert page.ask("document.activeElement.id") == "key"
+        page.ask(
+            f"document.activeElement.value = {key!r};"
+            "document.activeElement.dispatchEvent(new Event('input'));"
+            "document.querySelector('#search').requestSubmit()"
+        )
+        page.wait(HITS)
+        page.open(address(server, query=QUERY), until=HITS)  # it is still known
+        assert page.ask("Object.keys(localStorage).length + document.cookie.length") == 0
+        assert key not in page.ask("location.href + document.documentElement.outerHTML")
+        assert key not in server.log
+
+
+def test_the_policy_allows_this_script_and_style_only(server: Server) -> None:
+    answer = server.http.get("/")
+    assert answer.status_code == 200
+    policy = dict(
+        part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["connect-src"] == "'self'"
+    for kind in ("script-src", "style-src"):
+        assert re.fullmatch(r"'sha256-[A-Za-z0-9+/]{43}='", policy[kind])
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert re.findall(r"(?:src|href)=\"(?:https?:)?//", answer.text) == []

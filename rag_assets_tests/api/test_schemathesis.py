@@ -1,0 +1,61 @@
+"""The service keeps its own OpenAPI document, whatever a generator makes of that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rag_assets.store.database import Database
+from rag_assets_tests.api.conftest import Copy
+from rag_assets_tests.api.server import Server, environment_of, serving
+from rag_assets_tests.api.test_keys import new_key
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = str(Path(sys.executable).with_name("schemathesis"))
+CONFIG = """
+# That a version or a book is not there, or a vector has another dimension than the released
+# space's, no schema can tell: such requests keep to it and are refused all the same.
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", 422]
+"""
+
+
+@pytest.fixture(scope="module")
+def key_and_server(
+    bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Server]]:
+    """A service that asks for a key, and one that it takes."""
+    database = copied(bilingual)
+    key = new_key(database, "admin", per_minute=1_000_000)
+    folder = tmp_path_factory.mktemp("schemathesis")
+    environment = environment_of(database, RAG_API_BURST=1_000_000)
+    with serving(folder, environment) as running:
+        yield key, running
+
+
+def test_no_generated_request_finds_a_fault(
+    key_and_server: tuple[str, Server], tmp_path: Path
+) -> None:
+    key, server = key_and_server
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    done = subprocess.run(
+        [
+            PROGRAM, "run", f"{server.origin}/openapi.json",
+            "--header", f"Authorization: Bearer {key}",
+            "--phases", "examples,coverage,fuzzing",
+            "--max-examples", "40", "--max-time", "45", "--seed", "1",
+            "--request-timeout", "30", "--workers", "2", "--no-color",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=220,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert "unforeseen" not in server.log

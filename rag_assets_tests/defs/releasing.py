@@ -1,0 +1,98 @@
+"""Jobs that lead to a release, on the lane's corpus, with small vectors and few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from psycopg import sql
+
+from rag_assets.embedding.quality import CHECKS
+from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
+
+INDEX, RELEASE = "verse_embeddings_index", "release"
+VERSION_CHECKS = sorted(CHECKS)
+
+
+def release_lane(make_lane: MakeLane, **overrides: object) -> Lane:
+    """The lane with small vectors, four lists once there is an index, no golden queries."""
+    values: dict[str, object] = {
+        "rag_embedding_small_dimensions": 64,
+        "rag_embedding_large_dimensions": 96,
+        "rag_index_lists": 4,
+        "rag_search_exact_rows": 10,
+        "rag_golden_queries": None,
+        "rag_slo_p95_ms": 60_000,
+    }
+    return make_lane(**(values | overrides))
+
+
+def run_job(
+    lane: Lane,
+    job: str,
+    *,
+    partition: str | None = None,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
+    only: Sequence[str] | None = None,
+) -> Run:
+    """Run a job to its end.
+
+    :param config: launchpad entries by asset.
+    :param only: assets to take from it, without their checks.
+    """
+    return Run(
+        lane.defs()
+        .resolve_job_def(job)
+        .execute_in_process(
+            partition_key=partition,
+            instance=lane.instance,
+            run_config={"ops": {op: {"config": dict(given)} for op, given in config.items()}}
+            if config
+            else None,
+            asset_selection=[dg.AssetKey(name) for name in only] if only else None,
+            raise_on_error=False,
+        )
+    )
+
+
+def release_alone(lane: Lane, **config: object) -> Run:
+    """Launch the asset ``release`` by itself, as the button in the UI does."""
+    return run_job(lane, "corpus_release", only=[RELEASE], config={RELEASE: config})
+
+
+def run_version_checks(lane: Lane, code: str) -> Run:
+    """Run the checks of one version by themselves."""
+    keys = [dg.AssetCheckKey(dg.AssetKey("verse_embeddings"), name) for name in CHECKS]
+    job = dg.define_asset_job("only_checks", selection=dg.AssetSelection.checks(*keys))
+    defs = dg.Definitions.merge(lane.defs(), dg.Definitions(jobs=[job]))
+    return Run(
+        defs.resolve_job_def("only_checks").execute_in_process(
+            tags={"dagster/partition": code}, instance=lane.instance, raise_on_error=False
+        )
+    )
+
+
+def spoil(lane: Lane, code: str) -> None:
+    """Make one small vector of a version wrong, past everything that keeps account of changes."""
+    with lane.corpus.database.connect() as connection:
+        connection.execute(
+            sql.SQL(
+                "UPDATE verse_embeddings_s1 SET embedding = embedding * embedding"
+                " WHERE verse_id = (SELECT min(verse_id) FROM verses WHERE version_code = %s)"
+            ),
+            (code,),
+        )
+
+
+def served(lane: Lane) -> list[str]:
+    """Versions of the active release; none when there is no release."""
+    rows = lane.rows("SELECT versions FROM releases WHERE state = 'active'")
+    return list(rows[0][0]) if rows else []
+
+
+def releases(lane: Lane) -> list[tuple[int, str]]:
+    """Number and state of each release and refusal."""
+    return [
+        (row[0], row[1]) for row in lane.rows("SELECT release_id, state FROM releases ORDER BY 1")
+    ]

@@ -1,0 +1,137 @@
+"""A running service knows the release in force within a second, and policy too."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from rag_assets.errors import NotReleasedError
+from rag_assets.release.releasing import roll_back
+from rag_assets.retrieval.current import CurrentRelease
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets_tests.api.server import wait_until
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.corpora import sentences
+from rag_assets_tests.release.corpus import let_through, prepare, release_settings
+
+
+class Followed:
+    """The release followed, and what was told on the way."""
+
+    def __init__(self) -> None:
+        self.releases: list[int] = []
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def following(
+        self, database: Database, settings: Settings, *, look_every_s: float = 0.1
+    ) -> Iterator[CurrentRelease]:
+        """Follow until the end of the block."""
+        current = CurrentRelease(
+            database,
+            settings,
+            changed=lambda served: self.releases.append(served.release_id),
+            warn=self.warnings.append,
+            look_every_s=look_every_s,
+        )
+        with current:
+            yield current
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    return release_settings(make_settings)
+
+
+def number(current: CurrentRelease) -> int:
+    """The number of the release served; 0 for none."""
+    try:
+        return current.served.release_id
+    except NotReleasedError:
+        return 0
+
+
+def test_nothing_is_served_until_something_is_released_then_each_switch_is_heard(
+    database: Database, settings: Settings
+) -> None:
+    followed = Followed()
+    with followed.following(database, settings, look_every_s=4) as current:
+        with pytest.raises(NotReleasedError, match="release gate"):
+            _ = current.served
+        prepare(database, settings, "EN_A", sentences(60))
+        let_through(database, settings)
+        wait_until(lambda: number(current) == 1)
+        assert current.served.target.scopes == {"EN_A": 60}
+        prepare(database, settings, "EN_B", sentences(60, word="brook"))
+        let_through(database, settings)
+        wait_until(lambda: number(current) == 2)
+        assert set(current.served.languages) == {"EN_A", "EN_B"}
+        roll_back(database)
+        wait_until(lambda: number(current) == 1)
+    assert followed.releases[-1] == 1
+    assert followed.warnings == []
+
+
+def test_a_licence_that_is_withdrawn_makes_no_sound_and_is_seen(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings, "EN_A", sentences(60))
+    prepare(database, settings, "EN_B", sentences(60, word="brook"))
+    let_through(database, settings)
+    with Followed().following(database, settings) as current:
+        wait_until(lambda: number(current) == 1)
+        assert current.served.withheld == frozenset()
+        with database.connect() as connection:
+            connection.execute(
+                "UPDATE bible_versions SET enabled_for_rag = false WHERE version_code = 'EN_B'"
+            )
+        wait_until(lambda: current.served.withheld == {"EN_B"})
+        assert set(current.served.target.scopes) == {"EN_A"}
+
+
+def test_a_connection_that_is_cut_is_told_once_and_made_anew(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings, "EN_A", sentences(60))
+    let_through(database, settings)
+    followed = Followed()
+    with followed.following(database, settings) as current:
+        wait_until(lambda: number(current) == 1)
+        with database.connect(autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        wait_until(lambda: followed.warnings)
+        assert number(current) == 1
+        prepare(database, settings, "EN_B", sentences(60, word="brook"))
+        let_through(database, settings)
+        wait_until(lambda: number(current) == 2)
+    assert len(followed.warnings) == 1
+    assert "releases cannot be followed" in followed.warnings[0]
+
+
+def test_what_nobody_foresaw_does_not_end_the_following(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings, "EN_A", sentences(60))
+    let_through(database, settings)
+    with database.connect() as connection:
+        connection.execute("ALTER TABLE releases RENAME TO releases_away")
+    followed = Followed()
+    with followed.following(database, settings) as current:
+        wait_until(lambda: followed.warnings)
+        assert number(current) == 0
+        with database.connect() as connection:
+            connection.execute("ALTER TABLE releases_away RENAME TO releases")
+        wait_until(lambda: number(current) == 1)
+
+
+def test_it_leaves_no_thread_behind(database: Database, settings: Settings) -> None:
+    with Followed().following(database, settings):
+        assert "release" in {thread.name for thread in threading.enumerate()}
+    assert "release" not in {thread.name for thread in threading.enumerate()}

@@ -1,0 +1,200 @@
+"""Queries become vectors once: in memory, in PostgreSQL, then by the provider."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from rag_assets.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    InputRejectedError,
+    ProviderAnswerError,
+    ProviderUnavailableError,
+    RateLimitedError,
+)
+from rag_assets.retrieval.query_vectors import QueryVectors, Vector, embed_queries
+from rag_assets.settings import Settings
+from rag_assets.store import query_embeddings
+from rag_assets.store.database import Database
+from rag_assets.store.spaces import Space
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
+from rag_assets_tests.openai_emulator.process import Emulator
+from rag_assets_tests.store.vectors import count_rows, space_of
+
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Cache:
+    """Query vectors over the test's own database, and where they were found."""
+
+    database: Database
+    settings: Settings
+    now: float = 0.0
+    hits: list[str] = field(default_factory=list)
+
+    def known(self, space: int, key: bytes) -> Vector | None:
+        with self.database.connect() as connection:
+            return query_embeddings.known_query(connection, space, key, max_age=DAY)
+
+    def keep(self, space: int, key: bytes, vector: Vector) -> None:
+        with self.database.connect() as connection:
+            query_embeddings.keep_query(connection, space, key, vector)
+
+    def run(self, work: Callable[[QueryVectors], Awaitable[object]]) -> object:
+        """Do some work with them, in a loop of its own."""
+
+        async def main() -> object:
+            vectors = QueryVectors(
+                self.settings, self.known, self.keep, self.hits.append, clock=lambda: self.now
+            )
+            try:
+                return await work(vectors)
+            finally:
+                await vectors.aclose()
+
+        return asyncio.run(main())
+
+
+@pytest.fixture
+def cache(database: Database, openai_settings: MakeSettings) -> Cache:
+    return Cache(database, openai_settings(rag_embedding_small_dimensions=64))
+
+
+@pytest.fixture
+def space(cache: Cache) -> Space:
+    return space_of(cache.database, cache.settings)
+
+
+def test_a_query_is_bought_once_then_remembered(
+    cache: Cache, space: Space, emulator: Emulator
+) -> None:
+    async def work(vectors: QueryVectors) -> None:
+        first = await vectors.vector(space, "the river")
+        assert first.shape == (64,)
+        assert first.dtype == np.float32
+        assert np.array_equal(await vectors.vector(space, "THE  river"), first)
+
+    cache.run(work)
+    assert cache.hits == ["memory"]
+    assert emulator.stats().requests == 1
+    cache.run(lambda vectors: vectors.vector(space, "the river"))
+    assert cache.hits == ["memory", "database"]
+    assert emulator.stats().requests == 1
+
+
+def test_those_who_ask_at_once_share_one_answer_and_one_failure(
+    cache: Cache, space: Space, emulator: Emulator
+) -> None:
+    async def work(vectors: QueryVectors) -> None:
+        emulator.order(Fault(FaultKind.SERVER_ERROR))
+        asked = [vectors.vector(space, "a sea") for _ in range(5)]
+        failed = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(one) for one in failed} == {ProviderUnavailableError}
+        asked = [vectors.vector(space, "a sea") for _ in range(5)]
+        assert len({one.tobytes() for one in await asyncio.gather(*asked)}) == 1
+
+    cache.run(work)
+    assert emulator.stats().requests == 2
+
+
+def test_one_who_gives_up_does_not_take_the_answer_from_the_others(
+    cache: Cache, space: Space, emulator: Emulator
+) -> None:
+    async def work(vectors: QueryVectors) -> None:
+        emulator.order(Fault(FaultKind.LATENCY, latency_ms=300, times=1))
+        first = asyncio.create_task(vectors.vector(space, "a lake"))
+        second = asyncio.create_task(vectors.vector(space, "a lake"))
+        await asyncio.sleep(0.1)
+        first.cancel()
+        assert (await second).shape == (64,)
+
+    cache.run(work)
+    assert emulator.stats().requests == 1
+
+
+def test_memory_forgets_what_is_old_and_what_was_used_longest_ago(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    settings = openai_settings(
+        rag_embedding_small_dimensions=64, rag_query_cache_size=2, rag_query_cache_max_age_h=1
+    )
+    cache = Cache(database, settings)
+    space = space_of(database, settings)
+
+    async def work(vectors: QueryVectors) -> None:
+        for query in ("one", "two", "one", "three"):  # two goes: one was used since
+            await vectors.vector(space, query)
+        await vectors.vector(space, "one")
+        assert cache.hits == ["memory", "memory"]
+        await vectors.vector(space, "two")
+        assert cache.hits[2:] == ["database"]
+        cache.now = 3601
+        await vectors.vector(space, "two")
+        assert cache.hits[3:] == ["database"]
+
+    cache.run(work)
+    assert emulator.stats().requests == 3
+
+
+def test_a_database_that_is_away_when_it_should_keep_does_not_spoil_the_answer(
+    cache: Cache, space: Space
+) -> None:
+    def away(*_: object) -> None:
+        raise DatabaseUnavailableError("away")
+
+    async def main() -> None:
+        vectors = QueryVectors(cache.settings, cache.known, away, cache.hits.append)
+        assert (await vectors.vector(space, "a bay")).shape == (64,)
+        await vectors.aclose()
+
+    asyncio.run(main())
+    assert count_rows(cache.database, "query_embeddings") == 0
+
+
+def test_the_next_key_is_tried_and_the_last_failure_is_told(
+    openai_settings: MakeSettings, database: Database, emulator: Emulator
+) -> None:
+    settings = openai_settings(
+        rag_embedding_small_dimensions=64,
+        openai_api_keys="sk-test-one,sk-test-two",
+        use_api_key_rotation=True,
+    )
+    spec = space_of(database, settings).spec
+    emulator.order(Fault(FaultKind.RATE_LIMIT, key="sk-test-one"))
+    assert embed_queries(settings, spec, ["a", "b"]).shape == (2, 64)
+    emulator.order(Fault(FaultKind.RATE_LIMIT, times=2, retry_after_s=3))
+    with pytest.raises(RateLimitedError) as caught:
+        embed_queries(settings, spec, ["c"])
+    assert caught.value.retry_after_s == 3
+
+
+def test_without_a_key_it_says_which_one_is_needed(
+    database: Database, openai_settings: MakeSettings
+) -> None:
+    settings = openai_settings(openai_api_key=None)
+    spec = space_of(database, openai_settings()).spec
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
+        embed_queries(settings, spec, ["a"])
+
+
+def test_an_answer_that_is_no_vector_is_the_providers_fault_and_an_empty_text_the_clients(
+    database: Database,
+    openai_settings: MakeSettings,
+    make_settings: MakeSettings,
+    emulator: Emulator,
+) -> None:
+    settings = openai_settings(rag_embedding_small_dimensions=64)
+    emulator.order(Fault(FaultKind.NAN))
+    with pytest.raises(ProviderAnswerError, match="NaN"):
+        embed_queries(settings, space_of(database, settings).spec, ["a"])
+    offline = make_settings(rag_embedding_small_dimensions=64)
+    with pytest.raises(InputRejectedError, match="cannot be embedded"):
+        embed_queries(offline, space_of(database, offline).spec, [" "])

@@ -1,0 +1,139 @@
+"""A pool: connections kept, replaced when they die, and never waited for without end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from rag_assets.errors import DatabaseUnavailableError, SearchTimeoutError
+from rag_assets.store.database import Connection, Database, one
+from rag_assets.store.pool import Pool
+
+SIZE = 3
+
+
+@pytest.fixture
+def pool(database: Database) -> Iterator[Pool]:
+    with Pool(database, size=SIZE, wait_s=1) as opened:
+        yield opened
+
+
+def backend(connection: Connection) -> int:
+    """The process that serves a connection."""
+    return int(one(connection.execute("SELECT pg_backend_pid()"))[0])
+
+
+def end_others(database: Database) -> None:
+    """End every other connection to the database, as a restart would."""
+    with database.connect(autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def test_connections_are_used_again_and_know_vectors(pool: Pool) -> None:
+    assert len({pool.run(backend) for _ in range(20)}) <= SIZE
+    (found,) = pool.run(lambda c: one(c.execute("SELECT '[1,2]'::vector(2)")))
+    assert list(found.to_list()) == [1, 2]
+    assert pool.statistics()["pool_size"] >= 1
+
+
+def test_a_connection_that_died_is_replaced_unnoticed(pool: Pool, database: Database) -> None:
+    before = {pool.run(backend) for _ in range(20)}
+    end_others(database)
+    assert pool.run(backend) not in before
+
+
+def test_all_of_them_may_die_at_once(pool: Pool, database: Database) -> None:
+    def hold(meet: threading.Barrier) -> int:
+        def work(connection: Connection) -> int:
+            meet.wait(10)
+            return backend(connection)
+
+        return pool.run(work)
+
+    for _ in range(2):
+        meet = threading.Barrier(SIZE)
+        with ThreadPoolExecutor(SIZE) as threads:
+            used = list(threads.map(hold, [meet] * SIZE))
+        assert len(set(used)) == SIZE
+        end_others(database)
+    assert pool.run(backend) not in used
+
+
+def test_work_is_done_twice_at_most(pool: Pool, database: Database) -> None:
+    tries: list[int] = []
+
+    def dying(connection: Connection) -> None:
+        tries.append(backend(connection))
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(DatabaseUnavailableError, match="cannot be reached"):
+        pool.run(dying)
+    assert len(tries) == len(set(tries)) == 2
+    assert pool.run(backend) > 0
+
+
+def test_a_mistake_in_the_work_is_the_callers_and_costs_no_connection(pool: Pool) -> None:
+    lost = pool.statistics().get("connections_lost", 0)
+    for _ in range(SIZE):
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            pool.run(lambda c: c.execute("SELECT 1 FROM nowhere"))
+        with pytest.raises(KeyError):
+            pool.run(lambda _: {}["nothing"])
+    assert pool.run(backend) > 0
+    assert pool.statistics().get("connections_lost", 0) == lost
+
+
+def test_whoever_finds_no_connection_free_is_told_in_time(pool: Pool) -> None:
+    done, taken = threading.Event(), threading.Barrier(SIZE + 1)
+
+    def hold(_: Connection) -> None:
+        taken.wait(10)
+        done.wait(20)
+
+    with ThreadPoolExecutor(SIZE) as threads:
+        busy = [threads.submit(pool.run, hold) for _ in range(SIZE)]
+        taken.wait(10)
+        try:
+            with pytest.raises(DatabaseUnavailableError, match="became free in time"):
+                pool.run(backend)
+        finally:
+            done.set()
+        for one_of_them in busy:
+            one_of_them.result()
+    assert pool.run(backend) > 0
+
+
+def test_a_statement_is_given_up_in_time_and_the_limit_goes_with_it(pool: Pool) -> None:
+    with pytest.raises(SearchTimeoutError, match="more than 50 ms"):
+        pool.run(lambda c: c.execute("SELECT pg_sleep(20)").fetchone(), timeout_ms=50)
+    assert pool.run(lambda c: one(c.execute("SHOW statement_timeout"))) == ("0",)
+    assert pool.run(lambda c: one(c.execute("SELECT 42")), timeout_ms=5000) == (42,)
+
+
+def test_what_is_written_within_a_limit_is_kept(pool: Pool, database: Database) -> None:
+    pool.run(lambda c: c.execute("CREATE TABLE written AS SELECT 1 AS a"), timeout_ms=5000)
+    with database.connect() as connection:
+        assert connection.execute("SELECT a FROM written").fetchone() == (1,)
+
+
+def test_opening_waits_for_no_database_and_use_says_that_it_is_away(database: Database) -> None:
+    nowhere = Database("host=127.0.0.1 port=1 dbname=nothing user=nobody connect_timeout=1")
+    with (
+        Pool(nowhere, size=1, wait_s=0.3) as away,
+        pytest.raises(DatabaseUnavailableError, match=r"nothing on 127\.0\.0\.1:1"),
+    ):
+        away.run(backend)
+
+
+def test_after_closing_it_is_away(database: Database) -> None:
+    with Pool(database, size=1, wait_s=1) as pool:
+        pool.run(backend)
+    with pytest.raises(DatabaseUnavailableError):
+        pool.run(backend)
