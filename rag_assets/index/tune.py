@@ -15,13 +15,15 @@ from rag_assets.retrieval.probe import probe, probe_search
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.vector_search import SearchPlan, prepare_connection
+from rag_assets.store.vector_search import EXACT, Kind, SearchPlan, prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
 TOP_K = 10
 EVERYTHING = "everything"
+_FEW = 20
+_FAST_ENOUGH_MS = 50.0  # P95 at which the index is not given up for a scan, whatever that takes
 _CONFIDENCE = 3.0
 """Standard errors between the recall of a choice and the floor: with as many queries of another
 draw the check then falls below the floor by chance in 1.7 % of the cases (at 1.6 it was 12 %)."""
@@ -102,45 +104,95 @@ def tune(
 ) -> Tuning:
     """Find the least probes that keep recall@10 above ``floor``; what they read decides latency.
 
-    A filter that is searched exactly needs no probes. Reading every list is exact, so the floor is
+    A filter that lets at most ``exact_rows`` through is searched exactly and needs no probes; so is
+    a larger one where that is faster than the index. Reading every list is exact, so the floor is
     always reached; what that costs is for the latency check to judge.
 
     :param queries: float32, shape (n, dimensions), none of them a row of the table.
     """
-    everything = {EVERYTHING: tuple(scopes)}
-    through_index = {
-        name: confined
-        for name, confined in cases.items()
-        if sum(scopes[scope] for scope in confined) > exact_rows
-    }
-    asked = {**everything, **through_index}
+    rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
+    through_index = {name: cases[name] for name in cases if rows[name] > exact_rows}
+    asked = {EVERYTHING: tuple(scopes), **through_index}
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        truth = similarity_floors(connection, table, queries, asked, top_k=TOP_K)
-        curves: dict[str, tuple[Point, ...]] = {}
-        chosen: dict[str, Point] = {}
-        for name, confined in asked.items():
-
-            def measure(probes: int, name: str = name, confined: Sequence[str] = confined) -> Point:
-                plan = SearchPlan(
-                    "ivfflat" if name == EVERYTHING else "iterative",
-                    generation.number,
-                    generation.precision,
-                    probes,
-                    generation.lists,
-                )
-                found = probe(connection, table, plan, queries, top_k=TOP_K, scopes=confined)
-                return _point(probes, [f.similarities for f in found], truth[name],
-                              [f.latency_ms for f in found])  # fmt: skip
-
-            chosen[name], curves[name] = least_probes(measure, generation.lists, floor)
-            progress.say(
-                f"{name}: {chosen[name].probes} probes of {generation.lists} lists, recall@10 "
-                f"{chosen[name].recall:.3f}, P95 {chosen[name].p95_ms:.1f} ms"
+        bench = _Bench(connection, table, generation, queries, asked)
+        plain, curve = least_probes(
+            lambda probes: bench.measure(EVERYTHING, probes), generation.lists, floor
+        )
+        curves, chosen = {EVERYTHING: curve}, {EVERYTHING: plain}
+        exactly = 0
+        for name in through_index:
+            exact = bench.measure(name, 0, few=True)
+            slowest_ms = max(exact.p95_ms, _FAST_ENOUGH_MS)
+            found = bench.least_filtered(name, plain.probes, floor, slowest_ms=slowest_ms)
+            if found is None:
+                exactly = max(exactly, rows[name])
+                chosen[name], curves[name] = exact, (exact,)
+            else:
+                chosen[name], curves[name] = found
+        for name, point in chosen.items():
+            how = (
+                f"{point.probes} probes of {generation.lists} lists" if point.probes else "exactly"
             )
+            progress.say(f"{name}: {how}, recall@10 {point.recall:.3f}, P95 {point.p95_ms:.1f} ms")
     most = max(point.probes for point in chosen.values())
-    probes = Probes(chosen[EVERYTHING].probes, most, generation.lists)
+    probes = Probes(plain.probes, most, generation.lists, exactly)
     return Tuning(probes, curves, chosen, len(queries))
+
+
+@dataclass
+class _Bench:
+    """Measures one generation; the truth is found once for all."""
+
+    connection: Connection
+    table: VectorTable
+    generation: Generation
+    queries: NDArray[np.float32]
+    asked: Mapping[str, Sequence[str]]
+
+    def __post_init__(self) -> None:
+        self._truth = similarity_floors(
+            self.connection, self.table, self.queries, self.asked, top_k=TOP_K
+        )
+
+    def measure(self, name: str, probes: int, *, few: bool = False) -> Point:
+        """One point of a case's curve; 0 probes stand for exact search.
+
+        :param few: with a handful of the queries only, to see where it goes.
+        """
+        kind: Kind = "ivfflat" if name == EVERYTHING else "iterative"
+        plan = EXACT
+        if probes:
+            made = self.generation
+            plan = SearchPlan(kind, made.number, made.precision, probes, made.lists)
+        queries = self.queries[:_FEW] if few else self.queries
+        found = probe(
+            self.connection, self.table, plan, queries, top_k=TOP_K, scopes=self.asked[name]
+        )
+        return _point(probes, [f.similarities for f in found], self._truth[name][: len(queries)],
+                      [f.latency_ms for f in found])  # fmt: skip
+
+    def least_filtered(
+        self, name: str, start: int, floor: float, *, slowest_ms: float
+    ) -> tuple[Point, tuple[Point, ...]] | None:
+        """The least probes that keep a filter's recall, where they are faster than exact search.
+
+        A filter to another language than the query's makes the index read nearly everything, row
+        by row. That shows with a few queries; measuring it with all of them would take hours.
+        """
+        points = []
+        probes = start
+        while True:
+            glance = self.measure(name, probes, few=True)
+            if glance.p95_ms > slowest_ms:
+                return None
+            if glance.recall >= floor or probes >= self.generation.lists:
+                points.append(self.measure(name, probes))
+                if points[-1].p95_ms > slowest_ms:
+                    return None
+                if points[-1].recall_low >= floor or probes >= self.generation.lists:
+                    return points[-1], tuple(points)
+            probes = min(self.generation.lists, max(probes + 1, round(probes * 1.3)))
 
 
 def least_probes(
@@ -178,7 +230,8 @@ def target_of(
         return Target(table, scopes, None, table.space.spec.precision, None)
     probes = generation.probes
     if probes_override is not None:
-        probes = Probes(probes_override, probes_override, max(probes.limit, probes_override))
+        most = max(probes.limit, probes_override)
+        probes = Probes(probes_override, probes_override, most, probes.exact_rows)
     return Target(table, scopes, generation.number, generation.precision, probes)
 
 

@@ -32,7 +32,8 @@ def choose_plan(
     """Decide how to search these versions. Pure.
 
     :param scopes: those that the search is confined to, each one of the target's.
-    :param exact_rows: a filter that lets at most so many rows through is searched exactly.
+    :param exact_rows: a filter that lets at most so many rows through is searched exactly; more
+        where the index was measured to be slower.
     :param rows: about how many a further filter lets through; ``None`` when there is none.
     """
     if target.generation is None or target.probes is None:
@@ -40,7 +41,7 @@ def choose_plan(
     wanted = set(scopes)
     filtered = rows is not None or wanted != set(target.scopes)
     matching = sum(target.scopes[scope] for scope in wanted) if rows is None else rows
-    if filtered and matching <= exact_rows:
+    if filtered and matching <= max(exact_rows, target.probes.exact_rows):
         return EXACT
     return SearchPlan(
         "iterative" if filtered else "ivfflat",

@@ -30,11 +30,14 @@ class Probes:
     :param plain: of a query over everything that is released.
     :param filtered: at first, of a query with a filter; reading goes on until ``top_k`` are found.
     :param limit: at most (``ivfflat.max_probes``).
+    :param exact_rows: filters that let at most so many rows through are searched exactly, because
+        that was measured to be faster than the index.
     """
 
     plain: int
     filtered: int
     limit: int
+    exact_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
     rows = connection.execute(
         """
         SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
-               probes, filtered_probes, max_probes, build_seconds, index_bytes, started_at, run_id
+               probes, filtered_probes, max_probes, exact_rows, build_seconds, index_bytes,
+               started_at, run_id
           FROM index_generations
          WHERE corpus = %s AND space_id = %s AND state = 'ready' ORDER BY generation
         """,
@@ -110,9 +114,9 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
 
 
 def _generation(row: tuple[Any, ...]) -> Generation:
-    plain, filtered, limit = row[6:9]
-    probes = Probes(plain, filtered, limit) if plain is not None else None
-    return Generation(*row[:6], probes, *row[9:])  # type: ignore[call-arg]
+    plain, filtered, limit, exact_rows = row[6:10]
+    probes = None if plain is None else Probes(plain, filtered, limit, exact_rows)
+    return Generation(*row[:6], probes, *row[10:])  # type: ignore[call-arg]
 
 
 def start_generation(
@@ -169,10 +173,17 @@ def tuned(
     connection.execute(
         """
         UPDATE index_generations
-           SET (probes, filtered_probes, max_probes, tuning) = (%s, %s, %s, %s)
+           SET (probes, filtered_probes, max_probes, exact_rows, tuning) = (%s, %s, %s, %s, %s)
          WHERE generation = %s
         """,
-        (probes.plain, probes.filtered, probes.limit, Jsonb(dict(tuning)), number),
+        (
+            probes.plain,
+            probes.filtered,
+            probes.limit,
+            probes.exact_rows,
+            Jsonb(dict(tuning)),
+            number,
+        ),
     )
 
 

@@ -93,7 +93,8 @@ def releases(
     spaces: dict[int, list[ReleasedSpace]] = {row[0]: [] for row in rows}
     for release_id, corpus, role, space_id, generation, *probes in connection.execute(
         """
-        SELECT release_id, corpus, role, space_id, generation, probes, filtered_probes, max_probes
+        SELECT release_id, corpus, role, space_id, generation, probes, filtered_probes, max_probes,
+               exact_rows
           FROM release_spaces WHERE release_id = ANY(%s) ORDER BY corpus, role DESC
         """,
         (list(spaces),),
@@ -153,8 +154,8 @@ def write_release(
         connection.execute(
             """
             INSERT INTO release_spaces (release_id, corpus, role, space_id, generation, probes,
-                                        filtered_probes, max_probes)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+                                        filtered_probes, max_probes, exact_rows)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 release_id,
@@ -165,6 +166,7 @@ def write_release(
                 probes.plain if probes else None,
                 probes.filtered if probes else None,
                 probes.limit if probes else None,
+                probes.exact_rows if probes else None,
             ),
         )
     return int(release_id)

@@ -129,6 +129,7 @@ def test_the_log_names_a_key_by_its_id_and_never_shows_it(
     assert key.split("_", 2)[2] not in locked.log
 
 
+@pytest.mark.slow
 def test_the_first_key_closes_a_service_that_was_open_and_revoking_it_does_not_open_it(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def test_without_any_key_it_listens_nowhere_but_on_loopback(
     assert f"there is no API key, and {host} can be reached from elsewhere" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_service_for_all_refuses_everybody_once_its_last_key_is_revoked(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_health_and_metrics_are_too_frequent_to_be_logged(
     assert not [message for message in messages if "/healthz" in message or METRICS in message]
 
 
+@pytest.mark.slow
 def test_a_path_cannot_forge_a_line(bilingual: Database, copied: Copy, tmp_path: Path) -> None:
     with serving(tmp_path, environment_of(copied(bilingual))) as server:
         server.http.get("/a%0a00:00:00.000 INFO    [-] forged")

@@ -131,6 +131,7 @@ def test_every_metric_has_a_type_and_says_what_it_is(pair: Server) -> None:
     } <= typed  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(
     bilingual: Database,
     copied: Copy,

@@ -163,6 +163,7 @@ def test_a_path_or_method_that_is_not_there_is_a_problem_too(server: Server) -> 
     problem_of(server.http.get(EVAL), 405, "method-not-allowed")
 
 
+@pytest.mark.slow
 def test_a_version_that_policy_withdraws_is_refused_within_seconds(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_version_that_policy_withdraws_is_refused_within_seconds(
         assert {hit["version"] for hit in hits} == {"EN_SAMPLE"}
 
 
+@pytest.mark.slow
 def test_only_the_allowed_versions_are_served(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
@@ -193,6 +195,7 @@ def test_only_the_allowed_versions_are_served(
         assert {hit["version"] for hit in hits} == {"EN_SAMPLE"}
 
 
+@pytest.mark.slow
 def test_while_nothing_is_released_it_says_so_and_is_not_ready(
     template_database: Database, copied: Copy, tmp_path: Path
 ) -> None:

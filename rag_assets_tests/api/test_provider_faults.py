@@ -114,6 +114,7 @@ def test_without_large_vectors_reranking_says_so(buying: Server) -> None:
     problem_of(buying.retrieve(query=KNOWN, rerank=True), 422, "no-large-space")
 
 
+@pytest.mark.slow
 def test_without_a_key_a_vector_is_needed_and_known_queries_are_answered(
     bought: Database, copied: Copy, tmp_path: Path, emulator: Emulator
 ) -> None:
@@ -133,6 +134,7 @@ def test_without_a_key_a_vector_is_needed_and_known_queries_are_answered(
     assert metrics['rag_cache_hits_total{level="database"}'] == 1
 
 
+@pytest.mark.slow
 def test_a_provider_that_nobody_answers_for_is_a_bad_gateway(
     bought: Database, copied: Copy, tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_provider_that_nobody_answers_for_is_a_bad_gateway(
         assert "OPENAI_BASE_URL" in found["detail"]
 
 
+@pytest.mark.slow
 def test_a_limited_key_leaves_the_query_to_the_next_one(
     bought: Database, copied: Copy, tmp_path: Path, emulator: Emulator
 ) -> None:

@@ -19,6 +19,8 @@ from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.release.corpus import let_through, prepare
 from rag_assets_tests.store.vectors import count_rows
 
+pytestmark = pytest.mark.slow
+
 HITS = 'rag_cache_hits_total{{level="{}"}}'
 
 

@@ -24,6 +24,7 @@ def database(bilingual: Database, copied: object) -> Database:
     return found
 
 
+@pytest.mark.slow
 def test_golden_queries_are_evaluated_in_their_language(run: Run) -> None:
     done = run("eval", GOLDEN, "--json")
     assert done.status == 0, done.err
@@ -38,6 +39,7 @@ def test_golden_queries_are_evaluated_in_their_language(run: Run) -> None:
     assert hybrid["hit_at_k"] > found["hit_at_k"]
 
 
+@pytest.mark.slow
 def test_json_lines_do_as_well_and_people_read_a_table(run: Run, workplace: Path) -> None:
     lines = [
         {"text": verse_text("EN_SAMPLE", "RUT", 1, 16), "expected": ["RUT 1:16"]},

@@ -17,15 +17,17 @@ from rag_assets.index.tune import (
     recall_of,
     target_of,
 )
-from rag_assets.retrieval.plan import Target
+from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.settings import Settings
 from rag_assets.store import generations
 from rag_assets.store.database import Database
 from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.store.vector_tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (
     Heard,
+    clustered,
+    fill,
     filled_table,
     generation_states,
     index_names,
@@ -33,6 +35,7 @@ from rag_assets_tests.index.corpus import (
     maintained,
     on_trial,
 )
+from rag_assets_tests.store.vectors import space_of
 
 VERSIONS = {"EN_A": 1500, "EN_B": 450, "PT_C": 900, "PT_D": 60}
 LANGUAGES = {"EN_A": "en", "EN_B": "en-GB", "PT_C": "pt-BR", "PT_D": "pt"}
@@ -295,3 +298,26 @@ def test_more_probes_than_there_are_lists_is_exact(database: Database, settings:
     target = target_of(table, VERSIONS, outcome.generation, 32768)
     found = measured(database, target, {EVERYTHING: tuple(VERSIONS), "en": ("EN_A", "EN_B")})
     assert {name: one.recall for name, one in found.items()} == {EVERYTHING: 1.0, "en": 1.0}
+
+
+def test_a_filter_that_the_index_answers_more_slowly_than_a_scan_is_searched_exactly(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows lie where the queries do not point: their lists are read last, row by row."""
+    monkeypatch.setattr("rag_assets.index.tune._FAST_ENOUGH_MS", 0.0)  # these rows take no time
+    space = space_of(database, settings)
+    fill(database, space, "EN_A", clustered(6000))
+    fill(database, space, "EN_B", clustered(900, place=2, clusters=5))
+    rows = {"EN_A": 6000, "EN_B": 900}
+    queries = clustered(200, seed=9)
+    outcome = maintained(database, settings, bible_table(space), lists=64, queries=queries)
+    assert outcome.generation is not None
+    assert outcome.generation.probes is not None
+    assert outcome.generation.probes.exact_rows >= 900
+    assert outcome.tuning is not None
+    assert outcome.tuning.chosen["smallest version (EN_B)"].probes == 0
+    target = target_of(bible_table(space), rows, outcome.generation, None)
+    assert choose_plan(target, ("EN_B",), exact_rows=400).kind == "exact"
+    assert choose_plan(target, tuple(rows), exact_rows=400).kind == "ivfflat"
+    points = measured(database, target, {"b": ("EN_B",)})
+    assert points["b"].recall == 1.0

@@ -55,6 +55,7 @@ def number(current: CurrentRelease) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_nothing_is_served_until_something_is_released_then_each_switch_is_heard(
     database: Database, settings: Settings
 ) -> None:

@@ -77,6 +77,7 @@ CREATE TABLE index_generations (
     probes            integer,
     filtered_probes   integer,
     max_probes        integer,
+    exact_rows        bigint,
     tuning            jsonb,
     build_seconds     double precision,
     index_bytes       bigint,
@@ -147,5 +148,6 @@ CREATE TABLE release_spaces (
     probes          integer,
     filtered_probes integer,
     max_probes      integer,
+    exact_rows      bigint,
     PRIMARY KEY (release_id, corpus, role)
 );
