@@ -115,6 +115,8 @@ def compare(
             contenders += [_over_http(service, bodies) for service in found]
         idle = _over_http(stack.enter_context(services.trivial(folder)), bodies)
         _measure_recall(bench, served, raw, contenders)
+        for contender in contenders:  # nobody meets a cold cache, or has to open a connection
+            contender.load(CONNECTIONS[-1], requests // 4, 0, 0)
         for turn in range(bench.rounds):
             for connections in CONNECTIONS:
                 say(f"round {turn + 1} of {bench.rounds}: {connections} connections")

@@ -71,7 +71,7 @@ def _run(settings: Settings) -> None:
             port=settings.rag_api_port,
             workers=settings.rag_api_workers,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
-            http="httptools",
+            http="rag_assets.api.protocol:Protocol",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=settings.rag_api_shutdown_s,

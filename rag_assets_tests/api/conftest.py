@@ -25,6 +25,7 @@ from rag_assets_tests.release.corpus import release_settings as settings_to_rele
 
 SMALL, LARGE = 64, 96
 Copy = Callable[[Database], Database]
+_numbers = itertools.count()  # of the module: another folder's tests may borrow the fixtures
 
 
 def corpus_settings(database: Database, **overrides: object) -> Settings:
@@ -45,10 +46,10 @@ def corpus_settings(database: Database, **overrides: object) -> Settings:
 @pytest.fixture(scope="session")
 def copied(template_database: Database) -> Iterator[Copy]:
     """Makes a copy of a database that nobody is connected to; dropped at the end."""
-    numbers, made = itertools.count(), []
+    made = []
 
     def copy(source: Database) -> Database:
-        fresh = source.named(f"api_{next(numbers)}")
+        fresh = source.named(f"api_{next(_numbers)}")
         with source.named("postgres").connect(autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {fresh.name} TEMPLATE {source.name}")
         made.append(fresh)

@@ -141,7 +141,10 @@ def test_what_is_no_http_is_refused(patient: Server) -> None:
     for noise in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET\r\n\r\n", b"\0" * 100):
         with closing(connected(patient)) as connection:
             connection.sendall(noise)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+            status, problem, closed = answer_on(connection)
+            assert (status, problem["type"]) == (400, "urn:rag-assets:problem:not-http")
+            assert len(str(problem["request_id"])) == 32
+            assert closed
     assert others_are_answered(patient)
 
 

@@ -1,0 +1,74 @@
+"""What starts by itself: the index and the release, when vectors changed and nothing is at work."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from rag_assets_tests.corpora import sentences
+from rag_assets_tests.defs.conftest import Lane, MakeLane
+from rag_assets_tests.defs.releasing import INDEX, RELEASE, release_lane, run_job, served
+
+BOTH = {INDEX, RELEASE}
+
+
+@pytest.fixture
+def lane(make_lane: MakeLane) -> Lane:
+    return release_lane(make_lane)
+
+
+def embed(lane: Lane, code: str, *, limit: int | None = None) -> None:
+    lane.drop(code, sentences(20, word=code))
+    config: dict[str, object] = {"small_only": True}
+    lane.run(code, config=config | ({"limit": limit} if limit else {}))
+
+
+class Ticks:
+    """The automation sensor's evaluations, one after the other."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._last: dg.EvaluateAutomationConditionsResult | None = None
+        self.tick()  # the first sees what there is, and asks for nothing that happened before it
+
+    def tick(self) -> set[str]:
+        """Names of the assets that this evaluation asks for."""
+        self._last = dg.evaluate_automation_conditions(
+            self._lane.defs(),
+            instance=self._lane.instance,
+            asset_selection=dg.AssetSelection.assets(INDEX, RELEASE),
+            cursor=self._last.cursor if self._last else None,
+        )
+        return {name for name in BOTH if self._last.get_num_requested(dg.AssetKey(name))}
+
+
+def test_new_vectors_ask_for_the_index_and_the_release_in_one_go(lane: Lane) -> None:
+    ticks = Ticks(lane)
+    assert ticks.tick() == set(), "nothing happened"
+    embed(lane, "EN_A")
+    assert ticks.tick() == BOTH
+    assert run_job(lane, "corpus_release").success
+    assert ticks.tick() == set(), "once"
+    assert served(lane) == ["EN_A"]
+    embed(lane, "EN_B")
+    assert ticks.tick() == BOTH
+
+
+def test_several_versions_between_two_ticks_are_one_release(lane: Lane) -> None:
+    ticks = Ticks(lane)
+    for code in ("EN_A", "EN_B", "EN_C"):
+        embed(lane, code)
+    assert ticks.tick() == BOTH
+    assert run_job(lane, "corpus_release").success
+    assert served(lane) == ["EN_A", "EN_B", "EN_C"]
+    assert ticks.tick() == set()
+
+
+def test_a_bad_version_starts_the_release_and_the_gate_refuses_it(lane: Lane) -> None:
+    ticks = Ticks(lane)
+    embed(lane, "EN_BAD", limit=5)
+    assert ticks.tick() == BOTH
+    run = run_job(lane, "corpus_release")
+    assert "EN_BAD: completeness" in run.failure(RELEASE).description
+    assert served(lane) == []
+    assert ticks.tick() == set(), "and not again until something changed"
