@@ -140,6 +140,7 @@ def publish(
         "version_code": version_code,
         "refused": list(refused),
     }
+    _set_moved_aside(connection, space, values)
     from_answers = _write(connection, space, bought, values)
     all_written = from_answers == len(verse_ids)
     reused = 0 if all_written else _write(connection, space, known, values)
@@ -157,6 +158,27 @@ def publish(
         values | {"space_id": space.space_id},
     )
     return Published(from_answers, reused)
+
+
+def _set_moved_aside(connection: Connection, space: Space, values: dict[str, object]) -> None:
+    """Keep the vectors of texts that move from verse to verse, as answers to these texts.
+
+    Where a verse was inserted, each later verse takes the text of the one before it. The row that
+    has the vector of a text may be written over before the verse that needs it is written.
+    """
+    connection.execute(
+        sql.SQL(
+            """
+            INSERT INTO {answers} (text_hash, embedding, set_aside)
+            SELECT DISTINCT ON (e.text_hash) e.text_hash, e.embedding, true
+              FROM {table} e JOIN verses v USING (verse_id)
+             WHERE e.verse_id = ANY(%(verse_ids)s) AND e.text_hash <> v.text_hash
+               AND e.text_hash IN (SELECT text_hash FROM verses WHERE verse_id = ANY(%(verse_ids)s))
+            ON CONFLICT DO NOTHING
+            """
+        ).format(answers=space.answers_table, table=space.verses_table),
+        values,
+    )
 
 
 def _forget_answers(connection: Connection, space: Space, values: dict[str, object]) -> None:

@@ -140,9 +140,21 @@ def prepare(
     index(database, settings, force=force)
 
 
-def let_through(database: Database, settings: Settings, *, leave_out: bool = False) -> Released:
+def let_through(
+    database: Database,
+    settings: Settings,
+    *,
+    leave_out: bool = False,
+    after_rollback: bool = False,
+) -> Released:
     """Release what the gate lets through."""
-    return release(database, settings, run_id="release", leave_out_failing=leave_out or None)
+    return release(
+        database,
+        settings,
+        run_id="release",
+        leave_out_failing=leave_out or None,
+        after_rollback=after_rollback,
+    )
 
 
 def table_of(database: Database, settings: Settings) -> VectorTable:

@@ -9,7 +9,7 @@ import pytest
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.index.checks import INDEX_CHECKS
-from rag_assets.release.releasing import activate, evaluate, release, roll_back
+from rag_assets.release.releasing import activate, evaluate, roll_back
 from rag_assets.store.database import Database
 from rag_assets.store.releases import CHANNEL, active_release, release_by_id
 from rag_assets_tests.conftest import MakeSettings
@@ -214,7 +214,7 @@ def test_a_release_and_a_rollback_at_once_leave_one_active(
 
     def forward() -> int:
         start.wait()
-        return let_through(database, settings).release.release_id
+        return let_through(database, settings, after_rollback=True).release.release_id
 
     def back() -> int:
         start.wait()
@@ -298,7 +298,7 @@ def test_what_was_rolled_back_is_released_again_only_by_hand(
     assert (now.release_id, before.release_id) == (2, 1)
     assert let_through(database, settings).release.release_id == 4, "3 is the refusal"
     assert roll_back(database)[0].release_id == 2
-    made = release(database, settings, run_id="by hand", after_rollback=True)
+    made = let_through(database, settings, after_rollback=True)
     assert made.release.release_id == 5
     prepare(database, settings, "EN_D")
     assert let_through(database, settings).release.release_id == 6, "it holds no longer"
