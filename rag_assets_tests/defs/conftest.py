@@ -51,7 +51,7 @@ class Lane:
         """Run a job for one version.
 
         :param config: launchpad entries of ``verse_embeddings``.
-        :param only: assets to take from the job, without their checks.
+        :param only: assets to take from the job, with their checks.
         """
         result = (
             self.defs()

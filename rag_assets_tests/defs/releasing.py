@@ -39,18 +39,21 @@ def run_job(
     """Run a job to its end.
 
     :param config: launchpad entries by asset.
-    :param only: assets to take from it, without their checks.
+    :param only: assets to run in its place, without their checks.
     """
+    defs = lane.defs()
+    if only:
+        job = "only_these"
+        selection = dg.AssetSelection.assets(*only).without_checks()
+        these = dg.define_asset_job(job, selection=selection)
+        defs = dg.Definitions.merge(defs, dg.Definitions(jobs=[these]))
     return Run(
-        lane.defs()
-        .resolve_job_def(job)
-        .execute_in_process(
+        defs.resolve_job_def(job).execute_in_process(
             partition_key=partition,
             instance=lane.instance,
             run_config={"ops": {op: {"config": dict(given)} for op, given in config.items()}}
             if config
             else None,
-            asset_selection=[dg.AssetKey(name) for name in only] if only else None,
             raise_on_error=False,
         )
     )

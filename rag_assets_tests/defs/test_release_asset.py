@@ -22,17 +22,32 @@ from rag_assets_tests.defs.releasing import (
     served,
     spoil,
 )
+from rag_assets_tests.release.corpus import vouch
 
 
 @pytest.fixture
 def ready(make_lane: MakeLane) -> Lane:
-    """Two versions embedded and checked, and an index decided on and checked."""
+    """Two versions embedded and checked, an index decided on and vouched for."""
     lane = release_lane(make_lane)
     for code in ("EN_A", "EN_B"):
         lane.drop(code, sentences(20, word=code))
         assert lane.run(code, config={"small_only": True}).success
-    assert run_job(lane, "corpus_index").success
+    assert run_job(lane, "corpus_index", only=[INDEX]).success
+    vouch(lane.corpus.database, lane.corpus.settings)
     return lane
+
+
+def embed_without_checks(lane: Lane, code: str) -> None:
+    """Load and embed a version; nothing is checked."""
+    run = run_job(
+        lane,
+        "bible_embeddings",
+        partition=code,
+        config={"verse_embeddings": {"small_only": True}},
+        only=["verses", "verse_embeddings"],
+    )
+    assert run.success
+    assert run.checks() == {}
 
 
 def refused(run: Run) -> tuple[Failed, list[str]]:
@@ -82,7 +97,7 @@ def test_without_any_check_every_one_of_them_is_a_reason(make_lane: MakeLane, su
     lane = release_lane(make_lane)
     lane.drop("EN_A", sentences(5))
     if subject == "a version":
-        lane.run("EN_A", config={"small_only": True}, only=["verses", "verse_embeddings"])
+        embed_without_checks(lane, "EN_A")
         run_job(lane, "corpus_index")
         due = [f"- EN_A: {name}: small: it was never checked: " for name in VERSION_CHECKS]
     else:
@@ -132,7 +147,7 @@ def test_data_that_changed_after_the_checks_is_refused_until_it_was_checked_agai
     ready: Lane,
 ) -> None:
     ready.drop("EN_A", ["In another beginning", *sentences(19, word="EN_A")])
-    ready.run("EN_A", config={"small_only": True}, only=["verses", "verse_embeddings"])
+    embed_without_checks(ready, "EN_A")
     reasons = refused(release_alone(ready))[1]
     told = "small: the data changed since it was checked: materialize verse_embeddings of EN_A"
     for name in VERSION_CHECKS:

@@ -15,6 +15,11 @@ WHEN_UPSTREAM_CHANGED = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.in_progress()
     & ~dg.AutomationCondition.any_deps_in_progress()
+    # What is materialized counts as done, while its checks are still at work: a release that came
+    # between would be refused for want of them, and nothing would start it again.
+    & ~dg.AutomationCondition.any_deps_match(
+        dg.AutomationCondition.any_checks_match(dg.AutomationCondition.in_progress())
+    )
 ).with_label("when what is upstream changed and nothing of it is in progress")
 """Not ``eager()``: that waits until no partition upstream is missing, which is never."""
 
