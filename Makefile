@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo up test test-fast lint bench bench-smoke lock clean
+.PHONY: help demo up test test-long test-fast lint bench bench-smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -14,8 +14,11 @@ demo: $(VENV)/.installed ## load, embed, check and release the sample versions, 
 up: $(VENV)/.installed ## Dagster's UI, daemon and the retrieval API until Ctrl-C
 	@$(BIN)/rag-assets up
 
-test: $(VENV)/.installed-dev ## all tests
-	@$(BIN)/pytest -n 2 --dist loadgroup
+test: $(VENV)/.installed-dev ## all tests but the long ones, in some ten minutes
+	@$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+
+test-long: $(VENV)/.installed-dev ## the long tests: servers killed under load, a browser, whole Bibles
+	@$(BIN)/pytest -n 2 --dist loadgroup -m long
 
 test-fast: $(VENV)/.installed-dev ## all but the slow tests
 	@$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"

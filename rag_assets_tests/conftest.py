@@ -21,7 +21,27 @@ SAMPLES = Path(__file__).parents[1] / "samples" / "bibles"
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 """Larger real texts, used where they are present; never part of the project."""
 
+LONG = (
+    "api/test_graceful.py",
+    "api/test_hostile_clients.py",
+    "api/test_playground.py",
+    "api/test_schemathesis.py",
+    "defs/test_release_deployment.py",
+    "index/test_build_faults.py",
+    "index/test_real_vectors.py",
+    "release/test_model_change.py",
+)
+"""Files of tests that take a minute and more each: `make test-long`."""
+
 MakeSettings = Callable[..., Settings]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long by its file."""
+    for item in items:
+        if str(item.path).endswith(LONG):
+            item.add_marker(pytest.mark.long)
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -187,7 +187,8 @@ def test_a_bad_partition_stops_what_is_downstream_of_it_and_leaves_the_good_one_
     def served() -> None:
         """What may use vectors only when they are right."""
 
-    job = dg.define_asset_job("all_of_it", selection=dg.AssetSelection.all())
+    selection = dg.AssetSelection.assets("verses", "verse_embeddings", "served")
+    job = dg.define_asset_job("all_of_it", selection=selection)
     defs = dg.Definitions.merge(lane.defs(), dg.Definitions(assets=[served], jobs=[job]))
     lane.drop("EN_GOOD", sentences(3))
     lane.drop("EN_BAD", [*sentences(3, word="stream"), "a poisoned text"])

@@ -32,20 +32,21 @@ def all_errors(base: type[RagAssetsError] = RagAssetsError) -> list[type[RagAsse
 def test_every_error_becomes_a_failure_that_may_be_retried_only_when_it_is_transient(
     error_class: type[RagAssetsError],
 ) -> None:
-    error = (
-        errors.CorpusError(Path("a.usfm"), "is broken", line=3)
-        if error_class is errors.CorpusError
-        else error_class("is broken")
-    )
+    made: dict[type[RagAssetsError], RagAssetsError] = {
+        errors.CorpusError: errors.CorpusError(Path("a.usfm"), "is broken", line=3),
+        errors.GateRefusedError: errors.GateRefusedError(["is broken", "and stale"]),
+        errors.RequestError: errors.RequestError("bad", "query", "is broken"),
+    }
+    error = made.get(error_class) or error_class("is broken")
     with pytest.raises(dg.Failure) as raised, as_failures():
         raise error
     transient = issubclass(error_class, TransientError)
     assert raised.value.description == str(error)
     assert raised.value.allow_retries is transient
-    assert {name: value.value for name, value in raised.value.metadata.items()} == {
-        "error_class": error_class.__name__,
-        "may_pass_later": transient,
-    }
+    told = {name: value.value for name, value in raised.value.metadata.items()}
+    if error_class is errors.GateRefusedError:
+        assert (told.pop("reasons"), told.pop("reason_count")) == ("- is broken\n- and stale", 2)
+    assert told == {"error_class": error_class.__name__, "may_pass_later": transient}
 
 
 def test_an_error_of_somebody_else_passes_through_with_its_trace() -> None:

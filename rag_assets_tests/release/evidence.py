@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from rag_assets.embedding.quality import CHECKS
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
-from rag_assets.release.gate import Verdict, judge
+from rag_assets.release.gate import Reason, Verdict, judge
 from rag_assets.store.check_results import CheckResult
 from rag_assets.store.generations import Generation, Probes, RecordedDecision
 from rag_assets.store.releases import Release
@@ -175,3 +175,16 @@ def release_of(verdict: Verdict, *, release_id: int = 5, state: str = "active") 
         ended_at=None,
         spaces=verdict.spaces,
     )
+
+
+def only_reason(verdict: Verdict) -> Reason:
+    """The one reason of a verdict that refuses."""
+    assert not verdict.passed
+    (reason,) = verdict.reasons
+    return reason
+
+
+def changed_index(evidence: Evidence, **changes: object) -> Evidence:
+    """The same with some of the index's evidence changed."""
+    assert isinstance(evidence.index, IndexEvidence)
+    return replace(evidence, index=replace(evidence.index, **changes))  # type: ignore[arg-type]

@@ -165,6 +165,7 @@ def test_a_failed_check_is_told_with_its_sentence(
     assert failed.reasons == ("1 vectors are not finite or not of norm 1",)
 
 
+@pytest.mark.slow
 def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
     database: Database, make_settings: MakeSettings
 ) -> None:
@@ -190,6 +191,7 @@ def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
     assert subjects == {f"generation {outcome.generation.number}"}
 
 
+@pytest.mark.slow
 def test_probes_set_by_hand_are_what_a_search_would_read(
     database: Database, make_settings: MakeSettings
 ) -> None:

@@ -176,6 +176,7 @@ def test_no_search_fails_or_mixes_spaces_while_a_model_is_changed_and_changed_ba
         assert answer.score > 0.99
 
 
+@pytest.mark.slow
 def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_whole(
     database: Database, make_settings: MakeSettings
 ) -> None:
