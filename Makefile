@@ -39,7 +39,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(BIN)/python -m benchmarks.bible_embeddings --smoke
 	@$(BIN)/python -m benchmarks.index --smoke
 	@$(BIN)/python -m benchmarks.retrieve --smoke
-	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.2
+	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 .venv-peers/.installed: benchmarks/peers/requirements.lock | $(VENV)/bin/python
 	@echo "making .venv-peers for the others (once)"

@@ -25,13 +25,19 @@ LONG = (
     "api/test_graceful.py",
     "api/test_hostile_clients.py",
     "api/test_playground.py",
+    "api/test_provider_faults.py",
+    "api/test_rate_limit.py",
     "api/test_schemathesis.py",
+    "cli/test_release_commands.py",
+    "cli/test_release_details.py",
+    "defs/test_index_asset.py",
     "defs/test_release_deployment.py",
+    "defs/test_whole_path.py",
     "index/test_build_faults.py",
     "index/test_real_vectors.py",
     "release/test_model_change.py",
 )
-"""Files of tests that take a minute and more each: `make test-long`."""
+"""Files of tests that take half a minute and more each: `make test-long`."""
 
 MakeSettings = Callable[..., Settings]
 
