@@ -8,6 +8,13 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
     ├── PermanentError              trying again changes nothing: somebody must act
     │   ├── ConfigurationError      a setting, option or name is missing or wrong
     │   ├── CorpusError             a source file cannot be read (path, line, reason)
+    │   ├── DocumentError           a document cannot be made searchable as it is (path, reason)
+    │   │   ├── EmptyDocumentError          nothing in it, or blanks only
+    │   │   ├── NoTextError                 it opens, but holds no text: pages that are pictures
+    │   │   ├── EncryptedDocumentError      it opens with a password only
+    │   │   ├── CorruptDocumentError        cut off or damaged
+    │   │   ├── UnsupportedDocumentError    of a format that is not read
+    │   │   └── DocumentTooLargeError       it reached a limit of size, time, memory or chunks
     │   ├── PolicyError             a version's licence or declaration forbids it
     │   ├── DatabaseUnusableError   the server is too old, lacks pgvector or refuses us
     │   ├── MigrationError          an applied migration was edited or is unknown
@@ -25,7 +32,10 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
         ├── DatabaseUnavailableError
         ├── SearchTimeoutError          a search took longer than it may
         ├── ProviderUnavailableError    time-outs, 5xx, cut connections
-        └── RateLimitedError            429: wait, then go on (``retry_after_s``)
+        ├── RateLimitedError            429: wait, then go on (``retry_after_s``)
+        ├── ExtractionInterruptedError  the process that read a document ended
+        ├── WorkerLostError             the run that worked on a document ended
+        └── InboxUnavailableError       the inbox cannot be listed or read
 """
 
 from __future__ import annotations
@@ -64,6 +74,43 @@ class CorpusError(PermanentError):
         self.line = line
         where = f"{path}:{line}" if line is not None else str(path)
         super().__init__(f"{where}: {reason}")
+
+
+class DocumentError(PermanentError):
+    """A document cannot be made searchable as it is.
+
+    :param path: of the document, below the inbox.
+    :param reason: what is wrong with it, and what to do.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+class EmptyDocumentError(DocumentError):
+    """Nothing is in it, or blanks only."""
+
+
+class NoTextError(DocumentError):
+    """It opens, but holds no text: its pages are pictures."""
+
+
+class EncryptedDocumentError(DocumentError):
+    """It opens with a password only."""
+
+
+class CorruptDocumentError(DocumentError):
+    """It is cut off or damaged."""
+
+
+class UnsupportedDocumentError(DocumentError):
+    """It is of a format that is not read."""
+
+
+class DocumentTooLargeError(DocumentError):
+    """It reached a limit: size, time, memory or number of chunks. The message names the setting."""
 
 
 class PolicyError(PermanentError):
@@ -157,3 +204,15 @@ class RateLimitedError(TransientError):
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class ExtractionInterruptedError(TransientError):
+    """The process that read a document ended before it was done, without reaching a limit."""
+
+
+class WorkerLostError(TransientError):
+    """The run that worked on a document ended, or stopped extending its lease."""
+
+
+class InboxUnavailableError(TransientError):
+    """The inbox cannot be listed or read now, or is suddenly empty."""
