@@ -19,6 +19,7 @@ from benchmarks.index.corpus import Corpus, Vectors
 from rag_assets.settings import Precision, Settings
 from rag_assets.store import embedded, generations
 from rag_assets.store.database import Connection, Database, open_database
+from rag_assets.store.generations import Generation
 from rag_assets.store.migrations import migrate
 from rag_assets.store.spaces import register_space
 from rag_assets.store.vector_tables import VectorTable, bible_table, record_change
@@ -114,6 +115,28 @@ class Bench:
         with self.database.connect(autocommit=True) as connection:
             generations.drop_indexes(connection, generations.live_indexes(connection, table))
             connection.execute("CHECKPOINT")
+
+    def serve(self, table: VectorTable, generation: Generation) -> None:
+        """Make this generation the one that is served: it alone is pinned."""
+        with self.database.connect() as connection:
+            connection.execute("UPDATE releases SET state = 'superseded' WHERE state = 'active'")
+            connection.execute(
+                """
+                WITH made AS (
+                    INSERT INTO releases (state, versions, reasons, manifest, code_version, run_id)
+                    VALUES ('active', '{}', '{}', '{}', 'bench', %s) RETURNING release_id
+                )
+                INSERT INTO release_spaces (release_id, corpus, role, space_id, generation)
+                SELECT release_id, %s, 'small', %s, %s FROM made
+                """,
+                (RUN_ID, table.corpus, table.space.space_id, generation.number),
+            )
+
+    def serve_nothing(self) -> None:
+        """No generation is pinned any more."""
+        with self.database.connect() as connection:
+            connection.execute("DELETE FROM release_spaces")
+            connection.execute("DELETE FROM releases")
 
 
 @contextmanager

@@ -130,7 +130,7 @@ def run(bench: Bench) -> Iterator[Report]:
         target = target_of(table, scopes, generation, None)
         return choose_plan(target, scopes, exact_rows=settings.rag_search_exact_rows)
 
-    _release(bench.database, table, first)
+    bench.serve(table, first)
     clients = _Clients(bench.database, table, tuple(scopes), queries, plan_of(first))
     with clients.running():
         time.sleep(quiet_s / 5)
@@ -143,15 +143,13 @@ def run(bench: Bench) -> Iterator[Report]:
         assert second is not None
         clients.enter("switch and drop")
         clients.plan = plan_of(second)
-        _release(bench.database, table, second)
+        bench.serve(table, second)
         with bench.database.connect(autocommit=True) as session:
             dropped = drop_unneeded(session, table, second, kept=0)
         assert dropped == (first.number,), dropped
         clients.enter("after")
         time.sleep(quiet_s)
-    with bench.database.connect() as connection:
-        connection.execute("DELETE FROM release_spaces")
-        connection.execute("DELETE FROM releases")
+    bench.serve_nothing()
     for phase, error in clients.errors[:5]:
         say(f"error during {phase}: {error}")
     phases = ("before", "build", "tuning", "switch and drop", "after")
@@ -182,20 +180,3 @@ def _row(clients: _Clients, phase: str) -> tuple[str, ...]:
         f"{p95:.0f}",
         f"{most:.0f}",
     )
-
-
-def _release(database: Database, table: VectorTable, generation: Generation) -> None:
-    """Make this generation the one that is served: it alone is pinned."""
-    with database.connect() as connection:
-        connection.execute("UPDATE releases SET state = 'superseded' WHERE state = 'active'")
-        connection.execute(
-            """
-            WITH made AS (
-                INSERT INTO releases (state, versions, reasons, manifest, code_version, run_id)
-                VALUES ('active', '{}', '{}', '{}', 'bench', %s) RETURNING release_id
-            )
-            INSERT INTO release_spaces (release_id, corpus, role, space_id, generation)
-            SELECT release_id, %s, 'small', %s, %s FROM made
-            """,
-            (RUN_ID, table.corpus, table.space.space_id, generation.number),
-        )
