@@ -1,0 +1,245 @@
+"""The queue of documents, which is their table: claims, leases, and how an attempt ends.
+
+A claim is a lease: the run extends it for as long as it lives. Every statement that ends an attempt
+holds only while the lease does, so a run that was taken for dead can do no harm when it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from rag_assets.store.database import Connection, one
+from rag_assets.store.documents import Lane
+
+LOST = "WorkerLostError"
+"""The class of error of a document whose run ended without a word."""
+SUSPECT_ATTEMPTS = 2
+"""Runs that a document has seen die, from which on it is claimed alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A document that a run works on.
+
+    :param content_hash: SHA-256 of the file when it was last seen.
+    :param attempts: this one included.
+    :param stored_hash: of the file that its chunks are of, ``chunking`` how they were cut; ``None``
+        for a document that has none.
+    :param suspect: two runs or more have died with it: perhaps of it.
+    """
+
+    document_id: int
+    key: str
+    path: str
+    bytes: int
+    content_hash: bytes
+    attempts: int
+    stored_hash: bytes | None
+    chunking: str | None
+    suspect: bool
+
+
+def claim(
+    connection: Connection,
+    *,
+    run_id: str,
+    lane: Lane | None,
+    limit: int,
+    max_bytes: int,
+    lease_s: float,
+    max_running: int,
+    max_attempts: int,
+    keys: Sequence[str] | None = None,
+    suspects: bool = False,
+) -> tuple[Claimed, ...]:
+    """Claim documents for a run: by priority, then the oldest. One transaction of its own.
+
+    Documents whose run has died wait again from here on, or are dead when that was their last
+    attempt; no one else needs to clear up. Uses the indexes of the waiting and of the running.
+
+    :param lane: ``None`` for any.
+    :param max_bytes: claiming ends with the document that reaches it; one is always claimed.
+    :param max_running: most documents worked on at once, over all runs.
+    :param keys: only these.
+    :param suspects: claim one of those that may have killed their runs, instead of the others.
+    """
+    with connection.transaction():
+        # One claimer at a time, so that no two together go over ``max_running``.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('claim documents'))")
+        _collect_lost(connection, max_attempts)
+        (running,) = one(
+            connection.execute("SELECT count(*) FROM documents WHERE state = 'running'")
+        )
+        with connection.cursor(row_factory=class_row(Claimed)) as cursor:
+            cursor.execute(
+                """
+                WITH next AS (
+                    SELECT document_id, bytes, priority, queued_at FROM documents
+                     WHERE state = 'waiting' AND not_before <= now()
+                       AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+                       AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
+                       AND (error_class = %(lost)s AND attempts >= %(suspicious)s) IS NOT DISTINCT
+                           FROM %(suspects)s
+                     ORDER BY priority, queued_at, document_id LIMIT %(limit)s
+                       FOR UPDATE SKIP LOCKED
+                ), summed AS (
+                    SELECT document_id, bytes, priority, queued_at,
+                           sum(bytes) OVER (ORDER BY priority, queued_at, document_id) AS total
+                      FROM next
+                ), claimed AS (
+                    UPDATE documents d
+                       SET state = 'running', run_id = %(run_id)s, attempts = attempts + 1,
+                           lease_until = now() + make_interval(secs => %(lease_s)s),
+                           started_at = now(), ended_at = NULL
+                      FROM summed s
+                     WHERE d.document_id = s.document_id AND s.total - s.bytes < %(max_bytes)s
+                    RETURNING d.*
+                )
+                SELECT document_id, document_key AS key, path, bytes, content_hash, attempts,
+                       stored_hash, chunking, %(suspects)s AS suspect
+                  FROM claimed ORDER BY priority, queued_at, document_id
+                """,
+                {
+                    "lane": lane,
+                    "keys": None if keys is None else list(keys),
+                    "lost": LOST,
+                    "suspicious": SUSPECT_ATTEMPTS,
+                    "suspects": suspects,
+                    "limit": max(0, min(1 if suspects else limit, max_running - running)),
+                    "run_id": run_id,
+                    "lease_s": lease_s,
+                    "max_bytes": max_bytes,
+                },
+            )
+            return tuple(cursor)
+
+
+def _collect_lost(connection: Connection, max_attempts: int) -> None:
+    """Documents whose lease has ended wait again; behind the others, for they had their turn."""
+    connection.execute(
+        """
+        UPDATE documents
+           SET state = CASE WHEN attempts < %(most)s THEN 'waiting' ELSE 'dead' END,
+               lease_until = NULL, queued_at = now(), ended_at = now(), error_class = %(lost)s,
+               error = format(
+                   'run %%s, which worked on %%s, ended without a word or hung (attempt %%s)%%s',
+                   run_id, path, attempts, CASE WHEN attempts < %(most)s THEN '' ELSE
+                   ': perhaps the document takes more memory than there is. Look at the run''s log,'
+                   ' then `rag-assets documents retry ' || document_key || '`' END)
+         WHERE state = 'running' AND lease_until < now()
+        """,
+        {"most": max_attempts, "lost": LOST},
+    )
+
+
+def requeue(connection: Connection, keys: Sequence[str], *, dead: bool = False) -> tuple[str, ...]:
+    """Let ready documents be looked at again; those that did."""
+    rows = connection.execute(
+        """
+        UPDATE documents
+           SET state = 'waiting', attempts = 0, not_before = '-infinity', queued_at = now(),
+               run_id = NULL, error_class = NULL, error = NULL
+         WHERE document_key = ANY(%s) AND (state = 'ready' OR (state = 'dead' AND %s))
+        RETURNING document_key
+        """,
+        (list(keys), dead),
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def extend_leases(connection: Connection, run_id: str, lease_s: float) -> int:
+    """Extend every lease that a run still holds; how many."""
+    return connection.execute(
+        """
+        UPDATE documents SET lease_until = now() + make_interval(secs => %s)
+         WHERE state = 'running' AND run_id = %s
+        """,
+        (lease_s, run_id),
+    ).rowcount
+
+
+def give_back(
+    connection: Connection,
+    run_id: str,
+    *,
+    error_class: str | None = None,
+    error: str | None = None,
+    after_s: float = 0,
+) -> tuple[str, ...]:
+    """What a run holds goes back into its place in the queue, its attempts not counted; the keys.
+
+    :param error: why, where it was not the documents' fault; ``after_s``: not to be claimed again
+        before so many seconds.
+    """
+    rows = connection.execute(
+        """
+        UPDATE documents
+           SET state = 'waiting', attempts = attempts - 1, lease_until = NULL, started_at = NULL,
+               run_id = NULL, not_before = now() + make_interval(secs => %(after_s)s),
+               error_class = coalesce(%(class)s, error_class), error = coalesce(%(error)s, error)
+         WHERE state = 'running' AND run_id = %(run_id)s
+        RETURNING document_key
+        """,
+        {"run_id": run_id, "class": error_class, "error": error, "after_s": after_s},
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def mark_dead(
+    connection: Connection, document_id: int, run_id: str, error_class: str, error: str
+) -> bool:
+    """End an attempt for good: a dead letter. False when the run no longer holds the lease."""
+    return bool(
+        connection.execute(
+            """
+            UPDATE documents
+               SET state = 'dead', lease_until = NULL, ended_at = now(), error_class = %s,
+                   error = %s
+             WHERE document_id = %s AND run_id = %s AND state = 'running'
+            """,
+            (error_class, error, document_id, run_id),
+        ).rowcount
+    )
+
+
+def mark_for_retry(
+    connection: Connection,
+    document_id: int,
+    run_id: str,
+    error_class: str,
+    error: str,
+    after_s: float,
+) -> bool:
+    """End an attempt that may pass later: behind the others, not before ``after_s`` seconds.
+
+    False when the run no longer holds the lease.
+    """
+    return bool(
+        connection.execute(
+            """
+            UPDATE documents
+               SET state = 'waiting', lease_until = NULL, queued_at = now(), ended_at = now(),
+                   not_before = now() + make_interval(secs => %s), error_class = %s, error = %s
+             WHERE document_id = %s AND run_id = %s AND state = 'running'
+            """,
+            (after_s, error_class, error, document_id, run_id),
+        ).rowcount
+    )
+
+
+def mark_unchanged(connection: Connection, document_id: int, run_id: str) -> bool:
+    """End an attempt that found nothing to do. False when the run no longer holds the lease."""
+    return bool(
+        connection.execute(
+            """
+            UPDATE documents
+               SET state = 'ready', lease_until = NULL, ended_at = now(), error_class = NULL,
+                   error = NULL
+             WHERE document_id = %s AND run_id = %s AND state = 'running'
+            """,
+            (document_id, run_id),
+        ).rowcount
+    )
