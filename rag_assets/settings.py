@@ -15,13 +15,14 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rag_assets.document_settings import DocumentSettings
 from rag_assets.errors import ConfigurationError
 
 Precision = Literal["vector", "halfvec"]
 IndexProfile = Literal["dev", "prod"]
 
 
-class Settings(BaseSettings):
+class Settings(DocumentSettings, BaseSettings):
     """Read from the environment, then from ``.env`` in the working directory."""
 
     # Compose files and CI pass unset variables on as empty strings.
@@ -147,34 +148,6 @@ class Settings(BaseSettings):
         None, ge=0, description="A run that is planned to cost more does not start."
     )
 
-    # Documents: reading and cutting up
-    rag_max_chunk_size: int = Field(
-        1024, ge=16, le=8000, description="Most tokens of a chunk (the provider allows 8,192)."
-    )
-    rag_chunk_overlap: int = Field(
-        64,
-        ge=0,
-        description="Most tokens that a chunk repeats from the end of the one before it, within "
-        "one section.",
-    )
-    rag_document_timeout_s: float = Field(
-        120, gt=0, description="Seconds that reading and cutting up one document may take."
-    )
-    rag_document_memory_mb: int = Field(
-        512,
-        ge=128,
-        description="Memory, in MB, of the child process that reads a document. One that needs "
-        "more ends only that process.",
-    )
-    rag_document_max_chunks: int = Field(
-        50_000, ge=1, description="Chunks at which a document counts as too large."
-    )
-    rag_documents_ocr: bool = Field(
-        False,
-        description="Read PDF pages that hold pictures only by OCR, which needs Tesseract with "
-        "the documents' languages.",
-    )
-
     # Index
     rag_index_profile: IndexProfile = Field(
         "prod",
@@ -290,6 +263,12 @@ class Settings(BaseSettings):
     rag_api_body_timeout_s: float = Field(
         10, gt=0, description="Seconds in which a request's body must have arrived."
     )
+    rag_api_upload_timeout_s: float = Field(
+        300,
+        gt=0,
+        description="Seconds in which an uploaded document must have arrived; meanwhile each piece "
+        "of it within RAG_API_BODY_TIMEOUT_S.",
+    )
     rag_api_requests_per_minute: int = Field(
         600, ge=1, description="Rate of a new API key, over all workers together."
     )
@@ -330,16 +309,6 @@ class Settings(BaseSettings):
     def _rotation_has_keys(self) -> Self:
         if self.use_api_key_rotation and not self.api_keys():
             msg = "USE_API_KEY_ROTATION is true but OPENAI_API_KEYS is empty: list the keys there"
-            raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _chunks_overlap_in_part(self) -> Self:
-        if self.rag_chunk_overlap * 2 > self.rag_max_chunk_size:
-            msg = (
-                f"RAG_CHUNK_OVERLAP ({self.rag_chunk_overlap}) must be at most half of "
-                f"RAG_MAX_CHUNK_SIZE ({self.rag_max_chunk_size})"
-            )
             raise ValueError(msg)
         return self
 

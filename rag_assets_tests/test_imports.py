@@ -25,7 +25,10 @@ NOWHERE = {
 """An environment under which reading any setting fails."""
 
 STAGES = (
-    ("rag_assets.errors", "rag_assets.settings", "rag_assets.progress", "rag_assets.corpus"),
+    (
+        *("rag_assets.errors", "rag_assets.document_settings", "rag_assets.settings"),
+        *("rag_assets.progress", "rag_assets.corpus"),
+    ),
     ("rag_assets.store",),
     ("rag_assets.embedding", "rag_assets.retrieval", "rag_assets.index", "rag_assets.release"),
     ("rag_assets.api", "rag_assets.cli"),

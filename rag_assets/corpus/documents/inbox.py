@@ -1,0 +1,76 @@
+"""The inbox: where documents are dropped. A folder, or any place that fsspec can reach.
+
+What becomes of its files is for :mod:`rag_assets.documents.intake`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from rag_assets.corpus.documents.inbox_files import FoundFile, Listing, Stored, Upload
+from rag_assets.corpus.documents.local_inbox import LocalInbox
+from rag_assets.corpus.documents.remote_inbox import open_remote
+from rag_assets.settings import Settings
+
+
+class Inbox(Protocol):
+    """What a storage of documents can do. Paths are below it, with slashes.
+
+    Each method raises :class:`InboxUnavailableError` where the storage does not answer.
+    """
+
+    def describe(self) -> str:
+        """Where it is, for people; without a password."""
+
+    def listing(self) -> Listing:
+        """All its files."""
+
+    def find(self, path: str) -> FoundFile | None:
+        """One file as it is now."""
+
+    def fetch(self, path: str) -> AbstractContextManager[Path]:
+        """A local file with the content of one."""
+
+    def content_hash(self, path: str) -> bytes:
+        """SHA-256 of one's content, 32 bytes."""
+
+    def upload(self, name: str, *, most_bytes: int) -> AbstractContextManager[Upload]:
+        """Put a new one into it, piece by piece."""
+
+
+def open_inbox(settings: Settings) -> Inbox:
+    """The inbox of ``RAG_DOCUMENTS_URL``. Nothing is asked or made yet.
+
+    :raises ConfigurationError: the URL's storage is not known, or its package is not installed.
+    """
+    url = settings.rag_documents_url
+    if "://" not in url:
+        return LocalInbox(Path(url))
+    remote, folder = open_remote(url)
+    return remote or LocalInbox(folder)
+
+
+def put(
+    inbox: Inbox, name: str, pieces: Iterable[bytes], *, most_bytes: int, replace: bool = False
+) -> Stored:
+    """Put a file into the inbox: seen by nobody before it is whole.
+
+    :param replace: a file of this name with another content may be replaced.
+    :raises RequestError: the name is not one, or taken.
+    :raises DocumentTooLargeError: it is larger than a document may be.
+    :raises InboxUnavailableError: the storage does not take it.
+    """
+    with inbox.upload(name, most_bytes=most_bytes) as upload:
+        for piece in pieces:
+            upload.write(piece)
+        return upload.finish(replace=replace)
+
+
+def read_pieces(path: Path, *, piece_bytes: int = 2**20) -> Iterable[bytes]:
+    """The content of a file of this machine, piece by piece."""
+    with path.open("rb") as file:
+        read: Callable[[], bytes] = lambda: file.read(piece_bytes)  # noqa: E731
+        yield from iter(read, b"")

@@ -1,0 +1,165 @@
+"""What stands in an inbox, and by which names: those that are taken, those that are left alone.
+
+The storages themselves are :mod:`.local_inbox` and :mod:`.remote_inbox`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from rag_assets.errors import DocumentTooLargeError, RequestError
+
+MOST_PATH_BYTES = 1000
+"""Of UTF-8. A path stands in an index of PostgreSQL, whose entries end at 2,700 bytes."""
+MOST_NAME_BYTES = 200
+"""Of a new file's name: file systems end at 255, and it has a suffix while it is written."""
+UNFINISHED_PREFIX = ".adding-"
+
+How = Literal["added", "replaced", "unchanged"]
+
+_UNFINISHED = (".part", ".crdownload", ".tmp", ".partial", ".filepart", ".download")
+_OF_SYSTEMS = ("thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file of the inbox.
+
+    :param path: below the inbox, with slashes.
+    :param modified: what the storage tells of its last change, never empty; another value, perhaps
+        another content.
+    :param age_s: seconds since then; ``inf`` where the storage does not tell.
+    """
+
+    path: str
+    bytes: int
+    modified: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something in the inbox that cannot be taken in, and what to do about it."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that an inbox holds.
+
+    :param files: those that may become documents, in order of their paths.
+    :param unlisted: folders, with a slash behind them, of which nothing is known now.
+    :param troubles: what a person should look at; the unlisted folders are among it.
+    """
+
+    files: tuple[FoundFile, ...]
+    unlisted: tuple[str, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that was put into the inbox.
+
+    :param content_hash: SHA-256, 32 bytes.
+    :param how: ``unchanged`` where the very same file was there already.
+    """
+
+    path: str
+    bytes: int
+    content_hash: bytes
+    how: How
+
+
+class Upload(Protocol):
+    """A file that is being put into the inbox; nobody sees it before it is whole."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append to it.
+
+        :raises DocumentTooLargeError: it is larger than a document may be.
+        :raises InboxUnavailableError: the storage takes no more.
+        """
+
+    def finish(self, *, replace: bool) -> Stored:
+        """Give it its name, at once and whole.
+
+        :param replace: a file of this name with another content may be replaced.
+        :raises RequestError: such a file is there and may not be replaced.
+        :raises InboxUnavailableError: the storage does not take it.
+        """
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder of this name is left alone: hidden, unfinished, or a system's own.
+
+    :param name: one part of a path.
+    """
+    lower = name.lower()
+    return name.startswith((".", "~$")) or lower.endswith(_UNFINISHED) or lower in _OF_SYSTEMS
+
+
+def fault_of(path: str) -> str | None:
+    """Why a path cannot be a document's, with what to do; ``None`` for one that can."""
+    try:
+        encoded = path.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8: rename it"
+    if len(encoded) > MOST_PATH_BYTES:
+        return f"its path has more than {MOST_PATH_BYTES} bytes: shorten it"
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in path):
+        return "its name holds control characters: rename it"
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        return "its name cannot be a path below the inbox: rename it"
+    return None
+
+
+def check_name(name: str) -> str:
+    """Return a name under which a new file may be stored.
+
+    :param name: a path below the inbox, with slashes.
+    :raises RequestError: it would lead outside, be left alone as hidden or unfinished, or cannot be
+        a path.
+    """
+    fault = fault_of(name)
+    if fault is None and "\\" in name:
+        fault = "it holds a backslash: folders are separated by slashes"
+    if fault is None and any(is_ignored(part) for part in name.split("/")):
+        fault = "hidden and unfinished files are left alone: choose another name"
+    if fault is None and any(len(part.encode()) > MOST_NAME_BYTES for part in name.split("/")):
+        fault = f"a part of it has more than {MOST_NAME_BYTES} bytes: shorten it"
+    if fault is not None:
+        shown = name[:MOST_NAME_BYTES].encode(errors="replace").decode()
+        raise RequestError("bad-name", "name", f"{shown!r} cannot be a document's name: {fault}")
+    return name
+
+
+def printable(path: str) -> str:
+    """A path as it can be shown, whatever is in it."""
+    cleaned = path.encode(errors="replace").decode()
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cleaned)
+
+
+def refuse_too_large(path: str, most_bytes: int) -> DocumentTooLargeError:
+    """The error of a file that is larger than a document may be."""
+    return DocumentTooLargeError(
+        path,
+        f"is larger than {most_bytes // 2**20} MB: split it, or raise RAG_DOCUMENTS_MAX_MB",
+    )
+
+
+def refuse_taken(path: str) -> RequestError:
+    """The error of a file whose name another has."""
+    return RequestError(
+        "name-taken",
+        "name",
+        f"{path} is in the inbox with another content: choose another name, or say that it is to "
+        "be replaced",
+    )

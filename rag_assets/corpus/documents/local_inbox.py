@@ -1,0 +1,298 @@
+"""An inbox that is a folder of this machine. No link is followed, and nothing leads outside."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from rag_assets.corpus.documents.inbox_files import (
+    UNFINISHED_PREFIX,
+    FoundFile,
+    How,
+    Listing,
+    Stored,
+    Trouble,
+    check_name,
+    fault_of,
+    is_ignored,
+    printable,
+    refuse_taken,
+    refuse_too_large,
+)
+from rag_assets.errors import InboxUnavailableError
+
+_PIECE = 2**20
+_LEFT_BEHIND_S = 86_400
+"""Age at which a file that was never finished is removed."""
+
+
+class LocalInbox:
+    """A folder. One that is not there is empty; putting a file into it makes it.
+
+    :param clock: seconds since the epoch, as file systems tell them.
+    """
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        # Resolved once: the folder itself may be reached by a link.
+        self._root = os.path.realpath(folder)
+        self._clock = clock
+
+    def describe(self) -> str:
+        """The folder, for people."""
+        return self._root
+
+    def listing(self) -> Listing:
+        """All files.
+
+        :raises InboxUnavailableError: the folder is there but cannot be listed.
+        """
+        files: list[FoundFile] = []
+        unlisted: list[str] = []
+        troubles: list[Trouble] = []
+        now = self._clock()
+        folders = [""]
+        while folders:
+            prefix = folders.pop()
+            try:
+                with os.scandir(Path(self._root, prefix)) as entries:
+                    for entry in entries:
+                        _look(entry, prefix, now, files, folders, troubles)
+            except FileNotFoundError:
+                continue  # gone in between
+            except OSError as error:
+                if not prefix:
+                    raise InboxUnavailableError(
+                        f"the inbox {self._root} cannot be listed ({error.strerror}): give this "
+                        "user the right to read it, or correct RAG_DOCUMENTS_URL"
+                    ) from error
+                unlisted.append(prefix)
+                troubles.append(Trouble(prefix, f"the folder cannot be listed: {error.strerror}"))
+        files.sort(key=lambda file: file.path)
+        return Listing(tuple(files), tuple(unlisted), tuple(troubles))
+
+    def find(self, path: str) -> FoundFile | None:
+        """One file as it is now; ``None`` where there is none that would be listed.
+
+        :raises InboxUnavailableError: it cannot be looked at.
+        """
+        try:
+            with self._opened(path) as file:
+                return _found(path, os.fstat(file.fileno()), self._clock())
+        except _GoneError:
+            return None
+
+    @contextmanager
+    def fetch(self, path: str) -> Iterator[Path]:
+        """The file itself, to be read.
+
+        :raises InboxUnavailableError: it is not there, or cannot be read.
+        """
+        with self._opened(path):
+            yield Path(self._root, path)
+
+    def content_hash(self, path: str) -> bytes:
+        """SHA-256 of the content, 32 bytes.
+
+        :raises InboxUnavailableError: it is not there, or cannot be read.
+        """
+        with self._opened(path) as file:
+            try:
+                return hashlib.file_digest(file, "sha256").digest()
+            except OSError as error:
+                raise _unreadable(path, error) from error
+
+    @contextmanager
+    def upload(self, name: str, *, most_bytes: int) -> Iterator[_LocalUpload]:
+        """Put a file into the inbox, piece by piece; without ``finish`` nothing stays.
+
+        :raises RequestError: the name is not one.
+        :raises InboxUnavailableError: the folder cannot be written to.
+        """
+        check_name(name)
+        scratch = Path(self._root, f"{UNFINISHED_PREFIX}{uuid.uuid4().hex}.part")
+        try:
+            Path(self._root).mkdir(parents=True, exist_ok=True)
+            self._remove_left_behind()
+            file = scratch.open("xb")
+        except OSError as error:
+            raise _not_written(name, error) from error
+        try:
+            with file:
+                yield _LocalUpload(self, name, file, scratch, most_bytes)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def place(self, scratch: Path, name: str, *, digest: bytes, replace: bool) -> How | None:
+        """Give a whole file its name; ``None`` where another file has it already.
+
+        :raises OSError: it cannot be.
+        """
+        target = self._target(name)
+        if _linked(scratch, target):
+            return "added"
+        if self._same(name, digest):
+            return "unchanged"
+        if not replace:
+            return None
+        scratch.replace(target)
+        return "replaced"
+
+    def _target(self, name: str) -> Path:
+        """Where a new file goes; its folders are made, and none of them is a link."""
+        folder = Path(self._root)
+        for part in name.split("/")[:-1]:
+            folder /= part
+            with suppress(FileExistsError):
+                folder.mkdir()
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, f"{part} is a file or a link, no folder")
+        return Path(self._root, name)
+
+    def _same(self, name: str, digest: bytes) -> bool:
+        try:
+            return self.content_hash(name) == digest
+        except InboxUnavailableError:
+            return False
+
+    def _remove_left_behind(self) -> None:
+        for path in Path(self._root).glob(f"{UNFINISHED_PREFIX}*"):
+            with suppress(OSError):
+                if self._clock() - path.stat().st_mtime > _LEFT_BEHIND_S:
+                    path.unlink()
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[BinaryIO]:
+        """A file of the inbox, opened without following any link."""
+        place = Path(self._root, path)
+        if fault_of(path) is not None or os.path.realpath(place) != str(place):
+            raise _GoneError(f"{printable(path)} is not in the inbox {self._root}")
+        try:
+            # Not blocking: a pipe in a file's place would wait for its writer.
+            descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _GoneError(f"{path} is no longer in the inbox {self._root}") from error
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _GoneError(f"{path} is no file")
+            yield file
+
+
+class _LocalUpload:
+    """See :class:`rag_assets.corpus.documents.inbox_files.Upload`."""
+
+    def __init__(
+        self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, most_bytes: int
+    ) -> None:
+        self._inbox = inbox
+        self._name = name
+        self._file = file
+        self._scratch = scratch
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._hash = hashlib.sha256()
+
+    def write(self, chunk: bytes) -> None:
+        self._bytes += len(chunk)
+        if self._bytes > self._most_bytes:
+            raise refuse_too_large(self._name, self._most_bytes)
+        self._hash.update(chunk)
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise _not_written(self._name, error) from error
+
+    def finish(self, *, replace: bool) -> Stored:
+        digest = self._hash.digest()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())  # who is told that it is there may delete his own
+            how = self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
+        except OSError as error:
+            raise _not_written(self._name, error) from error
+        if how is None:
+            raise refuse_taken(self._name)
+        return Stored(self._name, self._bytes, digest, how)
+
+
+class _GoneError(InboxUnavailableError):
+    """No such file is in the inbox."""
+
+
+def _look(
+    entry: os.DirEntry[str],
+    prefix: str,
+    now: float,
+    files: list[FoundFile],
+    folders: list[str],
+    troubles: list[Trouble],
+) -> None:
+    """Put one entry of a folder where it belongs."""
+    if is_ignored(entry.name):
+        return
+    path = prefix + entry.name
+    fault = fault_of(path)
+    if entry.is_symlink():
+        fault = "is a link, which is not followed: put the file itself there"
+    elif entry.is_dir(follow_symlinks=False):
+        if fault is None:
+            folders.append(path + "/")
+    elif not entry.is_file(follow_symlinks=False):
+        fault = "is neither a file nor a folder"
+    elif fault is None:
+        with suppress(FileNotFoundError):  # gone in between
+            files.append(_found(path, entry.stat(follow_symlinks=False), now))
+    if fault is not None:
+        troubles.append(Trouble(printable(path), fault))
+
+
+def _found(path: str, told: os.stat_result, now: float) -> FoundFile:
+    """A file as its inode tells.
+
+    The time of the inode's change is told, too, and decides the age: a copy may set the time of
+    the content's change to years ago, and a file may be changed behind an unchanged one.
+    """
+    return FoundFile(
+        path,
+        told.st_size,
+        f"{told.st_mtime_ns}/{told.st_ctime_ns}",
+        now - told.st_ctime,
+    )
+
+
+def _unreadable(path: str, error: OSError) -> InboxUnavailableError:
+    return InboxUnavailableError(
+        f"{path} cannot be read ({error.strerror}): give this user the right to read it"
+    )
+
+
+def _linked(scratch: Path, target: Path) -> bool:
+    """Give a file its name unless another has it; false where one has."""
+    try:
+        target.hardlink_to(scratch)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # A file system without links, such as FAT: looking first is the best that it offers.
+        if os.path.lexists(target):
+            return False
+        scratch.rename(target)
+    return True
+
+
+def _not_written(name: str, error: OSError) -> InboxUnavailableError:
+    return InboxUnavailableError(
+        f"{name} cannot be written to the inbox ({error.strerror or error}): see to its rights "
+        "and its free space"
+    )

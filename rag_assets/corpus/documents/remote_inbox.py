@@ -1,0 +1,285 @@
+"""An inbox at any place that fsspec can reach: object storage, SFTP, memory. The only user of it.
+
+Storages raise errors of their own making; each is told as one of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+from rag_assets.corpus.documents.inbox_files import (
+    UNFINISHED_PREFIX,
+    FoundFile,
+    How,
+    Listing,
+    Stored,
+    Trouble,
+    check_name,
+    fault_of,
+    is_ignored,
+    printable,
+    refuse_taken,
+    refuse_too_large,
+)
+from rag_assets.errors import ConfigurationError, InboxUnavailableError
+
+_PIECE = 2**20
+_STAMPS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+"""Where the storages tell the time of the last change."""
+_TAGS = ("ETag", "etag", "md5Hash", "generation", "content_hash")
+_AHEAD_S = 3600
+"""A time further ahead than this was set by hand and tells nothing of the age."""
+
+
+def open_remote(
+    url: str, *, clock: Callable[[], float] = time.time
+) -> tuple[RemoteInbox | None, Path]:
+    """The inbox at a URL, or the folder where it is one of this machine.
+
+    :raises ConfigurationError: the URL's storage is not known, or its package is not installed.
+    """
+    try:
+        storage, root = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"RAG_DOCUMENTS_URL {without_password(url)}: {error}. It is a folder, or a URL that "
+            "fsspec knows; some need a package more, such as s3fs"
+        ) from None
+    if getattr(storage, "local_file", False):
+        return None, Path(root)
+    return RemoteInbox(storage, root, without_password(url), clock=clock), Path(root)
+
+
+def without_password(url: str) -> str:
+    """A URL as it can be shown."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
+
+
+class RemoteInbox:
+    """A storage and a folder in it. One that is not there is empty.
+
+    :param clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        storage: AbstractFileSystem,
+        root: str,
+        shown: str,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._storage = storage
+        self._root = root.rstrip("/")
+        self._shown = shown
+        self._clock = clock
+
+    def describe(self) -> str:
+        """The URL, for people."""
+        return self._shown
+
+    def listing(self) -> Listing:
+        """All files.
+
+        :raises InboxUnavailableError: the storage cannot be listed.
+        """
+        with self.explained("listed"):
+            self._storage.invalidate_cache()
+            try:
+                found = self._storage.find(self._root, detail=True)
+            except FileNotFoundError:
+                return Listing(())
+        now = self._clock()
+        files: list[FoundFile] = []
+        troubles: list[Trouble] = []
+        for name, told in found.items():
+            path = name.removeprefix(self._root + "/")
+            parts = path.split("/")
+            fault = fault_of(path)
+            if told.get("type") == "directory" or (fault is None and any(map(is_ignored, parts))):
+                continue
+            if told.get("islink") or told.get("type") == "link":
+                fault = "is a link, which is not followed: put the file itself there"
+            if fault is not None:
+                troubles.append(Trouble(printable(path), fault))
+            else:
+                files.append(_found(path, told, now))
+        files.sort(key=lambda file: file.path)
+        return Listing(tuple(files), (), tuple(troubles))
+
+    def find(self, path: str) -> FoundFile | None:
+        """One file as it is now; ``None`` where there is none.
+
+        :raises InboxUnavailableError: the storage cannot be asked.
+        """
+        with self.explained("asked"):
+            self._storage.invalidate_cache()
+            try:
+                told = self._storage.info(self._place(path))
+            except FileNotFoundError:
+                return None
+        return None if told.get("type") != "file" else _found(path, told, self._clock())
+
+    @contextmanager
+    def fetch(self, path: str) -> Iterator[Path]:
+        """A copy of the file on this machine, gone at the end.
+
+        :raises InboxUnavailableError: it is not there, or cannot be read.
+        """
+        with tempfile.TemporaryDirectory(prefix="rag-document-") as folder:
+            copy = Path(folder, "document" + Path(path).suffix[:20])
+            try:
+                with copy.open("wb") as target:
+                    for piece in self._pieces(path):
+                        target.write(piece)
+            except OSError as error:
+                raise InboxUnavailableError(
+                    f"{path} cannot be copied to {folder} ({error.strerror}): see to its free space"
+                ) from error
+            yield copy
+
+    def content_hash(self, path: str) -> bytes:
+        """SHA-256 of the content, 32 bytes.
+
+        :raises InboxUnavailableError: it is not there, or cannot be read.
+        """
+        digest = hashlib.sha256()
+        for piece in self._pieces(path):
+            digest.update(piece)
+        return digest.digest()
+
+    @contextmanager
+    def upload(self, name: str, *, most_bytes: int) -> Iterator[_RemoteUpload]:
+        """Put a file into the inbox, piece by piece; without ``finish`` nothing stays.
+
+        :raises RequestError: the name is not one.
+        :raises InboxUnavailableError: the storage cannot be written to.
+        """
+        check_name(name)
+        scratch = f"{self._root}/{UNFINISHED_PREFIX}{uuid.uuid4().hex}.part"
+        with self.explained("written to"):
+            with suppress(FileExistsError):
+                self._storage.makedirs(self._root, exist_ok=True)
+            file = self._storage.open(scratch, "wb")
+        try:
+            yield _RemoteUpload(self, name, file, scratch, most_bytes)
+        finally:
+            with suppress(Exception):  # what cannot be removed is ignored by its name
+                file.close()
+                self._storage.rm_file(scratch)
+
+    def place(self, scratch: str, name: str, *, digest: bytes, replace: bool) -> How | None:
+        """Give a whole file its name; ``None`` where another file has it already.
+
+        Looking comes before: storages have no way to do both at once.
+        """
+        target = self._place(name)
+        with self.explained("written to"):
+            self._storage.invalidate_cache()
+            there = self._storage.exists(target)
+        if there and self.content_hash(name) == digest:
+            return "unchanged"
+        if there and not replace:
+            return None
+        with self.explained("written to"):
+            if "/" in name:
+                self._storage.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            self._storage.mv(scratch, target)
+        return "replaced" if there else "added"
+
+    def _place(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _pieces(self, path: str) -> Iterator[bytes]:
+        """The content of a file."""
+        if fault_of(path) is not None:
+            raise InboxUnavailableError(f"{printable(path)} is not in the inbox {self._shown}")
+        with self.explained(f"asked for {path}"), self._storage.open(self._place(path)) as file:
+            while piece := file.read(_PIECE):
+                yield piece
+
+    @contextmanager
+    def explained(self, what: str) -> Iterator[None]:
+        """Tell what a storage raises as one of our errors."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise InboxUnavailableError(
+                f"the inbox {self._shown} was {what}: it is not there any longer"
+            ) from None
+        except Exception as error:
+            raise InboxUnavailableError(
+                f"the inbox {self._shown} cannot be {what} now "
+                f"({type(error).__name__}: {without_password(str(error))[:300]})"
+            ) from error
+
+
+class _RemoteUpload:
+    """See :class:`rag_assets.corpus.documents.inbox_files.Upload`."""
+
+    def __init__(
+        self, inbox: RemoteInbox, name: str, file: BinaryIO, scratch: str, most_bytes: int
+    ) -> None:
+        self._inbox = inbox
+        self._name = name
+        self._file = file
+        self._scratch = scratch
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._hash = hashlib.sha256()
+
+    def write(self, chunk: bytes) -> None:
+        self._bytes += len(chunk)
+        if self._bytes > self._most_bytes:
+            raise refuse_too_large(self._name, self._most_bytes)
+        self._hash.update(chunk)
+        with self._inbox.explained("written to"):
+            self._file.write(chunk)
+
+    def finish(self, *, replace: bool) -> Stored:
+        digest = self._hash.digest()
+        with self._inbox.explained("written to"):
+            self._file.close()
+        how = self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
+        if how is None:
+            raise refuse_taken(self._name)
+        return Stored(self._name, self._bytes, digest, how)
+
+
+def _found(path: str, told: Mapping[str, Any], now: float) -> FoundFile:
+    """A file as its storage tells."""
+    size = int(told.get("size") or 0)
+    changed = next((told[name] for name in _STAMPS if told.get(name)), None)
+    seconds = _seconds(changed)
+    tag = next((told[name] for name in _TAGS if told.get(name)), None)
+    modified = tag or seconds or changed or f"{size} bytes"
+    age = now - seconds if seconds is not None and seconds < now + _AHEAD_S else math.inf
+    return FoundFile(path, size, str(modified), age)
+
+
+def _seconds(told: object) -> float | None:
+    """A time as seconds since the epoch, where it can be understood."""
+    if isinstance(told, int | float):
+        return float(told)
+    if isinstance(told, str):
+        for read in (datetime.fromisoformat, parsedate_to_datetime):
+            with suppress(ValueError):
+                told = read(told)
+                break
+    if isinstance(told, datetime):
+        return told.replace(tzinfo=told.tzinfo or UTC).timestamp()
+    return None

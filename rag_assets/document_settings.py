@@ -1,0 +1,86 @@
+"""The settings of the document lane: a part of :class:`rag_assets.settings.Settings`.
+
+Nothing is read here.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, Field, model_validator
+
+
+class DocumentSettings(BaseModel):
+    """What is dropped where, how it is read, and who goes first. 1 MB is 2**20 bytes."""
+
+    # Documents: the inbox
+    rag_documents_url: str = Field(
+        "inbox",
+        repr=False,  # it may hold a password
+        description="The inbox: a folder, or a URL that fsspec knows, such as s3://bucket/inbox.",
+    )
+    rag_documents_settle_s: float = Field(
+        5,
+        ge=0,
+        description="Seconds for which a file must have been left alone before it is taken in: one "
+        "that is being written is half a document.",
+    )
+    rag_documents_per_tick: int = Field(
+        500, ge=1, description="New and changed documents that one look at the inbox takes in."
+    )
+    rag_documents_max_mb: int = Field(
+        200, ge=1, description="Largest document, in MB: a larger one is refused."
+    )
+    rag_documents_keep_days: int = Field(
+        30,
+        ge=0,
+        description="Days for which a withdrawn document's text and vectors are kept, so that its "
+        "return costs nothing.",
+    )
+    rag_large_document_mb: float = Field(
+        10, gt=0, description="Size, in MB, from which a document goes by the lane of large ones."
+    )
+    rag_high_priority_below_mb: float = Field(
+        5, ge=0, description="A document smaller than this, in MB, has high priority."
+    )
+    rag_low_priority_from_mb: float = Field(
+        20, ge=0, description="A document of this size, in MB, and larger has low priority."
+    )
+
+    # Documents: reading and cutting up
+    rag_max_chunk_size: int = Field(
+        1024, ge=16, le=8000, description="Most tokens of a chunk (the provider allows 8,192)."
+    )
+    rag_chunk_overlap: int = Field(
+        64,
+        ge=0,
+        description="Most tokens that a chunk repeats from the end of the one before it, within "
+        "one section.",
+    )
+    rag_document_timeout_s: float = Field(
+        120, gt=0, description="Seconds that reading and cutting up one document may take."
+    )
+    rag_document_memory_mb: int = Field(
+        512,
+        ge=128,
+        description="Memory, in MB, of the child process that reads a document. One that needs "
+        "more ends only that process.",
+    )
+    rag_document_max_chunks: int = Field(
+        50_000, ge=1, description="Chunks at which a document counts as too large."
+    )
+    rag_documents_ocr: bool = Field(
+        False,
+        description="Read PDF pages that hold pictures only by OCR, which needs Tesseract with "
+        "the documents' languages.",
+    )
+
+    @model_validator(mode="after")
+    def _chunks_overlap_in_part(self) -> Self:
+        if self.rag_chunk_overlap * 2 > self.rag_max_chunk_size:
+            msg = (
+                f"RAG_CHUNK_OVERLAP ({self.rag_chunk_overlap}) must be at most half of "
+                f"RAG_MAX_CHUNK_SIZE ({self.rag_max_chunk_size})"
+            )
+            raise ValueError(msg)
+        return self
