@@ -54,23 +54,40 @@ class FileNow:
     priority: int
 
 
-def known_documents(connection: Connection) -> dict[str, KnownFile]:
-    """Every document that is not withdrawn, by path."""
-    return _files(connection, withdrawn=False)
+def lock_intake(connection: Connection) -> None:
+    """Keep other intakes from recording until the connection's transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('document intake'))")
 
 
-def withdrawn_documents(connection: Connection) -> dict[str, KnownFile]:
+def known_documents(
+    connection: Connection, paths: Sequence[str] | None = None
+) -> dict[str, KnownFile]:
+    """Every document that is not withdrawn, by path.
+
+    :param paths: only those that have one of these.
+    """
+    return _files(connection, paths, withdrawn=False)
+
+
+def withdrawn_documents(
+    connection: Connection, paths: Sequence[str] | None = None
+) -> dict[str, KnownFile]:
     """The withdrawn documents that are still kept, by path: of several, the last withdrawn."""
-    return _files(connection, withdrawn=True)
+    return _files(connection, paths, withdrawn=True)
 
 
-def _files(connection: Connection, *, withdrawn: bool) -> dict[str, KnownFile]:
+def _files(
+    connection: Connection, paths: Sequence[str] | None, *, withdrawn: bool
+) -> dict[str, KnownFile]:
     rows = connection.execute(
         """
         SELECT path, document_id, document_key, bytes, modified, content_hash, state, withdrawn_by
-          FROM documents WHERE (state = 'withdrawn') = %s ORDER BY withdrawn_at, document_id
+          FROM documents
+         WHERE (state = 'withdrawn') = %(withdrawn)s
+           AND (%(paths)s::text[] IS NULL OR path = ANY(%(paths)s))
+         ORDER BY withdrawn_at, document_id
         """,
-        (withdrawn,),
+        {"withdrawn": withdrawn, "paths": None if paths is None else list(paths)},
     )
     return {row[0]: KnownFile(*row[1:]) for row in rows}
 
@@ -130,7 +147,7 @@ def changed(connection: Connection, files: Sequence[FileNow]) -> None:
             """,
             [
                 (f.bytes, f.modified, f.content_hash, f.lane, f.priority, f.document_id)
-                for f in files
+                for f in sorted(files, key=lambda file: file.document_id)  # one order of locks
             ],
         )
 
@@ -190,3 +207,23 @@ def restore(connection: Connection, files: Sequence[FileNow]) -> tuple[str, ...]
         if row:
             keys.append(row[0])
     return tuple(keys)
+
+
+def files_gone(connection: Connection, document_ids: Sequence[int]) -> None:
+    """The files of documents withdrawn by command are gone, too: their return restores them."""
+    connection.execute(
+        "UPDATE documents SET withdrawn_by = 'inbox'"
+        " WHERE document_id = ANY(%s) AND state = 'withdrawn'",
+        (list(document_ids),),
+    )
+
+
+def refuse(connection: Connection, key: str, error_class: str, error: str) -> None:
+    """Make a waiting document a dead letter before any run has tried it."""
+    connection.execute(
+        """
+        UPDATE documents SET state = 'dead', ended_at = now(), error_class = %s, error = %s
+         WHERE document_key = %s AND state = 'waiting'
+        """,
+        (error_class, error, key),
+    )
