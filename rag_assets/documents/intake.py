@@ -1,0 +1,287 @@
+"""From the inbox into the queue: look, hash what is new, decide, record.
+
+A look changes nothing in the inbox. It can be repeated, interrupted and made by several at once: it
+is decided anew, and recorded, while nobody else records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rag_assets.corpus.documents.inbox import Inbox
+from rag_assets.corpus.documents.inbox_files import FoundFile, Listing, refuse_too_large
+from rag_assets.corpus.documents.keys import document_key
+from rag_assets.documents.changes import Decision, Pair, decide, digest_of
+from rag_assets.documents.rules import MB, lane_of, priority_of
+from rag_assets.errors import InboxUnavailableError
+from rag_assets.settings import Settings
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.document_chunks import withdraw
+from rag_assets.store.document_intake import (
+    FileNow,
+    KnownFile,
+    NewDocument,
+    add_documents,
+    changed,
+    files_gone,
+    key_taken,
+    known_documents,
+    lock_intake,
+    refuse,
+    renamed,
+    restore,
+    touched,
+    withdrawn_documents,
+)
+
+PATIENCE_S = 20.0
+"""Of one look for hashing; what is left waits for the next. Dagster gives a tick 60 s."""
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a look found, in documents.
+
+    :param cursor: given to the next look, it ends that one early when nothing happened in between;
+        empty when something is left for the next one.
+    :param new_keys: of the documents that this look added or restored.
+    :param keys: of every document that is not withdrawn; empty when nothing was looked at.
+    :param waiting: files left for the next look: still being written, or over the number that one
+        look takes in.
+    :param remarks: what a person should see to, a sentence each.
+    """
+
+    cursor: str
+    added: int = 0
+    updated: int = 0
+    renamed: int = 0
+    restored: int = 0
+    withdrawn: int = 0
+    new_keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    waiting: int = 0
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether the look changed any document."""
+        return any((self.added, self.updated, self.renamed, self.restored, self.withdrawn))
+
+    def __str__(self) -> str:
+        parts = [
+            f"{count:,} {what}"
+            for count, what in (
+                (self.added, "new"),
+                (self.updated, "changed"),
+                (self.renamed, "renamed"),
+                (self.restored, "back"),
+                (self.withdrawn, "withdrawn"),
+                (self.waiting, "left for the next look"),
+            )
+            if count
+        ]
+        return ", ".join(parts) or "nothing new in the inbox"
+
+
+def take_in(
+    database: Database,
+    inbox: Inbox,
+    settings: Settings,
+    *,
+    cursor: str | None = None,
+    force: bool = False,
+    patience_s: float = PATIENCE_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Intake:
+    """Look at the whole inbox and record what happened in it.
+
+    :param cursor: of the look before.
+    :param force: withdraw every document when the inbox is empty.
+    :raises InboxUnavailableError: it cannot be listed, or is empty although documents are known;
+        nothing was recorded.
+    """
+    listing = inbox.listing()
+    digest = digest_of(listing)
+    if digest == cursor:
+        return Intake(cursor)
+    with database.connect() as connection:
+        known = known_documents(connection)
+        withdrawn = withdrawn_documents(connection)
+    if known and not listing.files and not force:
+        raise InboxUnavailableError(
+            f"the inbox {inbox.describe()} holds no file, but {len(known):,} documents are known: "
+            "is it mounted, is RAG_DOCUMENTS_URL right? None was withdrawn; "
+            "`rag-assets documents scan --force` withdraws them all"
+        )
+    settle_s = settings.rag_documents_settle_s
+    decision = decide(listing, known, withdrawn, {}, settle_s=settle_s)
+    hashes, faults = _hash(inbox, decision.unhashed, settings, patience_s=patience_s, clock=clock)
+    new_keys: tuple[str, ...] = ()
+    if hashes or not decision.nothing:
+        with database.connect() as connection:
+            lock_intake(connection)
+            known = known_documents(connection)
+            withdrawn = withdrawn_documents(connection)
+            decision = decide(listing, known, withdrawn, hashes, settle_s=settle_s)
+            new_keys = _record(connection, decision, hashes, settings)
+    left = len(decision.unhashed) + len(decision.settling)
+    keys = [document.key for document in known.values() if document not in decision.withdrawn]
+    return replace(
+        _told(decision, new_keys),
+        cursor="" if left else digest,
+        keys=(*keys, *new_keys),
+        waiting=left,
+        remarks=(*map(str, listing.troubles[:_SHOWN]), *faults[:_SHOWN]),
+    )
+
+
+def take_files(
+    connection: Connection, inbox: Inbox, settings: Settings, paths: Sequence[str]
+) -> Intake:
+    """Record files that are whole and in the inbox, without looking at the rest of it.
+
+    :raises InboxUnavailableError: the inbox cannot be asked.
+    """
+    found = tuple(file for path in paths if (file := inbox.find(path)) is not None)
+    hashes, faults = _hash(inbox, found, settings)
+    with connection.transaction():
+        lock_intake(connection)
+        decision = decide(
+            Listing(found),
+            known_documents(connection, paths),
+            withdrawn_documents(connection, paths),
+            hashes,
+            settle_s=float("-inf"),
+        )
+        new_keys = _record(connection, decision, hashes, settings)
+    return replace(_told(decision, new_keys), remarks=tuple(faults))
+
+
+def _told(decision: Decision, new_keys: tuple[str, ...]) -> Intake:
+    return Intake(
+        "",
+        added=len(decision.added),
+        updated=len(decision.changed),
+        renamed=len(decision.renamed),
+        restored=len(decision.restored),
+        withdrawn=len(decision.withdrawn),
+        new_keys=new_keys,
+    )
+
+
+def _hash(
+    inbox: Inbox,
+    files: Iterable[FoundFile],
+    settings: Settings,
+    *,
+    patience_s: float = float("inf"),
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[dict[str, bytes], list[str]]:
+    """The contents' hashes by path, as far as number and time reach; and what went wrong.
+
+    A file that changes meanwhile is left alone. One that is too large is not read: it goes by size
+    and time.
+    """
+    hashes: dict[str, bytes] = {}
+    faults: list[str] = []
+    ends = clock() + patience_s
+    for file in files:
+        if len(hashes) >= settings.rag_documents_per_tick or (hashes and clock() > ends):
+            break
+        if file.bytes > settings.rag_documents_max_mb * MB:
+            hashes[file.path] = hashlib.sha256(f"{file.bytes} {file.modified}".encode()).digest()
+            continue
+        try:
+            content = inbox.content_hash(file.path)
+            now = inbox.find(file.path)
+        except InboxUnavailableError as error:
+            faults.append(str(error))
+            continue
+        if now is not None and (now.bytes, now.modified) == (file.bytes, file.modified):
+            hashes[file.path] = content
+    return hashes, faults
+
+
+def _record(
+    connection: Connection,
+    decision: Decision,
+    hashes: Mapping[str, bytes],
+    settings: Settings,
+) -> tuple[str, ...]:
+    """Write a decision, in the connection's transaction; the keys of what is new or back.
+
+    Paths are given up before they are taken.
+    """
+
+    def now(pairs: Iterable[Pair]) -> list[FileNow]:
+        return [_file_now(file, document, hashes, settings) for file, document in pairs]
+
+    withdraw(connection, [document.key for document in decision.withdrawn], by="inbox")
+    files_gone(connection, [document.document_id for document in decision.gone])
+    renamed(connection, now(decision.renamed))
+    back = restore(connection, now(decision.restored))
+    changed(connection, now(decision.changed))
+    touched(connection, now(decision.touched))
+    new = _add(connection, decision.added, hashes, settings)
+    _refuse_too_large(connection, (*decision.changed, *decision.restored), new, settings)
+    return (*back, *(document.key for document in new))
+
+
+def _file_now(
+    file: FoundFile, document: KnownFile, hashes: Mapping[str, bytes], settings: Settings
+) -> FileNow:
+    return FileNow(
+        document.document_id,
+        file.path,
+        file.bytes,
+        file.modified,
+        hashes[file.path],
+        lane_of(file.bytes, settings),
+        priority_of(file.bytes, settings),
+    )
+
+
+def _add(
+    connection: Connection,
+    files: Sequence[FoundFile],
+    hashes: Mapping[str, bytes],
+    settings: Settings,
+) -> tuple[NewDocument, ...]:
+    """New documents, each with a key that no other has."""
+    new: dict[str, NewDocument] = {}
+
+    def taken(key: str) -> bool:
+        return key in new or key_taken(connection, key)
+
+    for file in files:
+        key = document_key(file.path, taken)
+        new[key] = NewDocument(
+            key,
+            file.path,
+            file.bytes,
+            file.modified,
+            hashes[file.path],
+            lane_of(file.bytes, settings),
+            priority_of(file.bytes, settings),
+        )
+    added = set(add_documents(connection, list(new.values()))) if new else set()
+    return tuple(document for key, document in new.items() if key in added)
+
+
+def _refuse_too_large(
+    connection: Connection,
+    known: Iterable[Pair],
+    new: Iterable[NewDocument],
+    settings: Settings,
+) -> None:
+    """What is larger than a document may be goes to the dead letters without being read."""
+    most = settings.rag_documents_max_mb * MB
+    large = [(document.key, file.path) for file, document in known if file.bytes > most]
+    large += [(document.key, document.path) for document in new if document.bytes > most]
+    for key, path in large:
+        error = refuse_too_large(path, most)
+        refuse(connection, key, type(error).__name__, str(error))
