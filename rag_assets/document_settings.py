@@ -75,6 +75,49 @@ class DocumentSettings(BaseModel):
         "the documents' languages.",
     )
 
+    # Documents: the queue and the runs that work on it
+    rag_max_concurrent_jobs: int = Field(
+        50, ge=1, description="Documents worked on at once, over all runs together."
+    )
+    rag_documents_at_once: int = Field(
+        24,
+        ge=1,
+        description="Documents that one run holds at once: being read, embedded or stored. A run "
+        "that dies leaves at most so many to another.",
+    )
+    rag_documents_per_run: int = Field(
+        500, ge=1, description="Documents after which a run ends and lets the next one start."
+    )
+    rag_documents_mb_per_run: int = Field(
+        200, ge=1, description="Size of the documents, in MB, after which a run ends."
+    )
+    rag_documents_extractors: int = Field(
+        1, ge=1, le=64, description="Child processes of a run that read documents."
+    )
+    rag_documents_large: bool = Field(
+        False,
+        description="Embed documents in the large space, too, for re-ranking: about six times the "
+        "price more.",
+    )
+    rag_document_lease_s: float = Field(
+        60,
+        ge=3,
+        description="Seconds after which the documents of a run that shows no sign of life are "
+        "given to another.",
+    )
+    rag_document_max_attempts: int = Field(
+        5,
+        ge=1,
+        description="Attempts after which a document goes to the dead letters. What was not its "
+        "fault, such as a limited rate, is not counted.",
+    )
+    rag_document_retry_s: float = Field(
+        30,
+        ge=0,
+        description="Seconds before a document's second attempt; doubled for each one after it, up "
+        "to an hour.",
+    )
+
     @model_validator(mode="after")
     def _chunks_overlap_in_part(self) -> Self:
         if self.rag_chunk_overlap * 2 > self.rag_max_chunk_size:
