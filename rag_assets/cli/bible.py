@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import (
     Json,
     err,
@@ -26,10 +27,8 @@ from rag_assets.corpus.versions import (
 )
 from rag_assets.embedding.plan import SpacePlan, plan_versions
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings, load_settings
+from rag_assets.settings import load_settings
 from rag_assets.store.bible import remove_version, stored_versions
-from rag_assets.store.database import Database, open_database
-from rag_assets.store.migrations import migrate
 from rag_assets.store.overview import embedded_counts
 from rag_assets.store.spaces import ROLES, Role, find_space
 
@@ -38,18 +37,11 @@ app = typer.Typer(no_args_is_help=True, help="Bible versions: list, add, plan, e
 Codes = Annotated[list[str] | None, typer.Argument(help="Version codes; none means all.")]
 
 
-def _open() -> tuple[Settings, Database]:
-    settings = load_settings()
-    database = open_database(settings)
-    migrate(database)
-    return settings, database
-
-
 @app.command("list")
 def list_versions(as_json: Json = False) -> None:
     """Versions in RAG_BIBLES_DIR and in the database, and how far each one is."""
     with errors_as_sentences(as_json):
-        settings, database = _open()
+        settings, database = open_corpus()
         folders = {folder.code for folder in list_version_folders(settings.rag_bibles_dir)}
         with database.connect() as connection:
             stored = {version.code: version for version in stored_versions(connection)}
@@ -143,7 +135,7 @@ def _show_plan(
     as_json: bool,
 ) -> None:
     with errors_as_sentences(as_json):
-        settings, database = _open()
+        settings, database = open_corpus()
         with database.connect() as connection:
             plans = plan_versions(
                 connection,
@@ -235,7 +227,7 @@ def remove(
 ) -> None:
     """Delete a version's verses and vectors from the database; its files stay as they are."""
     with errors_as_sentences(as_json):
-        _, database = _open()
+        _, database = open_corpus()
         if not yes:
             typer.confirm(f"Delete {code} and the vectors that were paid for?", abort=True)
         with database.connect() as connection:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import (
     Json,
     errors_as_sentences,
@@ -16,10 +17,8 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.index.tables import indexed_tables
-from rag_assets.settings import load_settings
 from rag_assets.store import generations
-from rag_assets.store.database import Connection, open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.store.database import Connection
 from rag_assets.store.vector_tables import VectorTable
 
 app = typer.Typer(no_args_is_help=True, help="The vector index: its generations, building one.")
@@ -29,9 +28,7 @@ app = typer.Typer(no_args_is_help=True, help="The vector index: its generations,
 def status(as_json: Json = False) -> None:
     """The generations of the index, and the last decision with its reasons."""
     with errors_as_sentences(as_json):
-        settings = load_settings()
-        database = open_database(settings)
-        migrate(database)
+        settings, database = open_corpus()
         with database.connect() as connection:
             tables = [
                 _describe(connection, table) for table in indexed_tables(connection, settings)

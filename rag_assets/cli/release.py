@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_assets.cli.junit import junit_xml
+from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import (
     Json,
     err,
@@ -24,9 +25,7 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.release.gate import Verdict
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate, release, roll_back
-from rag_assets.settings import Settings, load_settings
-from rag_assets.store.database import Connection, Database, open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.store.database import Connection
 from rag_assets.store.releases import Release, active_release, release_by_id, releases
 
 app = typer.Typer(
@@ -47,13 +46,6 @@ AfterRollback = Annotated[
 ]
 
 
-def _open() -> tuple[Settings, Database]:
-    settings = load_settings()
-    database = open_database(settings)
-    migrate(database)
-    return settings, database
-
-
 @app.command()
 def status(
     limit: Annotated[int, typer.Option(min=1, help="How many of the last to show.")] = 10,
@@ -61,7 +53,7 @@ def status(
 ) -> None:
     """What is served, and the last releases and refusals."""
     with errors_as_sentences(as_json):
-        _, database = _open()
+        _, database = open_corpus()
         with database.connect() as connection:
             last = releases(connection, limit=limit)
             active = active_release(connection)
@@ -92,7 +84,7 @@ def gate(
 ) -> None:
     """Would the gate let a release through now? Exits with 0 or 1 and says why; writes nothing."""
     with errors_as_sentences(as_json):
-        settings, database = _open()
+        settings, database = open_corpus()
         with database.connect() as connection:
             evidence, verdict = evaluate(
                 connection,
@@ -120,7 +112,7 @@ def activate(
 ) -> None:
     """Release what the gate lets through, or make an earlier release the active one again."""
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
-        settings, database = _open()
+        settings, database = open_corpus()
         if release_id is None:
             released = release(
                 database,
@@ -143,7 +135,7 @@ def rollback(as_json: Json = False) -> None:
     A second rollback goes one further back, as far as RAG_RELEASES_KEPT.
     """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
-        _, database = _open()
+        _, database = open_corpus()
         now, before = roll_back(database, progress=progress)
     _show_switch(now, before, as_json=as_json)
 
@@ -160,7 +152,7 @@ def diff(
 ) -> None:
     """What differs between two releases, or between the active one and what is ready now."""
     with errors_as_sentences(as_json):
-        settings, database = _open()
+        settings, database = open_corpus()
         with database.connect() as connection:
             one = _content(connection, first)
             if second is None:

@@ -12,6 +12,7 @@ import typer
 
 from rag_assets.api import logs
 from rag_assets.api.loopback import is_loopback
+from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings, load_settings
@@ -99,7 +100,7 @@ def create(
             raise ConfigurationError(
                 f"unknown scope {', '.join(sorted(unknown))}: there are {', '.join(SCOPES)}"
             )
-        settings, database = _open()
+        settings, database = open_corpus()
         with database.connect() as connection:
             key = create_key(
                 connection,
@@ -118,7 +119,7 @@ def create(
 def list_all(as_json: Json = False) -> None:
     """All keys, without their secrets."""
     with errors_as_sentences(as_json):
-        _, database = _open()
+        _, database = open_corpus()
         with database.connect() as connection:
             found = list_keys(connection)
     if as_json:
@@ -146,7 +147,7 @@ def revoke(
 ) -> None:
     """Revoke a key; workers forget it within RAG_API_KEY_CACHE_S."""
     with errors_as_sentences(as_json):
-        _, database = _open()
+        _, database = open_corpus()
         with database.connect() as connection:
             if not revoke_key(connection, key_id):
                 raise ConfigurationError(
@@ -156,10 +157,3 @@ def revoke(
         show_json({"revoked": key_id})
         return
     out.print(f"{key_id} is revoked")
-
-
-def _open() -> tuple[Settings, Database]:
-    settings = load_settings()
-    database = open_database(settings)
-    migrate(database)
-    return settings, database
