@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 from rag_assets.embedding.batching import Text
-from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
-from rag_assets.embedding.embedder import Embedder
-from rag_assets.embedding.offline import OfflineEmbedder
+from rag_assets.embedding.buying import BuyingOptions, Purchase
+from rag_assets.embedding.obtaining import check_key, obtaining
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
 from rag_assets.progress import Progress, Silent
 from rag_assets.settings import Settings
-from rag_assets.store import purchases, verse_embeddings
+from rag_assets.store import verse_embeddings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.purchases import LedgerKey
 from rag_assets.store.spaces import ROLES, Role, Space, register_space
 from rag_assets.store.verse_embeddings import StaleVerse
 
-_POLL_S = 0.5  # while another run buys a text that this one needs, too
 Mode = Literal["only_missing", "overwrite"]
 
 
@@ -63,28 +60,6 @@ class SpaceReport:
     tokens: int
     cost_usd: float
     seconds: float
-
-
-def open_embedder(
-    settings: Settings, *, provider: str | None = None, timeout_s: float | None = None
-) -> AbstractAsyncContextManager[Embedder]:
-    """The embedder that the settings ask for.
-
-    :param provider: another one: that of a space which the settings no longer name.
-    :raises ConfigurationError: OpenAI is asked for and there is no key.
-    """
-    if (provider or settings.rag_embedding_provider) == "offline":
-        return nullcontext(OfflineEmbedder())
-    check_key(settings, provider)
-    # Late: importing openai takes half a second that most commands need not wait for.
-    from rag_assets.embedding.openai_client import OpenAIEmbedder  # noqa: PLC0415
-
-    return OpenAIEmbedder(
-        base_url=settings.openai_base_url,
-        keys=settings.api_keys(),
-        timeout_s=timeout_s or settings.rag_embedding_timeout_s,
-        send_dimensions=settings.rag_embedding_send_dimensions,
-    )
 
 
 def embed_version(
@@ -157,19 +132,6 @@ def embed_version(
     )
 
 
-def check_key(settings: Settings, provider: str | None = None) -> None:
-    """Refuse to start without the key that the provider needs; never turn to the offline one.
-
-    :raises ConfigurationError: OpenAI is asked for and there is no key.
-    """
-    wanted = provider or settings.rag_embedding_provider
-    if wanted == "openai" and not settings.api_keys():
-        raise ConfigurationError(
-            "no OPENAI_API_KEY: set it in the environment or in .env, or set "
-            "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"
-        )
-
-
 def check_policy(connection: Connection, version_code: str) -> None:
     """Refuse a version whose text may go to no provider.
 
@@ -207,56 +169,28 @@ class _Job:
 
     async def obtain(self, session: Connection, stale: Sequence[StaleVerse]) -> Purchase:
         """Buy the texts that nobody has, and wait for those that another run is buying."""
-        texts = {verse.text_hash: Text(verse.text_hash, verse.text) for verse in stale}
-        pending = self._not_bought(session, list(texts))
-        self.progress.start(f"{self.ledger_key.partition_key} {self.space.role}", len(pending))
-        owner = purchases.new_owner(session)
-        try:
-            async with open_embedder(self.settings, timeout_s=self.options.timeout_s) as embedder:
-                buyer = self._buyer(session, embedder, owner)
-                while pending:
-                    await buyer.buy(self.database, [texts[key] for key in pending])
-                    pending = [key for key in pending if key not in buyer.claimed]
-                    # What was claimed is bought or refused by now. A claim kept on a refused text
-                    # would let two runs wait for each other for ever.
-                    purchases.drop_claims(session, owner)
-                    if pending:
-                        await asyncio.sleep(_POLL_S)
-                        purchases.drop_dead_claims(session, self.space, pending)
-                        pending = self._not_bought(session, pending)
-                return buyer.purchase
-        finally:
-            if not session.closed:
-                purchases.release_claims(session, owner)
-
-    def _buyer(self, session: Connection, embedder: Embedder, owner: int) -> Buyer:
-        def claim(hashes: Sequence[bytes]) -> set[bytes]:
-            mine = purchases.claim(session, self.space, hashes, owner)
-            # Another run may have kept its answers and given up its claims in between.
-            return set(self._not_bought(session, list(mine)))
-
-        async def claim_in_thread(hashes: Sequence[bytes]) -> set[bytes]:
-            return await asyncio.to_thread(claim, hashes)
-
-        return Buyer(
-            embedder=embedder,
+        task = f"{self.ledger_key.partition_key} {self.space.role}"
+        async with obtaining(
+            self.database,
+            session,
+            self.settings,
             space=self.space,
+            ledger_key=self.ledger_key,
+            progress=self.progress,
             options=BuyingOptions.from_settings(
                 self.settings,
                 batch_size=self.options.batch_size,
                 sleep_s=self.options.sleep_s,
                 max_retries=self.options.max_retries,
             ),
-            ledger_key=self.ledger_key,
-            claim=claim_in_thread,
-            advance=self.progress.advance,
-            warn=self.progress.say,
-        )
-
-    def _not_bought(self, session: Connection, hashes: Sequence[bytes]) -> list[bytes]:
-        return purchases.not_bought(
-            session, self.space, hashes, published_counts=self.options.mode != "overwrite"
-        )
+            timeout_s=self.options.timeout_s,
+            overwrite=self.options.mode == "overwrite",
+        ) as obtainer:
+            await obtainer.obtain(
+                [Text(verse.text_hash, verse.text) for verse in stale],
+                wanted=lambda count: self.progress.start(task, count),
+            )
+            return obtainer.purchase
 
 
 def _publish(

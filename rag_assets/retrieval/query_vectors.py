@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.embedding.embedder import Embedder
-from rag_assets.embedding.verses import open_embedder
+from rag_assets.embedding.obtaining import open_embedder
 from rag_assets.errors import (
     AuthenticationError,
     ConfigurationError,

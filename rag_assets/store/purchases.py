@@ -17,6 +17,7 @@ from psycopg import sql
 from rag_assets.store.binary_copy import hashed_vectors
 from rag_assets.store.database import AsyncConnection, Connection, one
 from rag_assets.store.spaces import Space
+from rag_assets.store.vector_tables import Corpus, VectorTable
 
 _OWNER_LOCKS = 7_233_802  # any number: the class of the advisory locks that claim owners hold
 
@@ -26,7 +27,7 @@ class LedgerKey:
     """For whom something is bought."""
 
     run_id: str
-    corpus: str
+    corpus: Corpus
     partition_key: str
 
 
@@ -59,11 +60,17 @@ def new_owner(connection: Connection) -> int:
 
 
 def not_bought(
-    connection: Connection, space: Space, hashes: Sequence[bytes], *, published_counts: bool
+    connection: Connection,
+    space: Space,
+    hashes: Sequence[bytes],
+    *,
+    published_counts: bool,
+    corpus: Corpus = "bible",
 ) -> list[bytes]:
     """Those of the texts for which no vector is kept. Uses both tables' text_hash indexes.
 
-    :param published_counts: a published vector of the same text will do (not when overwriting).
+    :param published_counts: a published vector of the same text in the same corpus will do (not
+        when overwriting).
     """
     if not hashes:
         return []
@@ -71,7 +78,7 @@ def not_bought(
     if published_counts:
         published = sql.SQL(
             "AND NOT EXISTS (SELECT FROM {table} e WHERE e.text_hash = wanted.text_hash)"
-        ).format(table=space.verses_table)
+        ).format(table=VectorTable(corpus, space).identifier)
     rows = connection.execute(
         sql.SQL(
             """

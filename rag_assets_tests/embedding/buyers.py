@@ -11,7 +11,7 @@ from rag_assets.corpus.text import text_hash
 from rag_assets.embedding.batching import Text
 from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
 from rag_assets.embedding.embedder import Embedder
-from rag_assets.embedding.verses import open_embedder
+from rag_assets.embedding.obtaining import open_embedder
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.purchases import LedgerKey
