@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rag_assets.store.database import Connection
-from rag_assets.store.documents import Lane, State
+from rag_assets.store.documents import Digest, Lane, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class KnownFile:
     key: str
     bytes: int
     modified: str
-    content_hash: bytes
+    content_hash: Digest
     state: State
     withdrawn_by: str | None = None
 
@@ -36,7 +36,7 @@ class NewDocument:
     path: str
     bytes: int
     modified: str
-    content_hash: bytes
+    content_hash: Digest
     lane: Lane
     priority: int
 
@@ -49,7 +49,7 @@ class FileNow:
     path: str
     bytes: int
     modified: str
-    content_hash: bytes
+    content_hash: Digest
     lane: Lane
     priority: int
 

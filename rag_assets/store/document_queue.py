@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from rag_assets.store.database import Connection, one
-from rag_assets.store.documents import Lane
+from rag_assets.store.documents import Digest, Lane
 
 LOST = "WorkerLostError"
 """The class of error of a document whose run ended without a word."""
@@ -35,9 +35,9 @@ class Claimed:
     key: str
     path: str
     bytes: int
-    content_hash: bytes
+    content_hash: Digest
     attempts: int
-    stored_hash: bytes | None
+    stored_hash: Digest | None
     chunking: str | None
     suspect: bool
 
@@ -81,8 +81,8 @@ def claim(
                      WHERE state = 'waiting' AND not_before <= now()
                        AND (%(lane)s::text IS NULL OR lane = %(lane)s)
                        AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
-                       AND (error_class = %(lost)s AND attempts >= %(suspicious)s) IS NOT DISTINCT
-                           FROM %(suspects)s
+                       AND coalesce(error_class = %(lost)s AND attempts >= %(suspicious)s, false)
+                           = %(suspects)s
                      ORDER BY priority, queued_at, document_id LIMIT %(limit)s
                        FOR UPDATE SKIP LOCKED
                 ), summed AS (
@@ -118,7 +118,10 @@ def claim(
 
 
 def _collect_lost(connection: Connection, max_attempts: int) -> None:
-    """Documents whose lease has ended wait again; behind the others, for they had their turn."""
+    """Documents whose lease has ended wait again; behind the others, for they had their turn.
+
+    One whose row is locked is just being published, by a run that lives.
+    """
     connection.execute(
         """
         UPDATE documents
@@ -129,7 +132,9 @@ def _collect_lost(connection: Connection, max_attempts: int) -> None:
                    run_id, path, attempts, CASE WHEN attempts < %(most)s THEN '' ELSE
                    ': perhaps the document takes more memory than there is. Look at the run''s log,'
                    ' then `rag-assets documents retry ' || document_key || '`' END)
-         WHERE state = 'running' AND lease_until < now()
+         WHERE document_id IN (
+               SELECT document_id FROM documents WHERE state = 'running' AND lease_until < now()
+                  FOR UPDATE SKIP LOCKED)
         """,
         {"most": max_attempts, "lost": LOST},
     )
@@ -151,11 +156,16 @@ def requeue(connection: Connection, keys: Sequence[str], *, dead: bool = False) 
 
 
 def extend_leases(connection: Connection, run_id: str, lease_s: float) -> int:
-    """Extend every lease that a run still holds; how many."""
+    """Extend every lease that a run still holds; how many.
+
+    Not of a document that is being published: its row is locked, which is as good as a lease.
+    """
     return connection.execute(
         """
         UPDATE documents SET lease_until = now() + make_interval(secs => %s)
-         WHERE state = 'running' AND run_id = %s
+         WHERE document_id IN (
+               SELECT document_id FROM documents WHERE state = 'running' AND run_id = %s
+                  FOR UPDATE SKIP LOCKED)
         """,
         (lease_s, run_id),
     ).rowcount
@@ -212,20 +222,25 @@ def mark_for_retry(
     error_class: str,
     error: str,
     after_s: float,
+    *,
+    counted: bool = True,
 ) -> bool:
     """End an attempt that may pass later: behind the others, not before ``after_s`` seconds.
 
     False when the run no longer holds the lease.
+
+    :param counted: whether it was one of the document's attempts.
     """
     return bool(
         connection.execute(
             """
             UPDATE documents
                SET state = 'waiting', lease_until = NULL, queued_at = now(), ended_at = now(),
-                   not_before = now() + make_interval(secs => %s), error_class = %s, error = %s
+                   attempts = attempts - %s, not_before = now() + make_interval(secs => %s),
+                   error_class = %s, error = %s
              WHERE document_id = %s AND run_id = %s AND state = 'running'
             """,
-            (after_s, error_class, error, document_id, run_id),
+            (0 if counted else 1, after_s, error_class, error, document_id, run_id),
         ).rowcount
     )
 

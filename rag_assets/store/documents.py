@@ -17,6 +17,8 @@ from rag_assets.store.database import Connection
 
 Lane = str
 """``rag_processing`` or ``rag_large_docs``, as the intake has decided."""
+Digest = bytes
+"""SHA-256 of a file, 32 bytes."""
 State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
 
 
@@ -42,7 +44,7 @@ class Document:
     path: str
     bytes: int
     modified: str
-    content_hash: bytes
+    content_hash: Digest
     state: State
     lane: Lane
     priority: int
@@ -58,7 +60,7 @@ class Document:
     error: str | None
     withdrawn_at: datetime | None
     withdrawn_by: str | None
-    stored_hash: bytes | None
+    stored_hash: Digest | None
     chunking: str | None
     title: str | None
     media_type: str | None
@@ -151,8 +153,8 @@ def nearest_keys(connection: Connection, word: str, *, limit: int = 5) -> tuple[
     return tuple(row[0] for row in rows)
 
 
-def queue_counts(connection: Connection) -> tuple[LaneCounts, ...]:
-    """Every lane that has documents. One pass over the table."""
+def queue_counts(connection: Connection) -> dict[Lane, LaneCounts]:
+    """Every lane that has documents, by name. One pass over the table."""
     rows = connection.execute(
         """
         WITH judged AS (
@@ -167,7 +169,7 @@ def queue_counts(connection: Connection) -> tuple[LaneCounts, ...]:
           FROM judged GROUP BY lane ORDER BY lane
         """
     ).fetchall()
-    return tuple(LaneCounts(*row) for row in rows)
+    return {row[0]: LaneCounts(*row) for row in rows}
 
 
 def dead_by_class(connection: Connection) -> dict[str, int]:
@@ -184,12 +186,12 @@ def retry(
     *,
     keys: Sequence[str] | None = None,
     error_class: str | None = None,
-) -> tuple[str, ...]:
-    """Put dead documents back into the queue, with all their attempts; their keys.
+) -> int:
+    """Put dead documents back into the queue, with all their attempts; how many.
 
     :param keys: only these; ``error_class``: only those of this class. Neither: every dead one.
     """
-    rows = connection.execute(
+    return connection.execute(
         """
         UPDATE documents
            SET state = 'waiting', attempts = 0, not_before = '-infinity', queued_at = now(),
@@ -197,25 +199,21 @@ def retry(
          WHERE state = 'dead'
            AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
            AND (%(class)s::text IS NULL OR error_class = %(class)s)
-        RETURNING document_key
         """,
         {"keys": None if keys is None else list(keys), "class": error_class},
-    ).fetchall()
-    return tuple(row[0] for row in rows)
+    ).rowcount
 
 
-def prioritize(connection: Connection, *, limit: int, lane: Lane | None = None) -> tuple[str, ...]:
-    """Let those that have waited longest go first (priority 0), within their lanes; their keys."""
-    rows = connection.execute(
+def prioritize(connection: Connection, *, limit: int, lane: Lane | None = None) -> int:
+    """Let those that have waited longest go first in their lanes (priority 0); how many."""
+    return connection.execute(
         """
         UPDATE documents SET priority = 0
          WHERE document_id IN (
                SELECT document_id FROM documents
                 WHERE state = 'waiting' AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-                ORDER BY queued_at, document_id LIMIT %(limit)s)
-           AND state = 'waiting'
-        RETURNING document_key
+                ORDER BY queued_at, document_id LIMIT %(limit)s
+                  FOR UPDATE)
         """,
         {"limit": limit, "lane": lane},
-    ).fetchall()
-    return tuple(row[0] for row in rows)
+    ).rowcount
