@@ -85,6 +85,12 @@ class DocumentSettings(BaseModel):
         description="Documents that one run holds at once: being read, embedded or stored. A run "
         "that dies leaves at most so many to another.",
     )
+    rag_document_runs: int = Field(
+        2, ge=1, description="Runs at once in the lane rag_processing; dagster.yaml bounds them, too."
+    )
+    rag_large_document_runs: int = Field(
+        1, ge=1, description="Runs at once in the lane rag_large_docs, a document each."
+    )
     rag_documents_per_run: int = Field(
         500, ge=1, description="Documents after which a run ends and lets the next one start."
     )
