@@ -86,7 +86,7 @@ class DocumentSettings(BaseModel):
         "that dies leaves at most so many to another.",
     )
     rag_document_runs: int = Field(
-        2, ge=1, description="Runs at once in the lane rag_processing; dagster.yaml bounds them, too."
+        2, ge=1, description="Runs at once in the lane rag_processing; dagster.yaml bounds it, too."
     )
     rag_large_document_runs: int = Field(
         1, ge=1, description="Runs at once in the lane rag_large_docs, a document each."
