@@ -16,9 +16,9 @@ from rag_assets.store.vector_tables import VectorTable
 class CheckResult:
     """One row.
 
-    :param subject: what was judged: a version's code, ``generation 7``, or ``exact``.
+    :param subject: what was judged: a version's code, ``documents``, ``generation 7``, ``exact``.
     :param reasons: why it failed; empty when it passed.
-    :param revision: of the version, or of the whole table for an index.
+    :param revision: of the version or the documents, or of the whole table for an index.
     """
 
     subject: str

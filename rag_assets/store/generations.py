@@ -13,9 +13,12 @@ from psycopg.types.json import Jsonb
 
 from rag_assets.settings import Precision
 from rag_assets.store.database import Connection, one
-from rag_assets.store.vector_tables import Revision, VectorTable
+from rag_assets.store.vector_tables import Corpus, Revision, VectorTable
 
-LIVING_NAMES = {"bible": "idx_verse_embeddings_embedding_small_ivf"}
+LIVING_NAMES: Mapping[Corpus, str] = {
+    "bible": "idx_verse_embeddings_embedding_small_ivf",
+    "documents": "idx_chunk_embeddings_embedding_small_ivf",
+}
 """The name that the index in force carries, by corpus."""
 
 ListsFrom = Literal["profile", "asked", "measured"]

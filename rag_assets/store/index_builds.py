@@ -154,8 +154,10 @@ def builds_in_progress(connection: Connection) -> int:
             """
             SELECT count(*) FROM pg_stat_progress_create_index
              WHERE datname = current_database()
-               AND relid IN (SELECT to_regclass('verse_embeddings_s' || space_id)
-                               FROM embedding_spaces)
+               AND relid IN (SELECT to_regclass(corpus || space_id)
+                               FROM embedding_spaces,
+                                    unnest('{verse_embeddings_s,chunk_embeddings_s}'::text[])
+                                        AS corpus)
             """
         )
     )

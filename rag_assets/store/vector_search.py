@@ -46,15 +46,21 @@ def prepare_connection(connection: Connection) -> None:
 
 @dataclass(frozen=True)
 class RowFilter:
-    """Which rows a search may find; ``None`` for all."""
+    """Which rows a search may find; ``None`` for all.
 
-    scopes: tuple[str, ...]
+    :param scopes: versions, always given, because a table may hold some that are not released; or
+        languages of documents.
+    :param documents: only these, by their ids.
+    """
+
+    scopes: tuple[str, ...] | None
     books: tuple[str, ...] | None = None
     chapters: tuple[int, int] | None = None
+    documents: tuple[int, ...] | None = None
 
     @property
     def whole_scopes(self) -> bool:
-        """Whether every row of its scopes passes."""
+        """Whether every row of its versions passes."""
         return self.books is None and self.chapters is None
 
 
@@ -65,9 +71,10 @@ def nearest(
     vector: NDArray[np.float32],
     *,
     top_k: int,
-    scopes: Sequence[str],
+    scopes: Sequence[str] | None,
     books: Sequence[str] | None = None,
     chapters: tuple[int, int] | None = None,
+    documents: Sequence[int] | None = None,
     timeout_ms: int = 0,
 ) -> list[tuple[int, float]]:
     """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first.
@@ -76,14 +83,18 @@ def nearest(
 
     :param vector: float32, shape (dimensions,).
     :param scopes: only rows of these versions; always given, because a table may hold some that
-        are not released.
+        are not released. Of documents, only these languages.
     :param books: only these, as USFM codes.
     :param chapters: only these, from the first to the last.
+    :param documents: only these, by their ids.
     :param timeout_ms: the server gives up after so long; 0 for never.
     :raises SearchTimeoutError: it gave up.
     """
     rows = RowFilter(
-        tuple(scopes), books=None if books is None else tuple(books), chapters=chapters
+        None if scopes is None else tuple(scopes),
+        books=None if books is None else tuple(books),
+        chapters=chapters,
+        documents=None if documents is None else tuple(documents),
     )
     with limited(connection, timeout_ms):
         _set_local(connection, plan)
@@ -150,22 +161,14 @@ def _statement(
     index only where it can prove its predicate, which a generic plan cannot do of a parameter.
     """
     precision = table.space.spec.precision if plan.generation is None else plan.precision
-    conditions = [sql.SQL("{} = ANY({}::text[])").format(table.scope_column, place("scopes"))]
-    if rows.books is not None:
-        conditions.append(sql.SQL("book = ANY({}::text[])").format(place("books")))
-    if rows.chapters is not None:
-        conditions.append(
-            sql.SQL("chapter BETWEEN {}::int AND {}::int").format(place("first"), place("last"))
-        )
-    let_through = sql.SQL(" AND ").join(conditions)
+    through_index = plan.generation is not None
+    if table.corpus == "bible":
+        let_through = _of_verses(table, rows, place, through_index=through_index)
+    else:
+        let_through = _of_chunks(table, rows, place, through_index=through_index)
     if plan.generation is not None:
         let_through += sql.SQL(" AND {} <> {}").format(
             table.id_column, sql.Literal(-plan.generation)
-        )
-    elif not rows.whole_scopes:
-        # The verses' unique index finds a book's rows; this table has none that does.
-        let_through = sql.SQL("{} = ANY(ARRAY(SELECT verse_id FROM verses WHERE {}))").format(
-            table.id_column, let_through
         )
     return sql.SQL(
         "SELECT {id}, {expression} <=> {vector}::{type}({dimensions}) AS distance FROM {table}"
@@ -182,6 +185,55 @@ def _statement(
     )
 
 
+def _of_verses(
+    table: VectorTable,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+    *,
+    through_index: bool,
+) -> sql.Composed:
+    conditions = [sql.SQL("{} = ANY({}::text[])").format(table.part_column, place("scopes"))]
+    if rows.books is not None:
+        conditions.append(sql.SQL("book = ANY({}::text[])").format(place("books")))
+    if rows.chapters is not None:
+        conditions.append(
+            sql.SQL("chapter BETWEEN {}::int AND {}::int").format(place("first"), place("last"))
+        )
+    let_through = sql.SQL(" AND ").join(conditions)
+    if through_index or rows.whole_scopes:
+        return let_through
+    # The verses' unique index finds a book's rows; this table has none that does.
+    return sql.SQL("{} = ANY(ARRAY(SELECT verse_id FROM verses WHERE {}))").format(
+        table.id_column, let_through
+    )
+
+
+def _of_chunks(
+    table: VectorTable,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+    *,
+    through_index: bool,
+) -> sql.Composed:
+    # Whatever has a vector may be found: what is withdrawn has none.
+    conditions = [sql.SQL("TRUE").format()]
+    if rows.documents is not None:
+        conditions.append(sql.SQL("document_id = ANY({}::bigint[])").format(place("documents")))
+    if rows.scopes is not None and not through_index and rows.documents is None:
+        # The index on document_id finds a language's rows; this table has none that does.
+        conditions.append(
+            sql.SQL(
+                "document_id = ANY(ARRAY("
+                "SELECT document_id FROM documents WHERE language = ANY({}::text[])))"
+            ).format(place("scopes"))
+        )
+    elif rows.scopes is not None:
+        conditions.append(
+            sql.SQL("{} = ANY({}::text[])").format(table.part_column, place("scopes"))
+        )
+    return sql.SQL(" AND ").join(conditions)
+
+
 def _values(
     table: VectorTable,
     plan: SearchPlan,
@@ -193,11 +245,12 @@ def _values(
     first, last = rows.chapters or (None, None)
     return {
         "vector": _typed(vector, precision),
-        "scopes": list(rows.scopes),
+        "scopes": None if rows.scopes is None else list(rows.scopes),
         "limit": top_k,
         "books": None if rows.books is None else list(rows.books),
         "first": first,
         "last": last,
+        "documents": None if rows.documents is None else list(rows.documents),
     }
 
 
@@ -212,7 +265,7 @@ def indexes_used(
     vector: NDArray[np.float32],
     *,
     top_k: int,
-    scopes: Sequence[str],
+    scopes: Sequence[str] | None,
 ) -> dict[str, tuple[str, ...]]:
     """Names of the indexes that the search's statement reads, by the server's EXPLAIN.
 
@@ -221,7 +274,7 @@ def indexes_used(
     once and never be seen again.
     """
     used = {}
-    rows = RowFilter(tuple(scopes))
+    rows = RowFilter(None if scopes is None else tuple(scopes))
     numbers: dict[str, int] = {}
 
     def numbered(name: str) -> sql.Composable:

@@ -34,10 +34,10 @@ class Chunk:
 def stream_vectors(
     connection: Connection, table: VectorTable, scopes: list[str]
 ) -> Iterator[Chunk]:
-    """Every vector of these scopes, in the order of the table, by binary COPY.
+    """Every vector of these versions, or languages of documents, in the order of the table.
 
-    Fields have fixed widths, so that a chunk is one structured array and no Python code runs per
-    row. Scopes are sent as their places in ``scopes`` for the same reason.
+    By binary COPY: fields have fixed widths, so that a chunk is one structured array and no Python
+    code runs per row. Scopes are sent as their places in ``scopes`` for the same reason.
     """
     spec = table.space.spec
     component = np.dtype(_COMPONENT[spec.precision])
@@ -61,7 +61,7 @@ def stream_vectors(
         """
     ).format(
         id=table.id_column,
-        scope=table.scope_column,
+        scope=table.part_column,
         scopes=sql.Literal(scopes),
         table=table.identifier,
     )

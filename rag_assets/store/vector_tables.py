@@ -1,6 +1,8 @@
 """One corpus in one space: the table of its vectors, its rows by scope, its revision.
 
-A *scope* is what is loaded, judged and released as a whole: a Bible version.
+A *scope* is what is loaded, judged and released as a whole: a Bible version, or all documents
+together. A *part* is what searches are confined to and tuned for: a version, or a language of the
+documents.
 """
 
 from __future__ import annotations
@@ -14,7 +16,27 @@ from rag_assets.settings import Precision
 from rag_assets.store.database import Connection, one
 from rag_assets.store.spaces import Space
 
-Corpus = Literal["bible"]
+Corpus = Literal["bible", "documents"]
+CORPORA: tuple[Corpus, ...] = ("bible", "documents")
+
+DOCUMENTS = "documents"
+"""The one scope of the documents' tables."""
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What a corpus' tables and columns are called."""
+
+    table: str
+    id: str
+    scope: str
+    part: str
+
+
+_NAMES: dict[Corpus, _Names] = {
+    "bible": _Names("verse_embeddings_s", "verse_id", "version_code", "version_code"),
+    "documents": _Names("chunk_embeddings_s", "chunk_id", "collection", "language"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +48,7 @@ class VectorTable:
 
     @property
     def name(self) -> str:
-        return f"verse_embeddings_s{self.space.space_id}"
+        return f"{_NAMES[self.corpus].table}{self.space.space_id}"
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -34,11 +56,15 @@ class VectorTable:
 
     @property
     def id_column(self) -> sql.Identifier:
-        return sql.Identifier("verse_id")
+        return sql.Identifier(_NAMES[self.corpus].id)
 
     @property
     def scope_column(self) -> sql.Identifier:
-        return sql.Identifier("version_code")
+        return sql.Identifier(_NAMES[self.corpus].scope)
+
+    @property
+    def part_column(self) -> sql.Identifier:
+        return sql.Identifier(_NAMES[self.corpus].part)
 
     def indexed(self, precision: Precision) -> sql.Composable:
         """What an index of this precision holds; a query must order by the very same expression."""
@@ -57,6 +83,22 @@ def bible_table(space: Space) -> VectorTable:
     return VectorTable("bible", space)
 
 
+def documents_table(space: Space) -> VectorTable:
+    """The vectors of the documents' chunks in a space."""
+    return VectorTable("documents", space)
+
+
+def corpus_of(table_name: str) -> Corpus:
+    """Whose table it is that has this name.
+
+    :raises LookupError: it is no table of vectors.
+    """
+    for corpus in CORPORA:
+        if table_name.startswith(_NAMES[corpus].table):
+            return corpus
+    raise LookupError(f"{table_name} is no table of vectors")
+
+
 def rows_by_scope(connection: Connection, table: VectorTable) -> dict[str, int]:
     """Vectors by scope. An index-only scan of the scope's index where the table was vacuumed."""
     rows = connection.execute(
@@ -65,6 +107,22 @@ def rows_by_scope(connection: Connection, table: VectorTable) -> dict[str, int]:
         )
     ).fetchall()
     return dict(rows)
+
+
+def rows_by_part(connection: Connection, table: VectorTable) -> dict[str, int]:
+    """Vectors by version, or by the documents' language. The latter reads the whole table."""
+    rows = connection.execute(
+        sql.SQL("SELECT {part}, count(*) FROM {table} GROUP BY 1 ORDER BY 1").format(
+            part=table.part_column, table=table.identifier
+        )
+    ).fetchall()
+    return dict(rows)
+
+
+def has_rows(connection: Connection, table: VectorTable) -> bool:
+    """Whether there is any vector."""
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM {table})").format(table=table.identifier)
+    return bool(one(connection.execute(statement))[0])
 
 
 @dataclass(frozen=True)
