@@ -33,26 +33,36 @@ class Quality:
 
 def quality(connection: Connection, space: Space, version_code: str) -> Quality:
     """Count what the asset checks judge. One pass over the version's rows, by version_code."""
-    values = {
-        "version_code": version_code,
-        "dimensions": space.spec.dimensions,
-        "tolerance": NORM_TOLERANCE,
-    }
     judged = sql.SQL(
         """
-        WITH judged AS MATERIALIZED (
-            SELECT v.verse_id, v.book || ' ' || v.chapter || ':' || v.verse AS reference,
-                   e.verse_id IS NULL AS missing, e.text_hash <> v.text_hash AS stale,
-                   vector_dims(e.embedding) AS dimensions, {norm}(e.embedding) AS norm
-              FROM verses v LEFT JOIN {table} e USING (verse_id)
-             WHERE v.version_code = %(version_code)s
-        ), flagged AS (
+        SELECT v.verse_id AS id, v.book || ' ' || v.chapter || ':' || v.verse AS reference,
+               e.verse_id IS NULL AS missing, e.text_hash <> v.text_hash AS stale,
+               vector_dims(e.embedding) AS dimensions, {norm}(e.embedding) AS norm
+          FROM verses v LEFT JOIN {table} e USING (verse_id)
+         WHERE v.version_code = %(version_code)s
+        """
+    ).format(table=space.verses_table, norm=space.norm_function)
+    return count_faults(connection, space, judged, {"version_code": version_code})
+
+
+def count_faults(
+    connection: Connection, space: Space, judged: sql.Composable, values: Mapping[str, object]
+) -> Quality:
+    """Count, and show some of, the faults among rows that should have a vector in a space.
+
+    :param judged: a query for ``id``, ``reference``, ``missing``, ``stale``, ``dimensions`` and
+        ``norm``; the last three are null where the vector is missing.
+    """
+    values = {**values, "dimensions": space.spec.dimensions, "tolerance": NORM_TOLERANCE}
+    flagged = sql.SQL(
+        """
+        WITH judged AS MATERIALIZED ({judged}), flagged AS (
             SELECT *, dimensions <> %(dimensions)s AS wrong_dimension,
                    norm NOT BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s AS wrong_norm
               FROM judged
         )
         """
-    ).format(table=space.verses_table, norm=space.norm_function)
+    ).format(judged=judged)
     counting = sql.SQL(
         """
         SELECT count(*), count(*) FILTER (WHERE NOT missing), count(*) FILTER (WHERE missing),
@@ -63,9 +73,9 @@ def quality(connection: Connection, space: Space, version_code: str) -> Quality:
     )
     showing = sql.SQL(
         """
-        SELECT fault, array_agg(reference || ': ' || found ORDER BY verse_id)
-          FROM (SELECT verse_id, reference, fault, found,
-                       row_number() OVER (PARTITION BY fault ORDER BY verse_id) AS place
+        SELECT fault, array_agg(reference || ': ' || found ORDER BY id)
+          FROM (SELECT id, reference, fault, found,
+                       row_number() OVER (PARTITION BY fault ORDER BY id) AS place
                   FROM flagged
                  CROSS JOIN LATERAL (VALUES
                        ('missing', missing, 'no vector'),
@@ -78,6 +88,8 @@ def quality(connection: Connection, space: Space, version_code: str) -> Quality:
          GROUP BY fault
         """
     )
-    counts: tuple[int, int, int, int, int, int] = one(connection.execute(judged + counting, values))
-    shown = connection.execute(judged + showing, values).fetchall() if any(counts[2:]) else []
+    counts: tuple[int, int, int, int, int, int] = one(
+        connection.execute(flagged + counting, values)
+    )
+    shown = connection.execute(flagged + showing, values).fetchall() if any(counts[2:]) else []
     return Quality(*counts, {fault: tuple(rows) for fault, rows in shown})

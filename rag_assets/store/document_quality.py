@@ -1,0 +1,30 @@
+"""The quality of the documents' vectors, counted from the tables themselves."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from rag_assets.store.database import Connection
+from rag_assets.store.spaces import Space
+from rag_assets.store.vector_tables import documents_table
+from rag_assets.store.verse_quality import Quality, count_faults
+
+
+def documents_quality(connection: Connection, space: Space) -> Quality:
+    """Count what the asset checks judge, over all documents. One pass over all chunks.
+
+    A chunk without a vector counts as missing where its document is ready: one that waits to be
+    processed gets its vectors with its new state. ``verses`` are chunks here.
+    """
+    judged = sql.SQL(
+        """
+        SELECT c.chunk_id AS id, d.document_key || ' ' || c.position AS reference,
+               e.chunk_id IS NULL AS missing, e.text_hash <> c.text_hash AS stale,
+               vector_dims(e.embedding) AS dimensions, {norm}(e.embedding) AS norm
+          FROM document_chunks c
+          JOIN documents d USING (document_id)
+          LEFT JOIN {table} e USING (chunk_id)
+         WHERE d.state = 'ready' OR e.chunk_id IS NOT NULL
+        """
+    ).format(table=documents_table(space).identifier, norm=space.norm_function)
+    return count_faults(connection, space, judged, {})
