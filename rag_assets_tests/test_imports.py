@@ -30,7 +30,10 @@ STAGES = (
         *("rag_assets.progress", "rag_assets.corpus"),
     ),
     ("rag_assets.store",),
-    ("rag_assets.embedding", "rag_assets.retrieval", "rag_assets.index", "rag_assets.release"),
+    (
+        *("rag_assets.embedding", "rag_assets.documents", "rag_assets.retrieval"),
+        *("rag_assets.index", "rag_assets.release"),
+    ),
     ("rag_assets.api", "rag_assets.cli"),
     ("rag_assets.defs", "rag_assets.definitions"),
 )
