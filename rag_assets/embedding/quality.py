@@ -1,4 +1,7 @@
-"""Are a version's vectors fit to be used? Counted from the tables, decided in a pure function."""
+"""Are the vectors of a version, or of the documents, fit to be used?
+
+Counted from the tables, decided in a pure function.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,49 @@ from dataclasses import dataclass
 from rag_assets.settings import Settings
 from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Connection
+from rag_assets.store.document_quality import documents_quality
 from rag_assets.store.spaces import ROLES, Space, find_space
-from rag_assets.store.vector_tables import bible_table, scope_revisions
+from rag_assets.store.vector_tables import (
+    DOCUMENTS,
+    Corpus,
+    VectorTable,
+    bible_table,
+    documents_table,
+    scope_revisions,
+)
 from rag_assets.store.verse_embeddings import failures
 from rag_assets.store.verse_quality import Quality, quality
 
 
 @dataclass(frozen=True)
 class SpaceQuality:
-    """The counts of one version in one space, and the revision of the data that was counted."""
+    """The counts of one scope in one space, and the revision of the data that was counted."""
 
     space: Space
     counts: Quality
     revision: int = 0
+    corpus: Corpus = "bible"
+
+    @property
+    def table(self) -> VectorTable:
+        return VectorTable(self.corpus, self.space)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What a corpus' rows and scopes are called, and how its vectors are made anew."""
+
+    rows: str
+    empty: str
+    mend: str
+
+
+_WORDS: dict[Corpus, _Words] = {
+    "bible": _Words("verses", "the version has no verses", "materialize verse_embeddings"),
+    "documents": _Words(
+        "chunks", "there are no chunks", "materialize document_embeddings with force: true"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -37,8 +70,8 @@ class Verdict:
 
 CHECKS = {
     "dimension_consistency": "Every vector has the dimension of its space.",
-    "completeness": "Every verse has a vector.",
-    "freshness": "Every vector belongs to the text that its verse has now (by hash).",
+    "completeness": "Every verse or chunk has a vector.",
+    "freshness": "Every vector belongs to the text that its row has now (by hash).",
     "finite_and_normalised": "No NaN, infinity or zero vector; every norm is 1 within 0.01.",
 }
 
@@ -70,9 +103,23 @@ def version_quality(
     return tuple(found)
 
 
+def documents_quality_now(connection: Connection, settings: Settings) -> tuple[SpaceQuality, ...]:
+    """Count all documents in the small space, and in the large one where they are in it."""
+    found = []
+    for role in ROLES:
+        space = find_space(connection, settings, role)
+        if space is None:
+            continue
+        revision = scope_revisions(connection, documents_table(space)).get(DOCUMENTS, 0)
+        if role == "small" or revision:
+            counts = documents_quality(connection, space)
+            found.append(SpaceQuality(space, counts, revision, "documents"))
+    return tuple(found)
+
+
 def keep_evidence(
     connection: Connection,
-    version_code: str,
+    scope: str,
     spaces: Sequence[SpaceQuality],
     checks: Collection[str],
     *,
@@ -85,11 +132,11 @@ def keep_evidence(
             sentence = _failure(check, judged)
             record_check(
                 connection,
-                bible_table(judged.space),
-                subject=version_code,
+                judged.table,
+                subject=scope,
                 check=check,
                 reasons=(sentence,) if sentence else (),
-                measured={"verses": counts.verses, "embedded": counts.embedded},
+                measured={_WORDS[judged.corpus].rows: counts.verses, "embedded": counts.embedded},
                 revision=judged.revision,
                 run_id=run_id,
             )
@@ -114,19 +161,19 @@ def _verdict(check: str, spaces: Sequence[SpaceQuality]) -> Verdict:
 
 
 def _failure(check: str, judged: SpaceQuality) -> str:
-    counts, spec = judged.counts, judged.space.spec
+    counts, spec, words = judged.counts, judged.space.spec, _WORDS[judged.corpus]
     if check == "completeness":
         if not counts.verses:
-            return "the version has no verses"
+            return words.empty
         if counts.missing:
-            return f"{counts.missing} of {counts.verses} verses have no vector in {spec}"
+            return f"{counts.missing} of {counts.verses} {words.rows} have no vector in {spec}"
     if check == "dimension_consistency" and counts.wrong_dimension:
         return (
             f"{counts.wrong_dimension} vectors of {spec.model} have another dimension than "
             f"{spec.dimensions}"
         )
     if check == "freshness" and counts.stale:
-        return f"{counts.stale} vectors belong to an earlier text: materialize verse_embeddings"
+        return f"{counts.stale} vectors belong to an earlier text: {words.mend}"
     if check == "finite_and_normalised" and counts.wrong_norm:
         return f"{counts.wrong_norm} vectors are not finite or not of norm 1"
     return ""

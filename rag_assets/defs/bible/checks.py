@@ -10,18 +10,10 @@ import dagster as dg
 
 from rag_assets.defs.bible.assets import verse_embeddings
 from rag_assets.defs.bible.partitions import bible_versions
+from rag_assets.defs.check_results import check_result
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.embedding.quality import (
-    CHECKS,
-    SpaceQuality,
-    Verdict,
-    judge,
-    keep_evidence,
-    version_quality,
-)
-
-_SHOWN = 3  # rows at fault in the description; the metadata has up to ten of each space
+from rag_assets.embedding.quality import CHECKS, judge, keep_evidence, version_quality
 
 
 def _specs() -> list[dg.AssetCheckSpec]:
@@ -55,28 +47,4 @@ def verse_embeddings_checks(
         keep_evidence(connection, code, spaces, wanted, run_id=context.run.run_id)
     for verdict in judge(spaces):
         if verdict.check in wanted:
-            yield _result(verdict, spaces)
-
-
-def _result(verdict: Verdict, spaces: tuple[SpaceQuality, ...]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=verdict.check,
-        asset_key=verse_embeddings.key,
-        passed=not verdict.failures,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=_description(verdict),
-        metadata={
-            **{f"verses_{judged.space.role}": judged.counts.verses for judged in spaces},
-            **{f"embedded_{judged.space.role}": judged.counts.embedded for judged in spaces},
-            **{f"space_{judged.space.role}": str(judged.space.spec) for judged in spaces},
-            "examples": dg.MetadataValue.md("\n".join(f"- {row}" for row in verdict.examples)),
-        },
-    )
-
-
-def _description(verdict: Verdict) -> str | None:
-    """The failures, and the first rows at fault: what a notification shows."""
-    if not verdict.failures:
-        return None
-    shown = "; ".join(verdict.examples[:_SHOWN])
-    return "; ".join(verdict.failures) + (f" ({shown})" if shown else "")
+            yield check_result(verse_embeddings.key, verdict, spaces, rows="verses")

@@ -5,18 +5,21 @@ from pydantic import Field
 
 from rag_assets.defs.bible.assets import verse_embeddings, verses
 from rag_assets.defs.failures import as_failures
+from rag_assets.defs.lanes import BIBLE_LANE, LANE_TAG
 from rag_assets.defs.resources import Corpus
 from rag_assets.embedding.plan import SpacePlan, plan_versions
 
 bible_embeddings = dg.define_asset_job(
     "bible_embeddings",
     selection=dg.AssetSelection.assets(verses, verse_embeddings),
+    tags={LANE_TAG: BIBLE_LANE},
     description="Read one version's files, embed what is missing, and check it.",
 )
 
 bible_verses = dg.define_asset_job(
     "bible_verses",
     selection=dg.AssetSelection.assets(verses).without_checks(),
+    tags={LANE_TAG: BIBLE_LANE},
     description="Read one version's files; its text goes nowhere else.",
 )
 

@@ -1,0 +1,39 @@
+"""A verdict on vectors as Dagster shows it."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from rag_assets.embedding.quality import SpaceQuality, Verdict
+
+_SHOWN = 3  # rows at fault in the description; the metadata has up to ten of each space
+
+
+def check_result(
+    asset: dg.AssetKey, verdict: Verdict, spaces: Sequence[SpaceQuality], *, rows: str
+) -> dg.AssetCheckResult:
+    """The result of one check.
+
+    :param rows: what is counted: verses or chunks.
+    """
+    return dg.AssetCheckResult(
+        check_name=verdict.check,
+        asset_key=asset,
+        passed=not verdict.failures,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=_description(verdict),
+        metadata={
+            **{f"{rows}_{judged.space.role}": judged.counts.verses for judged in spaces},
+            **{f"embedded_{judged.space.role}": judged.counts.embedded for judged in spaces},
+            **{f"space_{judged.space.role}": str(judged.space.spec) for judged in spaces},
+            "examples": dg.MetadataValue.md("\n".join(f"- {row}" for row in verdict.examples)),
+        },
+    )
+
+
+def _description(verdict: Verdict) -> str | None:
+    """The failures, and the first rows at fault: what a notification shows."""
+    if not verdict.failures:
+        return None
+    shown = "; ".join(verdict.examples[:_SHOWN])
+    return "; ".join(verdict.failures) + (f" ({shown})" if shown else "")
