@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from rag_assets.api import logs, problems
 from rag_assets.api.middleware import BodyLimits, Counted, RequestId
 from rag_assets.api.openapi import describe
-from rag_assets.api.routes import retrieve, service
+from rag_assets.api.routes import documents, retrieve, service
 from rag_assets.api.security import Keyring
 from rag_assets.api.service import Service
 from rag_assets.settings import Settings, load_settings
@@ -41,12 +41,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.keyring = Keyring(seconds=settings.rag_api_key_cache_s)
     problems.install(app)
     app.include_router(retrieve.router)
+    app.include_router(documents.router)
     app.include_router(service.router)
     # The last one added is the outermost.
     app.add_middleware(
         BodyLimits,
         most_bytes=settings.rag_api_body_limit_kb * 1024,
         seconds=settings.rag_api_body_timeout_s,
+        streamed=documents.DOCUMENTS,
     )
     app.add_middleware(
         Counted,

@@ -109,15 +109,23 @@ class Counted:
 
 
 class BodyLimits:
-    """Refuses a body that is too large or too slow, before anything is parsed."""
+    """Refuses a body that is too large or too slow, before anything is parsed.
 
-    def __init__(self, app: ASGIApp, *, most_bytes: int, seconds: float) -> None:
+    :param streamed: the path whose route reads the body itself, piece by piece within limits.
+    """
+
+    def __init__(self, app: ASGIApp, *, most_bytes: int, seconds: float, streamed: str) -> None:
         self._app = app
         self._most_bytes = most_bytes
         self._seconds = seconds
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if (
+            scope["type"] != "http"
+            or scope["method"] in ("GET", "HEAD", "OPTIONS")
+            or (scope["method"] == "POST" and scope["path"] == self._streamed)
+        ):
             await self._app(scope, receive, send)
             return
         try:

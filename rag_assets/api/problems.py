@@ -56,6 +56,7 @@ def problem(error: ProblemError) -> Response:
 _PLAIN: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.NotReleasedError, 503, "nothing-released"),
     (errors.DatabaseUnavailableError, 503, "database-unavailable"),
+    (errors.InboxUnavailableError, 503, "inbox-unavailable"),
     (errors.SearchTimeoutError, 504, "search-timeout"),
     (errors.RateLimitedError, 503, "provider-busy"),
     (errors.ProviderUnavailableError, 502, "provider-unavailable"),
@@ -66,6 +67,7 @@ _PLAIN: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ConfigurationError, 503, "no-provider-key"),
 )
 _HTTP = {400: "not-json", 404: "not-found", 405: "method-not-allowed"}
+_WRONG = {"version-withheld": 403, "name-taken": 409}
 _NEEDS_NO_PROVIDER = ("provider-busy", "no-provider-key")
 
 
@@ -103,7 +105,7 @@ def _wrong_request(error: errors.RequestError) -> ProblemError:
     extra: dict[str, object] = {"field": error.field}
     if error.choices:
         extra["choices"] = list(error.choices)
-    status = 403 if error.kind == "version-withheld" else 422
+    status = _WRONG.get(error.kind, 422)
     return ProblemError(status, error.kind, str(error), extra=extra)
 
 

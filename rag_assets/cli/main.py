@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rag_assets.cli import bible, db, demo, evaluate, index, release, search, serve, up
+from rag_assets.cli import bible, db, demo, documents, evaluate, index, release, search, serve, up
 
 app = typer.Typer(
     name="rag-assets",
@@ -21,11 +21,15 @@ A corpus of your own: **rag-assets bible add EN_MINE path/to/files --ai-allowed*
 with **rag-assets bible plan**, buy the vectors with **rag-assets bible embed EN_MINE**, check the
 index with **rag-assets index build**, let it be served with **rag-assets release activate**.
 
+Documents: drop them into RAG_DOCUMENTS_URL, or **rag-assets documents add FILES**; see how far they
+are with **rag-assets documents list**.
+
 Settings come from the environment and from `.env`: see docs/settings.md.
 """,
 )
 app.add_typer(db.app, name="db")
 app.add_typer(bible.app, name="bible")
+app.add_typer(documents.app, name="documents")
 app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
 app.add_typer(serve.keys, name="keys")

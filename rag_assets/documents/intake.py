@@ -19,7 +19,6 @@ from rag_assets.documents.rules import MB, lane_of, priority_of
 from rag_assets.errors import InboxUnavailableError
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.document_chunks import withdraw
 from rag_assets.store.document_intake import (
     FileNow,
     KnownFile,
@@ -36,6 +35,7 @@ from rag_assets.store.document_intake import (
     touched,
     withdrawn_documents,
 )
+from rag_assets.store.document_withdrawal import withdraw
 
 PATIENCE_S = 20.0
 """Of one look for hashing; what is left waits for the next. Dagster gives a tick 60 s."""

@@ -42,15 +42,16 @@ class Inbox(Protocol):
 
 
 def open_inbox(settings: Settings) -> Inbox:
-    """The inbox of ``RAG_DOCUMENTS_URL``. Nothing is asked or made yet.
+    """The inbox of ``RAG_DOCUMENTS_URL``. Nothing is made yet.
 
     :raises ConfigurationError: the URL's storage is not known, or its package is not installed.
+    :raises InboxUnavailableError: some storages are asked at once, and this one does not answer.
     """
     url = settings.rag_documents_url
     if "://" not in url:
         return LocalInbox(Path(url))
-    remote, folder = open_remote(url)
-    return remote or LocalInbox(folder)
+    found = open_remote(url)
+    return LocalInbox(found) if isinstance(found, Path) else found
 
 
 def put(

@@ -68,12 +68,13 @@ class Listing:
 class Stored:
     """A file that was put into the inbox.
 
+    :param size: in bytes.
     :param content_hash: SHA-256, 32 bytes.
     :param how: ``unchanged`` where the very same file was there already.
     """
 
     path: str
-    bytes: int
+    size: int
     content_hash: bytes
     how: How
 

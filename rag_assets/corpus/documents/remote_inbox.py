@@ -45,12 +45,11 @@ _AHEAD_S = 3600
 """A time further ahead than this was set by hand and tells nothing of the age."""
 
 
-def open_remote(
-    url: str, *, clock: Callable[[], float] = time.time
-) -> tuple[RemoteInbox | None, Path]:
-    """The inbox at a URL, or the folder where it is one of this machine.
+def open_remote(url: str) -> RemoteInbox | Path:
+    """The inbox at a URL; only the folder where it is one of this machine.
 
     :raises ConfigurationError: the URL's storage is not known, or its package is not installed.
+    :raises InboxUnavailableError: it cannot be reached.
     """
     try:
         storage, root = url_to_fs(url)
@@ -59,14 +58,19 @@ def open_remote(
             f"RAG_DOCUMENTS_URL {without_password(url)}: {error}. It is a folder, or a URL that "
             "fsspec knows; some need a package more, such as s3fs"
         ) from None
+    except Exception as error:  # some connect at once
+        raise InboxUnavailableError(
+            f"the inbox {without_password(url)} cannot be reached "
+            f"({type(error).__name__}: {without_password(str(error))[:300]})"
+        ) from error
     if getattr(storage, "local_file", False):
-        return None, Path(root)
-    return RemoteInbox(storage, root, without_password(url), clock=clock), Path(root)
+        return Path(root)
+    return RemoteInbox(storage, root, without_password(url))
 
 
 def without_password(url: str) -> str:
-    """A URL as it can be shown."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+    """A URL, or a message with one in it, as it can be shown."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", url)
 
 
 class RemoteInbox:

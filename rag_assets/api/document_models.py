@@ -1,0 +1,77 @@
+"""What the API answers about documents, as its OpenAPI document shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from rag_assets.documents.rules import PRIORITY_NAMES
+from rag_assets.store.documents import Document
+
+State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
+LaneName = Literal["rag_processing", "rag_large_docs"]
+
+
+class DocumentModel(BaseModel):
+    """A document and how far it is."""
+
+    key: str
+    path: str = Field(description="Below the inbox.")
+    state: State = Field(description="Of the work on it: `dead` is done without success.")
+    lane: str
+    priority: str = Field(description="asked for, high, normal or low.")
+    bytes: int
+    attempts: int = Field(description="Since its content was new.")
+    dropped_at: datetime
+    queued_at: datetime
+    not_before: datetime | None = Field(description="When it is tried again, if not at once.")
+    started_at: datetime | None
+    ended_at: datetime | None
+    run_id: str | None = Field(description="The run that works on it, or did last.")
+    error_class: str | None
+    error: str | None = Field(description="Of the last attempt; what to do stands in it.")
+    withdrawn_at: datetime | None
+    title: str | None
+    media_type: str | None
+    language: str | None
+    pages: int | None
+    chunks: int | None
+    tokens: int | None
+    cost_usd: float | None = Field(description="What was bought for it when it was last ready.")
+    seconds: dict[str, float] | None = Field(description="Time by stage.")
+
+    @classmethod
+    def of(cls, document: Document) -> DocumentModel:
+        """The same for a client."""
+        shown = {name: getattr(document, name) for name in cls.model_fields}
+        return cls(**(shown | {"priority": PRIORITY_NAMES[document.priority]}))
+
+
+class DocumentAnswer(BaseModel):
+    """One document."""
+
+    request_id: str
+    document: DocumentModel
+
+
+class DocumentList(BaseModel):
+    """Documents in the order of their drop."""
+
+    request_id: str
+    documents: list[DocumentModel]
+    next: int | None = Field(description="Give this as `after` for the next page.")
+
+
+class UploadAnswer(BaseModel):
+    """A document that was stored in the inbox and waits to be processed."""
+
+    request_id: str
+    key: str = Field(description="Ask for its state with this.")
+    path: str
+    bytes: int
+    sha256: str
+    how: Literal["added", "replaced", "unchanged"] = Field(
+        description="`unchanged`: the very same file was there already."
+    )

@@ -1,0 +1,207 @@
+"""``/api/v1/documents``: upload documents, and see how far they are."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.requests import ClientDisconnect
+
+from rag_assets.api import request_id as ids
+from rag_assets.api.document_models import (
+    DocumentAnswer,
+    DocumentList,
+    DocumentModel,
+    LaneName,
+    State,
+    UploadAnswer,
+)
+from rag_assets.api.models import Problem
+from rag_assets.api.problems import ProblemError
+from rag_assets.api.routes.retrieve import PROBLEMS
+from rag_assets.api.security import needs, service_of
+from rag_assets.api.service import Service
+from rag_assets.corpus.documents.inbox import Inbox, open_inbox
+from rag_assets.corpus.documents.inbox_files import MOST_PATH_BYTES, Stored, Upload
+from rag_assets.documents.intake import take_files
+from rag_assets.documents.rules import MB
+from rag_assets.errors import ConfigurationError, DocumentTooLargeError, RequestError
+from rag_assets.store.database import Connection
+from rag_assets.store.document_intake import known_documents
+from rag_assets.store.documents import find_document, list_documents, nearest_keys
+
+DOCUMENTS = "/api/v1/documents"
+MOST_LISTED = 1000
+
+router = APIRouter(prefix=DOCUMENTS, tags=["documents"], responses=PROBLEMS)
+ServiceOf = Annotated[Service, Depends(service_of)]
+_CLOSE = {"Connection": "close"}
+
+
+@router.post(
+    "",
+    dependencies=[Depends(needs("admin"))],
+    status_code=201,
+    response_model=UploadAnswer,
+    responses={
+        200: {"model": UploadAnswer, "description": "The very same file was there already."},
+        409: {"model": Problem, "description": "Another file has this name."},
+    },
+    summary="Upload a document",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def upload(
+    request: Request,
+    response: Response,
+    service: ServiceOf,
+    name: Annotated[
+        str,
+        Query(
+            min_length=1,
+            max_length=MOST_PATH_BYTES,
+            description="Its path below the inbox, such as `reports/2026.pdf`.",
+        ),
+    ],
+    replace: Annotated[
+        bool, Query(description="A file of this name with another content may be replaced.")
+    ] = False,
+) -> UploadAnswer:
+    """Send the file itself as the body. It is stored whole or not at all, then waits its turn."""
+    inbox = _inbox(service)
+    most_bytes = service.settings.rag_documents_max_mb * MB
+    try:
+        _refuse_declared(request, most_bytes)
+        async with _uploading(inbox, name, most_bytes) as upload:
+            async for piece in _pieces(request, service):
+                await anyio.to_thread.run_sync(upload.write, piece)
+            stored = await anyio.to_thread.run_sync(lambda: upload.finish(replace=replace))
+    except DocumentTooLargeError as error:
+        raise ProblemError(413, "document-too-large", str(error), headers=_CLOSE) from None
+    key = await service.in_database(lambda c: _take(c, service, inbox, stored), timeout_ms=0)
+    if stored.how == "unchanged":
+        response.status_code = 200
+    return UploadAnswer(
+        request_id=ids.request_id.get(),
+        key=key,
+        path=stored.path,
+        bytes=stored.size,
+        sha256=stored.content_hash.hex(),
+        how=stored.how,
+    )
+
+
+@router.get("", dependencies=[Depends(needs("read"))], summary="Documents and how far they are")
+async def list_all(
+    service: ServiceOf,
+    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    lane: Annotated[LaneName | None, Query(description="Only those of this lane.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="How many.")] = 100,
+    after: Annotated[
+        int, Query(ge=0, lt=2**63, description="`next` of the page before this one.")
+    ] = 0,
+) -> DocumentList:
+    """In the order of their drop, page by page."""
+    found = await service.in_database(
+        lambda c: list_documents(c, state=state, lane=lane, limit=limit, after=after)
+    )
+    return DocumentList(
+        request_id=ids.request_id.get(),
+        documents=[DocumentModel.of(document) for document in found],
+        next=found[-1].document_id if len(found) == limit else None,
+    )
+
+
+@router.get(
+    "/{key:path}",
+    dependencies=[Depends(needs("read"))],
+    responses={404: {"model": Problem, "description": "No document has this key."}},
+    summary="One document and how far it is",
+)
+async def one_document(service: ServiceOf, key: str) -> DocumentAnswer:
+    """By its key."""
+    if "\0" in key:
+        raise ProblemError(404, "unknown-document", "no key holds a NUL")
+    document = await service.in_database(lambda c: find_document(c, key))
+    if document is None:
+        near = await service.in_database(lambda c: nearest_keys(c, key))
+        also = f". Did you mean {', '.join(near)}?" if near else ""
+        raise ProblemError(
+            404,
+            "unknown-document",
+            f"there is no document {key}{also}",
+            extra={"choices": list(near)},
+        )
+    return DocumentAnswer(request_id=ids.request_id.get(), document=DocumentModel.of(document))
+
+
+def _inbox(service: Service) -> Inbox:
+    try:
+        return open_inbox(service.settings)
+    except ConfigurationError as error:
+        raise ProblemError(503, "inbox-unavailable", str(error)) from None
+
+
+def _refuse_declared(request: Request, most_bytes: int) -> None:
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > most_bytes:
+        raise DocumentTooLargeError(
+            "the body", f"is larger than {most_bytes // MB} MB (RAG_DOCUMENTS_MAX_MB)"
+        )
+
+
+def _take(connection: Connection, service: Service, inbox: Inbox, stored: Stored) -> str:
+    """Put the stored file into the queue; its document's key."""
+    take_files(connection, inbox, service.settings, [stored.path])
+    document = known_documents(connection, [stored.path]).get(stored.path)
+    if document is None:
+        raise RequestError(
+            "name-taken", "name", f"{stored.path} was removed while it was uploaded: try again"
+        )
+    return document.key
+
+
+@asynccontextmanager
+async def _uploading(inbox: Inbox, name: str, most_bytes: int) -> AsyncIterator[Upload]:
+    """An upload whose storage is asked in threads; what is not finished is removed."""
+    manager = inbox.upload(name, most_bytes=most_bytes)
+    upload = await anyio.to_thread.run_sync(manager.__enter__)
+    try:
+        yield upload
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(manager.__exit__, None, None, None)
+
+
+async def _pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
+    """The body as it comes, each piece and the whole within their times."""
+    settings = service.settings
+    stream: Any = request.stream()
+    clock = asyncio.get_running_loop().time
+    ends = clock() + settings.rag_api_upload_timeout_s
+    try:
+        while True:
+            # Not one limit around the loop: it would strike in whatever is done with a piece.
+            patience = min(settings.rag_api_body_timeout_s, max(0, ends - clock()))
+            async with asyncio.timeout(patience):
+                piece = await anext(stream, None)
+            if piece is None:
+                return
+            yield piece
+    except TimeoutError:
+        raise ProblemError(
+            408,
+            "body-too-slow",
+            f"a piece of the body did not arrive within {settings.rag_api_body_timeout_s:g} s, or "
+            f"the whole within {settings.rag_api_upload_timeout_s:g} s "
+            "(RAG_API_BODY_TIMEOUT_S, RAG_API_UPLOAD_TIMEOUT_S)",
+            headers=_CLOSE,
+        ) from None
+    except ClientDisconnect:
+        raise ProblemError(400, "body-cut", "the client left before the body was whole") from None

@@ -1,0 +1,323 @@
+"""``rag-assets documents``: what was dropped, how far it is, and what people order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.output import (
+    Json,
+    err,
+    errors_as_sentences,
+    out,
+    progress_bar,
+    show_json,
+    show_record,
+    show_table,
+)
+from rag_assets.corpus.documents.inbox import open_inbox
+from rag_assets.documents.adding import Adding, add_files
+from rag_assets.documents.intake import Intake, take_in
+from rag_assets.documents.rules import LANES, PRIORITY_NAMES
+from rag_assets.errors import ConfigurationError
+from rag_assets.store.database import Connection
+from rag_assets.store.document_withdrawal import withdraw as withdraw_documents
+from rag_assets.store.documents import (
+    Document,
+    State,
+    dead_by_class,
+    find_documents,
+    list_documents,
+    nearest_keys,
+)
+from rag_assets.store.documents import prioritize as prioritize_waiting
+from rag_assets.store.documents import retry as retry_dead
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Documents: add, scan, list, show, retry, withdraw, prioritize, dead letters.",
+)
+
+STATES: tuple[State, ...] = get_args(State)
+Keys = Annotated[list[str], typer.Argument(help="Keys, as `rag-assets documents list` shows them.")]
+
+
+@app.command()
+def add(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace files of the same name in the inbox.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy documents into the inbox and put them into the queue.
+
+    A folder keeps its name and what is in it. A document that was withdrawn is brought back.
+    """
+    with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
+        settings, database = open_corpus()
+        adding = add_files(
+            database, open_inbox(settings), settings, paths, replace=replace, progress=progress
+        )
+    if as_json:
+        show_json(adding)
+    else:
+        _show_added(adding)
+    raise typer.Exit(1 if adding.refused else 0)
+
+
+def _show_added(adding: Adding) -> None:
+    show_table(
+        [{"document": key, "path": path} for path, key in adding.keys.items()],
+        empty="nothing was added",
+    )
+    for path, reason in adding.refused.items():
+        err.print(f"[red]not added:[/red] {path}: {reason}", markup=True)
+    if adding.keys:
+        out.print(
+            f"\n{len(adding.keys)} in the queue: `rag-assets up` processes them, "
+            "`rag-assets documents list` shows how far they are"
+        )
+
+
+@app.command()
+def scan(
+    force: Annotated[
+        bool, typer.Option("--force", help="Withdraw every document if the inbox is empty.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Look at the inbox now, as the sensor does: what is new, changed, renamed or gone."""
+    with errors_as_sentences(as_json):
+        settings, database = open_corpus()
+        intake = take_in(database, open_inbox(settings), settings, force=force)
+    if as_json:
+        shown = dataclasses.asdict(intake)
+        del shown["cursor"], shown["keys"]
+        show_json(shown)
+        return
+    _show_intake(intake)
+
+
+def _show_intake(intake: Intake) -> None:
+    for remark in intake.remarks:
+        err.print(remark, markup=False)
+    out.print(str(intake))
+
+
+@app.command("list")
+def list_all(
+    state: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")] = None,
+    lane: Annotated[str | None, typer.Option(help=f"One of {', '.join(LANES)}.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Documents in the order of their drop, and how far each one is."""
+    with errors_as_sentences(as_json):
+        wanted = _state(state)
+        if lane is not None and lane not in LANES:
+            raise ConfigurationError(f"there is no lane {lane}: it is one of {', '.join(LANES)}")
+        _, database = open_corpus()
+        with database.connect() as connection:
+            found = list_documents(connection, state=wanted, lane=lane, limit=limit)
+    if as_json:
+        show_json([_described(document) for document in found])
+        return
+    show_table([_row(document) for document in found], empty="no document")
+    if len(found) == limit:
+        err.print(f"[dim]the first {limit}: --limit shows more[/dim]")
+
+
+@app.command()
+def show(
+    key: Annotated[str, typer.Argument(help="Its key.")],
+    as_json: Json = False,
+) -> None:
+    """All that is known of one document: state, run, attempts, error and what to do."""
+    with errors_as_sentences(as_json):
+        _, database = open_corpus()
+        with database.connect() as connection:
+            (document,) = _found(connection, [key])
+    described = _described(document)
+    if as_json:
+        show_json(described)
+        return
+    show_record({name: value for name, value in described.items() if value is not None})
+
+
+@app.command()
+def retry(
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys of dead documents.")] = None,
+    error_class: Annotated[
+        str | None, typer.Option("--class", help="All with this class of error.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put dead letters back into the queue, with all their attempts."""
+    with errors_as_sentences(as_json):
+        if bool(keys) + bool(error_class) + everything != 1:
+            raise ConfigurationError("say which: keys, --class CLASS, or --all")
+        _, database = open_corpus()
+        with database.connect() as connection:
+            chosen = _found(connection, keys) if keys else ()
+            classes = dead_by_class(connection)
+            if error_class and error_class not in classes:
+                raise ConfigurationError(
+                    f"no dead letter is of the class {error_class}: there are "
+                    f"{', '.join(classes) or 'none at all'}"
+                )
+            back = retry_dead(connection, keys=keys or None, error_class=error_class)
+    for document in chosen:
+        if document.state != "dead":
+            err.print(f"{document.key} is {document.state}, no dead letter", markup=False)
+    _show_count(back, "in the queue again", as_json=as_json)
+
+
+@app.command()
+def withdraw(keys: Keys, as_json: Json = False) -> None:
+    """Take documents out of search at once; the files in the inbox stay.
+
+    A withdrawn document comes back when its file is changed, or removed and dropped again, or
+    given to `rag-assets documents add`. After RAG_DOCUMENTS_KEEP_DAYS it is deleted for good.
+    """
+    with errors_as_sentences(as_json):
+        _, database = open_corpus()
+        with database.connect() as connection:
+            found = _found(connection, keys)
+            gone = withdraw_documents(connection, keys, by="command")
+    for document in found:
+        if document.key not in gone:
+            err.print(f"{document.key} was withdrawn already", markup=False)
+    _show_count(len(gone), "withdrawn", as_json=as_json)
+
+
+@app.command()
+def prioritize(
+    oldest_first: Annotated[
+        bool, typer.Option("--oldest-first", help="Those that have waited longest.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    lane: Annotated[str | None, typer.Option(help=f"One of {', '.join(LANES)}.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let documents go before all others in their lanes."""
+    with errors_as_sentences(as_json):
+        if not oldest_first:
+            raise ConfigurationError("say which: --oldest-first, with --limit 100")
+        if lane is not None and lane not in LANES:
+            raise ConfigurationError(f"there is no lane {lane}: it is one of {', '.join(LANES)}")
+        _, database = open_corpus()
+        with database.connect() as connection:
+            first = prioritize_waiting(connection, limit=limit, lane=lane)
+    _show_count(first, "go first", as_json=as_json)
+
+
+@app.command()
+def dlq(
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """The dead letters: documents on which work has ended, why, and what to do."""
+    with errors_as_sentences(as_json):
+        _, database = open_corpus()
+        with database.connect() as connection:
+            classes = dead_by_class(connection)
+            dead = list_documents(connection, state="dead", limit=limit)
+    if as_json:
+        show_json({"classes": classes, "documents": [_described(document) for document in dead]})
+        return
+    for document in dead:
+        out.print(
+            f"[bold]{_plain(document.key)}[/bold] {document.error_class}, "
+            f"{document.attempts} attempts\n  {_plain(document.error or '')}"
+        )
+    show_table(
+        [{"class": name, "documents": count} for name, count in classes.items()],
+        empty="no dead letter",
+    )
+    if classes:
+        out.print("\n`rag-assets documents retry KEY`, `--class CLASS` or `--all` puts them back")
+
+
+def _state(name: str | None) -> State | None:
+    for state in STATES:
+        if state == name:
+            return state
+    if name is None:
+        return None
+    raise ConfigurationError(f"there is no state {name}: it is one of {', '.join(STATES)}")
+
+
+def _found(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
+    """The documents of these keys.
+
+    :raises ConfigurationError: one does not exist; the nearest are named.
+    """
+    found = find_documents(connection, keys)
+    for key in keys:
+        if key not in {document.key for document in found}:
+            near = nearest_keys(connection, key)
+            also = f": did you mean {', '.join(near)}?" if near else ""
+            raise ConfigurationError(f"there is no document {key}{also}")
+    return found
+
+
+def _show_count(documents: int, done: str, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"documents": documents})
+    else:
+        out.print(f"{documents:,} {done}")
+
+
+def _described(document: Document) -> dict[str, object]:
+    """Everything, for a person or a program."""
+    described = dataclasses.asdict(document)
+    del described["document_id"]
+    described["priority"] = PRIORITY_NAMES[document.priority]
+    for name in ("content_hash", "stored_hash"):
+        value = described[name]
+        described[name] = value.hex() if value is not None else None
+    return described
+
+
+def _row(document: Document) -> dict[str, object]:
+    return {
+        "document": document.key,
+        "state": document.state,
+        "since": _since(document),
+        "lane": document.lane,
+        "priority": PRIORITY_NAMES[document.priority],
+        "kB": document.bytes / 1024,
+        "chunks": document.chunks,
+        "attempts": document.attempts,
+        "error": document.error_class,
+    }
+
+
+def _since(document: Document) -> str:
+    """How long it has been in its state, or how soon it is tried again."""
+    began = {
+        "running": document.started_at,
+        "ready": document.ended_at,
+        "dead": document.ended_at,
+        "withdrawn": document.withdrawn_at,
+    }.get(document.state) or document.queued_at
+    return _span((datetime.now(UTC) - began).total_seconds())
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")

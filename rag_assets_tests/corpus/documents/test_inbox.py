@@ -1,0 +1,395 @@
+"""Both kinds of inbox do the same: what they list, read and take, and what they refuse."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from rag_assets.corpus.documents.inbox import Inbox, open_inbox, put, read_pieces
+from rag_assets.corpus.documents.local_inbox import LocalInbox
+from rag_assets.corpus.documents.remote_inbox import RemoteInbox
+from rag_assets.errors import (
+    ConfigurationError,
+    DocumentTooLargeError,
+    InboxUnavailableError,
+    RequestError,
+)
+from rag_assets.settings import Settings
+
+MB = 2**20
+
+
+class Place:
+    """An inbox, and how others put files there."""
+
+    def __init__(self, inbox: Inbox, write: Callable[[str, bytes], None]) -> None:
+        self.inbox = inbox
+        self.write = write
+
+    def paths(self) -> list[str]:
+        """What is listed."""
+        return [file.path for file in self.inbox.listing().files]
+
+
+@pytest.fixture(params=["local", "memory", "local files by fsspec"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A folder, a storage in memory, and the folder as any storage is asked."""
+    folder = tmp_path / "inbox"
+
+    def write(path: str, content: bytes) -> None:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+    if request.param == "local":
+        yield Place(LocalInbox(folder), write)
+    elif request.param == "memory":
+        memory = fsspec.filesystem("memory")
+        name = f"inbox-{uuid.uuid4().hex}"
+        yield Place(
+            open_inbox(Settings(rag_documents_url=f"memory://{name}")),
+            lambda path, content: memory.pipe_file(f"/{name}/{path}", content),
+        )
+        if memory.exists(f"/{name}"):
+            memory.rm(f"/{name}", recursive=True)
+    else:
+        yield Place(RemoteInbox(LocalFileSystem(), str(folder), "here"), write)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that is an inbox, with one document."""
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "a.md").write_text("# A")
+    return tmp_path / "inbox"
+
+
+def test_files_are_listed_by_path_with_size_and_age(place: Place) -> None:
+    assert place.inbox.listing().files == ()
+    place.write("b/ü c.md", b"twelve bytes")
+    place.write("a.md", b"")
+    place.write("b/deep/er/x", b"1")
+    files = place.inbox.listing().files
+    assert [(file.path, file.bytes) for file in files] == [
+        ("a.md", 0), ("b/deep/er/x", 1), ("b/ü c.md", 12),
+    ]  # fmt: skip
+    assert all(file.modified and -1 < file.age_s < 60 for file in files)
+    assert place.inbox.find("a.md") is not None
+    assert place.inbox.find("a.md").modified == files[0].modified  # type: ignore[union-attr]
+    assert place.inbox.find("b") is None
+    assert place.inbox.find("none.md") is None
+
+
+IGNORED = [
+    ".hidden.md", ".git/config.md", "a/.cache/x.md", "r.pdf.part", "x.crdownload", "~$minutes.docx",
+    "y.TMP", "z.partial", "Thumbs.db", "a/desktop.ini", "m.filepart",
+]  # fmt: skip
+
+
+def test_hidden_unfinished_and_system_files_are_left_alone(place: Place) -> None:
+    for path in IGNORED:
+        place.write(path, b"x")
+    place.write("a/seen.md", b"x")
+    place.write("partial.md", b"x")
+    assert place.paths() == ["a/seen.md", "partial.md"]
+
+
+def test_a_change_shows_in_what_the_storage_tells(place: Place) -> None:
+    place.write("a.md", b"one")
+    before = place.inbox.listing().files[0]
+    assert place.inbox.listing().files[0].modified == before.modified
+    place.write("a.md", b"two")
+    after = place.inbox.listing().files[0]
+    assert after.modified != before.modified
+
+
+def test_content_is_fetched_and_hashed(place: Place) -> None:
+    content = os.urandom(3 * MB + 7)
+    place.write("sub/a b.bin", content)
+    with place.inbox.fetch("sub/a b.bin") as path:
+        assert path.read_bytes() == content
+        assert path.suffix == ".bin"
+    assert place.inbox.content_hash("sub/a b.bin") == hashlib.sha256(content).digest()
+
+
+def test_what_is_not_there_is_said_and_may_pass(place: Place) -> None:
+    for path in (
+        "none.md",
+        "a/../../etc/passwd",
+        "/etc/passwd",
+        "..",
+        "",
+        "a//b",
+        "a\0b",
+        "\udcff",
+    ):
+        with pytest.raises(InboxUnavailableError), place.inbox.fetch(path):
+            pass
+        with pytest.raises(InboxUnavailableError):
+            place.inbox.content_hash(path)
+
+
+def test_what_is_put_is_there_whole_and_seen_by_nobody_before(place: Place) -> None:
+    pieces = [os.urandom(MB) for _ in range(3)]
+    seen = []
+
+    def watched() -> Iterator[bytes]:
+        for piece in pieces:
+            yield piece
+            seen.append(place.paths())
+
+    stored = put(place.inbox, "reports/2026/ä.pdf", watched(), most_bytes=4 * MB)
+    assert seen == [[], [], []]
+    assert (stored.path, stored.size, stored.how) == ("reports/2026/ä.pdf", 3 * MB, "added")
+    assert stored.content_hash == place.inbox.content_hash("reports/2026/ä.pdf")
+    assert place.paths() == ["reports/2026/ä.pdf"]
+
+
+def test_what_breaks_off_leaves_nothing(place: Place) -> None:
+    def breaking() -> Iterator[bytes]:
+        yield b"half"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        put(place.inbox, "a.md", breaking(), most_bytes=MB)
+    with pytest.raises(DocumentTooLargeError, match=r"a\.md: is larger than 1 MB.*DOCUMENTS_MAX"):
+        put(place.inbox, "a.md", [bytes(MB), b"x"], most_bytes=MB)
+    assert place.paths() == []
+    assert put(place.inbox, "a.md", [bytes(MB)], most_bytes=MB).how == "added"
+
+
+def test_a_name_that_is_taken_is_replaced_only_when_told(place: Place) -> None:
+    put(place.inbox, "a.md", [b"one"], most_bytes=MB)
+    assert put(place.inbox, "a.md", [b"o", b"ne"], most_bytes=MB).how == "unchanged"
+    with pytest.raises(RequestError, match="with another content") as caught:
+        put(place.inbox, "a.md", [b"two"], most_bytes=MB)
+    assert caught.value.kind == "name-taken"
+    with place.inbox.fetch("a.md") as path:
+        assert path.read_bytes() == b"one"
+    assert put(place.inbox, "a.md", [b"two"], most_bytes=MB, replace=True).how == "replaced"
+    with place.inbox.fetch("a.md") as path:
+        assert path.read_bytes() == b"two"
+    assert place.paths() == ["a.md"]
+
+
+BAD_NAMES = [
+    "", ".", "..", "../a.md", "a/../b.md", "/etc/passwd", "a//b", "a/", ".hidden", "a/.git/b",
+    "x.part", "~$a.docx", "a\nb", "a\0b", "a\x1b[31m", "a\\b", "\udcff.md", "x" * 201, "é" * 101,
+    "a/" * 500 + "b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_that_leads_elsewhere_or_would_be_left_alone_is_refused(
+    place: Place, name: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        put(place.inbox, name, [b"x"], most_bytes=MB)
+    assert caught.value.kind == "bad-name"
+    str(caught.value).encode()  # can be shown and stored
+    assert place.paths() == []
+
+
+def test_one_of_two_uploads_of_a_name_at_once_wins(folder: Path) -> None:
+    inbox = LocalInbox(folder)
+    gate = threading.Barrier(8)
+    outcomes: list[str] = []
+
+    def upload(number: int) -> None:
+        with inbox.upload("same.md", most_bytes=MB) as file:
+            file.write(str(number).encode())
+            gate.wait()
+            try:
+                outcomes.append(file.finish(replace=False).how)
+            except RequestError as error:
+                outcomes.append(error.kind)
+
+    threads = [threading.Thread(target=upload, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["added"] + 7 * ["name-taken"]
+    assert len((folder / "same.md").read_text()) == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["a.md", "same.md"]
+
+
+def test_no_link_is_followed_wherever_it_leads(folder: Path) -> None:
+    secret = folder.parent / "secret"
+    secret.mkdir()
+    (secret / "s.md").write_text("secret")
+    (folder / "to-file.md").symlink_to(secret / "s.md")
+    (folder / "to-folder").symlink_to(secret, target_is_directory=True)
+    (folder / "inside.md").symlink_to("a.md")
+    (folder / "dangling.md").symlink_to("nowhere")
+    (folder / "round").symlink_to(folder, target_is_directory=True)
+    inbox = LocalInbox(folder)
+    listing = inbox.listing()
+    assert [file.path for file in listing.files] == ["a.md"]
+    assert sorted(trouble.path for trouble in listing.troubles) == [
+        "dangling.md", "inside.md", "round", "to-file.md", "to-folder",
+    ]  # fmt: skip
+    assert "put the file itself there" in str(listing.troubles[0])
+    for path in ("to-file.md", "to-folder/s.md", "round/a.md", "inside.md"):
+        with pytest.raises(InboxUnavailableError), inbox.fetch(path):
+            pass
+        assert inbox.find(path) is None
+    for name in ("to-folder/new.md", "round/new.md", "a.md/new.md"):
+        with pytest.raises(InboxUnavailableError, match="cannot be written"):
+            put(inbox, name, [b"x"], most_bytes=MB)
+    assert [path.name for path in secret.iterdir()] == ["s.md"]
+    with pytest.raises(RequestError):  # the link's name is taken; what it leads to is not touched
+        put(inbox, "to-file.md", [b"x"], most_bytes=MB)
+    put(inbox, "to-file.md", [b"x"], most_bytes=MB, replace=True)
+    assert (secret / "s.md").read_text() == "secret"
+    assert not (folder / "to-file.md").is_symlink()
+
+
+def test_a_folder_that_became_a_link_after_it_was_listed_is_not_followed(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "b.md").write_text("b")
+    inbox = LocalInbox(folder)
+    assert [file.path for file in inbox.listing().files] == ["a.md", "sub/b.md"]
+    (folder / "sub").rename(folder.parent / "moved")
+    (folder / "sub").symlink_to(folder.parent / "moved")
+    with pytest.raises(InboxUnavailableError, match="not in the inbox"):
+        inbox.content_hash("sub/b.md")
+
+
+def test_the_inbox_itself_may_be_reached_by_a_link(folder: Path) -> None:
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    assert [file.path for file in LocalInbox(link).listing().files] == ["a.md"]
+
+
+def test_what_is_no_file_is_told_and_nobody_waits_for_it(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.md")
+    inbox = LocalInbox(folder)
+    (trouble,) = inbox.listing().troubles
+    assert str(trouble) == "pipe.md: is neither a file nor a folder"
+    with pytest.raises(InboxUnavailableError), inbox.fetch("pipe.md"):
+        pass
+    with pytest.raises(InboxUnavailableError, match="no file"):
+        inbox.content_hash("pipe.md")
+
+
+def test_names_that_no_database_or_terminal_takes_are_told(folder: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/latin\xe9.md")).write_text("x")
+    (folder / "esc\x1b[31m.md").write_text("x")
+    (folder / "two\nlines").mkdir()
+    deep = folder
+    for _ in range(6):
+        deep /= "d" * 200
+    deep.mkdir(parents=True)
+    (deep / "x.md").write_text("x")
+    listing = LocalInbox(folder).listing()
+    assert [file.path for file in listing.files] == ["a.md"]
+    told = sorted(map(str, listing.troubles))
+    assert len(told) == 4
+    assert sum("not UTF-8" in line for line in told) == 1
+    assert sum("control characters" in line for line in told) == 2
+    assert sum("more than 1000 bytes" in line for line in told) == 1
+    assert all(line.isprintable() for line in told)
+    "".join(told).encode()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_cannot_be_read_is_told_and_the_rest_is_listed(tmp_path: Path) -> None:
+    folder = Path("/tmp") / f"rag-inbox-{uuid.uuid4().hex}"  # noqa: S108 -- others must reach it
+    (folder / "locked").mkdir(parents=True)
+    (folder / "locked" / "x.md").write_text("x")
+    (folder / "a.md").write_text("a")
+    (folder / "b.md").write_text("b")
+    inbox = LocalInbox(folder)
+    folder.chmod(0o755)
+    (folder / "locked").chmod(0o700)
+    (folder / "b.md").chmod(0o600)
+    os.seteuid(65_534)
+    try:
+        listing = inbox.listing()
+        assert [file.path for file in listing.files] == ["a.md", "b.md"]
+        assert listing.unlisted == ("locked/",)
+        assert "Permission denied" in str(listing.troubles[0])
+        with pytest.raises(InboxUnavailableError, match=r"b\.md cannot be read.*give this user"):
+            inbox.content_hash("b.md")
+        with pytest.raises(InboxUnavailableError, match="cannot be written"):
+            put(inbox, "c.md", [b"x"], most_bytes=MB)
+        os.seteuid(0)
+        folder.chmod(0o700)
+        os.seteuid(65_534)
+        with pytest.raises(InboxUnavailableError, match="cannot be listed"):
+            inbox.listing()
+    finally:
+        os.seteuid(0)
+        for path in (folder / "locked" / "x.md", folder / "a.md", folder / "b.md"):
+            path.unlink()
+        (folder / "locked").rmdir()
+        folder.rmdir()
+
+
+def test_the_age_is_that_of_the_last_change_whatever_time_the_file_was_given(folder: Path) -> None:
+    os.utime(folder / "a.md", (1, 1))
+    ages = itertools.count(1_000_000_000, 1_000_000_000)
+    assert LocalInbox(folder).listing().files[0].age_s < 60
+    os.utime(folder / "a.md", (4e9, 4e9))
+    (file,) = LocalInbox(folder).listing().files
+    assert -1 < file.age_s < 60
+    later = file.modified
+    os.utime(folder / "a.md", (4e9, 4e9))
+    assert LocalInbox(folder).listing().files[0].modified != later
+    clock = float(next(ages)) * 10
+    assert LocalInbox(folder, clock=lambda: clock).listing().files[0].age_s > 1e9
+
+
+def test_a_time_far_ahead_tells_nothing_of_the_age(folder: Path) -> None:
+    os.utime(folder / "a.md", (4e9, 4e9))
+    inbox = RemoteInbox(LocalFileSystem(), str(folder), "here")
+    assert inbox.listing().files[0].age_s == math.inf
+
+
+def test_uploads_that_a_dead_process_left_behind_go_after_a_day(folder: Path) -> None:
+    left = folder / ".adding-0123.part"
+    left.write_text("half")
+    put(LocalInbox(folder), "b.md", [b"x"], most_bytes=MB)
+    assert left.exists()
+    now = left.stat().st_mtime
+    put(LocalInbox(folder, clock=lambda: now + 90_000), "c.md", [b"x"], most_bytes=MB)
+    assert not left.exists()
+
+
+def test_the_url_says_which_storage_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in ("inbox", str(tmp_path / "inbox"), f"file://{tmp_path}/inbox"):
+        inbox = open_inbox(Settings(rag_documents_url=url))
+        assert isinstance(inbox, LocalInbox)
+        assert inbox.describe() == os.path.realpath(tmp_path / "inbox")
+    memory = open_inbox(Settings(rag_documents_url="memory://inbox"))
+    assert memory.describe() == "memory://inbox"
+
+
+def test_a_storage_that_is_not_known_or_does_not_answer_is_said_without_its_password() -> None:
+    for url, what in (
+        ("nonsense://user:hidden-word@host/x", "Protocol not known"),
+        ("s3://user:hidden-word@bucket/x", "s3fs"),
+    ):
+        with pytest.raises(ConfigurationError, match=what) as wrong:
+            open_inbox(Settings(rag_documents_url=url))
+        assert "hidden-word" not in str(wrong.value)
+    with pytest.raises(InboxUnavailableError, match="cannot be reached") as away:
+        open_inbox(Settings(rag_documents_url="ftp://user:hidden-word@127.0.0.1:1/inbox"))
+    assert "hidden-word" not in str(away.value)
+    assert "hidden-word" not in repr(Settings(rag_documents_url="ftp://user:hidden-word@host/x"))
+
+
+def test_a_file_of_this_machine_is_read_piece_by_piece(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"0123456789")
+    assert list(read_pieces(tmp_path / "x", piece_bytes=4)) == [b"0123", b"4567", b"89"]
