@@ -1,0 +1,114 @@
+"""Characters of a document: from bytes in any encoding, and without what no database takes.
+
+Nothing here knows a format.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+
+from charset_normalizer import from_bytes
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_SAMPLE = 16_384  # bytes by which an encoding is guessed
+_LATIN = ("cp1252", "cp1250", "cp1254")
+_GUESSED = (
+    *(*_LATIN, "cp1251", "koi8_r", "cp866", "cp1253", "cp1255", "cp1256"),
+    *("cp932", "euc_jp", "gb18030", "big5", "cp949", "mac_roman"),
+)
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
+
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # of a terminal: colours and the like
+_ENDS = re.compile(r"\r+\n|[\r\v\f\x85\u2028\u2029]")
+_UNWANTED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Text that can be stored and compared.
+
+    Line ends become ``\\n`` (a form feed, too); NUL, other control characters but for ``\\n`` and
+    ``\\t``, terminal escapes, byte-order marks and lone surrogates go; letters and their marks are
+    composed (NFC).
+    """
+    if _ENDS.search(text):
+        text = _ENDS.sub("\n", text)
+    if _UNWANTED.search(text):
+        text = _UNWANTED.sub("", _ESCAPES.sub("", text))
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def decode(content: bytes, declared: str | None = None) -> str:
+    """Characters of a text in any encoding, cleaned.
+
+    In this order: a byte-order mark, UTF-8, UTF-16 told by its NULs, the declared encoding, UTF-8
+    with a few broken places (each becomes U+FFFD), and at last a guess.
+
+    :param declared: the encoding that the document itself names.
+    """
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return clean(content[len(mark) :].decode(encoding, "replace"))
+    wide = _wide(content)
+    if wide is not None:
+        return clean(content.decode(wide, "replace"))
+    try:
+        return clean(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        pass
+    if declared and _known(declared):
+        return clean(content.decode(declared, "replace"))
+    text = content.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    if 2 * broken < sum(not character.isascii() for character in text):
+        return clean(text)
+    return clean(content.decode(_guess(content), "replace"))
+
+
+def is_binary(content: bytes) -> bool:
+    """Whether the bytes are no text in any encoding: many control characters."""
+    sample = content[:_SAMPLE]
+    if not sample or _wide(content) or sample.startswith(tuple(mark for mark, _ in _MARKS)):
+        return False
+    return len(sample) - len(sample.translate(None, _CONTROLS)) > 0.05 * len(sample)
+
+
+def _wide(content: bytes) -> str | None:
+    """UTF-16 without a mark: every other byte of Latin text is a NUL."""
+    sample = content[: _SAMPLE & ~1]
+    pairs = len(sample) // 2
+    if pairs < 2 or b"\0" not in sample:
+        return None
+    first, second = sample[0 : 2 * pairs : 2].count(0), sample[1 : 2 * pairs : 2].count(0)
+    if second > 0.3 * pairs and first < 0.05 * pairs:
+        return "utf-16-le"
+    if first > 0.3 * pairs and second < 0.05 * pairs:
+        return "utf-16-be"
+    return None
+
+
+def _known(encoding: str) -> bool:
+    try:
+        return codecs.lookup(encoding).name not in ("utf-8", "utf-16", "utf-32", "undefined")
+    except LookupError:
+        return False
+
+
+def _guess(content: bytes) -> str:
+    """The likeliest encoding, by the part in which the first characters outside ASCII stand."""
+    beyond = re.search(rb"[\x80-\xff]", content)
+    start = max(0, (beyond.start() if beyond else 0) - 200)
+    sample = content[start : start + _SAMPLE]
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    single = sum(len(run) == 1 for run in runs)
+    # Latin letters with accents stand alone among plain ones.
+    candidates = _LATIN if single >= 0.8 * len(runs) else _GUESSED
+    best = from_bytes(sample, cp_isolation=list(candidates)).best()
+    return best.encoding if best is not None else "cp1252"
