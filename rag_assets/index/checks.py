@@ -12,21 +12,31 @@ from rag_assets.errors import RagAssetsError
 from rag_assets.index.golden import GoldenResult, golden_result, read_golden_queries
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.queries import held_out_queries
-from rag_assets.index.tune import EVERYTHING, TOP_K, Point, filter_cases, recall_of, target_of
+from rag_assets.index.tables import ASSETS
+from rag_assets.index.tune import (
+    EVERYTHING,
+    TOP_K,
+    Point,
+    cases_of,
+    confined_to,
+    plan_of,
+    recall_of,
+    request_of,
+    target_of,
+)
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Latency, measure_latency
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.retrieval.released import Served, served_on_trial
-from rag_assets.retrieval.request import SearchRequest
 from rag_assets.settings import Settings
 from rag_assets.store import generations
 from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Database
 from rag_assets.store.generations import Generation
 from rag_assets.store.vector_search import indexes_used, prepare_connection
-from rag_assets.store.vector_tables import VectorTable, revision
+from rag_assets.store.vector_tables import Corpus, VectorTable, revision
 
 INDEX_CHECKS = {
     "index_valid_and_used": "The index is valid, and the very query that a search sends uses it.",
@@ -36,6 +46,20 @@ INDEX_CHECKS = {
     "retrieval_latency_slo": "P95 of a search with top_k 10, at concurrency 1 and 8.",
     "golden_queries": "Each golden query that exact search answers is answered through the index.",
 }
+
+CHUNK_INDEX_CHECKS = {
+    "index_valid_and_used": INDEX_CHECKS["index_valid_and_used"],
+    "recall_at_10": "Recall@10 against exact search, over all documents.",
+    "filtered_recall_at_10": "Recall@10 and hits returned under filters: the smallest language, "
+    "the largest.",
+    "retrieval_latency_slo": INDEX_CHECKS["retrieval_latency_slo"],
+}
+
+CHECKS_OF: Mapping[Corpus, Mapping[str, str]] = {
+    "bible": INDEX_CHECKS,
+    "documents": CHUNK_INDEX_CHECKS,
+}
+"""Golden queries expect verses: there are none of documents."""
 
 CONCURRENCIES = 1, 8
 _SEED = 2  # not the tuning's: what was chosen on some queries is judged on others
@@ -62,12 +86,13 @@ class _Case:
     database: Database
     settings: Settings
     generation: Generation | None
+    target: Target
     served: Served
     queries: NDArray[np.float32]
 
     @property
-    def target(self) -> Target:
-        return self.served.target
+    def exact_rows(self) -> int:
+        return self.settings.rag_search_exact_rows
 
 
 def judge_index(
@@ -90,16 +115,17 @@ def judge_index(
         ready = {made.number: made for made in generations.ready_generations(connection, table)}
         queries = held_out_queries(connection, table, settings.rag_index_query_sample, seed=_SEED)
     if decision is None:
+        undecided = f"no decision on this index yet: {_mend(table)}"
         for check in wanted:
-            yield IndexVerdict(check, subject_of(None), (_UNDECIDED,), {})
+            yield IndexVerdict(check, subject_of(None), (undecided,), {})
         return
     generation = ready.get(decision.generation) if decision.generation else None
     gone = decision.generation is not None and generation is None
     target = target_of(table, scopes, generation, settings.pg_ivfflat_probes)
     with database.connect(autocommit=True) as connection:
         served = served_on_trial(connection, target)
-    case = _Case(database, settings, generation, served, queries)
-    for check in INDEX_CHECKS:
+    case = _Case(database, settings, generation, target, served, queries)
+    for check in CHECKS_OF[table.corpus]:
         if check not in wanted:
             continue
         progress.say(f"checking {check}")
@@ -107,9 +133,10 @@ def judge_index(
         measured: dict[str, object] = {}
         if gone:
             failures = (
-                f"the index of generation {decision.generation} is gone or invalid: materialize "
-                "verse_embeddings_index",
+                f"the index of generation {decision.generation} is gone or invalid: {_mend(table)}",
             )
+        elif not scopes and table.corpus == "documents":
+            failures = ()  # there is nothing to be found, and nothing to be missed
         elif not scopes:
             failures = ("no version that may be served has vectors here",)
         else:
@@ -131,14 +158,16 @@ def judge_index(
         yield verdict
 
 
-_UNDECIDED = "no decision on this index yet: materialize verse_embeddings_index"
+def _mend(table: VectorTable) -> str:
+    return f"materialize {ASSETS[table.corpus].index}"
 
 
 def _facts(case: _Case) -> dict[str, object]:
     """What was judged, read from the index itself and not from the settings."""
     probes = case.target.probes
+    parts = "versions" if case.target.table.corpus == "bible" else "languages"
     return {
-        "versions": sorted(case.target.scopes),
+        parts: sorted(case.target.scopes),
         "rows": sum(case.target.scopes.values()),
         "lists": case.generation.lists if case.generation else None,
         "probes": probes.plain if probes else None,
@@ -162,7 +191,7 @@ def _evaluate(check: str, case: _Case) -> tuple[tuple[str, ...], dict[str, objec
 
 
 def _filters(case: _Case) -> dict[str, tuple[str, ...]]:
-    return filter_cases(case.target.scopes, case.served.languages)
+    return cases_of(case.target.table, case.target.scopes, case.served.languages)
 
 
 def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
@@ -182,12 +211,14 @@ def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
             EVERYTHING: tuple(case.target.scopes),
             **_filters(case),
         }.items():
-            plan = choose_plan(case.target, scopes, exact_rows=case.settings.rag_search_exact_rows)
+            plan = plan_of(case.target, filter_name, scopes, exact_rows=case.exact_rows)
             if plan.kind == "exact":
                 used[filter_name] = "exact"
                 continue
+            table = case.target.table
+            confined = confined_to(table, filter_name, scopes)
             found = indexes_used(
-                connection, case.target.table, plan, case.queries[0], top_k=TOP_K, scopes=scopes
+                connection, table, plan, case.queries[0], top_k=TOP_K, scopes=confined
             )
             used[filter_name] = found
             failures += [
@@ -231,8 +262,9 @@ def _latency(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
     scopes = case.target.scopes
     largest = max(scopes, key=lambda scope: scopes[scope])
     measured: dict[str, Latency] = {}
-    for name, confined in ((EVERYTHING, tuple(scopes)), (f"version {largest}", (largest,))):
-        request = SearchRequest(top_k=TOP_K, versions=confined)
+    part = "version" if case.target.table.corpus == "bible" else "language"
+    for name, confined in ((EVERYTHING, tuple(scopes)), (f"{part} {largest}", (largest,))):
+        request = request_of(case.target.table, name, confined)
         for concurrency in CONCURRENCIES:
             measured[f"{name}, concurrency {concurrency}"] = measure_latency(
                 case.database,
@@ -294,7 +326,7 @@ def _golden(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
         queries,
         vectors,
         case.served.languages,
-        exact_rows=case.settings.rag_search_exact_rows,
+        exact_rows=case.exact_rows,
     )
     failures = judge_golden(
         result,

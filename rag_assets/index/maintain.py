@@ -11,7 +11,7 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
 from rag_assets.index.policy import Action, Decision, InForce, decide
 from rag_assets.index.queries import held_out_queries
-from rag_assets.index.tune import Tuning, filter_cases, tune
+from rag_assets.index.tune import Tuning, cases_of, tune
 from rag_assets.progress import Progress
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.settings import Precision, Settings
@@ -224,7 +224,7 @@ def _best(
 ) -> tuple[Generation, Tuning]:
     """Build and tune each candidate, keep the fastest that reaches the floor, drop the others."""
     scopes = servable_scopes(session, settings, table)
-    cases = filter_cases(scopes, version_languages(session))
+    cases = cases_of(table, scopes, version_languages(session))
     source: ListsFrom = "measured" if candidates else options.lists_from
     wanted = [
         replace(options, lists=lists, lists_from=source) for lists in candidates or (options.lists,)

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection
 from rag_assets.store.releases import active_release
 from rag_assets.store.spaces import find_space, space_by_id, space_spec
-from rag_assets.store.vector_tables import VectorTable, bible_table
+from rag_assets.store.vector_tables import (
+    CORPORA,
+    Corpus,
+    VectorTable,
+    bible_table,
+    has_rows,
+)
+
+
+@dataclass(frozen=True)
+class AssetNames:
+    """What a corpus' assets are called, for sentences that say what to do."""
+
+    vectors: str
+    index: str
+
+
+ASSETS: Mapping[Corpus, AssetNames] = {
+    "bible": AssetNames("verse_embeddings", "verse_embeddings_index"),
+    "documents": AssetNames("document_embeddings", "chunk_embeddings_index"),
+}
 
 
 def candidate_table(connection: Connection, settings: Settings) -> VectorTable:
-    """The table that the next release would search.
+    """The Bible's table that the next release would search.
 
     :raises ConfigurationError: nothing was ever embedded with the settings' model.
     """
@@ -24,14 +47,39 @@ def candidate_table(connection: Connection, settings: Settings) -> VectorTable:
     return bible_table(space)
 
 
-def indexed_tables(connection: Connection, settings: Settings) -> tuple[VectorTable, ...]:
+def indexed_tables(
+    connection: Connection, settings: Settings, corpus: Corpus | None = None
+) -> tuple[VectorTable, ...]:
     """The candidate's table and, while a model is being changed, the one that serves meanwhile.
 
-    :raises ConfigurationError: as :func:`candidate_table`.
+    The documents' are among them where they have rows or serve.
+
+    :param corpus: of this one only; of the documents the candidate's table is then always told.
+    :raises ConfigurationError: as :func:`candidate_table`, of the Bible.
     """
-    candidate = candidate_table(connection, settings)
+    if corpus is None:
+        return tuple(
+            table
+            for one in CORPORA
+            for table in indexed_tables(connection, settings, one)
+            if one == "bible" or _in_use(connection, table)
+        )
+    if corpus == "bible":
+        candidate = candidate_table(connection, settings)
+    else:
+        space = find_space(connection, settings, "small")
+        if space is None:
+            return ()
+        candidate = VectorTable(corpus, space)
     release = active_release(connection)
-    small = release.space("bible", "small") if release else None
+    small = release.space(corpus, "small") if release else None
     if small is None or small.space_id == candidate.space.space_id:
         return (candidate,)
-    return candidate, bible_table(space_by_id(connection, small.space_id, "small"))
+    return candidate, VectorTable(corpus, space_by_id(connection, small.space_id, "small"))
+
+
+def _in_use(connection: Connection, table: VectorTable) -> bool:
+    release = active_release(connection)
+    small = release.space(table.corpus, "small") if release else None
+    serves = small is not None and small.space_id == table.space.space_id
+    return serves or has_rows(connection, table)

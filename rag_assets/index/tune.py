@@ -90,6 +90,46 @@ def filter_cases(
     return cases
 
 
+def cases_of(
+    table: VectorTable, scopes: Mapping[str, int], languages: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """:func:`filter_cases`; of documents, the languages with the least and the most chunks.
+
+    :param languages: by version; of no account for documents, whose scopes are languages.
+    """
+    if table.corpus == "bible":
+        return filter_cases(scopes, languages)
+    by_size = sorted(scopes, key=lambda language: (scopes[language], language))
+    if len(by_size) < 2:
+        return {}
+    return {
+        f"smallest language ({by_size[0]})": (by_size[0],),
+        f"largest language ({by_size[-1]})": (by_size[-1],),
+    }
+
+
+def confined_to(table: VectorTable, case: str, scopes: Sequence[str]) -> tuple[str, ...] | None:
+    """What a search of a case is confined to; everything of the documents is no filter."""
+    return None if table.corpus == "documents" and case == EVERYTHING else tuple(scopes)
+
+
+def plan_of(target: Target, case: str, scopes: Sequence[str], *, exact_rows: int) -> SearchPlan:
+    """How a search of a case reads the table. A language is a filter, also where it is the only."""
+    rows = None
+    if target.table.corpus == "documents" and case != EVERYTHING:
+        rows = sum(target.scopes[scope] for scope in scopes)
+    return choose_plan(target, scopes, exact_rows=exact_rows, rows=rows)
+
+
+def request_of(table: VectorTable, case: str, scopes: Sequence[str]) -> SearchRequest:
+    """The request of an application that searches a case."""
+    confined = confined_to(table, case, scopes)
+    if table.corpus == "bible":
+        return SearchRequest(top_k=TOP_K, versions=confined)
+    language = confined[0] if confined else None
+    return SearchRequest(top_k=TOP_K, corpus="documents", language=language)
+
+
 def tune(
     database: Database,
     table: VectorTable,
@@ -166,9 +206,8 @@ class _Bench:
             made = self.generation
             plan = SearchPlan(kind, made.number, made.precision, probes, made.lists)
         queries = self.queries[:_FEW] if few else self.queries
-        found = probe(
-            self.connection, self.table, plan, queries, top_k=TOP_K, scopes=self.asked[name]
-        )
+        scopes = confined_to(self.table, name, self.asked[name])
+        found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
         return _point(probes, [f.similarities for f in found], self._truth[name][: len(queries)],
                       [f.latency_ms for f in found])  # fmt: skip
 
@@ -247,7 +286,7 @@ def recall_of(
     :param queries: float32, shape (n, dimensions).
     :param cases: by name, the versions that the search is confined to.
     """
-    target = served.target
+    target = served.target if served.documents is None else served.documents.target
     points = {}
     with database.connect(autocommit=True) as connection:
         truth = similarity_floors(connection, target.table, queries, cases, top_k=TOP_K)
@@ -255,8 +294,8 @@ def recall_of(
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         for name, confined in cases.items():
-            plan = choose_plan(target, confined, exact_rows=settings.rag_search_exact_rows)
-            request = SearchRequest(top_k=TOP_K, versions=tuple(confined))
+            plan = plan_of(target, name, confined, exact_rows=settings.rag_search_exact_rows)
+            request = request_of(target.table, name, confined)
             found = probe_search(connection, settings, served, request, queries)
             points[name] = _point(plan.probes, [f.similarities for f in found], truth[name],
                                   [f.latency_ms for f in found])  # fmt: skip

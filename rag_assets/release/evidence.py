@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rag_assets.index.maintain import subject_of
@@ -15,10 +15,13 @@ from rag_assets.store.check_results import CheckResult, check_results
 from rag_assets.store.database import Connection, one
 from rag_assets.store.generations import Generation, Probes, RecordedDecision
 from rag_assets.store.releases import Release, active_release, rolled_back_lately
-from rag_assets.store.spaces import ROLES, Role, find_space
+from rag_assets.store.spaces import ROLES, Role, Space, find_space
 from rag_assets.store.vector_tables import (
+    DOCUMENTS,
     VectorTable,
     bible_table,
+    documents_table,
+    has_rows,
     revision,
     rows_by_scope,
     scope_revisions,
@@ -52,11 +55,28 @@ class VersionEvidence:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """How far a table that changes all the time has moved since its index was decided on.
+
+    :param rows: in the table now.
+    :param changed: rows added, changed or removed since the build; 0 without an index.
+    :param share: of the rows at build whose change calls for another build.
+    :param min_rows: below it exact search serves.
+    """
+
+    rows: int
+    changed: int
+    share: float
+    min_rows: int
+
+
+@dataclass(frozen=True)
 class IndexEvidence:
     """The decision on the small space's index, and the checks of what was decided.
 
     :param generation: as decided, when its index is there and valid.
     :param probes: as a search would take them now, PG_IVFFLAT_PROBES considered.
+    :param drift: of the documents; ``None`` for the Bible, of which any change counts.
     """
 
     revision: int
@@ -64,6 +84,19 @@ class IndexEvidence:
     generation: Generation | None
     probes: Probes | None
     results: Mapping[str, CheckResult]
+    drift: Drift | None = None
+
+
+@dataclass(frozen=True)
+class DocumentsEvidence:
+    """All documents together, which are released as one version is.
+
+    :param tables: their tables in the spaces that the settings name, by role.
+    """
+
+    spaces: Mapping[Role, SpaceEvidence]
+    tables: Mapping[Role, VectorTable]
+    index: IndexEvidence
 
 
 @dataclass(frozen=True)
@@ -72,6 +105,7 @@ class Evidence:
 
     :param tables: the tables of the spaces that the settings name, by role.
     :param rolled_back: the release that was rolled back and after which none was let through.
+    :param documents: ``None`` where there are none and none are served.
     """
 
     at: datetime
@@ -81,6 +115,7 @@ class Evidence:
     index: IndexEvidence | None
     active: Release | None
     rolled_back: int | None
+    documents: DocumentsEvidence | None = None
 
 
 def gather(connection: Connection, settings: Settings) -> Evidence:
@@ -89,6 +124,7 @@ def gather(connection: Connection, settings: Settings) -> Evidence:
     tables: dict[Role, VectorTable] = {
         role: bible_table(space) for role, space in found.items() if space is not None
     }
+    active = active_release(connection)
     (now,) = one(connection.execute("SELECT now()"))
     return Evidence(
         at=now,
@@ -96,8 +132,9 @@ def gather(connection: Connection, settings: Settings) -> Evidence:
         tables=tables,
         versions=_versions(connection, settings, tables),
         index=_index(connection, settings, tables["small"]) if "small" in tables else None,
-        active=active_release(connection),
+        active=active,
         rolled_back=rolled_back_lately(connection),
+        documents=_documents(connection, settings, found, active),
     )
 
 
@@ -128,6 +165,39 @@ def _versions(
         }
         versions.append(VersionEvidence(stored.code, stored.verses, withheld, spaces))
     return tuple(versions)
+
+
+def _documents(
+    connection: Connection,
+    settings: Settings,
+    found: Mapping[Role, Space | None],
+    active: Release | None,
+) -> DocumentsEvidence | None:
+    tables: dict[Role, VectorTable] = {
+        role: documents_table(space) for role, space in found.items() if space is not None
+    }
+    small = tables.get("small")
+    served = active is not None and active.space("documents", "small") is not None
+    if small is None or not (served or has_rows(connection, small)):
+        return None
+    spaces = {}
+    for role, table in tables.items():
+        results = check_results(connection, table)
+        spaces[role] = SpaceEvidence(
+            rows=rows_by_scope(connection, table).get(DOCUMENTS, 0),
+            revision=scope_revisions(connection, table).get(DOCUMENTS),
+            results={r.check: r for r in results if r.subject == DOCUMENTS},
+        )
+    index = _index(connection, settings, small)
+    at_build = index.generation.changed_at_build if index.generation else None
+    changed = revision(connection, small).rows_changed
+    drift = Drift(
+        rows=spaces["small"].rows,
+        changed=0 if at_build is None else changed - at_build,
+        share=settings.rag_index_rebuild_share,
+        min_rows=settings.rag_index_min_rows,
+    )
+    return DocumentsEvidence(spaces, tables, replace(index, drift=drift))
 
 
 def _index(connection: Connection, settings: Settings, table: VectorTable) -> IndexEvidence:

@@ -4,36 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import timedelta
 
 from rag_assets.embedding.quality import CHECKS
-from rag_assets.index.checks import INDEX_CHECKS
-from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
-from rag_assets.store.check_results import CheckResult
+from rag_assets.release.documents import documents_spaces, judge_documents
+from rag_assets.release.evidence import Evidence, SpaceEvidence, VersionEvidence
+from rag_assets.release.reasons import (
+    INDEX,
+    RELEASE,
+    Reason,
+    index_reasons,
+    missing,
+    result_reasons,
+)
 from rag_assets.store.releases import ReleasedSpace
 from rag_assets.store.spaces import Role
+from rag_assets.store.vector_tables import DOCUMENTS
 
-Kind = Literal["missing", "stale", "failed"]
-
-INDEX = "index"
-RELEASE = "release"
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One thing against the release.
-
-    :param subject: a version's code, ``index`` or ``release``.
-    """
-
-    subject: str
-    check: str
-    kind: Kind
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.check}: {self.sentence}"
+__all__ = ["INDEX", "Reason", "Verdict", "judge"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +29,11 @@ class Verdict:
     """What the gate says; it passes when there are no reasons.
 
     :param versions: to be served.
-    :param left_out: versions that are not, with why: policy, nothing embedded yet, or failing.
+    :param left_out: versions that are not, with why: policy, nothing embedded yet, or failing. The
+        documents stand among them as ``documents``.
     :param content: what makes this release another than the next; see :func:`_content`.
     :param unchanged: the active release serves just this already.
+    :param documents: whether they are to be served.
     """
 
     reasons: tuple[Reason, ...]
@@ -52,6 +42,7 @@ class Verdict:
     spaces: tuple[ReleasedSpace, ...]
     content: Mapping[str, object]
     unchanged: bool
+    documents: bool = False
 
     @property
     def passed(self) -> bool:
@@ -68,18 +59,17 @@ def judge(
     """Decide whether what the settings name may be served.
 
     :param max_age: how old a check's result may be.
-    :param leave_out_failing: a version with reasons against it is left out; otherwise it refuses
-        the whole release.
+    :param leave_out_failing: a version with reasons against it is left out, and so are the
+        documents; otherwise it refuses the whole release.
     :param after_rollback: a person says that what was rolled back is mended.
     """
-    reasons: list[Reason] = []
-    if evidence.index is None:
-        reasons.append(_missing(RELEASE, "vectors", "nothing is embedded with the settings' model"))
-    else:
-        searched = [v.code for v in evidence.versions if not v.withheld and _rows(v, "small")]
-        reasons += _index_reasons(evidence.index, searched, evidence.at, max_age)
+    documents = judge_documents(evidence, max_age=max_age, leave_out_failing=leave_out_failing)
+    # Where no verse is to be served, nobody need decide on the verses' index.
+    of_documents_only = documents.serve and not any(_wanted(v, evidence) for v in evidence.versions)
+    reasons = [] if of_documents_only else _bible_reasons(evidence, max_age)
+    reasons += documents.reasons
     serve: list[VersionEvidence] = []
-    left_out: dict[str, str] = {}
+    left_out = {DOCUMENTS: documents.left_out} if documents.left_out else {}
     for version in evidence.versions:
         absent = version.withheld or _not_ready(version, evidence)
         if absent:
@@ -92,9 +82,11 @@ def judge(
             left_out[version.code] = "; ".join(reason.sentence for reason in against)
         else:
             reasons += against
-    if not serve and not reasons:
-        reasons.append(_missing(RELEASE, "versions", "there is no version that may be served"))
-    spaces = _spaces(evidence, serve)
+    if not (serve or documents.serve or reasons):
+        reasons.append(missing(RELEASE, "versions", "there is no version that may be served"))
+    spaces = () if of_documents_only else _spaces(evidence, serve)
+    if documents.serve and evidence.documents is not None:
+        spaces += documents_spaces(evidence.documents)
     content = _content(evidence, serve, spaces)
     reasons += _lost_roles(evidence, spaces)
     unchanged = evidence.active is not None and evidence.active.manifest["content"] == content
@@ -107,7 +99,16 @@ def judge(
         spaces=spaces,
         content=content,
         unchanged=unchanged,
+        documents=documents.serve,
     )
+
+
+def _bible_reasons(evidence: Evidence, max_age: timedelta) -> list[Reason]:
+    """What is against the space and its index, whatever versions are served."""
+    if evidence.index is None:
+        return [missing(RELEASE, "vectors", "nothing is embedded with the settings' model")]
+    searched = [v.code for v in evidence.versions if not v.withheld and _rows(v, "small")]
+    return list(index_reasons(evidence.index, searched, evidence.at, max_age))
 
 
 def _after_rollback(release_id: int) -> Reason:
@@ -127,10 +128,18 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
     """Re-ranking must not go unnoticed because one version lacks large vectors."""
     if evidence.active is None or not spaces:
         return
-    kept = {space.role for space in spaces}
-    if "large" in {space.role for space in evidence.active.spaces} - kept:
+    kept = {(space.corpus, space.role) for space in spaces}
+    lost = {(space.corpus, space.role) for space in evidence.active.spaces} - kept
+    if ("documents", "large") in lost and ("documents", "small") in kept:
+        yield missing(
+            RELEASE,
+            "large_vectors",
+            "the active release re-ranks documents by large vectors, and this one could not: "
+            "materialize document_embeddings with them (RAG_DOCUMENTS_LARGE)",
+        )
+    if ("bible", "large") in lost and ("bible", "small") in kept:
         lacking = [v.code for v in evidence.versions if not v.withheld and not _rows(v, "large")]
-        yield _missing(
+        yield missing(
             RELEASE,
             "large_vectors",
             "the active release re-ranks by large vectors, and this one could not: materialize "
@@ -154,95 +163,21 @@ def _version_reasons(
     if not _rows(version, "small"):
         where = evidence.spaces.get("small", "the settings' space")
         sentence = f"it is served now and has no vectors in {where}: {mend}"
-        yield _missing(version.code, "completeness", sentence)
+        yield missing(version.code, "completeness", sentence)
         return
     for role, space in version.spaces.items():
         if role == "large" and not space.rows:
             continue
         for check in CHECKS:
-            yield from _result_reasons(
+            yield from result_reasons(
                 version.code, check, space.results.get(check), space.revision or 0, evidence.at,
                 max_age, mend=mend, where=role,
             )  # fmt: skip
 
 
-def _index_reasons(
-    index: IndexEvidence, searched: Sequence[str], at: datetime, max_age: timedelta
-) -> Iterator[Reason]:
-    mend = "materialize verse_embeddings_index"
-    if index.decision is None:
-        yield _missing(INDEX, "decision", f"nobody decided on an index yet: {mend}")
-        return
-    if index.decision.revision != index.revision:
-        yield Reason(INDEX, "decision", "stale", f"vectors changed since it was decided on: {mend}")
-    if index.decision.generation is not None and index.generation is None:
-        yield Reason(
-            INDEX,
-            "decision",
-            "failed",
-            f"the index of generation {index.decision.generation} is gone or invalid: {mend}",
-        )
-    for check in INDEX_CHECKS:
-        result = index.results.get(check)
-        yield from _result_reasons(
-            INDEX, check, result, index.revision, at, max_age, mend=mend, where=""
-        )
-        if result is not None and index.probes is not None and _other_probes(result, index):
-            yield Reason(
-                INDEX, check, "stale",
-                f"it judged {result.measured.get('probes')} probes, a search would read "
-                f"{index.probes.plain}: {mend}",
-            )  # fmt: skip
-        if result is not None and result.measured.get("versions") != sorted(searched):
-            yield Reason(
-                INDEX,
-                check,
-                "stale",
-                f"it judged other versions than policy lets be served now: {mend}",
-            )
-
-
-def _other_probes(result: CheckResult, index: IndexEvidence) -> bool:
-    if index.probes is None:
-        return False
-    judged = result.measured.get("probes"), result.measured.get("filtered_probes")
-    return judged != (index.probes.plain, index.probes.filtered)
-
-
-def _result_reasons(
-    subject: str,
-    check: str,
-    result: CheckResult | None,
-    revision: int,
-    at: datetime,
-    max_age: timedelta,
-    *,
-    mend: str,
-    where: str,
-) -> Iterator[Reason]:
-    prefix = f"{where}: " if where else ""
-    if result is None:
-        yield _missing(subject, check, f"{prefix}it was never checked: {mend}")
-        return
-    if not result.passed:
-        for sentence in result.reasons:
-            yield Reason(subject, check, "failed", f"{prefix}{sentence}")
-    if result.revision != revision:
-        yield Reason(
-            subject, check, "stale", f"{prefix}the data changed since it was checked: {mend}"
-        )
-    age = at - result.evaluated_at
-    if age > max_age:
-        hours = age.total_seconds() / 3600
-        yield Reason(
-            subject, check, "stale",
-            f"{prefix}checked {hours:.0f} hours ago, more than "
-            f"{max_age.total_seconds() / 3600:.0f}: {mend}",
-        )  # fmt: skip
-
-
-def _missing(subject: str, check: str, sentence: str) -> Reason:
-    return Reason(subject, check, "missing", sentence)
+def _wanted(version: VersionEvidence, evidence: Evidence) -> bool:
+    """Whether a version is to be served: it may be, and is embedded or served now."""
+    return not version.withheld and not _not_ready(version, evidence)
 
 
 def _rows(version: VersionEvidence, role: Role) -> int:
@@ -273,7 +208,10 @@ def _spaces(evidence: Evidence, serve: list[VersionEvidence]) -> tuple[ReleasedS
 def _content(
     evidence: Evidence, serve: list[VersionEvidence], spaces: tuple[ReleasedSpace, ...]
 ) -> dict[str, object]:
-    """Spaces, indexes, probes, and each version with its rows and the revision of its data."""
+    """Spaces, indexes, probes, and each version with its rows and the revision of its data.
+
+    Nothing of the documents' data: they come and go within a release.
+    """
     return {
         "spaces": [asdict(space) | {"space": evidence.spaces[space.role]} for space in spaces],
         "versions": {

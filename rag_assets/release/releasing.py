@@ -10,23 +10,24 @@ from importlib.metadata import version as package_version
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.progress import Progress, Silent
-from rag_assets.release.evidence import Evidence, gather
+from rag_assets.release.evidence import Evidence, IndexEvidence, gather
 from rag_assets.release.gate import Verdict, judge
 from rag_assets.settings import Settings
 from rag_assets.store import generations
+from rag_assets.store.check_results import CheckResult
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.releases import (
     Release,
     activate_release,
     active_release,
     lock_releases,
-    name_living_index,
+    name_living_indexes,
     refresh_views,
     release_by_id,
     write_release,
 )
 from rag_assets.store.spaces import space_by_id
-from rag_assets.store.vector_tables import bible_table
+from rag_assets.store.vector_tables import VectorTable
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def _refuse_unservable(session: Connection, release_id: int) -> None:
     for space in found.spaces:
         if space.generation is None:
             continue
-        table = bible_table(space_by_id(session, space.space_id, space.role))
+        table = VectorTable(space.corpus, space_by_id(session, space.space_id, space.role))
         ready = {made.number for made in generations.ready_generations(session, table)}
         if space.generation not in ready:
             raise ConfigurationError(
@@ -179,46 +180,64 @@ def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
     made = release_by_id(session, release_id)
     if made is None:
         raise LookupError(f"release {release_id} is gone")
-    if not name_living_index(session, made):
+    if not name_living_indexes(session, made):
         progress.say("the index in force is busy: it gets its well-known name at the next release")
     if not refresh_views(session):
-        progress.say("somebody reads the view verse_embeddings: it follows at the next release")
+        progress.say("somebody reads a view of the vectors: they follow at the next release")
     return made
 
 
 def _manifest(evidence: Evidence, verdict: Verdict, settings: Settings) -> dict[str, object]:
     """Everything that a person may want to know of a release later."""
     results = [
-        {
-            "subject": result.subject,
-            "check": result.check,
-            "passed": result.passed,
-            "revision": result.revision,
-            "evaluated_at": result.evaluated_at.isoformat(),
-            "run_id": result.run_id,
-        }
+        _result_facts(result)
         for version in evidence.versions
         for space in version.spaces.values()
         for result in space.results.values()
     ]
-    index = evidence.index
-    figures = (
-        {check: dict(result.measured) for check, result in index.results.items()} if index else {}
-    )
+    documents = evidence.documents
+    shown: dict[str, object] = {}
+    if documents is not None:
+        rows = {role: space.rows for role, space in documents.spaces.items()}
+        shown["documents"] = {"rows": rows, "index": _index_facts(documents.index)}
+        results += [
+            _result_facts(result)
+            for space in documents.spaces.values()
+            for result in space.results.values()
+        ]
     return {
         "content": verdict.content,
         "left_out": dict(verdict.left_out),
-        "index": {
-            "decision": index.decision.action if index and index.decision else None,
-            "reasons": list(index.decision.reasons) if index and index.decision else [],
-            "lists": index.generation.lists if index and index.generation else None,
-            "probes": asdict(index.probes) if index and index.probes else None,
-            "figures": figures,
-        },
+        "index": _index_facts(evidence.index),
+        **shown,
         "checks": results,
         "limits": {
             "recall_floor": settings.rag_recall_floor,
             "slo_p95_ms": settings.rag_slo_p95_ms,
             "evidence_max_age_h": settings.rag_evidence_max_age_h,
         },
+    }
+
+
+def _result_facts(result: CheckResult) -> dict[str, object]:
+    return {
+        "subject": result.subject,
+        "check": result.check,
+        "passed": result.passed,
+        "revision": result.revision,
+        "evaluated_at": result.evaluated_at.isoformat(),
+        "run_id": result.run_id,
+    }
+
+
+def _index_facts(index: IndexEvidence | None) -> dict[str, object]:
+    figures = (
+        {check: dict(result.measured) for check, result in index.results.items()} if index else {}
+    )
+    return {
+        "decision": index.decision.action if index and index.decision else None,
+        "reasons": list(index.decision.reasons) if index and index.decision else [],
+        "lists": index.generation.lists if index and index.generation else None,
+        "probes": asdict(index.probes) if index and index.probes else None,
+        "figures": figures,
     }

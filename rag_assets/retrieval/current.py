@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from rag_assets.errors import NotReleasedError
-from rag_assets.retrieval.released import Served, served_now
+from rag_assets.retrieval.released import Served, recounted, served_now
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.releases import listen, release_state, wait_for_notice
+
+_COUNT_EVERY_S = 10.0
+"""Documents flow all the time. Their counts only say how a filtered search reads the table."""
 
 
 class CurrentRelease:
@@ -27,12 +31,15 @@ class CurrentRelease:
         changed: Callable[[Served], None],
         warn: Callable[[str], None],
         look_every_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._settings = settings
         self._changed = changed
         self._warn = warn
         self._look_every_s = look_every_s
+        self._clock = clock
+        self._counted_at = clock()
         self._served: Served | None = None
         self._state: tuple[object, ...] = ()
         self._stop = threading.Event()
@@ -60,6 +67,7 @@ class CurrentRelease:
         """Read the release in force, where it or the policy changed."""
         state = release_state(connection)
         if state == self._state:
+            self._recount(connection)
             return
         try:
             self._served = served_now(connection, self._settings)
@@ -67,6 +75,12 @@ class CurrentRelease:
         except NotReleasedError:
             self._served = None
         self._state = state
+
+    def _recount(self, connection: Connection) -> None:
+        now = self._clock()
+        if self._served is not None and now - self._counted_at >= _COUNT_EVERY_S:
+            self._served = recounted(connection, self._served)
+            self._counted_at = now
 
     def _follow(self) -> None:
         away = False

@@ -9,11 +9,12 @@ RECIPROCAL_RANK_K = 60
 """Cormack, Clarke and Büttcher (2009): how much the first places count for more than later ones."""
 
 Item = TypeVar("Item")
+Key = TypeVar("Key", int, tuple[int, int])
 
 
-def fuse(*orders: Sequence[int]) -> list[int]:
+def fuse(*orders: Sequence[Key]) -> list[Key]:
     """Reciprocal rank fusion: an item scores ``1 / (60 + rank)`` in each order that has it."""
-    scores: dict[int, float] = {}
+    scores: dict[Key, float] = {}
     for order in orders:
         for rank, item in enumerate(order, start=1):
             scores[item] = scores.get(item, 0.0) + 1 / (RECIPROCAL_RANK_K + rank)

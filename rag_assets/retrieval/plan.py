@@ -15,7 +15,8 @@ from rag_assets.store.vector_tables import VectorTable
 class Target:
     """What may be searched, and through which index: a release's, or a candidate's under test.
 
-    :param scopes: rows of each version that may be served.
+    :param scopes: rows of each version that may be served; of documents, about how many chunks each
+        language has.
     :param generation: ``None`` where exact search serves.
     """
 
@@ -29,7 +30,7 @@ class Target:
 def choose_plan(
     target: Target, scopes: Iterable[str], *, exact_rows: int, rows: int | None = None
 ) -> SearchPlan:
-    """Decide how to search these versions. Pure.
+    """Decide how to search these versions, or languages of documents. Pure.
 
     :param scopes: those that the search is confined to, each one of the target's.
     :param exact_rows: a filter that lets at most so many rows through is searched exactly; more

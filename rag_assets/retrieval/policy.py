@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection
-from rag_assets.store.vector_tables import VectorTable, rows_by_scope
+from rag_assets.store.vector_tables import VectorTable, rows_by_part
 from rag_assets.store.verse_search import servable_versions
 
 
@@ -18,7 +18,12 @@ def may_be_served(connection: Connection, settings: Settings) -> frozenset[str]:
 def servable_scopes(
     connection: Connection, settings: Settings, table: VectorTable
 ) -> dict[str, int]:
-    """Rows of each version that may be served and has vectors in this table."""
+    """Rows of each version that may be served and has vectors in this table.
+
+    Of documents, rows of each language: a document that has vectors may be served.
+    """
+    rows = rows_by_part(connection, table)
+    if table.corpus == "documents":
+        return rows
     servable = may_be_served(connection, settings)
-    rows = rows_by_scope(connection, table)
     return {scope: count for scope, count in rows.items() if scope in servable}

@@ -50,7 +50,7 @@ def probe(
     queries: NDArray[np.float32],
     *,
     top_k: int,
-    scopes: Sequence[str],
+    scopes: Sequence[str] | None,
 ) -> tuple[Probe, ...]:
     """Search with each query in turn, by a plan of one's own: for tuning.
 

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag_assets.errors import NotReleasedError
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.policy import may_be_served
 from rag_assets.settings import Settings
 from rag_assets.store.bible import rows_by_book, version_languages
+from rag_assets.store.chunk_search import chunks_by_language
 from rag_assets.store.database import Connection
 from rag_assets.store.generations import generation_precision
-from rag_assets.store.releases import active_release
+from rag_assets.store.releases import Release, active_release
 from rag_assets.store.spaces import space_by_id
-from rag_assets.store.vector_tables import VectorTable, bible_table
+from rag_assets.store.vector_tables import VectorTable, bible_table, documents_table
+
+
+@dataclass(frozen=True)
+class ServedDocuments:
+    """The documents of a release: all that have vectors, also those that came since.
+
+    :param target: the small space, its index, and about how many chunks each language has.
+    :param large: where re-ranking finds their vectors, when the release has them.
+    """
+
+    target: Target
+    large: VectorTable | None
 
 
 @dataclass(frozen=True)
 class Served:
     """One release in force.
 
-    :param target: the small space, its index, and the versions that policy still lets be served.
+    :param target: the Bible's small space, its index, and the versions that policy still lets be
+        served; none where the release is of documents only.
     :param large: where re-ranking finds its vectors, when the release has them.
     :param languages: BCP 47 tag of each version served.
     :param books: rows by version and book.
     :param withheld: versions of the release that policy keeps out by now.
+    :param documents: in the same small space; ``None`` where none are released.
     """
 
     release_id: int
@@ -34,6 +49,7 @@ class Served:
     languages: Mapping[str, str]
     books: Mapping[tuple[str, str], int]
     withheld: frozenset[str]
+    documents: ServedDocuments | None = None
 
 
 def served_now(connection: Connection, settings: Settings) -> Served:
@@ -42,7 +58,9 @@ def served_now(connection: Connection, settings: Settings) -> Served:
     :raises NotReleasedError: nothing is released yet.
     """
     release = active_release(connection)
-    small = release.space("bible", "small") if release else None
+    bible = release.space("bible", "small") if release else None
+    documents = release.space("documents", "small") if release else None
+    small = bible or documents
     if release is None or small is None:
         raise NotReleasedError(
             "nothing is released yet: materialize verse_embeddings_index and release, or run "
@@ -53,19 +71,48 @@ def served_now(connection: Connection, settings: Settings) -> Served:
     servable = may_be_served(connection, settings)
     released = release.manifest["content"]["versions"]
     scopes = {code: released[code]["rows"] for code in release.versions if code in servable}
-    precision = generation_precision(connection, small.generation) or table.space.spec.precision
-    return _served(
+    generation = bible.generation if bible else None
+    precision = generation_precision(connection, generation) or table.space.spec.precision
+    served = _served(
         connection,
-        Target(table, scopes, small.generation, precision, small.probes),
+        Target(table, scopes, generation, precision, bible.probes if bible else None),
         release_id=release.release_id,
         large=bible_table(space_by_id(connection, large.space_id, "large")) if large else None,
         withheld=frozenset(release.versions) - scopes.keys(),
     )
+    if documents is None:
+        return served
+    return replace(served, documents=_served_documents(connection, release))
+
+
+def recounted(connection: Connection, served: Served) -> Served:
+    """The same with the documents' chunks counted anew."""
+    if served.documents is None:
+        return served
+    target = replace(served.documents.target, scopes=chunks_by_language(connection))
+    return replace(served, documents=replace(served.documents, target=target))
 
 
 def served_on_trial(connection: Connection, target: Target) -> Served:
     """A target as if it were released, so that checks search it as applications would."""
-    return _served(connection, target, release_id=0, large=None, withheld=frozenset())
+    if target.table.corpus == "bible":
+        return _served(connection, target, release_id=0, large=None, withheld=frozenset())
+    table = bible_table(target.table.space)
+    nothing = Target(table, {}, None, table.space.spec.precision, None)
+    served = _served(connection, nothing, release_id=0, large=None, withheld=frozenset())
+    return replace(served, documents=ServedDocuments(target, None))
+
+
+def _served_documents(connection: Connection, release: Release) -> ServedDocuments | None:
+    small, large = release.space("documents", "small"), release.space("documents", "large")
+    if small is None:
+        return None
+    table = documents_table(space_by_id(connection, small.space_id, "small"))
+    precision = generation_precision(connection, small.generation) or table.space.spec.precision
+    return ServedDocuments(
+        Target(table, chunks_by_language(connection), small.generation, precision, small.probes),
+        documents_table(space_by_id(connection, large.space_id, "large")) if large else None,
+    )
 
 
 def _served(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from rag_assets.corpus.bible.books import SCRIPTURE, Language, book_code, display_name
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.released import Served
+from rag_assets.store.vector_tables import Corpus
 
 MAX_TOP_K = 100
+
+Searched = Literal["bible", "documents", "both"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,15 @@ class SearchRequest:
     """How to search; ``None`` means all.
 
     :param text: the query's words, for full text search.
-    :param language: versions of this language only; of a tag the first part counts.
+    :param corpus: what to search. Of ``both``, a filter that only one has leaves that one.
+    :param language: versions, or documents, of this language only; of a tag the first part counts.
     :param books: USFM codes or names, in English or Portuguese.
     :param chapters: first and last.
     :param min_score: least cosine similarity, from -1 to 1.
     :param rerank: the large space re-orders the small space's candidates.
     :param hybrid: full text search takes part, by reciprocal rank.
-    :param collapse: one hit a verse, the best of its versions.
+    :param collapse: one hit a verse, the best of its versions; one a document, its best chunk.
+    :param documents: keys of documents.
     """
 
     top_k: int = 10
@@ -37,11 +43,50 @@ class SearchRequest:
     rerank: bool = False
     hybrid: bool = False
     collapse: bool = False
+    corpus: Searched = "bible"
+    documents: tuple[str, ...] | None = None
+
+
+def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
+    """What is to be searched, at least one. Pure.
+
+    :raises RequestError: no documents are released, or a filter is not of the corpus.
+    """
+    of_verses = [
+        field
+        for field, given in (
+            ("versions", request.versions),
+            ("books", request.books),
+            ("chapter_from", request.chapters),
+        )
+        if given is not None
+    ]
+    if served.documents is None:
+        if request.corpus == "documents" or request.documents is not None:
+            raise RequestError("no-documents", "corpus", "the active release holds no documents")
+        return ("bible",)
+    if of_verses and (request.corpus == "documents" or request.documents is not None):
+        raise RequestError(
+            "not-of-documents",
+            of_verses[0],
+            "versions, books and chapters are the Bible's: documents have none",
+        )
+    if request.corpus == "bible" and request.documents is not None:
+        raise RequestError(
+            "not-of-the-bible",
+            "documents",
+            "the Bible has no documents: ask for corpus documents, or leave documents out",
+        )
+    if request.corpus == "bible" or of_verses:
+        return ("bible",)
+    if request.corpus == "documents" or request.documents is not None or not served.target.scopes:
+        return ("documents",)
+    return ("bible", "documents")
 
 
 @dataclass(frozen=True)
 class Confined:
-    """The rows that a request means.
+    """The verses that a request means.
 
     :param rows: about how many they are, where books are asked for; ``None`` otherwise.
     """
@@ -89,26 +134,19 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
                     "RAG_ALLOWED_VERSIONS keeps it out",
                 )
             if code not in known:
-                near = _nearest(code, known)
+                near = nearest_names(code, known)
                 raise RequestError(
                     "unknown-version",
                     "versions",
-                    f"version {code} is not in the active release. {_did_you_mean(near)}",
+                    f"version {code} is not in the active release. {did_you_mean(near)}",
                     near,
                 )
         scopes = tuple(dict.fromkeys(request.versions))
     if request.language is not None:
-        spoken = {code: _primary(tag) for code, tag in served.languages.items()}
-        scopes = tuple(code for code in scopes if spoken[code] == _primary(request.language))
+        spoken = {code: primary(tag) for code, tag in served.languages.items()}
+        scopes = tuple(code for code in scopes if spoken[code] == primary(request.language))
         if not scopes:
-            languages = sorted(set(spoken.values()))
-            raise RequestError(
-                "unknown-language",
-                "language",
-                f"no version asked for is in language {request.language}. There are "
-                f"{', '.join(languages) or 'none'}",
-                languages,
-            )
+            raise no_such_language("version asked for", request.language, spoken.values())
     return scopes
 
 
@@ -121,21 +159,35 @@ def _book(name: str) -> str:
         for language in (Language.ENGLISH, Language.PORTUGUESE)
         for code in SCRIPTURE
     }
-    near = _nearest(name, [*names, *SCRIPTURE])
+    near = nearest_names(name, [*names, *SCRIPTURE])
     raise RequestError(
-        "unknown-book", "books", f"there is no book {name!r}. {_did_you_mean(near)}", near
+        "unknown-book", "books", f"there is no book {name!r}. {did_you_mean(near)}", near
     )
 
 
-def _nearest(name: str, known: Iterable[str]) -> list[str]:
+def no_such_language(what: str, language: str, spoken: Iterable[str]) -> RequestError:
+    """That nothing is in a language, and which languages there are."""
+    languages = sorted(set(spoken))
+    return RequestError(
+        "unknown-language",
+        "language",
+        f"no {what} is in language {language}. There are {', '.join(languages) or 'none'}",
+        languages,
+    )
+
+
+def nearest_names(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three names like a wrong one; where none is, the first ten there are."""
     folded = {one.casefold(): one for one in known}
     found = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
     return [folded[one] for one in found] or sorted(folded.values())[:10]
 
 
-def _did_you_mean(near: list[str]) -> str:
+def did_you_mean(near: list[str]) -> str:
+    """A sentence that names them."""
     return f"Did you mean {', '.join(near)}?" if near else "There is none at all."
 
 
-def _primary(language: str) -> str:
+def primary(language: str) -> str:
+    """The first part of a language's tag, by which languages are compared."""
     return language.partition("-")[0].lower()

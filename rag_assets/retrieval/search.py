@@ -5,53 +5,41 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.corpus.bible.books import Language, display_name
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.fusion import fuse, group
+from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.retrieval.released import Served, served_now
-from rag_assets.retrieval.request import Confined, SearchRequest, confine
+from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.sides import AnySide, sides_of
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.text_search import matching_verses
 from rag_assets.store.vector_search import SearchPlan, distances, nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable
-from rag_assets.store.verse_search import FoundVerse, verses_by_id
 
 CANDIDATES = 100
 """Rows of the small space that re-ranking and fusion choose from, at least."""
 
+MOST_COLLAPSED = 5000
+"""Rows that are looked at, at most, for ``top_k`` different documents."""
 
-@dataclass(frozen=True)
-class Hit:
-    """One hit as a person reads it; ``reference`` such as "John 3:16" is in its language.
-
-    :param score: cosine similarity, from -1 to 1, in the space that ordered the hits.
-    :param source: what found it: vector, text, or both.
-    :param also: other versions of the same verse that were found, when hits are collapsed.
-    """
-
-    rank: int
-    reference: str
-    usfm: str
-    version: str
-    language: str
-    text: str
-    score: float
-    source: str
-    also: tuple[str, ...]
+Row = tuple[int, int]
+"""Place of a corpus among those searched, and the row's id."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
     """Hits, best first; through which release and plan; where the time went, in milliseconds.
 
+    :param plan: how the corpus that was searched was read; where both were, the Bible.
     :param why_fewer: why there are fewer hits than asked for; empty when there are not.
+    :param documents_plan: how the documents were read, where both corpora were searched.
     """
 
     hits: tuple[Hit, ...]
@@ -60,6 +48,31 @@ class SearchResult:
     why_fewer: str
     search_ms: float
     embedding_ms: float = 0.0
+    documents_plan: SearchPlan | None = None
+
+    @property
+    def plan_name(self) -> str:
+        """The kind of the plan, or of both."""
+        both = f"+{self.documents_plan.kind}" if self.documents_plan else ""
+        return f"{self.plan.kind}{both}"
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What one corpus gave.
+
+    :param near: cosine distances of the nearest rows.
+    :param worded: rows that hold words of the query, the best first.
+    :param known: distances of both.
+    :param full: there may be more rows than were asked for.
+    """
+
+    side: AnySide
+    plan: SearchPlan
+    near: Mapping[int, float]
+    worded: Sequence[int]
+    known: Mapping[int, float]
+    full: bool
 
 
 def search(
@@ -72,7 +85,7 @@ def search(
     large_vector: NDArray[np.float32] | None = None,
     timeout_ms: int = 0,
 ) -> SearchResult:
-    """The nearest verses of a release to a vector of its small space.
+    """The nearest passages of a release to a vector of its small space.
 
     :param connection: autocommits and is prepared for vectors.
     :param vector: float32, shape (dimensions of the small space,).
@@ -82,56 +95,26 @@ def search(
     :raises SearchTimeoutError: the server gave up.
     """
     started = time.perf_counter()
-    confined = confine(request, served)
-    plan = choose_plan(
-        served.target,
-        confined.scopes,
-        exact_rows=settings.rag_search_exact_rows,
-        rows=confined.rows,
-    )
-    near = dict(
-        nearest(
-            connection,
-            served.target.table,
-            plan,
-            vector,
-            top_k=_depth(request, confined),
-            scopes=confined.scopes,
-            books=confined.books,
-            chapters=confined.chapters,
-            timeout_ms=timeout_ms,
-        )
-    )
-    table, compared = served.target.table, vector
-    if request.rerank:
-        table, compared = _large(served, large_vector)
-        near = distances(connection, table, compared, list(near), timeout_ms=timeout_ms)
-    by_distance = sorted(near, key=lambda verse_id: (near[verse_id], verse_id))
-    worded: list[int] = []
-    if request.hybrid:
-        worded = _worded(connection, request, confined, timeout_ms)
-        beyond = [verse_id for verse_id in worded if verse_id not in near]
-        known = near | distances(connection, table, compared, beyond, timeout_ms=timeout_ms)
-        order = [verse_id for verse_id in fuse(by_distance, worded) if verse_id in known]
-    else:
-        known, order = near, by_distance
-    verses = verses_by_id(connection, order, timeout_ms=timeout_ms)
-    chosen, below = _choose(request, [key for key in order if key in verses], known, verses)
-    hits = tuple(
-        _hit(
-            rank,
-            [verses[key] for key in members],
-            score=1 - known[members[0]],
-            source=_source(members[0], near, worded),
-        )
-        for rank, members in enumerate(chosen, start=1)
-    )
+    sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
+    deeper = 1
+    while True:
+        looked = [
+            _look(connection, settings, request, side, vector, large_vector,
+                  depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
+            for side in sides
+        ]  # fmt: skip
+        hits, below = _hits(connection, request, looked, timeout_ms)
+        if len(hits) >= request.top_k or below or not _may_find_more(request, looked):
+            break
+        deeper *= 4
+    plan, *others = [found.plan for found in looked]
     return SearchResult(
         hits=hits,
         release_id=served.release_id,
         plan=plan,
         why_fewer=_why_fewer(request, len(hits), below),
         search_ms=(time.perf_counter() - started) * 1000,
+        documents_plan=others[0] if others else None,
     )
 
 
@@ -163,7 +146,7 @@ def search_texts(
         prepare_connection(connection)
         served = served_now(connection, settings)
         for request in requests:
-            confine(request, served)  # before anything is paid for
+            sides_of(connection, request, served)  # before anything is paid for
         started = time.perf_counter()
         vectors = embed_queries(settings, served.target.table.space.spec, texts)
         large: Sequence[NDArray[np.float32] | None] = [None] * len(texts)
@@ -179,66 +162,157 @@ def search_texts(
         )
 
 
-def _depth(request: SearchRequest, confined: Confined) -> int:
+def _depth(request: SearchRequest, side: AnySide) -> int:
     """How many rows to fetch so that ``top_k`` are left of them."""
     depth = request.top_k
     if request.collapse:
-        depth *= len(confined.scopes)  # each verse has at most one row a version
+        depth *= side.rows_a_hit
     if request.rerank or request.hybrid:
         depth = max(depth, CANDIDATES)
     return depth
 
 
+def _look(
+    connection: Connection,
+    settings: Settings,
+    request: SearchRequest,
+    side: AnySide,
+    vector: NDArray[np.float32],
+    large_vector: NDArray[np.float32] | None,
+    *,
+    depth: int,
+    timeout_ms: int,
+) -> _Looked:
+    """The rows of one corpus that may be hits, with their distances in the space that orders."""
+    plan = choose_plan(
+        side.target, side.scopes, exact_rows=settings.rag_search_exact_rows, rows=side.matching
+    )
+    near = dict(
+        nearest(
+            connection,
+            side.target.table,
+            plan,
+            vector,
+            top_k=depth,
+            scopes=side.filter.scopes,
+            books=side.filter.books,
+            chapters=side.filter.chapters,
+            documents=side.filter.documents,
+            timeout_ms=timeout_ms,
+        )
+    )
+    full = len(near) == depth
+    table, compared = side.target.table, vector
+    if request.rerank:
+        table, compared = _large(side, large_vector)
+        near = distances(connection, table, compared, list(near), timeout_ms=timeout_ms)
+    if not request.hybrid:
+        return _Looked(side, plan, near, (), near, full)
+    if not request.text:
+        raise RequestError(
+            "no-query", "hybrid", "hybrid search needs the words of a query: give query"
+        )
+    worded = side.worded(connection, request.text, limit=depth, timeout_ms=timeout_ms)
+    beyond = [row for row in worded if row not in near]
+    known = near | distances(connection, table, compared, beyond, timeout_ms=timeout_ms)
+    return _Looked(side, plan, near, worded, known, full)
+
+
 def _large(
-    served: Served, large_vector: NDArray[np.float32] | None
+    side: AnySide, large_vector: NDArray[np.float32] | None
 ) -> tuple[VectorTable, NDArray[np.float32]]:
-    if served.large is None:
+    if side.large is None:
+        of = " of documents" if side.corpus == "documents" else ""
         raise RequestError(
             "no-large-space",
             "rerank",
-            "the active release has no large vectors to re-rank by: leave rerank out",
+            f"the active release has no large vectors{of} to re-rank by: leave rerank out",
         )
     if large_vector is None:
         raise RequestError(
             "no-large-vector",
             "rerank_vector",
-            f"re-ranking needs a vector in {served.large.space.spec}: give rerank_vector with "
+            f"re-ranking needs a vector in {side.large.space.spec}: give rerank_vector with "
             "vector, or give query",
         )
-    return served.large, large_vector
+    return side.large, large_vector
 
 
-def _worded(
-    connection: Connection, request: SearchRequest, confined: Confined, timeout_ms: int
-) -> list[int]:
-    if not request.text:
-        raise RequestError(
-            "no-query", "hybrid", "hybrid search needs the words of a query: give query"
-        )
-    return matching_verses(
-        connection,
-        request.text,
-        limit=_depth(request, confined),
-        scopes=confined.scopes,
-        books=confined.books,
-        chapters=confined.chapters,
-        timeout_ms=timeout_ms,
+def _hits(
+    connection: Connection, request: SearchRequest, looked: Sequence[_Looked], timeout_ms: int
+) -> tuple[tuple[Hit, ...], int]:
+    """The hits of all corpora, best first, and how many rows were under ``min_score``.
+
+    All distances are of one space, so that they order the rows of several corpora, too.
+    """
+    known = {(place, row): d for place, one in enumerate(looked) for row, d in one.known.items()}
+    order = sorted(
+        ((place, row) for place, one in enumerate(looked) for row in one.near),
+        key=lambda row: (known[row], row),
     )
+    if request.hybrid:
+        worded = [[(place, row) for row in one.worded] for place, one in enumerate(looked)]
+        order = [row for row in fuse(order, *worded) if row in known]
+    passages = _passages(connection, looked, order, timeout_ms)
+    chosen, below = _choose(
+        request, [row for row in order if row in passages], known, passages, looked
+    )
+    return tuple(
+        _hit(rank, members, known, passages, looked) for rank, members in enumerate(chosen, start=1)
+    ), below
+
+
+def _passages(
+    connection: Connection, looked: Sequence[_Looked], order: Sequence[Row], timeout_ms: int
+) -> dict[Row, Any]:
+    """The texts of these rows, where they are still there."""
+    found: dict[Row, Any] = {}
+    for place, one in enumerate(looked):
+        ids = [row for where, row in order if where == place]
+        texts = one.side.passages(connection, ids, timeout_ms=timeout_ms)
+        found |= {(place, row): passage for row, passage in texts.items()}
+    return found
 
 
 def _choose(
     request: SearchRequest,
-    order: Sequence[int],
-    known: Mapping[int, float],
-    verses: Mapping[int, FoundVerse],
-) -> tuple[list[list[int]], int]:
+    order: Sequence[Row],
+    known: Mapping[Row, float],
+    passages: Mapping[Row, Any],
+    looked: Sequence[_Looked],
+) -> tuple[list[list[Row]], int]:
     """The hits, each with the rows that it stands for, and how many were under ``min_score``."""
     least = request.min_score
-    kept = [key for key in order if least is None or 1 - known[key] >= least]
-    groups = [[key] for key in kept]
+    kept = [row for row in order if least is None or 1 - known[row] >= least]
+    groups = [[row] for row in kept]
     if request.collapse:
-        groups = group(kept, lambda key: (verses[key].book, verses[key].chapter, verses[key].verse))
+        groups = group(kept, lambda row: (row[0], looked[row[0]].side.group(passages[row])))
     return groups[: request.top_k], len(order) - len(kept)
+
+
+def _may_find_more(request: SearchRequest, looked: Sequence[_Looked]) -> bool:
+    """Whether rows that one document's own passages kept out may hold further documents."""
+    return request.collapse and any(
+        one.side.corpus == "documents" and one.full and len(one.near) < MOST_COLLAPSED
+        for one in looked
+    )
+
+
+def _hit(
+    rank: int,
+    members: Sequence[Row],
+    known: Mapping[Row, float],
+    passages: Mapping[Row, Any],
+    looked: Sequence[_Looked],
+) -> Hit:
+    place, row = members[0]
+    one = looked[place]
+    return one.side.hit(
+        rank,
+        [passages[member] for member in members],
+        score=1 - known[place, row],
+        source=_source(row, one.near, one.worded),
+    )
 
 
 def _source(key: int, near: Container[int], worded: Container[int]) -> str:
@@ -253,22 +327,3 @@ def _why_fewer(request: SearchRequest, count: int, below: int) -> str:
     if below:
         return f"{below} further rows score under min_score {request.min_score}"
     return "the filter lets no more rows through"
-
-
-def _hit(rank: int, members: Sequence[FoundVerse], *, score: float, source: str) -> Hit:
-    verse = members[0]
-    portuguese = verse.language.lower().startswith("pt")
-    name = display_name(verse.book, Language.PORTUGUESE if portuguese else Language.ENGLISH)
-    end = f"-{verse.verse_end}" if verse.verse_end != verse.verse else ""
-    place = f"{verse.chapter}:{verse.verse}{end}"
-    return Hit(
-        rank=rank,
-        reference=f"{name} {place}",
-        usfm=f"{verse.book} {place}",
-        version=verse.version_code,
-        language=verse.language,
-        text=verse.text,
-        score=score,
-        source=source,
-        also=tuple(dict.fromkeys(member.version_code for member in members[1:])),
-    )

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.generations import LIVING_NAMES, Probes, live_indexes
 from rag_assets.store.spaces import Role, space_by_id
-from rag_assets.store.vector_tables import Corpus, VectorTable
+from rag_assets.store.vector_tables import CORPORA, Corpus, VectorTable, corpus_of
 
 CHANNEL = "rag_release"
 """PostgreSQL notifies it, with the release's number, when another release becomes active."""
@@ -199,7 +199,8 @@ def activate_release(
     connection.execute(
         """
         INSERT INTO embedding_roles AS r (role, space_id)
-        SELECT role, space_id FROM release_spaces WHERE release_id = %s AND corpus = 'bible'
+        SELECT DISTINCT ON (role) role, space_id FROM release_spaces WHERE release_id = %s
+         ORDER BY role, corpus  -- the Bible's, where it has any
         ON CONFLICT (role) DO UPDATE SET space_id = EXCLUDED.space_id
         """,
         (release_id,),
@@ -208,20 +209,25 @@ def activate_release(
     return before
 
 
-def name_living_index(connection: Connection, release: Release) -> bool:
-    """Give the index in force its well-known name, and the one that had it its own back.
+def name_living_indexes(connection: Connection, release: Release) -> bool:
+    """Give each corpus' index in force its well-known name, and the one that had it its own back.
 
     Searches do not go by names, so this never holds up a release: it gives up when it cannot have
-    the locks at once. True when the name is where it belongs.
+    the locks at once. True when the names are where they belong.
     """
-    space = release.space("bible", "small")
+    named = [_name_living_index(connection, release, corpus) for corpus in CORPORA]
+    return all(named)
+
+
+def _name_living_index(connection: Connection, release: Release, corpus: Corpus) -> bool:
+    space = release.space(corpus, "small")
     if space is None:
         return True
-    name = LIVING_NAMES["bible"]
+    name = LIVING_NAMES[corpus]
     holder = connection.execute(
         "SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass(%s)", (name,)
     ).fetchone()
-    table = VectorTable("bible", space_by_id(connection, space.space_id, "small"))
+    table = VectorTable(corpus, space_by_id(connection, space.space_id, "small"))
     wanted = _living(connection, table, space.generation)
     if wanted == name:
         return True
@@ -260,7 +266,8 @@ def _living(connection: Connection, table: VectorTable, generation: int | None) 
 
 
 def _table_named(connection: Connection, name: str) -> VectorTable:
-    return VectorTable("bible", space_by_id(connection, int(name.rpartition("_s")[2]), "small"))
+    space = space_by_id(connection, int(name.rpartition("_s")[2]), "small")
+    return VectorTable(corpus_of(name), space)
 
 
 def release_state(connection: Connection) -> tuple[object, ...]:

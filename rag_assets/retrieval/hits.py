@@ -1,0 +1,102 @@
+"""What a search gives back of each passage that it found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rag_assets.corpus.bible.books import Language, display_name
+from rag_assets.store.chunk_search import FoundChunk
+from rag_assets.store.vector_tables import Corpus
+from rag_assets.store.verse_search import FoundVerse
+
+
+@dataclass(frozen=True)
+class DocumentPlace:
+    """Where in which document a hit stands.
+
+    :param page: on which the passage begins, from 1; ``None`` where there are no pages.
+    :param heading: headings above it, the outermost first.
+    :param position: of the passage in its document, from 1.
+    """
+
+    key: str
+    title: str
+    page: int | None
+    heading: tuple[str, ...]
+    position: int
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One hit as a person reads it; ``reference`` such as "John 3:16" is in its language.
+
+    :param usfm: for programs; empty for a document, as ``version`` is.
+    :param score: cosine similarity, from -1 to 1, in the space that ordered the hits.
+    :param source: what found it: vector, text, or both.
+    :param also: other versions of the same verse that were found, when hits are collapsed.
+    :param document: ``None`` for a verse.
+    """
+
+    rank: int
+    reference: str
+    usfm: str
+    version: str
+    language: str
+    text: str
+    score: float
+    source: str
+    also: tuple[str, ...]
+    corpus: Corpus = "bible"
+    document: DocumentPlace | None = None
+
+
+def verse_hit(rank: int, members: Sequence[FoundVerse], *, score: float, source: str) -> Hit:
+    """The hit of a verse.
+
+    :param members: the best row, then the other rows of the verse.
+    """
+    verse = members[0]
+    portuguese = verse.language.lower().startswith("pt")
+    name = display_name(verse.book, Language.PORTUGUESE if portuguese else Language.ENGLISH)
+    end = f"-{verse.verse_end}" if verse.verse_end != verse.verse else ""
+    place = f"{verse.chapter}:{verse.verse}{end}"
+    return Hit(
+        rank=rank,
+        reference=f"{name} {place}",
+        usfm=f"{verse.book} {place}",
+        version=verse.version_code,
+        language=verse.language,
+        text=verse.text,
+        score=score,
+        source=source,
+        also=tuple(dict.fromkeys(member.version_code for member in members[1:])),
+    )
+
+
+def chunk_hit(rank: int, chunk: FoundChunk, *, score: float, source: str) -> Hit:
+    """The hit of a document's passage."""
+    return Hit(
+        rank=rank,
+        reference=_reference(chunk),
+        usfm="",
+        version="",
+        language=chunk.language,
+        text=chunk.text,
+        score=score,
+        source=source,
+        also=(),
+        corpus="documents",
+        document=DocumentPlace(
+            chunk.document_key, chunk.title, chunk.page, tuple(chunk.heading), chunk.position
+        ),
+    )
+
+
+def _reference(chunk: FoundChunk) -> str:
+    """The title, and the page or else the innermost heading."""
+    if chunk.page is not None:
+        return f"{chunk.title}, p. {chunk.page}"
+    if chunk.heading and chunk.heading[-1] != chunk.title:
+        return f"{chunk.title}: {chunk.heading[-1]}"
+    return chunk.title

@@ -1,0 +1,241 @@
+"""The corpora that a request means, each confined to it: what a search needs to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from rag_assets.errors import RequestError
+from rag_assets.retrieval.hits import Hit, chunk_hit, verse_hit
+from rag_assets.retrieval.plan import Target
+from rag_assets.retrieval.released import Served, ServedDocuments
+from rag_assets.retrieval.request import (
+    Confined,
+    SearchRequest,
+    confine,
+    corpora,
+    did_you_mean,
+    nearest_names,
+    no_such_language,
+    primary,
+)
+from rag_assets.store.chunk_search import (
+    FoundChunk,
+    chunks_by_id,
+    chunks_by_language,
+    documents_by_key,
+    keys_near,
+)
+from rag_assets.store.database import Connection
+from rag_assets.store.text_search import matching_chunks, matching_verses
+from rag_assets.store.vector_search import RowFilter
+from rag_assets.store.vector_tables import Corpus, VectorTable
+from rag_assets.store.verse_search import FoundVerse, verses_by_id
+
+CHUNKS_A_DOCUMENT = 5
+"""Passages of one document that may stand before the next document's, as a first guess."""
+
+Passage = TypeVar("Passage")
+
+
+class Side(Protocol[Passage]):
+    """One corpus, confined to what a request means.
+
+    :param scopes: versions, or languages of documents, by which the plan is chosen.
+    :param filter: the rows that may be found.
+    :param matching: about how many a further filter lets through; ``None`` when there is none.
+    :param rows_a_hit: rows that one hit may stand for, when hits are collapsed.
+    """
+
+    @property
+    def corpus(self) -> Corpus: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def large(self) -> VectorTable | None: ...
+    @property
+    def scopes(self) -> Sequence[str]: ...
+    @property
+    def filter(self) -> RowFilter: ...
+    @property
+    def matching(self) -> int | None: ...
+    @property
+    def rows_a_hit(self) -> int: ...
+
+    def worded(
+        self, connection: Connection, text: str, *, limit: int, timeout_ms: int
+    ) -> list[int]:
+        """Ids of the rows that hold words of a text, the best first."""
+
+    def passages(
+        self, connection: Connection, ids: Iterable[int], *, timeout_ms: int
+    ) -> Mapping[int, Passage]:
+        """The rows of these ids that are still there."""
+
+    def group(self, passage: Passage) -> Hashable:
+        """What rows have in common that one hit stands for."""
+
+    def hit(self, rank: int, members: Sequence[Passage], *, score: float, source: str) -> Hit:
+        """The hit of these rows, the best of them first."""
+
+
+class BibleSide:
+    """Verses of the versions released."""
+
+    corpus: Corpus = "bible"
+
+    def __init__(self, served: Served, confined: Confined) -> None:
+        self.target = served.target
+        self.large = served.large
+        self.scopes = confined.scopes
+        self.matching = confined.rows
+        self.filter = RowFilter(confined.scopes, confined.books, confined.chapters)
+        self.rows_a_hit = len(confined.scopes)  # each verse has at most one row a version
+
+    def worded(
+        self, connection: Connection, text: str, *, limit: int, timeout_ms: int
+    ) -> list[int]:
+        return matching_verses(
+            connection,
+            text,
+            limit=limit,
+            scopes=self.scopes,
+            books=self.filter.books,
+            chapters=self.filter.chapters,
+            timeout_ms=timeout_ms,
+        )
+
+    def passages(
+        self, connection: Connection, ids: Iterable[int], *, timeout_ms: int
+    ) -> Mapping[int, FoundVerse]:
+        return verses_by_id(connection, ids, timeout_ms=timeout_ms)
+
+    def group(self, passage: FoundVerse) -> Hashable:
+        return passage.book, passage.chapter, passage.verse
+
+    def hit(self, rank: int, members: Sequence[FoundVerse], *, score: float, source: str) -> Hit:
+        return verse_hit(rank, members, score=score, source=source)
+
+
+class DocumentsSide:
+    """Chunks of the documents: of all, of some, of a language.
+
+    :param languages: asked for; ``None`` for all, also those that come.
+    :param documents: ids asked for, with their chunks.
+    """
+
+    corpus: Corpus = "documents"
+    rows_a_hit = CHUNKS_A_DOCUMENT
+
+    def __init__(
+        self,
+        served: ServedDocuments,
+        languages: Mapping[str, int] | None,
+        documents: Mapping[int, int] | None,
+    ) -> None:
+        self.target = served.target
+        self.large = served.large
+        self.scopes = tuple(served.target.scopes if languages is None else languages)
+        counts = [sum(one.values()) for one in (languages, documents) if one is not None]
+        self.matching = min(counts, default=None)
+        self.filter = RowFilter(
+            None if languages is None else self.scopes,
+            documents=None if documents is None else tuple(documents),
+        )
+
+    def worded(
+        self, connection: Connection, text: str, *, limit: int, timeout_ms: int
+    ) -> list[int]:
+        return matching_chunks(
+            connection,
+            text,
+            limit=limit,
+            languages=self.scopes,
+            documents=self.filter.documents,
+            timeout_ms=timeout_ms,
+        )
+
+    def passages(
+        self, connection: Connection, ids: Iterable[int], *, timeout_ms: int
+    ) -> Mapping[int, FoundChunk]:
+        return chunks_by_id(connection, ids, timeout_ms=timeout_ms)
+
+    def group(self, passage: FoundChunk) -> Hashable:
+        return passage.document_id
+
+    def hit(self, rank: int, members: Sequence[FoundChunk], *, score: float, source: str) -> Hit:
+        return chunk_hit(rank, members[0], score=score, source=source)
+
+
+AnySide = Side[Any]
+
+
+def sides_of(
+    connection: Connection, request: SearchRequest, served: Served, *, timeout_ms: int = 0
+) -> tuple[AnySide, ...]:
+    """What is to be searched, at least one. Only documents asked for by key are looked up.
+
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises RequestError: something that is asked for is unknown, not released, or kept out by
+        policy.
+    :raises SearchTimeoutError: the server gave up.
+    """
+    sides: list[AnySide] = []
+    without: list[RequestError] = []
+    for corpus in corpora(request, served):
+        try:
+            if corpus == "bible":
+                sides.append(BibleSide(served, confine(request, served)))
+            elif served.documents is not None:
+                sides.append(_documents(connection, request, served.documents, timeout_ms))
+        except RequestError as error:
+            if error.kind != "unknown-language":
+                raise
+            without.append(error)
+    if sides:
+        return tuple(sides)
+    if len(without) == 1:
+        raise without[0]
+    languages = [language for error in without for language in error.choices]
+    raise no_such_language("version or document", request.language or "", languages)
+
+
+def looks_up(request: SearchRequest, served: Served) -> bool:
+    """Whether :func:`sides_of` asks the database anything. Pure.
+
+    :raises RequestError: as :func:`corpora`.
+    """
+    if "documents" not in corpora(request, served) or served.documents is None:
+        return False
+    known = served.documents.target.scopes
+    return request.documents is not None or (
+        request.language is not None and primary(request.language) not in known
+    )
+
+
+def _documents(
+    connection: Connection, request: SearchRequest, served: ServedDocuments, timeout_ms: int
+) -> DocumentsSide:
+    languages = None
+    if request.language is not None:
+        wanted = primary(request.language)
+        known = served.target.scopes
+        if wanted not in known:
+            known = chunks_by_language(connection)  # the first document of a language may have come
+        languages = {tag: rows for tag, rows in known.items() if primary(tag) == wanted}
+        if not languages:
+            raise no_such_language("document", request.language, map(primary, known))
+    documents = None
+    if request.documents is not None:
+        found = documents_by_key(connection, request.documents, timeout_ms=timeout_ms)
+        for key in request.documents:
+            if key not in found:
+                near = nearest_names(key, keys_near(connection, key, timeout_ms=timeout_ms))
+                raise RequestError(
+                    "unknown-document",
+                    "documents",
+                    f"there is no document {key!r} to be searched. {did_you_mean(near)}",
+                    near,
+                )
+        documents = {one.document_id: one.chunks for one in found.values()}
+    return DocumentsSide(served, languages, documents)
