@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from rag_assets.store.database import Connection, one
 from rag_assets.store.documents import Digest, Lane
+from rag_assets.store.spaces import Space
+from rag_assets.store.vector_tables import documents_table
 
 LOST = "WorkerLostError"
 """The class of error of a document whose run ended without a word."""
@@ -141,13 +144,20 @@ def _collect_lost(connection: Connection, max_attempts: int) -> None:
 
 
 def requeue(connection: Connection, keys: Sequence[str], *, dead: bool = False) -> tuple[str, ...]:
-    """Let ready documents be looked at again; those that did."""
+    """Let documents that were chosen be looked at now, whatever their state; their keys.
+
+    Not those that are withdrawn or being worked on.
+
+    :param dead: dead letters, too, with all their attempts.
+    """
     rows = connection.execute(
         """
         UPDATE documents
-           SET state = 'waiting', attempts = 0, not_before = '-infinity', queued_at = now(),
-               run_id = NULL, error_class = NULL, error = NULL
-         WHERE document_key = ANY(%s) AND (state = 'ready' OR (state = 'dead' AND %s))
+           SET attempts = CASE state WHEN 'waiting' THEN attempts ELSE 0 END,
+               queued_at = CASE state WHEN 'waiting' THEN queued_at ELSE now() END,
+               state = 'waiting', not_before = '-infinity'
+         WHERE document_key = ANY(%s)
+           AND (state IN ('waiting', 'ready') OR (state = 'dead' AND %s))
         RETURNING document_key
         """,
         (list(keys), dead),
@@ -258,3 +268,26 @@ def mark_unchanged(connection: Connection, document_id: int, run_id: str) -> boo
             (document_id, run_id),
         ).rowcount
     )
+
+
+def requeue_unembedded(connection: Connection, space: Space, *, limit: int) -> int:
+    """Let ready documents without vectors in a space be embedded there; how many.
+
+    They are those of before another model was set: what is stored of them is embedded, nothing is
+    read again. Behind all others. Uses the document_id index of the space's table.
+    """
+    return connection.execute(
+        sql.SQL(
+            """
+            UPDATE documents
+               SET state = 'waiting', attempts = 0, not_before = '-infinity', queued_at = now()
+             WHERE document_id IN (
+                   SELECT document_id FROM documents d
+                    WHERE state = 'ready' AND NOT EXISTS
+                          (SELECT FROM {table} e WHERE e.document_id = d.document_id)
+                    ORDER BY document_id LIMIT %s
+                      FOR UPDATE SKIP LOCKED)
+            """
+        ).format(table=documents_table(space).identifier),
+        (limit,),
+    ).rowcount

@@ -1,0 +1,119 @@
+"""A claimed document's chunks: as they are stored, or read from its file."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rag_assets.corpus.documents.model import ChunkedDocument
+from rag_assets.corpus.text import text_hash
+from rag_assets.embedding.batching import Text
+from rag_assets.errors import InboxUnavailableError
+from rag_assets.settings import Settings
+from rag_assets.store.database import Connection
+from rag_assets.store.document_chunks import lacks_vectors, stored_document
+from rag_assets.store.document_queue import Claimed
+from rag_assets.store.spaces import Space
+
+_CHUNKER = 1
+"""Counted up where the same settings cut documents up in another way than before."""
+
+
+class Files(Protocol):
+    """What is needed of an inbox."""
+
+    def fetch(self, path: str) -> AbstractContextManager[Path]:
+        """A local file with the content of one of the inbox.
+
+        :raises InboxUnavailableError: it cannot be had now.
+        """
+
+
+class Extractor(Protocol):
+    """What reads a file: see :class:`rag_assets.corpus.documents.sandbox.Extractor`."""
+
+    def extract(self, path: Path, name: str) -> ChunkedDocument:
+        """The document that the file is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document that is ready to be embedded.
+
+    :param texts: of its chunks, with their hashes.
+    :param seconds: wall time by stage.
+    """
+
+    claimed: Claimed
+    document: ChunkedDocument
+    texts: tuple[Text, ...]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A document that is searchable as it is."""
+
+    claimed: Claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A document on which the work has ended without success."""
+
+    claimed: Claimed
+    error: Exception
+
+
+def chunking_of(settings: Settings) -> str:
+    """How the settings cut documents up; stored with each, to know when to cut it up anew."""
+    ocr = ", ocr" if settings.rag_documents_ocr else ""
+    size, overlap = settings.rag_max_chunk_size, settings.rag_chunk_overlap
+    return f"v{_CHUNKER}: {size} tokens, overlap {overlap}{ocr}"
+
+
+def take_stored(
+    connection: Connection, claimed: Claimed, spaces: Sequence[Space], chunking: str
+) -> Prepared | Unchanged | None:
+    """A document whose stored chunks are those of its file; ``None`` for any other.
+
+    Prepared where only vectors are missing: it was withdrawn meanwhile, or another model was set.
+    """
+    if claimed.stored_hash != claimed.content_hash or claimed.chunking != chunking:
+        return None
+    if not lacks_vectors(connection, claimed.document_id, spaces):
+        return Unchanged(claimed)
+    document = stored_document(connection, claimed.document_id)
+    return prepared(claimed, document, {}) if document else None
+
+
+def read_file(files: Files, extractor: Extractor, claimed: Claimed) -> Prepared:
+    """Read a document's file and cut it up.
+
+    :raises DocumentError: it cannot be made searchable.
+    :raises InboxUnavailableError: the file cannot be had, or is not the one that was looked at.
+    :raises ExtractionInterruptedError: the child that read it ended.
+    """
+    started = time.monotonic()
+    with files.fetch(claimed.path) as local:
+        with local.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        if digest != claimed.content_hash:
+            raise InboxUnavailableError(
+                f"{claimed.path} has changed since the inbox was last looked at: it is processed "
+                "after the next look"
+            )
+        fetched_s = time.monotonic() - started
+        document = extractor.extract(local, claimed.path)
+    return prepared(claimed, document, {"fetch": fetched_s, **document.seconds})
+
+
+def prepared(claimed: Claimed, document: ChunkedDocument, seconds: Mapping[str, float]) -> Prepared:
+    """With the hashes of its texts."""
+    texts = tuple(Text(text_hash(chunk.text), chunk.text) for chunk in document.chunks)
+    return Prepared(claimed, document, texts, seconds)

@@ -1,0 +1,177 @@
+"""Process documents: those that wait in a lane, or chosen ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Lock
+
+from rag_assets.documents.ending import outcome_of
+from rag_assets.documents.outcomes import Outcome, OutcomeState, Summary
+from rag_assets.documents.pipeline import Order, Pipeline
+from rag_assets.documents.preparing import Files
+from rag_assets.embedding.obtaining import check_key
+from rag_assets.progress import Progress, Silent
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.document_queue import requeue
+from rag_assets.store.documents import Document, Lane, find_documents, queue_counts
+
+__all__ = ["Outcome", "Summary", "process_documents"]
+
+
+def process_documents(
+    database: Database,
+    settings: Settings,
+    inbox: Files,
+    *,
+    run_id: str,
+    lane: Lane | None,
+    keys: Sequence[str] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda _: None,
+) -> Summary:
+    """Process what waits in a lane, up to RAG_DOCUMENTS_PER_RUN documents; one of the large lane.
+
+    Several runs may work on one lane at once: no document is given to two of them.
+
+    :param lane: ``None`` for any; does not matter for chosen documents.
+    :param keys: process these documents, whatever their lane and state: those that are as they
+        should be end ``unchanged``, dead letters are tried again.
+    :param force: read the files of chosen documents anew, also where nothing has changed.
+    :param on_outcome: told how each document ended, in the caller's thread, as it ends.
+    :raises ConfigurationError: there is no key for the provider.
+    :raises RagAssetsError: an error that concerns all documents: of the provider or the database.
+        What the run held waits again, told as ``waiting``; what was bought is kept.
+    """
+    check_key(settings)
+    shown: Progress = progress or Silent()
+    if keys is not None:
+        with database.connect() as connection:
+            requeue(connection, keys, dead=True)
+    shown.start(lane if lane and keys is None else "documents", _expected(database, lane, keys))
+    told: set[str] = set()
+
+    def tell(outcome: Outcome) -> None:
+        told.add(outcome.key)
+        shown.advance(1)
+        on_outcome(outcome)
+
+    order = Order(run_id, None if keys is not None else lane, keys, force)
+    summary = _run(database, settings, inbox, order, shown, tell)
+    if keys is not None:
+        for outcome in _left(database, [key for key in keys if key not in told]):
+            summary.add(outcome)
+            tell(outcome)
+    return summary
+
+
+def _expected(database: Database, lane: Lane | None, keys: Sequence[str] | None) -> int:
+    if keys is not None:
+        return len(keys)
+    with database.connect() as connection:
+        counts = queue_counts(connection)
+    return sum(count.claimable for name, count in counts.items() if lane in (None, name))
+
+
+def _run(
+    database: Database,
+    settings: Settings,
+    inbox: Files,
+    order: Order,
+    progress: Progress,
+    tell: Callable[[Outcome], None],
+) -> Summary:
+    """Run the pipeline in a thread of its own, and tell its outcomes in this one meanwhile.
+
+    Telling takes Dagster 15 ms a document, in which requests would not be answered.
+    """
+    outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
+    running = _Running()
+    pipeline = Pipeline(
+        database, settings, inbox, order, progress=_Remarks(progress), report=outcomes.put
+    )
+    with ThreadPoolExecutor(1, thread_name_prefix="documents-run") as pool:
+        work: Future[Summary] = pool.submit(running.run, pipeline)
+        work.add_done_callback(lambda _: outcomes.put(None))
+        try:
+            while (outcome := outcomes.get()) is not None:
+                tell(outcome)
+        except BaseException:  # a person, or Dagster, ends the run: give back what it holds
+            running.stop()
+            raise
+    return work.result()
+
+
+class _Running:
+    """A pipeline in another thread, to be stopped from this one."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Summary] | None = None
+
+    def run(self, pipeline: Pipeline) -> Summary:
+        """Until it is done or stopped.
+
+        :raises asyncio.CancelledError: it was stopped.
+        """
+        return asyncio.run(self._run(pipeline))
+
+    async def _run(self, pipeline: Pipeline) -> Summary:
+        with self._lock:
+            if self._stopped:
+                raise asyncio.CancelledError
+            self._loop = asyncio.get_running_loop()
+            self._task = asyncio.ensure_future(pipeline.run())
+        try:
+            return await self._task
+        finally:
+            with self._lock:
+                self._loop = None
+
+    def stop(self) -> None:
+        """End it soon, in order."""
+        with self._lock:
+            self._stopped = True
+            if self._loop and self._task:
+                self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+class _Remarks:
+    """Passes on what a person should know; what counts here are documents, not their texts."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def start(self, task: str, total: int) -> None: ...
+
+    def advance(self, steps: int) -> None: ...
+
+    def say(self, message: str) -> None:
+        self._progress.say(message)
+
+
+_LEFT: dict[str, OutcomeState] = {"ready": "unchanged", "dead": "dead", "withdrawn": "withdrawn"}
+
+
+def _left(database: Database, keys: Sequence[str]) -> tuple[Outcome, ...]:
+    """How chosen documents stand that this run has not worked on."""
+    with database.connect() as connection:
+        documents = find_documents(connection, keys)
+    return tuple(
+        outcome_of(document, _LEFT.get(document.state, "waiting"), _why(document))
+        for document in documents
+    )
+
+
+def _why(document: Document) -> str | None:
+    if document.state == "withdrawn":
+        return f"{document.key} is withdrawn: its file is gone, or a person took it out of search"
+    if document.state == "running":
+        return f"run {document.run_id} is working on it"
+    return document.error
