@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
+from rag_assets.retrieval.hits import Hit
+from rag_assets.retrieval.request import MAX_TOP_K, Searched, SearchRequest
+from rag_assets.retrieval.search import SearchResult
+from rag_assets.store.vector_search import SearchPlan
 
-Corpus = Literal["bible", "documents", "both"]
 MAX_QUERY = 8000
 MAX_NAMES = 200
 MAX_EVAL = 1000
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+DocumentKey = Annotated[str, Field(min_length=1, max_length=400)]
 Component = Annotated[float, Field(allow_inf_nan=False)]
 Vector = Annotated[list[Component], Field(min_length=1, max_length=4000)]
 
@@ -45,11 +48,16 @@ class SimpleRequest(BaseModel):
 
     query: str | None = Field(None, max_length=MAX_QUERY, description="What to look for, in words.")
     top_k: int = Field(10, ge=1, le=MAX_TOP_K, description="How many hits.")
-    corpus: Corpus = Field("both", description="What to search.")
+    corpus: Searched = Field(
+        "both",
+        description="What to search. Of both, a filter that only one of them has leaves that one.",
+    )
     versions: list[Name] | None = Field(
         None, min_length=1, max_length=MAX_NAMES, description="Only these Bible versions."
     )
-    language: Name | None = Field(None, description="Only versions of this language, such as pt.")
+    language: Name | None = Field(
+        None, description="Only versions and documents of this language, such as pt."
+    )
     books: list[Name] | None = Field(
         None,
         min_length=1,
@@ -58,8 +66,8 @@ class SimpleRequest(BaseModel):
     )
     chapter_from: int | None = Field(None, ge=1, le=200, description="First chapter.")
     chapter_to: int | None = Field(None, ge=1, le=200, description="Last chapter.")
-    documents: list[Name] | None = Field(
-        None, min_length=1, max_length=MAX_NAMES, description="Only these documents."
+    documents: list[DocumentKey] | None = Field(
+        None, min_length=1, max_length=MAX_NAMES, description="Only these documents, by their keys."
     )
     min_score: float | None = Field(
         None, ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity."
@@ -68,7 +76,10 @@ class SimpleRequest(BaseModel):
         False, description="Let the large space re-order the small space's candidates."
     )
     hybrid: bool = Field(False, description="Let full text search take part; needs `query`.")
-    collapse: bool = Field(False, description="One hit a verse, the best of its versions.")
+    collapse: bool = Field(
+        False,
+        description="One hit a verse, the best of its versions; one a document, its best passage.",
+    )
 
     def plain(self) -> SearchRequest:
         """The same without vectors, for :mod:`rag_assets.retrieval`."""
@@ -86,6 +97,8 @@ class SimpleRequest(BaseModel):
             rerank=self.rerank,
             hybrid=self.hybrid,
             collapse=self.collapse,
+            corpus=self.corpus,
+            documents=None if self.documents is None else tuple(self.documents),
         )
 
 
@@ -103,7 +116,7 @@ class RetrieveRequest(SimpleRequest):
 
 
 class HitModel(BaseModel):
-    """One hit."""
+    """A verse."""
 
     rank: int
     corpus: Literal["bible"] = "bible"
@@ -115,6 +128,46 @@ class HitModel(BaseModel):
     score: float = Field(description="Cosine similarity, from -1 to 1.")
     source: str = Field(description="What found it: vector, text or both.")
     also: list[str] = Field(description="With `collapse`: other versions of the verse found.")
+
+
+class DocumentHitModel(BaseModel):
+    """A passage of a document."""
+
+    rank: int
+    corpus: Literal["documents"] = "documents"
+    reference: str = Field(description="For people: the title, and the page or heading.")
+    document: str = Field(description="The document's key.")
+    title: str
+    page: int | None = Field(description="On which it begins, from 1, where there are pages.")
+    heading: list[str] = Field(description="Headings above it, the outermost first.")
+    position: int = Field(description="Of the passage in its document, from 1.")
+    language: str
+    text: str
+    score: float = Field(description="Cosine similarity, from -1 to 1.")
+    source: str = Field(description="What found it: vector, text or both.")
+
+
+AnyHit = Annotated[HitModel | DocumentHitModel, Field(discriminator="corpus")]
+
+
+def hit_model(hit: Hit) -> HitModel | DocumentHitModel:
+    """A hit as it is answered."""
+    if hit.document is None:
+        return HitModel(**vars(hit))
+    place = hit.document
+    return DocumentHitModel(
+        rank=hit.rank,
+        reference=hit.reference,
+        document=place.key,
+        title=place.title,
+        page=place.page,
+        heading=list(place.heading),
+        position=place.position,
+        language=hit.language,
+        text=hit.text,
+        score=hit.score,
+        source=hit.source,
+    )
 
 
 class Timing(BaseModel):
@@ -133,6 +186,28 @@ class PlanModel(BaseModel):
     probes: int | None
 
 
+class BothPlansModel(BaseModel):
+    """How each corpus' table was read."""
+
+    kind: Literal["both"] = "both"
+    bible: PlanModel
+    documents: PlanModel
+
+
+AnyPlan = Annotated[PlanModel | BothPlansModel, Field(discriminator="kind")]
+
+
+def plan_model(found: SearchResult) -> PlanModel | BothPlansModel:
+    """How a search was done, as it is answered."""
+    if found.documents_plan is None:
+        return _plan(found.plan)
+    return BothPlansModel(bible=_plan(found.plan), documents=_plan(found.documents_plan))
+
+
+def _plan(plan: SearchPlan) -> PlanModel:
+    return PlanModel(kind=plan.kind, generation=plan.generation, probes=plan.probes or None)
+
+
 class RetrieveResponse(BaseModel):
     """Hits, best first."""
 
@@ -140,9 +215,9 @@ class RetrieveResponse(BaseModel):
     release: int = Field(description="The release that was searched.")
     k_returned: int
     why_fewer: str | None = Field(description="Why there are fewer hits than `top_k`.")
-    plan: PlanModel
+    plan: AnyPlan
     timing: Timing
-    hits: list[HitModel]
+    hits: list[AnyHit]
 
 
 class EvalQuery(BaseModel):

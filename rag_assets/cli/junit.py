@@ -5,18 +5,25 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from rag_assets.embedding.quality import CHECKS
-from rag_assets.index.checks import INDEX_CHECKS
+from rag_assets.index.checks import CHUNK_INDEX_CHECKS, INDEX_CHECKS
 from rag_assets.release.evidence import Evidence
-from rag_assets.release.gate import INDEX, Verdict
+from rag_assets.release.gate import Verdict
+from rag_assets.release.reasons import DOCUMENTS_INDEX, INDEX
+from rag_assets.store.vector_tables import DOCUMENTS
 
 
 def junit_xml(evidence: Evidence, verdict: Verdict) -> str:
-    """A test suite for each version and the index, a test case a check.
+    """A test suite for each version, the documents and each index, a test case a check.
 
     What is left out of the release is skipped, with the reason.
     """
     cases = {INDEX: ["decision", *INDEX_CHECKS]}
     cases |= {version.code: list(CHECKS) for version in evidence.versions}
+    if evidence.documents is not None:
+        cases |= {
+            DOCUMENTS: list(CHECKS),
+            DOCUMENTS_INDEX: ["decision", *CHUNK_INDEX_CHECKS],
+        }
     for reason in verdict.reasons:
         known = cases.setdefault(reason.subject, [])
         if reason.check not in known:
@@ -36,7 +43,9 @@ def junit_xml(evidence: Evidence, verdict: Verdict) -> str:
                 failed += 1
                 message = "; ".join(reason.sentence for reason in against)
                 ElementTree.SubElement(case, "failure", message=message, type=against[0].kind)
-            elif subject in verdict.left_out:
-                ElementTree.SubElement(case, "skipped", message=verdict.left_out[subject])
+            elif skipped := verdict.left_out.get(
+                DOCUMENTS if subject == DOCUMENTS_INDEX else subject
+            ):
+                ElementTree.SubElement(case, "skipped", message=skipped)
         suite.set("failures", str(failed))
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)

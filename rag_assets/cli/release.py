@@ -26,7 +26,13 @@ from rag_assets.release.gate import Verdict
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate, release, roll_back
 from rag_assets.store.database import Connection
-from rag_assets.store.releases import Release, active_release, release_by_id, releases
+from rag_assets.store.releases import (
+    Release,
+    ReleasedSpace,
+    active_release,
+    release_by_id,
+    releases,
+)
 
 app = typer.Typer(
     no_args_is_help=True, help="Releases: status, gate, activate, rollback, differences."
@@ -201,20 +207,22 @@ def _flat(content: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _describe(found: Release) -> dict[str, object]:
-    small = found.space("bible", "small")
+    small, documents = found.space("bible", "small"), found.space("documents", "small")
+    spaces = found.manifest["content"]["spaces"]
     return {
         "release": found.release_id,
         "active since": found.activated_at,
         "versions": ", ".join(found.versions),
-        "spaces": "; ".join(
-            f"{space['role']}: {space['space']}" for space in found.manifest["content"]["spaces"]
-        ),
-        "searched": f"index generation {small.generation}"
-        if small and small.generation
-        else "exactly",
+        "spaces": "; ".join(dict.fromkeys(f"{one['role']}: {one['space']}" for one in spaces)),
+        "searched": _searched(small),
         "probes": small.probes.plain if small and small.probes else None,
+        **({"documents": f"searched {_searched(documents)}"} if documents else {}),
         "rollback to": found.previous_id,
     }
+
+
+def _searched(space: ReleasedSpace | None) -> str:
+    return f"index generation {space.generation}" if space and space.generation else "exactly"
 
 
 def _row(found: Release) -> dict[str, object]:
@@ -235,6 +243,7 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
     return {
         "unchanged": verdict.unchanged,
         "versions": verdict.versions,
+        "documents": verdict.documents,
         "left_out": verdict.left_out,
         "reasons": verdict.reasons,
         "content": verdict.content,
@@ -244,7 +253,8 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
 def _show_verdict(verdict: Verdict) -> None:
     if verdict.passed:
         same = ", and the active release serves just this" if verdict.unchanged else ""
-        out.print(f"[bold green]pass[/bold green]: {', '.join(verdict.versions)}{same}")
+        served = [*verdict.versions, *(["documents"] if verdict.documents else [])]
+        out.print(f"[bold green]pass[/bold green]: {', '.join(served)}{same}")
     else:
         out.print("[bold red]refused[/bold red]:")
         for reason in verdict.reasons:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json
-from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
+from rag_assets.retrieval.request import MAX_TOP_K, Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings import load_settings
 from rag_assets.store.database import open_database
@@ -16,19 +17,27 @@ from rag_assets.store.database import open_database
 def search_command(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
     top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="How many hits.")] = 10,
+    corpus: Annotated[Searched, typer.Option(help="What to search.")] = "both",
     version: Annotated[
         list[str] | None, typer.Option(help="Only this version; may be repeated.")
     ] = None,
-    language: Annotated[str | None, typer.Option(help="Only versions of this language.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Only versions and documents of this language.")
+    ] = None,
     book: Annotated[
         list[str] | None, typer.Option(help="Only this book, by code or name; may be repeated.")
     ] = None,
+    document: Annotated[
+        list[str] | None, typer.Option(help="Only this document, by its key; may be repeated.")
+    ] = None,
     hybrid: Annotated[bool, typer.Option(help="Let full text search take part.")] = False,
     rerank: Annotated[bool, typer.Option(help="Re-order the hits by the large space.")] = False,
-    collapse: Annotated[bool, typer.Option(help="One hit a verse, over all versions.")] = False,
+    collapse: Annotated[
+        bool, typer.Option(help="One hit a verse, over all versions; one a document.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Find the verses nearest to a query, in what is released.
+    """Find the verses and passages of documents nearest to a query, in what is released.
 
     For example: `rag-assets search "where you go I will go" --version EN_SAMPLE`
     """
@@ -42,6 +51,8 @@ def search_command(
             hybrid=hybrid,
             rerank=rerank,
             collapse=collapse,
+            corpus=corpus,
+            documents=tuple(document) if document else None,
         )
         result = search_text(open_database(settings), settings, query, request)
     if as_json:
@@ -53,13 +64,14 @@ def search_command(
 def show_hits(result: SearchResult) -> None:
     """Hits as a person reads them, and where the time went."""
     for hit in result.hits:
+        place = hit.version if hit.document is None else hit.document.key
         out.print(
-            f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]  [bold]{hit.reference}[/bold] "
-            f"[dim]{hit.version}[/dim]"
+            f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]  [bold]{escape(hit.reference)}[/bold] "
+            f"[dim]{escape(place)}[/dim]"
         )
         out.print(f"           {hit.text}", markup=False)
     out.print(
-        f"[dim]{len(result.hits)} hits of release {result.release_id} ({result.plan.kind}); "
+        f"[dim]{len(result.hits)} hits of release {result.release_id} ({result.plan_name}); "
         f"embedding {result.embedding_ms:.0f} ms, search {result.search_ms:.0f} ms[/dim]"
     )
     if result.why_fewer:

@@ -10,7 +10,6 @@ from rag_assets.embedding.quality import CHECKS
 from rag_assets.release.documents import documents_spaces, judge_documents
 from rag_assets.release.evidence import Evidence, SpaceEvidence, VersionEvidence
 from rag_assets.release.reasons import (
-    INDEX,
     RELEASE,
     Reason,
     index_reasons,
@@ -20,8 +19,6 @@ from rag_assets.release.reasons import (
 from rag_assets.store.releases import ReleasedSpace
 from rag_assets.store.spaces import Role
 from rag_assets.store.vector_tables import DOCUMENTS
-
-__all__ = ["INDEX", "Reason", "Verdict", "judge"]
 
 
 @dataclass(frozen=True)

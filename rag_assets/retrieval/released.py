@@ -14,7 +14,7 @@ from rag_assets.store.chunk_search import chunks_by_language
 from rag_assets.store.database import Connection
 from rag_assets.store.generations import generation_precision
 from rag_assets.store.releases import Release, active_release
-from rag_assets.store.spaces import space_by_id
+from rag_assets.store.spaces import Space, space_by_id
 from rag_assets.store.vector_tables import VectorTable, bible_table, documents_table
 
 
@@ -50,6 +50,12 @@ class Served:
     books: Mapping[tuple[str, str], int]
     withheld: frozenset[str]
     documents: ServedDocuments | None = None
+
+    @property
+    def large_space(self) -> Space | None:
+        """The one space that the release re-ranks in, whichever corpora have vectors there."""
+        table = self.large or (self.documents.large if self.documents else None)
+        return table.space if table else None
 
 
 def served_now(connection: Connection, settings: Settings) -> Served:

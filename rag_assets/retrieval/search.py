@@ -150,8 +150,8 @@ def search_texts(
         started = time.perf_counter()
         vectors = embed_queries(settings, served.target.table.space.spec, texts)
         large: Sequence[NDArray[np.float32] | None] = [None] * len(texts)
-        if served.large is not None and any(request.rerank for request in requests):
-            large = list(embed_queries(settings, served.large.space.spec, texts))
+        if served.large_space is not None and any(request.rerank for request in requests):
+            large = list(embed_queries(settings, served.large_space.spec, texts))
         embedding_ms = (time.perf_counter() - started) * 1000
         return tuple(
             replace(

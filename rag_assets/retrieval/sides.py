@@ -171,10 +171,11 @@ AnySide = Side[Any]
 
 
 def sides_of(
-    connection: Connection, request: SearchRequest, served: Served, *, timeout_ms: int = 0
+    connection: Connection | None, request: SearchRequest, served: Served, *, timeout_ms: int = 0
 ) -> tuple[AnySide, ...]:
-    """What is to be searched, at least one. Only documents asked for by key are looked up.
+    """What is to be searched, at least one.
 
+    :param connection: ``None`` will do where :func:`looks_up` says so.
     :param timeout_ms: the server gives up after so long; 0 for never.
     :raises RequestError: something that is asked for is unknown, not released, or kept out by
         policy.
@@ -201,7 +202,7 @@ def sides_of(
 
 
 def looks_up(request: SearchRequest, served: Served) -> bool:
-    """Whether :func:`sides_of` asks the database anything. Pure.
+    """Whether :func:`sides_of` asks the database: for documents by key, and a new language. Pure.
 
     :raises RequestError: as :func:`corpora`.
     """
@@ -214,28 +215,47 @@ def looks_up(request: SearchRequest, served: Served) -> bool:
 
 
 def _documents(
-    connection: Connection, request: SearchRequest, served: ServedDocuments, timeout_ms: int
+    connection: Connection | None,
+    request: SearchRequest,
+    served: ServedDocuments,
+    timeout_ms: int,
 ) -> DocumentsSide:
-    languages = None
+    languages = documents = None
     if request.language is not None:
-        wanted = primary(request.language)
-        known = served.target.scopes
-        if wanted not in known:
-            known = chunks_by_language(connection)  # the first document of a language may have come
-        languages = {tag: rows for tag, rows in known.items() if primary(tag) == wanted}
-        if not languages:
-            raise no_such_language("document", request.language, map(primary, known))
-    documents = None
+        languages = _of_language(connection, request.language, served, timeout_ms)
     if request.documents is not None:
-        found = documents_by_key(connection, request.documents, timeout_ms=timeout_ms)
-        for key in request.documents:
-            if key not in found:
-                near = nearest_names(key, keys_near(connection, key, timeout_ms=timeout_ms))
-                raise RequestError(
-                    "unknown-document",
-                    "documents",
-                    f"there is no document {key!r} to be searched. {did_you_mean(near)}",
-                    near,
-                )
-        documents = {one.document_id: one.chunks for one in found.values()}
+        documents = _named(connection, request.documents, timeout_ms)
     return DocumentsSide(served, languages, documents)
+
+
+def _of_language(
+    connection: Connection | None, language: str, served: ServedDocuments, timeout_ms: int
+) -> Mapping[str, int]:
+    """Chunks of a language, by tag."""
+    wanted, known = primary(language), served.target.scopes
+    if wanted not in known and connection is not None:
+        # The first document of a language may have come since.
+        known = chunks_by_language(connection, timeout_ms=timeout_ms)
+    found = {tag: rows for tag, rows in known.items() if primary(tag) == wanted}
+    if not found:
+        raise no_such_language("document", language, map(primary, known))
+    return found
+
+
+def _named(
+    connection: Connection | None, keys: Sequence[str], timeout_ms: int
+) -> Mapping[int, int]:
+    """Chunks of the documents with these keys, by id."""
+    if connection is None:
+        raise LookupError("documents are looked up in the database")
+    found = documents_by_key(connection, keys, timeout_ms=timeout_ms)
+    for key in keys:
+        if key not in found:
+            near = nearest_names(key, keys_near(connection, key, timeout_ms=timeout_ms))
+            raise RequestError(
+                "unknown-document",
+                "documents",
+                f"there is no document {key!r} to be searched. {did_you_mean(near)}",
+                near,
+            )
+    return {one.document_id: one.chunks for one in found.values()}

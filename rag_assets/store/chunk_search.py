@@ -109,16 +109,21 @@ def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[
     return [row[0] for row in found.fetchall()]
 
 
-def chunks_by_language(connection: Connection) -> dict[str, int]:
-    """Chunks of the documents that can be searched, by language. Reads ``documents`` whole."""
-    rows = connection.execute(
-        """
-        SELECT language, sum(chunks)::bigint FROM documents
-         WHERE chunks > 0 AND language IS NOT NULL AND state <> 'withdrawn'
-         GROUP BY language ORDER BY language
-        """
-    ).fetchall()
-    return dict(rows)
+def chunks_by_language(connection: Connection, *, timeout_ms: int = 0) -> dict[str, int]:
+    """Chunks of the documents that can be searched, by language. Reads ``documents`` whole.
+
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
+    """
+    with limited(connection, timeout_ms):
+        found = connection.execute(
+            """
+            SELECT language, sum(chunks)::bigint FROM documents
+             WHERE chunks > 0 AND language IS NOT NULL AND state <> 'withdrawn'
+             GROUP BY language ORDER BY language
+            """
+        )
+    return dict(found.fetchall())
 
 
 def _without_nul(keys: Iterable[str]) -> list[str]:

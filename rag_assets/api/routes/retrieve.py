@@ -14,14 +14,14 @@ from rag_assets.api.models import (
     EvalRequest,
     EvalResponse,
     EvalResult,
-    HitModel,
-    PlanModel,
     Problem,
     RetrieveRequest,
     RetrieveResponse,
     SimpleRequest,
     Timing,
     check_exactly_one,
+    hit_model,
+    plan_model,
 )
 from rag_assets.api.security import needs, service_of
 from rag_assets.api.service import Service
@@ -31,6 +31,7 @@ from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, confine
 from rag_assets.retrieval.search import SearchResult, search
+from rag_assets.retrieval.sides import looks_up, sides_of
 from rag_assets.store.spaces import Space
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
@@ -119,13 +120,13 @@ async def _answer(request: Request, service: Service, asked: RetrieveRequest) ->
     request.state.corpus = asked.corpus
     try:
         answer, found = await _retrieve(service, asked, started)
-        request.state.plan = found.plan.kind
+        request.state.plan = found.plan_name
         service.metrics.returned.observe(len(found.hits))
         service.metrics.latency.labels("search").observe(found.search_ms / 1000)
         service.metrics.latency.labels("embedding").observe(answer.timing.embedding_ms / 1000)
         request.state.told = {
             "release": found.release_id,
-            "plan": found.plan.kind,
+            "plan": found.plan_name,
             "k": len(found.hits),
             "search_ms": round(found.search_ms, 1),
             "key": getattr(request.state, "key_id", "-"),
@@ -140,15 +141,13 @@ async def _retrieve(
 ) -> tuple[RetrieveResponse, SearchResult]:
     if wrong := check_exactly_one(asked.query, asked.vector):
         raise RequestError("query-or-vector", "query", wrong)
-    if asked.corpus == "documents" or asked.documents is not None:
-        raise RequestError("no-documents", "corpus", "the active release holds no documents")
     served = service.current.served
     wanted = asked.plain()
-    confine(wanted, served)  # before a query is paid for
+    await _check(service, wanted, served)  # before a query is paid for
     vector = _given(asked.vector, served.target.table.space, "vector")
     large = None
-    if asked.rerank_vector is not None and served.large is not None:
-        large = _given(asked.rerank_vector, served.large.space, "rerank_vector")
+    if asked.rerank_vector is not None and served.large_space is not None:
+        large = _given(asked.rerank_vector, served.large_space, "rerank_vector")
     before = time.perf_counter()
     found = await _search(service, served, wanted, vector, large)
     now = time.perf_counter()
@@ -157,19 +156,27 @@ async def _retrieve(
         release=found.release_id,
         k_returned=len(found.hits),
         why_fewer=found.why_fewer or None,
-        plan=PlanModel(
-            kind=found.plan.kind,
-            generation=found.plan.generation,
-            probes=found.plan.probes or None,
-        ),
+        plan=plan_model(found),
         timing=Timing(
             embedding_ms=round(found.embedding_ms, 3),
             search_ms=round(found.search_ms, 3),
             total_ms=round((now - min(started, before)) * 1000, 3),
         ),
-        hits=[HitModel(**vars(hit)) for hit in found.hits],
+        hits=[hit_model(hit) for hit in found.hits],
     )
     return answer, found
+
+
+async def _check(service: Service, wanted: SearchRequest, served: Served) -> None:
+    """Refuse what cannot be answered. Only documents asked for by key need the database."""
+    if looks_up(wanted, served):
+        timeout_ms = service.settings.rag_api_statement_timeout_ms
+        await service.in_database(
+            lambda connection: sides_of(connection, wanted, served, timeout_ms=timeout_ms),
+            timeout_ms=0,
+        )
+    else:
+        sides_of(None, wanted, served)
 
 
 async def _search(
@@ -182,8 +189,8 @@ async def _search(
     started = time.perf_counter()
     if vector is None and wanted.text is not None:
         vector = await service.query_vector(served.target.table.space, wanted.text)
-        if wanted.rerank and served.large is not None:
-            large = await service.query_vector(served.large.space, wanted.text)
+        if wanted.rerank and served.large_space is not None:
+            large = await service.query_vector(served.large_space, wanted.text)
     if vector is None:
         raise RequestError("query-or-vector", "query", "give query or vector")
     embedding_ms = (time.perf_counter() - started) * 1000

@@ -58,7 +58,7 @@ def release_asset(
 
 def _metadata(released: Released) -> dict[str, dg.MetadataValue]:
     release, before = released.release, released.before
-    small = release.space("bible", "small")
+    small, documents = release.space("bible", "small"), release.space("documents", "small")
     shown: dict[str, dg.MetadataValue] = {
         "release": dg.MetadataValue.int(release.release_id),
         "before": dg.MetadataValue.text(str(before.release_id) if before else "none"),
@@ -75,4 +75,8 @@ def _metadata(released: Released) -> dict[str, dg.MetadataValue]:
     }
     if small is not None and small.probes is not None:
         shown["probes"] = dg.MetadataValue.int(small.probes.plain)
+    if documents is not None:
+        shown["documents_searched"] = dg.MetadataValue.text(
+            f"index generation {documents.generation}" if documents.generation else "exactly"
+        )
     return shown
