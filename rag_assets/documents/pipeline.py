@@ -35,6 +35,7 @@ from rag_assets.documents.preparing import (
 from rag_assets.documents.rules import LARGE, MB
 from rag_assets.documents.threads import in_thread, stoppable, until_one_ends
 from rag_assets.embedding.obtaining import Obtainer, obtaining
+from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
 from rag_assets.store import document_queue
@@ -160,7 +161,9 @@ class Pipeline:
                         self._end(finisher),
                     )
             except BaseException as error:
-                await in_thread(finisher.give_back_all, self._database, error)
+                lost = self._desk.broken or session.broken or storing.broken
+                reason = DatabaseUnavailableError("PostgreSQL went away") if lost else error
+                await in_thread(finisher.give_back_all, self._database, reason)
                 raise
         return finisher.summary(
             [obtainer.purchase for obtainer in obtainers], time.monotonic() - started
@@ -202,15 +205,13 @@ class Pipeline:
                 if not self._held:
                     return
                 await self._one_to_end()
-        while self._held:
-            await self._one_to_end()
+        await self._all_to_end()
 
     async def _take_suspect(self) -> bool:
         """Work on one that may have killed its runs, while no other could be hit by it."""
         if self._held or self._left <= 0 or not await self._claim(1, suspects=True):
             return False
-        while self._held:
-            await self._one_to_end()
+        await self._all_to_end()
         return True
 
     async def _claim(self, limit: int, *, suspects: bool = False) -> bool:
@@ -238,6 +239,10 @@ class Pipeline:
     async def _one_to_end(self) -> None:
         await self._ended.wait()
         self._ended.clear()
+
+    async def _all_to_end(self) -> None:
+        while self._held:
+            await self._one_to_end()
 
     async def _read(self, extractor: Extractor) -> None:
         while True:
