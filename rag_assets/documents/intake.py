@@ -142,7 +142,9 @@ def take_in(
 def take_files(
     connection: Connection, inbox: Inbox, settings: Settings, paths: Sequence[str]
 ) -> Intake:
-    """Record files that are whole and in the inbox, without looking at the rest of it.
+    """Record files that a person gives, whole and in the inbox, without looking at its others.
+
+    One whose document was withdrawn is restored, whoever withdrew it.
 
     :raises InboxUnavailableError: the inbox cannot be asked.
     """
@@ -153,7 +155,10 @@ def take_files(
         decision = decide(
             Listing(found),
             known_documents(connection, paths),
-            withdrawn_documents(connection, paths),
+            {
+                path: replace(document, withdrawn_by="inbox")
+                for path, document in withdrawn_documents(connection, paths).items()
+            },
             hashes,
             settle_s=float("-inf"),
         )

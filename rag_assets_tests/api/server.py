@@ -23,6 +23,7 @@ from rag_assets.store.database import Database
 
 RETRIEVE = "/api/v1/ai/rag/retrieve"
 EVAL = "/api/v1/ai/rag/eval"
+DOCUMENTS = "/api/v1/documents"
 METRICS = "/metrics/prometheus/"
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0

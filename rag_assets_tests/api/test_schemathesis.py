@@ -21,11 +21,11 @@ CONFIG = """
 # That a version or a book is not there, or a vector has another dimension than the released
 # space's, no schema can tell: such requests keep to it and are refused all the same.
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", 422]
+expected-statuses = ["2xx", 404, 409, 422]
 
 # A list that is too long may be too large, too.
 [checks.negative_data_rejection]
-expected-statuses = ["400", "401", "404", "405", "413", "422"]
+expected-statuses = ["400", "401", "404", "405", "413", "415", "422"]
 """
 
 

@@ -18,6 +18,7 @@ from rag_assets.api.document_models import (
     State,
     UploadAnswer,
 )
+from rag_assets.api.loopback import is_loopback
 from rag_assets.api.models import Problem
 from rag_assets.api.problems import ProblemError
 from rag_assets.api.routes.retrieve import PROBLEMS
@@ -48,6 +49,7 @@ _CLOSE = {"Connection": "close"}
     responses={
         200: {"model": UploadAnswer, "description": "The very same file was there already."},
         409: {"model": Problem, "description": "Another file has this name."},
+        415: {"model": Problem, "description": "The body is not application/octet-stream."},
     },
     summary="Upload a document",
     openapi_extra={
@@ -74,6 +76,7 @@ async def upload(
     ] = False,
 ) -> UploadAnswer:
     """Send the file itself as the body. It is stored whole or not at all, then waits its turn."""
+    _refuse_web_pages(request)
     inbox = _inbox(service)
     most_bytes = service.settings.rag_documents_max_mb * MB
     try:
@@ -146,6 +149,29 @@ def _inbox(service: Service) -> Inbox:
         return open_inbox(service.settings)
     except ConfigurationError as error:
         raise ProblemError(503, "inbox-unavailable", str(error)) from None
+
+
+def _refuse_web_pages(request: Request) -> None:
+    """A page in somebody's browser must not upload to a service that asks him for no key.
+
+    Browsers send this type across origins only when the service lets them, which it does not; and
+    what a page's own host name was made to point to this machine, still has that name.
+    """
+    sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if sent != "application/octet-stream":
+        raise ProblemError(
+            415,
+            "wrong-media-type",
+            "send the file itself, with Content-Type: application/octet-stream whatever it is",
+            headers=_CLOSE,
+        )
+    if not hasattr(request.state, "key_id") and not is_loopback(request.url.hostname or ""):
+        raise ProblemError(
+            401,
+            "unauthorised",
+            "without an API key, call it 127.0.0.1 or localhost",
+            headers=_CLOSE,
+        )
 
 
 def _refuse_declared(request: Request, most_bytes: int) -> None:

@@ -1,0 +1,165 @@
+"""``rag-assets documents`` as people use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rag_assets.store.database import Database
+from rag_assets_tests.cli.conftest import Run
+
+
+@pytest.fixture
+def papers(workplace: Path) -> Path:
+    """A folder with documents, beside the inbox."""
+    folder = workplace / "my papers"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "minutes.md").write_text("# Minutes\nAll were there.")
+    (folder / "sub" / "notes [1].txt").write_text("notes")
+    (folder / ".hidden").write_text("x")
+    (folder / "link.md").symlink_to("minutes.md")
+    return folder
+
+
+def end(database: Database, key: str, error_class: str) -> None:
+    """Make a document a dead letter, as a run would."""
+    with database.connect() as connection:
+        connection.execute(
+            "UPDATE documents SET state = 'dead', attempts = 1, ended_at = now(), error_class = %s,"
+            " error = 'it is [bold]wrong[/bold]: mend it' WHERE document_key = %s",
+            (error_class, key),
+        )
+
+
+def test_documents_are_added_listed_shown_and_found_again(
+    run: Run, papers: Path, workplace: Path
+) -> None:
+    assert run("documents", "list").out.strip() == "no document"
+    added = run("documents", "add", "my papers", "my papers/minutes.md", "--json")
+    assert added.status == 1  # a link was in it
+    assert set(added.json["keys"]) == {
+        "my papers/minutes.md", "my papers/sub/notes [1].txt", "minutes.md",
+    }  # fmt: skip
+    assert list(added.json["refused"].values()) == ["is a link, which is not followed"]
+    assert (workplace / "inbox" / "my papers" / "sub" / "notes [1].txt").read_text() == "notes"
+
+    rows = run("documents", "list", "--json").json
+    assert {row["path"] for row in rows} == set(added.json["keys"])
+    assert {(row["state"], row["lane"], row["priority"]) for row in rows} == {
+        ("waiting", "rag_processing", "high")
+    }
+    assert "notes" in run("documents", "list").out
+    key = added.json["keys"]["minutes.md"]
+    shown = run("documents", "show", key)
+    assert "waiting" in shown.out
+    assert run("documents", "show", key, "--json").json["path"] == "minutes.md"
+    assert len(run("documents", "list", "--json", "--limit", "2").json) == 2
+    assert run("documents", "list", "--json", "--lane", "rag_large_docs").json == []
+    assert len(run("documents", "list", "--json", "--state", "waiting").json) == 3
+
+    again = run("documents", "add", "inbox/minutes.md", "my papers/minutes.md")
+    assert again.status == 0, again.err
+    assert len(run("documents", "list", "--json").json) == 3
+    (papers / "minutes.md").write_text("# Minutes\nNobody was there.")
+    taken = run("documents", "add", "my papers/minutes.md")
+    assert taken.status == 1
+    assert "with another content" in taken.err
+    replaced = run("documents", "add", "--replace", "my papers/minutes.md")
+    assert replaced.status == 0, replaced.err
+    assert (workplace / "inbox" / "minutes.md").read_text().endswith("Nobody was there.")
+
+
+def test_a_look_at_the_inbox_says_what_happened_there(run: Run, workplace: Path) -> None:
+    settled = {"RAG_DOCUMENTS_SETTLE_S": "0"}
+    assert run("documents", "scan").out.strip() == "nothing new in the inbox"
+    (workplace / "inbox").mkdir()
+    (workplace / "inbox" / "a.md").write_text("a")
+    (workplace / "inbox" / "b.md").write_text("b")
+    assert "2 left for the next look" in run("documents", "scan", RAG_DOCUMENTS_SETTLE_S="3600").out
+    assert run("documents", "scan", **settled).out.strip() == "2 new"
+    (workplace / "inbox" / "a.md").rename(workplace / "inbox" / "c.md")
+    assert run("documents", "scan", "--json", **settled).json["renamed"] == 1
+    for file in (workplace / "inbox").iterdir():
+        file.unlink()
+    refused = run("documents", "scan", **settled)
+    assert refused.status == 1
+    assert "is it mounted" in refused.err
+    assert run("documents", "scan", "--force", **settled).out.strip() == "2 withdrawn"
+
+
+def test_dead_letters_are_listed_and_retried_singly_by_class_and_all(
+    run: Run, papers: Path, database: Database
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        (papers / f"{name}.md").write_text(name)
+    keys = run("documents", "add", *(f"my papers/{name}.md" for name in "abcd"), "--json").json
+    a, b, c, d = (keys["keys"][f"{name}.md"] for name in "abcd")
+    assert run("documents", "dlq").out.strip() == "no dead letter"
+    for key, error_class in ((a, "NoTextError"), (b, "NoTextError"), (c, "EncryptedDocumentError")):
+        end(database, key, error_class)
+
+    told = run("documents", "dlq").out
+    assert "it is [bold]wrong[/bold]: mend it" in told
+    letters = run("documents", "dlq", "--json").json
+    assert letters["classes"] == {"EncryptedDocumentError": 1, "NoTextError": 2}
+    assert {letter["key"] for letter in letters["documents"]} == {a, b, c}
+
+    assert run("documents", "retry", a).out.strip() == "1 in the queue again"
+    both = run("documents", "retry", b, d)
+    assert (both.out.strip(), both.err.strip()) == (
+        "1 in the queue again", f"{d} is waiting, no dead letter",
+    )  # fmt: skip
+    end(database, a, "NoTextError")
+    assert run("documents", "retry", "--class", "NoTextError", "--json").json == {"documents": 1}
+    assert run("documents", "retry", "--all").out.strip() == "1 in the queue again"
+    assert run("documents", "dlq", "--json").json["documents"] == []
+
+
+WRONG = {
+    ("retry",): "say which: keys, --class CLASS, or --all",
+    ("retry", "a.md", "--all"): "say which",
+    ("retry", "--class", "NoTextError"): "no dead letter is of the class NoTextError: there are",
+    ("retry", "b.md"): "there is no document b.md",
+    ("show", "my"): "did you mean my-papers",
+    ("withdraw", "a.md"): "there is no document a.md",
+    ("prioritize",): "--oldest-first",
+    ("list", "--state", "lost"): "there is no state lost: it is one of waiting, running",
+    ("list", "--lane", "fast"): "there is no lane fast: it is one of rag_processing",
+    ("prioritize", "--oldest-first", "--lane", "fast"): "there is no lane fast",
+    ("add", "nowhere.md"): "there is no file or folder nowhere.md",
+}
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(run: Run, papers: Path) -> None:
+    assert run("documents", "add", "my papers").status == 1
+    for arguments, sentence in WRONG.items():
+        done = run("documents", *arguments)
+        assert done.status == 1, arguments
+        assert sentence in done.err, (arguments, done.err)
+        assert "Traceback" not in done.out + done.err
+    beyond = run("documents", "list", RAG_DOCUMENTS_URL="nonsense://x")
+    assert beyond.status == 0, beyond.err
+    nowhere = run("documents", "scan", RAG_DOCUMENTS_URL="nonsense://x")
+    assert (nowhere.status, "Protocol not known" in nowhere.err) == (1, True)
+
+
+def test_a_person_withdraws_and_prioritizes(run: Run, papers: Path, database: Database) -> None:
+    for name in ("a", "b", "c"):
+        (papers / f"{name}.md").write_text(name)
+    keys = run("documents", "add", *(f"my papers/{name}.md" for name in "abc"), "--json").json
+    a, b, c = (keys["keys"][f"{name}.md"] for name in "abc")
+    assert run("documents", "withdraw", a, b).out.strip() == "2 withdrawn"
+    assert f"{a} was withdrawn already" in run("documents", "withdraw", a).err
+    states = {row["key"]: row["state"] for row in run("documents", "list", "--json").json}
+    assert states == {a: "withdrawn", b: "withdrawn", c: "waiting"}
+    assert run("documents", "add", "my papers/a.md").status == 0
+    first = run("documents", "prioritize", "--oldest-first", "--limit", "1")
+    assert first.out.strip() == "1 go first"
+    with database.connect() as connection:
+        rows = dict(
+            connection.execute(
+                "SELECT document_key, priority FROM documents WHERE state = 'waiting'"
+            )
+        )
+    assert rows == {c: 0, a: 1}

@@ -1,0 +1,46 @@
+"""An inbox of a test's own, and what the documents' table says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rag_assets.corpus.documents.inbox import Inbox, open_inbox
+from rag_assets.documents.intake import Intake, take_in
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.documents import Document, list_documents
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A folder, the intake of it, and the documents."""
+
+    folder: Path
+    database: Database
+    settings: Settings
+
+    @property
+    def inbox(self) -> Inbox:
+        return open_inbox(self.settings)
+
+    def drop(self, path: str, content: str | bytes) -> Path:
+        """Write a file."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return file
+
+    def look(self, *, cursor: str | None = None, force: bool = False, **more: float) -> Intake:
+        """One look at the inbox."""
+        return take_in(self.database, self.inbox, self.settings, cursor=cursor, force=force, **more)  # type: ignore[arg-type]
+
+    def documents(self) -> list[Document]:
+        """All documents, in the order of their drop."""
+        with self.database.connect() as connection:
+            return list(list_documents(connection, limit=100_000))
+
+    def states(self) -> dict[str, str]:
+        """States by path; a withdrawn document's is in the way of no other's."""
+        found = sorted(self.documents(), key=lambda document: document.state != "withdrawn")
+        return {document.path: document.state for document in found}

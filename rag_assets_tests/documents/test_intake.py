@@ -1,0 +1,371 @@
+"""From the inbox into the queue, on a real folder and a real database."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from rag_assets.documents.intake import Intake, take_files, take_in
+from rag_assets.documents.rules import HIGH, LARGE, LOW, MB, NORMAL, PROCESSING
+from rag_assets.errors import InboxUnavailableError
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.document_withdrawal import withdraw
+from rag_assets.store.documents import Document, find_document
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.documents.dropped import Dropped
+
+
+@pytest.fixture
+def dropped(database: Database, make_settings: MakeSettings, tmp_path: Path) -> Dropped:
+    """An empty inbox whose files are taken at once."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return Dropped(folder, database, settings_of(make_settings, folder))
+
+
+def settings_of(make_settings: MakeSettings, folder: Path, **more: object) -> Settings:
+    """Settings for an inbox whose files are taken at once."""
+    return make_settings(rag_documents_url=str(folder), rag_documents_settle_s=0, **more)
+
+
+def set_state(database: Database, key: str, state: str) -> None:
+    """As a run would leave it."""
+    with database.connect() as connection:
+        connection.execute(
+            """
+            UPDATE documents SET state = %(state)s, run_id = 'a run', attempts = 1,
+                   stored_hash = content_hash,
+                   lease_until = CASE %(state)s WHEN 'running' THEN now() + interval '1 h' END
+             WHERE document_key = %(key)s
+            """,
+            {"state": state, "key": key},
+        )
+
+
+def only(dropped: Dropped) -> Document:
+    """The only document."""
+    (document,) = dropped.documents()
+    return document
+
+
+def test_what_is_dropped_waits_in_its_lane_the_oldest_first(dropped: Dropped) -> None:
+    os.utime(dropped.drop("b.md", "bb"), (1, 1))
+    dropped.drop("sub/ä (1).pdf", "aaa")
+    intake = dropped.look()
+    assert (intake.added, intake.changed) == (2, True)
+    assert str(intake) == "2 new"
+    one, two = dropped.documents()
+    assert (one.path, two.path) == ("b.md", "sub/ä (1).pdf")
+    assert {one.key, two.key} == set(intake.new_keys) == set(intake.keys)
+    assert (one.bytes, one.state, one.attempts, one.lane) == (2, "waiting", 0, PROCESSING)
+    with dropped.inbox.fetch(two.path) as path:
+        assert path.read_text() == "aaa"
+    assert dropped.inbox.content_hash(two.path) == two.content_hash
+
+
+def test_a_look_that_finds_nothing_new_ends_before_the_database_is_asked(
+    dropped: Dropped,
+) -> None:
+    dropped.drop("a.md", "a")
+    first = dropped.look()
+    assert first.cursor
+    nobody = Database("host=/nowhere dbname=none connect_timeout=1")
+    again = take_in(nobody, dropped.inbox, dropped.settings, cursor=first.cursor)
+    assert again == Intake(first.cursor)
+    assert str(again) == "nothing new in the inbox"
+    dropped.drop("b.md", "b")
+    assert dropped.look(cursor=first.cursor).added == 1
+
+
+def test_a_changed_file_is_processed_again_and_a_touched_one_is_not(dropped: Dropped) -> None:
+    file = dropped.drop("a.md", "one")
+    dropped.look()
+    key = only(dropped).key
+    set_state(dropped.database, key, "ready")
+    os.utime(file, (5, 5))
+    touched = dropped.look()
+    assert (touched.changed, only(dropped).state) == (False, "ready")
+    assert dropped.look(cursor=touched.cursor).cursor == touched.cursor
+    dropped.drop("a.md", "two")
+    assert str(dropped.look()) == "1 changed"
+    document = only(dropped)
+    assert (document.key, document.state, document.attempts) == (key, "waiting", 0)
+    assert document.content_hash != document.stored_hash
+
+
+def test_a_document_that_changes_while_it_is_worked_on_waits_and_its_run_has_no_lease(
+    dropped: Dropped,
+) -> None:
+    dropped.drop("a.md", "one")
+    dropped.look()
+    set_state(dropped.database, only(dropped).key, "running")
+    dropped.drop("a.md", "another")
+    dropped.look()
+    document = only(dropped)
+    assert (document.state, document.lease_until, document.run_id) == ("waiting", None, None)
+
+
+@pytest.mark.parametrize("state", ["waiting", "running", "ready", "dead"])
+def test_a_renamed_file_keeps_its_document_as_it_is(dropped: Dropped, state: str) -> None:
+    file = dropped.drop("a.md", "one")
+    dropped.look()
+    before = only(dropped)
+    if state == "dead":
+        with dropped.database.connect() as connection:
+            connection.execute("UPDATE documents SET state = 'dead', error_class = 'NoTextError'")
+    else:
+        set_state(dropped.database, before.key, state)
+    (dropped.folder / "new").mkdir()
+    file.rename(dropped.folder / "new" / "b.md")
+    assert str(dropped.look()) == "1 renamed"
+    after = only(dropped)
+    assert (after.key, after.path, after.state) == (before.key, "new/b.md", state)
+    assert dropped.look().changed is False
+
+
+def test_names_are_exchanged_and_files_move_up(dropped: Dropped) -> None:
+    for name in ("a", "b", "c"):
+        dropped.drop(f"{name}.md", f"text {name}")
+    dropped.look()
+    (dropped.folder / "a.md").rename(dropped.folder / "x")
+    (dropped.folder / "b.md").rename(dropped.folder / "a.md")
+    (dropped.folder / "x").rename(dropped.folder / "b.md")
+    (dropped.folder / "c.md").rename(dropped.folder / "d.md")
+    intake = dropped.look()
+    assert (intake.updated, intake.renamed, intake.added, intake.withdrawn) == (2, 1, 0, 0)
+    for document in dropped.documents():
+        assert document.content_hash == dropped.inbox.content_hash(document.path)
+
+
+def test_a_copy_is_a_document_of_its_own(dropped: Dropped) -> None:
+    dropped.drop("a.md", "same")
+    dropped.drop("b/a.md", "same")
+    dropped.look()
+    one, two = dropped.documents()
+    assert one.key != two.key
+    assert one.content_hash == two.content_hash
+
+
+def test_a_removed_file_is_withdrawn_and_its_return_restores_the_document(
+    dropped: Dropped,
+) -> None:
+    dropped.drop("a.md", "a")
+    dropped.drop("b.md", "b")
+    dropped.look()
+    key = dropped.documents()[0].key
+    (dropped.folder / "a.md").rename(dropped.folder.parent / "kept")
+    intake = dropped.look()
+    assert str(intake) == "1 withdrawn"
+    assert key not in intake.keys
+    assert dropped.states() == {"a.md": "withdrawn", "b.md": "waiting"}
+    (dropped.folder.parent / "kept").rename(dropped.folder / "c.md")
+    back = dropped.look()
+    assert (str(back), back.new_keys) == ("1 back", (key,))
+    assert dropped.states() == {"c.md": "waiting", "b.md": "waiting"}
+    assert len(dropped.documents()) == 2
+
+
+def test_what_a_person_withdrew_stays_away_until_it_is_dropped_anew(dropped: Dropped) -> None:
+    dropped.drop("a.md", "a")
+    dropped.drop("b.md", "b")
+    dropped.look()
+    key = dropped.documents()[0].key
+    with dropped.database.connect() as connection:
+        assert withdraw(connection, [key], by="command") == (key,)
+    assert dropped.look().changed is False
+    os.utime(dropped.folder / "a.md", (7, 7))
+    assert dropped.look().changed is False
+    assert dropped.states() == {"a.md": "withdrawn", "b.md": "waiting"}
+    (dropped.folder / "a.md").unlink()
+    dropped.look()
+    dropped.drop("a.md", "a")
+    assert str(dropped.look()) == "1 back"
+    assert dropped.states() == {"a.md": "waiting", "b.md": "waiting"}
+    assert len(dropped.documents()) == 2
+
+
+def test_an_inbox_that_is_suddenly_empty_withdraws_nothing_unless_told(dropped: Dropped) -> None:
+    for name in ("a.md", "b.md"):
+        dropped.drop(name, name)
+    dropped.look()
+    away = dropped.folder.rename(dropped.folder.parent / "not mounted")
+    with pytest.raises(InboxUnavailableError, match="2 documents are known: is it mounted"):
+        dropped.look()
+    dropped.folder.mkdir()
+    with pytest.raises(InboxUnavailableError, match="scan --force"):
+        dropped.look()
+    assert set(dropped.states().values()) == {"waiting"}
+    dropped.folder.rmdir()
+    away.rename(dropped.folder)
+    assert dropped.look().changed is False
+    for file in dropped.folder.iterdir():
+        file.unlink()
+    assert dropped.look(force=True).withdrawn == 2
+    assert set(dropped.states().values()) == {"withdrawn"}
+    assert dropped.look().changed is False  # nothing is known any more: empty is right
+
+
+def test_a_file_in_the_folders_place_withdraws_nothing(dropped: Dropped) -> None:
+    dropped.drop("a.md", "a")
+    dropped.look()
+    dropped.folder.rename(dropped.folder.parent / "elsewhere")
+    dropped.folder.write_text("a file, no folder")
+    with pytest.raises(InboxUnavailableError, match="cannot be listed"):
+        dropped.look()
+    assert only(dropped).state == "waiting"
+
+
+def test_a_file_is_left_alone_until_it_has_settled(
+    dropped: Dropped, make_settings: MakeSettings
+) -> None:
+    dropped.drop("a.md", "half")
+    patient = settings_of(make_settings, dropped.folder).model_copy(
+        update={"rag_documents_settle_s": 3600}
+    )
+    intake = take_in(dropped.database, dropped.inbox, patient)
+    assert (intake.added, intake.waiting, intake.cursor) == (0, 1, "")
+    assert dropped.documents() == []
+    assert dropped.look().added == 1
+
+
+def test_a_look_takes_so_many_and_leaves_the_rest_to_the_next(
+    dropped: Dropped, make_settings: MakeSettings
+) -> None:
+    for number in range(7):
+        os.utime(dropped.drop(f"{number}.md", str(number)), (number, number))
+    few = Dropped(
+        dropped.folder,
+        dropped.database,
+        settings_of(make_settings, dropped.folder, rag_documents_per_tick=3),
+    )
+    looks = [few.look() for _ in range(4)]
+    assert [intake.added for intake in looks] == [3, 3, 1, 0]
+    assert [bool(intake.cursor) for intake in looks] == [False, False, True, True]
+    assert len(set(few.states())) == 7
+
+
+def test_a_look_that_has_lost_its_patience_goes_on_next_time(dropped: Dropped) -> None:
+    for number in range(3):
+        dropped.drop(f"{number}.md", str(number))
+    assert [dropped.look(patience_s=-1).added for _ in range(4)] == [1, 1, 1, 0]
+
+
+def test_size_decides_lane_and_priority_and_what_is_too_large_is_dead_at_once(
+    dropped: Dropped, make_settings: MakeSettings
+) -> None:
+    sizes = {"small": 1, "normal": 6 * MB, "large": 12 * MB, "low": 21 * MB, "huge": 31 * MB}
+    for name, size in sizes.items():
+        with dropped.drop(f"{name}.md", name).open("ab") as file:
+            file.truncate(size)
+    few = Dropped(
+        dropped.folder,
+        dropped.database,
+        settings_of(make_settings, dropped.folder, rag_documents_max_mb=30),
+    )
+    assert few.look().added == 5
+    found = {document.path[:-3]: document for document in few.documents()}
+    shown = {name: (document.lane, document.priority) for name, document in found.items()}
+    assert shown == {
+        "small": (PROCESSING, HIGH), "normal": (PROCESSING, NORMAL), "large": (LARGE, NORMAL),
+        "low": (LARGE, LOW), "huge": (LARGE, LOW),
+    }  # fmt: skip
+    assert (found["huge"].state, found["huge"].error_class) == ("dead", "DocumentTooLargeError")
+    assert "RAG_DOCUMENTS_MAX_MB" in (found["huge"].error or "")
+    assert few.look().changed is False
+    (few.folder / "huge.md").write_text("cut down")
+    few.look()
+    assert few.states()["huge.md"] == "waiting"
+
+
+def test_links_and_odd_files_are_remarked_and_the_others_taken(dropped: Dropped) -> None:
+    dropped.drop("a.md", "a")
+    (dropped.folder / "link.md").symlink_to("/etc/passwd")
+    intake = dropped.look()
+    assert intake.added == 1
+    assert intake.remarks == (
+        "link.md: is a link, which is not followed: put the file itself there",
+    )
+    assert intake.cursor
+
+
+def test_paths_that_make_the_same_key_get_keys_of_their_own(dropped: Dropped) -> None:
+    names = ["a b.md", "a-b.md", "a_b.md", "a/b.md", "A B.md", "ä b.md", "a  b.md"]
+    for name in names:
+        dropped.drop(name, name)
+    dropped.look()
+    assert len({document.key for document in dropped.documents()}) == len(names)
+
+
+def test_two_looks_at_once_add_each_document_once(dropped: Dropped) -> None:
+    for number in range(40):
+        dropped.drop(f"{number}.md", str(number))
+    gate = threading.Barrier(4)
+    intakes: list[Intake] = []
+
+    def look() -> None:
+        gate.wait()
+        intakes.append(dropped.look())
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(intake.added for intake in intakes) == 40
+    assert len(dropped.documents()) == 40
+
+
+def test_given_files_are_taken_without_a_look_at_the_others(dropped: Dropped) -> None:
+    dropped.drop("a.md", "a")
+    dropped.drop("b.md", "b")
+    dropped.look()
+    (dropped.folder / "a.md").unlink()
+    dropped.drop("c.md", "c")
+    dropped.drop("b.md", "changed")
+    with dropped.database.connect() as connection:
+        intake = take_files(
+            connection, dropped.inbox, dropped.settings, ["b.md", "c.md", "none.md"]
+        )
+    assert (intake.added, intake.updated, intake.withdrawn) == (1, 1, 0)
+    assert set(dropped.states()) == {"a.md", "b.md", "c.md"}
+    assert dropped.states()["a.md"] == "waiting"
+
+
+def test_a_withdrawn_document_that_is_given_again_is_restored(dropped: Dropped) -> None:
+    dropped.drop("a.md", "a")
+    dropped.look()
+    key = only(dropped).key
+    with dropped.database.connect() as connection:
+        withdraw(connection, [key], by="command")
+        intake = take_files(connection, dropped.inbox, dropped.settings, ["a.md"])
+        found = find_document(connection, key)
+    assert (intake.restored, intake.new_keys) == (1, (key,))
+    assert found is not None
+    assert found.state == "waiting"
+
+
+def test_an_inbox_elsewhere_is_taken_in_like_a_folder(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    memory = fsspec.filesystem("memory")
+    name = f"inbox-{uuid.uuid4().hex}"
+    settings = make_settings(rag_documents_url=f"memory://{name}", rag_documents_settle_s=0)
+    elsewhere = Dropped(Path(name), database, settings)
+    memory.pipe_file(f"/{name}/a.md", b"one")
+    memory.pipe_file(f"/{name}/sub/b.md", b"two")
+    first = elsewhere.look()
+    assert first.added == 2
+    assert elsewhere.look(cursor=first.cursor).changed is False
+    memory.mv(f"/{name}/a.md", f"/{name}/c.md")
+    memory.pipe_file(f"/{name}/sub/b.md", b"three")
+    assert str(elsewhere.look()) == "1 changed, 1 renamed"
+    memory.rm(f"/{name}", recursive=True)
+    with pytest.raises(InboxUnavailableError, match="memory://"):
+        elsewhere.look()
+    assert set(elsewhere.states().values()) == {"waiting"}
