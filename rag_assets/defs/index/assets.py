@@ -1,4 +1,6 @@
-"""The asset ``verse_embeddings_index``: one for all partitions of ``verse_embeddings``."""
+"""The assets ``verse_embeddings_index`` and ``chunk_embeddings_index``, without partitions."""
+
+from typing import Any
 
 import dagster as dg
 
@@ -8,53 +10,95 @@ from rag_assets.defs.index import metadata
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import Corpus
 from rag_assets.index.maintain import IndexRequest, maintain
-from rag_assets.index.tables import indexed_tables
+from rag_assets.index.tables import ASSETS, indexed_tables
 from rag_assets.progress import LogLines
+from rag_assets.store.vector_tables import Corpus as CorpusName
 
-WHEN_UPSTREAM_CHANGED = (
-    dg.AutomationCondition.any_deps_updated().since_last_handled()
-    & ~dg.AutomationCondition.in_progress()
-    & ~dg.AutomationCondition.any_deps_in_progress()
+_IDLE = (
+    ~dg.AutomationCondition.any_deps_in_progress()
     # What is materialized counts as done, while its checks are still at work: a release that came
     # between would be refused for want of them, and nothing would start it again.
     & ~dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.any_checks_match(dg.AutomationCondition.in_progress())
     )
+)
+
+WHEN_UPSTREAM_CHANGED = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & ~dg.AutomationCondition.in_progress()
+    & _IDLE
 ).with_label("when what is upstream changed and nothing of it is in progress")
 """Not ``eager()``: that waits until no partition upstream is missing, which is never."""
 
-
-@dg.asset(
-    deps=[verse_embeddings],
-    group_name="index",
-    kinds={"postgres", "pgvector"},
-    owners=OWNERS,
-    tags={"corpus": "bible"},
-    code_version="1",
-    automation_condition=WHEN_UPSTREAM_CHANGED,
+_QUARTER_PASSED: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = (
+    dg.AutomationCondition.cron_tick_passed("*/15 * * * *")
 )
-def verse_embeddings_index(
-    context: dg.AssetExecutionContext, config: IndexConfig, corpus: dg.ResourceParam[Corpus]
-) -> dg.MaterializeResult[None]:
-    """The IVFFlat index over the small vectors of all versions, rebuilt when the policy says so.
+WHEN_DOCUMENTS_CHANGED = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & ~dg.AutomationCondition.in_progress()
+    & ((dg.AutomationCondition.missing() & _IDLE) | _QUARTER_PASSED.since_last_handled())
+).with_label("when documents changed, the first time once none is in progress, then each 15 min")
+"""Documents flow all the time, and those that came since the last decision are served all the same:
+waiting until none is in progress might be for ever, and deciding on each is for nothing."""
 
-    A build is a new generation beside the one that serves; which one serves is for the release to
-    say. Not to rebuild is an outcome, with its reasons in the metadata.
-    """
-    progress = corpus.progress or LogLines(context.log.info)
-    with as_failures():
-        with corpus.database.connect() as connection:
-            tables = indexed_tables(connection, corpus.settings)
-        outcomes = [
-            maintain(
-                corpus.database,
-                corpus.settings,
-                table,
-                # What a person asks for is about the next release, not the one that serves.
-                config.request() if place == 0 else IndexRequest(),
-                run_id=context.run.run_id,
-                progress=progress,
-            )
-            for place, table in enumerate(tables)
-        ]
-    return dg.MaterializeResult(metadata=metadata.of_index(outcomes))
+
+def _index_asset(
+    corpus_name: CorpusName,
+    *,
+    upstream: dg.AssetsDefinition | dg.AssetKey,
+    description: str,
+    condition: dg.AutomationCondition[Any],
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=ASSETS[corpus_name].index,
+        deps=[upstream],
+        group_name="index",
+        kinds={"postgres", "pgvector"},
+        owners=OWNERS,
+        tags={"corpus": corpus_name},
+        code_version="1",
+        description=description,
+        automation_condition=condition,
+    )
+    def index(
+        context: dg.AssetExecutionContext, config: IndexConfig, corpus: dg.ResourceParam[Corpus]
+    ) -> dg.MaterializeResult[None]:
+        progress = corpus.progress or LogLines(context.log.info)
+        with as_failures():
+            with corpus.database.connect() as connection:
+                tables = indexed_tables(connection, corpus.settings, corpus_name)
+            outcomes = [
+                maintain(
+                    corpus.database,
+                    corpus.settings,
+                    table,
+                    # What a person asks for is about the next release, not the one that serves.
+                    config.request() if place == 0 else IndexRequest(),
+                    run_id=context.run.run_id,
+                    progress=progress,
+                )
+                for place, table in enumerate(tables)
+            ]
+        return dg.MaterializeResult(metadata=metadata.of_index(outcomes))
+
+    return index
+
+
+verse_embeddings_index = _index_asset(
+    "bible",
+    upstream=verse_embeddings,
+    description="The IVFFlat index over the small vectors of all versions, rebuilt when the policy "
+    "says so.\n\nA build is a new generation beside the one that serves; which one serves is for "
+    "the release to say. Not to rebuild is an outcome, with its reasons in the metadata.",
+    condition=WHEN_UPSTREAM_CHANGED,
+)
+
+chunk_embeddings_index = _index_asset(
+    "documents",
+    upstream=dg.AssetKey(ASSETS["documents"].vectors),
+    description="The IVFFlat index over the small vectors of all documents, by the verses' policy."
+    "\n\nDocuments that come after a build are in the index at once, in lists that were not made "
+    "for them: when too many of the rows changed so, it is built anew beside the one that serves. "
+    "Without documents there is nothing to decide.",
+    condition=WHEN_DOCUMENTS_CHANGED,
+)

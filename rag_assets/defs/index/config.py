@@ -1,4 +1,4 @@
-"""What a person can choose in the launchpad for one run of ``verse_embeddings_index``."""
+"""What a person can choose in the launchpad for one run of an index asset."""
 
 from typing import cast
 

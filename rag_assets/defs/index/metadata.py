@@ -1,4 +1,4 @@
-"""What ``verse_embeddings_index`` shows of itself in the UI."""
+"""What an index asset shows of itself in the UI."""
 
 import base64
 import io
@@ -12,6 +12,13 @@ from rag_assets.index.tune import Point, Tuning
 
 def of_index(outcomes: Sequence[Outcome]) -> dict[str, dg.MetadataValue]:
     """Metadata of one materialization: of the table to be released next, then a row a table."""
+    if not outcomes:
+        nothing = "nothing is embedded with the settings' model"
+        return {
+            "decision": dg.MetadataValue.text("none"),
+            "reasons": dg.MetadataValue.md(f"- {nothing}"),
+            "dagster/row_count": dg.MetadataValue.int(0),
+        }
     outcome = outcomes[0]
     generation = outcome.generation
     shown: dict[str, dg.MetadataValue] = {
