@@ -1,0 +1,58 @@
+"""The document lane measured: a drop of documents, until each of them can be found.
+
+    python -m benchmarks.documents            the tables of benchmarks/README.md
+    python -m benchmarks.documents --smoke    a few documents: does it run?
+
+The real daemon with the project's dagster.yaml, the embeddings of an emulator that takes 100 ms an
+answer, an embedded PostgreSQL of the benchmark's own. `benchmarks.documents.extraction` measures
+extraction and chunking alone, `benchmarks.documents.scan` a look into a full inbox.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from benchmarks.documents.flow import LATENCY_MS, Flow, flow
+from benchmarks.index.bench import Report, show
+
+DOCUMENTS, SMOKE_DOCUMENTS = 2_000, 20
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--smoke", action="store_true", help="a few documents, one round")
+    options.add_argument("--documents", type=int, help=f"{DOCUMENTS:,} without --smoke")
+    given = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take everything along
+    count = given.documents or (SMOKE_DOCUMENTS if given.smoke else DOCUMENTS)
+    kinds = (True,) if given.smoke else (False, True)
+    found = [flow(count, large=large, smoke=given.smoke) for large in kinds]
+    show(
+        Report(
+            f"{count:,} Markdown documents of 2 to 20 kB dropped at once, {LATENCY_MS} ms",
+            ("drop", "first found, s", "all small, s", "large, s", "dead", "requests", "texts",
+             "a run, MB"),
+            [_row(one) for one in found],
+        )
+    )  # fmt: skip
+
+
+def _row(seen: Flow) -> tuple[str, ...]:
+    return (
+        "with a large one" if seen.large else "small ones alone",
+        f"{seen.first_s:.1f}",
+        f"{seen.small_s:.1f}",
+        f"{seen.large_s:.1f}" if seen.large else "",
+        str(seen.dead),
+        f"{seen.requests:,}",
+        f"{seen.texts:,}",
+        f"{seen.run_mb:.0f}",
+    )
+
+
+if __name__ == "__main__":
+    main()
