@@ -19,14 +19,14 @@ from rag_assets.cli.output import (
 from rag_assets.index.tables import indexed_tables
 from rag_assets.store import generations
 from rag_assets.store.database import Connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.store.vector_tables import Corpus, VectorTable
 
 app = typer.Typer(no_args_is_help=True, help="The vector index: its generations, building one.")
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """The generations of the index, and the last decision with its reasons."""
+    """The generations of each index, and the last decision with its reasons."""
     with errors_as_sentences(as_json):
         settings, database = open_corpus()
         with database.connect() as connection:
@@ -58,6 +58,7 @@ def build(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="vector or halfvec.")] = None,
     force: Annotated[bool, typer.Option(help="Build whatever the policy says.")] = False,
+    corpus: Annotated[Corpus, typer.Option(help="Whose index.")] = "bible",
     as_json: Json = False,
 ) -> None:
     """Decide on the index, build it if need be, and check it; nothing is released."""
@@ -75,6 +76,7 @@ def build(
             },
             release=False,
             progress=progress,
+            corpus_name=corpus,
         )
     if as_json:
         show_json(result)

@@ -15,8 +15,10 @@ from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.resources import Corpus, open_corpus
 from rag_assets.errors import ConfigurationError
+from rag_assets.index.tables import ASSETS
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
+from rag_assets.store.vector_tables import Corpus as CorpusName
 
 _HEARTBEAT_TOLERANCE_S = 45.0
 
@@ -105,7 +107,7 @@ def run_bible_embeddings(
 
 @dataclass(frozen=True)
 class ReleaseRun:
-    """How one run of ``corpus_release`` or ``corpus_index`` ended.
+    """How one run of ``corpus_release``, ``corpus_index``, or the documents' jobs ended.
 
     :param decision: build, keep or exact; with its ``reasons``.
     :param checks: by name, whether each passed.
@@ -126,15 +128,17 @@ def run_corpus_release(
     release: bool,
     progress: Progress,
     settings: Settings | None = None,
+    corpus_name: CorpusName = "bible",
 ) -> ReleaseRun:
-    """Decide on the index, check it and, if asked to, release; in Dagster like any other run.
+    """Decide on a corpus' index, check it and, if asked to, release; in Dagster like any other run.
 
     :param config: fields of ``IndexConfig``; ``None`` means the default.
     :raises RagAssetsError: there is no instance or no database; no run is made.
     """
     corpus = open_corpus(settings, progress=progress)
-    job = "corpus_release" if release else "corpus_index"
-    result = _run(corpus, job, "verse_embeddings_index", config)
+    prefix = "corpus" if corpus_name == "bible" else corpus_name
+    job = f"{prefix}_release" if release else f"{prefix}_index"
+    result = _run(corpus, job, ASSETS[corpus_name].index, config)
     shown = {
         name: value.value
         for event in result.get_asset_materialization_events()

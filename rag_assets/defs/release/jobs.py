@@ -3,7 +3,7 @@
 import dagster as dg
 
 from rag_assets.defs.bible.assets import verse_embeddings, verses
-from rag_assets.defs.index.assets import verse_embeddings_index
+from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.release.assets import release_asset
 
 corpus_index = dg.define_asset_job(
@@ -16,6 +16,18 @@ corpus_release = dg.define_asset_job(
     "corpus_release",
     selection=dg.AssetSelection.assets(verse_embeddings_index, release_asset),
     description="Decide on the index, check it, and release what the gate lets through.",
+)
+
+documents_index = dg.define_asset_job(
+    "documents_index",
+    selection=dg.AssetSelection.assets(chunk_embeddings_index),
+    description="Decide on the documents' index, build it if need be, and check it.",
+)
+
+documents_release = dg.define_asset_job(
+    "documents_release",
+    selection=dg.AssetSelection.assets(chunk_embeddings_index, release_asset),
+    description="Decide on the documents' index, check it, and release what the gate lets through.",
 )
 
 bible_to_release = dg.define_asset_job(
