@@ -22,11 +22,13 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from psycopg import sql
 
 from benchmarks.index.bench import Bench, Report, own_server, say, show
 from benchmarks.index.corpus import Vectors, made_corpus, real_corpus
 from benchmarks.retrieve import cached, services
-from benchmarks.retrieve.others import index_scans, start_others
+from benchmarks.retrieve.alone import index_ms
+from benchmarks.retrieve.others import TABLES, index_scans, start_others
 from benchmarks.retrieve.raw import TOP_K, RawSearch
 from benchmarks.retrieve.released import ServedCorpus, serve_corpus
 from benchmarks.retrieve.services import Service
@@ -44,6 +46,7 @@ class Contender:
     """One of those who are compared.
 
     :param load: (connections, requests, warm-up, first query) to seconds and milliseconds.
+    :param index_ms: median time of a bare search of its own index, in PostgreSQL alone.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Contender:
     ms: dict[int, list[float]] = field(default_factory=dict)
     memory_mb: float | None = None
     recall: float | None = None
+    index_ms: float = 0.0
 
     def percentile(self, connections: int, share: float) -> float:
         return float(np.percentile(self.ms[connections], share))
@@ -115,6 +119,7 @@ def compare(
             contenders += [_over_http(service, bodies) for service in found]
         idle = _over_http(stack.enter_context(services.trivial(folder)), bodies)
         _measure_recall(bench, served, raw, contenders)
+        _measure_indexes(bench, served, queries, contenders)
         for contender in contenders:  # nobody meets a cold cache, or has to open a connection
             contender.load(CONNECTIONS[-1], requests // 4, 0, 0)
         for turn in range(bench.rounds):
@@ -137,7 +142,7 @@ def compare(
         f"{made.lists} lists, {made.probes.plain} probes, {requests:,} requests each; the load "
         f"generator alone does {cost} requests a second",
         ("contender", "connections", "P50 ms", "P95 ms", "P99 ms", "requests/s", "P95 ÷ raw",
-         "requests/s ÷ raw", "MB", "recall@10"),
+         "requests/s ÷ raw", "MB", "recall@10", "its index alone, P50 ms", "beside it, ms"),
         [
             _row(contender, contenders[0], connections)
             for connections in CONNECTIONS
@@ -197,6 +202,27 @@ def _measure_recall(
         contender.recall = float(np.mean([recall(o, t) for o, t in zip(found, truth, strict=True)]))
 
 
+def _measure_indexes(
+    bench: Bench, served: ServedCorpus, queries: Vectors, contenders: list[Contender]
+) -> None:
+    """What each one's own index takes without it."""
+    say("each index alone")
+    made = served.generation
+    assert made.probes is not None
+    ours = sql.SQL("{} WHERE {} <> {}").format(
+        served.table.identifier, served.table.id_column, sql.Literal(-made.number)
+    )
+    tables: dict[str, tuple[sql.Composable, sql.Composable]] = {
+        name: (sql.Identifier(table), sql.Identifier(ids))
+        for name, (table, ids) in TABLES.items()
+        if name in {contender.name for contender in contenders}
+    }
+    tables[RAW] = (ours, served.table.id_column)
+    ms = index_ms(bench.database, tables, queries[:400], probes=made.probes.plain)
+    for contender in contenders:
+        contender.index_ms = ms.get(contender.name, ms[RAW])
+
+
 def _scores(service: Service, query: Vectors) -> list[float]:
     answer = httpx.post(
         service.url + service.path,
@@ -225,6 +251,8 @@ def _row(contender: Contender, raw: Contender, connections: int) -> tuple[str, .
         "" if mine else f"{contender.rate(connections) / raw.rate(connections):.2f}",
         "" if contender.memory_mb is None else f"{contender.memory_mb:.0f}",
         f"{contender.recall:.3f}",
+        f"{contender.index_ms:.1f}",
+        f"{p50 - contender.index_ms:.1f}" if connections == 1 else "",
     )
 
 

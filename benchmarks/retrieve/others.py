@@ -18,6 +18,11 @@ from rag_assets.store.database import one
 
 _LANGCHAIN = "bench_langchain"
 _LLAMAINDEX = "bench_llamaindex"  # PGVectorStore puts data_ before it
+TABLES = {
+    "LangChain": (_LANGCHAIN, "langchain_id"),
+    "LlamaIndex": (f"data_{_LLAMAINDEX}", "node_id"),
+}
+"""Each other's table, with the column of its ids."""
 _SCRIPTS = {"LangChain": "langchain_retrieve.py", "LlamaIndex": "llamaindex_retrieve.py"}
 
 
