@@ -33,6 +33,7 @@ def main() -> None:
     options.add_argument("--rows", type=int, nargs="+", help=f"sizes; {SIZES} without --smoke")
     options.add_argument("--rounds", type=int, help="rounds in turn; 3 without --smoke")
     options.add_argument("--tuning-queries", type=int, help="400 without --smoke")
+    options.add_argument("--queries", type=int, help="that judge; as many as tune without it")
     given = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take the server along
     smoke = given.smoke
@@ -51,6 +52,7 @@ def main() -> None:
             sizes=tuple(sorted(given.rows or ((SMOKE_SIZE,) if smoke else SIZES))),
             rounds=given.rounds or (1 if smoke else 3),
             tuning=given.tuning_queries or (50 if smoke else 400),
+            judging=given.queries or given.tuning_queries or (50 if smoke else 400),
             smoke=smoke,
         )
         for name, part in PARTS.items():

@@ -47,7 +47,7 @@ class Bench:
 
     :param sizes: rows of the tables, ascending.
     :param rounds: in turn, where timings are compared.
-    :param tuning: held-out queries to tune with; as many others judge.
+    :param tuning: held-out queries to tune with; ``judging`` others judge.
     """
 
     database: Database
@@ -57,6 +57,7 @@ class Bench:
     rounds: int
     tuning: int
     smoke: bool
+    judging: int = 0
     _tables: dict[int, VectorTable] = field(default_factory=dict)
 
     def table(self, rows: int) -> VectorTable:

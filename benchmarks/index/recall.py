@@ -68,7 +68,7 @@ def _compare(bench: Bench, size: int) -> Report:
         cases[f"{len(portuguese)} {SECOND[:2]} versions"] = portuguese
     ours = _ours(bench, table, scopes)  # first: it would drop the others' indexes
     settings = [*_others(bench, table, size), *ours, Setting("exact", "", "", lambda _: EXACT)]
-    queries = bench.corpus.queries(bench.tuning, 2 * bench.tuning)
+    queries = bench.corpus.queries(bench.tuning, bench.tuning + bench.judging)
     with bench.database.connect(autocommit=True) as connection:
         truth = similarity_floors(connection, table, queries, cases, top_k=TOP_K)
     with bench.database.connect(autocommit=True) as connection:
