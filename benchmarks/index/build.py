@@ -33,7 +33,8 @@ def run(bench: Bench) -> Iterator[Report]:
             maintenance_work_mem=bench.settings.rag_index_maintenance_work_mem,
             workers=bench.settings.rag_index_parallel_workers,
         )
-        bare, ours = [], []
+        bare: list[float] = []
+        ours: list[float] = []
         for turn in range(bench.rounds):
             # Who comes first changes, too.
             for mine in (turn % 2 == 1, turn % 2 == 0):
