@@ -217,15 +217,11 @@ def _record(
     hashes: Mapping[str, bytes],
     settings: Settings,
 ) -> tuple[str, ...]:
-    """Write a decision, in the connection's transaction; the keys of what is new or back.
-
-    Paths are given up before they are taken.
-    """
+    """Write a decision, in the connection's transaction; the keys of what is new or back."""
 
     def now(pairs: Iterable[Pair]) -> list[FileNow]:
         return [_file_now(file, document, hashes, settings) for file, document in pairs]
 
-    withdraw(connection, [document.key for document in decision.withdrawn], by="inbox")
     files_gone(connection, [document.document_id for document in decision.gone])
     renamed(connection, now(decision.renamed))
     back = restore(connection, now(decision.restored))
@@ -233,6 +229,8 @@ def _record(
     touched(connection, now(decision.touched))
     new = _add(connection, decision.added, hashes, settings)
     _refuse_too_large(connection, (*decision.changed, *decision.restored), new, settings)
+    # At the end: it locks the vectors, and whoever has those must not wait for rows any more.
+    withdraw(connection, [document.key for document in decision.withdrawn], by="inbox")
     return (*back, *(document.key for document in new))
 
 
