@@ -181,9 +181,10 @@ class LocalInbox:
             raise _GoneError(f"{path} is no longer in the inbox {self._root}") from error
         except OSError as error:
             raise _unreadable(path, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise _GoneError(f"{path} is no file")
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _GoneError(f"{path} is no file")
             yield file
 
 
