@@ -30,6 +30,7 @@ _SMALL = 4  # a section of less than a quarter of a chunk is put together with t
 _SENTENCES = 6  # a paragraph is cut into parts of at most a sixth of a chunk
 _WIDEST = 40  # characters between two parts that are kept: an indentation, no empty page
 _SENTENCE = re.compile(r"(?<=[.!?…؟।])[\"'”’»)\]]*\s+|(?<=[。！？])|\n\s*")
+_SENTENCE_END = re.compile(rf"(?:{_SENTENCE.pattern})\Z")
 _WORD = re.compile(r"\s+")
 
 
@@ -39,14 +40,14 @@ class _Unit:
 
     :param tokens: its own, and one of the glue.
     :param glue: what stands between it and the unit before it.
-    :param within: the unit before it belongs to the same paragraph.
+    :param within: of a paragraph that was cut: 1 where a sentence begins, 2 elsewhere.
     """
 
     text: str
     tokens: int
     page: int | None
     glue: str = _BETWEEN
-    within: bool = False
+    within: int = 0
     heading: bool = False
 
 
@@ -132,12 +133,12 @@ def _cut(section: _Section, most: int, overlap: int) -> Iterator[Chunk]:
 def _end(units: Sequence[_Unit], start: int, room: int) -> int:
     """Behind the last unit of the chunk that begins at ``start``."""
     tokens, end = 0, start
-    candidates: list[tuple[bool, int, int]] = []
+    candidates: list[tuple[int, int, int]] = []
     while end < len(units) and (tokens + units[end].tokens <= room or end == start):
         tokens += units[end].tokens
         end += 1
         if tokens >= room // 2 and end < len(units):
-            following = units[end]  # a paragraph is rather not cut
+            following = units[end]  # a paragraph is rather not cut, a sentence still less
             candidates.append((following.within, zlib.crc32(following.text.encode()), end))
     if end == len(units) or not candidates:
         return end
@@ -169,13 +170,14 @@ def _parts(unit: _Unit, room: int) -> Iterator[_Unit]:
         for place, part in splitter.chunk_indices(window):
             begin = offset + place
             glue = unit.text[behind:begin]
-            yield replace(
-                unit,
-                text=part,
-                tokens=count_tokens(part) + 1,
-                glue=(glue if len(glue) <= _WIDEST else "\n") if behind else unit.glue,
-                within=behind > 0,
-            )
+            if not behind:
+                glue, within = unit.glue, 0
+            else:
+                before = unit.text[max(0, behind - 10) : begin]
+                within = 1 if _SENTENCE_END.search(before) else 2
+                glue = glue if len(glue) <= _WIDEST else "\n"
+            tokens = count_tokens(part) + 1
+            yield replace(unit, text=part, tokens=tokens, glue=glue, within=within)
             behind = begin + len(part)
 
 
@@ -201,7 +203,7 @@ def _tail(units: Sequence[_Unit], overlap: int) -> str:
     last = units[-1].text
     if count_tokens(last[-16 * overlap :]) <= overlap:
         return last[-16 * overlap :]
-    last = last[-8 * overlap :]
+    last = last[-6 * overlap :]
     for boundary in (_SENTENCE, _WORD):
         for found in boundary.finditer(last):
             rest = last[found.end() :]

@@ -12,7 +12,7 @@ from rag_assets.corpus.documents.blocks import Block
 UNKNOWN = "und"
 _SAMPLE = 4000  # characters: enough for any language, and the time is in proportion
 _LEAST = 16  # characters: less tells nothing
-_CONFIDENCE = 0.5
+_CONFIDENCE = 0.2  # a sentence reaches that; two words do not
 _NOISE = re.compile(r"`[^`]*`|\]\([^)]*\)|\S*(?:://|www\.|@)\S*|<[^>]*>|[\d|#*=\\{}\[\]_-]+")
 _PAIRS = (
     "afr=af aka=ak amh=am ara=ar aze=az bel=be ben=bn bul=bg cat=ca ces=cs cmn=zh dan=da "

@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import unescape
 
-from rag_assets.corpus.documents.blocks import Block, Reading, heading
+from rag_assets.corpus.documents.blocks import Block, Reading, heading, one_line
 
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _NOT_UNDERLINED = re.compile(r" {0,3}(?:[-*+>|]|\d{1,9}[.)])(?:\s|$)| {4}|\t")
+_COMMENT = re.compile(r"<!--.*?-->")
 _FRONT = re.compile(r"(---|\+\+\+)[ \t]*\n(.*?)^(?:\1|\.\.\.)[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 _FRONT_LONGEST = 20_000  # characters
-_ENTRY = re.compile(
-    r"^(title|lang|language)[ \t]*[:=][ \t]*(.+?)[ \t]*$", re.IGNORECASE | re.MULTILINE
-)
+_ENTRY = re.compile(r"^(\w[\w-]*)[ \t]*[:=][ \t]*(.*(?:\n(?:[ \t]+|- ).*)*)", re.MULTILINE)
+_SENTENCE_WORDS = 5  # an entry of so many words is written to be read
 _MARKUP = (
     (re.compile(r"!\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])"), r"\1"),  # a picture
     (re.compile(r"\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])"), r"\1"),  # a link
@@ -55,12 +55,24 @@ def read_plain(text: str) -> Reading:
 
 
 def read_markdown(text: str) -> Reading:
-    """CommonMark's headings, both kinds; a ``#`` in code is none. Front matter is no text."""
+    """CommonMark's headings, both kinds; a ``#`` in code or in a comment is none.
+
+    Comments are no text, and of the front matter only entries that are sentences.
+    """
     front, start = split_front_matter(text)
     passages = _Passages()
+    for line in front.sentences:
+        passages.add(line)
+    passages.flush()
     fence = ""
+    commented: list[str] = []
     for line in _lines(text, start):
-        if fence:
+        if commented:
+            commented.append(line)
+            if "-->" in line:
+                passages.add(line.split("-->", 1)[1].strip())
+                commented.clear()
+        elif fence:
             passages.add_code(line)
             closing = line.strip()
             if len(closing) >= len(fence) and closing == fence[0] * len(closing):
@@ -70,6 +82,8 @@ def read_markdown(text: str) -> Reading:
             passages.flush()
             passages.add_code(line)
             fence = found.group(1)
+        elif line.startswith("<!--") and "-->" not in line:
+            commented.append(line)
         elif found := _ATX.match(line):
             passages.flush()
             title = plain_markdown(found.group(2) or "")
@@ -78,9 +92,11 @@ def read_markdown(text: str) -> Reading:
             above = passages.take()
             level = 1 if found.group(1)[0] == "=" else 2
             passages.add_heading(f"{above}\n{line.strip()}", level, plain_markdown(above))
-        else:
-            passages.add(line)
-    return Reading(passages.end(), front.get("title", ""), front.get("lang", ""))
+        elif not line or (shown := _COMMENT.sub("", line).rstrip()):
+            passages.add(shown if line else "")
+    for line in commented:  # never closed: so it is none
+        passages.add(line)
+    return Reading(passages.end(), front.title, front.language)
 
 
 def read_asciidoc(text: str) -> Reading:
@@ -109,21 +125,35 @@ def read_asciidoc(text: str) -> Reading:
     return Reading(passages.end(), title)
 
 
-def split_front_matter(text: str) -> tuple[dict[str, str], int]:
-    """What the front matter (YAML or TOML) tells of title and language, and where the text begins.
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """What stands before the text, in YAML or TOML.
 
-    Only those entries are read, and only if each stands on one line.
+    :param sentences: entries of five words and more, a line each, but for the title.
     """
-    if not text.startswith(("---", "+++")):
-        return {}, 0
-    found = _FRONT.match(text[:_FRONT_LONGEST])
+
+    title: str = ""
+    language: str = ""
+    sentences: tuple[str, ...] = ()
+
+
+def split_front_matter(text: str) -> tuple[FrontMatter, int]:
+    """The front matter, and where the text behind it begins. Nested entries are not looked into."""
+    found = _FRONT.match(text[:_FRONT_LONGEST]) if text.startswith(("---", "+++")) else None
     if found is None:
-        return {}, 0
+        return FrontMatter(), 0
     entries = {
-        "lang" if name.lower().startswith("lang") else "title": value.strip("\"'").strip()
+        name.lower(): one_line(value).lstrip("|>").strip(" \"'")
         for name, value in _ENTRY.findall(found.group(2))
     }
-    return entries, found.end()
+    title = entries.pop("title", "")
+    sentences = tuple(
+        f"{name}: {value}"
+        for name, value in entries.items()
+        if len(value.split()) >= _SENTENCE_WORDS
+    )
+    language = entries.get("lang") or entries.get("language") or ""
+    return FrontMatter(title, language, sentences), found.end()
 
 
 def plain_markdown(text: str) -> str:

@@ -19,9 +19,22 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SAMPLE = 16_384  # bytes by which an encoding is guessed
-_LATIN = ("cp1252", "cp1250", "cp1254")
+_ALPHABETS = (  # letters outside ASCII of languages that are written with an encoding
+    ("cp1252", "àáâãçéêíóôõúü"),  # Portuguese
+    ("cp1252", "áéíñóúü"),  # Spanish
+    ("cp1252", "àâæçèéêëîïôœùûüÿ"),  # French
+    ("cp1252", "äöüß"),  # German
+    ("cp1252", "àáçèéëìíïîòóöúùü"),  # Italian, Catalan, Dutch
+    ("cp1252", "åäöæøéáíðóúýþ"),  # the Nordic ones
+    ("cp1250", "ąćęłńóśźż"),  # Polish
+    ("cp1250", "áäčďéěíĺľňóôŕřšťúůýž"),  # Czech, Slovak
+    ("cp1250", "áéíóöőúüű"),  # Hungarian
+    ("cp1250", "ăâîşţ"),  # Romanian
+    ("cp1250", "čćđšž"),  # Croatian
+    ("cp1254", "çğıöşüâî"),  # Turkish
+)
 _GUESSED = (
-    *(*_LATIN, "cp1251", "koi8_r", "cp866", "cp1253", "cp1255", "cp1256"),
+    *("cp1252", "cp1251", "koi8_r", "cp866", "cp1253", "cp1255", "cp1256"),
     *("cp932", "euc_jp", "gb18030", "big5", "cp949", "mac_roman"),
 )
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
@@ -107,8 +120,18 @@ def _guess(content: bytes) -> str:
     start = max(0, (beyond.start() if beyond else 0) - 200)
     sample = content[start : start + _SAMPLE]
     runs = re.findall(rb"[\x80-\xff]+", sample)
-    single = sum(len(run) == 1 for run in runs)
-    # Latin letters with accents stand alone among plain ones.
-    candidates = _LATIN if single >= 0.8 * len(runs) else _GUESSED
-    best = from_bytes(sample, cp_isolation=list(candidates)).best()
+    short = sum(len(run) <= 2 for run in runs)
+    if short >= 0.8 * len(runs):  # Latin letters with accents stand among plain ones
+        return max(_ALPHABETS, key=lambda pair: _share(sample, *pair))[0]
+    best = from_bytes(sample, cp_isolation=list(_GUESSED)).best()
     return best.encoding if best is not None else "cp1252"
+
+
+def _share(sample: bytes, encoding: str, alphabet: str) -> float:
+    """Of the letters outside ASCII, those that a language has. One language explains them all."""
+    letters = [
+        character
+        for character in sample.decode(encoding, "replace").lower()
+        if not character.isascii() and character.isalpha()
+    ]
+    return sum(character in alphabet for character in letters) / max(1, len(letters))

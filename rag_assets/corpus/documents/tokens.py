@@ -23,7 +23,7 @@ _NUMBER = rf"[\d{_OTHER_NUMBERS}]"
 _PIECES = re.compile(
     # https://github.com/openai/tiktoken/blob/main/tiktoken_ext/openai_public.py, cl100k_base
     r"'(?:[sdmtSDMT]|[lL][lL]|[vV][eE]|[rR][eE])"
-    rf"|(?:[^\w\r\n]|_)?{_LETTER}++"
+    rf"|[^\w\r\n]?{_LETTER}++|_{_LETTER}++"
     rf"|{_NUMBER}{{1,3}}+"
     r"| ?(?:[^\s\w]|_)++[\r\n]*+"
     r"|\s*[\r\n]|\s+(?!\S)|\s"
@@ -31,28 +31,26 @@ _PIECES = re.compile(
 _LONGEST = 256  # characters of a piece counted as one; the tokenizer's time grows with its square
 _REMEMBERED = 200_000  # pieces, some 20 MB
 
-_known: dict[str, int] = {}
+
+class _Known(dict[str, int]):
+    """Tokens of the pieces met so far; others are asked for."""
+
+    def __missing__(self, piece: str) -> int:
+        if len(piece) > _LONGEST:
+            parts = range(0, len(piece), _LONGEST)
+            return sum(count_tokens(piece[start : start + _LONGEST]) for start in parts)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[piece] = tokens = _ask(piece)
+        return tokens
+
+
+_known = _Known()
 
 
 def count_tokens(text: str) -> int:
     """Tokens of a text; of runs of over 256 letters or signs, the sum over their parts."""
-    known = _known
-    total = 0
-    for piece in _PIECES.findall(text):
-        tokens = known.get(piece)
-        total += _learn(piece) if tokens is None else tokens
-    return total
-
-
-def _learn(piece: str) -> int:
-    if len(piece) > _LONGEST:
-        parts = range(0, len(piece), _LONGEST)
-        return sum(count_tokens(piece[start : start + _LONGEST]) for start in parts)
-    tokens = _ask(piece)
-    if len(_known) >= _REMEMBERED:
-        _known.clear()
-    _known[piece] = tokens
-    return tokens
+    return sum(map(_known.__getitem__, _PIECES.findall(text)))
 
 
 def _ask(piece: str) -> int:

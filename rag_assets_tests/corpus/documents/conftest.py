@@ -1,0 +1,39 @@
+"""Fixtures of the extraction's tests: limits, and the shared real documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rag_assets.corpus.documents.model import ExtractionLimits
+from rag_assets_tests.conftest import SHARED_DATA
+
+DOCUMENTS = SHARED_DATA / "documents"
+LIMITS = ExtractionLimits(
+    seconds=60,
+    memory_bytes=512 << 20,
+    chunk_tokens=1024,
+    overlap_tokens=64,
+    max_chunks=50_000,
+    ocr=False,
+)
+
+
+def limits(**changes: object) -> ExtractionLimits:
+    """The limits of the settings' defaults, but for these changes."""
+    return replace(LIMITS, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def real_document() -> Callable[[str], Path]:
+    """A file of the shared documents; skips where they are absent."""
+
+    def find(name: str) -> Path:
+        if not DOCUMENTS.exists():
+            pytest.skip("the shared documents are not on this machine")
+        return DOCUMENTS / name
+
+    return find

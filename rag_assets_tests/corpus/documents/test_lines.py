@@ -1,0 +1,138 @@
+"""Texts made of lines: what is a heading, and what only looks like one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from rag_assets.corpus.documents.blocks import Block
+from rag_assets.corpus.documents.lines import read_asciidoc, read_markdown, read_plain
+
+
+def headings(blocks: Sequence[Block]) -> list[tuple[int, str]]:
+    return [(block.level, block.title) for block in blocks if block.level]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("# One\n\ntext", [(1, "One")]),
+        ("### Three ###\n", [(3, "Three")]),
+        ("#No blank\n", []),
+        ("####### seven\n", []),
+        ("    # indented code\n", []),
+        ("text\n# straight behind a paragraph\n", [(1, "straight behind a paragraph")]),
+        ("# **Bold** `code` and [a link](https://x.y) {#anchor}\n", [(1, "Bold code and a link")]),
+        ('# <a name="x"></a>Anchored &amp; escaped \\*\n', [(1, "Anchored & escaped *")]),
+        ("Underlined\n===\n\nSecond\n---\n", [(1, "Underlined"), (2, "Second")]),
+        ("- item\n---\n", []),
+        ("| a | b |\n|---|---|\n| # | 2 |\n", []),
+        ("text\n\n---\n\ntext\n", []),
+        ("```\n# comment\n```\n# real\n", [(1, "real")]),
+        ("~~~sh\n# comment\n```\n# still\n~~~\n", []),
+        ("````\n```\n# inside\n```\n````\n# out\n", [(1, "out")]),
+        ("```inline``` # text\n# real\n", [(1, "real")]),
+        ("```\n# never closed\n", []),
+        ("#\n\ntext", []),
+        ("# " + "long " * 100 + "\n", []),
+    ],
+)
+def test_headings_of_markdown(text: str, found: list[tuple[int, str]]) -> None:
+    assert headings(read_markdown(text).blocks) == found
+
+
+def test_passages_of_markdown_are_as_they_are_written() -> None:
+    text = "# Title\n\nFirst  \nline two\n\n\n- a\n- b\n\n```py\nx = 1\n\n# note\n```\nafter\n"
+    blocks = read_markdown(text).blocks
+    assert [block.text for block in blocks] == [
+        "# Title",
+        "First\nline two",
+        "- a\n- b",
+        "```py\nx = 1\n\n# note\n```",
+        "after",
+    ]
+    assert [block.prose for block in blocks] == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "language", "first"),
+    [
+        ("---\ntitle: A title\nlang: pt-BR\n---\ntext", "A title", "pt-BR", "text"),
+        ("---\nlayout: x\ntitle: 'Quoted'\n---\n\ntext", "Quoted", "", "text"),
+        ('+++\ntitle = "TOML"\n+++\ntext', "TOML", "", "text"),
+        ("---\n---\n\ntext", "", "", "text"),
+        ("---\n\na line, no front matter\n", "", "", "---"),
+        ("text\n\n---\ntitle: no\n---\n", "", "", "text"),
+    ],
+)
+def test_front_matter_gives_the_title_and_is_no_text(
+    text: str, title: str, language: str, first: str
+) -> None:
+    reading = read_markdown(text)
+    assert (reading.title, reading.language) == (title, language)
+    assert reading.blocks[0].text == first
+
+
+def test_front_matter_that_is_written_to_be_read_is_text() -> None:
+    text = """---
+title: Five whys, or how to ask until there is an answer
+layout: card
+permalink: /discover/five-whys/
+what: "A process of asking why, five times"
+why: >
+  To find the root
+  of a problem.
+tags:
+  - one
+  - two
+---
+Text."""
+    assert [block.text for block in read_markdown(text).blocks] == [
+        "what: A process of asking why, five times\nwhy: To find the root of a problem.",
+        "Text.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<!--\n# hidden\n\ntext\n-->\nshown", ["shown"]),
+        ("<!-- hidden -->\n\nshown <!-- hidden --> here", ["shown  here"]),
+        ("<!-- hidden\n--> shown", ["shown"]),
+        ("```\n<!--\n```\n\nshown\n-->", ["```\n<!--\n```", "shown\n-->"]),
+        ("<!-- never closed\n\n# shown", ["<!-- never closed", "# shown"]),
+    ],
+)
+def test_comments_of_markdown_are_no_text(text: str, shown: list[str]) -> None:
+    assert [block.text for block in read_markdown(text).blocks] == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("= Title\n:toc:\n\ntext\n\n== Section\n", [(1, "Title"), (2, "Section")]),
+        ("----\n== in a listing\n----\n\n== real\n", [(2, "real")]),
+        ("....\n= literal\n....\n", []),
+        ("////\n= comment\n////\n// = also\n= real\n", [(1, "real")]),
+        ("[[anchor]]\n[appendix]\n== Named\n", [(2, "Named")]),
+        ("a line of a paragraph\n= that goes on\n", []),
+        ("== xref:a.adoc[Label] and *bold*\n", [(2, "Label and bold")]),
+        ("```\n# fenced\n```\n", []),
+    ],
+)
+def test_headings_of_asciidoc(text: str, found: list[tuple[int, str]]) -> None:
+    assert headings(read_asciidoc(text).blocks) == found
+
+
+def test_attributes_and_comments_of_asciidoc_are_no_text() -> None:
+    text = ":url: x\nifndef::a[]\n// note\nendif::[]\n////\nhidden\n////\n\nshown :not-attribute\n"
+    assert [block.text for block in read_asciidoc(text).blocks] == ["shown :not-attribute"]
+
+
+def test_plain_text_has_paragraphs_only() -> None:
+    blocks = read_plain("# no heading\nline\n\n  indented\n\n\n").blocks
+    assert [(block.level, block.text) for block in blocks] == [
+        (0, "# no heading\nline"),
+        (0, "  indented"),
+    ]

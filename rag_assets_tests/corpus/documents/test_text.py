@@ -1,0 +1,109 @@
+"""Bytes in any encoding become text that a database takes."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_assets.corpus.documents.text import clean, decode, is_binary
+
+PORTUGUESE = "Não há ninguém à mão: são três irmãs, um avô e a avó.\nÉ só isso, então.\n" * 4
+RUSSIAN = "Все счастливые семьи похожи друг на друга, каждая несчастливая по-своему.\n" * 6
+JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n" * 6
+CHINESE = "道可道，非常道。名可名，非常名。无名天地之始；有名万物之母。\n" * 6
+KOREAN = "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다.\n" * 6
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (PORTUGUESE, "utf-8"),
+        (PORTUGUESE, "utf-8-sig"),
+        (PORTUGUESE, "utf-16"),
+        (PORTUGUESE, "utf-16-le"),
+        (PORTUGUESE, "utf-16-be"),
+        (PORTUGUESE, "utf-32"),
+        (PORTUGUESE, "latin-1"),
+        (PORTUGUESE, "cp1252"),
+        ("Straße über Köln nach Österreich, naïve Fjorde på Ærø\n" * 5, "cp1252"),
+        ("“Quoted” — with a dash… and 20 € \n" * 5, "cp1252"),
+        ("ação", "latin-1"),
+        ("L'été dernier, à Noël, le garçon mangeait des gâteaux sucrés.", "cp1252"),
+        ("Wszyscy ludzie rodzą się wolni i równi pod względem swej godności.", "cp1250"),
+        ("Všichni lidé rodí se svobodní a sobě rovní co do důstojnosti.", "cp1250"),
+        ("Minden emberi lény egyenlő méltósággal születik, és közös jogú.", "cp1250"),
+        ("Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar.", "cp1254"),
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8_r"),
+        (JAPANESE, "cp932"),
+        (JAPANESE, "euc_jp"),
+        (CHINESE, "gb18030"),
+        (KOREAN, "cp949"),
+    ],
+)
+def test_a_text_is_read_in_whatever_encoding(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) == text
+
+
+def test_a_few_broken_bytes_spoil_themselves_only() -> None:
+    broken = "Águas, então: “já”".encode() + b" \xff cut \xe2\x82 end"
+    assert decode(broken) == "Águas, então: “já” \ufffd cut \ufffd end"
+
+
+def test_a_declared_encoding_is_believed_where_it_is_not_utf_8() -> None:
+    assert decode("Ωραία".encode("cp1253"), "windows-1253") == "Ωραία"
+    assert decode("Ωραία".encode(), "windows-1253") == "Ωραία"
+    assert decode("ação".encode("latin-1"), "no-such-encoding") == "ação"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a\r\nb\rc\r\r\nd", "a\nb\nc\nd"),
+        ("page\fpage", "page\npage"),
+        ("a\u2028b\x85c", "a\nb\nc"),
+        ("nul\x00 bell\x07 tab\t", "nul bell tab\t"),
+        ("\x1b[31mred\x1b[0m \x1b alone", "red  alone"),
+        ("\ufeffmark\ufeff", "mark"),
+        ("lone\ud800surrogate", "lonesurrogate"),
+        ("c1\x9b\x80", "c1"),
+        (unicodedata.normalize("NFD", "ação"), "ação"),
+        ("👨‍👩‍👧 ہے हिन्दी", "👨‍👩‍👧 ہے हिन्दी"),
+    ],
+)
+def test_what_no_database_takes_goes(before: str, after: str) -> None:
+    assert clean(before) == after
+
+
+@given(st.text(st.characters(codec=None)))
+def test_a_clean_text_can_be_stored_and_is_clean_already(text: str) -> None:
+    cleaned = clean(text)
+    cleaned.encode()
+    assert not any(
+        unicodedata.category(character) == "Cc" for character in cleaned if character not in "\n\t"
+    )
+    assert clean(cleaned) == cleaned
+
+
+@given(st.binary(max_size=3000))
+def test_no_bytes_are_too_odd_to_be_decoded(content: bytes) -> None:
+    decode(content).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "binary"),
+    [
+        (b"plain text\n", False),
+        (b"with \x00 a few \x07 odd characters in quite a long line of ordinary text" * 3, False),
+        ("UTF-16 without a mark".encode("utf-16-le"), False),
+        ("with a mark".encode("utf-16"), False),
+        (bytes(range(256)) * 4, True),
+        (b"\x7fELF\x02\x01\x01" + bytes(64), True),
+        (b"", False),
+    ],
+)
+def test_bytes_that_are_no_text_are_told_apart(content: bytes, binary: bool) -> None:
+    assert is_binary(content) is binary

@@ -1,0 +1,62 @@
+"""Tokens are counted as OpenAI's own tokenizer counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag_assets.corpus.documents.tokens import count_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),  # by tiktoken 0.14, cl100k_base
+    [
+        ("", 0),
+        (" ", 1),
+        ("\n\n", 1),
+        ("hello world", 2),
+        ("don't I'LL", 5),
+        ("a² ½ Ⅷ", 7),
+        ("  \n\n  x", 3),
+        ("\t\tcode()\n\n    indent\n", 6),
+        ("!!!???...\n\n\n", 3),
+        ("_foo_bar_", 4),
+        ("naïve café", 4),
+        ("<|endoftext|>", 7),
+        ("🎉🎉 family 👨‍👩‍👧", 19),
+        ("日本語のテキストを数える。長い文章です", 18),
+        ("a" * 600, 75),
+    ],
+)
+def test_a_text_has_as_many_tokens_as_the_tokenizer_gives(text: str, tokens: int) -> None:
+    assert count_tokens(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"),  # by tiktoken 0.14, cl100k_base
+    [
+        ("rust-ch09-02-recoverable-errors-with-result.md", 6600),
+        ("CONTRIBUTING-ko.md", 5775),
+        ("courses-ar.md", 23407),
+        ("cursos-pt_BR.md", 15859),
+        ("tldr-ssh.md", 456),
+    ],
+)
+def test_a_real_document_has_as_many(
+    name: str, tokens: int, real_document: Callable[[str], Path]
+) -> None:
+    assert count_tokens(real_document(f"markdown/{name}").read_text(encoding="utf-8")) == tokens
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=60))
+def test_a_text_has_at_most_as_many_tokens_as_bytes(text: str) -> None:
+    assert bool(text) <= count_tokens(text) <= len(text.encode())
+
+
+def test_a_word_without_end_is_counted_in_time() -> None:
+    assert 10_000 < count_tokens("x" * 100_000 + "ção" * 50_000) < 250_000
