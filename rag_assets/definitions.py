@@ -10,13 +10,26 @@ from rag_assets.defs.bible.assets import verse_embeddings, verses
 from rag_assets.defs.bible.checks import verse_embeddings_checks
 from rag_assets.defs.bible.jobs import bible_embedding_plan, bible_embeddings, bible_verses
 from rag_assets.defs.bible.sensors import bible_version_folders
-from rag_assets.defs.index.assets import verse_embeddings_index
-from rag_assets.defs.index.checks import verse_embeddings_index_checks
+from rag_assets.defs.documents.assets import document_lane
+from rag_assets.defs.documents.checks import document_embeddings_checks
+from rag_assets.defs.documents.jobs import (
+    document_dead_letters,
+    document_processing,
+    documents_check,
+)
+from rag_assets.defs.documents.sensors import document_inbox, document_queue
+from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
+from rag_assets.defs.index.checks import (
+    chunk_embeddings_index_checks,
+    verse_embeddings_index_checks,
+)
 from rag_assets.defs.release.assets import release_asset
 from rag_assets.defs.release.jobs import (
     bible_to_release,
     corpus_index,
     corpus_release,
+    documents_index,
+    documents_release,
     release_automation,
 )
 from rag_assets.defs.resources import corpus_resource
@@ -25,8 +38,20 @@ from rag_assets.defs.resources import corpus_resource
 def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """The definitions; ``resources`` replace those of the same name."""
     return dg.Definitions(
-        assets=[verses, verse_embeddings, verse_embeddings_index, release_asset],
-        asset_checks=[verse_embeddings_checks, verse_embeddings_index_checks],
+        assets=[
+            verses,
+            verse_embeddings,
+            verse_embeddings_index,
+            document_lane,
+            chunk_embeddings_index,
+            release_asset,
+        ],
+        asset_checks=[
+            verse_embeddings_checks,
+            verse_embeddings_index_checks,
+            document_embeddings_checks,
+            chunk_embeddings_index_checks,
+        ],
         jobs=[
             bible_embeddings,
             bible_verses,
@@ -34,8 +59,13 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             corpus_index,
             corpus_release,
             bible_to_release,
+            document_processing,
+            document_dead_letters,
+            documents_check,
+            documents_index,
+            documents_release,
         ],
-        sensors=[bible_version_folders, release_automation],
+        sensors=[bible_version_folders, document_inbox, document_queue, release_automation],
         resources={"corpus": corpus_resource, **(resources or {})},
         # Steps here are one, or in order: a process for each costs 7 s and gains nothing.
         executor=dg.in_process_executor,

@@ -17,9 +17,24 @@ from rag_assets.settings import Settings, load_settings
 from rag_assets.store.database import Database
 
 BIBLE_ASSETS = ["verse_embeddings", "verses"]
-ASSETS = ["release", "verse_embeddings", "verse_embeddings_index", "verses"]
+DOCUMENT_ASSETS = ["document_chunks", "document_embeddings"]
+ASSETS = sorted(
+    [*BIBLE_ASSETS, *DOCUMENT_ASSETS, "chunk_embeddings_index", "release", "verse_embeddings_index"]
+)
 BIBLE_JOBS = ["bible_embeddings", "bible_to_release", "bible_verses"]
-JOBS = sorted([*BIBLE_JOBS, "bible_embedding_plan", "corpus_index", "corpus_release"])
+JOBS = sorted(
+    [
+        *BIBLE_JOBS,
+        "bible_embedding_plan",
+        "corpus_index",
+        "corpus_release",
+        "document_dead_letters",
+        "document_processing",
+        "documents_check",
+        "documents_index",
+        "documents_release",
+    ]
+)
 CHECKS = ["completeness", "dimension_consistency", "finite_and_normalised", "freshness"]
 INDEX_CHECKS = [
     "filtered_recall_at_10",
@@ -28,7 +43,8 @@ INDEX_CHECKS = [
     "recall_at_10",
     "retrieval_latency_slo",
 ]
-SENSORS = ["bible_version_folders", "release_automation"]
+CHUNK_INDEX_CHECKS = [name for name in INDEX_CHECKS if name != "golden_queries"]
+SENSORS = ["bible_version_folders", "document_inbox", "document_queue", "release_automation"]
 
 
 def spec(name: str) -> dg.AssetSpec:
@@ -43,6 +59,8 @@ def test_the_deployed_assets_jobs_checks_and_sensors_are_these() -> None:
     assert sorted(key.to_user_string() for key in graph.get_all_asset_keys()) == ASSETS
     checks = sorted((key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys)
     assert checks == [
+        *(("chunk_embeddings_index", name) for name in CHUNK_INDEX_CHECKS),
+        *(("document_embeddings", name) for name in CHECKS),
         *(("verse_embeddings", name) for name in CHECKS),
         *(("verse_embeddings_index", name) for name in INDEX_CHECKS),
     ]
@@ -135,14 +153,14 @@ def test_a_check_is_described_blocking_and_partitioned(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_job_is_described_and_the_bible_jobs_are_partitioned_by_version(name: str) -> None:
+def test_a_job_is_described_and_partitioned_by_what_it_processes(name: str) -> None:
     job = defs.resolve_job_def(name)
     assert job.description
-    partitions = job.partitions_def
-    if name not in BIBLE_JOBS:
-        assert partitions is None
-    else:
-        assert partitions == dg.DynamicPartitionsDefinition(name="bible_version")
+    partitioned = dict.fromkeys(BIBLE_JOBS, "bible_version") | {"document_processing": "documents"}
+    expected = (
+        dg.DynamicPartitionsDefinition(name=partitioned[name]) if name in partitioned else None
+    )
+    assert job.partitions_def == expected
 
 
 def test_the_sensor_is_described_and_runs_from_the_start_once_a_minute() -> None:

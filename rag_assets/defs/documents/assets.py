@@ -1,0 +1,126 @@
+"""The document lane's assets: ``document_chunks`` and ``document_embeddings``.
+
+Both are made in one step, because extraction, embedding and storing go on at once. A run takes many
+documents: those that wait in its lane, or the partitions that somebody chose.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+import rag_assets.embedding.openai_client  # noqa: F401 -- half a second, before the step's clock runs
+from rag_assets.corpus.documents.inbox import open_inbox
+from rag_assets.defs.bible.assets import OWNERS
+from rag_assets.defs.documents import metadata
+from rag_assets.defs.documents.config import DocumentsConfig
+from rag_assets.defs.documents.partitions import documents
+from rag_assets.defs.documents.planned import mark_planned
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.resources import Corpus
+from rag_assets.documents.processing import Outcome, process_documents
+from rag_assets.progress import LogLines
+
+CHUNKS = dg.AssetKey("document_chunks")
+EMBEDDINGS = dg.AssetKey("document_embeddings")
+_SHOWN = 20  # documents named in the failure's sentence and log
+
+
+@dg.multi_asset(
+    name="document_lane",
+    specs=[
+        dg.AssetSpec(
+            CHUNKS,
+            description="The passages of one document: its text, extracted from whatever kind of "
+            "file it is and cut by tokens at headings and sentences, each with the page on which "
+            "it begins and the headings above it.",
+            skippable=True,
+            group_name="documents",
+            kinds={"python", "postgres"},
+            owners=OWNERS,
+            tags={"corpus": "documents"},
+            code_version="1",
+            metadata={
+                "dagster/column_schema": metadata.CHUNKS_SCHEMA,
+                "dagster/table_name": "document_chunks",
+            },
+        ),
+        dg.AssetSpec(
+            EMBEDDINGS,
+            deps=[CHUNKS],
+            description="A vector for each chunk of one document, bought once, however many "
+            "documents hold the same text, and audited; published together with the chunks in one "
+            "transaction, so that a document is found as it was or as it is.",
+            skippable=True,
+            group_name="documents",
+            kinds={"openai", "postgres", "pgvector"},
+            owners=OWNERS,
+            tags={"corpus": "documents", "costs": "tokens"},
+            code_version="1",
+            metadata={
+                "dagster/column_schema": metadata.EMBEDDINGS_SCHEMA,
+                "dagster/table_name": "chunk_embeddings",
+            },
+        ),
+    ],
+    partitions_def=documents,
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=200),
+)
+def document_lane(
+    context: dg.AssetExecutionContext, config: DocumentsConfig, corpus: dg.ResourceParam[Corpus]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Take documents, process them, and log each one's outcome under its own partition.
+
+    One bad document costs its neighbours nothing: they read materialized, it reads failed, and the
+    run fails at its end to say so.
+    """
+    chosen = context.partition_keys if context.run.is_partitioned else None
+    failed: list[Outcome] = []
+
+    def log(outcome: Outcome) -> None:
+        if outcome.state in ("ready", "unchanged"):
+            for key, shown in (
+                (CHUNKS, metadata.of_chunks(outcome)),
+                (EMBEDDINGS, metadata.of_embeddings(outcome)),
+            ):
+                context.log_event(
+                    dg.AssetMaterialization(key, partition=outcome.key, metadata=shown)
+                )
+            return
+        failed.append(outcome)
+        context.log.warning(f"{outcome.key}: {outcome.error_class}: {outcome.error}")
+        if chosen is None:
+            mark_planned(context, (CHUNKS, EMBEDDINGS), outcome.key)
+
+    with as_failures():
+        summary = process_documents(
+            corpus.database,
+            corpus.settings,
+            open_inbox(corpus.settings),
+            run_id=context.run.run_id,
+            lane=config.lane,
+            keys=chosen,
+            force=config.force,
+            progress=corpus.progress or LogLines(context.log.info),
+            on_outcome=log,
+        )
+    context.log.info(str(summary))
+    if failed:
+        raise _failure(failed)
+    yield from ()  # each document's outcome was logged as it came
+
+
+def _failure(failed: list[Outcome]) -> dg.Failure:
+    named = "; ".join(one.error or one.key for one in failed[:_SHOWN])
+    more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+    return dg.Failure(
+        description=f"{len(failed)} documents could not be processed, the others were: {named}"
+        f"{more}. `rag-assets documents list --state dead` shows those that nothing tries again",
+        metadata={
+            "dead": sum(one.state == "dead" for one in failed),
+            "tried_again_later": sum(one.state == "waiting" for one in failed),
+            "documents": dg.MetadataValue.md(
+                "\n".join(f"- {one.key}: {one.error_class}: {one.error}" for one in failed)
+            ),
+        },
+        allow_retries=False,
+    )

@@ -1,0 +1,37 @@
+"""What must be true of the documents' vectors, all together, before a release may serve them.
+
+Each document is audited in the transaction that publishes it. These judge the tables as they stand,
+and leave the evidence that the gate asks for.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from rag_assets.defs.check_results import check_result
+from rag_assets.defs.documents.assets import EMBEDDINGS
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.resources import Corpus
+from rag_assets.embedding.quality import CHECKS, documents_quality_now, judge, keep_evidence
+from rag_assets.store.vector_tables import DOCUMENTS
+
+
+@dg.multi_asset_check(
+    name="document_embeddings_checks",
+    specs=[
+        dg.AssetCheckSpec(name, asset=EMBEDDINGS, description=description, blocking=True)
+        for name, description in CHECKS.items()
+    ],
+    can_subset=True,
+)
+def document_embeddings_checks(
+    context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[Corpus]
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge all documents in each of their spaces, and keep the results for the gate."""
+    wanted = {key.name for key in context.selected_asset_check_keys}
+    with as_failures(), corpus.database.connect() as connection:
+        spaces = documents_quality_now(connection, corpus.settings)
+        keep_evidence(connection, DOCUMENTS, spaces, wanted, run_id=context.run.run_id)
+    for verdict in judge(spaces):
+        if verdict.check in wanted:
+            yield check_result(EMBEDDINGS, verdict, spaces, rows="chunks")

@@ -1,0 +1,58 @@
+"""Jobs of the document lane: process what waits, check all vectors, bring dead letters back."""
+
+import dagster as dg
+from pydantic import Field
+
+from rag_assets.defs.documents.assets import CHUNKS, EMBEDDINGS
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.lanes import LANE_TAG
+from rag_assets.defs.resources import Corpus
+from rag_assets.documents.rules import PROCESSING
+from rag_assets.errors import ConfigurationError
+from rag_assets.store.documents import retry
+
+document_processing = dg.define_asset_job(
+    "document_processing",
+    selection=dg.AssetSelection.assets(CHUNKS, EMBEDDINGS).without_checks(),
+    tags={LANE_TAG: PROCESSING},
+    description="Extract, chunk, embed and store documents: those that wait in a lane, or the "
+    "partitions that are chosen.",
+)
+
+
+documents_check = dg.define_asset_job(
+    "documents_check",
+    selection=dg.AssetSelection.checks_for_assets(EMBEDDINGS),
+    description="Judge the vectors of all documents; the results are the gate's evidence.",
+)
+
+
+class DeadLettersConfig(dg.Config):
+    """Which dead letters to put back into the queue: one of the three."""
+
+    keys: list[str] = Field(default_factory=list, description="These documents.")
+    error_class: str | None = Field(
+        None, description="All whose error is of this class, such as EncryptedDocumentError."
+    )
+    everything: bool = Field(False, description="All of them.")
+
+
+@dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "documents"})
+def put_dead_letters_back(
+    context: dg.OpExecutionContext, config: DeadLettersConfig, corpus: dg.ResourceParam[Corpus]
+) -> None:
+    """Put dead documents back into the queue, with their attempts forgotten."""
+    with as_failures():
+        if bool(config.keys) + bool(config.error_class) + config.everything != 1:
+            raise ConfigurationError(
+                "say which dead letters: keys, error_class, or everything: true"
+            )
+        with corpus.database.connect() as connection:
+            count = retry(connection, keys=config.keys or None, error_class=config.error_class)
+    context.log.info(f"{count} documents wait in their lanes again")
+
+
+@dg.job(description="Put dead letters back into the queue: single ones, a class of error, or all.")
+def document_dead_letters() -> None:
+    """One step."""
+    put_dead_letters_back()

@@ -1,0 +1,61 @@
+"""What the UI shows of each document."""
+
+import dagster as dg
+
+from rag_assets.documents.processing import Outcome
+
+CHUNKS_SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("chunk_id", "bigint", constraints=dg.TableColumnConstraints(unique=True)),
+        dg.TableColumn("document_id", "bigint"),
+        dg.TableColumn("position", "integer", description="From 1, in the order of the document."),
+        dg.TableColumn("page", "integer", description="Where it begins; empty without pages."),
+        dg.TableColumn("heading", "text[]", description="Headings above it, the outermost first."),
+        dg.TableColumn("text", "text"),
+        dg.TableColumn("tokens", "integer"),
+        dg.TableColumn("language", "text", description="BCP 47 tag."),
+    ]
+)
+EMBEDDINGS_SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("chunk_id", "bigint", constraints=dg.TableColumnConstraints(unique=True)),
+        dg.TableColumn("document_key", "text"),
+        dg.TableColumn("model_name_small", "text"),
+        dg.TableColumn("dim_small", "integer"),
+        dg.TableColumn("embedding_small", "halfvec"),
+        dg.TableColumn("model_name_large", "text"),
+        dg.TableColumn("dim_large", "integer"),
+        dg.TableColumn("embedding_large", "halfvec"),
+    ]
+)
+
+
+def of_chunks(outcome: Outcome) -> dict[str, dg.MetadataValue | str | int]:
+    """Of a document's chunks."""
+    return {
+        "title": outcome.title or outcome.key,
+        "language": outcome.language or "und",
+        "dagster/partition_row_count": dg.MetadataValue.int(outcome.chunks),
+        **({"pages": outcome.pages} if outcome.pages is not None else {}),
+        **_seconds(outcome, "extract", "chunk"),
+    }
+
+
+def of_embeddings(outcome: Outcome) -> dict[str, dg.MetadataValue | str | int | float]:
+    """Of a document's vectors, and what they cost."""
+    return {
+        "dagster/partition_row_count": dg.MetadataValue.int(outcome.chunks),
+        "tokens": outcome.tokens,
+        "embedded": outcome.embedded,
+        "reused": outcome.reused,
+        "cost_usd": outcome.cost_usd,
+        **_seconds(outcome, "embed", "store"),
+    }
+
+
+def _seconds(outcome: Outcome, *stages: str) -> dict[str, dg.MetadataValue]:
+    return {
+        f"{stage}_seconds": dg.MetadataValue.float(round(outcome.seconds[stage], 3))
+        for stage in stages
+        if stage in outcome.seconds
+    }

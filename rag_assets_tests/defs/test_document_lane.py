@@ -1,0 +1,184 @@
+"""The document lane as a data engineer sees it: partitions, outcomes, lanes, dead letters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg import sql
+
+from rag_assets.definitions import build_defs
+from rag_assets.defs.documents.sensors import Lane
+from rag_assets.defs.resources import Corpus
+from rag_assets.store.database import Database
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.defs.document_lane import ASSETS, DocumentLane
+from rag_assets_tests.openai_emulator.process import Emulator
+
+GOOD = "# Bridges\n\nA bridge carries a road over a river.\n\n## Arches\n\nAn arch is pressed.\n"
+OTHER = "# Pontes\n\nUma ponte leva a estrada por cima do rio.\n"
+
+
+@pytest.fixture
+def documents_lane(
+    openai_settings: MakeSettings,
+    database: Database,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+) -> DocumentLane:
+    settings = openai_settings(
+        rag_documents_url=str(tmp_path / "inbox"),
+        rag_documents_settle_s=0,
+        rag_large_document_mb=0.01,
+    )
+    (tmp_path / "inbox").mkdir()
+    return DocumentLane(Corpus(settings, database), instance)
+
+
+def test_dropped_documents_become_partitions_and_read_as_it_went(
+    documents_lane: DocumentLane, emulator: Emulator
+) -> None:
+    lane = documents_lane
+    lane.drop("bridges.md", GOOD)
+    lane.drop("pt/pontes.md", OTHER)
+    lane.drop("empty.md", "")
+    (run,) = lane.work()
+    good = {"bridges.md", "pt__pontes.md"}
+    assert set(lane.partitions()) == good | {"empty.md"}
+    for asset in ASSETS:
+        assert lane.reads(asset) == (good, {"empty.md"})
+    assert not run.success
+    failed = run.failure("document_lane")
+    assert "empty.md" in failed.description
+    assert failed.metadata["dead"] == 1
+    assert lane.rows("SELECT document_key, error_class FROM rag_dlq") == [
+        ("empty.md", "EmptyDocumentError")
+    ]
+    assert (
+        lane.rows("SELECT count(*) FROM chunk_embeddings")[0][0] == emulator.stats().inputs_answered
+    )
+    assert lane.shown("document_chunks")["bridges.md"]["title"] == "Bridges"
+    assert lane.shown("document_embeddings")["bridges.md"]["tokens"] > 0
+
+
+def test_nothing_is_started_or_bought_again_for_what_is_unchanged(
+    documents_lane: DocumentLane, emulator: Emulator
+) -> None:
+    lane = documents_lane
+    lane.drop("bridges.md", GOOD)
+    lane.work()
+    bought = emulator.stats().inputs_answered
+    assert isinstance(lane.look(), dg.SkipReason)
+    assert lane.requests() == []
+    assert lane.run(partition_key="bridges.md").success
+    assert emulator.stats().inputs_answered == bought
+    lane.drop("bridges.md", GOOD + "\n## Cables\n\nA cable hangs.\n")
+    (run,) = lane.work()
+    assert run.success
+    assert emulator.stats().inputs_answered > bought
+
+
+def test_a_large_document_has_a_lane_and_a_run_to_itself(documents_lane: DocumentLane) -> None:
+    lane = documents_lane
+    lane.drop("bridges.md", GOOD)
+    for number in range(2):
+        lane.drop(f"large-{number}.md", "# Large\n\n" + f"Sentence {number} of many. " * 600)
+    lane.look()
+    requests = lane.requests()
+    assert [request.tags["rag/lane"] for request in requests] == [
+        "rag_processing",
+        "rag_large_docs",
+    ]
+    small, large = (lane.obey(request) for request in requests)
+    assert small.success
+    assert large.success
+    assert lane.reads("document_embeddings")[0] >= {"bridges.md"}
+    states = dict(lane.rows("SELECT document_key, state FROM documents"))
+    assert sorted(states.values()) == ["ready", "ready", "waiting"]
+    assert states["bridges.md"] == "ready"
+
+
+def test_a_range_of_partitions_is_one_run_and_the_bad_one_costs_the_others_nothing(
+    documents_lane: DocumentLane,
+) -> None:
+    lane = documents_lane
+    for name, text in (("a.md", GOOD), ("b.md", ""), ("c.md", OTHER)):
+        lane.drop(name, text)
+        lane.look()
+    run = lane.run(
+        tags={
+            "dagster/asset_partition_range_start": "a.md",
+            "dagster/asset_partition_range_end": "c.md",
+        }
+    )
+    assert not run.success
+    for asset in ASSETS:
+        assert lane.reads(asset) == ({"a.md", "c.md"}, {"b.md"})
+
+
+def test_dead_letters_are_put_back_by_a_job(documents_lane: DocumentLane) -> None:
+    lane = documents_lane
+    lane.drop("empty.md", "")
+    lane.work()
+    job = build_defs(resources={"corpus": lane.corpus}).resolve_job_def("document_dead_letters")
+
+    def put_back(**config: object) -> bool:
+        return job.execute_in_process(
+            instance=lane.instance,
+            run_config={"ops": {"put_dead_letters_back": {"config": config}}},
+            raise_on_error=False,
+        ).success
+
+    assert not put_back()
+    assert not put_back(everything=True, error_class="EmptyDocumentError")
+    assert lane.rows("SELECT count(*) FROM rag_dlq") == [(1,)]
+    assert put_back(error_class="EmptyDocumentError")
+    assert lane.rows("SELECT state FROM documents") == [("waiting",)]
+    (run,) = [lane.obey(request) for request in lane.requests()]
+    assert not run.success
+    assert lane.rows("SELECT state FROM documents") == [("dead",)]
+    assert put_back(everything=True)
+
+
+def test_the_checks_judge_all_documents_and_leave_evidence(documents_lane: DocumentLane) -> None:
+    lane = documents_lane
+    lane.drop("bridges.md", GOOD)
+    lane.work()
+    assert _judged(lane) == {}
+    ((table,),) = lane.rows("SELECT 'chunk_embeddings_s' || min(space_id) FROM embedding_spaces")
+    with lane.corpus.database.connect() as connection:
+        connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+    assert list(_judged(lane)) == ["completeness"]
+    assert lane.rows(
+        "SELECT check_name FROM check_results WHERE subject = 'documents' AND NOT passed"
+    ) == [("completeness",)]
+
+
+def _judged(lane: DocumentLane) -> dict[str, str]:
+    """The checks that fail, with what they say."""
+    job = build_defs(resources={"corpus": lane.corpus}).resolve_job_def("documents_check")
+    result = job.execute_in_process(instance=lane.instance, raise_on_error=False)
+    evaluations = result.get_asset_check_evaluations()
+    assert len(evaluations) == 4
+    return {one.check_name: str(one.description) for one in evaluations if not one.passed}
+
+
+@given(
+    waiting=st.integers(0, 5000),
+    runs=st.integers(0, 5),
+    most_runs=st.integers(1, 5),
+    batch=st.integers(1, 500),
+)
+def test_a_lane_never_gets_more_runs_than_it_may_nor_than_it_needs(
+    waiting: int, runs: int, most_runs: int, batch: int
+) -> None:
+    wanted = Lane("rag_processing", waiting, runs, most_runs, batch).wanted
+    assert wanted >= 0
+    if wanted:
+        assert runs + wanted <= most_runs
+        assert (runs + wanted - 1) * batch < waiting
+    elif waiting:
+        assert runs >= min(most_runs, -(-waiting // batch))
