@@ -78,7 +78,7 @@ def _show_added(adding: Adding) -> None:
         empty="nothing was added",
     )
     for path, reason in adding.refused.items():
-        err.print(f"[red]not added:[/red] {path}: {reason}", markup=True)
+        err.print(f"[red]not added:[/red] {_plain(path)}: {_plain(reason)}")
     if adding.keys:
         out.print(
             f"\n{len(adding.keys)} in the queue: `rag-assets up` processes them, "

@@ -249,21 +249,25 @@ def test_an_unknown_document_comes_with_the_nearest_keys(desk: Desk) -> None:
         problem_of(desk.get(path), 404, "unknown-document")
 
 
+def test_a_storage_that_takes_nothing_is_a_problem_of_the_service(desk: Desk) -> None:
+    uploaded(desk.upload("occupied.md", b"a file in a folder's place"))
+    found = problem_of(desk.upload("occupied.md/x.md", b"x"), 503, "inbox-unavailable")
+    assert "x.md cannot be written to the inbox" in found["detail"]
+
+
 @pytest.mark.slow
-def test_an_inbox_that_is_not_there_is_a_problem_of_the_service(
+def test_without_keys_only_this_machine_uploads_and_a_wrong_inbox_is_said(
     template_database: Database, copied: Copy, tmp_path: Path
 ) -> None:
-    (tmp_path / "occupied").write_text("a file in the folder's place")
-    for url, kind in (
-        (str(tmp_path / "occupied"), "cannot be written"),
-        ("nonsense://x", "Protocol not known"),
-    ):
-        environment = environment_of(copied(template_database), RAG_DOCUMENTS_URL=url)
-        with serving(tmp_path, environment, ready="/healthz") as server:
-            asked = {"params": {"name": "a.md"}, "content": b"x"}
-            answer = server.http.post(DOCUMENTS, **asked, headers=OCTETS)  # type: ignore[arg-type]
-            assert kind in problem_of(answer, 503, "inbox-unavailable")["detail"]
-            rebound = OCTETS | {"Host": "a-page.example:80"}
-            elsewhere = server.http.post(DOCUMENTS, **asked, headers=rebound)  # type: ignore[arg-type]
-            problem_of(elsewhere, 401, "unauthorised")
-            assert server.http.get(DOCUMENTS).json()["documents"] == []
+    environment = environment_of(copied(template_database), RAG_DOCUMENTS_URL="nonsense://x")
+    with serving(tmp_path, environment, ready="/healthz") as server:
+
+        def attempt(**headers: str) -> httpx.Response:
+            return server.http.post(
+                DOCUMENTS, params={"name": "a.md"}, content=b"x", headers=OCTETS | headers
+            )
+
+        found = problem_of(attempt(), 503, "inbox-unavailable")
+        assert "Protocol not known" in found["detail"]
+        problem_of(attempt(Host="a-page.example:80"), 401, "unauthorised")
+        assert server.http.get(DOCUMENTS).json()["documents"] == []

@@ -5,9 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from rag_assets.cli.main import app
 from rag_assets.store.database import Database
-from rag_assets_tests.cli.conftest import Run
+from rag_assets_tests.cli.conftest import Done, Run
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which the commands run; the inbox is below it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(workplace: Path, database: Database) -> Run:
+    """Run a command in this process: starting the program takes a second each."""
+
+    def run(*arguments: str, **extra: str) -> Done:
+        settings = {"RAG_DATABASE_URL": database.conninfo, "RAG_EMBEDDING_PROVIDER": "offline"}
+        done = CliRunner().invoke(app, arguments, env=settings | extra)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    return run
 
 
 @pytest.fixture
