@@ -1,0 +1,139 @@
+"""Which corpora a request means, and which filters belong to which."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rag_assets.errors import RequestError
+from rag_assets.retrieval.plan import Target
+from rag_assets.retrieval.released import Served, ServedDocuments
+from rag_assets.retrieval.request import SearchRequest, corpora
+from rag_assets.retrieval.sides import looks_up, sides_of
+from rag_assets.store.spaces import Space, SpaceSpec
+from rag_assets.store.vector_search import RowFilter
+from rag_assets.store.vector_tables import bible_table, documents_table
+
+SPACE = Space(3, "small", SpaceSpec("offline", "m", 64, "vector"), 0.0)
+BIBLE = Served(
+    release_id=1,
+    target=Target(bible_table(SPACE), {"EN_A": 30, "PT_C": 10}, None, "vector", None),
+    large=None,
+    languages={"EN_A": "en", "PT_C": "pt-BR"},
+    books={("EN_A", "GEN"): 30, ("PT_C", "GEN"): 10},
+    withheld=frozenset(),
+)
+DOCUMENTS = ServedDocuments(
+    Target(documents_table(SPACE), {"en": 500, "fr": 20, "und": 3}, None, "vector", None), None
+)
+TOGETHER = replace(BIBLE, documents=DOCUMENTS)
+ALONE = replace(
+    TOGETHER, target=Target(bible_table(SPACE), {}, None, "vector", None), languages={}, books={}
+)
+
+
+@pytest.mark.parametrize(
+    ("served", "asked", "searched"),
+    [
+        (BIBLE, {}, ("bible",)),
+        (BIBLE, {"corpus": "both"}, ("bible",)),
+        (BIBLE, {"corpus": "both", "books": ("GEN",)}, ("bible",)),
+        (TOGETHER, {}, ("bible",)),
+        (TOGETHER, {"corpus": "both"}, ("bible", "documents")),
+        (TOGETHER, {"corpus": "both", "language": "en"}, ("bible", "documents")),
+        (TOGETHER, {"corpus": "both", "versions": ("EN_A",)}, ("bible",)),
+        (TOGETHER, {"corpus": "both", "books": ("GEN",)}, ("bible",)),
+        (TOGETHER, {"corpus": "both", "chapters": (1, 2)}, ("bible",)),
+        (TOGETHER, {"corpus": "both", "documents": ("a.md",)}, ("documents",)),
+        (TOGETHER, {"corpus": "documents"}, ("documents",)),
+        (TOGETHER, {"corpus": "documents", "documents": ("a.md",)}, ("documents",)),
+        (ALONE, {"corpus": "both"}, ("documents",)),
+        (ALONE, {"corpus": "documents"}, ("documents",)),
+        (ALONE, {}, ("bible",)),
+    ],
+)
+def test_a_request_means_these_corpora(
+    served: Served, asked: dict[str, object], searched: tuple[str, ...]
+) -> None:
+    assert corpora(SearchRequest(**asked), served) == searched  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("served", "asked", "kind", "field"),
+    [
+        (BIBLE, {"corpus": "documents"}, "no-documents", "corpus"),
+        (BIBLE, {"documents": ("a.md",)}, "no-documents", "corpus"),
+        (BIBLE, {"corpus": "both", "documents": ("a.md",)}, "no-documents", "corpus"),
+        (TOGETHER, {"documents": ("a.md",)}, "not-of-the-bible", "documents"),
+        (TOGETHER, {"corpus": "documents", "books": ("GEN",)}, "not-of-documents", "books"),
+        (TOGETHER, {"corpus": "documents", "versions": ("EN_A",)}, "not-of-documents", "versions"),
+        (TOGETHER, {"corpus": "documents", "chapters": (1, 1)}, "not-of-documents", "chapter_from"),
+        (
+            TOGETHER,
+            {"corpus": "both", "documents": ("a.md",), "books": ("GEN",)},
+            "not-of-documents",
+            "books",
+        ),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_told(
+    served: Served, asked: dict[str, object], kind: str, field: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        corpora(SearchRequest(**asked), served)  # type: ignore[arg-type]
+    assert (caught.value.kind, caught.value.field) == (kind, field)
+
+
+@pytest.mark.parametrize(
+    ("asked", "needed"),
+    [
+        ({}, False),
+        ({"corpus": "both"}, False),
+        ({"corpus": "both", "language": "en"}, False),
+        ({"corpus": "documents", "language": "en-GB"}, False),
+        ({"corpus": "documents", "language": "de"}, True),
+        ({"corpus": "documents", "documents": ("a.md",)}, True),
+        ({"corpus": "both", "language": "de", "books": ("GEN",)}, False),
+    ],
+)
+def test_the_database_is_asked_only_for_what_is_not_known(
+    asked: dict[str, object], needed: bool
+) -> None:
+    request = SearchRequest(**asked)  # type: ignore[arg-type]
+    assert looks_up(request, TOGETHER) is needed
+
+
+def test_everything_of_both_is_confined_by_nothing() -> None:
+    bible, documents = sides_of(None, SearchRequest(corpus="both"), TOGETHER)
+    assert (bible.corpus, bible.filter, bible.matching) == (
+        "bible",
+        RowFilter(("EN_A", "PT_C")),
+        None,
+    )
+    assert (documents.corpus, documents.filter, documents.matching) == (
+        "documents",
+        RowFilter(None),
+        None,
+    )
+    assert documents.scopes == ("en", "fr", "und")
+
+
+def test_a_language_is_a_filter_of_each_corpus_that_has_it() -> None:
+    bible, documents = sides_of(None, SearchRequest(corpus="both", language="EN-gb"), TOGETHER)
+    assert bible.filter.scopes == ("EN_A",)
+    assert (documents.filter.scopes, documents.matching) == (("en",), 500)
+    (only,) = sides_of(None, SearchRequest(corpus="both", language="pt"), TOGETHER)
+    assert only.corpus == "bible"
+    (only,) = sides_of(None, SearchRequest(corpus="both", language="fr"), TOGETHER)
+    assert only.corpus == "documents"
+
+
+def test_a_language_that_neither_has_names_those_of_both() -> None:
+    with pytest.raises(RequestError) as caught:
+        sides_of(None, SearchRequest(corpus="both", language="de"), TOGETHER)
+    assert caught.value.kind == "unknown-language"
+    assert caught.value.choices == ("en", "fr", "pt", "und")
+    with pytest.raises(RequestError) as caught:
+        sides_of(None, SearchRequest(corpus="documents", language="de"), TOGETHER)
+    assert caught.value.choices == ("en", "fr", "und")
