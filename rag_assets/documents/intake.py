@@ -39,6 +39,9 @@ from rag_assets.store.document_withdrawal import withdraw
 
 PATIENCE_S = 20.0
 """Of one look for hashing; what is left waits for the next. Dagster gives a tick 60 s."""
+FULL_LOOK_S = 600
+"""Between looks that ask the database although the inbox is as it was: that puts right what was
+uploaded and removed again between two looks."""
 _SHOWN = 20
 
 
@@ -95,18 +98,19 @@ def take_in(
     cursor: str | None = None,
     force: bool = False,
     patience_s: float = PATIENCE_S,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = time.time,
 ) -> Intake:
     """Look at the whole inbox and record what happened in it.
 
     :param cursor: of the look before.
     :param force: withdraw every document when the inbox is empty.
+    :param patience_s: after which no further file is hashed.
     :raises InboxUnavailableError: it cannot be listed, or is empty although documents are known;
         nothing was recorded.
     """
     listing = inbox.listing()
     digest = digest_of(listing)
-    if digest == cursor:
+    if cursor and _still_holds(cursor, digest, clock()):
         return Intake(cursor)
     with database.connect() as connection:
         known = known_documents(connection)
@@ -132,7 +136,7 @@ def take_in(
     keys = [document.key for document in known.values() if document not in decision.withdrawn]
     return replace(
         _told(decision, new_keys),
-        cursor="" if left else digest,
+        cursor="" if left else f"{digest}@{int(clock())}",
         keys=(*keys, *new_keys),
         waiting=left,
         remarks=(*map(str, listing.troubles[:_SHOWN]), *faults[:_SHOWN]),
@@ -166,6 +170,12 @@ def take_files(
     return replace(_told(decision, new_keys), remarks=tuple(faults))
 
 
+def _still_holds(cursor: str, digest: str, now: float) -> bool:
+    """Whether the inbox is as it was at the look that gave the cursor, not long ago."""
+    seen, _, at = cursor.partition("@")
+    return seen == digest and at.isdecimal() and 0 <= now - int(at) < FULL_LOOK_S
+
+
 def _told(decision: Decision, new_keys: tuple[str, ...]) -> Intake:
     return Intake(
         "",
@@ -184,7 +194,7 @@ def _hash(
     settings: Settings,
     *,
     patience_s: float = float("inf"),
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = time.time,
 ) -> tuple[dict[str, bytes], list[str]]:
     """The contents' hashes by path, as far as number and time reach; and what went wrong.
 

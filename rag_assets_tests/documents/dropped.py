@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rag_assets.corpus.documents.inbox import Inbox, open_inbox
-from rag_assets.documents.intake import Intake, take_in
+from rag_assets.documents.intake import PATIENCE_S, Intake, take_in
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.documents import Document, list_documents
@@ -31,9 +32,24 @@ class Dropped:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         return file
 
-    def look(self, *, cursor: str | None = None, force: bool = False, **more: float) -> Intake:
+    def look(
+        self,
+        *,
+        cursor: str | None = None,
+        force: bool = False,
+        patience_s: float = PATIENCE_S,
+        now: float | None = None,
+    ) -> Intake:
         """One look at the inbox."""
-        return take_in(self.database, self.inbox, self.settings, cursor=cursor, force=force, **more)  # type: ignore[arg-type]
+        return take_in(
+            self.database,
+            self.inbox,
+            self.settings,
+            cursor=cursor,
+            force=force,
+            patience_s=patience_s,
+            clock=time.time if now is None else lambda: now,
+        )
 
     def documents(self) -> list[Document]:
         """All documents, in the order of their drop."""

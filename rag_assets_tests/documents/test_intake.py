@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from rag_assets.documents.intake import Intake, take_files, take_in
+from rag_assets.documents.intake import FULL_LOOK_S, Intake, take_files, take_in
 from rag_assets.documents.rules import HIGH, LARGE, LOW, MB, NORMAL, PROCESSING
 from rag_assets.errors import InboxUnavailableError
 from rag_assets.settings import Settings
@@ -81,6 +81,20 @@ def test_a_look_that_finds_nothing_new_ends_before_the_database_is_asked(
     assert str(again) == "nothing new in the inbox"
     dropped.drop("b.md", "b")
     assert dropped.look(cursor=first.cursor).added == 1
+
+
+def test_now_and_then_a_look_asks_the_database_all_the_same(dropped: Dropped) -> None:
+    """A file that came and went between two looks has left a document behind."""
+    dropped.drop("a.md", "a")
+    first = dropped.look()
+    brief = dropped.drop("brief.md", "brief")
+    with dropped.database.connect() as connection:
+        take_files(connection, dropped.inbox, dropped.settings, ["brief.md"])
+    brief.unlink()
+    assert dropped.look(cursor=first.cursor).changed is False
+    assert dropped.states() == {"a.md": "waiting", "brief.md": "waiting"}
+    later = float(first.cursor.partition("@")[2]) + FULL_LOOK_S
+    assert str(dropped.look(cursor=first.cursor, now=later)) == "1 withdrawn"
 
 
 def test_a_changed_file_is_processed_again_and_a_touched_one_is_not(dropped: Dropped) -> None:
