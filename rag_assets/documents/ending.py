@@ -10,6 +10,7 @@ from rag_assets.documents.outcomes import (
     Outcome,
     OutcomeState,
     Summary,
+    class_of,
     concerns_all,
     judge,
     readable,
@@ -87,7 +88,7 @@ class Finisher:
         Where the database does not come back in time, the leases end by themselves.
         """
         ordered = not isinstance(error, Exception)
-        name, message = (None, None) if ordered else (type(error).__name__, readable(error))
+        name, message = (None, None) if ordered else (class_of(error), readable(error))
         after_s = 0.0 if ordered else self._settings.rag_document_retry_s
         if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
             after_s = error.retry_after_s

@@ -115,7 +115,7 @@ def judge(error: Exception, attempts: int, settings: Settings) -> Verdict:
 
     :param attempts: this one included.
     """
-    name, message = type(error).__name__, readable(error)
+    name, message = class_of(error), readable(error)
     if isinstance(error, DocumentError | InputRejectedError):
         return Verdict("dead", name, message)
     if isinstance(error, InboxUnavailableError):
@@ -129,6 +129,12 @@ def judge(error: Exception, attempts: int, settings: Settings) -> Verdict:
 def retry_after_s(attempts: int, settings: Settings) -> float:
     """Seconds before the attempt after ``attempts``: doubled each time, up to an hour."""
     return float(min(LONGEST_RETRY_S, settings.rag_document_retry_s * 2.0 ** (attempts - 1)))
+
+
+def class_of(error: BaseException) -> str:
+    """The name of its class, or of the nearest one that is no module's own affair."""
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return next(name for name in names if not name.startswith("_"))
 
 
 def readable(error: BaseException) -> str:

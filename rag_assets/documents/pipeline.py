@@ -33,7 +33,7 @@ from rag_assets.documents.preparing import (
     take_stored,
 )
 from rag_assets.documents.rules import LARGE, MB
-from rag_assets.documents.threads import in_thread, stoppable, until_one_ends
+from rag_assets.documents.threads import finished, in_thread, stoppable, until_one_ends
 from rag_assets.embedding.obtaining import Obtainer, obtaining
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.progress import Progress
@@ -49,6 +49,8 @@ _WINDOW_CHUNKS = 256
 """Chunks bought together: eight requests of the default size, to keep three in flight."""
 _BUFFER_CHUNKS = 1024
 """Chunks that wait between two stages: 4 MB of text, if no single document has more."""
+_GRACE_S = 5.0
+"""For what is being bought when the run is stopped: it is paid for."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -270,7 +272,8 @@ class Pipeline:
     async def _embed(self, obtainers: Sequence[Obtainer]) -> None:
         while True:
             window = await self._to_embed.take_up_to(_WINDOW_CHUNKS)
-            for done in await embed(obtainers, window, self._settings):
+            buying = embed(obtainers, window, self._settings)
+            for done in await finished(buying, _GRACE_S):
                 weight = len(done.prepared.texts) if isinstance(done, Embedded) else 1
                 await self._to_end.put(done, weight)
 

@@ -39,6 +39,18 @@ async def stoppable(
         raise
 
 
+async def finished(work: Coroutine[Any, Any, Result], grace_s: float) -> Result:
+    """Await work; when cancelled, give it so many seconds to end by itself."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=grace_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
 async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
     """Run all of them until one ends or fails; then cancel the others and wait for them.
 
