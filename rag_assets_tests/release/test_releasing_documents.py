@@ -1,0 +1,210 @@
+"""Releases with documents in them: made, switched, rolled back, for real."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag_assets.errors import GateRefusedError
+from rag_assets.release.releasing import activate, evaluate, roll_back
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.document_withdrawal import withdraw
+from rag_assets.store.generations import LIVING_NAMES
+from rag_assets.store.releases import Release, active_release
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.corpora import sentences
+from rag_assets_tests.documents_corpus import (
+    check_documents,
+    index_documents,
+    judge_all,
+    publish_document,
+)
+from rag_assets_tests.release.corpus import (
+    active_number,
+    index,
+    index_of_name,
+    let_through,
+    prepare,
+    release_settings,
+)
+
+LIVING = LIVING_NAMES["documents"]
+TABLE = "chunk_embeddings_s1"
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    """With an index from the first row on."""
+    return release_settings(make_settings, rag_index_min_rows=1)
+
+
+def publish(database: Database, settings: Settings, key: str, count: int = 40) -> None:
+    publish_document(database, settings, key, sentences(count, word=key))
+
+
+def released(database: Database) -> Release:
+    with database.connect() as connection:
+        found = active_release(connection)
+    assert found is not None
+    return found
+
+
+def test_documents_join_the_bible_when_they_are_judged(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    bible = let_through(database, settings).release
+    publish(database, settings, "pumps")
+    same = let_through(database, settings)
+    assert same.verdict.unchanged
+    assert same.verdict.left_out == {"documents": "not checked yet"}
+
+    judge_all(database, settings)
+    made = let_through(database, settings).release
+    space = made.space("documents", "small")
+    assert space is not None
+    assert (space.space_id, space.generation) == (1, 2)
+    assert space.probes is not None
+    assert made.space("bible", "small") == bible.space("bible", "small")
+    assert made.versions == bible.versions
+    shown = made.manifest["documents"]
+    assert shown["rows"] == {"small": 40}
+    assert (shown["index"]["decision"], shown["index"]["lists"]) == ("build", 4)
+    assert "documents" in {result["subject"] for result in made.manifest["checks"]}
+
+
+def test_more_documents_are_no_other_release_and_hold_up_no_version(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    publish(database, settings, "pumps")
+    judge_all(database, settings)
+    first = let_through(database, settings).release
+    publish(database, settings, "valves", 8)  # a fifth more, and nobody checked them
+    assert let_through(database, settings).verdict.unchanged
+    prepare(database, settings, "EN_B")
+    second = let_through(database, settings).release
+    assert (first.release_id, second.release_id) == (1, 2)
+    assert second.versions == ("EN_A", "EN_B")
+
+    prepare(database, settings, "EN_C")
+    publish(database, settings, "hoses", 40)
+    with pytest.raises(GateRefusedError, match="of the rows changed since the build"):
+        let_through(database, settings)
+    assert active_number(database) == 2
+    left = let_through(database, settings, leave_out=True)
+    assert "of the rows changed" in left.verdict.left_out["documents"]
+    index_documents(database, settings)
+    assert let_through(database, settings).verdict.documents
+
+
+def test_the_documents_index_in_force_carries_its_own_name_there_and_back(
+    database: Database, settings: Settings
+) -> None:
+    publish(database, settings, "pumps")
+    judge_all(database, settings)
+    let_through(database, settings)
+    assert index_of_name(database, LIVING) == (TABLE, 1)
+    index_documents(database, settings, force=True)
+    assert index_of_name(database, LIVING) == (TABLE, 1)
+    let_through(database, settings)
+    assert index_of_name(database, LIVING) == (TABLE, 2)
+    assert index_of_name(database, f"{TABLE}_ivf_g1") == (TABLE, 1)
+    roll_back(database)
+    assert index_of_name(database, LIVING) == (TABLE, 1)
+    activate(database, 2)
+    assert index_of_name(database, LIVING) == (TABLE, 2)
+
+
+def test_names_of_both_corpora_stand_side_by_side(database: Database, settings: Settings) -> None:
+    prepare(database, settings)
+    publish(database, settings, "pumps")
+    judge_all(database, settings)
+    let_through(database, settings)
+    assert index_of_name(database) == ("verse_embeddings_s1", 1)
+    assert index_of_name(database, LIVING) == (TABLE, 2)
+
+
+def test_documents_alone_are_released_and_show_in_their_view(
+    database: Database, settings: Settings
+) -> None:
+    publish(database, settings, "pumps")
+    judge_all(database, settings)
+    made = let_through(database, settings).release
+    assert (made.versions, made.space("bible", "small")) == ((), None)
+    with database.connect() as connection:
+        (count,) = connection.execute("SELECT count(*) FROM chunk_embeddings").fetchone() or (0,)
+    assert count == 40
+
+
+def test_a_failing_check_of_documents_refuses_unless_they_are_left_out(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    publish(database, settings, "pumps")
+    judge_all(database, settings)
+    let_through(database, settings)
+    with database.connect() as connection:
+        connection.execute(
+            "UPDATE chunk_embeddings_s1 SET embedding = embedding * embedding"
+            " WHERE chunk_id = (SELECT min(chunk_id) FROM document_chunks)"
+        )
+    check_documents(database, settings)
+    prepare(database, settings, "EN_B")
+    with pytest.raises(GateRefusedError, match="documents: finite_and_normalised: small: 1 "):
+        let_through(database, settings)
+    made = let_through(database, settings, leave_out=True).release
+    assert made.versions == ("EN_A", "EN_B")
+    assert made.space("documents", "small") is None
+
+
+def test_documents_that_are_all_withdrawn_are_left_out(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    publish(database, settings, "pumps")
+    judge_all(database, settings)
+    let_through(database, settings)
+    with database.connect() as connection:
+        withdraw(connection, ["pumps"], by="command")
+    made = let_through(database, settings)
+    assert made.verdict.left_out == {"documents": "there are none"}
+    assert made.release.space("documents", "small") is None
+
+
+def test_a_rollback_brings_back_what_was_served_of_documents(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    let_through(database, settings)
+    publish(database, settings, "pumps")
+    judge_all(database, settings)
+    let_through(database, settings)
+    roll_back(database)
+    assert released(database).space("documents", "small") is None
+    activate(database, 2)
+    assert released(database).space("documents", "small") is not None
+
+
+def test_a_change_of_the_model_takes_the_documents_along_or_is_refused(
+    database: Database, make_settings: MakeSettings, settings: Settings
+) -> None:
+    prepare(database, settings)
+    publish(database, settings, "pumps")
+    judge_all(database, settings)
+    let_through(database, settings)
+    other = release_settings(make_settings, rag_embedding_small_dimensions=80, rag_index_min_rows=1)
+    prepare(database, other)
+    index(database, other)
+    with database.connect() as connection:
+        _, verdict = evaluate(connection, other)
+    assert [reason.subject for reason in verdict.reasons] == ["documents"]
+    assert "they are served now and have no vectors in offline/" in verdict.reasons[0].sentence
+
+    texts = sentences(40, word="pumps")
+    publish_document(database, other, "pumps", texts, again=True)
+    judge_all(database, other)
+    made = let_through(database, other).release
+    space = made.space("documents", "small")
+    assert space is not None
+    assert space.space_id == made.spaces[0].space_id != 1
