@@ -12,7 +12,10 @@ import pytest
 from rag_assets.store.api_keys import create_key
 from rag_assets.store.database import Database
 from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chromium
+from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import Server, environment_of, serving
+from rag_assets_tests.documents_corpus import judge_all, publish_document
+from rag_assets_tests.release.corpus import let_through
 
 pytestmark = pytest.mark.slow
 
@@ -170,3 +173,42 @@ def test_the_policy_allows_this_script_and_style_only(server: Server) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert re.findall(r"(?:src|href)=\"(?:https?:)?//", answer.text) == []
+
+
+@in_a_browser
+def test_documents_are_shown_with_their_place_and_narrowed_by_a_click(
+    corpus: Database, tmp_path: Path, page: Page
+) -> None:
+    settings = corpus_settings(corpus, rag_index_min_rows=100)
+    texts = ["The pump must never run dry", "Grease its bearings every month"]
+    publish_document(
+        corpus, settings, "manual.pdf", texts, title="Manual", heading=("Pumps",), paged=True
+    )
+    publish_document(corpus, settings, "notes.md", ["A pump is a pump"], title=EVIL)
+    judge_all(corpus, settings)
+    let_through(corpus, settings)
+    with serving(tmp_path, environment_of(corpus)) as server:
+        page.open(address(server, query="a pump", top_k=60, language="en"), until=HITS)
+        shown = page.text()
+        assert "Bible: plan" in shown
+        assert "documents: plan" in shown
+        assert "Manual, p. 1" in shown
+        assert "Pumps › page 1 › passage 1" in shown
+        assert EVIL in shown
+        assert "owned" not in page.ask("document.title")
+
+        page.ask("[...document.querySelectorAll('.tag')]"
+                 ".find(tag => tag.textContent === 'manual.pdf').click()")  # fmt: skip
+        page.wait(f"{SETTLED} && document.querySelectorAll('.hit').length === 2")
+        assert page.ask("location.search").endswith("documents=manual.pdf&language=en&top_k=60")
+
+        page.open(address(server, query="a pump", corpus="documents"), until=HITS)
+        assert page.ask("document.querySelectorAll('.hit').length") == 3
+        assert page.ask("document.querySelector('#corpus').value") == "documents"
+        page.ask(
+            "document.querySelector('#corpus').value = 'bible';"
+            "document.querySelector('#corpus').dispatchEvent("
+            "new Event('change', { bubbles: true }))"
+        )
+        page.wait(f"{SETTLED} && document.querySelectorAll('.hit').length === 10")
+        assert page.complaints() == []
