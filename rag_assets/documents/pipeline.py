@@ -138,9 +138,12 @@ class Pipeline:
         workers = ThreadPoolExecutor(extractors + 8, thread_name_prefix="documents")
         asyncio.get_running_loop().set_default_executor(workers)
         with ExitStack() as stack:
-            self._desk = Desk(stack.enter_context(self._database.connect(autocommit=True)))
-            session = stack.enter_context(self._database.connect(autocommit=True))
-            storing = stack.enter_context(self._database.connect(autocommit=True))
+            desk, session, storing = (
+                stack.enter_context(self._database.connect(autocommit=True)) for _ in range(3)
+            )
+            for connection in (desk, session, storing):
+                document_queue.name_session(connection, self._order.run_id)
+            self._desk = Desk(desk)
             self._spaces = self._register_spaces(session)
             finisher = Finisher(
                 storing, self._spaces, settings, run_id=self._order.run_id, report=self._report

@@ -19,6 +19,8 @@ from rag_assets.store.vector_tables import documents_table
 
 LOST = "WorkerLostError"
 """The class of error of a document whose run ended without a word."""
+_SESSIONS = "documents of run {}"
+"""PostgreSQL keeps 63 bytes of a session's name: enough for a run's id."""
 SUSPECT_ATTEMPTS = 2
 """Runs that a document has seen die, from which on it is claimed alone."""
 
@@ -43,6 +45,13 @@ class Claimed:
     stored_hash: Digest | None
     chunking: str | None
     suspect: bool
+
+
+def name_session(connection: Connection, run_id: str) -> None:
+    """Let who takes a run's documents over end its sessions, if it hangs."""
+    connection.execute(
+        "SELECT set_config('application_name', %s, false)", (_SESSIONS.format(run_id),)
+    )
 
 
 def claim(
@@ -123,9 +132,10 @@ def claim(
 def _collect_lost(connection: Connection, max_attempts: int) -> None:
     """Documents whose lease has ended wait again; behind the others, for they had their turn.
 
-    One whose row is locked is just being published, by a run that lives.
+    One whose row is locked is just being published, by a run that lives. A run that hangs keeps the
+    others from the texts that it was buying, for as long as its session lives: it is ended.
     """
-    connection.execute(
+    lost = connection.execute(
         """
         UPDATE documents
            SET state = CASE WHEN attempts < %(most)s THEN 'waiting' ELSE 'dead' END,
@@ -138,9 +148,19 @@ def _collect_lost(connection: Connection, max_attempts: int) -> None:
          WHERE document_id IN (
                SELECT document_id FROM documents WHERE state = 'running' AND lease_until < now()
                   FOR UPDATE SKIP LOCKED)
+        RETURNING run_id
         """,
         {"most": max_attempts, "lost": LOST},
-    )
+    ).fetchall()
+    if lost:
+        connection.execute(
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND usename = current_user
+               AND application_name = ANY(%s) AND pid <> pg_backend_pid()
+            """,
+            ([_SESSIONS.format(row[0])[:63] for row in lost],),
+        )
 
 
 def requeue(connection: Connection, keys: Sequence[str], *, dead: bool = False) -> tuple[str, ...]:

@@ -148,10 +148,13 @@ def assert_all_is_right(lane: Lane) -> None:
         assert np.sum(stored * given, axis=1).min() > 0.999
 
 
-def assert_nothing_is_left_over(lane: Lane) -> None:
-    """No claim, answer, lease or vector without an owner."""
+def assert_nothing_is_left_over(lane: Lane, *, late_answers: int = 0) -> None:
+    """No claim, answer, lease or vector without an owner.
+
+    :param late_answers: most answers that came when somebody else had bought the text already.
+    """
     assert lane.sql("SELECT count(*) FROM embedding_claims") == [(0,)]
-    assert lane.sql("SELECT count(*) FROM answered_texts_s1") == [(0,)]
+    assert lane.sql("SELECT count(*) <= %d FROM answered_texts_s1" % late_answers) == [(True,)]  # noqa: S608, UP031
     assert lane.sql("SELECT count(*) FROM documents WHERE state IN ('waiting', 'running')") == [
         (0,)
     ]

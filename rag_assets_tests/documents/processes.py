@@ -1,0 +1,52 @@
+"""Runs over the queue in processes of their own, to be stopped, waited for or killed.
+
+Forked from a server that has imported everything, so that each is there in milliseconds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
+
+import psutil
+
+from rag_assets.corpus.documents.inbox import open_inbox
+from rag_assets.documents.processing import process_documents
+from rag_assets.errors import RagAssetsError
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(
+    ["rag_assets_tests.documents.processes", "rag_assets.embedding.openai_client"]
+)
+READER = "rag_assets.corpus.documents.child"
+
+
+def process_elsewhere(
+    database: Database, settings: Settings, lane: str, run_id: str
+) -> ForkServerProcess:
+    """Start a run; the exit code is 0, or 1 for an error of ours."""
+    process = _context.Process(target=_process, args=(database, settings, lane, run_id))
+    process.start()
+    return process
+
+
+def _process(database: Database, settings: Settings, lane: str, run_id: str) -> None:
+    failed = True
+    with suppress(RagAssetsError):
+        process_documents(database, settings, open_inbox(settings), run_id=run_id, lane=lane)
+        failed = False
+    if failed:
+        raise SystemExit(1)
+
+
+def readers() -> list[psutil.Process]:
+    """The processes that read documents, of this process and of those that it started."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if READER in child.cmdline():
+                found.append(child)
+    return found
