@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
 
 from rag_assets.corpus.documents.inbox_files import (
@@ -101,29 +102,25 @@ class RemoteInbox:
 
         :raises InboxUnavailableError: the storage cannot be listed.
         """
-        with self.explained("listed"):
-            self._storage.invalidate_cache()
-            try:
-                found = self._storage.find(self._root, detail=True)
-            except FileNotFoundError:
-                return Listing(())
-        now = self._clock()
+        unlisted: list[str] = []
         files: list[FoundFile] = []
         troubles: list[Trouble] = []
-        for name, told in found.items():
-            path = name.removeprefix(self._root + "/")
-            parts = path.split("/")
+        with self.explained("listed"):
+            self._storage.invalidate_cache()
+            found = self._entries(unlisted, troubles)
+        now = self._clock()
+        for path, told in found:
             fault = fault_of(path)
-            if told.get("type") == "directory" or (fault is None and any(map(is_ignored, parts))):
+            if fault is None and any(map(is_ignored, path.split("/"))):
                 continue
-            if told.get("islink") or told.get("type") == "link":
-                fault = "is a link, which is not followed: put the file itself there"
+            if fault is None and not _is_file(told):
+                fault = "is no file, or a link, which is not followed: put the file itself there"
             if fault is not None:
                 troubles.append(Trouble(printable(path), fault))
             else:
                 files.append(_found(path, told, now))
         files.sort(key=lambda file: file.path)
-        return Listing(tuple(files), (), tuple(troubles))
+        return Listing(tuple(files), tuple(unlisted), tuple(troubles))
 
     def find(self, path: str) -> FoundFile | None:
         """One file as it is now; ``None`` where there is none.
@@ -136,7 +133,45 @@ class RemoteInbox:
                 told = self._storage.info(self._place(path))
             except FileNotFoundError:
                 return None
-        return None if told.get("type") != "file" else _found(path, told, self._clock())
+        return _found(path, told, self._clock()) if _is_file(told) else None
+
+    def _entries(
+        self, unlisted: list[str], troubles: list[Trouble]
+    ) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        """Paths below the inbox of all that is no folder, with what the storage tells of them."""
+        prefix = self._root + "/"
+        if _lists_flat(self._storage):
+            try:
+                found = self._storage.find(self._root, detail=True)
+            except FileNotFoundError:
+                return ()
+            return [(name.removeprefix(prefix), told) for name, told in found.items()]
+        return list(self._walked(prefix, unlisted, troubles))
+
+    def _walked(
+        self, prefix: str, unlisted: list[str], troubles: list[Trouble]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Folder by folder. fsspec's own walk takes a folder that it may not list for empty."""
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                entries = self._storage.ls(prefix + folder, detail=True)
+            except Exception as error:
+                if not folder and isinstance(error, FileNotFoundError):
+                    return
+                if not folder:
+                    raise
+                unlisted.append(folder)
+                troubles.append(Trouble(printable(folder), f"the folder cannot be listed: {error}"))
+                continue
+            for told in entries:
+                path = told["name"].rstrip("/").removeprefix(prefix)
+                if told["type"] == "directory" and not told.get("islink"):
+                    if not fault_of(path) and not is_ignored(path.rsplit("/", 1)[-1]):
+                        folders.append(path + "/")
+                else:
+                    yield path, told
 
     @contextmanager
     def fetch(self, path: str) -> Iterator[Path]:
@@ -264,6 +299,18 @@ class _RemoteUpload:
         return Stored(self._name, self._bytes, digest, how)
 
 
+def _lists_flat(storage: AbstractFileSystem) -> bool:
+    """Whether it lists all below a folder in a way of its own, as object storages do."""
+    kind = type(storage)
+    if issubclass(kind, AsyncFileSystem):
+        return kind._find is not AsyncFileSystem._find
+    return kind.find is not AbstractFileSystem.find
+
+
+def _is_file(told: Mapping[str, Any]) -> bool:
+    return told.get("type") == "file" and not told.get("islink")
+
+
 def _found(path: str, told: Mapping[str, Any], now: float) -> FoundFile:
     """A file as its storage tells."""
     size = int(told.get("size") or 0)
@@ -279,11 +326,12 @@ def _seconds(told: object) -> float | None:
     """A time as seconds since the epoch, where it can be understood."""
     if isinstance(told, int | float):
         return float(told)
+    moment = told
     if isinstance(told, str):
         for read in (datetime.fromisoformat, parsedate_to_datetime):
             with suppress(ValueError):
-                told = read(told)
+                moment = read(told)
                 break
-    if isinstance(told, datetime):
-        return told.replace(tzinfo=told.tzinfo or UTC).timestamp()
+    if isinstance(moment, datetime):
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
     return None

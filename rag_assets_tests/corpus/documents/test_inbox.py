@@ -6,14 +6,19 @@ import hashlib
 import itertools
 import math
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from rag_assets.corpus.documents.inbox import Inbox, open_inbox, put, read_pieces
 from rag_assets.corpus.documents.local_inbox import LocalInbox
@@ -302,38 +307,51 @@ def test_names_that_no_database_or_terminal_takes_are_told(folder: Path) -> None
     "".join(told).encode()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_what_cannot_be_read_is_told_and_the_rest_is_listed(tmp_path: Path) -> None:
-    folder = Path("/tmp") / f"rag-inbox-{uuid.uuid4().hex}"  # noqa: S108 -- others must reach it
-    (folder / "locked").mkdir(parents=True)
-    (folder / "locked" / "x.md").write_text("x")
-    (folder / "a.md").write_text("a")
-    (folder / "b.md").write_text("b")
-    inbox = LocalInbox(folder)
-    folder.chmod(0o755)
-    (folder / "locked").chmod(0o700)
-    (folder / "b.md").chmod(0o600)
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """As a user who may do nothing; only root can become one."""
     os.seteuid(65_534)
     try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def guarded() -> Iterator[Path]:
+    """An inbox that others can reach, with a folder and a file that they may not read."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    folder = Path("/tmp") / f"rag-inbox-{uuid.uuid4().hex}"  # noqa: S108 -- others must reach it
+    (folder / "locked").mkdir(parents=True)
+    (folder / "open").mkdir()
+    for path in ("a.md", "b.md", "locked/x.md", "open/y.md"):
+        (folder / path).write_text(path)
+    for path, mode in ((".", 0o755), ("open", 0o755), ("locked", 0o700), ("b.md", 0o600)):
+        (folder / path).chmod(mode)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "opened", [LocalInbox, lambda folder: RemoteInbox(LocalFileSystem(), str(folder), "here")]
+)
+def test_what_cannot_be_read_is_told_and_the_rest_is_listed(
+    guarded: Path, opened: Callable[[Path], Inbox]
+) -> None:
+    inbox = opened(guarded)
+    with as_nobody():
         listing = inbox.listing()
-        assert [file.path for file in listing.files] == ["a.md", "b.md"]
+        assert [file.path for file in listing.files] == ["a.md", "b.md", "open/y.md"]
         assert listing.unlisted == ("locked/",)
         assert "Permission denied" in str(listing.troubles[0])
-        with pytest.raises(InboxUnavailableError, match=r"b\.md cannot be read.*give this user"):
+        with pytest.raises(InboxUnavailableError, match=r"b\.md.*"):
             inbox.content_hash("b.md")
         with pytest.raises(InboxUnavailableError, match="cannot be written"):
             put(inbox, "c.md", [b"x"], most_bytes=MB)
-        os.seteuid(0)
-        folder.chmod(0o700)
-        os.seteuid(65_534)
-        with pytest.raises(InboxUnavailableError, match="cannot be listed"):
-            inbox.listing()
-    finally:
-        os.seteuid(0)
-        for path in (folder / "locked" / "x.md", folder / "a.md", folder / "b.md"):
-            path.unlink()
-        (folder / "locked").rmdir()
-        folder.rmdir()
+    guarded.chmod(0o700)
+    with as_nobody(), pytest.raises(InboxUnavailableError, match="cannot be listed"):
+        inbox.listing()
 
 
 def test_the_age_is_that_of_the_last_change_whatever_time_the_file_was_given(folder: Path) -> None:
@@ -393,3 +411,40 @@ def test_a_storage_that_is_not_known_or_does_not_answer_is_said_without_its_pass
 def test_a_file_of_this_machine_is_read_piece_by_piece(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"0123456789")
     assert list(read_pieces(tmp_path / "x", piece_bytes=4)) == [b"0123", b"4567", b"89"]
+
+
+class Telling(MemoryFileSystem):  # type: ignore[misc]
+    """Tells of its files what other storages tell."""
+
+    cachable = False
+    told: ClassVar[dict[str, object]] = {}
+
+    def find(self, path: str, **options: object) -> dict[str, dict[str, object]]:
+        """One file."""
+        return {f"{path}/a.md": {"name": f"{path}/a.md", "type": "file", "size": 3, **self.told}}
+
+
+THEN = 1_445_412_480.0
+
+
+@pytest.mark.parametrize(
+    ("told", "modified", "age_s"),
+    [
+        ({"LastModified": datetime(2015, 10, 21, 7, 28, tzinfo=UTC)}, str(THEN), 60.0),
+        ({"LastModified": datetime(2015, 10, 21, 7, 28)}, str(THEN), 60.0),  # noqa: DTZ001
+        ({"LastModified": "Wed, 21 Oct 2015 07:28:00 GMT"}, str(THEN), 60.0),
+        ({"updated": "2015-10-21T07:28:00Z"}, str(THEN), 60.0),
+        ({"mtime": THEN, "created": THEN - 5}, str(THEN), 60.0),
+        ({"ETag": '"abc"', "LastModified": datetime.fromtimestamp(THEN, UTC)}, '"abc"', 60.0),
+        ({"ETag": '"abc"'}, '"abc"', math.inf),
+        ({"modified": "yesterday"}, "yesterday", math.inf),
+        ({}, "3 bytes", math.inf),
+    ],
+)
+def test_each_storage_tells_a_change_in_its_own_words(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, object], modified: str, age_s: float
+) -> None:
+    monkeypatch.setattr(Telling, "told", told)
+    inbox = RemoteInbox(Telling(), "/inbox", "here", clock=lambda: THEN + 60)
+    (file,) = inbox.listing().files
+    assert (file.path, file.bytes, file.modified, file.age_s) == ("a.md", 3, modified, age_s)
