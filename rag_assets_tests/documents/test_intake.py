@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import uuid
 from pathlib import Path
@@ -17,8 +18,10 @@ from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.document_withdrawal import withdraw
 from rag_assets.store.documents import Document, find_document
-from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.conftest import SHARED_DATA, MakeSettings
 from rag_assets_tests.documents.dropped import Dropped
+
+SHARED = SHARED_DATA / "documents"
 
 
 @pytest.fixture
@@ -383,3 +386,22 @@ def test_an_inbox_elsewhere_is_taken_in_like_a_folder(
     with pytest.raises(InboxUnavailableError, match="memory://"):
         elsewhere.look()
     assert set(elsewhere.states().values()) == {"waiting"}
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared documents are not on this machine")
+def test_real_documents_of_every_kind_are_taken_in(dropped: Dropped) -> None:
+    shutil.copytree(SHARED, dropped.folder, dirs_exist_ok=True)
+    files = [path for path in dropped.folder.rglob("*") if path.is_file()]
+    assert dropped.look().added == len(files)
+    found = {document.path: document for document in dropped.documents()}
+    assert found.keys() == {path.relative_to(dropped.folder).as_posix() for path in files}
+    assert len({document.key for document in found.values()}) == len(files)
+    (large,) = (document for document in found.values() if document.lane == LARGE)
+    assert (large.path, large.priority) == ("large/ten-novels.md", LOW)
+    copies = {
+        "duplicates/five-whys-copy.md": "markdown/18f-five-whys.md",
+        "duplicates/ssh-anotações.txt": "markdown/tldr-ssh.md",
+        "bad/html-named.pdf": "html/usds-playbook-index.html",
+    }
+    for copy, original in copies.items():
+        assert found[copy].content_hash == found[original].content_hash

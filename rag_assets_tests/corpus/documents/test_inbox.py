@@ -419,7 +419,7 @@ class Telling(MemoryFileSystem):  # type: ignore[misc]
     cachable = False
     told: ClassVar[dict[str, object]] = {}
 
-    def find(self, path: str, **options: object) -> dict[str, dict[str, object]]:
+    def find(self, path: str, **_: object) -> dict[str, dict[str, object]]:
         """One file."""
         return {f"{path}/a.md": {"name": f"{path}/a.md", "type": "file", "size": 3, **self.told}}
 
@@ -431,7 +431,7 @@ THEN = 1_445_412_480.0
     ("told", "modified", "age_s"),
     [
         ({"LastModified": datetime(2015, 10, 21, 7, 28, tzinfo=UTC)}, str(THEN), 60.0),
-        ({"LastModified": datetime(2015, 10, 21, 7, 28)}, str(THEN), 60.0),  # noqa: DTZ001
+        ({"LastModified": datetime(2015, 10, 21, 7, 28)}, str(THEN), 60.0),
         ({"LastModified": "Wed, 21 Oct 2015 07:28:00 GMT"}, str(THEN), 60.0),
         ({"updated": "2015-10-21T07:28:00Z"}, str(THEN), 60.0),
         ({"mtime": THEN, "created": THEN - 5}, str(THEN), 60.0),
