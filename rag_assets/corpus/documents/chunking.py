@@ -38,7 +38,7 @@ _WORD = re.compile(r"\s+")
 class _Unit:
     """A piece that is not cut further.
 
-    :param tokens: its own, and one of the glue.
+    :param tokens: its own with a blank line behind it, as they count where another unit follows.
     :param glue: what stands between it and the unit before it.
     :param within: of a paragraph that was cut: 1 where a sentence begins, 2 elsewhere.
     """
@@ -100,7 +100,7 @@ def _sections(blocks: Iterable[Block]) -> Iterator[_Section]:
                 above.pop()
             above.append((block.level, block.title))
             section = _Section(tuple(title for _, title in above))
-        tokens = count_tokens(block.text) + 1
+        tokens = count_tokens(block.text + _BETWEEN)
         section.add(_Unit(block.text, tokens, block.page, heading=bool(block.level)))
     if section.units:
         yield section
@@ -151,7 +151,10 @@ def _chunks(
     """One chunk; more only where counting units apart gave less than counting them together."""
     text = repeated + (units[0].glue if repeated else "") + units[0].text
     text += "".join(unit.glue + unit.text for unit in units[1:])
-    tokens = count_tokens(text)
+    if repeated or any(unit.within for unit in units):
+        tokens = count_tokens(text)
+    else:  # no token goes over a blank line
+        tokens = sum(unit.tokens for unit in units[:-1]) + count_tokens(units[-1].text)
     if tokens <= most:
         yield Chunk(text, path, units[0].page, tokens)
         return
@@ -160,25 +163,40 @@ def _chunks(
 
 
 def _parts(unit: _Unit, room: int) -> Iterator[_Unit]:
-    """The unit itself, or its sentences where it takes more than half a chunk."""
-    if unit.tokens <= room // 2:
+    """The unit itself, or its sentences where it does not fit into a chunk."""
+    if unit.tokens <= room:
         yield unit
         return
-    splitter = TextSplitter.from_callback(count_tokens, max(1, room // _SENTENCES))
     behind = 0  # where the part before ends
+    for begin, part, tokens in _sentences(unit, room):
+        glue, within = unit.glue, 0
+        if behind:
+            glue = unit.text[behind:begin]
+            glue = glue if len(glue) <= _WIDEST else "\n"
+            at_sentence = _SENTENCE_END.search(unit.text[max(0, behind - 10) : begin])
+            within = 1 if at_sentence else 2
+        # A blank or a line's end more.
+        yield replace(unit, text=part, tokens=tokens + 1, glue=glue, within=within)
+        behind = begin + len(part)
+
+
+def _sentences(unit: _Unit, room: int) -> Iterator[tuple[int, str, int]]:
+    """Parts of about a sixth of a chunk: where each begins, itself, its tokens.
+
+    Cut by characters, which is quick; by tokens only where they stand so thickly that a part does
+    not fit.
+    """
+    characters = max(1, len(unit.text) * room // (_SENTENCES * unit.tokens))
+    splitter = TextSplitter(characters)
+    exact = TextSplitter.from_callback(count_tokens, max(1, room - 1))
     for offset, window in _windows(unit.text):
         for place, part in splitter.chunk_indices(window):
-            begin = offset + place
-            glue = unit.text[behind:begin]
-            if not behind:
-                glue, within = unit.glue, 0
-            else:
-                before = unit.text[max(0, behind - 10) : begin]
-                within = 1 if _SENTENCE_END.search(before) else 2
-                glue = glue if len(glue) <= _WIDEST else "\n"
-            tokens = count_tokens(part) + 1
-            yield replace(unit, text=part, tokens=tokens, glue=glue, within=within)
-            behind = begin + len(part)
+            begin, tokens = offset + place, count_tokens(part)
+            if tokens < room:
+                yield begin, part, tokens
+                continue
+            for inner, smaller in exact.chunk_indices(part):
+                yield begin + inner, smaller, count_tokens(smaller)
 
 
 def _windows(text: str) -> Iterator[tuple[int, str]]:

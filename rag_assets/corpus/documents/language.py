@@ -10,10 +10,10 @@ from kreuzberg import ExtractionConfig, LanguageDetectionConfig, extract_bytes_s
 from rag_assets.corpus.documents.blocks import Block
 
 UNKNOWN = "und"
-_SAMPLE = 4000  # characters: enough for any language, and the time is in proportion
+_SAMPLE = 2000  # characters: enough for any language, and the time is in proportion
 _LEAST = 16  # characters: less tells nothing
 _CONFIDENCE = 0.2  # a sentence reaches that; two words do not
-_NOISE = re.compile(r"`[^`]*`|\]\([^)]*\)|\S*(?:://|www\.|@)\S*|<[^>]*>|[\d|#*=\\{}\[\]_-]+")
+_NOISE = re.compile(r"`[^`]*`|\]\([^)]*\)|\b(?:https?://|www\.)\S*|<[^>]*>|[\d|#*=\\{}\[\]_-]+")
 _PAIRS = (
     "afr=af aka=ak amh=am ara=ar aze=az bel=be ben=bn bul=bg cat=ca ces=cs cmn=zh dan=da "
     "deu=de ell=el eng=en epo=eo est=et fin=fi fra=fr guj=gu heb=he hin=hi hrv=hr hun=hu "

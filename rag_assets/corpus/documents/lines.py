@@ -84,19 +84,29 @@ def read_markdown(text: str) -> Reading:
             fence = found.group(1)
         elif line.startswith("<!--") and "-->" not in line:
             commented.append(line)
-        elif found := _ATX.match(line):
-            passages.flush()
-            title = plain_markdown(found.group(2) or "")
-            passages.add_heading(line.strip(), len(found.group(1)), title)
-        elif (found := _UNDERLINE.match(line)) and passages.may_be_underlined():
-            above = passages.take()
-            level = 1 if found.group(1)[0] == "=" else 2
-            passages.add_heading(f"{above}\n{line.strip()}", level, plain_markdown(above))
-        elif not line or (shown := _COMMENT.sub("", line).rstrip()):
-            passages.add(shown if line else "")
+        elif not _takes_heading(passages, line):
+            shown = _COMMENT.sub("", line).rstrip() if "<!--" in line else line
+            if shown or not line:
+                passages.add(shown)
     for line in commented:  # never closed: so it is none
         passages.add(line)
     return Reading(passages.end(), front.title, front.language)
+
+
+def _takes_heading(passages: _Passages, line: str) -> bool:
+    """Whether the line is a heading, or makes one of what stands above it; then it is added."""
+    if found := _ATX.match(line):
+        passages.flush()
+        title = plain_markdown(found.group(2) or "")
+        passages.add_heading(line.strip(), len(found.group(1)), title)
+        return True
+    found = _UNDERLINE.match(line)
+    if found is None or not passages.may_be_underlined():
+        return False
+    above = passages.take()
+    level = 1 if found.group(1)[0] == "=" else 2
+    passages.add_heading(f"{above}\n{line.strip()}", level, plain_markdown(above))
+    return True
 
 
 def read_asciidoc(text: str) -> Reading:

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import PurePosixPath
 
 from rag_assets.corpus.documents.lines import split_front_matter
-from rag_assets.corpus.documents.text import decode, is_binary
+from rag_assets.corpus.documents.text import decode_beginning, is_binary
 from rag_assets.errors import (
     CorruptDocumentError,
     EmptyDocumentError,
@@ -157,7 +157,7 @@ def _of_ole(content: bytes, name: str) -> str:
 
 
 def _of_text(content: bytes, name: str) -> str:
-    beginning = decode(content[:8192])
+    beginning = decode_beginning(content, 8192)
     _, start = split_front_matter(beginning)
     if _HTML.match(beginning[start:]):
         return XHTML if "http://www.w3.org/1999/xhtml" in beginning[start:] else HTML

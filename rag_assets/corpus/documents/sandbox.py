@@ -36,6 +36,18 @@ _START_S = 60.0
 _PAGE_BYTES = resource.getpagesize()
 _LEFT_OVER = 0.5  # of the memory: a child that keeps more after a document is replaced
 
+_FAULTS = frozenset(
+    {
+        *(signal.SIGSEGV, signal.SIGBUS, signal.SIGILL),
+        *(signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP),
+    }
+)
+"""How a process ends that does something which it must not: nobody sends these."""
+
+
+class _CrashedError(Exception):
+    """The child ended by a fault of its own; the signal's name."""
+
 
 class Extractor:
     """One child process that reads documents one after another; a context manager.
@@ -71,6 +83,20 @@ class Extractor:
         :raises DocumentError: it cannot be read; the subclass says why.
         :raises ExtractionInterruptedError: the child ended without having reached a limit.
         """
+        try:
+            return self._read(path, name)
+        except _CrashedError:  # by this document, or by what one before it left behind?
+            pass
+        try:
+            return self._read(path, name)
+        except _CrashedError as error:
+            raise CorruptDocumentError(
+                name,
+                f"it ended the process that read it twice ({error}): it is damaged or nested too "
+                "deeply: convert it",
+            ) from None
+
+    def _read(self, path: Path, name: str) -> ChunkedDocument:
         child = self._ready(name)
         try:
             return child.read(path, name)
@@ -214,9 +240,14 @@ class _Child:
     def _interrupted(self, name: str, most_bytes: int) -> Exception:
         if most_bytes > self._limits.memory_bytes:
             return _too_big(name, self._limits)
+        ended_by = -self._process.returncode
+        if ended_by == signal.SIGXCPU:
+            return _too_slow(name, self._limits.seconds)
+        if ended_by in _FAULTS:
+            return _CrashedError(signal.Signals(ended_by).name)
         return ExtractionInterruptedError(
-            f"{name}: the process that read it ended ({self._process.returncode}): it is tried "
-            "again; if it ends each time, the file itself ends it: convert it"
+            f"{name}: the process that read it was ended from outside "
+            f"({self._process.returncode}): it is tried again"
         )
 
     def _reap(self) -> int:

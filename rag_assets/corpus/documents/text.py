@@ -38,6 +38,7 @@ _GUESSED = (
     *("cp932", "euc_jp", "gb18030", "big5", "cp949", "mac_roman"),
 )
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
+_ASCII_UNWANTED = bytes({*range(32), 127} - set(b"\t\n"))
 
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # of a terminal: colours and the like
 _ENDS = re.compile(r"\r+\n|[\r\v\f\x85\u2028\u2029]")
@@ -51,6 +52,10 @@ def clean(text: str) -> str:
     ``\\t``, terminal escapes, byte-order marks and lone surrogates go; letters and their marks are
     composed (NFC).
     """
+    if text.isascii():  # most are, or nearly: a regular expression takes ten times as long
+        content = text.encode()
+        if len(content.translate(None, _ASCII_UNWANTED)) == len(content):
+            return text
     if _ENDS.search(text):
         text = _ENDS.sub("\n", text)
     if _UNWANTED.search(text):
@@ -83,6 +88,18 @@ def decode(content: bytes, declared: str | None = None) -> str:
     if 2 * broken < sum(not character.isascii() for character in text):
         return clean(text)
     return clean(content.decode(_guess(content), "replace"))
+
+
+def decode_beginning(content: bytes, size: int) -> str:
+    """The first characters, of at most ``size`` bytes; a character that this cuts is left out."""
+    beginning = content[:size]
+    for length in range(len(beginning), max(0, len(beginning) - 4), -1):
+        try:
+            beginning[:length].decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        return decode(beginning[:length])
+    return decode(beginning)
 
 
 def is_binary(content: bytes) -> bool:

@@ -217,8 +217,8 @@ def odt(blocks: Sequence[Block], title: str = "") -> bytes:
     )
 
 
-def epub(chapters: Sequence[tuple[str, str]], title: str) -> bytes:
-    """A book: a heading and a paragraph for each chapter."""
+def epub(chapters: Sequence[tuple[str, str]], title: str, *, raw: bool = False) -> bytes:
+    """A book: a heading and a paragraph for each chapter, which may be markup (``raw``)."""
     names = [f"chapter{place}.xhtml" for place in range(1, len(chapters) + 1)]
     items = "".join(
         f'<item id="c{place}" href="{name}" media-type="application/xhtml+xml"/>'
@@ -245,7 +245,7 @@ def epub(chapters: Sequence[tuple[str, str]], title: str) -> bytes:
         members[f"OEBPS/{name}"] = (
             '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>'
             f"{escape(heading)}</title></head><body><h1>{escape(heading)}</h1>"
-            f"<p>{escape(text)}</p></body></html>"
+            f"<p>{text if raw else escape(text)}</p></body></html>"
         )
     return zipped(members, stored_first=True)
 

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -111,7 +112,7 @@ def test_a_document_that_takes_too_much_memory_is_too_large_and_names_the_settin
 
 
 EXPANDED = 300 << 20  # bytes, of 1 MB packed
-BOMBS = {
+BOMBS: dict[str, tuple[str, Callable[[], bytes], Any]] = {
     "a ZIP that expands": (
         "bomb.docx",
         lambda: office.zipped({"word/document.xml": bytes(EXPANDED)}, level=1),
@@ -126,6 +127,11 @@ BOMBS = {
         "laughs.docx",
         lambda: office.zipped({"word/document.xml": laughs()}),
         (DocumentTooLargeError, CorruptDocumentError, EmptyDocumentError),
+    ),
+    "tags in a book": (
+        "deep.epub",
+        lambda: office.epub([("Chapter", "<div>" * 100_000)], "Deep", raw=True),
+        CorruptDocumentError,
     ),
     "tags in tags": (
         "deep.docx",
@@ -168,7 +174,9 @@ def test_a_child_that_is_killed_at_work_interrupts_its_document_only(
     before = child.cpu_times().user
     killer = threading.Thread(target=kill_when_reading, args=(child, endless))
     killer.start()
-    with pytest.raises(ExtractionInterruptedError, match=r"^a\.md: the process that read it ended"):
+    with pytest.raises(
+        ExtractionInterruptedError, match=r"^a\.md: the process that read it was ended"
+    ):
         extractor.extract(endless, "a.md")
     killer.join()
     assert before >= 0
