@@ -28,6 +28,7 @@ class Decision:
     :param restored: withdrawn documents whose files are back.
     :param withdrawn: documents whose files are gone.
     :param gone: documents withdrawn by command whose files are now gone, too.
+    :param too_large: documents that wait, of which nothing is known but that they are too large.
     :param unhashed: files whose content must be known first.
     :param settling: files that may still be written to.
     """
@@ -39,6 +40,7 @@ class Decision:
     restored: tuple[Pair, ...] = ()
     withdrawn: tuple[KnownFile, ...] = ()
     gone: tuple[KnownFile, ...] = ()
+    too_large: tuple[KnownFile, ...] = ()
     unhashed: tuple[FoundFile, ...] = ()
     settling: tuple[FoundFile, ...] = ()
 
@@ -53,7 +55,13 @@ class Decision:
             or self.restored
             or self.withdrawn
             or self.gone
+            or self.too_large
         )
+
+
+def unread_hash(size: int, modified: str) -> bytes:
+    """What stands for the hash of a file that is too large to be read, 32 bytes."""
+    return hashlib.sha256(f"{size} {modified}".encode()).digest()
 
 
 def digest_of(listing: Listing) -> str:
@@ -73,6 +81,7 @@ def decide(
     hashes: Mapping[str, bytes],
     *,
     settle_s: float,
+    most_bytes: int,
 ) -> Decision:
     """Compare what is there with what is known.
 
@@ -80,25 +89,34 @@ def decide(
     :param withdrawn: the withdrawn ones that are still kept, by path.
     :param hashes: SHA-256 of files of this listing, by path; the more, the less stays unhashed.
     :param settle_s: a file must have been left alone for so many seconds.
+    :param most_bytes: a larger file needs no hash: it is not read.
     """
+
+    def content_of(file: FoundFile) -> bytes | None:
+        if file.bytes > most_bytes:
+            return unread_hash(file.bytes, file.modified)
+        return hashes.get(file.path)
+
     there = {file.path for file in listing.files}
-    news = [file for file in listing.files if not _as_known(file, known, withdrawn)]
+    news = [f for f in listing.files if not _as_known(f, known, withdrawn, most_bytes)]
     settling = [file for file in news if file.age_s < settle_s]
     settled = [file for file in news if not file.age_s < settle_s]
-    unhashed = [file for file in settled if file.path not in hashes]
-    judged = [file for file in settled if file.path in hashes]
-    here = [(file, known[file.path]) for file in judged if file.path in known]
-    away = [file for file in judged if file.path not in known]
+    unhashed = [file for file in settled if content_of(file) is None]
 
     lost = _Lost(_missing(known, there, listing.unlisted))
     lost_withdrawn = _Lost(_missing(withdrawn, there, listing.unlisted))
-    touched = [(file, it) for file, it in here if it.content_hash == hashes[file.path]]
+    changed: list[Pair] = []
+    touched: list[Pair] = []
     renamed: list[Pair] = []
     restored: list[Pair] = []
     added: list[FoundFile] = []
-    for file in away:
-        content = hashes[file.path]
-        if moved := lost.take(file, content):
+    for file in settled:
+        content = content_of(file)
+        if content is None:
+            continue
+        if here := known.get(file.path):
+            (touched if here.content_hash == content else changed).append((file, here))
+        elif moved := lost.take(file, content):
             renamed.append((file, moved))
         elif before := withdrawn.get(file.path):
             same = before.content_hash == content
@@ -114,7 +132,7 @@ def decide(
     perhaps = {file.bytes for file in (*settling, *unhashed)}
     return Decision(
         added=_oldest_first(added),
-        changed=tuple((file, it) for file, it in here if it.content_hash != hashes[file.path]),
+        changed=tuple(changed),
         touched=tuple(touched),
         renamed=tuple(renamed),
         restored=tuple(restored),
@@ -124,24 +142,39 @@ def decide(
             for it in lost_withdrawn.left()
             if it.withdrawn_by == "command" and it.bytes not in perhaps
         ),
+        too_large=tuple(
+            it
+            for path, it in known.items()
+            if it.state == "waiting" and it.bytes > most_bytes and path in there and _unread(it)
+        ),
         unhashed=_oldest_first(unhashed),
         settling=tuple(settling),
     )
 
 
 def _as_known(
-    file: FoundFile, known: Mapping[str, KnownFile], withdrawn: Mapping[str, KnownFile]
+    file: FoundFile,
+    known: Mapping[str, KnownFile],
+    withdrawn: Mapping[str, KnownFile],
+    most_bytes: int,
 ) -> bool:
     """Whether nothing is to be done about a file: it is as it was when it was last seen.
 
-    So is one whose document was withdrawn by command, until its content is another.
+    So is one whose document was withdrawn by command, until its content is another. One that was
+    too large to be read, and no longer counts as that, is as if it were new.
     """
     before = known.get(file.path)
     if before is None:
         before = withdrawn.get(file.path)
         if before is None or before.withdrawn_by != "command":
             return False
-    return (before.bytes, before.modified) == (file.bytes, file.modified)
+    if (before.bytes, before.modified) != (file.bytes, file.modified):
+        return False
+    return file.bytes > most_bytes or before.state == "ready" or not _unread(before)
+
+
+def _unread(document: KnownFile) -> bool:
+    return document.content_hash == unread_hash(document.bytes, document.modified)
 
 
 def _missing(
@@ -163,10 +196,7 @@ class _Lost:
             self._by_content[document.content_hash].append(path)
 
     def take(self, file: FoundFile, content: bytes) -> KnownFile | None:
-        """One with this content: of several the one whose file had the same name, else the first.
-
-        Its size must be the file's: what was too large to be read was not hashed by content.
-        """
+        """One with this content: of several the one whose file had this name, else the first."""
         paths = self._by_content.get(content)
         if not paths:
             return None

@@ -6,7 +6,6 @@ is decided anew, and recorded, while nobody else records.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from dataclasses import dataclass, replace
 from rag_assets.corpus.documents.inbox import Inbox
 from rag_assets.corpus.documents.inbox_files import FoundFile, Listing, refuse_too_large
 from rag_assets.corpus.documents.keys import document_key
-from rag_assets.documents.changes import Decision, Pair, decide, digest_of
+from rag_assets.documents.changes import Decision, Pair, decide, digest_of, unread_hash
 from rag_assets.documents.rules import MB, lane_of, priority_of
 from rag_assets.errors import InboxUnavailableError
 from rag_assets.settings import Settings
@@ -36,6 +35,7 @@ from rag_assets.store.document_intake import (
     withdrawn_documents,
 )
 from rag_assets.store.document_withdrawal import withdraw
+from rag_assets.store.documents import find_documents
 
 PATIENCE_S = 20.0
 """Of one look for hashing; what is left waits for the next. Dagster gives a tick 60 s."""
@@ -121,8 +121,18 @@ def take_in(
             "is it mounted, is RAG_DOCUMENTS_URL right? None was withdrawn; "
             "`rag-assets documents scan --force` withdraws them all"
         )
-    settle_s = settings.rag_documents_settle_s
-    decision = decide(listing, known, withdrawn, {}, settle_s=settle_s)
+
+    def decided(hashes: Mapping[str, bytes]) -> Decision:
+        return decide(
+            listing,
+            known,
+            withdrawn,
+            hashes,
+            settle_s=settings.rag_documents_settle_s,
+            most_bytes=_most_bytes(settings),
+        )
+
+    decision = decided({})
     hashes, faults = _hash(inbox, decision.unhashed, settings, patience_s=patience_s, clock=clock)
     new_keys: tuple[str, ...] = ()
     if hashes or not decision.nothing:
@@ -130,7 +140,7 @@ def take_in(
             lock_intake(connection)
             known = known_documents(connection)
             withdrawn = withdrawn_documents(connection)
-            decision = decide(listing, known, withdrawn, hashes, settle_s=settle_s)
+            decision = decided(hashes)
             new_keys = _record(connection, decision, hashes, settings)
     left = len(decision.unhashed) + len(decision.settling)
     keys = [document.key for document in known.values() if document not in decision.withdrawn]
@@ -165,6 +175,7 @@ def take_files(
             },
             hashes,
             settle_s=float("-inf"),
+            most_bytes=_most_bytes(settings),
         )
         new_keys = _record(connection, decision, hashes, settings)
     return replace(_told(decision, new_keys), remarks=tuple(faults))
@@ -198,8 +209,7 @@ def _hash(
 ) -> tuple[dict[str, bytes], list[str]]:
     """The contents' hashes by path, as far as number and time reach; and what went wrong.
 
-    A file that changes meanwhile is left alone. One that is too large is not read: it goes by size
-    and time.
+    A file that changes meanwhile is left alone.
     """
     hashes: dict[str, bytes] = {}
     faults: list[str] = []
@@ -207,9 +217,6 @@ def _hash(
     for file in files:
         if len(hashes) >= settings.rag_documents_per_tick or (hashes and clock() > ends):
             break
-        if file.bytes > settings.rag_documents_max_mb * MB:
-            hashes[file.path] = hashlib.sha256(f"{file.bytes} {file.modified}".encode()).digest()
-            continue
         try:
             content = inbox.content_hash(file.path)
             now = inbox.find(file.path)
@@ -238,7 +245,7 @@ def _record(
     changed(connection, now(decision.changed))
     touched(connection, now(decision.touched))
     new = _add(connection, decision.added, hashes, settings)
-    _refuse_too_large(connection, (*decision.changed, *decision.restored), new, settings)
+    _refuse_too_large(connection, decision, new, settings)
     # At the end: it locks the vectors, and whoever has those must not wait for rows any more.
     withdraw(connection, [document.key for document in decision.withdrawn], by="inbox")
     return (*back, *(document.key for document in new))
@@ -252,7 +259,7 @@ def _file_now(
         file.path,
         file.bytes,
         file.modified,
-        hashes[file.path],
+        _content_of(file, hashes, settings),
         lane_of(file.bytes, settings),
         priority_of(file.bytes, settings),
     )
@@ -277,7 +284,7 @@ def _add(
             file.path,
             file.bytes,
             file.modified,
-            hashes[file.path],
+            _content_of(file, hashes, settings),
             lane_of(file.bytes, settings),
             priority_of(file.bytes, settings),
         )
@@ -285,16 +292,31 @@ def _add(
     return tuple(document for key, document in new.items() if key in added)
 
 
+def _content_of(file: FoundFile, hashes: Mapping[str, bytes], settings: Settings) -> bytes:
+    if file.bytes > _most_bytes(settings):
+        return unread_hash(file.bytes, file.modified)
+    return hashes[file.path]
+
+
 def _refuse_too_large(
     connection: Connection,
-    known: Iterable[Pair],
+    decision: Decision,
     new: Iterable[NewDocument],
     settings: Settings,
 ) -> None:
-    """What is larger than a document may be goes to the dead letters without being read."""
-    most = settings.rag_documents_max_mb * MB
-    large = [(document.key, file.path) for file, document in known if file.bytes > most]
-    large += [(document.key, document.path) for document in new if document.bytes > most]
-    for key, path in large:
-        error = refuse_too_large(path, most)
-        refuse(connection, key, type(error).__name__, str(error))
+    """What is larger than a document may be goes to the dead letters without being read.
+
+    So does one that a person has put back into the queue although it still is.
+    """
+    most = _most_bytes(settings)
+    pairs = (*decision.changed, *decision.restored)
+    large = {document.key for file, document in pairs if file.bytes > most}
+    large |= {document.key for document in new if document.bytes > most}
+    large |= {document.key for document in decision.too_large}
+    for document in find_documents(connection, sorted(large)):
+        error = refuse_too_large(document.path, most)
+        refuse(connection, document.key, type(error).__name__, str(error))
+
+
+def _most_bytes(settings: Settings) -> int:
+    return settings.rag_documents_max_mb * MB

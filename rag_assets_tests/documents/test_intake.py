@@ -17,7 +17,7 @@ from rag_assets.errors import InboxUnavailableError
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.document_withdrawal import withdraw
-from rag_assets.store.documents import Document, find_document
+from rag_assets.store.documents import Document, find_document, retry
 from rag_assets_tests.conftest import SHARED_DATA, MakeSettings
 from rag_assets_tests.documents.dropped import Dropped
 
@@ -295,6 +295,13 @@ def test_size_decides_lane_and_priority_and_what_is_too_large_is_dead_at_once(
     assert (found["huge"].state, found["huge"].error_class) == ("dead", "DocumentTooLargeError")
     assert "RAG_DOCUMENTS_MAX_MB" in (found["huge"].error or "")
     assert few.look().changed is False
+    with few.database.connect() as connection:
+        assert retry(connection, keys=[found["huge"].key]) == 1
+    few.look()  # it still is too large
+    assert few.states()["huge.md"] == "dead"
+    assert dropped.look().updated == 1  # with the limit of 200 MB
+    huge = next(document for document in dropped.documents() if document.path == "huge.md")
+    assert (huge.state, huge.content_hash) == ("waiting", dropped.inbox.content_hash("huge.md"))
     (few.folder / "huge.md").write_text("cut down")
     few.look()
     assert few.states()["huge.md"] == "waiting"
