@@ -5,7 +5,11 @@ from pydantic import Field
 
 from rag_assets.defs.bible.assets import OWNERS
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.index.assets import WHEN_UPSTREAM_CHANGED, verse_embeddings_index
+from rag_assets.defs.index.assets import (
+    WHEN_UPSTREAM_CHANGED,
+    chunk_embeddings_index,
+    verse_embeddings_index,
+)
 from rag_assets.defs.resources import Corpus
 from rag_assets.progress import LogLines
 from rag_assets.release.releasing import Released
@@ -17,7 +21,8 @@ class ReleaseConfig(dg.Config):
 
     leave_out_failing: bool | None = Field(
         None,
-        description="Leave out a version whose checks fail, and release the others. Setting: "
+        description="Leave out a version whose checks fail, or the documents, and release the "
+        "others. Setting: "
         "RAG_RELEASE_LEAVE_OUT_FAILING (false: the whole release is refused).",
     )
     after_rollback: bool = Field(
@@ -29,7 +34,7 @@ class ReleaseConfig(dg.Config):
 
 @dg.asset(
     name="release",
-    deps=[verse_embeddings_index],
+    deps=[verse_embeddings_index, chunk_embeddings_index],
     group_name="release",
     kinds={"postgres"},
     owners=OWNERS,
