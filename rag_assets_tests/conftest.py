@@ -33,6 +33,8 @@ LONG = (
     "defs/test_index_asset.py",
     "defs/test_release_deployment.py",
     "defs/test_whole_path.py",
+    "documents/test_processing_faults.py",
+    "documents/test_real_documents_processed.py",
     "index/test_build_faults.py",
     "index/test_real_vectors.py",
     "release/test_model_change.py",

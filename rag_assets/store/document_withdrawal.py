@@ -1,4 +1,6 @@
-"""Documents that leave: withdrawn from search at once, kept for a while, then gone."""
+"""What leaves: documents, withdrawn from search at once, kept for a while, then gone; and answers
+that nobody came for.
+"""
 
 from __future__ import annotations
 
@@ -130,3 +132,25 @@ def purge_withdrawn(connection: Connection, keep_days: float) -> tuple[str, ...]
         (ids,),
     )
     return tuple(row[1] for row in found)
+
+
+def purge_answers(connection: Connection, keep_days: float) -> int:
+    """Forget answers that nobody has come for in that time; how many.
+
+    They were bought for documents that never became ready, or came when another run had bought the
+    same text already. Those to texts that are stored, and those set aside, stay. Reads the answers.
+    """
+    count = 0
+    for space in _spaces(connection):
+        count += connection.execute(
+            sql.SQL(
+                """
+                DELETE FROM {answers} a
+                 WHERE NOT set_aside AND bought_at < now() - make_interval(secs => %s * 86400)
+                   AND NOT EXISTS (SELECT FROM verses v WHERE v.text_hash = a.text_hash)
+                   AND NOT EXISTS (SELECT FROM document_chunks c WHERE c.text_hash = a.text_hash)
+                """
+            ).format(answers=space.answers_table),
+            (keep_days,),
+        ).rowcount
+    return count

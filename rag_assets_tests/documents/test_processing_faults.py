@@ -36,8 +36,6 @@ from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.store.queued import take
 
-pytestmark = pytest.mark.slow
-
 BATCH, IN_FLIGHT = 4, 3
 SMALL_REQUESTS = {"rag_embedding_batch_size": BATCH, "rag_embedding_concurrency": IN_FLIGHT}
 

@@ -8,12 +8,19 @@ from rag_assets.store.database import Database
 from rag_assets.store.document_chunks import stored_document
 from rag_assets.store.document_intake import restore
 from rag_assets.store.document_publishing import publish
-from rag_assets.store.document_withdrawal import By, purge_withdrawn, withdraw
+from rag_assets.store.document_withdrawal import (
+    By,
+    purge_answers,
+    purge_withdrawn,
+    withdraw,
+)
 from rag_assets.store.documents import find_document
 from rag_assets.store.spaces import Space
 from rag_assets.store.vector_tables import documents_table, revision
 from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.corpora import load_version
 from rag_assets_tests.store.queued import (
+    answer,
     chunked,
     file_now,
     make_ready,
@@ -137,3 +144,17 @@ def test_deleting_chunks_by_hand_takes_their_vectors_along(
         after = revision(connection, documents_table(space))
     assert count_rows(database, "chunk_embeddings_s1") == 0
     assert after.rows_changed == before.rows_changed + 2
+
+
+def test_answers_that_nobody_came_for_are_forgotten_after_their_time(
+    database: Database, space: Space
+) -> None:
+    make_ready(database, space, "a", ["aside", "in use"])
+    take_out(database, "a")
+    load_version(database, "EN_TEST", ["of a verse"])
+    with database.connect() as connection:
+        answer(connection, space, ["of a verse", "of nobody", "in use"])
+        assert purge_answers(connection, 30) == 0
+        connection.execute("UPDATE answered_texts_s1 SET bought_at = now() - interval '31 days'")
+        assert purge_answers(connection, 30) == 1
+    assert count_rows(database, "answered_texts_s1") == 3

@@ -1,0 +1,96 @@
+"""Obtaining texts again and again in one run: what is known, refused or another's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from rag_assets.corpus.text import text_hash
+from rag_assets.embedding.obtaining import obtaining
+from rag_assets.progress import Silent
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.purchases import LedgerKey
+from rag_assets.store.vector_tables import Corpus
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.embedding.buyers import texts_of
+from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
+from rag_assets_tests.openai_emulator.process import Emulator
+from rag_assets_tests.store.queued import make_ready
+from rag_assets_tests.store.vectors import count_rows, space_of
+
+
+def obtain(
+    database: Database,
+    settings: Settings,
+    *windows: Sequence[str],
+    corpus: Corpus = "documents",
+    overwrite: bool = False,
+) -> tuple[list[set[bytes]], list[int]]:
+    """Obtain window after window; what each bought, and how many it was told to want."""
+    wanted: list[int] = []
+
+    async def work() -> list[set[bytes]]:
+        with database.connect(autocommit=True) as session:
+            async with obtaining(
+                database,
+                session,
+                settings,
+                space=space_of(database, settings),
+                ledger_key=LedgerKey("run", corpus, "lane"),
+                progress=Silent(),
+                overwrite=overwrite,
+            ) as obtainer:
+                return [
+                    set(await obtainer.obtain(texts_of(window), wanted=wanted.append))
+                    for window in windows
+                ]
+
+    return asyncio.run(work()), wanted
+
+
+def hashes(*texts: str) -> set[bytes]:
+    return {text_hash(text) for text in texts}
+
+
+def test_each_window_buys_only_what_is_new(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    bought, wanted = obtain(database, openai_settings(), ["a", "b", "a"], ["b", "c"], [], ["c"])
+    assert bought == [hashes("a", "b"), hashes("c"), set(), set()]
+    assert wanted == [2, 1, 0, 0]
+    assert emulator.stats().inputs_answered == 3
+    assert count_rows(database, "embedding_claims") == 0
+
+
+def test_a_refused_text_is_not_asked_for_again_in_the_same_run(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    emulator.order(Fault(FaultKind.POISON, text="bad"))
+    bought, _ = obtain(database, openai_settings(), ["bad", "good"], ["bad", "other"])
+    assert bought == [hashes("good"), hashes("other")]
+    asked = emulator.stats().requests
+    obtain(database, openai_settings(), ["bad"])
+    assert (asked, emulator.stats().requests) == (4, 5)
+
+
+def test_what_documents_have_published_is_known_to_documents(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    settings = openai_settings()
+    make_ready(database, space_of(database, settings), "a", ["known"])
+    bought, _ = obtain(database, settings, ["known", "new"])
+    assert bought == [hashes("new")]
+    bought, _ = obtain(database, settings, ["known"], overwrite=True)
+    assert bought == [hashes("known")]
+
+
+def test_the_ledger_names_the_corpus(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    obtain(database, openai_settings(), ["a", "b"])
+    with database.connect() as connection:
+        rows = connection.execute(
+            "SELECT run_id, corpus, partition_key, inputs FROM embedding_ledger"
+        ).fetchall()
+    assert rows == [("run", "documents", "lane", 2)]
