@@ -52,13 +52,15 @@ class _CrashedError(Exception):
 class Extractor:
     """One child process that reads documents one after another; a context manager.
 
-    The child is started by the first document, and anew after one that ended it. For one thread at
-    a time, except that :meth:`cancel` may be called from any.
+    The child is started by the first document, and anew after one that ended it. One document is
+    read at a time; :meth:`cancel` and :meth:`close` may be called from any thread meanwhile.
     """
 
     def __init__(self, limits: ExtractionLimits) -> None:
         self._limits = limits
         self._child: _Child | None = None
+        self._reading = threading.RLock()  # held by who uses the child's pipes, or closes them
+        self._closed = False
 
     @property
     def pid(self) -> int | None:
@@ -83,6 +85,23 @@ class Extractor:
         :raises DocumentError: it cannot be read; the subclass says why.
         :raises ExtractionInterruptedError: the child ended without having reached a limit.
         """
+        with self._reading:
+            return self._read_twice(path, name)
+
+    def cancel(self) -> None:
+        """End an extraction that is under way: it raises ExtractionInterruptedError."""
+        child = self._child
+        if child is not None:
+            child.signal_end()
+
+    def close(self) -> None:
+        """End the child, and an extraction that is under way; nothing is read any more."""
+        self._closed = True
+        self.cancel()
+        with self._reading:
+            self._replace()
+
+    def _read_twice(self, path: Path, name: str) -> ChunkedDocument:
         try:
             return self._read(path, name)
         except _CrashedError:  # by this document, or by what one before it left behind?
@@ -107,30 +126,26 @@ class Extractor:
             raise
         finally:
             if child.ended or child.memory_bytes() > _LEFT_OVER * self._limits.memory_bytes:
-                self.close()
+                self._replace()
 
-    def cancel(self) -> None:
-        """End an extraction that is under way: it raises ExtractionInterruptedError."""
-        child = self._child
-        if child is not None:
-            child.signal_end()
-
-    def close(self) -> None:
-        """End the child."""
+    def _replace(self) -> None:
+        """End the child; the next document starts another."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()
 
     def _ready(self, name: str) -> _Child:
         if self._child is not None and not self._child.asleep():
-            self.close()  # it ended between two documents, by no fault of this one
-        self._child = self._child or _Child(self._limits)
+            self._replace()  # it ended between two documents, by no fault of this one
+        child = self._child = self._child or _Child(self._limits)
         try:
-            self._child.wait_until_ready(name)
+            if self._closed:  # set before the child was looked for, and so seen on one side
+                raise ExtractionInterruptedError(f"{name}: extraction has been closed")
+            child.wait_until_ready(name)
         except BaseException:
-            self.close()
+            self._replace()
             raise
-        return self._child
+        return child
 
 
 class _Child:

@@ -226,6 +226,27 @@ def test_an_extraction_can_be_cancelled_from_another_thread(
     assert extractor.extract(small, "small.md").title == "Small"
 
 
+def test_closing_ends_what_another_thread_reads(endless: Path, small: Path) -> None:
+    extractor = Extractor(LIMITS)
+    extractor.extract(small, "small.md")
+    child = child_of(extractor)
+
+    def close() -> None:
+        while not is_reading(child, endless):
+            os.sched_yield()
+        extractor.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    with pytest.raises(ExtractionInterruptedError):
+        extractor.extract(endless, "a.md")
+    closer.join()
+    assert not psutil.pid_exists(child.pid)
+    with pytest.raises(ExtractionInterruptedError, match="has been closed"):
+        extractor.extract(small, "small.md")
+    assert extractor.pid is None
+
+
 def test_a_file_that_is_gone_may_be_there_later(extractor: Extractor, tmp_path: Path) -> None:
     with pytest.raises(ExtractionInterruptedError, match=r"gone\.md: cannot be read now"):
         extractor.extract(tmp_path / "gone.md", "gone.md")
