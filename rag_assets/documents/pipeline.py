@@ -49,6 +49,7 @@ _WINDOW_CHUNKS = 256
 """Chunks bought together: eight requests of the default size, to keep three in flight."""
 _BUFFER_CHUNKS = 1024
 """Chunks that wait between two stages: 4 MB of text, if no single document has more."""
+_POLL_S = 1.0  # while other runs work on as many documents as may be worked on
 _GRACE_S = 5.0
 """For what is being bought when the run is stopped: it is paid for."""
 
@@ -207,10 +208,18 @@ class Pipeline:
             if self._held and room < self._at_once / 2:
                 await self._one_to_end()
             elif not await self._claim(room) and not await self._take_suspect():
-                if not self._held:
+                if self._held:
+                    await self._one_to_end()
+                elif await self._all_are_busy():
+                    await asyncio.sleep(_POLL_S)
+                else:
                     return
-                await self._one_to_end()
         await self._all_to_end()
+
+    async def _all_are_busy(self) -> bool:
+        """Whether other runs work on as many documents as may be worked on."""
+        running = await in_thread(self._desk, document_queue.count_running)
+        return running >= self._settings.rag_max_concurrent_jobs
 
     async def _take_suspect(self) -> bool:
         """Work on one that may have killed its runs, while no other could be hit by it."""

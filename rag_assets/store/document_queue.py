@@ -82,9 +82,7 @@ def claim(
         # One claimer at a time, so that no two together go over ``max_running``.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('claim documents'))")
         _collect_lost(connection, max_attempts)
-        (running,) = one(
-            connection.execute("SELECT count(*) FROM documents WHERE state = 'running'")
-        )
+        running = count_running(connection)
         with connection.cursor(row_factory=class_row(Claimed)) as cursor:
             cursor.execute(
                 """
@@ -127,6 +125,12 @@ def claim(
                 },
             )
             return tuple(cursor)
+
+
+def count_running(connection: Connection) -> int:
+    """Documents that are worked on, over all runs. Uses the index of the running."""
+    (running,) = one(connection.execute("SELECT count(*) FROM documents WHERE state = 'running'"))
+    return int(running)
 
 
 def _collect_lost(connection: Connection, max_attempts: int) -> None:

@@ -16,6 +16,7 @@ from rag_assets.errors import (
     ProviderUnavailableError,
     RateLimitedError,
 )
+from rag_assets.store.document_queue import mark_unchanged
 from rag_assets.store.document_withdrawal import withdraw
 from rag_assets_tests.documents.lane import (
     Lane,
@@ -25,6 +26,7 @@ from rag_assets_tests.documents.lane import (
     passage,
 )
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
+from rag_assets_tests.store.queued import take
 
 
 def test_what_waits_becomes_searchable(lane: Lane) -> None:
@@ -204,6 +206,23 @@ def test_a_file_that_changed_after_the_look_is_left_to_the_next_look(lane: Lane)
     lane.dropped.look(force=True)
     assert lane.process(run_id="second").outcomes[0].state == "ready"
     assert lane.states() == {"a": "ready", "b": "withdrawn"}
+
+
+def test_a_run_waits_while_others_work_on_all_that_may_be_worked_on(lane: Lane) -> None:
+    lane.drop(a=markdown("river"), b=markdown("hill"))
+    (busy,) = take(lane.database, run_id="other", keys=[lane.key("a")])
+    told: list[Outcome] = []
+    thread = threading.Thread(
+        target=lambda: told.extend(lane.process(rag_max_concurrent_jobs=1).outcomes)
+    )
+    thread.start()
+    thread.join(1.5)
+    assert thread.is_alive()
+    assert told == []
+    with lane.database.connect() as connection:
+        mark_unchanged(connection, busy.document_id, "other")
+    thread.join(30)
+    assert [outcome.key for outcome in told] == [lane.key("b")]
 
 
 def test_a_run_ends_at_its_number_or_size_and_a_large_document_has_one_to_itself(
