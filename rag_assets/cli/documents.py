@@ -236,7 +236,7 @@ def dlq(
     for document in dead:
         out.print(
             f"[bold]{_plain(document.key)}[/bold] {document.error_class}, "
-            f"{document.attempts} attempts\n  {_plain(document.error or '')}"
+            f"attempts: {document.attempts}\n  {_plain(document.error or '')}"
         )
     show_table(
         [{"class": name, "documents": count} for name, count in classes.items()],
