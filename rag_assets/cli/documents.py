@@ -303,13 +303,16 @@ def _row(document: Document) -> dict[str, object]:
 
 def _since(document: Document) -> str:
     """How long it has been in its state, or how soon it is tried again."""
+    now = datetime.now(UTC)
+    if document.state == "waiting" and document.not_before and document.not_before > now:
+        return f"again in {_span((document.not_before - now).total_seconds())}"
     began = {
         "running": document.started_at,
         "ready": document.ended_at,
         "dead": document.ended_at,
         "withdrawn": document.withdrawn_at,
     }.get(document.state) or document.queued_at
-    return _span((datetime.now(UTC) - began).total_seconds())
+    return _span((now - began).total_seconds())
 
 
 def _span(seconds: float) -> str:

@@ -111,6 +111,16 @@ def test_a_look_at_the_inbox_says_what_happened_there(run: Run, workplace: Path)
     assert run("documents", "scan", "--force", **settled).out.strip() == "2 withdrawn"
 
 
+def test_a_list_says_when_a_document_is_tried_again(
+    run: Run, papers: Path, database: Database
+) -> None:
+    run("documents", "add", "my papers/minutes.md")
+    assert "again in" not in run("documents", "list").out
+    with database.connect() as connection:
+        connection.execute("UPDATE documents SET not_before = now() + interval '2 hours 10 min'")
+    assert "again in 2 h" in run("documents", "list").out
+
+
 def test_dead_letters_are_listed_and_retried_singly_by_class_and_all(
     run: Run, papers: Path, database: Database
 ) -> None:
