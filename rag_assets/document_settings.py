@@ -91,6 +91,13 @@ class DocumentSettings(BaseModel):
     rag_large_document_runs: int = Field(
         1, ge=1, description="Runs at once in the lane rag_large_docs, a document each."
     )
+    rag_large_document_nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far a run of the lane rag_large_docs gives way to other work of its "
+        "machine, as nice takes it; 0 for not at all.",
+    )
     rag_documents_per_run: int = Field(
         500, ge=1, description="Documents after which a run ends and lets the next one start."
     )

@@ -33,6 +33,7 @@ def documents_lane(
         rag_documents_url=str(tmp_path / "inbox"),
         rag_documents_settle_s=0,
         rag_large_document_mb=0.01,
+        rag_large_document_nice=0,  # the run is in the test's own process
     )
     (tmp_path / "inbox").mkdir()
     return DocumentLane(Corpus(settings, database), instance)

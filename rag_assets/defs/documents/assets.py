@@ -4,6 +4,7 @@ Both are made in one step, because extraction, embedding and storing go on at on
 documents: those that wait in its lane, or the partitions that somebody chose.
 """
 
+import os
 from collections.abc import Iterator
 
 import dagster as dg
@@ -18,6 +19,7 @@ from rag_assets.defs.documents.planned import mark_planned
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
 from rag_assets.documents.processing import Outcome, process_documents
+from rag_assets.documents.rules import LARGE
 from rag_assets.progress import LogLines
 
 CHUNKS = dg.AssetKey("document_chunks")
@@ -91,6 +93,8 @@ def document_lane(
         if chosen is None:
             mark_planned(context, (CHUNKS, EMBEDDINGS), outcome.key)
 
+    if chosen is None and config.lane == LARGE:
+        os.nice(corpus.settings.rag_large_document_nice)  # the run's process is its own
     with as_failures():
         summary = process_documents(
             corpus.database,
