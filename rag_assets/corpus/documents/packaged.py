@@ -47,7 +47,7 @@ def read_packaged(content: bytes, media_type: str, name: str, *, most: int, ocr:
         raise NoTextError(name, f"it is a picture: {HOW_TO_OCR}")
     try:
         result = extract_bytes_sync(content, media_type, _config(media_type, name, ocr=ocr))
-    except KreuzbergError as error:
+    except (KreuzbergError, OSError) as error:
         raise _refusal(content, media_type, name, error) from error
     if media_type in _SHEETS:
         blocks = _of_lines(result.content)
@@ -90,7 +90,7 @@ def _refuse_bomb(content: bytes, name: str, most: int) -> None:
         )
 
 
-def _refusal(content: bytes, media_type: str, name: str, error: KreuzbergError) -> Exception:
+def _refusal(content: bytes, media_type: str, name: str, error: Exception) -> Exception:
     """Why it cannot be opened: kreuzberg has one class for all, so the document itself is asked."""
     if media_type == PDF and b"/Encrypt" in content:
         return EncryptedDocumentError(name, "it opens with a password only: remove the password")

@@ -190,6 +190,16 @@ def locked_odt() -> bytes:
     )
 
 
+def broken_member(content: bytes, name: bytes) -> bytes:
+    """The archive with one member's first bytes overwritten."""
+    start = content.index(name) + len(name)
+    return content[:start] + b"\xff" * 8 + content[start + 8 :]
+
+
+def broken_odt() -> bytes:
+    return broken_member(office.odt(BLOCKS), b"META-INF/manifest.xml")
+
+
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 UNREADABLE: dict[str, tuple[bytes, type[DocumentError], str]] = {
     "nothing": (b"", EmptyDocumentError, "there is nothing in it"),
@@ -217,6 +227,16 @@ UNREADABLE: dict[str, tuple[bytes, type[DocumentError], str]] = {
     "a cut PDF": (office.pdf(["x" * 500])[:300], CorruptDocumentError, "cut off or damaged"),
     "a PDF in name": (b"%PDF-1.7\n" + bytes(range(256)) * 9, CorruptDocumentError, "damaged"),
     "a cut docx": (office.docx(BLOCKS)[:900], CorruptDocumentError, "cut off or damaged"),
+    "an odt with a broken list of its parts": (
+        broken_odt(),
+        CorruptDocumentError,
+        "cut off or damaged",
+    ),
+    "a pptx with a broken slide": (
+        broken_member(office.pptx([("a", LONG)]), b"ppt/slides/slide1.xml"),
+        CorruptDocumentError,
+        "cut off or damaged",
+    ),
     "a docx with broken XML": (
         office.zipped({"word/document.xml": "<w:document><w:body>"}),
         DocumentError,
