@@ -4,8 +4,8 @@
     python -m benchmarks.documents.scan --smoke    200
 
 The inbox is a folder of this machine with files of 2 kB, a hundred to a folder; the table of
-documents is in an embedded PostgreSQL of the benchmark's own. Each row is one look; `MB` is the most
-memory that the process had until then.
+documents is in an embedded PostgreSQL of the benchmark's own. Each row is one look; `MB` is the
+most memory that the process had until then.
 """
 
 from __future__ import annotations

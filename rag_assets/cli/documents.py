@@ -99,7 +99,7 @@ def scan(
         intake = take_in(database, open_inbox(settings), settings, force=force)
     if as_json:
         shown = dataclasses.asdict(intake)
-        del shown["cursor"], shown["keys"]
+        del shown["cursor"], shown["new_keys"]
         show_json(shown)
         return
     _show_intake(intake)

@@ -14,6 +14,7 @@ from rag_assets.corpus.documents.inbox import Inbox
 from rag_assets.corpus.documents.inbox_files import FoundFile, Listing, refuse_too_large
 from rag_assets.corpus.documents.keys import document_key
 from rag_assets.documents.changes import Decision, Pair, decide, digest_of, unread_hash
+from rag_assets.documents.cursor import Cursor
 from rag_assets.documents.rules import MB, lane_of, priority_of
 from rag_assets.errors import InboxUnavailableError
 from rag_assets.settings import Settings
@@ -28,6 +29,7 @@ from rag_assets.store.document_intake import (
     key_taken,
     known_documents,
     lock_intake,
+    newest_document,
     refuse,
     renamed,
     restore,
@@ -49,10 +51,11 @@ _SHOWN = 20
 class Intake:
     """What a look found, in documents.
 
-    :param cursor: given to the next look, it ends that one early when nothing happened in between;
-        empty when something is left for the next one.
-    :param new_keys: of the documents that this look added or restored.
-    :param keys: of every document that is not withdrawn; empty when nothing was looked at.
+    :param cursor: to be given to the next look. It ends that one early when nothing has happened in
+        between and nothing was left for it.
+    :param new_keys: of the documents that are new or back since the look before, also of those that
+        a person or a program has added meanwhile; without a cursor, of every document.
+    :param by_hand: how many those are that were added meanwhile; 0 without a cursor.
     :param waiting: files left for the next look: still being written, or over the number that one
         look takes in.
     :param remarks: what a person should see to, a sentence each.
@@ -64,15 +67,16 @@ class Intake:
     renamed: int = 0
     restored: int = 0
     withdrawn: int = 0
+    by_hand: int = 0
     new_keys: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
     waiting: int = 0
     remarks: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
-        """Whether the look changed any document."""
-        return any((self.added, self.updated, self.renamed, self.restored, self.withdrawn))
+        """Whether any document has changed, or is new since the look before."""
+        counts = (self.added, self.updated, self.renamed, self.restored, self.withdrawn)
+        return any(counts) or bool(self.new_keys)
 
     def __str__(self) -> str:
         parts = [
@@ -83,6 +87,7 @@ class Intake:
                 (self.renamed, "renamed"),
                 (self.restored, "back"),
                 (self.withdrawn, "withdrawn"),
+                (self.by_hand, "added by hand"),
                 (self.waiting, "left for the next look"),
             )
             if count
@@ -110,8 +115,9 @@ def take_in(
     """
     listing = inbox.listing()
     digest = digest_of(listing)
-    if cursor and _still_holds(cursor, digest, clock()):
-        return Intake(cursor)
+    before = Cursor.read(cursor)
+    if before.still_holds(digest, clock(), for_s=FULL_LOOK_S):
+        return Intake(str(before))
     with database.connect() as connection:
         known = known_documents(connection)
         withdrawn = withdrawn_documents(connection)
@@ -135,6 +141,7 @@ def take_in(
     decision = decided({})
     hashes, faults = _hash(inbox, decision.unhashed, settings, patience_s=patience_s, clock=clock)
     new_keys: tuple[str, ...] = ()
+    newest = max((before.last_id, *(document.document_id for document in known.values())))
     if hashes or not decision.nothing:
         with database.connect() as connection:
             lock_intake(connection)
@@ -142,12 +149,18 @@ def take_in(
             withdrawn = withdrawn_documents(connection)
             decision = decided(hashes)
             new_keys = _record(connection, decision, hashes, settings)
+            newest = newest_document(connection)
     left = len(decision.unhashed) + len(decision.settling)
-    keys = [document.key for document in known.values() if document not in decision.withdrawn]
+    gone = {document.document_id for document in decision.withdrawn}
+    by_hand = [
+        document.key
+        for document in known.values()
+        if document.document_id > before.last_id and document.document_id not in gone
+    ]
     return replace(
-        _told(decision, new_keys),
-        cursor="" if left else f"{digest}@{int(clock())}",
-        keys=(*keys, *new_keys),
+        _told(decision, (*new_keys, *by_hand)),
+        by_hand=len(by_hand) if before.last_id else 0,
+        cursor=str(Cursor("" if left else digest, int(clock()), newest)),
         waiting=left,
         remarks=(*map(str, listing.troubles[:_SHOWN]), *faults[:_SHOWN]),
     )
@@ -179,12 +192,6 @@ def take_files(
         )
         new_keys = _record(connection, decision, hashes, settings)
     return replace(_told(decision, new_keys), remarks=tuple(faults))
-
-
-def _still_holds(cursor: str, digest: str, now: float) -> bool:
-    """Whether the inbox is as it was at the look that gave the cursor, not long ago."""
-    seen, _, at = cursor.partition("@")
-    return seen == digest and at.isdecimal() and 0 <= now - int(at) < FULL_LOOK_S
 
 
 def _told(decision: Decision, new_keys: tuple[str, ...]) -> Intake:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag_assets.store.database import Connection
+from rag_assets.store.database import Connection, one
 from rag_assets.store.documents import Digest, Lane, State
 
 
@@ -90,6 +90,12 @@ def _files(
         {"withdrawn": withdrawn, "paths": None if paths is None else list(paths)},
     )
     return {row[0]: KnownFile(*row[1:]) for row in rows}
+
+
+def newest_document(connection: Connection) -> int:
+    """The greatest ``document_id``; 0 without any. By the primary key."""
+    (newest,) = one(connection.execute("SELECT coalesce(max(document_id), 0) FROM documents"))
+    return int(newest)
 
 
 def key_taken(connection: Connection, key: str) -> bool:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rag_assets.corpus.documents.inbox import Inbox, open_inbox
+from rag_assets.documents.cursor import Cursor
 from rag_assets.documents.intake import PATIENCE_S, Intake, take_in
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
+from rag_assets.store.document_intake import newest_document
 from rag_assets.store.documents import Document, list_documents
 
 
@@ -40,7 +42,13 @@ class Dropped:
         patience_s: float = PATIENCE_S,
         now: float | None = None,
     ) -> Intake:
-        """One look at the inbox."""
+        """One look at the inbox.
+
+        :param cursor: without one, that of a look that has seen every document and left something.
+        """
+        if cursor is None:
+            with self.database.connect() as connection:
+                cursor = str(Cursor(last_id=newest_document(connection)))
         return take_in(
             self.database,
             self.inbox,
