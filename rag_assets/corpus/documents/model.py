@@ -17,7 +17,7 @@ class Chunk:
     :param text: what is embedded and shown: never blank, without NUL, other control characters
         (but for ``\\n`` and ``\\t``) or lone surrogates.
     :param heading: the headings that it stands under, from the outermost; empty before the first.
-    :param page: on which it begins, from 1; ``None`` where the format has no pages.
+    :param page: on which it begins, from 1; ``None`` where the format has no pages, or slides only.
     :param tokens: of ``text``, counted with the vocabulary cl100k_base.
     """
 
@@ -34,7 +34,7 @@ class ChunkedDocument:
     :param title: of its metadata, or its first heading, or its file name.
     :param media_type: recognised by content, such as ``text/markdown``.
     :param language: BCP 47 primary tag such as ``pt``; ``und`` where it cannot be told.
-    :param pages: ``None`` where the format has none.
+    :param pages: or slides; ``None`` where the format has none.
     :param characters: of the text that was cut up.
     :param chunks: in order, at least one.
     :param seconds: wall time by stage: ``extract``, ``chunk``.

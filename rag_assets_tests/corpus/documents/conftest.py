@@ -13,7 +13,7 @@ from rag_assets_tests.conftest import SHARED_DATA
 
 DOCUMENTS = SHARED_DATA / "documents"
 LIMITS = ExtractionLimits(
-    seconds=60,
+    seconds=120,
     memory_bytes=512 << 20,
     chunk_tokens=1024,
     overlap_tokens=64,

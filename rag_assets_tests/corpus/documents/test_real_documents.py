@@ -148,6 +148,24 @@ def test_copies_give_the_same_chunks_and_an_edited_one_differs_in_one(read: Read
     assert len(set(edited) - set(original)) == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["markdown/rust-nostarch-chapter20.md", "text/os-lusiadas-latin1.txt"]
+)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_line_put_into_a_book_changes_a_few_of_its_chunks(
+    name: str, share: float, extractor: Extractor, real_document: FindDocument, tmp_path: Path
+) -> None:
+    path = real_document(name)
+    lines = path.read_bytes().split(b"\n\r\n" if b"\r\n" in path.read_bytes() else b"\n\n")
+    lines.insert(int(share * len(lines)), b"A passage that nobody had expected here.")
+    changed = tmp_path / path.name
+    changed.write_bytes(b"\n\n".join(lines))
+    before = {chunk.text for chunk in extractor.extract(path, name).chunks}
+    after = extractor.extract(changed, name).chunks
+    assert len(after) > 40
+    assert sum(chunk.text not in before for chunk in after) <= 5
+
+
 def test_broken_bytes_and_nul_do_not_spoil_the_rest(read: ReadDocument) -> None:
     broken = read("bad/invalid-utf8.md")
     assert broken.title == "Packages and Crates"
