@@ -15,6 +15,8 @@ from rag_assets.defs.documents.checks import document_embeddings_checks
 from rag_assets.defs.documents.jobs import (
     document_dead_letters,
     document_processing,
+    document_upkeep,
+    document_upkeep_daily,
     documents_check,
 )
 from rag_assets.defs.documents.sensors import document_inbox, document_queue
@@ -61,10 +63,12 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             bible_to_release,
             document_processing,
             document_dead_letters,
+            document_upkeep,
             documents_check,
             documents_index,
             documents_release,
         ],
+        schedules=[document_upkeep_daily],
         sensors=[bible_version_folders, document_inbox, document_queue, release_automation],
         resources={"corpus": corpus_resource, **(resources or {})},
         # Steps here are one, or in order: a process for each costs 7 s and gains nothing.

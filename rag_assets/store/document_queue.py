@@ -315,3 +315,11 @@ def requeue_unembedded(connection: Connection, space: Space, *, limit: int) -> i
         ).format(table=documents_table(space).identifier),
         (limit,),
     ).rowcount
+
+
+def living_runs(connection: Connection) -> frozenset[str]:
+    """Runs that hold a document and showed a sign of life lately. By the running ones' index."""
+    rows = connection.execute(
+        "SELECT DISTINCT run_id FROM documents WHERE state = 'running' AND lease_until > now()"
+    ).fetchall()
+    return frozenset(row[0] for row in rows)

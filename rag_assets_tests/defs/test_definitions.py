@@ -30,6 +30,7 @@ JOBS = sorted(
         "corpus_release",
         "document_dead_letters",
         "document_processing",
+        "document_upkeep",
         "documents_check",
         "documents_index",
         "documents_release",
@@ -44,6 +45,7 @@ INDEX_CHECKS = [
     "retrieval_latency_slo",
 ]
 CHUNK_INDEX_CHECKS = [name for name in INDEX_CHECKS if name != "golden_queries"]
+SCHEDULES = ["document_upkeep_daily"]
 SENSORS = ["bible_version_folders", "document_inbox", "document_queue", "release_automation"]
 
 
@@ -66,7 +68,7 @@ def test_the_deployed_assets_jobs_checks_and_sensors_are_these() -> None:
     ]
     assert sorted(name for name in repository.job_names if not name.startswith("__")) == JOBS
     assert sorted(sensor.name for sensor in repository.sensor_defs) == SENSORS
-    assert [schedule.name for schedule in repository.schedule_defs] == []
+    assert [schedule.name for schedule in repository.schedule_defs] == SCHEDULES
     assert defs.executor is dg.in_process_executor
 
 

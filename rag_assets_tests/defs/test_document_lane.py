@@ -6,12 +6,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster import DagsterEvent, DagsterEventType
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
 from rag_assets.definitions import build_defs
-from rag_assets.defs.documents.sensors import Lane
+from rag_assets.defs.documents.sensors import Lane, end_dead_runs
 from rag_assets.defs.resources import Corpus
 from rag_assets.store.database import Database
 from rag_assets_tests.conftest import MakeSettings
@@ -142,6 +143,57 @@ def test_dead_letters_are_put_back_by_a_job(documents_lane: DocumentLane) -> Non
     assert not run.success
     assert lane.rows("SELECT state FROM documents") == [("dead",)]
     assert put_back(everything=True)
+
+
+def test_what_was_withdrawn_long_ago_is_forgotten_with_its_partition(
+    documents_lane: DocumentLane,
+) -> None:
+    lane = documents_lane
+    lane.drop("bridges.md", GOOD)
+    lane.drop("pontes.md", OTHER)
+    lane.work()
+    (lane.inbox / "pontes.md").unlink()
+    lane.look()
+    assert _upkeep(lane)
+    assert lane.partitions() == ["bridges.md", "pontes.md"]
+    with lane.corpus.database.connect() as connection:
+        connection.execute(
+            "UPDATE documents SET withdrawn_at = now() - interval '31 days'"
+            " WHERE state = 'withdrawn'"
+        )
+    assert _upkeep(lane)
+    assert lane.partitions() == ["bridges.md"]
+    assert lane.rows("SELECT document_key FROM documents") == [("bridges.md",)]
+
+
+def _upkeep(lane: DocumentLane) -> bool:
+    job = build_defs(resources={"corpus": lane.corpus}).resolve_job_def("document_upkeep")
+    return job.execute_in_process(instance=lane.instance, raise_on_error=False).success
+
+
+def test_a_dead_run_that_dagster_takes_for_started_is_ended(documents_lane: DocumentLane) -> None:
+    lane = documents_lane
+    lane.drop("bridges.md", GOOD)
+    lane.look()
+    job = build_defs(resources={"corpus": lane.corpus}).resolve_job_def("document_processing")
+    at_work, dead = (
+        lane.instance.create_run_for_job(job, tags={"rag/lane": "rag_processing"}).run_id
+        for _ in range(2)
+    )
+    for run_id in (at_work, dead):
+        lane.instance.report_dagster_event(
+            DagsterEvent(DagsterEventType.RUN_START.value, job.name), run_id
+        )
+    assert lane.requests() == []  # two are under way, as far as Dagster knows
+    context = dg.build_sensor_context(instance=lane.instance)
+    end_dead_runs(context, "rag_processing", {at_work}, patience_s=3600)
+    assert _statuses(lane) == {at_work: "STARTED", dead: "STARTED"}
+    end_dead_runs(context, "rag_processing", {at_work}, patience_s=0)
+    assert _statuses(lane) == {at_work: "STARTED", dead: "FAILURE"}
+
+
+def _statuses(lane: DocumentLane) -> dict[str, str]:
+    return {run.run_id: run.status.value for run in lane.instance.get_runs()}
 
 
 def test_the_checks_judge_all_documents_and_leave_evidence(documents_lane: DocumentLane) -> None:

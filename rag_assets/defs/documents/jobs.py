@@ -4,10 +4,12 @@ import dagster as dg
 from pydantic import Field
 
 from rag_assets.defs.documents.assets import CHUNKS, EMBEDDINGS
+from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.resources import Corpus
 from rag_assets.documents.rules import PROCESSING
+from rag_assets.documents.upkeep import forget
 from rag_assets.errors import ConfigurationError
 from rag_assets.store.documents import retry
 
@@ -56,3 +58,35 @@ def put_dead_letters_back(
 def document_dead_letters() -> None:
     """One step."""
     put_dead_letters_back()
+
+
+@dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "documents"})
+def forget_withdrawn_documents(
+    context: dg.OpExecutionContext, corpus: dg.ResourceParam[Corpus]
+) -> None:
+    """Delete what was withdrawn RAG_DOCUMENTS_KEEP_DAYS ago, with its partitions."""
+    with as_failures():
+        forgotten = forget(corpus.database, corpus.settings)
+    for key in forgotten.keys:
+        context.instance.delete_dynamic_partition(DOCUMENTS, key)
+    context.log.info(
+        f"{len(forgotten.keys)} withdrawn documents and {forgotten.answers} vectors deleted"
+    )
+
+
+@dg.job(
+    description="Delete for good what was withdrawn RAG_DOCUMENTS_KEEP_DAYS ago: texts, vectors, "
+    "and partitions."
+)
+def document_upkeep() -> None:
+    """One step."""
+    forget_withdrawn_documents()
+
+
+document_upkeep_daily = dg.ScheduleDefinition(
+    name="document_upkeep_daily",
+    job=document_upkeep,
+    cron_schedule="15 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Each night: deletes what was withdrawn long enough ago.",
+)

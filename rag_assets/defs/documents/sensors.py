@@ -1,7 +1,8 @@
 """Watches the inbox, and starts runs for what waits: the queue itself is in PostgreSQL."""
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -15,6 +16,7 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.documents.intake import take_in
 from rag_assets.documents.rules import LARGE, PROCESSING
 from rag_assets.settings import Settings
+from rag_assets.store.document_queue import living_runs
 from rag_assets.store.documents import queue_counts
 
 _UNDER_WAY = [
@@ -23,6 +25,7 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
+_PATIENCE = 2  # leases after which a run without any document counts as dead
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def document_inbox(
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts runs for the documents that wait, lane by lane: a large document never "
-    "holds up small ones. A document whose run died waits again once its lease is over.",
+    "holds up small ones. A document whose run died waits again once its lease is over, and the "
+    "run, which Dagster may show as started for ever, is ended.",
 )
 def document_queue(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
@@ -89,6 +93,11 @@ def document_queue(
     """One tick: count what waits and what is under way, request what is missing."""
     with as_failures(), corpus.database.connect() as connection:
         counts = queue_counts(connection)
+        living = living_runs(connection)
+    patience_s = _PATIENCE * corpus.settings.rag_document_lease_s
+    for lane in counts.values():
+        if lane.claimable:
+            end_dead_runs(context, lane.lane, living, patience_s)
     lanes = [
         Lane(
             name,
@@ -108,6 +117,28 @@ def document_queue(
         for _ in range(lane.wanted)
     ]
     return requests or dg.SkipReason(_told(lanes))
+
+
+def end_dead_runs(
+    context: dg.SensorEvaluationContext, lane: str, living: Collection[str], patience_s: float
+) -> None:
+    """End the runs of a lane that hold no document for long, although some are there to be taken.
+
+    A run whose process was killed together with Dagster's own would keep its place in the lane.
+    """
+    filters = dg.RunsFilter(
+        job_name=document_processing.name,
+        tags={LANE_TAG: lane},
+        statuses=[dg.DagsterRunStatus.STARTED],
+    )
+    for record in context.instance.get_run_records(filters):
+        run, started = record.dagster_run, record.start_time
+        if run.run_id in living or started is None or time.time() - started < patience_s:
+            continue
+        context.log.warning(f"run {run.run_id} started long ago and holds no document: ended")
+        context.instance.report_run_failed(
+            run, f"no sign of life for {patience_s:.0f} s while documents wait: ended by the queue"
+        )
 
 
 def _runs(instance: dg.DagsterInstance, lane: str) -> int:
