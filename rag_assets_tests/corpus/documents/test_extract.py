@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rag_assets.corpus.documents.extract import read_document, recognise
+from rag_assets.corpus.documents.limits import extraction_limits
 from rag_assets.corpus.documents.model import ChunkedDocument
 from rag_assets.corpus.documents.ocr import language_folder
 from rag_assets.errors import (
@@ -18,6 +19,7 @@ from rag_assets.errors import (
     NoTextError,
     UnsupportedDocumentError,
 )
+from rag_assets.settings import Settings
 from rag_assets_tests.corpus.documents import office
 from rag_assets_tests.corpus.documents.conftest import LIMITS, limits
 
@@ -272,6 +274,14 @@ def test_an_archive_that_would_expand_beyond_its_memory_is_not_opened() -> None:
     assert len(content) < 1 << 20
     with pytest.raises(DocumentTooLargeError, match=r"expands to 315 MB.*RAG_DOCUMENT_MEMORY_MB"):
         read_document(content, "bomb.docx", LIMITS)
+
+
+def test_the_limits_are_those_of_the_settings() -> None:
+    assert extraction_limits(Settings()) == LIMITS
+    changed = Settings(rag_document_memory_mb=300, rag_max_chunk_size=99, rag_chunk_overlap=9)
+    assert extraction_limits(changed) == limits(
+        memory_bytes=300 << 20, chunk_tokens=99, overlap_tokens=9
+    )
 
 
 @pytest.mark.skipif(language_folder() is not None, reason="Tesseract is installed here")
