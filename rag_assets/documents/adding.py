@@ -11,7 +11,12 @@ from rag_assets.corpus.documents.inbox import Inbox, put, read_pieces
 from rag_assets.corpus.documents.inbox_files import is_ignored, printable
 from rag_assets.documents.intake import take_files
 from rag_assets.documents.rules import MB
-from rag_assets.errors import ConfigurationError, DocumentError, RequestError
+from rag_assets.errors import (
+    ConfigurationError,
+    DocumentError,
+    InboxUnavailableError,
+    RequestError,
+)
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
@@ -47,7 +52,6 @@ def add_files(
     taken is told of; the others are.
 
     :raises ConfigurationError: a path does not exist.
-    :raises InboxUnavailableError: the inbox takes nothing.
     """
     adding = Adding()
     files = list(_files(paths, adding))
@@ -57,13 +61,17 @@ def add_files(
         for source, name in files[start : start + _BATCH]:
             try:
                 stored.append(_stored(inbox, source, name, settings, replace=replace))
-            except (RequestError, DocumentError, OSError) as error:
+            except (RequestError, DocumentError, InboxUnavailableError, OSError) as error:
                 adding.refused[printable(str(source))] = str(error)
             progress.advance(1)
         with database.connect() as connection:
             take_files(connection, inbox, settings, stored)
             known = known_documents(connection, stored)
-        adding.keys.update({path: known[path].key for path in stored if path in known})
+        for path in stored:
+            if path in known:
+                adding.keys[path] = known[path].key
+            else:
+                adding.refused[path] = "is in the inbox but cannot be read now: the next look tries"
     return adding
 
 

@@ -139,7 +139,13 @@ def take_in(
         )
 
     decision = decided({})
-    hashes, faults = _hash(inbox, decision.unhashed, settings, patience_s=patience_s, clock=clock)
+    hashes, faults = _hash(
+        inbox,
+        decision.unhashed,
+        most=settings.rag_documents_per_tick,
+        patience_s=patience_s,
+        clock=clock,
+    )
     new_keys: tuple[str, ...] = ()
     newest = max((before.last_id, *(document.document_id for document in known.values())))
     if hashes or not decision.nothing:
@@ -176,7 +182,7 @@ def take_files(
     :raises InboxUnavailableError: the inbox cannot be asked.
     """
     found = tuple(file for path in paths if (file := inbox.find(path)) is not None)
-    hashes, faults = _hash(inbox, found, settings)
+    hashes, faults = _hash(inbox, found, most=len(found))
     with connection.transaction():
         lock_intake(connection)
         decision = decide(
@@ -209,8 +215,8 @@ def _told(decision: Decision, new_keys: tuple[str, ...]) -> Intake:
 def _hash(
     inbox: Inbox,
     files: Iterable[FoundFile],
-    settings: Settings,
     *,
+    most: int,
     patience_s: float = float("inf"),
     clock: Callable[[], float] = time.time,
 ) -> tuple[dict[str, bytes], list[str]]:
@@ -222,7 +228,7 @@ def _hash(
     faults: list[str] = []
     ends = clock() + patience_s
     for file in files:
-        if len(hashes) >= settings.rag_documents_per_tick or (hashes and clock() > ends):
+        if len(hashes) >= most or (hashes and clock() > ends):
             break
         try:
             content = inbox.content_hash(file.path)

@@ -88,6 +88,12 @@ def test_documents_are_added_listed_shown_and_found_again(
     taken = run("documents", "add", "my papers/minutes.md")
     assert taken.status == 1
     assert "with another content" in taken.err
+    (workplace / "inbox" / "occupied").write_text("a file in a folder's place")
+    papers.rename(workplace / "occupied")
+    some = run("documents", "add", "occupied", "occupied/sub/notes [1].txt", "--json")
+    assert set(some.json["keys"]) == {"notes [1].txt"}  # what can be taken is
+    assert "cannot be written" in some.json["refused"]["occupied/minutes.md"]
+    (workplace / "occupied").rename(papers)
     replaced = run("documents", "add", "--replace", "my papers/minutes.md")
     assert replaced.status == 0, replaced.err
     assert (workplace / "inbox" / "minutes.md").read_text().endswith("Nobody was there.")

@@ -362,6 +362,15 @@ def test_given_files_are_taken_without_a_look_at_the_others(dropped: Dropped) ->
     assert dropped.states()["a.md"] == "waiting"
 
 
+def test_as_many_files_as_are_given_are_taken(
+    dropped: Dropped, make_settings: MakeSettings
+) -> None:
+    paths = [dropped.drop(f"{number}.md", str(number)).name for number in range(5)]
+    few = settings_of(make_settings, dropped.folder, rag_documents_per_tick=2)
+    with dropped.database.connect() as connection:
+        assert take_files(connection, dropped.inbox, few, paths).added == 5
+
+
 def test_the_next_look_tells_of_documents_that_were_added_by_hand(dropped: Dropped) -> None:
     """Each needs a partition, whoever added it."""
     dropped.drop("a.md", "a")

@@ -29,7 +29,6 @@ from rag_assets.corpus.documents.inbox_files import (
 )
 from rag_assets.errors import InboxUnavailableError
 
-_PIECE = 2**20
 _LEFT_BEHIND_S = 86_400
 """Age at which a file that was never finished is removed."""
 
