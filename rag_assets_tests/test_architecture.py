@@ -136,6 +136,12 @@ def layered(place: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{place}:{found.line} imports {found.module}: cli and defs stand apart"
 
 
+PRIVATE = {
+    "rag_assets/defs/documents/planned.py": "dagster._core.events.",
+}
+"""Exceptions, each explained in its module and held by a test of what comes of it."""
+
+
 def public(place: str, tree: ast.Module) -> Iterator[str]:
     """No private module or name of another package."""
     for node in ast.walk(tree):
@@ -146,6 +152,8 @@ def public(place: str, tree: ast.Module) -> Iterator[str]:
         else:
             continue
         for name in names:
+            if name.startswith(PRIVATE.get(place, "rag_assets")):
+                continue
             if not name.startswith("rag_assets") and "._" in name:
                 yield f"{place}:{node.lineno} imports {name}, which is private"
 
