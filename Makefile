@@ -34,12 +34,18 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 	@$(BIN)/python -m benchmarks.index
 	@$(BIN)/python -m benchmarks.retrieve
 	@$(BIN)/python -m benchmarks.retrieve.soak
+	@$(BIN)/python -m benchmarks.documents.extraction
+	@$(BIN)/python -m benchmarks.documents.scan
+	@$(BIN)/python -m benchmarks.documents
 
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
 	@$(BIN)/python -m benchmarks.bible_embeddings --smoke
 	@$(BIN)/python -m benchmarks.index --smoke
 	@$(BIN)/python -m benchmarks.retrieve --smoke
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
+	@$(BIN)/python -m benchmarks.documents.extraction --smoke
+	@$(BIN)/python -m benchmarks.documents.scan --smoke
+	@$(BIN)/python -m benchmarks.documents --smoke
 
 .venv-peers/.installed: benchmarks/peers/requirements.lock | $(VENV)/bin/python
 	@echo "making .venv-peers for the others (once)"
