@@ -16,6 +16,7 @@ from rag_assets.store.database import Database
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
+from rag_assets_tests.documents_corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import let_through, prepare, release_settings
 
 
@@ -136,3 +137,34 @@ def test_it_leaves_no_thread_behind(database: Database, settings: Settings) -> N
     with Followed().following(database, settings):
         assert "release" in {thread.name for thread in threading.enumerate()}
     assert "release" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_documents_that_come_are_counted_anew_each_ten_seconds_and_make_no_other_release(
+    database: Database, settings: Settings
+) -> None:
+    publish_document(database, settings, "manual.pdf", ["The pump must never run dry"])
+    judge_all(database, settings)
+    let_through(database, settings)
+    now = [100.0]
+    told: list[int] = []
+    current = CurrentRelease(
+        database,
+        settings,
+        changed=lambda served: told.append(served.release_id),
+        warn=lambda _: None,
+        clock=lambda: now[0],
+    )
+
+    def languages() -> dict[str, int]:
+        with database.connect(autocommit=True) as connection:
+            current.refresh(connection)
+        assert current.served.documents is not None
+        return dict(current.served.documents.target.scopes)
+
+    assert languages() == {"en": 1}
+    publish_document(database, settings, "carta.md", ["A bomba", "A válvula"], language="pt")
+    now[0] += 9.9
+    assert languages() == {"en": 1}
+    now[0] += 0.1
+    assert languages() == {"en": 1, "pt": 2}
+    assert told == [1]
