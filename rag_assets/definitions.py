@@ -17,7 +17,6 @@ from rag_assets.defs.documents.jobs import (
     document_processing,
     document_upkeep,
     document_upkeep_daily,
-    documents_check,
 )
 from rag_assets.defs.documents.sensors import document_inbox, document_queue
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
@@ -64,7 +63,6 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             document_processing,
             document_dead_letters,
             document_upkeep,
-            documents_check,
             documents_index,
             documents_release,
         ],

@@ -31,7 +31,6 @@ JOBS = sorted(
         "document_dead_letters",
         "document_processing",
         "document_upkeep",
-        "documents_check",
         "documents_index",
         "documents_release",
     ]

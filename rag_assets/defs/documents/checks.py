@@ -1,7 +1,8 @@
 """What must be true of the documents' vectors, all together, before a release may serve them.
 
 Each document is audited in the transaction that publishes it. These judge the tables as they stand,
-and leave the evidence that the gate asks for.
+and leave the evidence that the gate asks for; they go with the documents' index, by job and by
+automation.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import dagster as dg
 from rag_assets.defs.check_results import check_result
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.failures import as_failures
+from rag_assets.defs.index.assets import WHEN_DOCUMENTS_CHANGED
 from rag_assets.defs.resources import Corpus
 from rag_assets.embedding.quality import CHECKS, documents_quality_now, judge, keep_evidence
 from rag_assets.store.vector_tables import DOCUMENTS
@@ -19,7 +21,13 @@ from rag_assets.store.vector_tables import DOCUMENTS
 @dg.multi_asset_check(
     name="document_embeddings_checks",
     specs=[
-        dg.AssetCheckSpec(name, asset=EMBEDDINGS, description=description, blocking=True)
+        dg.AssetCheckSpec(
+            name,
+            asset=EMBEDDINGS,
+            description=description,
+            blocking=True,
+            automation_condition=WHEN_DOCUMENTS_CHANGED,
+        )
         for name, description in CHECKS.items()
     ],
     can_subset=True,

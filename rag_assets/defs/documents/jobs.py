@@ -22,13 +22,6 @@ document_processing = dg.define_asset_job(
 )
 
 
-documents_check = dg.define_asset_job(
-    "documents_check",
-    selection=dg.AssetSelection.checks_for_assets(EMBEDDINGS),
-    description="Judge the vectors of all documents; the results are the gate's evidence.",
-)
-
-
 class DeadLettersConfig(dg.Config):
     """Which dead letters to put back into the queue: one of the three."""
 

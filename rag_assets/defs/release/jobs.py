@@ -3,8 +3,11 @@
 import dagster as dg
 
 from rag_assets.defs.bible.assets import verse_embeddings, verses
+from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.release.assets import release_asset
+
+DOCUMENTS_CHECKS = dg.AssetSelection.checks_for_assets(EMBEDDINGS)
 
 corpus_index = dg.define_asset_job(
     "corpus_index",
@@ -20,14 +23,16 @@ corpus_release = dg.define_asset_job(
 
 documents_index = dg.define_asset_job(
     "documents_index",
-    selection=dg.AssetSelection.assets(chunk_embeddings_index),
-    description="Decide on the documents' index, build it if need be, and check it.",
+    selection=DOCUMENTS_CHECKS | dg.AssetSelection.assets(chunk_embeddings_index),
+    description="Check the documents' vectors, decide on their index, build it if need be, and "
+    "check it.",
 )
 
 documents_release = dg.define_asset_job(
     "documents_release",
-    selection=dg.AssetSelection.assets(chunk_embeddings_index, release_asset),
-    description="Decide on the documents' index, check it, and release what the gate lets through.",
+    selection=DOCUMENTS_CHECKS | dg.AssetSelection.assets(chunk_embeddings_index, release_asset),
+    description="Check the documents' vectors, decide on their index, check it, and release what "
+    "the gate lets through.",
 )
 
 bible_to_release = dg.define_asset_job(
@@ -40,7 +45,8 @@ bible_to_release = dg.define_asset_job(
 
 release_automation = dg.AutomationConditionSensorDefinition(
     "release_automation",
-    target=dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index, release_asset),
+    target=DOCUMENTS_CHECKS
+    | dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index, release_asset),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts verse_embeddings_index and release when vectors changed and none are being "
     "embedded. Stop it to release by hand only.",
