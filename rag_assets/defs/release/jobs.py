@@ -49,5 +49,6 @@ release_automation = dg.AutomationConditionSensorDefinition(
     | dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index, release_asset),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts verse_embeddings_index and release when vectors changed and none are being "
-    "embedded. Stop it to release by hand only.",
+    "embedded; chunk_embeddings_index and release when the first documents came, then at most each "
+    "15 minutes. Stop it to release by hand only.",
 )
