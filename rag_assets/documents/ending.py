@@ -19,13 +19,16 @@ from rag_assets.documents.preparing import Failed, Unchanged, chunking_of
 from rag_assets.embedding.buying import Purchase
 from rag_assets.errors import DatabaseUnavailableError, RateLimitedError
 from rag_assets.settings import Settings
-from rag_assets.store import document_queue
+from rag_assets.store import document_leases, document_queue
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.document_publishing import Publication, publish
 from rag_assets.store.documents import Document, find_document
 from rag_assets.store.spaces import Space
 
 Ended = Embedded | Unchanged | Failed
+_MANY_CHUNKS = 500
+_PUBLISHING_S = 0.01
+"""A chunk: 0.8 to 1.6 ms measured. Meanwhile the document's row is locked and its lease runs on."""
 _RESTART_WAITS_S = (1.0, 2.0, 4.0, 8.0)
 """Between tries to reach a database that has just gone: a restart takes a few seconds."""
 
@@ -135,6 +138,11 @@ class Finisher:
     def _publish(self, ended: Embedded) -> Outcome | None:
         prepared, claimed = ended.prepared, ended.prepared.claimed
         document = prepared.document
+        if len(document.chunks) >= _MANY_CHUNKS:
+            lease_s = self._settings.rag_document_lease_s + _PUBLISHING_S * len(document.chunks)
+            document_leases.extend_lease(
+                self._connection, claimed.document_id, self._run_id, lease_s
+            )
         published = publish(
             self._connection,
             Publication(

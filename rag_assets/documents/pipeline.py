@@ -38,7 +38,7 @@ from rag_assets.embedding.obtaining import Obtainer, obtaining
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
-from rag_assets.store import document_queue
+from rag_assets.store import document_leases, document_queue
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.document_queue import Claimed
 from rag_assets.store.documents import Lane
@@ -110,7 +110,7 @@ class Pipeline:
         progress: Progress,
         report: Callable[[Outcome], None],
     ) -> None:
-        self._database = database
+        self._database = document_leases.sessions_of_run(database, order.run_id)
         self._settings = settings
         self._files = files
         self._order = order
@@ -143,7 +143,7 @@ class Pipeline:
                 stack.enter_context(self._database.connect(autocommit=True)) for _ in range(3)
             )
             for connection in (desk, session, storing):
-                document_queue.name_session(connection, self._order.run_id)
+                document_leases.bound_silence(connection, settings.rag_document_lease_s)
             self._desk = Desk(desk)
             self._spaces = self._register_spaces(session)
             finisher = Finisher(
@@ -198,7 +198,7 @@ class Pipeline:
         lease_s = self._settings.rag_document_lease_s
         while True:
             await asyncio.sleep(lease_s / 3)
-            await in_thread(self._desk, document_queue.extend_leases, self._order.run_id, lease_s)
+            await in_thread(self._desk, document_leases.extend_leases, self._order.run_id, lease_s)
 
     async def _feed(self) -> None:
         """Claim documents as long as there are any; ends when all that were claimed have ended."""

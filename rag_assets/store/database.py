@@ -31,6 +31,7 @@ Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
 
 _LOCK_POLL_S = 0.1
+_LOST_SESSION = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
 
 
 def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
@@ -95,7 +96,7 @@ class Database:
         try:
             with connection:
                 yield connection
-        except psycopg.OperationalError as error:
+        except _LOST_SESSION as error:
             if connection.broken:
                 raise self._explain(error) from error
             raise
@@ -110,7 +111,7 @@ class Database:
         try:
             async with connection:
                 yield connection
-        except psycopg.OperationalError as error:
+        except _LOST_SESSION as error:
             if connection.broken:
                 raise self._explain(error) from error
             raise
@@ -139,7 +140,7 @@ class Database:
                 ) from None
         return True
 
-    def _explain(self, error: psycopg.OperationalError) -> RagAssetsError:
+    def _explain(self, error: psycopg.Error) -> RagAssetsError:
         # libpq gives no SQLSTATE for a refused connection, so its sentence is all there is; what
         # is not recognised counts as "unavailable" with that sentence attached.
         reason = " ".join(str(error).split())

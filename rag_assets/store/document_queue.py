@@ -13,14 +13,11 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from rag_assets.store.database import Connection, one
+from rag_assets.store.document_leases import LOST, collect_lost, end_stuck
 from rag_assets.store.documents import Digest, Lane
 from rag_assets.store.spaces import Space
 from rag_assets.store.vector_tables import documents_table
 
-LOST = "WorkerLostError"
-"""The class of error of a document whose run ended without a word."""
-_SESSIONS = "documents of run {}"
-"""PostgreSQL keeps 63 bytes of a session's name: enough for a run's id."""
 SUSPECT_ATTEMPTS = 2
 """Runs that a document has seen die, from which on it is claimed alone."""
 
@@ -45,13 +42,6 @@ class Claimed:
     stored_hash: Digest | None
     chunking: str | None
     suspect: bool
-
-
-def name_session(connection: Connection, run_id: str) -> None:
-    """Let who takes a run's documents over end its sessions, if it hangs."""
-    connection.execute(
-        "SELECT set_config('application_name', %s, false)", (_SESSIONS.format(run_id),)
-    )
 
 
 def claim(
@@ -81,7 +71,8 @@ def claim(
     with connection.transaction():
         # One claimer at a time, so that no two together go over ``max_running``.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('claim documents'))")
-        _collect_lost(connection, max_attempts)
+        collect_lost(connection, max_attempts)
+        end_stuck(connection, lease_s)
         running = count_running(connection)
         with connection.cursor(row_factory=class_row(Claimed)) as cursor:
             cursor.execute(
@@ -133,40 +124,6 @@ def count_running(connection: Connection) -> int:
     return int(running)
 
 
-def _collect_lost(connection: Connection, max_attempts: int) -> None:
-    """Documents whose lease has ended wait again; behind the others, for they had their turn.
-
-    One whose row is locked is just being published, by a run that lives. A run that hangs keeps the
-    others from the texts that it was buying, for as long as its session lives: it is ended.
-    """
-    lost = connection.execute(
-        """
-        UPDATE documents
-           SET state = CASE WHEN attempts < %(most)s THEN 'waiting' ELSE 'dead' END,
-               lease_until = NULL, queued_at = now(), ended_at = now(), error_class = %(lost)s,
-               error = format(
-                   'run %%s, which worked on %%s, ended without a word or hung (attempt %%s)%%s',
-                   run_id, path, attempts, CASE WHEN attempts < %(most)s THEN '' ELSE
-                   ': perhaps the document takes more memory than there is. Look at the run''s log,'
-                   ' then `rag-assets documents retry ' || document_key || '`' END)
-         WHERE document_id IN (
-               SELECT document_id FROM documents WHERE state = 'running' AND lease_until < now()
-                  FOR UPDATE SKIP LOCKED)
-        RETURNING run_id
-        """,
-        {"most": max_attempts, "lost": LOST},
-    ).fetchall()
-    if lost:
-        connection.execute(
-            """
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND usename = current_user
-               AND application_name = ANY(%s) AND pid <> pg_backend_pid()
-            """,
-            ([_SESSIONS.format(row[0])[:63] for row in lost],),
-        )
-
-
 def requeue(connection: Connection, keys: Sequence[str], *, dead: bool = False) -> tuple[str, ...]:
     """Let documents that were chosen be looked at now, whatever their state; their keys.
 
@@ -187,22 +144,6 @@ def requeue(connection: Connection, keys: Sequence[str], *, dead: bool = False) 
         (list(keys), dead),
     ).fetchall()
     return tuple(row[0] for row in rows)
-
-
-def extend_leases(connection: Connection, run_id: str, lease_s: float) -> int:
-    """Extend every lease that a run still holds; how many.
-
-    Not of a document that is being published: its row is locked, which is as good as a lease.
-    """
-    return connection.execute(
-        """
-        UPDATE documents SET lease_until = now() + make_interval(secs => %s)
-         WHERE document_id IN (
-               SELECT document_id FROM documents WHERE state = 'running' AND run_id = %s
-                  FOR UPDATE SKIP LOCKED)
-        """,
-        (lease_s, run_id),
-    ).rowcount
 
 
 def give_back(

@@ -22,7 +22,7 @@ from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.settings import Settings
 from rag_assets.store import embedded
 from rag_assets.store.database import open_database
-from rag_assets.store.document_queue import LOST
+from rag_assets.store.document_leases import LOST
 from rag_assets.store.migrations import migrate
 from rag_assets_tests.documents.dropped import Dropped
 from rag_assets_tests.documents.lane import (

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rag_assets.store import document_queue
+from rag_assets.store import document_leases, document_queue
 from rag_assets.store.database import Database
-from rag_assets.store.document_queue import LOST
+from rag_assets.store.document_leases import LOST
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import (
     change,
@@ -135,8 +135,8 @@ def test_a_lease_that_is_extended_does_not_end(database: Database) -> None:
     queue(database, "a", "b")
     take(database, run_id="slow", limit=1, lease_s=GONE)
     with database.connect(autocommit=True) as connection:
-        assert document_queue.extend_leases(connection, "slow", 60) == 1
-        assert document_queue.extend_leases(connection, "another", 60) == 0
+        assert document_leases.extend_leases(connection, "slow", 60) == 1
+        assert document_leases.extend_leases(connection, "another", 60) == 0
     assert keys_of(take(database, run_id="next")) == ["b"]
 
 
@@ -149,7 +149,7 @@ def test_a_run_that_was_taken_for_dead_can_do_nothing_more(database: Database) -
         assert not document_queue.mark_dead(connection, document, "late", "SomeError", "x")
         assert not document_queue.mark_for_retry(connection, document, "late", "SomeError", "x", 0)
         assert not document_queue.mark_unchanged(connection, document, "late")
-        assert document_queue.extend_leases(connection, "late", 60) == 0
+        assert document_leases.extend_leases(connection, "late", 60) == 0
         assert document_queue.give_back(connection, "late") == ()
     assert (row(database, "a").state, row(database, "a").run_id) == ("running", "next")
 
