@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from rag_assets.definitions import build_defs
@@ -36,25 +37,21 @@ class DocumentLane:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    def look(self) -> dg.SensorResult | dg.SkipReason:
-        """One tick of the inbox's sensor, obeyed."""
+    def look(self) -> SensorExecutionData:
+        """One tick of the inbox's sensor, obeyed as the daemon does."""
         context = dg.build_sensor_context(
             instance=self.instance, resources={"corpus": self.corpus}, cursor=self.cursor
         )
-        answer = document_inbox(context)
-        assert isinstance(answer, dg.SensorResult | dg.SkipReason)
-        self.cursor = context.cursor
-        if isinstance(answer, dg.SensorResult):
-            self.cursor = answer.cursor
-            for request in answer.dynamic_partitions_requests or ():
-                self.instance.add_dynamic_partitions(DOCUMENTS, list(request.partition_keys))
+        answer = document_inbox.evaluate_tick(context)
+        self.cursor = answer.cursor
+        for request in answer.dynamic_partitions_requests or ():
+            self.instance.add_dynamic_partitions(DOCUMENTS, list(request.partition_keys))
         return answer
 
     def requests(self) -> list[dg.RunRequest]:
         """What one tick of the queue's sensor asks for."""
         context = dg.build_sensor_context(instance=self.instance, resources={"corpus": self.corpus})
-        answer = document_queue(context)
-        return answer if isinstance(answer, list) else []
+        return list(document_queue.evaluate_tick(context).run_requests or ())
 
     def obey(self, request: dg.RunRequest) -> Run:
         """Run what was asked for."""

@@ -59,7 +59,7 @@ class Lane:
 )
 def document_inbox(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
-) -> dg.SensorResult | dg.SkipReason:
+) -> dg.SensorResult:
     """One tick: list the inbox and, where it changed, bring the documents' table up to date."""
     with as_failures():
         intake = take_in(
@@ -69,12 +69,11 @@ def document_inbox(
         context.log.warning(line)
     known = set(context.instance.get_dynamic_partitions(DOCUMENTS)) if intake.new_keys else set()
     new = [key for key in intake.new_keys if key not in known]
-    context.update_cursor(intake.cursor)
-    if not intake.changed:
-        return dg.SkipReason(str(intake))
-    context.log.info(str(intake))
+    if intake.changed:
+        context.log.info(str(intake))
     return dg.SensorResult(
         cursor=intake.cursor,
+        skip_reason=None if new else dg.SkipReason(str(intake)),
         dynamic_partitions_requests=[documents.build_add_request(new)] if new else [],
     )
 
