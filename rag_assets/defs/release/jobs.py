@@ -45,8 +45,7 @@ bible_to_release = dg.define_asset_job(
 
 release_automation = dg.AutomationConditionSensorDefinition(
     "release_automation",
-    target=DOCUMENTS_CHECKS
-    | dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index, release_asset),
+    target=dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index, release_asset),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts verse_embeddings_index and release when vectors changed and none are being "
     "embedded; chunk_embeddings_index and release when the first documents came, then at most each "
