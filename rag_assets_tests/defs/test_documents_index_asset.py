@@ -9,6 +9,7 @@ import pytest
 
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.documents.partitions import DOCUMENTS
+from rag_assets.embedding.quality import CHECKS
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
@@ -46,8 +47,9 @@ def vouched_release(lane: Lane) -> Run:
 
 
 def test_without_documents_there_is_nothing_to_decide_and_nothing_fails(lane: Lane) -> None:
-    run = run_job(lane, "documents_index")
-    assert run.success
+    job = dg.define_asset_job("index_alone", selection=dg.AssetSelection.assets(INDEX))
+    defs = dg.Definitions.merge(lane.defs(), dg.Definitions(jobs=[job]))
+    run = Run(defs.resolve_job_def("index_alone").execute_in_process(instance=lane.instance))
     assert run.metadata(INDEX)["decision"] == "none"
     assert set(run.checks()) == set(CHUNK_INDEX_CHECKS)
     assert run.failed_checks() == []
@@ -60,7 +62,7 @@ def test_documents_are_indexed_checked_and_released_in_one_run(lane: Lane) -> No
     told = run.metadata(INDEX)
     assert (told["decision"], told["generation"], told["lists"]) == ("build", 1, 4)
     assert "| chunk_embeddings_s1 (offline/" in told["tables"]
-    assert set(run.checks()) == set(CHUNK_INDEX_CHECKS)
+    assert set(run.checks()) == {*CHUNK_INDEX_CHECKS, *CHECKS}
     assert run.failed_checks() == []
     assert run.metadata(RELEASE)["documents_searched"] == "index generation 1"
     found = search_text(
@@ -81,7 +83,11 @@ def test_a_wrong_vector_is_seen_and_refuses_the_release(lane: Lane) -> None:
             " WHERE chunk_id = (SELECT min(chunk_id) FROM document_chunks)"
         )
     run = release(lane)
-    assert "documents: finite_and_normalised: small: 1 " in run.failure(RELEASE).description
+    assert run.failed_checks() == ["finite_and_normalised"]
+    assert run.materialized() == []
+
+    refused = vouched_release(lane).failure(RELEASE)  # the index keeps that evidence itself
+    assert "documents: finite_and_normalised: small: 1 " in refused.description
     assert served(lane) == []
 
 
