@@ -42,7 +42,7 @@ from rag_assets.store import document_leases, document_queue
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.document_queue import Claimed
 from rag_assets.store.documents import Lane
-from rag_assets.store.purchases import LedgerKey
+from rag_assets.store.purchases import LedgerKey, drop_all_dead_claims
 from rag_assets.store.spaces import Role, Space, register_space
 
 _WINDOW_CHUNKS = 256
@@ -166,6 +166,7 @@ class Pipeline:
                         self._embed(obtainers),
                         self._end(finisher),
                     )
+                    await in_thread(self._desk, drop_all_dead_claims)
             except BaseException as error:
                 lost = self._desk.broken or session.broken or storing.broken
                 reason = DatabaseUnavailableError("PostgreSQL went away") if lost else error

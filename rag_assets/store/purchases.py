@@ -133,7 +133,20 @@ def drop_dead_claims(connection: Connection, space: Space, hashes: Sequence[byte
         """,
         (space.space_id, list(hashes)),
     ).fetchall()
-    for (owner,) in owners:
+    _release_dead(connection, [row[0] for row in owners])
+
+
+def drop_all_dead_claims(connection: Connection) -> None:
+    """Remove every claim whose owner is gone, on texts that nobody needs now, too.
+
+    Not for a session that owns claims itself.
+    """
+    owners = connection.execute("SELECT DISTINCT owner FROM embedding_claims").fetchall()
+    _release_dead(connection, [row[0] for row in owners])
+
+
+def _release_dead(connection: Connection, owners: Sequence[int]) -> None:
+    for owner in owners:
         free = connection.execute(
             "SELECT pg_try_advisory_lock(%s, %s::int)", (_OWNER_LOCKS, owner)
         ).fetchone()

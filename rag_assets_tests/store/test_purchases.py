@@ -84,6 +84,23 @@ def test_claims_of_two_spaces_are_apart(
         assert len(purchases.claim(connection, large, HASHES, owner)) == 200
 
 
+def test_all_claims_of_the_dead_are_removed_and_those_of_the_living_stay(
+    database: Database, space: Space
+) -> None:
+    with database.connect(autocommit=True) as living:
+        mine = purchases.new_owner(living)
+        purchases.claim(living, space, HASHES[:1], mine)
+        with psycopg.connect(database.conninfo, autocommit=True) as dying:
+            for some in (HASHES[1:2], HASHES[2:3]):
+                purchases.claim(dying, space, some, purchases.new_owner(dying))
+        with database.connect(autocommit=True) as other:
+            for _ in range(2000):  # the server notices the end a little later
+                purchases.drop_all_dead_claims(other)
+                if count_rows(database, "embedding_claims") == 1:
+                    break
+        assert purchases.claim(living, space, HASHES, mine) == set(HASHES[1:])
+
+
 def test_what_is_kept_is_not_bought_again_and_the_order_stays(
     database: Database, space: Space
 ) -> None:
