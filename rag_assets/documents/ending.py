@@ -20,7 +20,7 @@ from rag_assets.embedding.buying import Purchase
 from rag_assets.errors import DatabaseUnavailableError, RateLimitedError
 from rag_assets.settings import Settings
 from rag_assets.store import document_leases, document_queue
-from rag_assets.store.database import Connection, Database
+from rag_assets.store.database import Connection, Database, session_lost
 from rag_assets.store.document_publishing import Publication, publish
 from rag_assets.store.documents import Document, find_document
 from rag_assets.store.spaces import Space
@@ -69,7 +69,7 @@ class Finisher:
             try:
                 outcome = self._publish(ended)
             except Exception as error:
-                if self._connection.broken or concerns_all(error):
+                if session_lost(error) or concerns_all(error):
                     raise
                 outcome = self._fail(Failed(ended.prepared.claimed, error))
         if outcome is None:

@@ -39,7 +39,7 @@ from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
 from rag_assets.store import document_leases, document_queue
-from rag_assets.store.database import Connection, Database
+from rag_assets.store.database import Connection, Database, session_lost
 from rag_assets.store.document_queue import Claimed
 from rag_assets.store.documents import Lane
 from rag_assets.store.purchases import LedgerKey, drop_all_dead_claims
@@ -87,11 +87,6 @@ class Desk:
     ) -> Result:
         with self._lock:
             return work(self._connection, *args, **kwargs)
-
-    @property
-    def broken(self) -> bool:
-        """Whether the connection is lost."""
-        return self._connection.broken
 
 
 class Pipeline:
@@ -168,7 +163,7 @@ class Pipeline:
                     )
                     await in_thread(self._desk, drop_all_dead_claims)
             except BaseException as error:
-                lost = self._desk.broken or session.broken or storing.broken
+                lost = session_lost(error) or any(one.broken for one in (desk, session, storing))
                 reason = DatabaseUnavailableError("PostgreSQL went away") if lost else error
                 await in_thread(finisher.give_back_all, self._database, reason)
                 raise
@@ -265,7 +260,7 @@ class Pipeline:
             try:
                 found = await stoppable(extractor.cancel, self._prepare, extractor, claimed)
             except Exception as error:
-                if self._desk.broken or concerns_all(error):
+                if session_lost(error) or concerns_all(error):
                     raise
                 await self._to_end.put(Failed(claimed, error))
                 continue

@@ -31,7 +31,8 @@ Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
 
 _LOCK_POLL_S = 0.1
-_LOST_SESSION = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
+_ENDED_BY_SERVER = ("57P", "08", "25P03")
+"""Beginnings of the SQLSTATEs with which the server ends a session: shut down, killed, silent."""
 
 
 def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
@@ -40,6 +41,15 @@ def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
     if row is None:
         raise LookupError("a statement that always answers a row answered none")
     return row
+
+
+def session_lost(error: BaseException) -> bool:
+    """Whether an error means that the session is over, though its connection may not know yet."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:  # not the server's word, but the connection's
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(_ENDED_BY_SERVER)
 
 
 def take_lock(connection: Connection, try_lock: LiteralString, values: Sequence[object]) -> None:
@@ -96,8 +106,8 @@ class Database:
         try:
             with connection:
                 yield connection
-        except _LOST_SESSION as error:
-            if connection.broken:
+        except psycopg.Error as error:
+            if connection.broken or session_lost(error):
                 raise self._explain(error) from error
             raise
 
@@ -111,8 +121,8 @@ class Database:
         try:
             async with connection:
                 yield connection
-        except _LOST_SESSION as error:
-            if connection.broken:
+        except psycopg.Error as error:
+            if connection.broken or session_lost(error):
                 raise self._explain(error) from error
             raise
 

@@ -292,3 +292,16 @@ def test_the_server_of_these_tests_is_good_enough(template_database: Database) -
         found = migrations.check_server(connection)
     assert (found.postgres_major, found.pgvector_installed) == (18, True)
     assert found.pgvector is not None
+
+
+def test_a_session_that_the_server_ends_is_told_at_the_first_statement(database: Database) -> None:
+    def be_ended() -> None:
+        with (
+            database.connect(autocommit=True) as connection,
+            database.connect(autocommit=True) as other,
+        ):
+            other.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            connection.execute("SELECT 1")
+
+    with pytest.raises(DatabaseUnavailableError, match="cannot be reached"):
+        be_ended()
