@@ -28,16 +28,22 @@ LONG = (
     "api/test_provider_faults.py",
     "api/test_rate_limit.py",
     "api/test_schemathesis.py",
+    "cli/test_documents_search.py",
     "cli/test_release_commands.py",
     "cli/test_release_details.py",
+    "corpus/documents/test_real_documents.py",
+    "defs/test_document_kills.py",
+    "defs/test_documents_index_asset.py",
     "defs/test_index_asset.py",
     "defs/test_release_deployment.py",
     "defs/test_whole_path.py",
     "documents/test_processing_faults.py",
     "documents/test_real_documents_processed.py",
     "index/test_build_faults.py",
+    "index/test_documents_index.py",
     "index/test_real_vectors.py",
     "release/test_model_change.py",
+    "release/test_releasing_documents.py",
 )
 """Files of tests that take half a minute and more each: `make test-long`."""
 

@@ -10,8 +10,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from rag_assets.corpus.documents.inbox_files import (
     UNFINISHED_PREFIX,
@@ -168,7 +168,7 @@ class LocalInbox:
                     path.unlink()
 
     @contextmanager
-    def _opened(self, path: str) -> Iterator[BinaryIO]:
+    def _opened(self, path: str) -> Iterator[BufferedReader]:
         """A file of the inbox, opened without following any link."""
         place = Path(self._root, path)
         if fault_of(path) is not None or os.path.realpath(place) != str(place):
@@ -191,7 +191,7 @@ class _LocalUpload:
     """See :class:`rag_assets.corpus.documents.inbox_files.Upload`."""
 
     def __init__(
-        self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, most_bytes: int
+        self, inbox: LocalInbox, name: str, file: BufferedReader, scratch: Path, most_bytes: int
     ) -> None:
         self._inbox = inbox
         self._name = name
