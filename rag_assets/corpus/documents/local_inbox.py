@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 from rag_assets.corpus.documents.inbox_files import (
     UNFINISHED_PREFIX,
@@ -191,7 +192,7 @@ class _LocalUpload:
     """See :class:`rag_assets.corpus.documents.inbox_files.Upload`."""
 
     def __init__(
-        self, inbox: LocalInbox, name: str, file: BufferedReader, scratch: Path, most_bytes: int
+        self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, most_bytes: int
     ) -> None:
         self._inbox = inbox
         self._name = name
