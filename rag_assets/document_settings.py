@@ -61,13 +61,13 @@ class DocumentSettings(BaseModel):
         120, gt=0, description="Seconds that reading and cutting up one document may take."
     )
     rag_document_memory_mb: int = Field(
-        512,
+        300,
         ge=128,
         description="Memory, in MB, of the child process that reads a document. One that needs "
         "more ends only that process.",
     )
     rag_document_max_chunks: int = Field(
-        50_000, ge=1, description="Chunks at which a document counts as too large."
+        20_000, ge=1, description="Chunks at which a document counts as too large."
     )
     rag_documents_ocr: bool = Field(
         False,

@@ -81,6 +81,9 @@ def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
         return ("bible",)
     if request.corpus == "documents" or request.documents is not None or not served.target.scopes:
         return ("documents",)
+    if request.rerank and (served.large is None) != (served.documents.large is None):
+        # Distances of two spaces do not order rows of both: whichever can be re-ranked is.
+        return ("documents",) if served.large is None else ("bible",)
     return ("bible", "documents")
 
 

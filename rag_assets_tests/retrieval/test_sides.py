@@ -31,6 +31,8 @@ TOGETHER = replace(BIBLE, documents=DOCUMENTS)
 ALONE = replace(
     TOGETHER, target=Target(bible_table(SPACE), {}, None, "vector", None), languages={}, books={}
 )
+LARGE_BIBLE = replace(TOGETHER, large=bible_table(SPACE))
+LARGE_DOCUMENTS = replace(BIBLE, documents=replace(DOCUMENTS, large=documents_table(SPACE)))
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,11 @@ ALONE = replace(
         (TOGETHER, {"corpus": "both", "documents": ("a.md",)}, ("documents",)),
         (TOGETHER, {"corpus": "documents"}, ("documents",)),
         (TOGETHER, {"corpus": "documents", "documents": ("a.md",)}, ("documents",)),
+        (TOGETHER, {"corpus": "both", "rerank": True}, ("bible", "documents")),
+        (LARGE_BIBLE, {"corpus": "both"}, ("bible", "documents")),
+        (LARGE_BIBLE, {"corpus": "both", "rerank": True}, ("bible",)),
+        (LARGE_DOCUMENTS, {"corpus": "both", "rerank": True}, ("documents",)),
+        (LARGE_DOCUMENTS, {"corpus": "bible", "rerank": True}, ("bible",)),
         (ALONE, {"corpus": "both"}, ("documents",)),
         (ALONE, {"corpus": "documents"}, ("documents",)),
         (ALONE, {}, ("bible",)),
