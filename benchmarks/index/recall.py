@@ -110,12 +110,12 @@ def _cell(found: Sequence[Probe], truth: np.ndarray) -> str:
 
 
 def _others(bench: Bench, table: VectorTable, size: int) -> Iterator[Setting]:
-    """pgvector's defaults, its rule of thumb, the same with iterative scans, the runbook's."""
+    """pgvector's defaults, its rule of thumb, the same with iterative scans, many lists with few probes."""
     thumb = max(1, round(size / 1000))
     root = max(1, round(math.sqrt(thumb)))
-    runbook = 64 if bench.smoke else 1000
+    many = 64 if bench.smoke else 1000
     numbers = {
-        lists: _OTHERS_FROM + place for place, lists in enumerate((100, thumb, runbook), start=1)
+        lists: _OTHERS_FROM + place for place, lists in enumerate((100, thumb, many), start=1)
     }
     with bench.database.connect(autocommit=True) as session:
         index_builds.prepare_session(
@@ -133,7 +133,7 @@ def _others(bench: Bench, table: VectorTable, size: int) -> Iterator[Setting]:
         ("pgvector's defaults", 100, 1, 1),
         ("rule of thumb", thumb, root, root),
         ("rule of thumb, iterative scan", thumb, root, thumb),
-        ("the runbook's", runbook, 10, 10),
+        (f"{many:,} lists, 10 probes", many, 10, 10),
     ):
         plan = SearchPlan("ivfflat", numbers[lists], "halfvec", probes, most)
         yield Setting(name, str(lists), str(probes), partial(_always, plan))
