@@ -110,7 +110,7 @@ def _cell(found: Sequence[Probe], truth: np.ndarray) -> str:
 
 
 def _others(bench: Bench, table: VectorTable, size: int) -> Iterator[Setting]:
-    """pgvector's defaults, its rule of thumb, the same with iterative scans, many lists with few probes."""
+    """pgvector's defaults, its rule of thumb, the same with iterative scans, many lists."""
     thumb = max(1, round(size / 1000))
     root = max(1, round(math.sqrt(thumb)))
     many = 64 if bench.smoke else 1000
