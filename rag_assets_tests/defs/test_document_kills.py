@@ -135,6 +135,8 @@ def site() -> Iterator[Site]:
                 "RAG_DOCUMENT_LEASE_S": "4",
                 "RAG_DOCUMENT_RETRY_S": "1",
                 "RAG_DOCUMENTS_PER_RUN": "20",
+                # Of many random kills some hit the same documents: nobody is to be dead of that.
+                "RAG_DOCUMENT_MAX_ATTEMPTS": "20",
                 "OPENAI_BASE_URL": emulator.base_url,
                 "OPENAI_API_KEY": "sk-test-kills",
                 "RAG_EMBEDDING_RATE_LIMIT": "1000000",
