@@ -23,7 +23,7 @@ from rag_assets.store.vector_tables import VectorTable
 TOP_K = 10
 EVERYTHING = "everything"
 _FEW = 20
-_FAST_ENOUGH_MS = 50.0  # P95 at which the index is not given up for a scan, whatever that takes
+_FAST_ENOUGH_MS = 50.0  # median at which the index is not given up for a scan, whatever that takes
 _CONFIDENCE = 3.0
 """Standard errors between the recall of a choice and the floor: with as many queries of another
 draw the check then falls below the floor by chance in 1.7 % of the cases (at 1.6 it was 12 %)."""
@@ -163,7 +163,7 @@ def tune(
         exactly = 0
         for name in through_index:
             exact = bench.measure(name, 0, few=True)
-            slowest_ms = max(exact.p95_ms, _FAST_ENOUGH_MS)
+            slowest_ms = max(exact.p50_ms, _FAST_ENOUGH_MS)
             found = bench.least_filtered(name, plain.probes, floor, slowest_ms=slowest_ms)
             if found is None:
                 exactly = max(exactly, rows[name])
@@ -223,11 +223,11 @@ class _Bench:
         probes = start
         while True:
             glance = self.measure(name, probes, few=True)
-            if glance.p95_ms > slowest_ms:
+            if glance.p50_ms > slowest_ms:
                 return None
             if glance.recall >= floor or probes >= self.generation.lists:
                 points.append(self.measure(name, probes))
-                if points[-1].p95_ms > slowest_ms:
+                if points[-1].p50_ms > slowest_ms:
                     return None
                 if points[-1].recall_low >= floor or probes >= self.generation.lists:
                     return points[-1], tuple(points)

@@ -37,7 +37,10 @@ def test_every_error_becomes_a_failure_that_may_be_retried_only_when_it_is_trans
         errors.GateRefusedError: errors.GateRefusedError(["is broken", "and stale"]),
         errors.RequestError: errors.RequestError("bad", "query", "is broken"),
     }
-    error = made.get(error_class) or error_class("is broken")
+    error = made.get(error_class)
+    if error is None and issubclass(error_class, errors.DocumentError):
+        error = error_class("a.pdf", "is broken")
+    error = error or error_class("is broken")
     with pytest.raises(dg.Failure) as raised, as_failures():
         raise error
     transient = issubclass(error_class, TransientError)

@@ -65,6 +65,8 @@ class ChildProcess:
             bufsize=0,
             process_group=0,  # Ctrl-C is for the parent, which ends the child in its own way
         )
+        # Linux counts the memory of the process that started it as its own, until it takes more.
+        self._inherited = _most_memory(resource.getrusage(resource.RUSAGE_SELF))
         assert self._process.stdout is not None  # noqa: S101
         self._answers = self._process.stdout.fileno()
         self._poll = select.poll()
@@ -138,7 +140,8 @@ class ChildProcess:
     def kill(self) -> int:
         """End it at once: there is nothing that it would have to put in order.
 
-        :return: the most memory that it ever had, in bytes; 0 if it had been ended before.
+        :return: the most memory that it ever had, in bytes; 0 if it had been ended before, and
+            where that cannot be told from its parent's.
         """
         self.signal_end()
         return self._reap()
@@ -185,7 +188,7 @@ class ChildProcess:
         )
 
     def _reap(self) -> int:
-        """Wait for its end; the most memory that it ever had, in bytes."""
+        """Wait for its end; the most memory that it ever had, as for :meth:`kill`."""
         if self.ended:
             return 0
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -196,7 +199,13 @@ class ChildProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
-        return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        most = _most_memory(used)
+        return most if most > self._inherited else 0
+
+
+def _most_memory(used: resource.struct_rusage) -> int:
+    """In bytes."""
+    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _environment(limits: ExtractionLimits) -> dict[str, str]:

@@ -225,6 +225,21 @@ def test_a_child_that_is_killed_between_two_documents_is_replaced(
     assert extractor.pid != child.pid
 
 
+def test_a_parent_with_much_memory_does_not_make_the_document_too_large(
+    endless: Path, small: Path
+) -> None:
+    ballast = b"x" * (256 << 20)
+    with Extractor(limits(memory_bytes=200 << 20)) as extractor:
+        extractor.extract(small, "small.md")
+        child = child_of(extractor)
+        killing = threading.Thread(target=kill_when_reading, args=(child, endless))
+        killing.start()
+        with pytest.raises(ExtractionInterruptedError):
+            extractor.extract(endless, "a.md")
+        killing.join()
+    assert len(ballast) == 256 << 20
+
+
 def test_an_extraction_can_be_cancelled_from_another_thread(
     extractor: Extractor, endless: Path, small: Path
 ) -> None:
