@@ -277,10 +277,11 @@ def test_an_archive_that_would_expand_beyond_its_memory_is_not_opened() -> None:
 
 
 def test_the_limits_are_those_of_the_settings() -> None:
-    assert extraction_limits(Settings()) == LIMITS
-    changed = Settings(rag_document_memory_mb=300, rag_max_chunk_size=99, rag_chunk_overlap=9)
+    default = limits(memory_bytes=300 << 20, max_chunks=20_000)
+    assert extraction_limits(Settings()) == default
+    changed = Settings(rag_document_memory_mb=200, rag_max_chunk_size=99, rag_chunk_overlap=9)
     assert extraction_limits(changed) == limits(
-        memory_bytes=300 << 20, chunk_tokens=99, overlap_tokens=9
+        memory_bytes=200 << 20, max_chunks=20_000, chunk_tokens=99, overlap_tokens=9
     )
 
 
