@@ -23,7 +23,7 @@ LIMITS = ExtractionLimits(
 
 
 def limits(**changes: object) -> ExtractionLimits:
-    """The limits of the settings' defaults, but for these changes."""
+    """Wide limits, but for these changes."""
     return replace(LIMITS, **changes)  # type: ignore[arg-type]
 
 
