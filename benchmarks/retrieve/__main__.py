@@ -142,7 +142,7 @@ def compare(
         f"{made.lists} lists, {made.probes.plain} probes, {requests:,} requests each; the load "
         f"generator alone does {cost} requests a second",
         ("contender", "connections", "P50 ms", "P95 ms", "P99 ms", "requests/s", "P95 ÷ raw",
-         "requests/s ÷ raw", "MB", "recall@10", "its index alone, P50 ms", "beside it, ms"),
+         "requests/s ÷ raw", "MB", "recall@10", "its index alone, P50 ms"),
         [
             _row(contender, contenders[0], connections)
             for connections in CONNECTIONS
@@ -252,7 +252,6 @@ def _row(contender: Contender, raw: Contender, connections: int) -> tuple[str, .
         "" if contender.memory_mb is None else f"{contender.memory_mb:.0f}",
         f"{contender.recall:.3f}",
         f"{contender.index_ms:.1f}",
-        f"{p50 - contender.index_ms:.1f}" if connections == 1 else "",
     )
 
 
