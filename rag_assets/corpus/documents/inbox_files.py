@@ -5,9 +5,11 @@ The storages themselves are :mod:`.local_inbox` and :mod:`.remote_inbox`.
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from rag_assets.errors import DocumentTooLargeError, RequestError
 
@@ -79,8 +81,14 @@ class Stored:
     how: How
 
 
-class Upload(Protocol):
+class Upload(ABC):
     """A file that is being put into the inbox; nobody sees it before it is whole."""
+
+    def __init__(self, name: str, most_bytes: int) -> None:
+        self._name = name
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._hash = hashlib.sha256()
 
     def write(self, chunk: bytes) -> None:
         """Append to it.
@@ -88,6 +96,11 @@ class Upload(Protocol):
         :raises DocumentTooLargeError: it is larger than a document may be.
         :raises InboxUnavailableError: the storage takes no more.
         """
+        self._bytes += len(chunk)
+        if self._bytes > self._most_bytes:
+            raise refuse_too_large(self._name, self._most_bytes)
+        self._hash.update(chunk)
+        self._append(chunk)
 
     def finish(self, *, replace: bool) -> Stored:
         """Give it its name, at once and whole.
@@ -96,6 +109,19 @@ class Upload(Protocol):
         :raises RequestError: such a file is there and may not be replaced.
         :raises InboxUnavailableError: the storage does not take it.
         """
+        digest = self._hash.digest()
+        how = self._place(digest, replace=replace)
+        if how is None:
+            raise refuse_taken(self._name)
+        return Stored(self._name, self._bytes, digest, how)
+
+    @abstractmethod
+    def _append(self, chunk: bytes) -> None:
+        """Let the storage have it."""
+
+    @abstractmethod
+    def _place(self, digest: bytes, *, replace: bool) -> How | None:
+        """Give it its name; ``None`` where another file has it already."""
 
 
 def is_ignored(name: str) -> bool:

@@ -19,14 +19,12 @@ from rag_assets.corpus.documents.inbox_files import (
     FoundFile,
     How,
     Listing,
-    Stored,
     Trouble,
+    Upload,
     check_name,
     fault_of,
     is_ignored,
     printable,
-    refuse_taken,
-    refuse_too_large,
 )
 from rag_assets.errors import InboxUnavailableError
 
@@ -188,41 +186,30 @@ class LocalInbox:
             yield file
 
 
-class _LocalUpload:
-    """See :class:`rag_assets.corpus.documents.inbox_files.Upload`."""
+class _LocalUpload(Upload):
+    """Into a file beside those of the inbox, which is then linked to its name."""
 
     def __init__(
         self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, most_bytes: int
     ) -> None:
+        super().__init__(name, most_bytes)
         self._inbox = inbox
-        self._name = name
         self._file = file
         self._scratch = scratch
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._hash = hashlib.sha256()
 
-    def write(self, chunk: bytes) -> None:
-        self._bytes += len(chunk)
-        if self._bytes > self._most_bytes:
-            raise refuse_too_large(self._name, self._most_bytes)
-        self._hash.update(chunk)
+    def _append(self, chunk: bytes) -> None:
         try:
             self._file.write(chunk)
         except OSError as error:
             raise _not_written(self._name, error) from error
 
-    def finish(self, *, replace: bool) -> Stored:
-        digest = self._hash.digest()
+    def _place(self, digest: bytes, *, replace: bool) -> How | None:
         try:
             self._file.flush()
             os.fsync(self._file.fileno())  # who is told that it is there may delete his own
-            how = self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
+            return self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
         except OSError as error:
             raise _not_written(self._name, error) from error
-        if how is None:
-            raise refuse_taken(self._name)
-        return Stored(self._name, self._bytes, digest, how)
 
 
 class _GoneError(InboxUnavailableError):

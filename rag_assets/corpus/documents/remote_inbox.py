@@ -27,14 +27,12 @@ from rag_assets.corpus.documents.inbox_files import (
     FoundFile,
     How,
     Listing,
-    Stored,
     Trouble,
+    Upload,
     check_name,
     fault_of,
     is_ignored,
     printable,
-    refuse_taken,
-    refuse_too_large,
 )
 from rag_assets.errors import ConfigurationError, InboxUnavailableError
 
@@ -267,36 +265,25 @@ class RemoteInbox:
             ) from error
 
 
-class _RemoteUpload:
-    """See :class:`rag_assets.corpus.documents.inbox_files.Upload`."""
+class _RemoteUpload(Upload):
+    """Under a name that is left alone, then moved."""
 
     def __init__(
         self, inbox: RemoteInbox, name: str, file: BinaryIO, scratch: str, most_bytes: int
     ) -> None:
+        super().__init__(name, most_bytes)
         self._inbox = inbox
-        self._name = name
         self._file = file
         self._scratch = scratch
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._hash = hashlib.sha256()
 
-    def write(self, chunk: bytes) -> None:
-        self._bytes += len(chunk)
-        if self._bytes > self._most_bytes:
-            raise refuse_too_large(self._name, self._most_bytes)
-        self._hash.update(chunk)
+    def _append(self, chunk: bytes) -> None:
         with self._inbox.explained("written to"):
             self._file.write(chunk)
 
-    def finish(self, *, replace: bool) -> Stored:
-        digest = self._hash.digest()
+    def _place(self, digest: bytes, *, replace: bool) -> How | None:
         with self._inbox.explained("written to"):
             self._file.close()
-        how = self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
-        if how is None:
-            raise refuse_taken(self._name)
-        return Stored(self._name, self._bytes, digest, how)
+        return self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
 
 
 def _lists_flat(storage: AbstractFileSystem) -> bool:
