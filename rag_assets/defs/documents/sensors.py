@@ -94,9 +94,11 @@ def document_queue(
         counts = queue_counts(connection)
         living = living_runs(connection)
     patience_s = _PATIENCE * corpus.settings.rag_document_lease_s
-    for lane in counts.values():
-        if lane.claimable:
-            end_dead_runs(context, lane.lane, living, patience_s)
+    at_work = sum(lane.running for lane in counts.values())
+    if at_work < corpus.settings.rag_max_concurrent_jobs:  # else a living run waits for its turn
+        for lane in counts.values():
+            if lane.claimable:
+                end_dead_runs(context, lane.lane, living, patience_s)
     lanes = [
         Lane(
             name,
