@@ -17,12 +17,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_assets.document_settings import DocumentSettings
 from rag_assets.errors import ConfigurationError
+from rag_assets.operations_settings import OperationsSettings
 
 Precision = Literal["vector", "halfvec"]
 IndexProfile = Literal["dev", "prod"]
 
 
-class Settings(DocumentSettings, BaseSettings):
+class Settings(DocumentSettings, OperationsSettings, BaseSettings):
     """Read from the environment, then from ``.env`` in the working directory."""
 
     # Compose files and CI pass unset variables on as empty strings.

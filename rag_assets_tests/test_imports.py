@@ -26,13 +26,18 @@ NOWHERE = {
 
 STAGES = (
     (
-        *("rag_assets.errors", "rag_assets.document_settings", "rag_assets.settings"),
+        *(
+            "rag_assets.errors",
+            "rag_assets.document_settings",
+            "rag_assets.operations_settings",
+            "rag_assets.settings",
+        ),
         *("rag_assets.progress", "rag_assets.corpus"),
     ),
     ("rag_assets.store",),
     (
         *("rag_assets.embedding", "rag_assets.documents", "rag_assets.retrieval"),
-        *("rag_assets.index", "rag_assets.release"),
+        *("rag_assets.index", "rag_assets.release", "rag_assets.operations"),
     ),
     ("rag_assets.api", "rag_assets.cli"),
     ("rag_assets.defs", "rag_assets.definitions"),

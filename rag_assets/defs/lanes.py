@@ -1,4 +1,7 @@
 """Lanes: a run's tag says which it is in, ``dagster.yaml`` how many of each may be at work."""
 
-LANE_TAG = "rag/lane"
+from rag_assets.store.dagster_state import LANE_TAG
+
+__all__ = ["BIBLE_LANE", "LANE_TAG"]
+
 BIBLE_LANE = "rag_bible"

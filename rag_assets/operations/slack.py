@@ -1,0 +1,1 @@
+"""Slack's incoming webhook: the only importer of ``slack_sdk``."""
