@@ -10,10 +10,7 @@ Everybody embeds the same verses with the same emulator (100 ms an answer) into 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import bare_limit
+from benchmarks.others import PEERS, last_json, peers_database, run_peer
 from benchmarks.our_run import CODE
 from benchmarks.workload import ROOT, VERSES, workload, write_texts
 from rag_assets.corpus.bible.model import BibleText
@@ -40,7 +38,6 @@ from rag_assets.store.migrations import migrate
 from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 LATENCY_MS, IN_FLIGHT, BATCH_SIZE = 100, 8, 128
-PEERS = ROOT / ".venv-peers" / "bin" / "python"
 PEER_JOBS = {"LangChain": "langchain_embed.py", "LlamaIndex": "llamaindex_embed.py"}
 ALLOWED = VersionDeclaration("Benchmark", "en", "public domain", True, True)
 BIBLES = ROOT.parent / "shared" / "data" / "bibles"
@@ -156,7 +153,7 @@ def _our_run(home: Path, emulator: Emulator, *, both: bool = False) -> dict[str,
         "RAG_EMBEDDING_TOKEN_LIMIT": "1000000000",
     }
     command = [sys.executable, "-m", "benchmarks.our_run", *(["--both-spaces"] if both else [])]
-    return _last_json(command, settings)
+    return last_json(command, settings)
 
 
 def _peers(database: Database, emulator: Emulator, bible: BibleText, limit: float) -> Iterator[Row]:
@@ -166,18 +163,14 @@ def _peers(database: Database, emulator: Emulator, bible: BibleText, limit: floa
     with tempfile.TemporaryDirectory() as folder:
         texts = Path(folder) / "texts.jsonl"
         write_texts(bible, texts)
-        peers_database = database.named("peers")
-        peers_database.create()
-        parameters = peers_database.parameters()
-        url = f"postgresql://{parameters['user']}@/peers?host={parameters['host']}"
+        url = peers_database(database)
         for name, script in PEER_JOBS.items():
-            command = [
-                str(PEERS), str(ROOT / "benchmarks" / "peers" / script),
+            arguments = [
                 "--database-url", url, "--base-url", emulator.base_url,
                 "--texts", str(texts), "--batch-size", str(BATCH_SIZE),
                 "--in-flight", str(IN_FLIGHT), "--table", f"bench_{name.lower()}",
             ]  # fmt: skip
-            result = _last_json(command, {"OPENAI_API_KEY": "sk-test-peer"})
+            result = run_peer(script, arguments)
             yield Row(
                 f"{name}, tuned, first run",
                 result["seconds"],
@@ -185,21 +178,6 @@ def _peers(database: Database, emulator: Emulator, bible: BibleText, limit: floa
                 result["peak_rss_mb"] - result["import_rss_mb"],
                 f"{result['seconds'] / limit:.1f} × the bare limit, {result['rows']:,.0f} rows",
             )
-
-
-def _last_json(command: list[str], environment: Mapping[str, str]) -> dict[str, float]:
-    done = subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{command} failed:\n{done.stderr[-4000:]}")
-    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
 
 
 def _forget_vectors(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""What both peers' scripts share: arguments, texts, memory, the address, and the last line.
+"""What both peers' scripts share: arguments, texts, the address, and the last line.
 
 Nothing here embeds or stores: that is each script's own, so that neither peer pays for the other.
 Runs in ``.venv-peers`` and never imports rag_assets.
@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -119,26 +117,3 @@ async def run_workers(
     async with asyncio.TaskGroup() as tasks:
         for _ in range(workers):
             tasks.create_task(worker())
-
-
-def rss_mb() -> float:
-    """Resident memory now."""
-    return _status("VmRSS") or peak_rss_mb()
-
-
-def peak_rss_mb() -> float:
-    """The most resident memory so far.
-
-    Linux hands ``ru_maxrss`` on through exec, so there it would be at least the benchmark's own.
-    """
-    unit = 1 if sys.platform == "darwin" else 1024
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return _status("VmHWM") or round(used, 1)
-
-
-def _status(field: str) -> float | None:
-    path = Path("/proc/self/status")
-    if not path.exists():
-        return None
-    words = next(line for line in path.read_text().splitlines() if line.startswith(field)).split()
-    return round(int(words[1]) * 1024 / 1e6, 1)

@@ -26,16 +26,15 @@ from harness import (
     Text,
     count_rows,
     drop_table,
-    peak_rss_mb,
     read_options,
     read_texts,
-    rss_mb,
     run_workers,
     with_driver,
 )
 from langchain_core.documents import Document
 from langchain_openai import OpenAIEmbeddings
 from langchain_postgres import Column, PGEngine, PGVectorStore
+from memory import peak_rss_mb, rss_mb
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 

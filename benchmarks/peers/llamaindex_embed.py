@@ -26,10 +26,8 @@ from harness import (
     Text,
     count_rows,
     drop_table,
-    peak_rss_mb,
     read_options,
     read_texts,
-    rss_mb,
     run_workers,
     with_driver,
 )
@@ -37,6 +35,7 @@ from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import TextNode
 from llama_index.embeddings.openai import OpenAIEmbedding
 from llama_index.vector_stores.postgres import PGVectorStore
+from memory import peak_rss_mb, rss_mb
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 

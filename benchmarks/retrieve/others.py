@@ -10,6 +10,7 @@ from pathlib import Path
 from psycopg import sql
 
 from benchmarks.index.bench import Bench, say
+from benchmarks.others import PEERS
 from benchmarks.retrieve import services
 from benchmarks.retrieve.released import ServedCorpus
 from benchmarks.retrieve.services import Service
@@ -30,7 +31,7 @@ def start_others(
     bench: Bench, corpus: ServedCorpus, folder: Path, stack: ExitStack
 ) -> Iterator[Service]:
     """Each other's service over its own table; none where their environment is missing."""
-    if not services.PEERS.exists():
+    if not PEERS.exists():
         say("others: no .venv-peers, see benchmarks/peers/README.md")
         return
     parameters = bench.database.parameters()

@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.others import PEERS
 from benchmarks.workload import ROOT
 
 PATH = "/api/v1/ai/rag/retrieve"
-PEERS = ROOT / ".venv-peers" / "bin" / "python"
 _START_S = 90.0
 _STOP_S = 40.0
 
