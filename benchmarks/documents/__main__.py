@@ -4,8 +4,9 @@
     python -m benchmarks.documents --smoke    a few documents: does it run?
 
 The real daemon with the project's dagster.yaml, the embeddings of an emulator that takes 100 ms an
-answer, an embedded PostgreSQL of the benchmark's own. `benchmarks.documents.extraction` measures
-extraction and chunking alone, `benchmarks.documents.scan` a look into a full inbox.
+answer, an embedded PostgreSQL of the benchmark's own. Then CocoIndex with the same documents, where
+.venv-peers has it. `benchmarks.documents.extraction` measures extraction and chunking alone,
+`benchmarks.documents.scan` a look into a full inbox.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import signal
 import sys
 
+from benchmarks.documents.cocoindex import Look, looks
 from benchmarks.documents.flow import LATENCY_MS, Flow, flow
 from benchmarks.index.bench import Report, show
 
@@ -24,19 +26,21 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--smoke", action="store_true", help="a few documents, one round")
+    options.add_argument("--smoke", action="store_true", help="a few documents, ours alone")
     options.add_argument("--documents", type=int, help=f"{DOCUMENTS:,} without --smoke")
     given = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take everything along
     count = given.documents or (SMOKE_DOCUMENTS if given.smoke else DOCUMENTS)
     kinds = (True,) if given.smoke else (False, True)
-    found = [flow(count, large=large, smoke=given.smoke) for large in kinds]
+    rows = [_row(flow(count, large=large, smoke=given.smoke)) for large in kinds]
+    if not given.smoke:
+        rows += map(_other, looks(count))
     show(
         Report(
             f"{count:,} Markdown documents of 2 to 20 kB dropped at once, {LATENCY_MS} ms",
             ("drop", "first found, s", "all small, s", "large, s", "dead", "requests", "texts",
              "a run, MB"),
-            [_row(one) for one in found],
+            rows,
         )
     )  # fmt: skip
 
@@ -51,6 +55,19 @@ def _row(seen: Flow) -> tuple[str, ...]:
         f"{seen.requests:,}",
         f"{seen.texts:,}",
         f"{seen.run_mb:.0f}",
+    )
+
+
+def _other(look: Look) -> tuple[str, ...]:
+    return (
+        f"CocoIndex, {look.what}, {look.rows:,} rows",
+        "" if look.first_s is None else f"{look.first_s:.1f}",
+        f"{look.seconds:.1f}",
+        "",
+        "",
+        f"{look.requests:,}",
+        f"{look.texts:,}",
+        f"{look.peak_mb:.0f}",
     )
 
 

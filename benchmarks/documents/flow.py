@@ -65,7 +65,7 @@ def flow(count: int, *, large: bool, smoke: bool) -> Flow:
         }
         with deployed(folder, environment) as deployment:
             wait_for("the sensors", lambda: _ticking(deployment), deployment, timeout_s=120)
-            _drop(folder, inbox, count, large=large, smoke=smoke)
+            drop(folder, inbox, count, large=large, smoke=smoke)
             say(f"dropped {count:,} documents{' and a large one' if large else ''}")
             _watch(seen, database, deployment)
         used = emulator.stats()
@@ -86,7 +86,9 @@ def _ticking(deployment: Deployment) -> bool:
     return bool(ticks.get("document_inbox"))
 
 
-def _drop(folder: Path, inbox: Path, count: int, *, large: bool, smoke: bool) -> None:
+def drop(
+    folder: Path, inbox: Path, count: int, *, large: bool = False, smoke: bool = False
+) -> None:
     """Write all beside the inbox, then move them in: at once, as a copy that has ended."""
     prepared = folder / "prepared"
     for name, text in small_documents(count):
