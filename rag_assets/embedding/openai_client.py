@@ -107,6 +107,24 @@ class OpenAIEmbedder:
         return body | ({"dimensions": spec.dimensions} if self._send_dimensions else {})
 
 
+def ask_for_models(*, base_url: str, key: str, timeout_s: float) -> int:
+    """Status with which the server answers a request for its models: nothing is bought.
+
+    :raises ProviderUnavailableError: it does not answer.
+    """
+    client = openai.OpenAI(api_key=key, base_url=base_url, timeout=timeout_s, max_retries=0)
+    with client:
+        try:
+            return int(client.get("/models", cast_to=httpx2.Response).status_code)
+        except openai.APIStatusError as error:
+            return error.status_code
+        except (openai.APIConnectionError, httpx2.TransportError) as error:
+            slow = isinstance(error, openai.APITimeoutError)
+            raise ProviderUnavailableError(
+                f"no answer within {timeout_s:g} s" if slow else "the connection fails"
+            ) from None
+
+
 def classify(
     status: int, code: str | None, headers: Mapping[str, str], api_key: str
 ) -> RagAssetsError:

@@ -205,9 +205,14 @@ def open_database(settings: Settings) -> Database:
     return Database(make_conninfo("", **parts))
 
 
-def open_dagster_database(settings: Settings) -> Database:
-    """The database of Dagster's own state, on the same server; created if it is not there."""
+def dagster_database(settings: Settings) -> Database:
+    """The database of Dagster's own state, on the same server; it may not be there yet."""
     corpus = open_database(settings)
-    database = corpus.named(settings.rag_dagster_database or f"{corpus.name}_dagster")
+    return corpus.named(settings.rag_dagster_database or f"{corpus.name}_dagster")
+
+
+def open_dagster_database(settings: Settings) -> Database:
+    """The database of Dagster's own state; created if it is not there."""
+    database = dagster_database(settings)
     database.create()
     return database

@@ -1,4 +1,5 @@
-"""The routes: ``POST /v1/embeddings``, and ``/_emulator/*`` to order faults and read the figures.
+"""The routes: ``POST /v1/embeddings``, ``GET /v1/models``, and ``/_emulator/*`` to order faults and
+read the figures.
 
 Only the course of a request belongs here; each step of it stands in the module named after it.
 """
@@ -21,7 +22,7 @@ from rag_assets_tests.openai_emulator import answers, refusals
 from rag_assets_tests.openai_emulator.accounting import Ledger
 from rag_assets_tests.openai_emulator.faults import Fault, FaultBook, FaultKind
 from rag_assets_tests.openai_emulator.limits import NO_LIMITS, Limits, RateLimiter
-from rag_assets_tests.openai_emulator.requests import read_key, read_request
+from rag_assets_tests.openai_emulator.requests import NATIVE_DIMENSIONS, read_key, read_request
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,24 @@ class Embeddings:
         return make(answer, 200, headers, media_type="application/json")
 
 
+class Models:
+    """``GET /v1/models``: free and not limited; it fails during an outage."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def list(self, request: Request) -> Response:
+        """The models that have vectors here."""
+        try:
+            read_key(request.headers.get("authorization", ""), self._state.valid_keys)
+            if self._state.faults.away(time.monotonic()):
+                raise refusals.unavailable()
+        except refusals.Refused as refused:
+            return JSONResponse(refused.body(), refused.status)
+        models = [{"id": name, "object": "model"} for name in NATIVE_DIMENSIONS]
+        return JSONResponse({"object": "list", "data": models})
+
+
 async def sleep_until(moment: float) -> None:
     """On the monotonic clock; at once if it has passed."""
     rest = moment - time.monotonic()
@@ -203,6 +222,7 @@ def build_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/embeddings", Embeddings(state), methods=["POST"]),
+            Route("/v1/models", Models(state).list, methods=["GET"]),
             Route("/_emulator/stats", admin.stats, methods=["GET"]),
             Route("/_emulator/reset", admin.reset, methods=["POST"]),
             Route("/_emulator/faults", admin.faults, methods=["POST", "DELETE"]),

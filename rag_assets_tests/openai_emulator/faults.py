@@ -102,6 +102,10 @@ class Order:
         if self._left is not None:
             self._left -= 1
 
+    def is_outage(self, now: float) -> bool:
+        """Whether this is an outage that has begun and is not over."""
+        return self._until is not None and self.fault.kind is FaultKind.OUTAGE and now < self._until
+
     def _holds(self, texts: Sequence[str], now: float) -> bool:
         if self.fault.kind is FaultKind.POISON:
             return any(self.fault.text in text for text in texts)
@@ -125,6 +129,10 @@ class FaultBook:
     def clear(self) -> None:
         """Forget all orders."""
         self._orders.clear()
+
+    def away(self, now: float) -> bool:
+        """Whether an outage has begun and is not over. Uses up no fault."""
+        return any(order.is_outage(now) for order in self._orders)
 
     def choose(self, key: str, texts: Sequence[str], now: float) -> tuple[Fault | None, float]:
         """The fault that befalls this request, if any, and the latency to add (ms)."""

@@ -1,0 +1,234 @@
+"""Looks at dependencies: there, away, refusing, hanging; nothing secret is told."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rag_assets.operations.dependencies import (
+    DAEMON_PATIENCE_S,
+    Probe,
+    judge_provider,
+    probe_daemon,
+    probe_dagster,
+    probe_database,
+    probe_disk,
+    probe_inbox,
+    probe_provider,
+    probe_vectors,
+)
+from rag_assets.settings import fingerprint
+from rag_assets.store.database import Database
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
+from rag_assets_tests.openai_emulator.process import Emulator
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+NOWHERE = Database("host=127.0.0.1 port=9 dbname=corpus user=rag password=hunter2")
+
+
+def test_a_database_that_answers_is_told_with_its_version(database: Database) -> None:
+    seen, vectors = probe_database(database), probe_vectors(database)
+    assert (seen.name, seen.ok, seen.remedy) == ("database", True, "")
+    assert seen.told.startswith("PostgreSQL 1")
+    assert vectors.ok
+    assert vectors.told.startswith("pgvector 0.")
+    assert 0 < seen.seconds < 2
+
+
+@pytest.mark.parametrize("probe", [probe_database, probe_vectors])
+def test_a_database_that_is_away_is_told_and_nothing_is_raised(probe: type[Probe]) -> None:
+    seen = probe(NOWHERE)  # type: ignore[call-arg, arg-type]
+    assert not seen.ok
+    assert "cannot be reached" in seen.told
+    assert "db status" in seen.remedy
+    assert "hunter2" not in repr(seen)
+
+
+def test_a_database_that_takes_no_connections_is_away(database: Database) -> None:
+    # Not in PostgreSQL's words for a missing database, which a migration would make.
+    with database.named("postgres").connect(autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
+        try:
+            seen = probe_vectors(database)
+        finally:
+            connection.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
+    assert not seen.ok
+    assert "not currently accepting connections" in seen.told
+    assert probe_vectors(database).ok
+
+
+def test_a_database_without_pgvector_says_so(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("DROP EXTENSION vector CASCADE")
+    seen = probe_vectors(database)
+    assert not seen.ok
+    assert "no pgvector" in seen.told
+    assert "db migrate" in seen.remedy
+
+
+def test_a_dagster_that_never_ran_has_no_database_and_gets_none(
+    make_settings: MakeSettings,
+) -> None:
+    seen = probe_dagster(make_settings(rag_dagster_database="never_made"))
+    assert not seen.ok
+    assert not probe_dagster(make_settings(rag_dagster_database="never_made")).ok
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_what_hangs_holds_nobody_up(make_settings: MakeSettings) -> None:
+    with silent_server() as port:
+        began = time.monotonic()
+        database = Database(f"host=127.0.0.1 port={port} dbname=corpus user=rag")
+        settings = make_settings(
+            rag_embedding_provider="openai",
+            openai_api_key="sk-test-one",
+            openai_base_url=f"http://127.0.0.1:{port}/v1",
+            rag_probe_timeout_s=0.3,
+        )
+        seen = [probe_database(database, timeout_s=0.3), probe_provider(settings)]
+        assert time.monotonic() - began < 2.5
+    assert [one.ok for one in seen] == [False, False]
+    assert all("0.3 s" in one.told for one in seen)
+
+
+def test_a_provider_that_answers_is_there_and_sold_nothing(
+    openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    seen = probe_provider(openai_settings())
+    assert seen.ok
+    assert seen.told == "127.0.0.1 answers"
+    assert emulator.stats().requests == 0
+
+
+def test_a_provider_in_an_outage_is_away_and_back(
+    openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    emulator.order(Fault(FaultKind.OUTAGE, seconds=60))
+    seen = probe_provider(openai_settings())
+    assert (seen.ok, seen.told) == (False, "127.0.0.1 fails with status 503")
+    emulator.clear_faults()
+    assert probe_provider(openai_settings()).ok
+
+
+def test_a_provider_is_there_as_long_as_it_takes_one_key(
+    openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    emulator.keys(valid=["sk-test-two"])
+    try:
+        one = probe_provider(openai_settings())
+        both = probe_provider(
+            openai_settings(use_api_key_rotation=True, openai_api_keys="sk-test-one,sk-test-two")
+        )
+    finally:
+        emulator.keys(valid=None)
+    assert not one.ok
+    assert fingerprint("sk-test-one") in one.told
+    assert "sk-test-one" not in repr(one)
+    assert both.ok
+
+
+def test_a_provider_that_nobody_listens_at_is_away(openai_settings: MakeSettings) -> None:
+    seen = probe_provider(openai_settings(openai_base_url="http://127.0.0.1:9/v1"))
+    assert (seen.ok, seen.told) == (False, "the connection fails")
+    assert "OPENAI_BASE_URL" in seen.remedy
+
+
+def test_a_provider_without_key_or_without_need_of_one(make_settings: MakeSettings) -> None:
+    seen = probe_provider(make_settings(rag_embedding_provider="openai"))
+    assert (seen.ok, seen.told) == (False, "there is no API key")
+    assert probe_provider(make_settings()).ok
+
+
+@pytest.mark.parametrize(
+    ("status", "ok", "word"),
+    [
+        (200, True, "answers"),
+        (402, True, "paid"),
+        (403, True, "may not list"),
+        (404, True, "without a list"),
+        (429, True, "limits the rate"),
+        (500, False, "500"),
+        (503, False, "503"),
+    ],
+)
+def test_a_provider_is_there_whatever_it_refuses_but_not_when_it_fails(
+    status: int, ok: bool, word: str
+) -> None:
+    seen = judge_provider("api.example.com", status)
+    assert seen.ok is ok
+    assert word in seen.told
+    assert bool(seen.remedy) is not ok
+
+
+def test_an_inbox_is_there_or_will_be(make_settings: MakeSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox"
+    settings = make_settings(rag_documents_url=str(folder), rag_disk_free_gb=0)
+    assert "not there yet" in probe_inbox(settings).told
+    folder.mkdir()
+    seen = probe_inbox(settings)
+    assert seen.ok
+    assert str(folder) in seen.told
+    assert "GB free" in seen.told
+
+
+def test_an_inbox_that_cannot_be_asked_is_away_without_its_password(
+    make_settings: MakeSettings,
+) -> None:
+    seen = probe_inbox(make_settings(rag_documents_url="ftp://rag:hunter2@127.0.0.1:9/inbox"))
+    assert not seen.ok
+    assert "RAG_DOCUMENTS_URL" in seen.remedy
+    assert "hunter2" not in repr(seen)
+    unknown = probe_inbox(make_settings(rag_documents_url="nosuch://rag:hunter2@host/inbox"))
+    assert not unknown.ok
+    assert "hunter2" not in repr(unknown)
+
+
+def test_a_full_disk_is_told_with_the_setting(tmp_path: Path) -> None:
+    assert probe_disk(tmp_path / "not" / "yet", 0).ok
+    seen = probe_disk(tmp_path, 1e9)
+    assert not seen.ok
+    assert "RAG_DISK_FREE_GB" in seen.told
+    assert seen.remedy
+
+
+def beats(**ages_s: float) -> dict[str, datetime]:
+    return {part: NOW - timedelta(seconds=age) for part, age in ages_s.items()}
+
+
+@pytest.mark.parametrize(
+    ("heartbeats", "ok", "word"),
+    [
+        ({}, False, "never ran"),
+        (beats(SENSOR=5, SCHEDULER=9, QUEUED_RUN_COORDINATOR=3), True, "9 s"),
+        (beats(SENSOR=900, SCHEDULER=905, QUEUED_RUN_COORDINATOR=910), False, "for 900 s"),
+        (beats(SENSOR=900, SCHEDULER=9, QUEUED_RUN_COORDINATOR=9), False, "of SENSOR"),
+        (beats(SENSOR=9, SCHEDULER=9), False, "of QUEUED_RUN_COORDINATOR"),
+        # A part that this version no longer has stays in the table for ever.
+        (beats(SENSOR=5, SCHEDULER=9, QUEUED_RUN_COORDINATOR=3, GONE=1e6), True, "9 s"),
+        (
+            beats(SENSOR=DAEMON_PATIENCE_S, SCHEDULER=9, QUEUED_RUN_COORDINATOR=3),
+            True,
+            "120 s",
+        ),
+    ],
+)
+def test_a_daemon_lives_while_all_that_work_needs_lives(
+    heartbeats: dict[str, datetime], ok: bool, word: str
+) -> None:
+    seen = probe_daemon(heartbeats, NOW)
+    assert seen.ok is ok
+    assert word in seen.told
+    assert bool(seen.remedy) is not ok
