@@ -74,6 +74,12 @@ class DocumentSettings(BaseModel):
         description="Read PDF pages that hold pictures only by OCR, which needs Tesseract with "
         "the documents' languages.",
     )
+    rag_document_ocr_memory_mb: int = Field(
+        1200,
+        ge=128,
+        description="As RAG_DOCUMENT_MEMORY_MB, where RAG_DOCUMENTS_OCR is true: OCR of one page "
+        "takes some 800 MB.",
+    )
 
     # Documents: the queue and the runs that work on it
     rag_max_concurrent_jobs: int = Field(

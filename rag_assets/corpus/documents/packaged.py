@@ -31,6 +31,9 @@ from rag_assets.errors import (
 _SHEETS = frozenset({XLSX, ODS, "application/vnd.ms-excel"})
 """Read as lines: a table's structure takes 600 bytes a cell."""
 
+_PAGE = "\ue000"
+"""Stands on both sides of a page's number: a character that no text has."""
+
 
 def read_packaged(content: bytes, media_type: str, name: str, *, most: int, ocr: bool) -> Reading:
     """Headings and passages, with their pages where the format has any.
@@ -71,7 +74,11 @@ def _config(media_type: str, name: str, *, ocr: bool) -> ExtractionConfig:
         enable_quality_processing=False,  # it drops what it takes for noise
         output_format="markdown",
         include_document_structure=media_type not in _SHEETS,
-        pages=PageConfig(extract_pages=media_type.endswith("presentation")),
+        pages=PageConfig(
+            extract_pages=media_type.endswith("presentation"),
+            insert_page_markers=reads_pictures,  # nothing else tells the pages that OCR has read
+            marker_format=f"\n\n{_PAGE}{{page_num}}{_PAGE}\n\n",
+        ),
         ocr=OcrConfig(backend="tesseract", language=languages(name)) if reads_pictures else None,
     )
 
@@ -110,10 +117,11 @@ def _of_lines(markdown: str) -> list[Block]:
 
 def _of_nodes(result: ExtractionResult) -> Iterator[Block]:
     document: Mapping[str, Any] = result.document or {}
+    read_page = None
     for node in document.get("nodes") or ():
         content: Mapping[str, Any] = node.get("content") or {}
         kind = content.get("node_type")
-        page = node.get("page")
+        page = node.get("page") or read_page
         if kind == "table":
             text = _table(content.get("grid") or {})
         elif kind == "metadata_block":
@@ -122,6 +130,9 @@ def _of_nodes(result: ExtractionResult) -> Iterator[Block]:
             continue  # its heading follows as a node of its own
         else:
             text = content.get("text") or content.get("description") or ""
+        if text.startswith(_PAGE):
+            read_page = int(text.strip(_PAGE))
+            continue
         text = "\n".join(line.rstrip() for line in clean(text).split("\n")).strip("\n")
         if not text.strip():
             continue

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from xml.sax.saxutils import escape
 
+from matplotlib import font_manager
+from PIL import Image, ImageDraw, ImageFont
+
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _A = "http://schemas.openxmlformats.org/drawingml/2006/main"
@@ -290,4 +293,17 @@ def pdf(pages: Sequence[str]) -> bytes:
     target.write(
         f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n".encode()
     )
+    return target.getvalue()
+
+
+def scanned_pdf(pages: Sequence[str]) -> bytes:
+    """A PDF whose pages are pictures of a line of text each."""
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 40)
+    pictures = []
+    for text in pages:
+        picture = Image.new("L", (1240, 1754), "white")  # A4 at 150 dots an inch
+        ImageDraw.Draw(picture).text((120, 200), text, fill="black", font=font)
+        pictures.append(picture)
+    target = io.BytesIO(b"")
+    pictures[0].save(target, "PDF", save_all=True, append_images=pictures[1:], resolution=150)
     return target.getvalue()

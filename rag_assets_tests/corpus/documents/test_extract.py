@@ -10,6 +10,7 @@ from rag_assets.corpus.documents.extract import read_document, recognise
 from rag_assets.corpus.documents.limits import extraction_limits
 from rag_assets.corpus.documents.model import ChunkedDocument
 from rag_assets.corpus.documents.ocr import language_folder
+from rag_assets.corpus.documents.sandbox import Extractor
 from rag_assets.errors import (
     CorruptDocumentError,
     DocumentError,
@@ -283,6 +284,28 @@ def test_the_limits_are_those_of_the_settings() -> None:
     assert extraction_limits(changed) == limits(
         memory_bytes=200 << 20, max_chunks=20_000, chunk_tokens=99, overlap_tokens=9
     )
+
+
+def test_ocr_has_more_memory() -> None:
+    assert extraction_limits(Settings(rag_documents_ocr=True)).memory_bytes == 1200 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(language_folder() is None, reason="Tesseract is not installed here")
+def test_pages_that_are_pictures_are_read_where_tesseract_is(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.pdf"
+    scan.write_bytes(
+        office.scanned_pdf(["The first page tells of rivers.", "The second of bridges."])
+    )
+    with Extractor(extraction_limits(Settings(rag_documents_ocr=True, rag_chunk_overlap=0))) as one:
+        read = one.extract(scan, scan.name)
+    assert read.pages == 2
+    (chunk,) = read.chunks
+    assert chunk.page == 1
+    assert "rivers" in chunk.text
+    assert "bridges" in chunk.text
+    with pytest.raises(NoTextError, match="RAG_DOCUMENTS_OCR=true"):
+        read_document(scan.read_bytes(), scan.name, LIMITS)
 
 
 @pytest.mark.skipif(language_folder() is not None, reason="Tesseract is installed here")
