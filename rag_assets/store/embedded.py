@@ -12,6 +12,7 @@ import fcntl
 import subprocess
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -29,6 +30,7 @@ max_wal_size = '4GB'
 checkpoint_timeout = '15min'
 """
 _START_TIMEOUT_S = 120.0
+_POLL_S = 0.2
 _NO_PID = 2**22 + 1  # Linux gives none above 2**22, others fewer
 
 _held: dict[Path, IO[str]] = {}
@@ -95,27 +97,46 @@ def _start(data_folder: Path) -> str:
             _bury(data_folder)
         elif (running := info.read_from_pgdata(data_folder)) and running.status == "ready":
             return str(running.get_uri())
-        try:
-            server = pgserver.get_server(data_folder, cleanup_mode=None, start=False)
-            if not (data_folder / "PG_VERSION").exists():
-                server.ensure_pgdata_inited()
-                with (data_folder / "postgresql.conf").open("a", encoding="utf-8") as conf:
-                    conf.write(_CLUSTER_CONF)
-            server.ensure_postgres_running()
-            return str(server.get_uri())
-        except (subprocess.SubprocessError, AssertionError, OSError) as error:
-            # The library waits 10 s; recovery after a crash may take longer.
-            deadline = time.monotonic() + _START_TIMEOUT_S
-            while time.monotonic() < deadline and _alive(data_folder):
-                running = info.read_from_pgdata(data_folder)
-                if running is not None and running.status == "ready":
-                    return str(running.get_uri())
-                time.sleep(0.2)
-            raise DatabaseUnavailableError(
-                f"the embedded PostgreSQL in {data_folder} does not start: see the end of "
-                f"{data_folder / 'log'}; RAG_HOME moves it to another folder, RAG_DATABASE_URL "
-                "names another server"
-            ) from error
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            before = _size_of_log(data_folder)
+            try:
+                server = pgserver.get_server(data_folder, cleanup_mode=None, start=False)
+                if not (data_folder / "PG_VERSION").exists():
+                    server.ensure_pgdata_inited()
+                    with (data_folder / "postgresql.conf").open("a", encoding="utf-8") as conf:
+                        conf.write(_CLUSTER_CONF)
+                server.ensure_postgres_running()
+                return str(server.get_uri())
+            except (subprocess.SubprocessError, AssertionError, OSError) as error:
+                # The library waits 10 s; recovery after a crash may take longer.
+                while time.monotonic() < deadline and _alive(data_folder):
+                    running = info.read_from_pgdata(data_folder)
+                    if running is not None and running.status == "ready":
+                        return str(running.get_uri())
+                    time.sleep(_POLL_S)
+                if time.monotonic() < deadline and _predecessor_lives(data_folder, before):
+                    time.sleep(_POLL_S)
+                    _bury(data_folder)
+                    continue
+                raise DatabaseUnavailableError(
+                    f"the embedded PostgreSQL in {data_folder} does not start: see the end of "
+                    f"{data_folder / 'log'}; RAG_HOME moves it to another folder, RAG_DATABASE_URL "
+                    "names another server"
+                ) from error
+
+
+def _size_of_log(data_folder: Path) -> int:
+    log = data_folder / "log"
+    return log.stat().st_size if log.exists() else 0
+
+
+def _predecessor_lives(data_folder: Path, before: int) -> bool:
+    """Whether the log since then says that processes of a killed server have yet to end."""
+    with suppress(OSError), (data_folder / "log").open("rb") as log:
+        log.seek(before)
+        return b"shared memory block" in log.read()
+    return False
 
 
 def _alive(data_folder: Path) -> bool:

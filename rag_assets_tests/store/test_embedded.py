@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -146,6 +147,23 @@ def test_what_was_committed_outlives_kill_9_of_the_postmaster(enter: Enter, clus
     assert answers(uri), "the first process still uses it"
     leave(first)
     assert not answers(uri)
+
+
+def test_a_server_waits_for_what_a_killed_one_has_left_in_its_memory(
+    enter: Enter, cluster: Path
+) -> None:
+    with psycopg.connect(address(enter()), dbname="postgres") as connection:
+        left_behind = psutil.Process(connection.info.backend_pid)
+        left_behind.suspend()
+        try:
+            os.kill(postmaster(cluster), signal.SIGKILL)
+            heir = enter()
+            log = cluster / "log"
+            while "shared memory block" not in log.read_text("utf-8", "replace"):
+                time.sleep(0.05)
+        finally:
+            left_behind.resume()
+        assert answers(address(heir))
 
 
 def test_a_process_id_that_is_another_programs_by_now_is_not_taken_for_the_server(
