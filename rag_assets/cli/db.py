@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.settings import load_settings
 from rag_assets.store import embedded, migrations
 from rag_assets.store.database import open_database
 from rag_assets.store.overview import overview
+from rag_assets.store.roles import grant_api, grant_reading
 
 app = typer.Typer(no_args_is_help=True, help="The database: status, migrations, a prompt in it.")
 
@@ -54,6 +56,24 @@ def migrate(as_json: Json = False) -> None:
         show_json({"database": database.describe(), "applied": applied})
         return
     out.print("\n".join(f"applied {name}" for name in applied) or "nothing to apply: up to date")
+
+
+@app.command()
+def grant(
+    role: Annotated[str, typer.Argument(help="A role of PostgreSQL that is there already.")],
+    writes: Annotated[
+        bool,
+        typer.Option("--api", help="And what the retrieval API writes: its cache, rates, uploads."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Let a role read the corpus, such as the API's or the exporter's. Run it as the owner."""
+    with errors_as_sentences(as_json), open_corpus()[1].connect() as connection:
+        (grant_api if writes else grant_reading)(connection, role)
+    if as_json:
+        show_json({"role": role, "may": "read and what the API writes" if writes else "read"})
+        return
+    out.print(f"{role} may read{', and write what the API writes' if writes else ''}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -73,14 +73,13 @@ def migrate(database: Database, *, folder: Path | None = None) -> tuple[str, ...
     applied_now = []
     with database.connect(autocommit=True) as connection:
         check_server(connection)
+        if _exists(connection) and not _waiting(wanted, _applied(connection)):
+            return ()  # needs no right but to read: the API's role may come here, too
         take_lock(connection, "SELECT pg_try_advisory_lock(%s)", (_LOCK,))
         connection.execute(_LEDGER)
-        done = _applied(connection)
-        _compare(wanted, done)
-        for migration in wanted:
-            if migration.name not in done:
-                _apply(connection, migration)
-                applied_now.append(migration.name)
+        for migration in _waiting(wanted, _applied(connection)):
+            _apply(connection, migration)
+            applied_now.append(migration.name)
     return tuple(applied_now)
 
 
@@ -88,10 +87,8 @@ def pending(database: Database) -> tuple[str, ...]:
     """Names of the migrations that are not applied; raises like :func:`migrate`."""
     wanted = read_migrations()
     with database.connect() as connection:
-        exists = connection.execute("SELECT to_regclass('schema_migrations')").fetchone()
-        done = _applied(connection) if exists and exists[0] else {}
-    _compare(wanted, done)
-    return tuple(migration.name for migration in wanted if migration.name not in done)
+        done = _applied(connection) if _exists(connection) else {}
+    return tuple(migration.name for migration in _waiting(wanted, done))
 
 
 @dataclass(frozen=True)
@@ -142,11 +139,16 @@ def check_server(connection: Connection) -> ServerVersions:
     return found
 
 
+def _exists(connection: Connection) -> bool:
+    return bool(one(connection.execute("SELECT to_regclass('schema_migrations')"))[0])
+
+
 def _applied(connection: Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT name, checksum FROM schema_migrations").fetchall())
 
 
-def _compare(wanted: tuple[Migration, ...], done: dict[str, str]) -> None:
+def _waiting(wanted: tuple[Migration, ...], done: dict[str, str]) -> tuple[Migration, ...]:
+    """Those that are not applied yet, after a look at those that are."""
     known = {migration.name: migration for migration in wanted}
     for name, checksum in done.items():
         if name not in known:
@@ -159,6 +161,7 @@ def _compare(wanted: tuple[Migration, ...], done: dict[str, str]) -> None:
                 f"migration {name} was edited after it was applied: restore it, "
                 "and put the change into a new file"
             )
+    return tuple(migration for migration in wanted if migration.name not in done)
 
 
 def _apply(connection: Connection, migration: Migration) -> None:

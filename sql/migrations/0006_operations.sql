@@ -71,7 +71,9 @@ SELECT lane, outcome, sum(attempts)::bigint AS attempts, sum(seconds) AS seconds
        ) AS buckets
   FROM grouped GROUP BY lane, outcome;
 
-CREATE FUNCTION record_document_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
+-- As its owner: an upload ends the attempt at what it replaces, and the API may not write here.
+CREATE FUNCTION record_document_attempt() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO document_attempts (document_id, lane, run_id, outcome, error_class, bytes,
                                    started_at)
@@ -195,6 +197,14 @@ CREATE TABLE messages (
     error      text
 );
 CREATE INDEX messages_unsent ON messages (created_at) WHERE sent_at IS NULL;
+
+-- What a window of the weekend backfill let the documents of another model cost, by estimate: their
+-- runs take other documents along, so that the ledger cannot tell.
+CREATE TABLE backfill_windows (
+    opens     timestamptz PRIMARY KEY,
+    documents integer NOT NULL,
+    cost_usd  double precision NOT NULL
+);
 
 CREATE TABLE capacity_days (
     day            date PRIMARY KEY,
