@@ -1,4 +1,4 @@
-"""Every setting, in one place: the only reader of the environment and of ``.env``.
+"""Every setting, in one place: the only reader of the environment, of ``.env`` and of secrets.
 
 A field's name in upper case is its environment variable. ``docs/settings.md`` lists them; a test
 proves that it is complete.
@@ -21,10 +21,12 @@ from rag_assets.operations_settings import OperationsSettings
 
 Precision = Literal["vector", "halfvec"]
 IndexProfile = Literal["dev", "prod"]
+_SECRETS = "/run/secrets"
+"""Where containers find secrets: a file a setting, by its name in lower case."""
 
 
 class Settings(DocumentSettings, OperationsSettings, BaseSettings):
-    """Read from the environment, then from ``.env`` in the working directory."""
+    """Read from the environment, then from ``.env`` in the working directory, then from secrets."""
 
     # Compose files and CI pass unset variables on as empty strings.
     model_config = SettingsConfigDict(
@@ -45,6 +47,9 @@ class Settings(DocumentSettings, OperationsSettings, BaseSettings):
     rag_database_url: SecretStr | None = Field(
         None,
         description="A PostgreSQL 15+ with pgvector 0.7+. Unset: an embedded server in RAG_HOME.",
+    )
+    rag_database_password: SecretStr | None = Field(
+        None, description="Its password, where RAG_DATABASE_URL holds none: for a secret's file."
     )
     rag_dagster_database: str | None = Field(
         None,
@@ -342,8 +347,10 @@ def load_settings(**overrides: object) -> Settings:
     :raises ConfigurationError: naming each wrong variable, what is wrong with it, never its value
         (which may be a secret).
     """
+    secrets = Path(os.environ.get("RAG_SECRETS_DIR") or _SECRETS)
+    folder = {"_secrets_dir": secrets} if secrets.is_dir() else {}
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(**folder, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {fault['msg']}"

@@ -8,6 +8,7 @@ import pytest
 
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings, fingerprint, load_settings
+from rag_assets.store.database import open_database
 from rag_assets_tests.secrets import everything_shown
 
 OPTIONAL = (
@@ -18,6 +19,7 @@ OPTIONAL = (
     "RAG_INDEX_LISTS",
     "PG_IVFFLAT_PROBES",
     "SLACK_WEBHOOK_URL",
+    "RAG_DATABASE_PASSWORD",
 )
 
 
@@ -54,6 +56,23 @@ def test_the_environment_wins_over_the_env_file(
     settings = load_settings()
     assert settings.api_keys() == ("sk-from-file",)
     assert settings.rag_embedding_concurrency == 4
+
+
+def test_a_secret_may_be_a_file_and_the_environment_wins_over_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "openai_api_key").write_text("sk-from-secret\n")
+    (tmp_path / "rag_database_password").write_text("from the file\n")
+    monkeypatch.setenv("RAG_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("RAG_DATABASE_URL", "postgresql://someone@db.example/corpus")
+    settings = load_settings()
+    assert settings.api_keys() == ("sk-from-secret",)
+    assert open_database(settings).parameters()["password"] == "from the file"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-from-environment")
+    monkeypatch.setenv("RAG_DATABASE_URL", "postgresql://someone:given@db.example/corpus")
+    settings = load_settings()
+    assert settings.api_keys() == ("sk-from-environment",)
+    assert open_database(settings).parameters()["password"] == "given"
 
 
 @pytest.mark.parametrize("keys", [None, ""])

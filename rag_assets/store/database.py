@@ -197,6 +197,8 @@ def open_database(settings: Settings) -> Database:
         )
     if not parts.get("dbname"):
         raise ConfigurationError("RAG_DATABASE_URL names no database: end it with /bible_api")
+    if settings.rag_database_password is not None:
+        parts.setdefault("password", settings.rag_database_password.get_secret_value())
     parts.setdefault("connect_timeout", timeout)
     # A cut network is noticed within about a minute, so that locks do not outlive their owner.
     parts.setdefault("keepalives_idle", 30)
