@@ -9,6 +9,7 @@ leaves little behind.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,7 @@ _POLL_S = 1.0  # while other runs work on as many documents as may be worked on
 _GRACE_S = 5.0
 """For what is being bought when the run is stopped: it is paid for."""
 
+log = logging.getLogger("rag_assets.documents")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -111,6 +113,7 @@ class Pipeline:
         self._order = order
         self._progress = progress
         self._report = report
+        self._claimed_at: dict[str, float] = {}
         alone = order.lane == LARGE  # a large document has a run to itself
         self._at_once = 1 if alone else settings.rag_documents_at_once
         self._left = 1 if alone else settings.rag_documents_per_run
@@ -142,7 +145,7 @@ class Pipeline:
             self._desk = Desk(desk)
             self._spaces = self._register_spaces(session)
             finisher = Finisher(
-                storing, self._spaces, settings, run_id=self._order.run_id, report=self._report
+                storing, self._spaces, settings, run_id=self._order.run_id, report=self._tell
             )
             try:
                 async with AsyncExitStack() as buying:
@@ -165,11 +168,20 @@ class Pipeline:
             except BaseException as error:
                 lost = session_lost(error) or any(one.broken for one in (desk, session, storing))
                 reason = DatabaseUnavailableError("PostgreSQL went away") if lost else error
+                if isinstance(reason, DatabaseUnavailableError):
+                    log.error("store timeout: run %s ends: %s", self._order.run_id, reason)
                 await in_thread(finisher.give_back_all, self._database, reason)
                 raise
         return finisher.summary(
             [obtainer.purchase for obtainer in obtainers], time.monotonic() - started
         )
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Log how the work on a document ended and how long it took, and pass it on."""
+        seconds = time.monotonic() - self._claimed_at.pop(outcome.key, time.monotonic())
+        why = f": {outcome.error_class}" if outcome.error_class else ""
+        log.info("job finished: %s %s after %.1f s%s", outcome.key, outcome.state, seconds, why)
+        self._report(outcome)
 
     def _register_spaces(self, session: Connection) -> tuple[Space, ...]:
         roles: tuple[Role, ...] = ("small", "large")
@@ -243,6 +255,13 @@ class Pipeline:
         self._left -= len(claimed)
         self._bytes_left -= sum(document.bytes for document in claimed)
         for document in claimed:
+            self._claimed_at[document.key] = time.monotonic()
+            log.info(
+                "job started: %s, attempt %d, run %s",
+                document.key,
+                document.attempts,
+                order.run_id,
+            )
             await self._to_read.put(document)
         return bool(claimed)
 

@@ -7,6 +7,7 @@ in flight. Nothing here opens a transaction around a request.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,7 @@ from rag_assets.store.database import AsyncConnection, Database
 from rag_assets.store.purchases import LedgerEntry, LedgerKey
 from rag_assets.store.spaces import Space
 
+log = logging.getLogger("rag_assets.embedding")
 Sleep = Callable[[float], Awaitable[None]]
 Advance = Callable[[int], None]
 Claim = Callable[[Sequence[bytes]], Awaitable[set[bytes]]]
@@ -224,6 +226,7 @@ class Buyer:
                 self.purchase.rate_limited += 1
                 await self._record(connection, LedgerEntry(_name(key), rate_limited=1))
                 rest_s = error.retry_after_s or _REST_UNTOLD_S
+                log.warning("rate limit met: key %s rests for %.1f s", _name(key), rest_s)
                 await limits.rest_key(connection, self._embedder.endpoint, fingerprint(key), rest_s)
             except QuotaExceededError as error:
                 await self._drop_key(connection, key, error)

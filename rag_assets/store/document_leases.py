@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from psycopg.conninfo import make_conninfo
 
 from rag_assets.store.database import Connection, Database
 
+log = logging.getLogger("rag_assets.store")
 LOST = "WorkerLostError"
 """The class of error of a document whose run ended without a word."""
 _SESSIONS = "documents of run {}"
@@ -83,6 +86,8 @@ def collect_lost(connection: Connection, max_attempts: int) -> None:
         """,
         {"most": max_attempts, "lost": LOST},
     ).fetchall()
+    for run_id, documents in Counter(row[0] for row in lost).items():
+        log.warning("worker lost: run %s, which held %d documents", run_id, documents)
     _end_sessions(connection, [row[0] for row in lost])
 
 

@@ -11,6 +11,7 @@ from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
+from rag_assets.defs.run_log import run_log
 from rag_assets.embedding.versions import embed_spaces
 from rag_assets.progress import LogLines
 from rag_assets.store.bible import load_verses
@@ -81,7 +82,7 @@ def verse_embeddings(
     """
     code = context.partition_key
     progress = corpus.progress or LogLines(context.log.info)
-    with as_failures():
+    with as_failures(), run_log():
         reports = embed_spaces(
             corpus.database,
             corpus.settings,

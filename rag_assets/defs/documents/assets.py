@@ -18,6 +18,7 @@ from rag_assets.defs.documents.partitions import documents
 from rag_assets.defs.documents.planned import mark_planned
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
+from rag_assets.defs.run_log import run_log
 from rag_assets.documents.processing import Outcome, process_documents
 from rag_assets.documents.rules import LARGE
 from rag_assets.progress import LogLines
@@ -95,7 +96,7 @@ def document_lane(
 
     if chosen is None and config.lane == LARGE:
         os.nice(corpus.settings.rag_large_document_nice)  # the run's process is its own
-    with as_failures():
+    with as_failures(), run_log():
         summary = process_documents(
             corpus.database,
             corpus.settings,
