@@ -75,14 +75,11 @@ def plan_versions(
     stored = {version.code: version for version in stored_versions(connection)}
     folders = {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)}
     plans = []
-    for code in codes or sorted({*stored, *folders}):
+    for code in codes or embeddable_versions(connection, settings, warn=warn):
         try:
             folder = folders.get(code)
             if code not in stored:
                 folder = find_version_folder(settings.rag_bibles_dir, code)
-            if not codes and not _allowed(stored.get(code), folder):
-                warn(f"{code} is left out: its text may go to no provider (ai_allowed)")
-                continue
             changed = folder and (
                 code not in stored or folder_hash(folder.path) != stored[code].source_hash
             )
@@ -108,6 +105,27 @@ def plan_versions(
                 raise
             warn(f"{code} is left out: {error}")
     return plans
+
+
+def embeddable_versions(
+    connection: Connection, settings: Settings, *, warn: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Versions that are loaded or have a folder and whose text may go to a provider, by code.
+
+    Of the others, and of those whose declaration cannot be read, it warns.
+    """
+    stored = {version.code: version for version in stored_versions(connection)}
+    folders = {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)}
+    found = []
+    for code in sorted({*stored, *folders}):
+        try:
+            if _allowed(stored.get(code), folders.get(code)):
+                found.append(code)
+            else:
+                warn(f"{code} is left out: its text may go to no provider (ai_allowed)")
+        except CorpusError as error:
+            warn(f"{code} is left out: {error}")
+    return tuple(found)
 
 
 def _allowed(stored: StoredVersion | None, folder: VersionFolder | None) -> bool:

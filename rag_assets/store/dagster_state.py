@@ -15,6 +15,7 @@ import psycopg
 from rag_assets.store.database import Connection
 
 LANE_TAG = "rag/lane"
+BIBLE_LANE = "rag_bible"
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
@@ -120,6 +121,15 @@ def last_kept(connection: Connection) -> datetime:
     return (row[0] if row else None) or datetime.now(UTC) - timedelta(days=1)
 
 
+def unknown_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[EndedRun, ...]:
+    """Those of these runs that are not kept yet. By primary key."""
+    rows = connection.execute(
+        "SELECT run_id FROM ended_runs WHERE run_id = ANY(%s)", ([run.run_id for run in runs],)
+    )
+    known = {row[0] for row in rows}
+    return tuple(run for run in runs if run.run_id not in known)
+
+
 def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[EndedRun, ...]:
     """Keep and count runs that ended, each once; those that were not known before.
 
@@ -127,14 +137,7 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('keep ended runs'))")
-        known = {
-            row[0]
-            for row in connection.execute(
-                "SELECT run_id FROM ended_runs WHERE run_id = ANY(%s)",
-                ([run.run_id for run in runs],),
-            )
-        }
-        new = tuple(run for run in runs if run.run_id not in known)
+        new = unknown_runs(connection, runs)
         with connection.cursor() as cursor:
             cursor.executemany(
                 """

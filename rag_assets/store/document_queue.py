@@ -6,8 +6,10 @@ holds only while the lease does, so a run that was taken for dead can do no harm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -235,27 +237,62 @@ def mark_unchanged(connection: Connection, document_id: int, run_id: str) -> boo
     )
 
 
-def requeue_unembedded(connection: Connection, space: Space, *, limit: int) -> int:
-    """Let ready documents without vectors in a space be embedded there; how many.
+@dataclass(frozen=True)
+class Requeued:
+    """Documents that are to be embedded anew, with their tokens; ``left`` did not fit."""
+
+    documents: int
+    tokens: int
+    left: int
+
+
+def requeue_unembedded(
+    connection: Connection,
+    space: Space,
+    *,
+    limit: int,
+    tokens: float = math.inf,
+    before: datetime | None = None,
+) -> Requeued:
+    """Let ready documents without vectors in a space be embedded there, the oldest first.
 
     They are those of before another model was set: what is stored of them is embedded, nothing is
     read again. Behind all others. Uses the document_id index of the space's table.
+
+    :param limit: look at so many at most; ``tokens``: requeue no more than these have together.
+    :param before: only those that nobody has worked on since then.
     """
-    return connection.execute(
-        sql.SQL(
-            """
-            UPDATE documents
-               SET state = 'waiting', attempts = 0, not_before = '-infinity', queued_at = now()
-             WHERE document_id IN (
-                   SELECT document_id FROM documents d
-                    WHERE state = 'ready' AND NOT EXISTS
-                          (SELECT FROM {table} e WHERE e.document_id = d.document_id)
-                    ORDER BY document_id LIMIT %s
-                      FOR UPDATE SKIP LOCKED)
-            """
-        ).format(table=documents_table(space).identifier),
-        (limit,),
-    ).rowcount
+    row = one(
+        connection.execute(
+            sql.SQL(
+                """
+                WITH unembedded AS (
+                    SELECT document_id, coalesce(tokens, 0) AS tokens FROM documents d
+                     WHERE state = 'ready' AND NOT EXISTS
+                           (SELECT FROM {table} e WHERE e.document_id = d.document_id)
+                       AND coalesce(coalesce(ended_at, dropped_at) < %(before)s, true)
+                     ORDER BY document_id LIMIT %(limit)s
+                       FOR UPDATE SKIP LOCKED
+                ), summed AS (
+                    SELECT document_id, tokens, sum(tokens) OVER (ORDER BY document_id) AS total
+                      FROM unembedded
+                ), requeued AS (
+                    UPDATE documents d
+                       SET state = 'waiting', attempts = 0, not_before = '-infinity',
+                           queued_at = now()
+                      FROM summed s
+                     WHERE d.document_id = s.document_id AND s.total <= %(tokens)s::float8
+                    RETURNING s.tokens
+                )
+                SELECT count(*), coalesce(sum(tokens), 0)::bigint,
+                       (SELECT count(*) FROM unembedded) - count(*)
+                  FROM requeued
+                """
+            ).format(table=documents_table(space).identifier),
+            {"limit": limit, "tokens": tokens, "before": before},
+        )
+    )
+    return Requeued(*row)
 
 
 def living_runs(connection: Connection) -> frozenset[str]:

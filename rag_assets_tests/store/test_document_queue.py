@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from rag_assets.store import document_leases, document_queue
 from rag_assets.store.database import Database
 from rag_assets.store.document_leases import LOST
+from rag_assets.store.document_queue import Requeued
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import (
     change,
@@ -256,9 +258,27 @@ def test_documents_of_another_model_wait_again_without_being_read(
     make_ready(database, space, "b", ["two"])
     other = space_of(database, make_settings(rag_embedding_small_dimensions=256))
     with database.connect(autocommit=True) as connection:
-        assert document_queue.requeue_unembedded(connection, space, limit=10) == 0
-        assert document_queue.requeue_unembedded(connection, other, limit=1) == 1
-        assert document_queue.requeue_unembedded(connection, other, limit=10) == 1
+        assert document_queue.requeue_unembedded(connection, space, limit=10) == Requeued(0, 0, 0)
+        assert document_queue.requeue_unembedded(connection, other, limit=1) == Requeued(1, 1, 0)
+        assert document_queue.requeue_unembedded(connection, other, limit=10) == Requeued(1, 1, 0)
     (first, second) = take(database)
     assert first.stored_hash == first.content_hash
     assert second.chunking == "v1"
+
+
+def test_of_the_documents_of_another_model_only_as_many_wait_as_tokens_and_time_allow(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    space = space_of(database, make_settings())
+    for key, text in (("a", "one two"), ("b", "three four five"), ("c", "six")):
+        make_ready(database, space, key, [text])
+    other = space_of(database, make_settings(rag_embedding_small_dimensions=256))
+    with database.connect(autocommit=True) as connection:
+        (half, now) = connection.execute(
+            "SELECT ended_at, now() FROM documents WHERE document_key = 'b'"
+        ).fetchone() or (None, None)
+        fits = partial(document_queue.requeue_unembedded, connection, other, limit=10)
+        assert fits(tokens=1, before=now) == Requeued(0, 0, 3)
+        assert fits(tokens=4, before=half) == Requeued(1, 2, 0)
+        assert fits(tokens=3, before=now) == Requeued(1, 3, 1)
+    assert [state(database, key) for key in "abc"] == ["waiting", "waiting", "ready"]

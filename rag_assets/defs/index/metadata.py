@@ -1,11 +1,10 @@
 """What an index asset shows of itself in the UI."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from rag_assets.defs.pictures import inline_picture
 from rag_assets.index.maintain import Outcome
 from rag_assets.index.tune import Point, Tuning
 
@@ -68,10 +67,7 @@ def curve_picture(tuning: Tuning) -> str:
         axes.set(xlabel="probes", ylabel=name, xscale="log")
         axes.grid(visible=True, alpha=0.3)
     recall.legend(loc="lower right", fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    encoded = base64.b64encode(picture.getvalue()).decode("ascii")
-    return f"![recall and latency over probes](data:image/png;base64,{encoded})"
+    return inline_picture(figure, "recall and latency over probes")
 
 
 def _tables(outcomes: Sequence[Outcome]) -> str:
