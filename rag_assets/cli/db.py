@@ -13,7 +13,7 @@ from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.settings import load_settings
 from rag_assets.store import embedded, migrations
-from rag_assets.store.database import open_database
+from rag_assets.store.database import open_dagster_database, open_database
 from rag_assets.store.overview import overview
 from rag_assets.store.roles import grant_api, grant_reading
 
@@ -67,9 +67,13 @@ def grant(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let a role read the corpus, such as the API's or the exporter's. Run it as the owner."""
-    with errors_as_sentences(as_json), open_corpus()[1].connect() as connection:
-        (grant_api if writes else grant_reading)(connection, role)
+    """Let a role read the corpus and Dagster's state: the API's, the exporter's. As the owner."""
+    with errors_as_sentences(as_json):
+        settings, database = open_corpus()
+        with database.connect() as connection:
+            (grant_api if writes else grant_reading)(connection, role)
+        with open_dagster_database(settings).connect() as connection:
+            grant_reading(connection, role)  # metrics tell of runs, too
     if as_json:
         show_json({"role": role, "may": "read and what the API writes" if writes else "read"})
         return

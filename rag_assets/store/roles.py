@@ -53,13 +53,8 @@ def grant_api(connection: Connection, role: str) -> None:
 
 def _grant(connection: Connection, role: str, statements: tuple[LiteralString, ...]) -> None:
     # Asked for, because PostgreSQL only warns when somebody else grants what he merely has.
-    (owns,) = one(
-        connection.execute(
-            "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class"
-            " WHERE oid = 'schema_migrations'::regclass"
-        )
-    )
-    if not owns:
+    (makes,) = one(connection.execute("SELECT has_schema_privilege('public', 'CREATE')"))
+    if not makes:
         raise DatabaseUnusableError(
             "only the owner of the tables may grant them: use the RAG_DATABASE_URL with which "
             "`rag-assets db migrate` made them"
