@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.database import Database, open_database
@@ -37,3 +38,13 @@ def open_corpus(settings: Settings | None = None, *, progress: Progress | None =
 def corpus_resource(_: dg.InitResourceContext) -> Corpus:
     """Called by Dagster once a run. It has no configuration: the environment is the one source."""
     return open_corpus()
+
+
+@dg.resource(description="The same corpus, also while its database is away: for who watches it.")
+def watched_corpus_resource(_: dg.InitResourceContext) -> Corpus:
+    """What is away is not brought up to date; whoever uses it is told by its own errors."""
+    try:
+        return open_corpus()
+    except DatabaseUnavailableError:
+        settings = load_settings()
+        return Corpus(settings, open_database(settings))

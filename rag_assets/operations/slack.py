@@ -1,1 +1,34 @@
 """Slack's incoming webhook: the only importer of ``slack_sdk``."""
+
+from __future__ import annotations
+
+import logging
+
+from slack_sdk.webhook import WebhookClient
+
+from rag_assets.errors import TransientError
+
+_TAKEN = 200
+
+
+class NotTakenError(TransientError):
+    """Slack did not take a message. It never names the address, which is a secret."""
+
+
+def send(webhook: str, text: str, *, timeout_s: float) -> None:
+    """Say something.
+
+    :param webhook: the address; whoever knows it can write, so it is in no error and no log.
+    :raises NotTakenError: it was not taken; it may be later.
+    """
+    # It would log the address, and wait to try again: whoever calls does that.
+    silent = logging.Logger("slack", logging.CRITICAL + 1)
+    client = WebhookClient(
+        webhook, timeout=max(1, round(timeout_s)), logger=silent, retry_handlers=[]
+    )
+    try:
+        answer = client.send(text=text)
+    except Exception as error:  # its words may hold the address
+        raise NotTakenError(f"Slack cannot be reached ({type(error).__name__})") from None
+    if answer.status_code != _TAKEN:
+        raise NotTakenError(f"Slack answers {answer.status_code}: {answer.body[:100]}")

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster import DagsterEvent, DagsterEventType
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
 from rag_assets.definitions import build_defs
-from rag_assets.defs.documents.sensors import Lane, end_dead_runs
+from rag_assets.defs.documents.sensors import Lane, document_queue
 from rag_assets.defs.resources import Corpus
 from rag_assets.store.database import Database
+from rag_assets.store.lane_control import pause_lane, resume_lane
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.document_lane import ASSETS, DocumentLane
 from rag_assets_tests.openai_emulator.process import Emulator
@@ -171,29 +171,20 @@ def _upkeep(lane: DocumentLane) -> bool:
     return job.execute_in_process(instance=lane.instance, raise_on_error=False).success
 
 
-def test_a_dead_run_that_dagster_takes_for_started_is_ended(documents_lane: DocumentLane) -> None:
+def test_a_paused_lane_starts_nothing_and_says_why(documents_lane: DocumentLane) -> None:
     lane = documents_lane
     lane.drop("bridges.md", GOOD)
     lane.look()
-    job = build_defs(resources={"corpus": lane.corpus}).resolve_job_def("document_processing")
-    at_work, dead = (
-        lane.instance.create_run_for_job(job, tags={"rag/lane": "rag_processing"}).run_id
-        for _ in range(2)
+    with lane.corpus.database.connect() as connection:
+        pause_lane(connection, "rag_processing", "the disk is being changed", "command")
+    assert lane.requests() == []
+    context = dg.build_sensor_context(instance=lane.instance, resources={"corpus": lane.corpus})
+    assert "1 wait, 0 runs, paused: the disk is being changed" in str(
+        document_queue.evaluate_tick(context).skip_message
     )
-    for run_id in (at_work, dead):
-        lane.instance.report_dagster_event(
-            DagsterEvent(DagsterEventType.RUN_START.value, job.name), run_id
-        )
-    assert lane.requests() == []  # two are under way, as far as Dagster knows
-    context = dg.build_sensor_context(instance=lane.instance)
-    end_dead_runs(context, "rag_processing", {at_work}, patience_s=3600)
-    assert _statuses(lane) == {at_work: "STARTED", dead: "STARTED"}
-    end_dead_runs(context, "rag_processing", {at_work}, patience_s=0)
-    assert _statuses(lane) == {at_work: "STARTED", dead: "FAILURE"}
-
-
-def _statuses(lane: DocumentLane) -> dict[str, str]:
-    return {run.run_id: run.status.value for run in lane.instance.get_runs()}
+    with lane.corpus.database.connect() as connection:
+        assert resume_lane(connection, "rag_processing", "command")
+    assert len(lane.requests()) == 1
 
 
 def test_the_checks_judge_all_documents_and_leave_evidence(documents_lane: DocumentLane) -> None:

@@ -5,7 +5,7 @@ It compares contents by hash with what is stored, so it needs no cursor and forg
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
@@ -20,9 +20,11 @@ from rag_assets.corpus.versions import (
 from rag_assets.defs.bible.jobs import bible_embeddings, bible_verses
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS, bible_versions
 from rag_assets.defs.failures import as_failures
+from rag_assets.defs.lanes import BIBLE_LANE
 from rag_assets.defs.resources import Corpus
 from rag_assets.errors import CorpusError
 from rag_assets.store.bible import StoredVersion, stored_versions
+from rag_assets.store.lane_control import paused_lanes
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def bible_version_folders(
         on_disk = [_look(context, folder, settle_s=settle_s) for folder in folders]
         with corpus.database.connect() as connection:
             stored = {version.code: version for version in stored_versions(connection)}
+            pause = paused_lanes(connection).get(BIBLE_LANE)
     decision = decide(
         on_disk,
         stored,
@@ -103,6 +106,10 @@ def bible_version_folders(
             f"{code}: its folder is gone, its data is kept. Bring the folder back, or remove the "
             f"data with `rag-assets bible remove {code}`"
         )
+    if pause is not None and decision.run:
+        waiting = ", ".join(code for code, _, _ in decision.run)
+        context.log.warning(f"{BIBLE_LANE} is paused ({pause.reason}): not started: {waiting}")
+        decision = replace(decision, run=())
     if not decision.add and not decision.run:
         gone = f"; gone: {', '.join(decision.gone)}" if decision.gone else ""
         return dg.SkipReason(f"{len(on_disk)} versions, none changed{gone}")

@@ -1,8 +1,7 @@
 """Watches the inbox, and starts runs for what waits: the queue itself is in PostgreSQL."""
 
 import math
-import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -16,8 +15,8 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.documents.intake import take_in
 from rag_assets.documents.rules import LARGE, PROCESSING
 from rag_assets.settings import Settings
-from rag_assets.store.document_queue import living_runs
 from rag_assets.store.documents import queue_counts
+from rag_assets.store.lane_control import paused_lanes
 
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -25,7 +24,6 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
-_PATIENCE = 2  # leases after which a run without any document counts as dead
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Lane:
     :param runs: that are queued or at work.
     :param most_runs: that may be.
     :param batch: documents that one run takes.
+    :param paused: why nothing is started from it for now.
     """
 
     name: str
@@ -43,10 +42,13 @@ class Lane:
     runs: int
     most_runs: int
     batch: int
+    paused: str | None = None
 
     @property
     def wanted(self) -> int:
         """Runs to start: enough for all that waits, as far as the lane allows."""
+        if self.paused is not None:
+            return 0
         enough = min(self.most_runs, math.ceil(self.waiting / self.batch))
         return max(0, enough - self.runs)
 
@@ -83,8 +85,8 @@ def document_inbox(
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts runs for the documents that wait, lane by lane: a large document never "
-    "holds up small ones. A document whose run died waits again once its lease is over, and the "
-    "run, which Dagster may show as started for ever, is ended.",
+    "holds up small ones. A document whose run died waits again once its lease is over. A paused "
+    "lane starts nothing.",
 )
 def document_queue(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
@@ -92,13 +94,7 @@ def document_queue(
     """One tick: count what waits and what is under way, request what is missing."""
     with as_failures(), corpus.database.connect() as connection:
         counts = queue_counts(connection)
-        living = living_runs(connection)
-    patience_s = _PATIENCE * corpus.settings.rag_document_lease_s
-    at_work = sum(lane.running for lane in counts.values())
-    if at_work < corpus.settings.rag_max_concurrent_jobs:  # else a living run waits for its turn
-        for lane in counts.values():
-            if lane.claimable:
-                end_dead_runs(context, lane.lane, living, patience_s)
+        paused = paused_lanes(connection)
     lanes = [
         Lane(
             name,
@@ -106,6 +102,7 @@ def document_queue(
             runs=_runs(context.instance, name),
             most_runs=most_runs,
             batch=batch,
+            paused=paused[name].reason if name in paused else None,
         )
         for name, most_runs, batch in _rules(corpus.settings)
     ]
@@ -120,28 +117,6 @@ def document_queue(
     return requests or dg.SkipReason(_told(lanes))
 
 
-def end_dead_runs(
-    context: dg.SensorEvaluationContext, lane: str, living: Collection[str], patience_s: float
-) -> None:
-    """End the runs of a lane that hold no document for long, although some are there to be taken.
-
-    A run whose process was killed together with Dagster's own would keep its place in the lane.
-    """
-    filters = dg.RunsFilter(
-        job_name=document_processing.name,
-        tags={LANE_TAG: lane},
-        statuses=[dg.DagsterRunStatus.STARTED],
-    )
-    for record in context.instance.get_run_records(filters):
-        run, started = record.dagster_run, record.start_time
-        if run.run_id in living or started is None or time.time() - started < patience_s:
-            continue
-        context.log.warning(f"run {run.run_id} started long ago and holds no document: ended")
-        context.instance.report_run_failed(
-            run, f"no sign of life for {patience_s:.0f} s while documents wait: ended by the queue"
-        )
-
-
 def _runs(instance: dg.DagsterInstance, lane: str) -> int:
     return instance.get_runs_count(
         dg.RunsFilter(job_name=document_processing.name, tags={LANE_TAG: lane}, statuses=_UNDER_WAY)
@@ -149,7 +124,11 @@ def _runs(instance: dg.DagsterInstance, lane: str) -> int:
 
 
 def _told(lanes: Sequence[Lane]) -> str:
-    return "; ".join(f"{lane.name}: {lane.waiting} wait, {lane.runs} runs" for lane in lanes)
+    return "; ".join(
+        f"{lane.name}: {lane.waiting} wait, {lane.runs} runs"
+        + (f", paused: {lane.paused}" if lane.paused is not None else "")
+        for lane in lanes
+    )
 
 
 def _rules(settings: Settings) -> tuple[tuple[str, int, int], ...]:

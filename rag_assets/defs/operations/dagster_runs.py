@@ -1,0 +1,72 @@
+"""Dagster's runs, as the recovery reads and ends them."""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import dagster as dg
+
+from rag_assets.defs.lanes import LANE_TAG
+from rag_assets.settings import Settings
+from rag_assets.store import dagster_state
+from rag_assets.store.dagster_state import EndedRun, RunCount
+from rag_assets.store.database import open_dagster_database
+
+_SIGNAL = re.compile(r"was terminated by (signal \d+(?: \(\w+\))?)")
+_EXIT = re.compile(r"unexpectedly (exited with code -?\d+)")
+_TIMED_OUT = re.compile(r"[Tt]imed out .*?(longer than .*? to start)")
+
+
+class DagsterRuns:
+    """The runs of one instance. Counts are read by SQL; single runs through Dagster."""
+
+    def __init__(self, instance: dg.DagsterInstance, settings: Settings) -> None:
+        self._instance = instance
+        self._database = open_dagster_database(settings)
+
+    def under_way(self) -> Sequence[RunCount]:
+        with self._database.connect() as connection:
+            return dagster_state.runs_under_way(connection)
+
+    def ended_since(self, since: datetime) -> Sequence[EndedRun]:
+        with self._database.connect() as connection:
+            return dagster_state.ended_runs(connection, since)
+
+    def with_fault(self, run: EndedRun) -> EndedRun:
+        entries = self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+        faults = (fault_of(entry.user_message or entry.message) for entry in reversed(entries))
+        return replace(run, fault=next(filter(None, faults), None))
+
+    def silent(self, lane: str, living: frozenset[str], patience_s: float) -> tuple[str, ...]:
+        filters = dg.RunsFilter(tags={LANE_TAG: lane}, statuses=[dg.DagsterRunStatus.STARTED])
+        return tuple(
+            record.dagster_run.run_id
+            for record in self._instance.get_run_records(filters)
+            if record.dagster_run.run_id not in living
+            and record.start_time is not None
+            and time.time() - record.start_time >= patience_s
+        )
+
+    def end(self, run_id: str, message: str) -> None:
+        run = self._instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self._instance.report_run_failed(run, message)
+
+    def heartbeats(self) -> Mapping[str, datetime]:
+        with self._database.connect() as connection:
+            return dagster_state.daemon_heartbeats(connection)
+
+
+def fault_of(message: str) -> str | None:
+    """What an engine's event says of a process that ended by itself; ``None`` for any other.
+
+    Dagster has no field for it: the words are those of its crash explanation, and a test holds
+    that a killed run still says them.
+    """
+    for pattern, told in ((_SIGNAL, "killed by {}"), (_EXIT, "{}"), (_TIMED_OUT, "took {}")):
+        found = pattern.search(message)
+        if found:
+            return told.format(found.group(1))
+    return None

@@ -1,0 +1,52 @@
+"""The report of each incident: the asset ``incident_report``, a partition an incident."""
+
+import dagster as dg
+
+from rag_assets.defs.bible.assets import OWNERS
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.operations.pictures import incident_picture
+from rag_assets.defs.resources import Corpus
+from rag_assets.operations.report import read_report
+
+INCIDENTS = "incidents"
+incidents_partitions = dg.DynamicPartitionsDefinition(name=INCIDENTS)
+INCIDENT_REPORT = dg.AssetKey("incident_report")
+
+
+@dg.asset(
+    key=INCIDENT_REPORT,
+    partitions_def=incidents_partitions,
+    description="What happened in an incident: since when, how long, the queue, what was affected, "
+    "the root cause by its evidence, what was done, what prevents it; drawn.",
+    group_name="operations",
+    kinds={"python", "postgres"},
+    owners=OWNERS,
+    code_version="1",
+)
+def incident_report(
+    context: dg.AssetExecutionContext, corpus: dg.ResourceParam[Corpus]
+) -> dg.MaterializeResult[None]:
+    """Write the report anew, from what is recorded."""
+    with as_failures():
+        report = read_report(corpus.database, context.partition_key, run_id=context.run.run_id)
+    incident = report.incident
+    return dg.MaterializeResult(
+        metadata={
+            "report": dg.MetadataValue.md(report.markdown),
+            "queue_and_completions": dg.MetadataValue.md(incident_picture(report)),
+            "state": incident.state,
+            "cause": incident.cause,
+            "subject": incident.subject,
+            "seconds": report.seconds,
+            "longest_queue": incident.longest_queue,
+            "documents_affected": incident.documents_affected,
+            "failed_jobs": incident.failed_jobs,
+        }
+    )
+
+
+incident_reports = dg.define_asset_job(
+    "incident_reports",
+    selection=dg.AssetSelection.assets(INCIDENT_REPORT),
+    description="Write the report of an incident that was closed, or that needs a person.",
+)

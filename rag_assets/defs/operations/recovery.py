@@ -1,0 +1,77 @@
+"""Watches the queue and mends it: a look each half minute."""
+
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from rag_assets.defs.documents.jobs import document_processing
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.lanes import LANE_TAG
+from rag_assets.defs.operations.dagster_runs import DagsterRuns
+from rag_assets.defs.operations.incidents import incident_reports, incidents_partitions
+from rag_assets.defs.resources import Corpus
+from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.operations.memory import Memory
+from rag_assets.operations.watching import Watched, missed, watch
+from rag_assets.store.incidents import Incident
+
+
+@dg.sensor(
+    jobs=[document_processing, incident_reports],
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Notices within a minute or two that work does not go on, and mends it: ends runs "
+    "without a sign of life, brings lost documents and workers back, slows down while the provider "
+    "limits the rate, pauses lanes whose dependency is away. Each measure is recorded and bounded; "
+    "what does not mend is told. Records an incident, and has its report written.",
+)
+def queue_recovery(
+    context: dg.SensorEvaluationContext, watched_corpus: dg.ResourceParam[Corpus]
+) -> dg.SensorResult:
+    """One look."""
+    memory = Memory.from_cursor(context.cursor)
+    settings, log = watched_corpus.settings, context.log.warning
+    with as_failures():
+        try:
+            seen = watch(
+                watched_corpus.database,
+                settings,
+                memory,
+                DagsterRuns(context.instance, settings),
+                log=log,
+            )
+        except DatabaseUnavailableError as error:
+            log(str(error))
+            seen = missed(settings, memory, datetime.fromtimestamp(time.time(), UTC), log=log)
+    return _answer(seen)
+
+
+def _answer(seen: Watched) -> dg.SensorResult:
+    requests = [_document_run(lane) for lane in seen.start]
+    requests += [_report(incident) for incident in seen.reports]
+    names = [incident.name for incident in seen.reports]
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else dg.SkipReason(seen.told),
+        cursor=seen.memory.to_cursor(),
+        dynamic_partitions_requests=[incidents_partitions.build_add_request(names)]
+        if names
+        else [],
+    )
+
+
+def _document_run(lane: str) -> dg.RunRequest:
+    return dg.RunRequest(
+        job_name=document_processing.name,
+        run_config={"ops": {"document_lane": {"config": {"lane": lane}}}},
+        tags={LANE_TAG: lane},
+    )
+
+
+def _report(incident: Incident) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=f"{incident.name}:{incident.state}",
+        job_name=incident_reports.name,
+        partition_key=incident.name,
+    )

@@ -1,0 +1,187 @@
+"""What one look at the system sees: lanes, runs, keys, dependencies. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rag_assets.documents.rules import LANES
+from rag_assets.operations.dependencies import Probe, probe_inbox, probe_provider, probe_vectors
+from rag_assets.settings import Settings
+from rag_assets.store import document_attempts, lane_control, queue_health, samples
+from rag_assets.store.dagster_state import EndedRun, RunCount
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.document_attempts import Ended
+from rag_assets.store.documents import Lane, queue_counts
+from rag_assets.store.lane_control import KeyState, Pause, Share
+from rag_assets.store.queue_health import AtWork, Server
+
+COMPLETED = ("succeeded", "dead")
+"""How an attempt ends after which its document no longer waits."""
+
+
+@dataclass(frozen=True)
+class LaneHealth:
+    """One lane.
+
+    :param waiting: documents; ``claimable`` are those whose time has come.
+    :param active: documents that living runs work on.
+    :param runs: that are queued or at work.
+    :param last_completed_at: within the time in which stagnation would show.
+    :param longest: the document that has been worked on for longest.
+    """
+
+    lane: Lane
+    waiting: int = 0
+    claimable: int = 0
+    active: int = 0
+    oldest_waiting_s: float = 0.0
+    runs: int = 0
+    last_completed_at: datetime | None = None
+    longest: AtWork | None = None
+    paused: Pause | None = None
+
+    @property
+    def held_by_person(self) -> bool:
+        return self.paused is not None and self.paused.paused_by == "command"
+
+
+@dataclass(frozen=True)
+class Health:
+    """The system as one look saw it.
+
+    :param server: PostgreSQL's clock, which all times are of, and its start.
+    :param leases_over: documents that a run left behind.
+    :param silent_runs: by lane, runs that Dagster takes for started and that hold nothing for long.
+    :param faults: runs whose process ended by itself, new since the look before.
+    :param failures: attempts that failed since the look before, by class of error.
+    :param rate_limited: new 429s, by key.
+    :param probes: of the dependencies that were looked at.
+    :param heartbeats: seconds since each part of Dagster's daemon showed that it lives.
+    :param paused: every paused lane, that of the Bible, too.
+    """
+
+    server: Server
+    lanes: tuple[LaneHealth, ...]
+    leases_over: int = 0
+    silent_runs: Mapping[Lane, tuple[str, ...]] = field(default_factory=dict)
+    faults: tuple[EndedRun, ...] = ()
+    failures: Mapping[str, int] = field(default_factory=dict)
+    keys: tuple[KeyState, ...] = ()
+    rate_limited: Mapping[str, int] = field(default_factory=dict)
+    shares: tuple[Share, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    heartbeats: Mapping[str, float] = field(default_factory=dict)
+    paused: Mapping[str, Pause] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        return self.server.now
+
+    @property
+    def wanted(self) -> tuple[LaneHealth, ...]:
+        """Lanes that no person has paused: those in which work should go on."""
+        return tuple(lane for lane in self.lanes if not lane.held_by_person)
+
+    @property
+    def queue(self) -> int:
+        return sum(lane.waiting for lane in self.lanes)
+
+    @property
+    def active(self) -> int:
+        return sum(lane.active for lane in self.lanes)
+
+    @property
+    def last_completed_at(self) -> datetime | None:
+        return max(
+            (lane.last_completed_at for lane in self.lanes if lane.last_completed_at), default=None
+        )
+
+
+def look(
+    connection: Connection,
+    settings: Settings,
+    *,
+    since: datetime | None,
+    runs: Sequence[RunCount],
+    new_runs: Sequence[EndedRun],
+    silent_runs: Mapping[Lane, tuple[str, ...]],
+    heartbeats: Mapping[str, datetime],
+    probes: Sequence[Probe],
+) -> Health:
+    """Read the queue, and note a sample of it. One pass over the documents, the rest by indexes.
+
+    :param since: when the look before was; ``None`` for the first one.
+    """
+    server = queue_health.about_server(connection)
+    window = server.now - timedelta(seconds=settings.rag_stagnation_s)
+    since = since or server.now
+    ended = document_attempts.ended_since(connection, min(window, since))
+    counts = queue_counts(connection)
+    paused = lane_control.paused_lanes(connection)
+    longest = queue_health.longest_at_work(connection)
+    succeeded = {
+        totals.lane: totals.attempts
+        for totals in document_attempts.totals(connection)
+        if totals.outcome == "succeeded"
+    }
+    samples.add_queue_samples(connection, LANES, counts, succeeded)
+    return Health(
+        server=server,
+        lanes=tuple(
+            LaneHealth(
+                lane,
+                waiting=counts[lane].waiting if lane in counts else 0,
+                claimable=counts[lane].claimable if lane in counts else 0,
+                active=counts[lane].running if lane in counts else 0,
+                oldest_waiting_s=counts[lane].oldest_waiting_s if lane in counts else 0.0,
+                runs=sum(count.runs for count in runs if count.lane == lane),
+                last_completed_at=_last_completed(ended, lane),
+                longest=longest.get(lane),
+                paused=paused.get(lane),
+            )
+            for lane in LANES
+        ),
+        leases_over=queue_health.leases_over(connection),
+        silent_runs=silent_runs,
+        faults=tuple(run for run in new_runs if run.fault),
+        failures=_failures(document_attempts.ended_since(connection, since)),
+        keys=lane_control.key_states(connection),
+        rate_limited=samples.add_provider_samples(connection),
+        shares=lane_control.provider_shares(connection),
+        probes=tuple(probes),
+        paused=paused,
+        heartbeats={part: (server.now - seen).total_seconds() for part, seen in heartbeats.items()},
+    )
+
+
+def look_at_dependencies(
+    database: Database, settings: Settings, *, provider: bool
+) -> tuple[Probe, ...]:
+    """Those without which no document can be processed, but the database, which was asked before.
+
+    :param provider: whether to ask it, too: only where that matters now.
+    """
+    # A disk that runs full is an alert's affair: work goes on until it is full.
+    roomy = settings.model_copy(update={"rag_disk_free_gb": 0.0})
+    probes = [
+        probe_vectors(database, timeout_s=settings.rag_probe_timeout_s),
+        probe_inbox(roomy),
+    ]
+    return (*probes, probe_provider(settings)) if provider else tuple(probes)
+
+
+def _last_completed(ended: Iterable[Ended], lane: Lane) -> datetime | None:
+    return max(
+        (one.last_at for one in ended if one.lane == lane and one.outcome in COMPLETED),
+        default=None,
+    )
+
+
+def _failures(ended: Iterable[Ended]) -> dict[str, int]:
+    failures: dict[str, int] = {}
+    for one in ended:
+        if one.error_class and one.outcome != "succeeded":
+            failures[one.error_class] = failures.get(one.error_class, 0) + one.attempts
+    return failures

@@ -1,0 +1,122 @@
+"""How an incident goes: noticed, recovering, closed; or a person is called. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rag_assets.operations.causes import WAITED_OUT, Trouble, rank, strongest
+from rag_assets.operations.rules import Rules
+from rag_assets.store.incidents import Incident, IncidentState
+
+MOST_FACTS = 20
+
+
+@dataclass(frozen=True)
+class Step:
+    """How an incident goes on.
+
+    :param state: it is in now; ``None`` where that stays.
+    :param cause: as it is known now, with its ``subject`` and ``facts``.
+    :param began_at: of one that is opened.
+    """
+
+    state: IncidentState | None
+    cause: str
+    subject: str
+    facts: tuple[str, ...]
+    began_at: datetime
+
+
+def next_step(
+    incident: Incident | None,
+    troubles: Sequence[Trouble],
+    moving: bool,
+    rules: Rules,
+    *,
+    now: datetime,
+    stuck_since: datetime | None,
+    exhausted: bool,
+) -> tuple[Step | None, datetime | None]:
+    """The next step, and since when work does not go on.
+
+    :param moving: work goes on.
+    :param stuck_since: work did not go on at the looks before.
+    :param exhausted: a measure was held back because it was taken too often.
+    """
+    if incident is None:
+        return _opened(troubles, now, exhausted=exhausted)
+    opening = [trouble for trouble in troubles if trouble.opens]
+    waited_out = any(trouble.cause in WAITED_OUT for trouble in opening)
+    # While we wait for what only ends by itself, the time in which work must go on has not begun.
+    stuck = None if moving else now if waited_out else stuck_since or now
+    state = _state(incident, moving, bool(opening), rules, now, stuck)
+    if exhausted or (waited_out and now - incident.noticed_at >= rules.stagnation):
+        state = "escalated"
+    step = _refined(incident, troubles, None if state == incident.state else state)
+    return (step if step.state or _differs(incident, step) else None), stuck
+
+
+def _state(
+    incident: Incident,
+    moving: bool,
+    trouble: bool,
+    rules: Rules,
+    now: datetime,
+    stuck: datetime | None,
+) -> IncidentState:
+    if incident.state != "recovering":
+        if moving:
+            return "recovering"
+        late = stuck is not None and now - stuck >= rules.check
+        return "escalated" if late else incident.state
+    since = incident.recovering_at or now
+    if moving:
+        return "closed" if now - since >= rules.steady else "recovering"
+    if trouble:
+        return "open"
+    late = stuck is not None and now - stuck >= rules.check
+    return "open" if late else "recovering"
+
+
+def _opened(
+    troubles: Sequence[Trouble], now: datetime, *, exhausted: bool
+) -> tuple[Step | None, datetime | None]:
+    opening = [trouble for trouble in troubles if trouble.opens]
+    if not opening:
+        return None, None
+    cause = strongest(troubles) or opening[0]
+    began = min(trouble.began_at for trouble in opening)
+    facts = tuple(trouble.fact for trouble in sorted(troubles, key=lambda one: rank(one.cause)))
+    state: IncidentState = "escalated" if exhausted else "open"
+    return Step(state, cause.cause, cause.subject, facts[:MOST_FACTS], min(began, now)), now
+
+
+def _refined(
+    incident: Incident,
+    troubles: Sequence[Trouble],
+    state: IncidentState | None,
+) -> Step:
+    """The cause as it is known now: more telling evidence replaces it, until work goes on again."""
+    cause, subject = incident.cause, incident.subject
+    better = strongest(troubles)
+    if better is not None and incident.state != "recovering" and rank(better.cause) < rank(cause):
+        cause, subject = better.cause, better.subject
+    known = set(map(_kind_of_fact, incident.facts))
+    new = [trouble.fact for trouble in troubles if _kind_of_fact(trouble.fact) not in known]
+    facts = (*incident.facts, *new)[:MOST_FACTS]
+    return Step(state, cause, subject, facts, incident.began_at)
+
+
+def _differs(incident: Incident, step: Step) -> bool:
+    return (step.cause, step.subject, step.facts) != (
+        incident.cause,
+        incident.subject,
+        incident.facts,
+    )
+
+
+def _kind_of_fact(fact: str) -> str:
+    """The same fact with other figures is no new one."""
+    return "".join(letter for letter in fact if not letter.isdigit())

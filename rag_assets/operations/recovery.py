@@ -1,0 +1,197 @@
+"""What is done about trouble, and how an incident goes on: from one look, to a decision. Pure.
+
+Nothing is read or done here: :mod:`.health` looks, :mod:`rag_assets.defs.operations` acts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from rag_assets.documents.rules import LANES
+from rag_assets.operations.causes import UNKNOWN, Trouble, evidence
+from rag_assets.operations.health import Health
+from rag_assets.operations.incidents import Step, next_step
+from rag_assets.operations.memory import Memory
+from rag_assets.operations.rules import Rules
+from rag_assets.operations.stagnation import idle_lanes, moves, remember, symptoms
+from rag_assets.store.dagster_state import BIBLE_LANE
+from rag_assets.store.incidents import Incident, RecoveryAction
+
+Kind = Literal[
+    "end_run",
+    "collect_lost",
+    "start_run",
+    "lower_share",
+    "raise_share",
+    "pause_lane",
+    "resume_lane",
+]
+NEEDS = {
+    "vectors": (*LANES, BIBLE_LANE),
+    "provider": (*LANES, BIBLE_LANE),
+    "inbox": LANES,
+}
+"""Lanes that cannot work without a dependency. Without the database nothing is started anyway."""
+
+_UNBOUNDED = ("lower_share", "raise_share", "resume_lane")
+"""They end by themselves: a share at its floor or at one, a lane when it goes on."""
+_QUIET = timedelta(minutes=1)
+_RAISE = 0.1
+_SILENT = 3
+"""More runs that are ended in one look than this would be a fault of who looks."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One measure.
+
+    :param subject: what it is bounded by: a lane, an endpoint, ``documents``.
+    :param target: the run to end.
+    :param share: the share to set.
+    """
+
+    kind: Kind
+    subject: str
+    reason: str
+    target: str = ""
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done now.
+
+    :param held_back: measures that were taken too often within the hour.
+    :param step: how the incident goes on.
+    :param memory: for the next look.
+    :param reasons: for people.
+    """
+
+    actions: tuple[Action, ...]
+    held_back: tuple[Action, ...]
+    step: Step | None
+    memory: Memory
+    reasons: tuple[str, ...]
+
+
+def decide(
+    health: Health,
+    memory: Memory,
+    rules: Rules,
+    *,
+    incident: Incident | None = None,
+    lately: Sequence[RecoveryAction] = (),
+) -> Decision:
+    """From what is seen to what is done.
+
+    :param memory: of the look before.
+    :param incident: the one that is not closed.
+    :param lately: measures of the last hour.
+    """
+    seen = remember(health, memory)
+    actions, held_back = bounded(tuple(_measures(health, seen, rules)), lately, rules)
+    troubles = (
+        *evidence(health, seen, rules),
+        *symptoms(health, seen, rules),
+        *(_no_use(action, rules, health.now) for action in held_back),
+    )
+    step, stuck_since = next_step(
+        incident,
+        troubles,
+        moves(health, troubles, rules),
+        rules,
+        now=health.now,
+        stuck_since=seen.stuck_since,
+        exhausted=bool(held_back),
+    )
+    return Decision(
+        actions,
+        held_back,
+        step,
+        replace(seen, stuck_since=stuck_since),
+        tuple(trouble.fact for trouble in troubles),
+    )
+
+
+def bounded(
+    wanted: Sequence[Action], lately: Sequence[RecoveryAction], rules: Rules
+) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+    """Split into what may be done, and what was done too often within the hour."""
+    taken = Counter((action.action, action.subject) for action in lately)
+    allowed, held_back = [], []
+    for action in wanted:
+        taken[action.kind, action.subject] += 1
+        too_often = taken[action.kind, action.subject] > rules.max_actions
+        if too_often and action.kind not in _UNBOUNDED:
+            held_back.append(action)
+        else:
+            allowed.append(action)
+    return tuple(allowed), tuple(held_back)
+
+
+def _no_use(action: Action, rules: Rules, now: datetime) -> Trouble:
+    return Trouble(
+        UNKNOWN,
+        action.subject,
+        f"{action.kind} on {action.subject} was done {rules.max_actions} times within the hour and "
+        "is not done again",
+        now,
+    )
+
+
+def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Action]:
+    yield from _pauses(health, memory)
+    yield from _shares(health, rules)
+    for lane, run_ids in health.silent_runs.items():
+        for run_id in run_ids[:_SILENT]:
+            yield Action("end_run", lane, "started, and no sign of life: its place is free", run_id)
+    if health.leases_over:
+        yield Action(
+            "collect_lost", "documents", f"{health.leases_over} documents were left by their runs"
+        )
+    down = {name for name in memory.failing_since if name in NEEDS}
+    for idle in idle_lanes(health, memory, rules):
+        if not idle.runs and not down:
+            told = f"{idle.claimable} documents wait, and no run is under way"
+            yield Action("start_run", idle.lane, told)
+
+
+def _pauses(health: Health, memory: Memory) -> Iterator[Action]:
+    """What fails at two looks pauses the lanes that need it; the first at which it is back resumes
+    them."""
+    told = {probe.name: probe.told for probe in health.probes}
+    failing = {lane: name for name in memory.failing_since for lane in NEEDS.get(name, ())}
+    for lane, name in failing.items():
+        if lane not in health.paused and memory.failing_since[name] < health.now:
+            yield Action("pause_lane", lane, f"{name}: {told.get(name, 'not there')}")
+    for lane, pause in health.paused.items():
+        if pause.paused_by == "recovery" and lane not in failing:
+            yield Action("resume_lane", lane, "what it needs is there again")
+
+
+def _shares(health: Health, rules: Rules) -> Iterator[Action]:
+    """Half of it at each look with a 429; a tenth more after each quiet minute."""
+    limited = sum(health.rate_limited.values())
+    for share in health.shares:
+        if limited and share.share > rules.throttle_floor:
+            yield Action(
+                "lower_share",
+                share.endpoint,
+                f"{limited} answers of 429",
+                share=max(rules.throttle_floor, round(share.share / 2, 3)),
+            )
+        elif not limited and share.share < 1 and _quiet(share.set_at, health.now):
+            yield Action(
+                "raise_share",
+                share.endpoint,
+                "no 429 for a minute",
+                share=min(1.0, round(share.share + _RAISE, 3)),
+            )
+
+
+def _quiet(set_at: datetime | None, now: datetime) -> bool:
+    return set_at is None or now - set_at >= _QUIET

@@ -1,0 +1,148 @@
+"""The report of an incident: Markdown, and what is to be drawn of the queue meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+
+from rag_assets.errors import ConfigurationError
+from rag_assets.operations import causes
+from rag_assets.store import incidents, samples
+from rag_assets.store.database import Database
+from rag_assets.store.incidents import Incident, RecoveryAction
+from rag_assets.store.samples import QueueSample
+
+_AROUND = timedelta(minutes=10)
+_MOST_ACTIONS = 50
+
+PREVENTION = {
+    causes.DEPENDENCY_DOWN: "Watch the dependency itself; give it a second server, or a restart by "
+    "its supervisor. Nothing was lost here: documents wait for as long as it takes.",
+    causes.OUT_OF_QUOTA: "Raise the provider's budget, or have it tell you before it is used up; "
+    "keys of several organisations (`OPENAI_API_KEYS`) add quota.",
+    causes.RATE_LIMITED: "Set `RAG_EMBEDDING_RATE_LIMIT` and `RAG_EMBEDDING_TOKEN_LIMIT` to what "
+    "the provider allows, for all who use its keys together; or ask it for more.",
+    causes.OUT_OF_MEMORY: "Lower `RAG_DOCUMENT_MEMORY_MB`, `RAG_DOCUMENT_RUNS` or "
+    "`RAG_DOCUMENTS_PER_RUN`, or give the machine more memory; the system's log names the process.",
+    causes.WORKER_LOST: "See the run's log in Dagster for the last line before it ended, and the "
+    "system's for who ended it.",
+    causes.SLOW_DOCUMENT: "Lower `RAG_LARGE_DOCUMENT_MB`, so that such documents have their own "
+    "lane, raise `RAG_LARGE_DOCUMENT_RUNS`, or split the document.",
+    causes.DAEMON_AWAY: "Let a supervisor start `rag-assets up` again whenever it ends.",
+    causes.ERRORS: "Read the dead letters and what they say to do: `rag-assets documents dlq`.",
+    causes.UNKNOWN: "The evidence did not tell: `rag-assets doctor` at such a time, and the logs of "
+    "the runs, may.",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is to read of one incident.
+
+    :param seconds: from its beginning until work went on again, or until now.
+    :param until: the end of that time.
+    :param drawn: samples of the queue, from some time before to some time after.
+    """
+
+    incident: Incident
+    until: datetime
+    markdown: str
+    drawn: tuple[QueueSample, ...]
+
+    @property
+    def seconds(self) -> float:
+        return (self.until - self.incident.began_at).total_seconds()
+
+
+def read_report(database: Database, name: str, *, run_id: str) -> Report:
+    """The report of ``incident-0007`` as things stand, and a note of who wrote it.
+
+    :raises ConfigurationError: there is no such incident.
+    """
+    prefix, _, number = name.rpartition("-")
+    with database.connect() as connection:
+        incident = (
+            incidents.find_incident(connection, int(number))
+            if prefix == "incident" and number.isdigit()
+            else None
+        )
+        if incident is None:
+            raise ConfigurationError(
+                f"there is no incident {name}: its partition is named like incident-0007"
+            )
+        actions = incidents.actions_of(connection, incident.incident_id)
+        now = incident.ended_at or datetime.now(incident.began_at.tzinfo)
+        drawn = samples.queue_samples(connection, incident.began_at - _AROUND, now + _AROUND)
+        incidents.mark_reported(connection, incident.incident_id, run_id)
+    until = incident.recovering_at or now
+    return Report(incident, until, write(incident, actions, now=now), drawn)
+
+
+def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetime) -> str:
+    """The report's eight fields. Pure."""
+    until = incident.recovering_at or now
+    subject = f" ({incident.subject})" if incident.subject else ""
+    goes_on = "" if incident.recovering_at else ", and it goes on"
+    began = f"{incident.began_at:%Y-%m-%d %H:%M:%S %Z}"
+    rows = {
+        "Began": f"{began}; noticed {incident.noticed_at:%H:%M:%S}",
+        "Lasted": f"{span(until - incident.began_at)}{goes_on}; {_ended(incident)}",
+        "Longest queue": f"{incident.longest_queue} documents",
+        "Affected": f"{incident.documents_affected} documents waited or were at work",
+        "Failed jobs": f"{incident.failed_jobs}",
+        "Root cause": f"{incident.cause}{subject}",
+    }
+    lines = [f"## Incident {incident.incident_id}: {incident.cause}{subject}", ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows.items()), ""]
+    lines += ["### Evidence", "", *(f"- {fact}" for fact in incident.facts), ""]
+    lines += ["### What was done", "", *(_done(actions) or ["- nothing: it mended itself"]), ""]
+    lines += ["### What prevents it", "", PREVENTION.get(incident.cause, PREVENTION["unknown"]), ""]
+    return "\n".join(lines)
+
+
+def curves(
+    drawn: Sequence[QueueSample], began_at: datetime
+) -> tuple[list[float], list[int], list[int]]:
+    """Over all lanes: minutes since then, documents waiting, and completed since the sample before.
+
+    Pure.
+    """
+    sums = [
+        (
+            (at - began_at).total_seconds() / 60,
+            sum(one.waiting for one in lanes),
+            sum(one.succeeded for one in lanes),
+        )
+        for at, group in groupby(drawn, key=lambda sample: sample.sampled_at)
+        for lanes in [list(group)]
+    ]
+    completed = [0, *(after[2] - before[2] for before, after in pairwise(sums))]
+    return [one[0] for one in sums], [one[1] for one in sums], completed
+
+
+def span(time: timedelta) -> str:
+    """A length of time, for people."""
+    seconds = round(time.total_seconds())
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _ended(incident: Incident) -> str:
+    called = "; a person was called" if incident.escalated_at else ""
+    if incident.ended_at:
+        return f"closed {incident.ended_at:%Y-%m-%d %H:%M:%S}{called}"
+    return f"{incident.state}{called}"
+
+
+def _done(actions: Sequence[RecoveryAction]) -> list[str]:
+    lines = [
+        f"- {action.acted_at:%H:%M:%S} {action.action.replace('_', ' ')} {action.subject}: "
+        f"{action.reason}" + ("" if action.done else f" (failed: {action.told})")
+        for action in actions[:_MOST_ACTIONS]
+    ]
+    more = len(actions) - _MOST_ACTIONS
+    return [*lines, f"- and {more} more"] if more > 0 else lines

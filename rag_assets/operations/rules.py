@@ -1,0 +1,48 @@
+"""The bounds by which the recovery judges and acts: the settings, as it uses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rag_assets.settings import Settings, fingerprint
+
+INTERVAL = timedelta(seconds=30)
+"""Between two looks."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Each field has its setting.
+
+    :param most_active: documents worked on at once, over all lanes.
+    :param keys: fingerprints of the keys in use.
+    """
+
+    stagnation_queue: int = 50
+    stagnation: timedelta = timedelta(minutes=10)
+    no_worker: timedelta = timedelta(minutes=1)
+    slow_document: timedelta = timedelta(minutes=5)
+    check: timedelta = timedelta(minutes=2)
+    steady: timedelta = timedelta(minutes=10)
+    max_actions: int = 10
+    throttle_floor: float = 0.1
+    most_active: int = 50
+    keys: tuple[str, ...] = ()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Rules:
+        """Those in force."""
+        offline = settings.rag_embedding_provider == "offline"
+        return cls(
+            stagnation_queue=settings.rag_stagnation_queue,
+            stagnation=timedelta(seconds=settings.rag_stagnation_s),
+            no_worker=timedelta(seconds=settings.rag_no_worker_s),
+            slow_document=timedelta(seconds=settings.rag_slow_document_s),
+            check=timedelta(seconds=settings.rag_recovery_check_s),
+            steady=timedelta(seconds=settings.rag_recovery_steady_s),
+            max_actions=settings.rag_recovery_max_actions,
+            throttle_floor=settings.rag_throttle_floor,
+            most_active=settings.rag_max_concurrent_jobs,
+            keys=() if offline else tuple(map(fingerprint, settings.api_keys())),
+        )

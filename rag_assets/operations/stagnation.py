@@ -1,0 +1,117 @@
+"""Whether the queue moves: what is remembered from look to look, and the symptoms. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from rag_assets.operations.causes import UNKNOWN, Trouble, limits_the_rate
+from rag_assets.operations.health import Health, LaneHealth
+from rag_assets.operations.memory import Memory
+from rag_assets.operations.rules import INTERVAL, Rules
+
+
+def remember(health: Health, memory: Memory) -> Memory:
+    """The memory with this look in it: since when each thing is as it is."""
+    now = health.now
+    gap = memory.looked_at is not None and now - memory.looked_at > 3 * INTERVAL
+    restarted = memory.server_started_at not in (None, health.server.started_at)
+    gone = memory.away_since or (memory.looked_at if restarted else None)
+    failing = {
+        probe.name: memory.failing_since.get(probe.name, now)
+        for probe in health.probes
+        if not probe.ok
+    }
+    if memory.away_since is not None:
+        failing["database"] = memory.away_since
+    return replace(
+        memory,
+        looked_at=now,
+        watching_since=now if gap else memory.watching_since or now,
+        gap_since=memory.looked_at if gap and memory.away_since is None else None,
+        server_started_at=health.server.started_at,
+        away_since=None,
+        told_away_at=None,
+        database_gone_at=gone or memory.database_gone_at,
+        database_back_at=now if gone else memory.database_back_at,
+        idle_since={
+            lane.lane: memory.idle_since.get(lane.lane, now)
+            for lane in health.lanes
+            if lane.claimable and not lane.active and lane.paused is None
+        },
+        limited_since=(memory.limited_since or now) if limits_the_rate(health, memory) else None,
+        failing_since=failing,
+    )
+
+
+def away(memory: Memory, now: datetime) -> Memory:
+    """The memory after a look for which the database was not there."""
+    return replace(memory, looked_at=now, away_since=memory.away_since or now)
+
+
+def symptoms(health: Health, memory: Memory, rules: Rules) -> tuple[Trouble, ...]:
+    """What is seen to go wrong, whatever the cause.
+
+    :param memory: with this look in it.
+    """
+    return (*_stagnation(health, memory, rules), *_no_workers(health, memory, rules))
+
+
+def idle_lanes(health: Health, memory: Memory, rules: Rules) -> tuple[LaneHealth, ...]:
+    """Lanes with documents that could be taken, and for long nobody who takes them.
+
+    Not while all that may be worked on at once is: a living run waits for its turn then.
+    """
+    if health.active >= rules.most_active:
+        return ()
+    return tuple(
+        lane
+        for lane in health.lanes
+        if lane.lane in memory.idle_since
+        and health.now - memory.idle_since[lane.lane] >= rules.no_worker
+    )
+
+
+def moves(health: Health, troubles: tuple[Trouble, ...], rules: Rules) -> bool:
+    """Whether work goes on: nothing can be taken, or documents are worked on and get done."""
+    if any(trouble.opens for trouble in troubles):
+        return False
+    if any(lane.paused is not None and not lane.held_by_person for lane in health.lanes):
+        return False
+    if not any(lane.claimable for lane in health.wanted):
+        return True
+    last = health.last_completed_at
+    return health.active > 0 and last is not None and health.now - last <= rules.check
+
+
+def _stagnation(health: Health, memory: Memory, rules: Rules) -> Iterator[Trouble]:
+    waiting = sum(lane.waiting for lane in health.wanted)
+    oldest_s = max((lane.oldest_waiting_s for lane in health.wanted), default=0.0)
+    last, watching = health.last_completed_at, memory.watching_since or health.now
+    if (
+        waiting > rules.stagnation_queue
+        and oldest_s >= rules.stagnation.total_seconds()
+        and health.now - watching >= rules.stagnation
+        and (last is None or health.now - last >= rules.stagnation)
+    ):
+        yield Trouble(
+            UNKNOWN,
+            "queue",
+            f"{waiting} documents wait, and none was completed for "
+            f"{rules.stagnation.total_seconds():.0f} s",
+            last or health.now - rules.stagnation,
+        )
+
+
+def _no_workers(health: Health, memory: Memory, rules: Rules) -> Iterator[Trouble]:
+    for lane in idle_lanes(health, memory, rules):
+        since = memory.idle_since[lane.lane]
+        yield Trouble(
+            UNKNOWN,
+            lane.lane,
+            f"{lane.claimable} documents of {lane.lane} could be taken, and for "
+            f"{(health.now - since).total_seconds():.0f} s nobody took them, with {lane.runs} runs "
+            "under way",
+            since,
+        )

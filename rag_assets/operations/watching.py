@@ -1,0 +1,265 @@
+"""One look every half minute: keep what ended, look, decide, act, tell. Each part is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
+from rag_assets.operations import messages
+from rag_assets.operations.health import Health, look, look_at_dependencies
+from rag_assets.operations.incidents import Step
+from rag_assets.operations.memory import Memory
+from rag_assets.operations.recovery import Action, Decision, decide
+from rag_assets.operations.rules import Rules
+from rag_assets.operations.stagnation import away
+from rag_assets.settings import Settings
+from rag_assets.store import dagster_state, document_attempts, incidents, lane_control
+from rag_assets.store.dagster_state import EndedRun, RunCount
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.document_leases import collect_lost, end_stuck
+from rag_assets.store.document_queue import living_runs
+from rag_assets.store.documents import Lane, LaneCounts, queue_counts
+from rag_assets.store.incidents import Incident
+
+_OVERLAP = timedelta(hours=1)
+_PATIENCE = 2  # leases after which a run without any document counts as dead
+_HOUR = timedelta(hours=1)
+
+
+class Runs(Protocol):
+    """Dagster's runs, as far as the recovery has to do with them."""
+
+    def under_way(self) -> Sequence[RunCount]:
+        """What is queued or at work."""
+
+    def ended_since(self, since: datetime) -> Sequence[EndedRun]:
+        """Runs that ended since then."""
+
+    def with_fault(self, run: EndedRun) -> EndedRun:
+        """The same run, with what Dagster said where its process ended by itself."""
+
+    def silent(self, lane: Lane, living: frozenset[str], patience_s: float) -> tuple[str, ...]:
+        """Runs of a lane that count as started for longer, and are not among the living."""
+
+    def end(self, run_id: str, message: str) -> None:
+        """Let it count as failed."""
+
+    def heartbeats(self) -> Mapping[str, datetime]:
+        """When each part of the daemon last showed that it lives."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a look came to.
+
+    :param start: lanes for which a run is to be started.
+    :param reports: incidents whose report is to be written.
+    :param told: in a line, for people.
+    """
+
+    memory: Memory
+    start: tuple[Lane, ...]
+    reports: tuple[Incident, ...]
+    told: str
+
+
+def watch(
+    database: Database, settings: Settings, memory: Memory, runs: Runs, *, log: messages.Say
+) -> Watched:
+    """Look once, and do what is to be done.
+
+    :raises DatabaseUnavailableError: the database is away: :func:`missed` is what follows.
+    """
+    new_runs = _keep(database, runs)
+    health = _look(database, settings, memory, runs, new_runs)
+    rules = Rules.from_settings(settings)
+    with database.connect(autocommit=True) as connection:
+        incident = incidents.current_incident(connection)
+        lately = incidents.actions_since(connection, health.now - _HOUR)
+        decision = decide(health, memory, rules, incident=incident, lately=lately)
+        incident_id = incident.incident_id if incident else None
+        for action in decision.actions:
+            _act(connection, settings, action, runs, incident_id, log)
+        changed = _go_on(connection, decision.step, incident, health)
+        if changed is not None and changed.state in ("open", "escalated"):
+            messages.tell_of_incident(connection, changed, settings, said_at=memory.told_away_at)
+        reports = incidents.unreported_incidents(connection)
+    messages.deliver(database, settings, health.now, log=log)
+    return Watched(
+        decision.memory,
+        tuple(action.subject for action in decision.actions if action.kind == "start_run"),
+        reports,
+        _told(health, decision, changed or incident),
+    )
+
+
+def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.Say) -> Watched:
+    """What follows where the database is away: it is remembered, and told after a while."""
+    memory = away(memory, now)
+    since = memory.away_since or now
+    told = f"the database has been away since {since:%H:%M:%S}"
+    lasted_s = (now - since).total_seconds()
+    if lasted_s >= settings.rag_no_worker_s and memory.told_away_at is None:
+        text = (
+            f":warning: Incident: *dependency-down* (database), since {since:%Y-%m-%d %H:%M:%S %Z}."
+            " Documents wait until it is back. `rag-assets doctor` says more"
+        )
+        with suppress(RagAssetsError):  # it is tried again at the next look
+            messages.say(text, settings, log=log)
+            memory = replace(memory, told_away_at=now)
+    return Watched(memory, (), (), told)
+
+
+def _keep(database: Database, runs: Runs) -> tuple[EndedRun, ...]:
+    """Keep, for good, what has ended since the last look."""
+    with database.connect(autocommit=True) as connection:
+        document_attempts.count_attempts(connection)
+        ended = runs.ended_since(dagster_state.last_kept(connection) - _OVERLAP)
+        new = dagster_state.unknown_runs(connection, ended)
+        told = [runs.with_fault(run) if run.status == "FAILURE" else run for run in new]
+        return dagster_state.keep_ended_runs(connection, told)
+
+
+def _look(
+    database: Database,
+    settings: Settings,
+    memory: Memory,
+    runs: Runs,
+    new_runs: Sequence[EndedRun],
+) -> Health:
+    with database.connect(autocommit=True) as connection:
+        counts = queue_counts(connection)
+        silent = _silent(connection, settings, counts, runs)
+        paused = lane_control.paused_lanes(connection)
+        trouble = incidents.current_incident(connection) is not None
+    busy = any(lane.claimable or lane.running for lane in counts.values())
+    probes = look_at_dependencies(
+        database, settings, provider=busy or trouble or bool(paused or memory.failing_since)
+    )
+    with database.connect() as connection:
+        return look(
+            connection,
+            settings,
+            since=memory.looked_at,
+            runs=runs.under_way(),
+            new_runs=new_runs,
+            silent_runs=silent,
+            heartbeats=runs.heartbeats(),
+            probes=probes,
+        )
+
+
+def _silent(
+    connection: Connection, settings: Settings, counts: Mapping[Lane, LaneCounts], runs: Runs
+) -> dict[Lane, tuple[str, ...]]:
+    """Runs that hold nothing for long, although some could be taken; by lane.
+
+    A run whose process was killed together with Dagster's own would keep its place for ever. While
+    all that may be worked on at once is, a living run waits for its turn.
+    """
+    if sum(lane.running for lane in counts.values()) >= settings.rag_max_concurrent_jobs:
+        return {}
+    living = living_runs(connection)
+    patience_s = _PATIENCE * settings.rag_document_lease_s
+    found = {
+        name: runs.silent(name, living, patience_s)
+        for name, lane in counts.items()
+        if lane.claimable
+    }
+    return {name: run_ids for name, run_ids in found.items() if run_ids}
+
+
+def _act(
+    connection: Connection,
+    settings: Settings,
+    action: Action,
+    runs: Runs,
+    incident_id: int | None,
+    log: messages.Say,
+) -> None:
+    """Do it, and note that, and how it went."""
+    done, told = True, ""
+    try:
+        _do(connection, settings, action, runs)
+    except DatabaseUnavailableError:
+        raise
+    except Exception as error:  # one measure that fails must not keep the others from being taken
+        done, told = False, f"{type(error).__name__}: {error}"
+    log(
+        f"recovery: {action.kind} {action.subject} {action.target}: {action.reason}. {told}".strip()
+    )
+    incidents.record_action(
+        connection,
+        action.kind,
+        action.subject,
+        action.reason,
+        incident_id=incident_id,
+        done=done,
+        told=told or action.target,
+    )
+
+
+def _do(connection: Connection, settings: Settings, action: Action, runs: Runs) -> None:
+    match action.kind:
+        case "end_run":
+            runs.end(action.target, f"ended by the recovery: {action.reason}")
+        case "collect_lost":
+            with connection.transaction():
+                collect_lost(connection, settings.rag_document_max_attempts)
+                end_stuck(connection, settings.rag_document_lease_s)
+        case "lower_share" | "raise_share":
+            lane_control.set_share(connection, action.subject, action.share)
+        case "pause_lane":
+            lane_control.pause_lane(connection, action.subject, action.reason, "recovery")
+        case "resume_lane":
+            lane_control.resume_lane(connection, action.subject, "recovery")
+        case "start_run":
+            pass  # the sensor's answer asks for it
+
+
+def _go_on(
+    connection: Connection, step: Step | None, incident: Incident | None, health: Health
+) -> Incident | None:
+    """Write the incident's next step; the incident as it is then, where it changed."""
+    if step is None:
+        if incident is not None and health.queue > incident.longest_queue:
+            incidents.count_incident(connection, incident.incident_id, health.queue)
+        return None
+    with connection.transaction():
+        if incident is None:
+            number = incidents.open_incident(
+                connection,
+                step.cause,
+                step.subject,
+                step.facts,
+                began_at=step.began_at,
+                longest_queue=health.queue,
+            )
+            if number is None:
+                return None
+            incidents.adopt_actions(connection, number)
+            if step.state == "escalated":
+                incidents.set_state(connection, number, "escalated")
+        else:
+            number = incident.incident_id
+            incidents.refine_incident(connection, number, step.cause, step.subject, step.facts)
+            if step.state is not None:
+                incidents.set_state(connection, number, step.state)
+        incidents.count_incident(connection, number, health.queue)
+        return incidents.find_incident(connection, number)
+
+
+def _told(health: Health, decision: Decision, incident: Incident | None) -> str:
+    lanes = "; ".join(
+        f"{lane.lane}: {lane.waiting} wait, {lane.active} at work" for lane in health.lanes
+    )
+    if incident is None:
+        return lanes
+    reasons = "; ".join(decision.reasons) or "work goes on"
+    return (
+        f"{lanes}; incident {incident.incident_id} ({incident.cause}, {incident.state}): {reasons}"
+    )

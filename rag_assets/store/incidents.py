@@ -1,0 +1,247 @@
+"""Incidents, one at a time, and what the recovery did about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg import sql
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from rag_assets.store.database import Connection
+
+IncidentState = Literal["open", "recovering", "escalated", "closed"]
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One row of ``incidents``.
+
+    :param cause: its kind, such as ``dependency-down``.
+    :param evidence: ``subject``, which dependency, key, run or document; ``facts``, sentences.
+    :param began_at: as far as the evidence goes back.
+    :param recovering_at: when work went on again.
+    :param escalated_at: when a person was called; stays when it recovers after all.
+    """
+
+    incident_id: int
+    state: IncidentState
+    cause: str
+    evidence: dict[str, Any]
+    began_at: datetime
+    noticed_at: datetime
+    recovering_at: datetime | None
+    escalated_at: datetime | None
+    ended_at: datetime | None
+    longest_queue: int
+    documents_affected: int
+    failed_jobs: int
+    reported_run: str | None
+
+    @property
+    def name(self) -> str:
+        """``incident-0007``: the partition of its report."""
+        return f"incident-{self.incident_id:04}"
+
+    @property
+    def subject(self) -> str:
+        return str(self.evidence.get("subject", ""))
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return tuple(self.evidence.get("facts", ()))
+
+
+@dataclass(frozen=True)
+class RecoveryAction:
+    """Something that the recovery did, or tried; ``told`` says how that went."""
+
+    action: str
+    subject: str
+    reason: str
+    done: bool
+    told: str
+    acted_at: datetime
+    incident_id: int | None = None
+
+
+def current_incident(connection: Connection) -> Incident | None:
+    """The one that is not closed. By the unique index that lets there be one only."""
+    found = _incidents(connection, sql.SQL("state <> 'closed'"))
+    return found[0] if found else None
+
+
+def find_incident(connection: Connection, incident_id: int) -> Incident | None:
+    """By primary key."""
+    found = _incidents(connection, sql.SQL("incident_id = %(id)s"), id=incident_id)
+    return found[0] if found else None
+
+
+def last_incidents(connection: Connection, *, limit: int) -> tuple[Incident, ...]:
+    """The latest first. By primary key."""
+    return _incidents(connection, sql.SQL("true"), limit=limit)
+
+
+def unreported_incidents(connection: Connection) -> tuple[Incident, ...]:
+    """Those that were closed or escalated and have no report of that yet. There are few."""
+    return _incidents(
+        connection, sql.SQL("state IN ('closed', 'escalated') AND reported_run IS NULL")
+    )
+
+
+def open_incident(
+    connection: Connection,
+    cause: str,
+    subject: str,
+    facts: Sequence[str],
+    *,
+    began_at: datetime,
+    longest_queue: int,
+) -> int | None:
+    """Open one; ``None`` where another is not closed yet."""
+    row = connection.execute(
+        """
+        INSERT INTO incidents (state, cause, evidence, began_at, longest_queue)
+        VALUES ('open', %s, %s, least(%s, now()), %s) ON CONFLICT DO NOTHING RETURNING incident_id
+        """,
+        (cause, _evidence(subject, facts), began_at, longest_queue),
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def refine_incident(
+    connection: Connection, incident_id: int, cause: str, subject: str, facts: Sequence[str]
+) -> None:
+    """Its cause is better known now."""
+    connection.execute(
+        "UPDATE incidents SET cause = %s, evidence = %s WHERE incident_id = %s",
+        (cause, _evidence(subject, facts), incident_id),
+    )
+
+
+def set_state(connection: Connection, incident_id: int, state: IncidentState) -> None:
+    """Move it on, with the time at which that was. Closed or escalated, it wants a new report."""
+    connection.execute(
+        """
+        UPDATE incidents
+           SET state = %(state)s,
+               recovering_at = CASE %(state)s WHEN 'recovering' THEN now()
+                                              WHEN 'closed' THEN coalesce(recovering_at, now()) END,
+               escalated_at = CASE %(state)s WHEN 'escalated' THEN coalesce(escalated_at, now())
+                                             ELSE escalated_at END,
+               ended_at = CASE %(state)s WHEN 'closed' THEN now() END,
+               reported_run = CASE WHEN %(state)s IN ('closed', 'escalated') THEN NULL
+                                   ELSE reported_run END
+         WHERE incident_id = %(id)s
+        """,
+        {"state": state, "id": incident_id},
+    )
+
+
+def count_incident(connection: Connection, incident_id: int, queue: int) -> None:
+    """Bring its figures up to date: the queue, documents that it met, jobs that failed in it.
+
+    Documents: in the queue or at work at any time of it; a pass over the documents, 45 ms for
+    100,000. Jobs: by the index of ended_at.
+
+    :param queue: documents that wait now.
+    """
+    connection.execute(
+        """
+        UPDATE incidents i
+           SET longest_queue = greatest(longest_queue, %(queue)s),
+               documents_affected = (
+                   SELECT count(*) FROM documents d
+                    WHERE d.dropped_at <= coalesce(i.recovering_at, now())
+                      AND (d.state IN ('waiting', 'running') OR d.ended_at >= i.began_at)),
+               failed_jobs = (
+                   SELECT count(*) FROM document_attempts a
+                    WHERE a.ended_at >= i.began_at AND a.outcome IN ('failed', 'dead', 'lost'))
+         WHERE incident_id = %(id)s
+        """,
+        {"id": incident_id, "queue": queue},
+    )
+
+
+def mark_reported(connection: Connection, incident_id: int, run_id: str) -> None:
+    """Its report was written by this run."""
+    connection.execute(
+        "UPDATE incidents SET reported_run = %s WHERE incident_id = %s", (run_id, incident_id)
+    )
+
+
+def record_action(
+    connection: Connection,
+    action: str,
+    subject: str,
+    reason: str,
+    *,
+    incident_id: int | None,
+    done: bool = True,
+    told: str = "",
+) -> None:
+    """Note what was done."""
+    connection.execute(
+        """
+        INSERT INTO recovery_actions (incident_id, action, subject, reason, done, told)
+        VALUES (%s, %s, %s, %s, %s, %s)
+        """,
+        (incident_id, action, subject, reason, done, told),
+    )
+
+
+def adopt_actions(connection: Connection, incident_id: int) -> None:
+    """Actions since it began belong to it, also those from before it was noticed.
+
+    Uses the index of acted_at.
+    """
+    connection.execute(
+        """
+        UPDATE recovery_actions a SET incident_id = i.incident_id
+          FROM incidents i
+         WHERE i.incident_id = %s AND a.incident_id IS NULL AND a.acted_at >= i.began_at
+        """,
+        (incident_id,),
+    )
+
+
+def actions_since(connection: Connection, since: datetime) -> tuple[RecoveryAction, ...]:
+    """What was done since then, in order. Uses the index of acted_at."""
+    return _actions(connection, sql.SQL("acted_at >= %s"), since)
+
+
+def actions_of(connection: Connection, incident_id: int) -> tuple[RecoveryAction, ...]:
+    """What was done about one incident, in order. A pass over the actions: they are few."""
+    return _actions(connection, sql.SQL("incident_id = %s"), incident_id)
+
+
+def _incidents(
+    connection: Connection, which: sql.SQL, *, limit: int = 10, **values: object
+) -> tuple[Incident, ...]:
+    """The latest first."""
+    query = sql.SQL(
+        """
+        SELECT incident_id, state, cause, evidence, began_at, noticed_at, recovering_at,
+               escalated_at, ended_at, longest_queue, documents_affected, failed_jobs, reported_run
+          FROM incidents WHERE {} ORDER BY incident_id DESC LIMIT %(limit)s
+        """
+    ).format(which)
+    with connection.cursor(row_factory=class_row(Incident)) as cursor:
+        return tuple(cursor.execute(query, {"limit": limit, **values}))
+
+
+def _actions(connection: Connection, which: sql.SQL, value: object) -> tuple[RecoveryAction, ...]:
+    query = sql.SQL(
+        """
+        SELECT action, subject, reason, done, told, acted_at, incident_id FROM recovery_actions
+         WHERE {} ORDER BY action_id
+        """
+    ).format(which)
+    return tuple(RecoveryAction(*row) for row in connection.execute(query, (value,)).fetchall())
+
+
+def _evidence(subject: str, facts: Sequence[str]) -> Jsonb:
+    return Jsonb({"subject": subject, "facts": list(facts)})
