@@ -64,6 +64,11 @@ def batches(
         yield tuple(batch)
 
 
+def part_of(batch: Batch, size: int) -> tuple[Batch, Batch]:
+    """The first ``size`` texts of a batch, and the others."""
+    return batch[:size], batch[size:]
+
+
 def halves(batch: Batch) -> tuple[Batch, Batch]:
     """The two halves of a refused batch of two or more, to find the text at fault."""
     middle = len(batch) // 2

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from rag_assets.embedding.batching import Batch, Text, batches, halves, request_tokens
+from rag_assets.embedding.batching import Batch, Text, batches, halves, part_of, request_tokens
 from rag_assets.embedding.embedder import Answer, Embedder
 from rag_assets.errors import (
     InputRejectedError,
@@ -137,6 +138,9 @@ class Buyer:
         self._sleep = sleep
         self._without_quota: set[str] = set()
         self._next_key = 0
+        self._share = 1.0
+        self._asking = 0
+        self._turn = asyncio.Condition()
         self._error: Exception | None = None
 
     async def buy(self, database: Database, texts: Sequence[Text]) -> Purchase:
@@ -154,6 +158,8 @@ class Buyer:
         ):
             # Pacing is worthless after a crash: it need not wait for the disk.
             await limits_connection.execute("SET synchronous_commit = off")
+            if self._embedder.limited:
+                self._share = await limits.share_of(limits_connection, self._embedder.endpoint)
             keeping = asyncio.Lock()
             await asyncio.gather(
                 *(
@@ -173,25 +179,54 @@ class Buyer:
         keeping: asyncio.Lock,
     ) -> None:
         while waiting and self._error is None:
-            batch = waiting.popleft()
-            try:
-                batch = await self._claim_texts(batch)
-                if not batch:
-                    continue
-                answer, entry = await self._ask(batch, limits_connection)
-                async with keeping:
-                    await self._keep(answers_connection, batch, answer, entry)
-            except InputRejectedError as error:
-                if len(batch) > 1:
-                    waiting.extendleft(reversed(halves(batch)))
-                else:
-                    self._reject(batch[0], str(error))
-            except _RunFailedError:
-                return
-            except Exception as error:
-                self._error = self._error or error
-            if self._options.sleep_s:
-                await self._sleep(self._options.sleep_s)
+            async with self._one_of_the_share(waiting):
+                if not waiting or self._error is not None:
+                    return
+                batch = self._take(waiting)
+                try:
+                    batch = await self._claim_texts(batch)
+                    if not batch:
+                        continue
+                    answer, entry = await self._ask(batch, limits_connection)
+                    async with keeping:
+                        await self._keep(answers_connection, batch, answer, entry)
+                except InputRejectedError as error:
+                    if len(batch) > 1:
+                        waiting.extendleft(reversed(halves(batch)))
+                    else:
+                        self._reject(batch[0], str(error))
+                except _RunFailedError:
+                    return
+                except Exception as error:
+                    self._error = self._error or error
+                if self._options.sleep_s:
+                    await self._sleep(self._options.sleep_s)
+
+    @asynccontextmanager
+    async def _one_of_the_share(self, waiting: deque[Batch]) -> AsyncIterator[None]:
+        """Wait until as few workers ask as the share allows; one always may."""
+        async with self._turn:
+            await self._turn.wait_for(
+                lambda: (
+                    self._asking < _part(self._options.concurrency, self._share)
+                    or not waiting
+                    or self._error is not None
+                )
+            )
+            self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            async with self._turn:
+                self._turn.notify_all()
+
+    def _take(self, waiting: deque[Batch]) -> Batch:
+        """The next batch, as large as the share allows; the rest of it stays."""
+        batch, rest = part_of(waiting.popleft(), _part(self._options.batch_size, self._share))
+        if rest:
+            waiting.appendleft(rest)
+        return batch
 
     async def _claim_texts(self, batch: Batch) -> Batch:
         """The texts of a batch that this run may buy; the halves of a refused one are its own."""
@@ -272,7 +307,7 @@ class Buyer:
     async def _pace(self, batch: Batch, connection: AsyncConnection) -> None:
         if not self._embedder.limited:
             return
-        wait_s = await limits.take_slot(
+        slot = await limits.take_slot(
             connection,
             self._embedder.endpoint,
             requests=limits.pace(self._options.requests_per_minute),
@@ -282,7 +317,8 @@ class Buyer:
             ),
             cost_tokens=sum(text.estimated_tokens for text in batch),
         )
-        await self._wait(wait_s)
+        self._share = slot.share
+        await self._wait(slot.wait_s)
 
     async def _drop_key(
         self, connection: AsyncConnection, key: str, error: QuotaExceededError
@@ -332,6 +368,10 @@ class Buyer:
                 f"(RAG_EMBEDDING_MAX_REJECTED), the last with: {reason}. The fault is rather in "
                 "the settings than in the texts; what was bought is kept"
             )
+
+
+def _part(whole: int, share: float) -> int:
+    return max(1, round(whole * share))
 
 
 def _name(key: str) -> str:

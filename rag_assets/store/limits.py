@@ -1,7 +1,8 @@
 """The provider's limits, shared by every process on every host through two small tables.
 
 Requests and tokens are paced by the generic cell rate algorithm: one row a provider endpoint holds
-when the next request may go. A key that was told to rest is left alone by all.
+when the next request may go, and what share of batch size and concurrency may be used. A key that
+was told to rest is left alone by all.
 """
 
 from __future__ import annotations
@@ -25,6 +26,18 @@ class Pace:
     burst_s: float
 
 
+@dataclass(frozen=True)
+class Slot:
+    """A place in the queue for the provider.
+
+    :param wait_s: seconds to wait before the request is sent; 0 when it may go now.
+    :param share: of batch size and concurrency that may be used, from 0 to 1.
+    """
+
+    wait_s: float
+    share: float
+
+
 def pace(per_minute: int, *, largest: int = 1) -> Pace:
     """A pace that never lets more than ``per_minute`` units through in any 60 seconds.
 
@@ -42,11 +55,8 @@ def pace(per_minute: int, *, largest: int = 1) -> Pace:
 
 async def take_slot(
     connection: AsyncConnection, endpoint: str, *, requests: Pace, tokens: Pace, cost_tokens: int
-) -> float:
-    """Reserve the next slot for one request of ``cost_tokens`` tokens.
-
-    :returns: seconds to wait before sending it (0 when it may go now). By primary key.
-    """
+) -> Slot:
+    """Reserve the next slot for one request of ``cost_tokens`` tokens. By primary key."""
     cursor = await connection.execute(
         """
         INSERT INTO provider_limits AS l (endpoint, requests_at, tokens_at)
@@ -58,7 +68,7 @@ async def take_slot(
             tokens_at = %(tokens)s
                       + greatest(l.tokens_at, clock_timestamp() - %(token_burst)s)
         RETURNING extract(epoch FROM greatest(requests_at - %(request)s, tokens_at - %(tokens)s)
-                                     - clock_timestamp())::float8
+                                     - clock_timestamp())::float8, share
         """,
         {
             "endpoint": endpoint,
@@ -69,7 +79,16 @@ async def take_slot(
         },
     )
     row = await cursor.fetchone()
-    return max(0.0, float(row[0])) if row else 0.0
+    return Slot(max(0.0, float(row[0])), float(row[1])) if row else Slot(0.0, 1.0)
+
+
+async def share_of(connection: AsyncConnection, endpoint: str) -> float:
+    """The share that may be used now. By primary key."""
+    cursor = await connection.execute(
+        "SELECT share FROM provider_limits WHERE endpoint = %s", (endpoint,)
+    )
+    row = await cursor.fetchone()
+    return float(row[0]) if row else 1.0
 
 
 async def resting_keys(

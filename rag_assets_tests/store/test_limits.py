@@ -39,10 +39,10 @@ async def take(
     """Take a slot for each cost, one after another, without waiting for any."""
     starts = []
     for cost in costs:
-        wait_s = await take_slot(
+        slot = await take_slot(
             connection, "endpoint", requests=requests, tokens=tokens, cost_tokens=cost
         )
-        starts.append((time.time() + wait_s, cost))
+        starts.append((time.time() + slot.wait_s, cost))
     return starts
 
 
@@ -171,7 +171,7 @@ def test_endpoints_do_not_share_limits(template_database: Database) -> None:
                 await take_slot(connection, name, requests=slow, tokens=UNLIMITED, cost_tokens=1)
                 for name in ("endpoint", "another")
             ]
-            return waits[0], waits[1]
+            return waits[0].wait_s, waits[1].wait_s
 
     busy, idle = asyncio.run(ask())
     assert busy > 60
