@@ -51,6 +51,11 @@ class Settings(DocumentSettings, OperationsSettings, BaseSettings):
     rag_database_password: SecretStr | None = Field(
         None, description="Its password, where RAG_DATABASE_URL holds none: for a secret's file."
     )
+    rag_database_pooled: bool = Field(
+        False,
+        description="RAG_DATABASE_URL leads through a transaction pooler such as PgBouncer, where "
+        "no statement can be prepared: for the API and the exporter only.",
+    )
     rag_dagster_database: str | None = Field(
         None,
         description="Name of the database for Dagster's own state, on the same server. "

@@ -21,9 +21,13 @@ class Pool:
     """At most ``size`` connections, each autocommitting and prepared for vectors.
 
     Opening it does not wait for the database: while that is away, every use says so.
+
+    :param pooled: through a transaction pooler, on whose connections nothing can be prepared.
     """
 
-    def __init__(self, database: Database, *, size: int, wait_s: float) -> None:
+    def __init__(
+        self, database: Database, *, size: int, wait_s: float, pooled: bool = False
+    ) -> None:
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database.conninfo,
             min_size=1,
@@ -31,7 +35,7 @@ class Pool:
             timeout=wait_s,
             max_idle=600,
             reconnect_timeout=1,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True} | ({"prepare_threshold": None} if pooled else {}),
             configure=prepare_connection,
             open=False,
             name="retrieval",
