@@ -81,8 +81,11 @@ def probe_dagster(settings: Settings) -> Probe:
     timeout_s = settings.rag_probe_timeout_s
 
     def look() -> _Seen:
-        version = probes.answers(dagster_database(settings), timeout_s)
-        return _Seen(True, f"PostgreSQL {version}")
+        database = dagster_database(settings)
+        try:
+            return _Seen(True, f"PostgreSQL {probes.answers(database, timeout_s)}")
+        except DatabaseUnusableError:  # it refuses a user in the corpus' database, too
+            return _Seen(False, f"{database.name} is not there yet", "`rag-assets up` makes it")
 
     return _timed("dagster", timeout_s, look, _START)
 
@@ -170,7 +173,7 @@ def probe_daemon(
         if part in heartbeats
     }
     if not ages:
-        return Probe("daemon", False, 0.0, "it never ran", "`rag-assets up`")
+        return Probe("daemon", False, 0.0, "it does not run", "`rag-assets up`")
     silent = [part for part in _DAEMON_PARTS if ages.get(part, patience_s + 1) > patience_s]
     if len(silent) == len(_DAEMON_PARTS):
         told = f"no sign of life for {min(ages.values()):.0f} s"

@@ -78,6 +78,7 @@ def test_a_dagster_that_never_ran_has_no_database_and_gets_none(
 ) -> None:
     seen = probe_dagster(make_settings(rag_dagster_database="never_made"))
     assert not seen.ok
+    assert "rag-assets up" in seen.remedy
     assert not probe_dagster(make_settings(rag_dagster_database="never_made")).ok
 
 
@@ -211,7 +212,7 @@ def beats(**ages_s: float) -> dict[str, datetime]:
 @pytest.mark.parametrize(
     ("heartbeats", "ok", "word"),
     [
-        ({}, False, "never ran"),
+        ({}, False, "does not run"),
         (beats(SENSOR=5, SCHEDULER=9, QUEUED_RUN_COORDINATOR=3), True, "9 s"),
         (beats(SENSOR=900, SCHEDULER=905, QUEUED_RUN_COORDINATOR=910), False, "for 900 s"),
         (beats(SENSOR=900, SCHEDULER=9, QUEUED_RUN_COORDINATOR=9), False, "of SENSOR"),

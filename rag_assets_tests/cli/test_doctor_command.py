@@ -1,0 +1,46 @@
+"""``rag-assets doctor`` as people run it: well, ill, and with its database away."""
+
+from __future__ import annotations
+
+import re
+
+from rag_assets.store.database import Database
+from rag_assets_tests.cli.conftest import Run
+from rag_assets_tests.store.queued import queue
+
+
+def test_the_command_says_what_is_wrong_and_ends_accordingly(run: Run, database: Database) -> None:
+    well = run("doctor")
+    assert well.status == 0, well.out
+    assert "PostgreSQL 1" in well.out
+    queue(database, "waiting")
+    with database.connect() as connection:
+        connection.execute("UPDATE documents SET queued_at = now() - interval '100 s'")
+    ill = run("doctor", "--json")
+    assert ill.status == 1
+    assert ill.json["ok"] is False
+    assert {found["area"] for found in ill.json["findings"]} >= {"rag_processing", "dagster"}
+    assert ill.json["stored"]["lanes"][0]["waiting"] == 1
+
+
+def test_the_command_works_while_the_database_is_away(run: Run) -> None:
+    done = run("doctor", RAG_DATABASE_URL="postgresql://rag:hunter2@127.0.0.1:9/corpus")
+    assert done.status == 1
+    assert re.search(r"^problem  database: .*cannot be reached", done.out, re.MULTILINE)
+    assert done.out.count("problem ") == 1
+    assert "disk        ok" in done.out
+    assert "hunter2" not in done.out + done.err
+
+
+def test_the_command_finds_migrations_that_wait_and_applies_none(
+    run: Run, database: Database
+) -> None:
+    with database.connect() as connection:
+        connection.execute("DELETE FROM schema_migrations WHERE name LIKE '0006%'")
+    done = run("doctor")
+    assert done.status == 1
+    assert "rag-assets db migrate" in done.out
+    with database.connect() as connection:
+        assert not connection.execute(
+            "SELECT FROM schema_migrations WHERE name LIKE '0006%'"
+        ).fetchall()

@@ -1,0 +1,232 @@
+"""The diagnosis: each fault by itself, its level and its command; and the facts of a database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from rag_assets.operations.dependencies import Probe
+from rag_assets.operations.doctor import (
+    Facts,
+    IndexFacts,
+    LaneFacts,
+    Level,
+    ReleaseFacts,
+    Stored,
+    diagnose,
+    span,
+)
+from rag_assets.operations.facts import gather
+from rag_assets.settings import Settings, fingerprint
+from rag_assets.store.database import Database
+from rag_assets.store.incidents import Incident
+from rag_assets.store.lane_control import KeyState, pause_lane
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.store.queued import MB, new, queue
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+LANE = LaneFacts("rag_processing")
+STORED = Stored(
+    lanes=(LANE,),
+    heavy=(),
+    dead={},
+    keys=(KeyState("e", "aaaa", 0, None), KeyState("e", "bbbb", 0, None)),
+    share=1.0,
+    builds=0,
+    indexes=(IndexFacts("bible", 1, 64, 1000, 0.0),),
+    release=ReleaseFacts(3, NOW),
+    incident=None,
+    unsent_messages=0,
+)
+FACTS = Facts(NOW, (Probe("database", True, 0.01, "PostgreSQL 18.1"),), stored=STORED)
+INCIDENT = Incident(
+    7,
+    "open",
+    "dependency-down",
+    {"subject": "provider"},
+    NOW,
+    NOW,
+    None,
+    None,
+    None,
+    60,
+    60,
+    0,
+    None,
+)
+
+
+def lane(**told: object) -> Facts:
+    return replace(FACTS, stored=replace(STORED, lanes=(replace(LANE, **told),)))  # type: ignore[arg-type]
+
+
+def stored(**told: object) -> Facts:
+    return replace(FACTS, stored=replace(STORED, **told))  # type: ignore[arg-type]
+
+
+def failing(*names: str, **told: object) -> Facts:
+    probes = tuple(Probe(name, False, 0.1, f"{name} is away", "mend it") for name in names)
+    return replace(FACTS, probes=probes, **told)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("facts", "area", "level", "words"),
+    [
+        (failing("provider"), "provider", "problem", "provider is away"),
+        (failing("disk"), "disk", "problem", "disk is away"),
+        (failing("daemon"), "daemon", "warning", "daemon is away"),
+        (failing("daemon", daemon_was_seen=True), "daemon", "problem", "daemon is away"),
+        (replace(FACTS, pending=("0006.sql",)), "database", "problem", "0006.sql"),
+        (replace(FACTS, stored=None, unread="gone"), "database", "problem", "gone"),
+        (
+            lane(waiting=3, claimable=3, oldest_waiting_s=61),
+            "rag_processing",
+            "problem",
+            "3 documents wait, the oldest for 61 s",
+        ),
+        (
+            lane(waiting=1, claimable=1, oldest_waiting_s=9),
+            "rag_processing",
+            "warning",
+            "1 document wait",
+        ),
+        (
+            lane(waiting=51, claimable=51, running=2, runs_at_work=1, oldest_waiting_s=601),
+            "rag_processing",
+            "problem",
+            "stagnation: 51 documents",
+        ),
+        (
+            lane(waiting=2, running=1, runs_at_work=1, slowest=("book.pdf", 301.0)),
+            "rag_processing",
+            "warning",
+            "book.pdf has been worked on for 5 min",
+        ),
+        (
+            lane(waiting=9, claimable=9, oldest_waiting_s=9e4, paused="by recovery: no provider"),
+            "rag_processing",
+            "warning",
+            "paused by recovery: no provider",
+        ),
+        (stored(dead={"EmptyDocumentError": 2}), "dead letters", "warning", "2 EmptyDocument"),
+        (stored(keys=(KeyState("e", "aaaa", 9, None),)), "provider", "warning", "key aaaa rests"),
+        (
+            stored(keys=(KeyState("e", "aaaa", 0, 60), STORED.keys[1])),
+            "provider",
+            "warning",
+            "out of quota: key aaaa",
+        ),
+        (stored(keys=(KeyState("e", "aaaa", 0, 60),)), "provider", "problem", "out of quota"),
+        (stored(share=0.25), "provider", "warning", "25%"),
+        (stored(indexes=(IndexFacts("t", 1, 64, 1000, 0.21),)), "index", "warning", "21%"),
+        (stored(release=ReleaseFacts(None, None)), "release", "warning", "nothing is served"),
+        (
+            stored(release=ReleaseFacts(3, NOW, ("recall is low", "latency is high"))),
+            "release",
+            "warning",
+            "recall is low (and 1 more)",
+        ),
+        (stored(incident=INCIDENT), "incident", "warning", "incident-0007 is open: dep"),
+        (stored(incident=replace(INCIDENT, state="escalated")), "incident", "problem", "escal"),
+        (stored(unsent_messages=2), "messages", "warning", "2 messages"),
+    ],
+)
+def test_each_fault_is_told_with_its_level_and_what_mends_it(
+    make_settings: MakeSettings, facts: Facts, area: str, level: Level, words: str
+) -> None:
+    (found,) = diagnose(facts, make_settings())
+    assert (found.area, found.level) == (area, level)
+    assert words in found.told
+    assert found.command
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        FACTS,
+        lane(waiting=0, running=2, runs_at_work=1, slowest=("book.pdf", 9000.0)),
+        lane(waiting=3, claimable=0, oldest_waiting_s=3600),  # each has its time to come
+        lane(waiting=3, claimable=3, runs_queued=1, oldest_waiting_s=3600),
+        lane(waiting=51, running=1, runs_at_work=1, succeeded=1, oldest_waiting_s=900),
+        lane(waiting=51, running=1, runs_at_work=1, oldest_waiting_s=599),
+        stored(keys=(KeyState("e", "aaaa", 0, 86_401),)),
+        stored(indexes=(IndexFacts("t", 1, 64, 1000, 0.2),)),
+        stored(indexes=(IndexFacts("t", None, None, 0, 9.0),)),
+        stored(indexes=(), release=ReleaseFacts(None, None, ("nothing is embedded",))),
+    ],
+)
+def test_what_is_as_it_should_be_is_not_told(make_settings: MakeSettings, facts: Facts) -> None:
+    assert diagnose(facts, make_settings()) == ()
+
+
+def test_what_follows_from_another_fault_is_not_told_again(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    found = diagnose(failing("database", "vectors", "dagster", "daemon", stored=None), settings)
+    assert [finding.area for finding in found] == ["database"]
+    found = diagnose(failing("dagster", "daemon"), settings)
+    assert [finding.area for finding in found] == ["dagster"]
+    assert [one.area for one in diagnose(failing("vectors"), settings)] == ["vectors"]
+
+
+def test_problems_come_first(make_settings: MakeSettings) -> None:
+    facts = replace(failing("provider"), stored=replace(STORED, dead={"X": 1}, share=0.5))
+    levels = [finding.level for finding in diagnose(facts, make_settings())]
+    assert levels == ["problem", "warning", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "120 min"),
+        (7200, "2 h"),
+        (172_800, "2 d"),
+    ],
+)
+def test_stretches_of_time_read_well(seconds: float, told: str) -> None:
+    assert span(seconds) == told
+
+
+def test_facts_are_those_of_the_database(
+    openai_settings: MakeSettings, database: Database, tmp_path: Path
+) -> None:
+    settings: Settings = openai_settings(rag_documents_url=str(tmp_path))
+    large = new("large", size=30 * MB, lane="rag_large_docs")
+    queue(database, "waiting", "worked", "broken", large)
+    with database.connect() as connection:
+        for change in (
+            """UPDATE documents SET state = 'running', run_id = 'run', lease_until = now() + '1 h',
+                      started_at = now() - interval '40 s'
+                WHERE document_key IN ('worked', 'broken')""",
+            """UPDATE documents SET state = 'ready', run_id = NULL, lease_until = NULL,
+                      ended_at = now() WHERE document_key = 'worked'""",
+            """UPDATE documents SET state = 'dead', run_id = NULL, lease_until = NULL,
+                      ended_at = now(), error_class = 'EmptyDocumentError', error = 'nothing in it'
+                WHERE document_key = 'broken'""",
+            """UPDATE documents SET queued_at = now() - interval '100 s'
+                WHERE document_key = 'waiting'""",
+        ):
+            connection.execute(change)
+        pause_lane(connection, "rag_bible", "tests", "command")
+    facts = gather(settings)
+    assert facts.stored is not None
+    by_lane = {lane.lane: lane for lane in facts.stored.lanes}
+    assert set(by_lane) == {"rag_processing", "rag_large_docs", "rag_bible"}
+    small = by_lane["rag_processing"]
+    assert (small.waiting, small.running, small.dead) == (1, 0, 1)
+    assert (small.succeeded, small.failed) == (1, 1)
+    assert small.oldest_waiting_s == pytest.approx(100, abs=5)
+    assert small.mean_s == pytest.approx(40, abs=5)
+    assert by_lane["rag_bible"].paused == "by command: tests"
+    assert [document.key for document in facts.stored.heavy] == ["large"]
+    assert [key.key_fingerprint for key in facts.stored.keys] == [fingerprint("sk-test-one")]
+    assert facts.stored.dead == {"EmptyDocumentError": 1}
+    areas = {(found.area, found.level) for found in diagnose(facts, settings)}
+    assert ("rag_processing", "problem") in areas
+    assert ("dagster", "problem") in areas  # there is work, and nobody to do it
+    assert ("dead letters", "warning") in areas
