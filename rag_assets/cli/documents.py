@@ -26,6 +26,7 @@ from rag_assets.documents.adding import Adding, add_files
 from rag_assets.documents.intake import Intake, take_in
 from rag_assets.documents.rules import LANES, PRIORITY_NAMES
 from rag_assets.errors import ConfigurationError
+from rag_assets.store.dagster_state import BIBLE_LANE
 from rag_assets.store.database import Connection
 from rag_assets.store.document_withdrawal import withdraw as withdraw_documents
 from rag_assets.store.documents import (
@@ -38,13 +39,15 @@ from rag_assets.store.documents import (
 )
 from rag_assets.store.documents import prioritize as prioritize_waiting
 from rag_assets.store.documents import retry as retry_dead
+from rag_assets.store.lane_control import pause_lane, resume_lane
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Documents: add, scan, list, show, retry, withdraw, prioritize, dead letters.",
+    help="Documents: add, scan, list, show, retry, withdraw, prioritize, pause, dead letters.",
 )
 
 STATES: tuple[State, ...] = get_args(State)
+ALL_LANES = (*LANES, BIBLE_LANE)
 Keys = Annotated[list[str], typer.Argument(help="Keys, as `rag-assets documents list` shows them.")]
 
 
@@ -244,6 +247,52 @@ def dlq(
     )
     if classes:
         out.print("\n`rag-assets documents retry KEY`, `--class CLASS` or `--all` puts them back")
+
+
+@app.command()
+def pause(
+    lane: Annotated[str, typer.Argument(help=f"One of {', '.join(ALL_LANES)}.")],
+    reason: Annotated[str, typer.Option(help="Why, for those who wonder.")] = "by command",
+    as_json: Json = False,
+) -> None:
+    """Start no run from a lane until it is resumed; runs at work go on.
+
+    Nothing resumes it by itself.
+    """
+    with errors_as_sentences(as_json):
+        _check_lane(lane)
+        _, database = open_corpus()
+        with database.connect() as connection:
+            pause_lane(connection, lane, reason, "command")
+    _show_lane(lane, paused=True, as_json=as_json)
+
+
+@app.command()
+def resume(
+    lane: Annotated[str, typer.Argument(help=f"One of {', '.join(ALL_LANES)}.")],
+    as_json: Json = False,
+) -> None:
+    """Start runs from a lane again, whoever has paused it."""
+    with errors_as_sentences(as_json):
+        _check_lane(lane)
+        _, database = open_corpus()
+        with database.connect() as connection:
+            was_paused = resume_lane(connection, lane, "command")
+    if not was_paused:
+        err.print(f"{lane} was not paused", markup=False)
+    _show_lane(lane, paused=False, as_json=as_json)
+
+
+def _check_lane(lane: str) -> None:
+    if lane not in ALL_LANES:
+        raise ConfigurationError(f"there is no lane {lane}: it is one of {', '.join(ALL_LANES)}")
+
+
+def _show_lane(lane: str, *, paused: bool, as_json: bool) -> None:
+    if as_json:
+        show_json({"lane": lane, "paused": paused})
+    else:
+        out.print(f"{lane}: {'paused' if paused else 'runs are started'}")
 
 
 def _state(name: str | None) -> State | None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from rag_assets.cli.main import app
 from rag_assets.store.database import Database
+from rag_assets.store.lane_control import paused_lanes, resume_lane
 from rag_assets_tests.cli.conftest import Done, Run
 
 
@@ -202,3 +203,22 @@ def test_a_person_withdraws_and_prioritizes(run: Run, papers: Path, database: Da
             )
         )
     assert rows == {c: 0, a: 1}
+
+
+def test_a_lane_is_paused_and_resumed_by_a_person(run: Run, database: Database) -> None:
+    assert run("documents", "pause", "rag_bible", "--reason", "new keys").out.strip() == (
+        "rag_bible: paused"
+    )
+    with database.connect() as connection:
+        (pause,) = paused_lanes(connection).values()
+        assert not resume_lane(connection, "rag_bible", "recovery"), "it resumes its own only"
+    assert (pause.lane, pause.reason, pause.paused_by) == ("rag_bible", "new keys", "command")
+    assert run("documents", "resume", "rag_bible", "--json").json == {
+        "lane": "rag_bible",
+        "paused": False,
+    }
+    again = run("documents", "resume", "rag_bible")
+    assert "was not paused" in again.err
+    wrong = run("documents", "pause", "rag_small")
+    assert wrong.status == 1
+    assert "rag_processing, rag_large_docs, rag_bible" in wrong.err

@@ -1,0 +1,157 @@
+"""A site that is watched from all sides while something happens to it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rag_assets.errors import RagAssetsError
+from rag_assets_tests.defs.deployment import plain_environment
+from rag_assets_tests.defs.site import Site, drop, running_site
+from rag_assets_tests.operations.recording import PROMTOOL, Recording, fired, recording
+from rag_assets_tests.operations.slack_receiver import Receiver, receiving
+
+QUICK = {
+    # The real ones are a minute, ten minutes, five, ten.
+    "RAG_NO_WORKER_S": "5",
+    "RAG_STAGNATION_S": "15",
+    "RAG_SLOW_DOCUMENT_S": "15",
+    "RAG_RECOVERY_STEADY_S": "10",
+    "RAG_PROBE_TIMEOUT_S": "2",
+    "RAG_METRICS_CACHE_S": "0",
+    # One run at a time, one request of eight texts a second: a load that lasts.
+    "RAG_DOCUMENT_RUNS": "1",
+    "RAG_DOCUMENTS_PER_RUN": "500",
+    "RAG_EMBEDDING_BATCH_SIZE": "8",
+    "RAG_EMBEDDING_CONCURRENCY": "3",
+}
+RECOVERED_S = 120.0
+"""In which work must go on once what hindered it is gone."""
+CLOSED_S = 240.0
+"""In which an incident must then be closed: steadiness, and a look each half minute."""
+
+
+@dataclass
+class Scenario:
+    """The site, what was said to people, and what the exporter told."""
+
+    site: Site
+    slack: Receiver
+    recorded: Recording
+
+    def load(self, documents: int) -> None:
+        """Drop so many, and wait until the first are ready and the others are worked on."""
+        for number in range(documents):
+            drop(self.site.inbox, number)
+        self.until(lambda: self.site.states()["ready"] >= 5, "the load begins", 120)
+
+    def until(self, reached: Callable[[], bool], what: str, timeout_s: float) -> float:
+        """Wait for it; how many seconds that took."""
+        began = time.monotonic()
+        while time.monotonic() - began < timeout_s:
+            self.site.keep_daemon()
+            if reached():
+                return time.monotonic() - began
+            time.sleep(0.5)
+        raise AssertionError(
+            f"{what}: not within {timeout_s:.0f} s; {self.site.states()}, incidents "
+            f"{self.incidents()}, actions {self.actions()}, said {self.slack.texts}\n"
+            f"{self.site.log()}"
+        )
+
+    def goes_on(self) -> float:
+        """Wait until another document is ready than are now; how many seconds that took."""
+        before = self.site.states()["ready"]
+        return self.until(lambda: self.site.states()["ready"] > before, "work goes on", RECOVERED_S)
+
+    def ends_well(self, documents: int) -> None:
+        """All documents are ready, no text is there twice, and no incident is open any more."""
+        self.site.wait_for(Counter(ready=documents), timeout_s=300)
+        self.until(
+            lambda: {row["state"] for row in self.incidents()} == {"closed"},
+            "the incident is closed",
+            CLOSED_S,
+        )
+        assert self.rows("SELECT count(*) FROM documents WHERE state <> 'ready'") == [(0,)]
+        ((chunks, vectors, places),) = self.rows(
+            "SELECT (SELECT count(*) FROM document_chunks),"
+            " (SELECT count(*) FROM chunk_embeddings),"
+            " (SELECT count(DISTINCT (document_id, position)) FROM document_chunks)"
+        )
+        assert chunks == vectors == places
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.site.database.connect() as connection:
+            return connection.execute(query).fetchall()
+
+    def ready(self, lane: str) -> int:
+        """Documents of a lane that are."""
+        found = Counter(
+            dict(
+                self.rows(
+                    "SELECT lane, count(*) FROM documents WHERE state = 'ready' GROUP BY lane"
+                )
+            )
+        )
+        return found[lane]
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """All of them; none while the database is away."""
+        try:
+            found = self.rows(
+                "SELECT state, cause, evidence->>'subject', escalated_at FROM incidents"
+                " ORDER BY incident_id"
+            )
+        except RagAssetsError:
+            return []
+        return [
+            dict(zip(("state", "cause", "subject", "escalated_at"), row, strict=True))
+            for row in found
+        ]
+
+    def actions(self) -> list[tuple[Any, ...]]:
+        """What the recovery did."""
+        try:
+            return self.rows("SELECT action, subject, done FROM recovery_actions ORDER BY 1, 2")
+        except RagAssetsError:
+            return []
+
+    def one_incident(self, cause: str, subject: str | None = None) -> None:
+        """It was one, its cause is known, nobody had to be called, and it was told once."""
+        (incident,) = self.incidents()
+        assert incident["cause"] == cause
+        assert subject in (None, incident["subject"])
+        assert incident["escalated_at"] is None
+        (text,) = self.slack.texts
+        assert cause in text
+
+    def sets_off(self, *alerts: str, step_s: int) -> None:
+        """These alerts fire on what was recorded, where Prometheus is there to tell."""
+        if PROMTOOL is not None:
+            assert set(alerts) <= fired(self.recorded.series, self.recorded.samples, step_s=step_s)
+
+
+@contextmanager
+def scenario(*, latency_ms: float, own_server: bool = True, **changes: str) -> Iterator[Scenario]:
+    """A site with its daemon, a receiver in Slack's place, and an exporter that is scraped."""
+    with (
+        receiving() as slack,
+        running_site(
+            latency_ms=latency_ms,
+            own_server=own_server,
+            **{**QUICK, "SLACK_WEBHOOK_URL": slack.url, **changes},
+        ) as site,
+        recording(
+            [str(Path(sys.executable).parent / "rag-assets"), "exporter", "--port", "0", "--json"],
+            {**plain_environment(), **site.environment},
+            cwd=site.folder,
+        ) as recorded,
+    ):
+        site.start_daemon()
+        yield Scenario(site, slack, recorded)
