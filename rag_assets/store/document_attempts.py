@@ -67,22 +67,30 @@ def totals(connection: Connection) -> tuple[AttemptTotals, ...]:
 
 
 def count_attempts(connection: Connection) -> int:
-    """Add what ended since the last call to the totals, for good; how many rows."""
+    """Add what ended since the last call to the totals, for good; how many rows.
+
+    In one statement: a second one would mark what ended after the first, uncounted.
+    """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('count attempts'))")
-        connection.execute(
-            """
-            INSERT INTO attempt_totals AS t (lane, outcome, attempts, seconds, buckets)
-            SELECT lane, outcome, attempts, seconds, buckets FROM uncounted_attempts
-            ON CONFLICT (lane, outcome) DO UPDATE
-               SET attempts = t.attempts + EXCLUDED.attempts,
-                   seconds = t.seconds + EXCLUDED.seconds,
-                   buckets = add_array(t.buckets, EXCLUDED.buckets)
-            """
+        (counted,) = one(
+            connection.execute(
+                """
+                WITH added AS (
+                    INSERT INTO attempt_totals AS t (lane, outcome, attempts, seconds, buckets)
+                    SELECT lane, outcome, attempts, seconds, buckets FROM uncounted_attempts
+                    ON CONFLICT (lane, outcome) DO UPDATE
+                       SET attempts = t.attempts + EXCLUDED.attempts,
+                           seconds = t.seconds + EXCLUDED.seconds,
+                           buckets = add_array(t.buckets, EXCLUDED.buckets)
+                ), marked AS (
+                    UPDATE document_attempts SET counted = true WHERE NOT counted RETURNING 1
+                )
+                SELECT count(*) FROM marked
+                """
+            )
         )
-        return connection.execute(
-            "UPDATE document_attempts SET counted = true WHERE NOT counted"
-        ).rowcount
+        return int(counted)
 
 
 def ended_since(connection: Connection, since: datetime) -> tuple[Ended, ...]:
