@@ -11,6 +11,7 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.documents.rules import PROCESSING
 from rag_assets.documents.upkeep import forget
 from rag_assets.errors import ConfigurationError
+from rag_assets.operations import upkeep as operations_upkeep
 from rag_assets.store.documents import retry
 
 document_processing = dg.define_asset_job(
@@ -67,13 +68,22 @@ def forget_withdrawn_documents(
     )
 
 
+@dg.op(out=dg.Out(dg.Nothing))
+def forget_old_operations(context: dg.OpExecutionContext, corpus: dg.ResourceParam[Corpus]) -> None:
+    """Delete attempts, ended runs, samples and sent messages after RAG_OPERATIONS_KEEP_DAYS."""
+    with as_failures():
+        forgotten = operations_upkeep.forget(corpus.database, corpus.settings)
+    context.log.info(str(forgotten))
+
+
 @dg.job(
     description="Delete for good what was withdrawn RAG_DOCUMENTS_KEEP_DAYS ago: texts, vectors, "
-    "and partitions."
+    "and partitions; and what operations kept for RAG_OPERATIONS_KEEP_DAYS."
 )
 def document_upkeep() -> None:
-    """One step."""
+    """Two steps that know nothing of each other."""
     forget_withdrawn_documents()
+    forget_old_operations()
 
 
 document_upkeep_daily = dg.ScheduleDefinition(
@@ -81,5 +91,6 @@ document_upkeep_daily = dg.ScheduleDefinition(
     job=document_upkeep,
     cron_schedule="15 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Each night: deletes what was withdrawn long enough ago.",
+    description="Each night: deletes what was withdrawn long enough ago, and what operations has "
+    "kept long enough.",
 )

@@ -1,0 +1,68 @@
+"""``rag-assets backfill``: what the weekend's windows will do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import typer
+
+from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
+from rag_assets.operations.backfill import (
+    Choice,
+    candidates,
+    choose,
+    versions_in_order,
+    whole_budget,
+)
+from rag_assets.operations.windows import Window, backfill_windows, when
+
+app = typer.Typer(no_args_is_help=True, help="The weekend backfill: what its windows will do.")
+
+
+@app.callback()
+def backfill() -> None:
+    """Commands of the weekend backfill."""
+
+
+@app.command()
+def plan(as_json: Json = False) -> None:
+    """What the next window would embed, in order, within its whole budget. Starts nothing."""
+    with errors_as_sentences(as_json):
+        settings, database = open_corpus()
+        now = datetime.now(UTC)
+        windows = backfill_windows(settings)
+        window = windows.next_after(now)
+        with database.connect() as connection:
+            whole = whole_budget(settings, window)
+            codes = versions_in_order(connection, settings, warn=err.print)
+            choice = choose(candidates(connection, settings, codes), left=whole, whole=whole)
+    if as_json:
+        show_json(_as_record(window, choice))
+        return
+    if now_open := windows.open_at(now):
+        out.print(f"one is open, and closes {when(now_open.closes, now, windows.zone)}; the next")
+    out.print(f"opens {when(window.opens, now, windows.zone)}, for {window.minutes:.0f} min")
+    out.print(f"may spend ${whole.usd:.4f}\n")
+    show_table(
+        [
+            {"version": one.code, "rows": one.rows, "USD": one.cost_usd, "minutes": one.minutes}
+            for one in choice.start
+        ],
+        empty="every version that may be embedded is",
+    )
+    for line in (*choice.passed_over, *filter(None, [choice.held])):
+        out.print(line)
+
+
+def _as_record(window: Window, choice: Choice) -> dict[str, object]:
+    return {
+        "opens": window.opens,
+        "closes": window.closes,
+        "start": [
+            {"version": one.code, "rows": one.rows, "usd": one.cost_usd, "minutes": one.minutes}
+            for one in choice.start
+        ],
+        "passed_over": choice.passed_over,
+        "held": choice.held,
+    }

@@ -1,0 +1,72 @@
+"""``rag-assets capacity``: what the last days took, and when the current limits will not do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
+from rag_assets.store.capacity import CapacityDay, capacity_days
+
+if TYPE_CHECKING:
+    from rag_assets.operations.forecast import Forecast
+
+_COLUMNS = (
+    "jobs",
+    "failed",
+    "dead",
+    "mean_seconds",
+    "p95_seconds",
+    "queue_peak",
+    "failed_runs",
+    "busy_share",
+    "requests",
+    "cost_usd",
+    "vectors",
+)
+
+
+def capacity(
+    days: Annotated[int, typer.Option(min=1, help="How many of the last to show.")] = 14,
+    csv: Annotated[bool, typer.Option("--csv", help="Print every record as CSV.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The records of the last days, and when the current limits will not do any more."""
+    # pandas takes half a second to import: here, so that the other commands do not wait for it.
+    from rag_assets.operations.capacity import as_csv, forecasts  # noqa: PLC0415
+
+    with errors_as_sentences(as_json):
+        settings, database = open_corpus()
+        with database.connect() as connection:
+            recorded = capacity_days(connection)
+        expected = forecasts(recorded, settings)
+    if csv:
+        print(as_csv(recorded), end="", flush=True)  # noqa: T201
+        return
+    shown = recorded[-days:]
+    if as_json:
+        show_json({"days": [_record(one) for one in shown], "forecast": expected})
+        return
+    show_table(
+        [_row(one) for one in shown],
+        empty="no day is recorded yet: the schedule daily_capacity does it at RAG_CAPACITY_AT",
+    )
+    if expected:
+        out.print()
+        show_table([_forecast_row(one) for one in expected], empty="")
+
+
+def _record(one: CapacityDay) -> dict[str, object]:
+    return {"day": one.day, **asdict(one.measured), "recorded_at": one.recorded_at}
+
+
+def _row(one: CapacityDay) -> dict[str, object]:
+    measured = asdict(one.measured)
+    return {"day": one.day, **{name: measured[name] for name in _COLUMNS}}
+
+
+def _forecast_row(one: Forecast) -> dict[str, object]:
+    return {"limit": one.name, "reached on": one.reached_on, "reasoning": one.told}

@@ -1,0 +1,228 @@
+"""What is done by itself at its time: the weekend backfill, the nightly index, the day's record.
+
+Definitions load without settings, so none of these knows its time by its cron line: each ticks all
+day and decides, by the settings and by what is stored and under way, whether anything is due. What
+was missed while nothing ran is caught up so, and a tick that starts nothing says why and when it
+will be time.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from rag_assets.defs.bible.assets import verse_embeddings
+from rag_assets.defs.bible.jobs import bible_embeddings
+from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.failures import as_failures
+from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
+from rag_assets.defs.operations.capacity import capacity_record
+from rag_assets.defs.operations.under_way import (
+    PARTITION_TAG,
+    UNDER_WAY,
+    in_bible_lane,
+    partitions_of,
+    runs_under_way,
+)
+from rag_assets.defs.resources import Corpus
+from rag_assets.errors import ConfigurationError
+from rag_assets.index.tables import ASSETS, indexed_tables
+from rag_assets.operations.backfill import (
+    Candidate,
+    WindowRun,
+    choose_now,
+    left_of,
+    requeue_documents,
+)
+from rag_assets.operations.capacity import due_days
+from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
+from rag_assets.store.capacity import recorded_days, watched_since
+from rag_assets.store.vector_tables import has_rows
+
+WINDOW_TAG = "rag/window"
+ESTIMATE_TAG = "rag/estimated_usd"
+NIGHT = timedelta(hours=6)
+"""How long after its time the nightly decision is caught up."""
+_INDEX_JOBS = {
+    "corpus_index",
+    "corpus_release",
+    "bible_to_release",
+    "documents_index",
+    "documents_release",
+    "nightly_index",
+}
+_CAPACITY_TRIES = 3
+
+nightly_index_job = dg.define_asset_job(
+    "nightly_index",
+    selection=dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index),
+    description="Decide on the indexes of both corpora, build what needs be, and check them.",
+)
+
+
+@dg.schedule(
+    job=bible_embeddings,
+    cron_schedule="*/5 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="In the windows that RAG_BACKFILL_DAYS, _START and _HOURS open (Saturday and "
+    "Sunday from 01:00), embeds the versions whose vectors are missing or stale, in "
+    "RAG_BACKFILL_ORDER, two at a time, within RAG_BACKFILL_BUDGET_USD a window; then documents "
+    "of another model. What does not fit waits for the next window, in order. Stop it to embed by "
+    "hand only.",
+)
+def weekend_backfill(
+    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[Corpus]
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """One tick: is a window open, what is the next in order, and does it fit."""
+    now, settings = context.scheduled_execution_time, corpus.settings
+    windows = backfill_windows(settings)
+    window = windows.open_at(now)
+    if window is None:
+        return dg.SkipReason(f"opens {when(windows.next_after(now).opens, now, windows.zone)}")
+    under_way = runs_under_way(context.instance)
+    runs = _runs_of(context.instance, window)
+    requeued = waiting = 0
+    with as_failures(), corpus.database.connect(autocommit=True) as connection:
+        choice = choose_now(
+            connection,
+            settings,
+            window,
+            now=now,
+            runs=runs,
+            busy=partitions_of(under_way),
+            at_work=in_bible_lane(under_way),
+            warn=context.log.debug,
+        )
+        if not choice.start and not choice.held:
+            left = left_of(connection, settings, window, runs, now)
+            requeued, waiting = requeue_documents(connection, settings, window, left.usd)
+    told = [*choice.passed_over, *filter(None, [choice.held])]
+    if requeued:
+        told.append(f"{requeued} documents of another model wait to be embedded anew")
+    if waiting:
+        told.append(f"{waiting} documents of another model or more wait for budget")
+    for line in told:
+        context.log.info(line)
+    known = context.instance.get_dynamic_partitions(BIBLE_VERSIONS)
+    new = [one.code for one in choice.start if one.code not in known]
+    if new:  # of which the sensor does not know yet
+        context.instance.add_dynamic_partitions(BIBLE_VERSIONS, new)
+    closes = when(window.closes, now, windows.zone)
+    return [_request(one, window, settings.rag_bibles_dir) for one in choice.start] or (
+        dg.SkipReason(f"{'; '.join(told) or 'every version is embedded'} (closes {closes})")
+    )
+
+
+def _request(one: Candidate, window: Window, bibles_dir: Path) -> dg.RunRequest:
+    # A version whose folder is gone keeps its data: it is embedded, and not read anew.
+    whole = (bibles_dir / one.code).is_dir()
+    return dg.RunRequest(
+        run_key=f"{window.key} {one.code}",
+        partition_key=one.code,
+        asset_selection=None if whole else [verse_embeddings.key],
+        tags={
+            WINDOW_TAG: window.key,
+            ESTIMATE_TAG: f"{one.cost_usd:.6f}",
+            "bible/version": one.code,
+        },
+    )
+
+
+def _runs_of(instance: dg.DagsterInstance, window: Window) -> list[WindowRun]:
+    """What the window has started; a run that Dagster starts again has the first one's tags."""
+    found = instance.get_runs(
+        dg.RunsFilter(job_name=bible_embeddings.name, tags={WINDOW_TAG: window.key})
+    )
+    return [
+        WindowRun(
+            version=run.tags[PARTITION_TAG],
+            under_way=run.status in UNDER_WAY,
+            estimated_usd=float(run.tags.get(ESTIMATE_TAG, 0)),
+            ledger_ids=frozenset({run.run_id, run.root_run_id or run.run_id}),
+        )
+        for run in found
+    ]
+
+
+@dg.schedule(
+    job=nightly_index_job,
+    cron_schedule="*/10 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Once a night, at RAG_INDEX_NIGHTLY_AT (03:30) or up to six hours later: decides "
+    "on the indexes, builds what needs be beside what serves, and checks them, so that the "
+    "evidence for a release stays fresh. Waits while vectors are bought or an index is worked on.",
+)
+def nightly_index(
+    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[Corpus]
+) -> dg.RunRequest | dg.SkipReason:
+    """One tick: is it night, is it done, is anything in its way."""
+    now, settings = context.scheduled_execution_time, corpus.settings
+    zone = ZoneInfo(settings.rag_timezone)
+    night = DailyTime(zone, settings.rag_index_nightly_at)
+    due = night.last(now)
+    coming = f"next {when(night.next_after(now), now, zone)}"
+    if now - due >= NIGHT:
+        return dg.SkipReason(coming)
+    tags = {WINDOW_TAG: due.isoformat(timespec="minutes")}
+    if context.instance.get_runs_count(dg.RunsFilter(job_name=nightly_index_job.name, tags=tags)):
+        return dg.SkipReason(f"done for this night; {coming}")
+    under_way = runs_under_way(context.instance)
+    if in_bible_lane(under_way) or any(map(_works_on_an_index, under_way)):
+        return dg.SkipReason("vectors are being bought, or an index is worked on: waits for that")
+    try:
+        with corpus.database.connect() as connection:
+            tables = indexed_tables(connection, settings)
+            corpora = {table.corpus for table in tables if has_rows(connection, table)}
+    except ConfigurationError as error:  # nothing was ever embedded
+        return dg.SkipReason(f"{error}; {coming}")
+    if not corpora:
+        return dg.SkipReason(f"there is no vector; {coming}")
+    return dg.RunRequest(
+        run_key=tags[WINDOW_TAG],
+        asset_selection=[dg.AssetKey(ASSETS[one].index) for one in sorted(corpora)],
+        tags=tags,
+    )
+
+
+def _works_on_an_index(run: dg.DagsterRun) -> bool:
+    indexes = {verse_embeddings_index.key, chunk_embeddings_index.key}
+    return run.job_name in _INDEX_JOBS or bool(indexes & (run.asset_selection or frozenset()))
+
+
+@dg.schedule(
+    job=capacity_record,
+    cron_schedule="*/10 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Each day at RAG_CAPACITY_AT (23:00): records what the 24 hours before took, draws "
+    "it, and says when the current limits will not do. Days of the last week that were missed are "
+    "caught up.",
+)
+def daily_capacity(
+    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[Corpus]
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """One tick: which days have ended without a record."""
+    now, settings = context.scheduled_execution_time, corpus.settings
+    zone = ZoneInfo(settings.rag_timezone)
+    daily = DailyTime(zone, settings.rag_capacity_at)
+    with as_failures(), corpus.database.connect() as connection:
+        due = due_days(
+            now, daily, recorded=recorded_days(connection), since=watched_since(connection)
+        )
+    started = [
+        run.tags[PARTITION_TAG]
+        for run in context.instance.get_runs(dg.RunsFilter(job_name=capacity_record.name), limit=50)
+        if PARTITION_TAG in run.tags and WINDOW_TAG in run.tags
+    ]
+    busy = partitions_of(runs_under_way(context.instance))
+    keys = [
+        key
+        for key in (day.isoformat() for day in due)
+        if key not in busy and started.count(key) < _CAPACITY_TRIES
+    ]
+    return [
+        dg.RunRequest(run_key=key, partition_key=key, tags={WINDOW_TAG: key}) for key in keys
+    ] or dg.SkipReason(f"next {when(daily.next_after(now), now, zone)}")

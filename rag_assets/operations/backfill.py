@@ -1,0 +1,264 @@
+"""The weekend backfill: what a window starts, in which order, within what is left of its budget.
+
+What fits is decided in :func:`choose`, which is pure. Which runs there are, and how one is started,
+is Dagster's matter and not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from rag_assets.embedding.plan import embeddable_versions, plan_versions
+from rag_assets.errors import CorpusError
+from rag_assets.operations.windows import Window
+from rag_assets.settings import Settings
+from rag_assets.store import backfill
+from rag_assets.store.dagster_state import BIBLE_LANE
+from rag_assets.store.database import Connection
+from rag_assets.store.document_queue import requeue_unembedded
+from rag_assets.store.documents import queue_counts
+from rag_assets.store.lane_control import paused_lanes
+from rag_assets.store.spaces import Role, register_space, usd_per_million_tokens
+
+BIBLE_RUNS = 2
+"""Runs of the lane that may be queued or at work before the backfill waits; ``dagster.yaml`` lets
+as many be at work."""
+DOCUMENTS_AT_ONCE = 500
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version, and what embedding it now would take, by estimate.
+
+    :param rows: verses without a vector of their text, summed over the spaces; all of a version
+        whose files changed.
+    :param problem: why it cannot be planned.
+    """
+
+    code: str
+    rows: int = 0
+    cost_usd: float = 0.0
+    minutes: float = 0.0
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a window may spend, or has left."""
+
+    usd: float
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to start, and why the rest is not.
+
+    :param passed_over: a sentence for each version that no window could take.
+    :param held: why the next in order waits, and with it all that are behind it; ``None`` when none
+        waits.
+    """
+
+    start: tuple[Candidate, ...]
+    passed_over: tuple[str, ...] = ()
+    held: str | None = None
+
+
+@dataclass(frozen=True)
+class WindowRun:
+    """A run that the window started.
+
+    :param ledger_ids: under which the ledger may have what it paid: a run that Dagster starts again
+        goes on under the first one's.
+    """
+
+    version: str
+    under_way: bool
+    estimated_usd: float
+    ledger_ids: frozenset[str]
+
+
+def choose(
+    candidates: Iterable[Candidate], *, left: Budget, whole: Budget, room: int | None = None
+) -> Choice:
+    """Take versions in their order as long as they fit; none overtakes one that has to wait.
+
+    Candidates are planned one by one as they are asked for, and no further than the first to wait.
+
+    :param left: of this window, ``whole``: of a window of which nothing is spent.
+    :param room: runs that may be started; ``None`` for as many as there are.
+    """
+    start: list[Candidate] = []
+    passed_over: list[str] = []
+    held = None
+    usd, minutes = left.usd + _ROUNDING, left.minutes + _ROUNDING
+    for one in candidates:
+        if one.problem is not None:
+            passed_over.append(f"{one.code} is passed over: {one.problem}")
+        elif not one.rows:
+            continue
+        elif reason := _never_fits(one, whole):
+            passed_over.append(f"{one.code} is passed over: {reason}")
+        elif one.cost_usd > usd:
+            held = f"it would cost about ${one.cost_usd:.4f}, ${max(0.0, usd):.4f} are left"
+        elif one.minutes > minutes:
+            held = f"it would take about {one.minutes:.0f} min, {max(0.0, minutes):.0f} are left"
+        elif len(start) == room:
+            held = "as many runs are under way as may be"
+        else:
+            start.append(one)
+            usd -= one.cost_usd
+            minutes -= one.minutes
+        if held:
+            return Choice(tuple(start), tuple(passed_over), f"{one.code} waits: {held}")
+    return Choice(tuple(start), tuple(passed_over))
+
+
+def _never_fits(one: Candidate, whole: Budget) -> str | None:
+    by_hand = f"or embed it by hand, `rag-assets bible embed {one.code}`"
+    if one.cost_usd > whole.usd + _ROUNDING:
+        return (
+            f"it would cost about ${one.cost_usd:.4f}, more than the ${whole.usd:.4f} that it may "
+            f"(RAG_BACKFILL_BUDGET_USD, RAG_MAX_RUN_COST_USD): raise that, {by_hand}"
+        )
+    if one.minutes > whole.minutes + _ROUNDING:
+        return (
+            f"it would take about {one.minutes:.0f} min, longer than a window is open "
+            f"(RAG_BACKFILL_HOURS): raise that, or the limits of the provider, {by_hand}"
+        )
+    return None
+
+
+def in_order(codes: Iterable[str], patterns: str) -> tuple[str, ...]:
+    """Codes by the first pattern that each fits, then by name; without those that fit none."""
+    wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+    placed = [
+        (next((place for place, one in enumerate(wanted) if fnmatchcase(code, one)), None), code)
+        for code in codes
+    ]
+    return tuple(
+        code for _, code in sorted((place, code) for place, code in placed if place is not None)
+    )
+
+
+def committed(runs: Sequence[WindowRun], spent: Mapping[str, float]) -> float:
+    """Dollars that a window's runs have paid, and what those under way are still expected to."""
+    to_come = sum(
+        max(0.0, run.estimated_usd - sum(spent.get(one, 0.0) for one in run.ledger_ids))
+        for run in runs
+        if run.under_way
+    )
+    return sum(spent.values()) + to_come
+
+
+def whole_budget(settings: Settings, window: Window) -> Budget:
+    """What a window may spend, and therefore the most that one run may."""
+    budget, run = settings.rag_backfill_budget_usd, settings.rag_max_run_cost_usd
+    return Budget(budget if run is None else min(budget, run), window.minutes)
+
+
+def left_of(
+    connection: Connection,
+    settings: Settings,
+    window: Window,
+    runs: Sequence[WindowRun],
+    now: datetime,
+) -> Budget:
+    """What is left of a window that is open."""
+    spent = backfill.spent_by_runs(connection, frozenset().union(*(r.ledger_ids for r in runs)))
+    usd = committed(runs, spent) + backfill.documents_cost(connection, window.opens)
+    return Budget(settings.rag_backfill_budget_usd - usd, window.minutes_left(now))
+
+
+def versions_in_order(
+    connection: Connection, settings: Settings, *, warn: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Versions that may be embedded, in the backfill's order."""
+    codes = embeddable_versions(connection, settings, warn=warn)
+    return in_order(codes, settings.rag_backfill_order)
+
+
+def candidates(
+    connection: Connection, settings: Settings, codes: Iterable[str]
+) -> Iterator[Candidate]:
+    """Plan versions, each when it is asked for: some 0.1 s, more where its files changed."""
+    for code in codes:
+        try:
+            plans = plan_versions(connection, settings, [code], warn=lambda _: None)
+        except CorpusError as error:
+            yield Candidate(code, problem=str(error))
+            continue
+        yield Candidate(
+            code,
+            rows=sum(plan.rows for plan in plans),
+            cost_usd=sum(plan.cost_usd for plan in plans),
+            minutes=sum(plan.minutes for plan in plans),
+        )
+
+
+def choose_now(
+    connection: Connection,
+    settings: Settings,
+    window: Window,
+    *,
+    now: datetime,
+    runs: Sequence[WindowRun],
+    busy: Collection[str],
+    at_work: int,
+    warn: Callable[[str], None],
+) -> Choice:
+    """What to start now in a window that is open.
+
+    A version is started once in a window: what failed, or was refused, waits for the next.
+
+    :param runs: that this window started; ``busy``: versions on which any run is under way;
+        ``at_work``: runs of the lane that are.
+    """
+    pause = paused_lanes(connection).get(BIBLE_LANE)
+    if pause is not None:
+        return Choice((), held=f"the lane {BIBLE_LANE} is paused: {pause.reason}")
+    if at_work >= BIBLE_RUNS:
+        return Choice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
+    seen = {run.version for run in runs}.union(busy)
+    ordered = versions_in_order(connection, settings, warn=warn)
+    return choose(
+        candidates(connection, settings, (code for code in ordered if code not in seen)),
+        left=left_of(connection, settings, window, runs, now),
+        whole=whole_budget(settings, window),
+        room=BIBLE_RUNS - at_work,
+    )
+
+
+def requeue_documents(
+    connection: Connection, settings: Settings, window: Window, usd: float
+) -> tuple[int, int]:
+    """Let documents of another model be embedded anew for at most ``usd``: (how many, not yet).
+
+    One transaction. At most :data:`DOCUMENTS_AT_ONCE`, and none that was worked on since the window
+    opened.
+    """
+    if not any(lane.ready for lane in queue_counts(connection).values()):
+        return 0, 0
+    roles: tuple[Role, ...] = ("small", "large") if settings.rag_documents_large else ("small",)
+    requeued = waiting = 0
+    with connection.transaction():
+        for place, role in enumerate(roles):
+            # One that lacks the small vectors most likely lacks the others, too.
+            price = sum(usd_per_million_tokens(settings, one) for one in roles[place:]) / 1e6
+            done = requeue_unembedded(
+                connection,
+                register_space(connection, settings, role),
+                limit=DOCUMENTS_AT_ONCE,
+                tokens=max(0.0, usd) / price if price else float("inf"),
+                before=window.opens,
+            )
+            cost = done.tokens * price
+            if done.documents:
+                backfill.add_documents_cost(connection, window.opens, done.documents, cost)
+            usd -= cost
+            requeued, waiting = requeued + done.documents, waiting + done.left
+    return requeued, waiting

@@ -1,0 +1,131 @@
+"""A day's capacity record: which are due, the row in the database, and all of them as CSV.
+
+A day's record covers the 24 hours that end at RAG_CAPACITY_AT of that day, so that it is complete
+when it is made; where clocks change they are 23 or 25.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from rag_assets.documents.rules import LANES
+from rag_assets.errors import ConfigurationError
+from rag_assets.operations.forecast import Forecast, forecast, limits_of
+from rag_assets.operations.windows import DailyTime
+from rag_assets.settings import Settings
+from rag_assets.store.capacity import CapacityDay, capacity_days, measure, record_day
+from rag_assets.store.database import Database
+
+_DAY = timedelta(days=1)
+_CAUGHT_UP = 7
+
+
+def due_days(
+    now: datetime,
+    daily: DailyTime,
+    *,
+    recorded: Mapping[date, datetime],
+    since: datetime | None,
+) -> tuple[date, ...]:
+    """Days of the last week that ended and have no record of the whole day, the first one first.
+
+    :param recorded: when each was recorded.
+    :param since: the first of which anything is known: what ended before is not caught up, but for
+        the last day.
+    """
+    last = daily.last(now)
+    today = last.astimezone(daily.zone).date()
+    week = (today - place * _DAY for place in reversed(range(_CAUGHT_UP)))
+    return tuple(
+        day
+        for day in week
+        if (day == today or (since is not None and since < daily.on(day)))
+        and not (day in recorded and recorded[day] >= daily.on(day))
+    )
+
+
+def record(
+    database: Database, settings: Settings, day: date, *, now: datetime
+) -> tuple[CapacityDay, ...]:
+    """Measure and record a day, write the CSV; every day's record.
+
+    A day that has not ended is recorded as far as it is, and once more by the schedule.
+
+    :raises ConfigurationError: the day has not begun, or what it was is deleted.
+    """
+    daily = DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_capacity_at)
+    since, until = daily.on(day - _DAY), daily.on(day)
+    if since >= now:
+        raise ConfigurationError(f"the day {day} begins at {since:%Y-%m-%d %H:%M} UTC: not yet")
+    if since < now - settings.rag_operations_keep_days * _DAY:
+        raise ConfigurationError(
+            f"what was done on {day} is deleted after RAG_OPERATIONS_KEEP_DAYS = "
+            f"{settings.rag_operations_keep_days} days: its record, where there is one, stays as "
+            "it is"
+        )
+    with database.connect() as connection:
+        measured = measure(
+            connection,
+            since,
+            min(until, now),
+            lanes=LANES,
+            allowed_runs=settings.rag_document_runs + settings.rag_large_document_runs,
+        )
+        record_day(connection, day, measured, until)
+        days = capacity_days(connection)
+    write_csv(days, csv_path(settings))
+    return days
+
+
+def csv_path(settings: Settings) -> Path:
+    """Where the records are kept as CSV."""
+    return settings.rag_home / "capacity" / "capacity.csv"
+
+
+def frame(days: Sequence[CapacityDay]) -> pd.DataFrame:
+    """The records as a table, a row a day, by day."""
+    rows = [
+        {"day": pd.Timestamp(one.day), **asdict(one.measured), "recorded_at": one.recorded_at}
+        for one in days
+    ]
+    columns = list(rows[0]) if rows else ["day"]
+    return pd.DataFrame(rows, columns=columns).set_index("day")
+
+
+def as_csv(days: Sequence[CapacityDay]) -> str:
+    """The records as CSV, with a line of names."""
+    table = frame(days)
+    table.index = table.index.map(lambda day: day.date().isoformat()).rename("day")
+    return str(table.to_csv(lineterminator="\n"))
+
+
+def write_csv(days: Sequence[CapacityDay], path: Path) -> None:
+    """Write all records, in the place of the file before: whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".capacity-", dir=path.parent) as folder:
+        fresh = Path(folder) / path.name
+        fresh.write_text(as_csv(days), encoding="utf-8")
+        fresh.replace(path)
+
+
+def free_bytes(settings: Settings) -> int | None:
+    """Free space where the database grows; ``None`` of a server that is not ours to look into."""
+    if settings.rag_database_url is not None:
+        return None
+    return shutil.disk_usage(settings.rag_home).free
+
+
+def forecasts(days: Sequence[CapacityDay], settings: Settings) -> tuple[Forecast, ...]:
+    """When each of the limits in force will not do any more."""
+    if not days:
+        return ()
+    limits = limits_of(frame(days), settings, free_bytes=free_bytes(settings))
+    return tuple(map(forecast, limits))

@@ -1,0 +1,165 @@
+"""When the current limits will not do any more: a line through the days' records, in words. Pure.
+
+A line needs seven days, and a date is told only where the line explains the days: most of what
+looks like growth over a week is chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from rag_assets.settings import Settings
+
+FEWEST_DAYS, MOST_DAYS = 7, 28
+HORIZON_DAYS = 365
+LEAST_FIT = 0.3
+"""Share of the days' variance that a trend must explain (R²)."""
+BUSY = 0.8
+"""Share of the time that runs may work: the rest is for what comes at once."""
+_MINUTES = 24 * 60
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit, and the series of days that it bounds.
+
+    :param name: what is bounded, ``settings``: by which settings.
+    :param most: the limit, in the series' unit; ``None`` where it is not known, as ``note`` says.
+    :param shown: writes a value of the series.
+    """
+
+    name: str
+    settings: str
+    series: pd.Series[float]
+    most: float | None
+    shown: Callable[[float], str]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is to be expected of one limit.
+
+    :param now: the trend's value on the last day; the last day's own without a trend.
+    :param reached_on: when the trend reaches the limit; ``None`` where it does not, within a year.
+    :param told: the reasoning.
+    """
+
+    name: str
+    settings: str
+    now: float | None
+    most: float | None
+    per_day: float | None
+    reached_on: date | None
+    told: str
+
+
+def limits_of(
+    table: pd.DataFrame, settings: Settings, *, free_bytes: int | None
+) -> tuple[Limit, ...]:
+    """The limits in force, each with its series.
+
+    :param table: a row a day, with the columns of ``capacity_days``.
+    :param free_bytes: of the disk that the database grows on; ``None`` where it is not known.
+    """
+    size = table["database_bytes"].astype(float)
+    room = None
+    if free_bytes is not None and len(size):
+        room = float(size.iloc[-1]) + max(0.0, free_bytes - settings.rag_disk_free_gb * 1e9)
+    weekly = table["cost_usd"].astype(float).rolling("7D", min_periods=7).sum()
+    windows = len(settings.backfill_weekdays())
+    return (
+        Limit(
+            "time of the documents' runs",
+            "RAG_DOCUMENT_RUNS, RAG_LARGE_DOCUMENT_RUNS",
+            table["busy_share"].astype(float),
+            BUSY,
+            "{:.0%}".format,
+            "above it, what comes at once waits for long",
+        ),
+        Limit(
+            "requests a day",
+            "RAG_EMBEDDING_RATE_LIMIT",
+            table["requests"].astype(float),
+            settings.rag_embedding_rate_limit * _MINUTES,
+            "{:,.0f}".format,
+        ),
+        Limit(
+            "tokens a day",
+            "RAG_EMBEDDING_TOKEN_LIMIT",
+            table["tokens"].astype(float),
+            settings.rag_embedding_token_limit * _MINUTES,
+            "{:,.0f}".format,
+        ),
+        Limit(
+            "database",
+            "the disk, less RAG_DISK_FREE_GB",
+            size,
+            room,
+            lambda size: f"{size / 1e9:.3f} GB",
+            "" if room is not None else "the free space of the database's server is not seen here",
+        ),
+        Limit(
+            "cost of seven days",
+            "RAG_BACKFILL_BUDGET_USD",
+            weekly,
+            settings.rag_backfill_budget_usd * windows,
+            "${:,.4f}".format,
+            "all that was bought, against what the windows of a week may spend",
+        ),
+    )
+
+
+def forecast(limit: Limit) -> Forecast:
+    """Draw a line through the last four weeks, and read off it when it crosses the limit."""
+    days = limit.series.dropna().tail(MOST_DAYS)
+    if len(days) < FEWEST_DAYS:
+        words = f"not enough days: {len(days)} of the {FEWEST_DAYS} that a trend needs"
+        return _told(limit, words, now=float(days.iloc[-1]) if len(days) else None)
+    places = np.array([day.toordinal() for day in days.index], dtype=float)
+    values = days.to_numpy(dtype=float)
+    slope, fit = _line(places, values)
+    middle = float(values.mean() + slope * (places[-1] - places.mean()))
+    last = days.index[-1].date()
+    if limit.most is None:
+        return _told(limit, f"at {limit.shown(middle)}; {limit.note}", now=middle, per_day=slope)
+    at = f"at {limit.shown(middle)} of {limit.shown(limit.most)}"
+    of_days = f"over {len(days)} days, which explains {fit:.0%} of what they differ by"
+    if middle >= limit.most:
+        words, reached = f"{at}: the limit is reached", last
+    elif slope <= 0 or fit < LEAST_FIT:
+        words, reached = f"{at}: no rising trend in {len(days)} days", None
+    elif (wait := (limit.most - middle) / slope) > HORIZON_DAYS:
+        words, reached = f"{at}: not within a year, by the trend {of_days}", None
+    else:
+        reached = last + timedelta(days=int(np.ceil(wait)))
+        words = (
+            f"{at}, rising by {limit.shown(slope)} a day: reached on {reached}, by the trend "
+            f"{of_days}"
+        )
+    note = f"; {limit.note}" if limit.note else ""
+    return _told(limit, words + note, now=middle, per_day=slope, reached_on=reached)
+
+
+def _line(places: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """The slope of the least squares' line, and the share of the variance that it explains."""
+    x, y = places - places.mean(), values - values.mean()
+    slope = float(x @ y / (x @ x))
+    total = float(y @ y)
+    return slope, float((slope * x) @ (slope * x)) / total if total > 0 else 0.0
+
+
+def _told(
+    limit: Limit,
+    words: str,
+    *,
+    now: float | None = None,
+    per_day: float | None = None,
+    reached_on: date | None = None,
+) -> Forecast:
+    return Forecast(limit.name, limit.settings, now, limit.most, per_day, reached_on, words)

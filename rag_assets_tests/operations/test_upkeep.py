@@ -1,0 +1,46 @@
+"""What operations forgets in time, and what it never does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from rag_assets.operations.upkeep import Forgotten, forget
+from rag_assets.store.dagster_state import EndedRun, keep_ended_runs, run_totals
+from rag_assets.store.database import Database
+from rag_assets.store.document_attempts import totals
+from rag_assets.store.messages import add_message
+from rag_assets_tests.conftest import MakeSettings
+
+
+def test_what_is_older_than_its_days_goes_and_the_counts_stay(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(rag_operations_keep_days=10)
+    now = datetime.now(UTC)
+    for days in (9, 11):
+        then = now - timedelta(days=days)
+        with database.connect() as connection:
+            connection.execute(
+                "INSERT INTO document_attempts (document_id, lane, outcome, bytes, started_at,"
+                " ended_at) VALUES (1, 'rag_processing', 'succeeded', 1, %s, %s)",
+                (then - timedelta(seconds=3), then),
+            )
+            connection.execute(
+                "INSERT INTO queue_samples VALUES (%s, 'rag_processing', 1, 0, 0, 0)", (then,)
+            )
+            run = EndedRun(f"run-{days}", "job", None, "SUCCESS", then, then)
+            keep_ended_runs(connection, [run])
+            add_message(connection, f"sent-{days}", "words", urgent=False, sent_at=then)
+            add_message(connection, f"waits-{days}", "words", urgent=False)
+            connection.execute(
+                "INSERT INTO incidents (state, cause, evidence, began_at, ended_at)"
+                " VALUES ('closed', 'unknown', '{}', %s, %s)",
+                (then, then),
+            )
+    assert forget(database, settings) == Forgotten(attempts=1, runs=1, samples=1, messages=1)
+    assert forget(database, settings) == Forgotten(0, 0, 0, 0)
+    with database.connect() as connection:
+        (total,) = totals(connection)
+        (runs,) = run_totals(connection)
+        (kept,) = connection.execute("SELECT count(*) FROM incidents").fetchone() or ()
+    assert (total.attempts, total.seconds, runs.runs, kept) == (2, 6, 2, 2)
