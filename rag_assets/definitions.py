@@ -24,6 +24,15 @@ from rag_assets.defs.index.checks import (
     chunk_embeddings_index_checks,
     verse_embeddings_index_checks,
 )
+from rag_assets.defs.operations.capacity import capacity_record, capacity_report
+from rag_assets.defs.operations.incidents import incident_report, incident_reports
+from rag_assets.defs.operations.recovery import queue_recovery
+from rag_assets.defs.operations.schedules import (
+    daily_capacity,
+    nightly_index,
+    nightly_index_job,
+    weekend_backfill,
+)
 from rag_assets.defs.release.assets import release_asset
 from rag_assets.defs.release.jobs import (
     bible_to_release,
@@ -33,7 +42,7 @@ from rag_assets.defs.release.jobs import (
     documents_release,
     release_automation,
 )
-from rag_assets.defs.resources import corpus_resource
+from rag_assets.defs.resources import corpus_resource, watched_corpus_resource
 
 
 def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -46,6 +55,8 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             document_lane,
             chunk_embeddings_index,
             release_asset,
+            capacity_report,
+            incident_report,
         ],
         asset_checks=[
             verse_embeddings_checks,
@@ -65,10 +76,23 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             document_upkeep,
             documents_index,
             documents_release,
+            nightly_index_job,
+            capacity_record,
+            incident_reports,
         ],
-        schedules=[document_upkeep_daily],
-        sensors=[bible_version_folders, document_inbox, document_queue, release_automation],
-        resources={"corpus": corpus_resource, **(resources or {})},
+        schedules=[document_upkeep_daily, weekend_backfill, nightly_index, daily_capacity],
+        sensors=[
+            bible_version_folders,
+            document_inbox,
+            document_queue,
+            queue_recovery,
+            release_automation,
+        ],
+        resources={
+            "corpus": corpus_resource,
+            "watched_corpus": watched_corpus_resource,
+            **(resources or {}),
+        },
         # Steps here are one, or in order: a process for each costs 7 s and gains nothing.
         executor=dg.in_process_executor,
     )

@@ -19,13 +19,22 @@ from rag_assets.store.database import Database
 BIBLE_ASSETS = ["verse_embeddings", "verses"]
 DOCUMENT_ASSETS = ["document_chunks", "document_embeddings"]
 ASSETS = sorted(
-    [*BIBLE_ASSETS, *DOCUMENT_ASSETS, "chunk_embeddings_index", "release", "verse_embeddings_index"]
+    [
+        *BIBLE_ASSETS,
+        *DOCUMENT_ASSETS,
+        "capacity_report",
+        "chunk_embeddings_index",
+        "incident_report",
+        "release",
+        "verse_embeddings_index",
+    ]
 )
 BIBLE_JOBS = ["bible_embeddings", "bible_to_release", "bible_verses"]
 JOBS = sorted(
     [
         *BIBLE_JOBS,
         "bible_embedding_plan",
+        "capacity_record",
         "corpus_index",
         "corpus_release",
         "document_dead_letters",
@@ -33,6 +42,8 @@ JOBS = sorted(
         "document_upkeep",
         "documents_index",
         "documents_release",
+        "incident_reports",
+        "nightly_index",
     ]
 )
 CHECKS = ["completeness", "dimension_consistency", "finite_and_normalised", "freshness"]
@@ -44,8 +55,14 @@ INDEX_CHECKS = [
     "retrieval_latency_slo",
 ]
 CHUNK_INDEX_CHECKS = [name for name in INDEX_CHECKS if name != "golden_queries"]
-SCHEDULES = ["document_upkeep_daily"]
-SENSORS = ["bible_version_folders", "document_inbox", "document_queue", "release_automation"]
+SCHEDULES = ["daily_capacity", "document_upkeep_daily", "nightly_index", "weekend_backfill"]
+SENSORS = [
+    "bible_version_folders",
+    "document_inbox",
+    "document_queue",
+    "queue_recovery",
+    "release_automation",
+]
 
 
 def spec(name: str) -> dg.AssetSpec:
@@ -67,7 +84,7 @@ def test_the_deployed_assets_jobs_checks_and_sensors_are_these() -> None:
     ]
     assert sorted(name for name in repository.job_names if not name.startswith("__")) == JOBS
     assert sorted(sensor.name for sensor in repository.sensor_defs) == SENSORS
-    assert [schedule.name for schedule in repository.schedule_defs] == SCHEDULES
+    assert sorted(schedule.name for schedule in repository.schedule_defs) == SCHEDULES
     assert defs.executor is dg.in_process_executor
 
 
@@ -79,7 +96,7 @@ def test_each_call_gives_fresh_definitions_with_the_resources_of_that_call() -> 
     assert second.resources is not None
     assert first.resources["corpus"] is mine
     assert second.resources["corpus"] is not mine
-    assert set(first.resources) == set(second.resources) == {"corpus"}
+    assert set(first.resources) == set(second.resources) == {"corpus", "watched_corpus"}
 
 
 @pytest.mark.parametrize("name", ASSETS)
@@ -163,11 +180,23 @@ def test_a_check_is_described_blocking_and_partitioned(name: str) -> None:
 def test_a_job_is_described_and_partitioned_by_what_it_processes(name: str) -> None:
     job = defs.resolve_job_def(name)
     assert job.description
-    partitioned = dict.fromkeys(BIBLE_JOBS, "bible_version") | {"document_processing": "documents"}
-    expected = (
-        dg.DynamicPartitionsDefinition(name=partitioned[name]) if name in partitioned else None
-    )
+    partitioned = dict.fromkeys(BIBLE_JOBS, "bible_version") | {
+        "document_processing": "documents",
+        "incident_reports": "incidents",
+    }
+    expected: dg.PartitionsDefinition[str] | None = None
+    if name in partitioned:
+        expected = dg.DynamicPartitionsDefinition(name=partitioned[name])
+    elif name == "capacity_record":
+        expected = dg.DailyPartitionsDefinition(start_date="2026-11-01", end_offset=2)
     assert job.partitions_def == expected
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_is_described_and_runs_from_the_start(name: str) -> None:
+    schedule = defs.resolve_schedule_def(name)
+    assert schedule.description
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
 def test_the_sensor_is_described_and_runs_from_the_start_once_a_minute() -> None:
