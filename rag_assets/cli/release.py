@@ -22,6 +22,7 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.errors import ConfigurationError
+from rag_assets.release.dropping import drop_indexes_of
 from rag_assets.release.gate import Verdict
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate, release, roll_back
@@ -135,14 +136,26 @@ def activate(
 
 
 @app.command()
-def rollback(as_json: Json = False) -> None:
+def rollback(
+    drop_index: Annotated[
+        bool,
+        typer.Option(
+            "--drop-index",
+            help="Then drop, concurrently, the indexes that only the release rolled back searched.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Bring back the release before: its index, probes, versions and spaces, at once.
 
     A second rollback goes one further back, as far as RAG_RELEASES_KEPT.
     """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
-        _, database = open_corpus()
+        settings, database = open_corpus()
         now, before = roll_back(database, progress=progress)
+        if drop_index:
+            for name in drop_indexes_of(database, settings, before, progress=progress):
+                progress.say(f"dropped {name}")
     _show_switch(now, before, as_json=as_json)
 
 

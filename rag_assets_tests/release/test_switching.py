@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 from psycopg import sql
 
-from rag_assets.release.releasing import roll_back
+from rag_assets.errors import ConfigurationError
+from rag_assets.release.dropping import drop_indexes_of
+from rag_assets.release.releasing import activate, roll_back
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets_tests.conftest import MakeSettings
@@ -67,6 +69,25 @@ def test_the_index_in_force_carries_the_well_known_name_there_and_back(
     roll_back(database)
     assert index_of_name(database) == (TABLE, 1)
     assert index_of_name(database, f"{TABLE}_ivf_g2") == (TABLE, 2)
+
+
+def test_the_index_of_a_release_rolled_back_is_dropped_when_asked_and_no_other(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    first = let_through(database, settings).release
+    prepare(database, settings, "EN_B", force=True)
+    let_through(database, settings)
+    now, gone = roll_back(database)
+    assert now.release_id == first.release_id
+    assert drop_indexes_of(database, settings, gone, progress=Heard()) == (f"{TABLE}_ivf_g2",)
+    assert index_of_name(database) == (TABLE, 1)
+    assert indexed_generations(database) == [1]
+    assert drop_indexes_of(database, settings, now, progress=Heard()) == ()  # it serves
+    with pytest.raises(ConfigurationError, match="build and release anew"):
+        activate(database, gone.release_id)
+    # What is decided next: the index that serves is good, or another is built.
+    assert index(database, settings).generation is not None
 
 
 def test_a_release_of_exact_search_takes_the_name_from_the_index(

@@ -1,0 +1,39 @@
+"""Dropping the indexes of a release that was rolled back, while searches go on."""
+
+from __future__ import annotations
+
+from rag_assets.progress import Progress
+from rag_assets.settings import Settings
+from rag_assets.store import generations, index_builds
+from rag_assets.store.database import Database
+from rag_assets.store.releases import Release
+from rag_assets.store.spaces import space_by_id
+from rag_assets.store.vector_tables import VectorTable
+
+
+def drop_indexes_of(
+    database: Database, settings: Settings, gone: Release, *, progress: Progress
+) -> tuple[str, ...]:
+    """Drop, concurrently, the indexes that this release alone searched; their names.
+
+    Those that the active release names, or one of the RAG_RELEASES_KEPT before it, stay. The
+    release that is gone cannot be activated any more, unless it searched exactly.
+    """
+    dropped: list[str] = []
+    for space in gone.spaces:
+        # A session for each: the right to build on a table is held until its end.
+        with database.connect(autocommit=True) as session:
+            pinned = generations.pinned_generations(session, kept=settings.rag_releases_kept)
+            if space.generation is None or space.generation in pinned:
+                continue
+            table = VectorTable(space.corpus, space_by_id(session, space.space_id, space.role))
+            waiting = f"a run is building on {table}: waiting for it"
+            index_builds.lock_builds(session, table, waiting=lambda say=waiting: progress.say(say))
+            doomed = [
+                index
+                for index in generations.live_indexes(session, table)
+                if index.generation == space.generation
+            ]
+            generations.drop_indexes(session, doomed)
+            dropped += [index.name for index in doomed]
+    return tuple(dropped)
