@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import csv
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from rag_assets.cli.main import app
 from rag_assets.store.capacity import Measured, record_day
 from rag_assets.store.database import Database
-from rag_assets_tests.cli.conftest import Run
+from rag_assets_tests.cli.conftest import Done, Run
+
+
+@pytest.fixture
+def run(workplace: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process: starting the program takes a second each."""
+    monkeypatch.chdir(workplace)
+
+    def run(*arguments: str, **extra: str) -> Done:
+        done = CliRunner().invoke(app, arguments, env=environment | extra, catch_exceptions=False)
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    return run
 
 
 def measured(*, jobs: int, busy_share: float) -> Measured:
