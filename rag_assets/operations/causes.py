@@ -95,7 +95,7 @@ def _dependencies(health: Health, memory: Memory) -> Iterator[Trouble]:
     told = {probe.name: probe.told for probe in health.probes}
     for name, since in memory.failing_since.items():
         if name == "database":  # it was missed between two looks, and is back
-            lasted = health.now - since > 1.5 * INTERVAL
+            lasted = memory.told_away_at is not None or health.now - since > 1.5 * INTERVAL
             fact = f"the database could not be reached from {since:%H:%M:%S} on"
         else:
             lasted = health.now > since
@@ -166,7 +166,7 @@ def _ended_runs(health: Health) -> Iterator[Trouble]:
             OUT_OF_MEMORY if killed else WORKER_LOST,
             run.run_id,
             f"run {run.run_id} of {run.job}: {run.fault}"
-            + (": the system kills so what takes more memory than there is" if killed else ""),
+            + (", as the system does where memory runs out" if killed else ""),
             run.ended_at,
         )
 

@@ -20,9 +20,9 @@ class Memory:
     :param away_since: the database could not be reached; ``told_away_at``: people were told.
     :param database_back_at: when it was there again, and ``database_gone_at`` when it was missed.
     :param idle_since: by lane: documents could be taken, and no run took them.
-    :param limited_since: the provider limits the rate at each look.
+    :param limited_since: the provider limits the rate at each look; ``limited_at``: the last 429.
     :param failing_since: by dependency.
-    :param stuck_since: an incident is open, and work does not go on.
+    :param incident_since: an incident is not closed; ``stuck_since``: work does not go on.
     """
 
     looked_at: datetime | None = None
@@ -35,7 +35,9 @@ class Memory:
     database_back_at: datetime | None = None
     idle_since: Mapping[str, datetime] = field(default_factory=dict)
     limited_since: datetime | None = None
+    limited_at: datetime | None = None
     failing_since: Mapping[str, datetime] = field(default_factory=dict)
+    incident_since: datetime | None = None
     stuck_since: datetime | None = None
 
     def to_cursor(self) -> str:

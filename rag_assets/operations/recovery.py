@@ -108,11 +108,17 @@ def decide(
         stuck_since=seen.stuck_since,
         exhausted=bool(held_back),
     )
+    closed = step is not None and step.state == "closed"
+    goes_on = (incident is not None or step is not None) and not closed
     return Decision(
         actions,
         held_back,
         step,
-        replace(seen, stuck_since=stuck_since),
+        replace(
+            seen,
+            stuck_since=stuck_since,
+            incident_since=(seen.incident_since or health.now) if goes_on else None,
+        ),
         tuple(trouble.fact for trouble in troubles),
     )
 
@@ -145,7 +151,7 @@ def _no_use(action: Action, rules: Rules, now: datetime) -> Trouble:
 
 def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Action]:
     yield from _pauses(health, memory)
-    yield from _shares(health, rules)
+    yield from _shares(health, memory, rules)
     for lane, run_ids in health.silent_runs.items():
         for run_id in run_ids[:_SILENT]:
             yield Action("end_run", lane, "started, and no sign of life: its place is free", run_id)
@@ -173,7 +179,7 @@ def _pauses(health: Health, memory: Memory) -> Iterator[Action]:
             yield Action("resume_lane", lane, "what it needs is there again")
 
 
-def _shares(health: Health, rules: Rules) -> Iterator[Action]:
+def _shares(health: Health, memory: Memory, rules: Rules) -> Iterator[Action]:
     """Half of it at each look with a 429; a tenth more after each quiet minute."""
     limited = sum(health.rate_limited.values())
     for share in health.shares:
@@ -184,7 +190,7 @@ def _shares(health: Health, rules: Rules) -> Iterator[Action]:
                 f"{limited} answers of 429",
                 share=max(rules.throttle_floor, round(share.share / 2, 3)),
             )
-        elif not limited and share.share < 1 and _quiet(share.set_at, health.now):
+        elif share.share < 1 and _quiet(memory.limited_at, share.set_at, now=health.now):
             yield Action(
                 "raise_share",
                 share.endpoint,
@@ -193,5 +199,5 @@ def _shares(health: Health, rules: Rules) -> Iterator[Action]:
             )
 
 
-def _quiet(set_at: datetime | None, now: datetime) -> bool:
-    return set_at is None or now - set_at >= _QUIET
+def _quiet(*times: datetime | None, now: datetime) -> bool:
+    return all(time is None or now - time >= _QUIET for time in times)

@@ -32,8 +32,8 @@ PREVENTION = {
     "lane, raise `RAG_LARGE_DOCUMENT_RUNS`, or split the document.",
     causes.DAEMON_AWAY: "Let a supervisor start `rag-assets up` again whenever it ends.",
     causes.ERRORS: "Read the dead letters and what they say to do: `rag-assets documents dlq`.",
-    causes.UNKNOWN: "The evidence did not tell: `rag-assets doctor` at such a time, and the logs of "
-    "the runs, may.",
+    causes.UNKNOWN: "The evidence did not tell. `rag-assets doctor` at such a time may, and the "
+    "logs of the runs.",
 }
 
 

@@ -32,7 +32,7 @@ def remember(health: Health, memory: Memory) -> Memory:
         gap_since=memory.looked_at if gap and memory.away_since is None else None,
         server_started_at=health.server.started_at,
         away_since=None,
-        told_away_at=None,
+        told_away_at=memory.told_away_at if memory.away_since is not None else None,
         database_gone_at=gone or memory.database_gone_at,
         database_back_at=now if gone else memory.database_back_at,
         idle_since={
@@ -41,6 +41,7 @@ def remember(health: Health, memory: Memory) -> Memory:
             if lane.claimable and not lane.active and lane.paused is None
         },
         limited_since=(memory.limited_since or now) if limits_the_rate(health, memory) else None,
+        limited_at=now if health.rate_limited else memory.limited_at,
         failing_since=failing,
     )
 

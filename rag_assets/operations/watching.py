@@ -85,7 +85,7 @@ def watch(
         for action in decision.actions:
             _act(connection, settings, action, runs, incident_id, log)
         changed = _go_on(connection, decision.step, incident, health)
-        if changed is not None and changed.state in ("open", "escalated"):
+        if changed is not None and decision.step and decision.step.state in ("open", "escalated"):
             messages.tell_of_incident(connection, changed, settings, said_at=memory.told_away_at)
         reports = incidents.unreported_incidents(connection)
     messages.deliver(database, settings, health.now, log=log)
@@ -98,12 +98,15 @@ def watch(
 
 
 def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.Say) -> Watched:
-    """What follows where the database is away: it is remembered, and told after a while."""
+    """What follows where the database is away: it is remembered, and told after a while.
+
+    Not where an incident is open already, which was told.
+    """
     memory = away(memory, now)
     since = memory.away_since or now
     told = f"the database has been away since {since:%H:%M:%S}"
-    lasted_s = (now - since).total_seconds()
-    if lasted_s >= settings.rag_no_worker_s and memory.told_away_at is None:
+    lasts = (now - since).total_seconds() >= settings.rag_no_worker_s
+    if lasts and memory.told_away_at is None and memory.incident_since is None:
         text = (
             f":warning: Incident: *dependency-down* (database), since {since:%Y-%m-%d %H:%M:%S %Z}."
             " Documents wait until it is back. `rag-assets doctor` says more"
@@ -189,9 +192,8 @@ def _act(
         raise
     except Exception as error:  # one measure that fails must not keep the others from being taken
         done, told = False, f"{type(error).__name__}: {error}"
-    log(
-        f"recovery: {action.kind} {action.subject} {action.target}: {action.reason}. {told}".strip()
-    )
+    failed = "" if done else f" (failed: {told})"
+    log(f"recovery: {action.kind} {action.target or action.subject}: {action.reason}{failed}")
     incidents.record_action(
         connection,
         action.kind,

@@ -1,0 +1,128 @@
+"""Looks at a system that does not exist, and an incident as the database would keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rag_assets.operations.dependencies import Probe
+from rag_assets.operations.health import Health, LaneHealth
+from rag_assets.operations.memory import Memory
+from rag_assets.operations.recovery import Action, Decision, decide
+from rag_assets.operations.rules import INTERVAL, Rules
+from rag_assets.store.incidents import Incident, RecoveryAction
+from rag_assets.store.lane_control import Pause
+from rag_assets.store.queue_health import Server
+
+START = datetime(2026, 5, 1, 12, tzinfo=UTC)
+LANE, LARGE = "rag_processing", "rag_large_docs"
+SERVER_STARTED = START - timedelta(days=3)
+
+
+def probe(name: str, ok: bool = True, told: str = "") -> Probe:
+    return Probe(name, ok, 0.01, told or ("there" if ok else "gone"))
+
+
+@dataclass
+class Watch:
+    """One look after the other, each remembered, with what the decisions do to the records."""
+
+    rules: Rules = field(default_factory=Rules)
+    now: datetime = START
+    memory: Memory = field(default_factory=Memory)
+    incident: Incident | None = None
+    actions: list[RecoveryAction] = field(default_factory=list)
+    paused: dict[str, Pause] = field(default_factory=dict)
+    states: list[str] = field(default_factory=list)
+    server_started_at: datetime = SERVER_STARTED
+    completed_at: datetime | None = None
+
+    def look(
+        self,
+        *,
+        waiting: int = 0,
+        active: int = 0,
+        completed: bool = False,
+        runs: int | None = None,
+        claimable: int | None = None,
+        after: timedelta = INTERVAL,
+        lane: str = LANE,
+        **health: Any,
+    ) -> Decision:
+        """What is decided half a minute later.
+
+        :param completed: something was, since the look before.
+        """
+        self.now += after
+        if completed:
+            self.completed_at = self.now - timedelta(seconds=1)
+        lanes = tuple(
+            LaneHealth(
+                name,
+                waiting=waiting if name == lane else 0,
+                claimable=(waiting if claimable is None else claimable) if name == lane else 0,
+                active=active if name == lane else 0,
+                oldest_waiting_s=3600.0 if waiting and name == lane else 0.0,
+                runs=(int(active > 0) if runs is None else runs) if name == lane else 0,
+                last_completed_at=self.completed_at if name == lane else None,
+                paused=self.paused.get(name),
+            )
+            for name in (LANE, LARGE)
+        )
+        if "lanes" in health:
+            lanes = tuple(
+                replace(one, paused=self.paused.get(one.lane)) for one in health.pop("lanes")
+            )
+        seen = Health(
+            Server(self.now, self.server_started_at), lanes, paused=dict(self.paused), **health
+        )
+        lately = [one for one in self.actions if one.acted_at > self.now - timedelta(hours=1)]
+        decision = decide(
+            seen, self.memory, self.rules, incident=self.incident, lately=tuple(lately)
+        )
+        self.memory = Memory.from_cursor(decision.memory.to_cursor())
+        for action in decision.actions:
+            self._act(action)
+        self._go_on(decision)
+        return decision
+
+    def kinds(self, decision: Decision) -> list[str]:
+        return [action.kind for action in decision.actions]
+
+    def _act(self, action: Action) -> None:
+        self.actions.append(
+            RecoveryAction(action.kind, action.subject, action.reason, True, "", self.now)
+        )
+        if action.kind == "pause_lane":
+            self.paused[action.subject] = Pause(action.subject, action.reason, "recovery", self.now)
+        elif action.kind == "resume_lane":
+            del self.paused[action.subject]
+
+    def _go_on(self, decision: Decision) -> None:
+        step = decision.step
+        if step is None:
+            return
+        if self.incident is None:
+            self.incident = Incident(
+                1, "open", step.cause, {}, step.began_at, self.now, None, None, None, 0, 0, 0, None
+            )
+        state = step.state or self.incident.state
+        self.incident = replace(
+            self.incident,
+            state=state,
+            cause=step.cause,
+            evidence={"subject": step.subject, "facts": list(step.facts)},
+            recovering_at=self.now if step.state == "recovering" else self.incident.recovering_at,
+            escalated_at=self.now if step.state == "escalated" else self.incident.escalated_at,
+        )
+        if step.state is not None:
+            self.states.append(step.state)
+        if step.state == "closed":
+            self.incident = None
+
+
+def steps(decisions: Sequence[Decision]) -> list[str]:
+    """The states through which incidents went."""
+    return [one.step.state for one in decisions if one.step and one.step.state]

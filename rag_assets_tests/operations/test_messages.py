@@ -1,0 +1,192 @@
+"""What is said to people: once, when the hour allows it, and never the address it goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_assets.operations.messages import deliver, describe, is_quiet, tell_of_incident
+from rag_assets.operations.slack import NotTakenError, send
+from rag_assets.settings import Settings
+from rag_assets.store.database import Database
+from rag_assets.store.incidents import Incident
+from rag_assets.store.messages import add_message, unsent_messages
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.operations.slack_receiver import receiving
+
+DAY = datetime(2026, 5, 1, 15, tzinfo=UTC)  # noon in Sao Paulo
+NIGHT = datetime(2026, 5, 1, 4, tzinfo=UTC)  # one o'clock there
+INCIDENT = Incident(
+    incident_id=7,
+    state="open",
+    cause="rate-limited",
+    evidence={"subject": "aabbccdd", "facts": ["the provider limits the rate of key aabbccdd"]},
+    began_at=DAY,
+    noticed_at=DAY + timedelta(minutes=1),
+    recovering_at=None,
+    escalated_at=None,
+    ended_at=None,
+    longest_queue=120,
+    documents_affected=130,
+    failed_jobs=0,
+    reported_run=None,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def waiting(database: Database) -> list[str]:
+    with database.connect() as connection:
+        return [message.subject for message in unsent_messages(connection)]
+
+
+def tell(database: Database, settings: Settings, *incidents: Incident) -> None:
+    with database.connect() as connection:
+        for incident in incidents:
+            tell_of_incident(connection, incident, settings)
+
+
+def test_an_incident_is_told_in_a_few_lines() -> None:
+    assert describe(INCIDENT, "http://127.0.0.1:3000") == (
+        ":warning: Incident 7: *rate-limited* (aabbccdd), since 2026-05-01 15:00:00 UTC, 120 "
+        "documents waiting.\n"
+        "• the provider limits the rate of key aabbccdd\n"
+        "`rag-assets doctor` says more; http://127.0.0.1:3000/assets/incident_report"
+    )
+
+
+def test_an_incident_is_told_once_and_once_more_when_a_person_is_needed(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    with receiving() as slack:
+        settings = make_settings(slack_webhook_url=slack.url)
+        escalated = replace(INCIDENT, state="escalated")
+        for incident in (INCIDENT, INCIDENT, escalated, escalated):
+            tell(database, settings, incident)
+            deliver(database, settings, DAY, log=lambda _: None)
+    assert [text.partition(":")[2].partition(":")[0] for text in slack.texts] == [
+        "warning",
+        "rotating_light",
+    ]
+
+
+def test_an_incident_that_needs_a_person_from_the_start_is_told_once(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = make_settings()
+    tell(database, settings, replace(INCIDENT, state="escalated"))
+    assert waiting(database) == ["incident-7"]
+
+
+def test_in_quiet_hours_only_what_is_urgent_is_sent_and_the_rest_after_them(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    with receiving() as slack:
+        settings = make_settings(slack_webhook_url=slack.url, rag_slack_quiet_hours="22:00-07:00")
+        tell(database, settings, INCIDENT, replace(INCIDENT, incident_id=8, cause="out-of-quota"))
+        assert deliver(database, settings, NIGHT, log=lambda _: None) == 1
+        assert "out-of-quota" in slack.texts[0]
+        assert waiting(database) == ["incident-7"]
+        assert deliver(database, settings, DAY, log=lambda _: None) == 1
+    assert len(slack.texts) == 2
+
+
+@given(
+    clock=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
+    hours=st.sampled_from(["22:00-07:00", "12:00-13:00", "00:00-23:59", ""]),
+)
+def test_quiet_hours_are_those_on_the_wall(clock: datetime, hours: str) -> None:
+    settings = Settings(rag_timezone="America/Sao_Paulo", rag_slack_quiet_hours=hours)
+    local = (clock - timedelta(hours=3)).strftime("%H:%M:%S")  # it has no summer time
+    begin, _, end = hours.partition("-")
+    inside = begin <= local < end if begin <= end else local >= begin or local < end
+    assert is_quiet(clock, settings) == (bool(hours) and inside)
+
+
+def test_without_a_webhook_messages_stay_in_the_log(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    lines: list[str] = []
+    tell(database, make_settings(), INCIDENT)
+    assert deliver(database, make_settings(), DAY, log=lines.append) == 1
+    assert len(lines) == 1
+    assert waiting(database) == []
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """A server that answers so; its address, with a secret in it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"not today")
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/services/T0/B0/s3cret"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_what_slack_does_not_take_is_sent_again_and_the_address_never_shown(
+    database: Database,
+    make_settings: MakeSettings,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(0)
+    lines: list[str] = []
+    with answering(503) as url:
+        settings = make_settings(slack_webhook_url=url)
+        tell(database, settings, INCIDENT, replace(INCIDENT, incident_id=8))
+        for _ in range(2):
+            assert deliver(database, settings, DAY, log=lines.append) == 0
+    assert deliver(database, settings, DAY, log=lines.append) == 0, "nobody is there any more"
+    with database.connect() as connection:
+        first, second = unsent_messages(connection)
+    assert (first.attempts, second.attempts) == (3, 0)
+    shown = "".join([*lines, caplog.text, str(first.error), repr(settings), *capfd.readouterr()])
+    assert "sent again later: Slack answers 503: not today" in shown
+    assert "Slack cannot be reached" in shown
+    assert "s3cret" not in shown
+    with receiving() as slack:
+        settings = make_settings(slack_webhook_url=slack.url)
+        assert deliver(database, settings, DAY, log=lines.append) == 2
+    assert len(slack.texts) == 2
+
+
+@pytest.mark.parametrize("address", ["no address at all/s3cret", "http://[s3cret", "s3cret://x"])
+def test_an_address_that_is_none_is_not_shown_either(address: str) -> None:
+    with pytest.raises(NotTakenError) as raised:
+        send(address, "hello", timeout_s=1)
+    assert "s3cret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_one_subject_has_one_message(database: Database) -> None:
+    with database.connect() as connection:
+        assert add_message(connection, "a", "first", urgent=False)
+        assert not add_message(connection, "a", "second", urgent=True)
+        (message,) = unsent_messages(connection)
+    assert message.text == "first"

@@ -1,0 +1,417 @@
+"""From what is seen to what is done: each trouble, its cause, its measures, and their bounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag_assets.operations.health import LaneHealth
+from rag_assets.operations.memory import Memory
+from rag_assets.operations.rules import INTERVAL, Rules
+from rag_assets.operations.stagnation import away
+from rag_assets.store.dagster_state import EndedRun
+from rag_assets.store.lane_control import KeyState, Pause, Share
+from rag_assets.store.queue_health import AtWork
+from rag_assets_tests.operations.looks import LANE, LARGE, START, Watch, probe
+
+KEY = "aabbccdd"
+ENDPOINT = "https://provider"
+MINUTE = timedelta(minutes=1)
+
+
+def killed(run_id: str = "run-1", fault: str = "killed by signal 9 (SIGKILL)") -> EndedRun:
+    return EndedRun(run_id, "document_processing", LANE, "FAILURE", START, START, fault)
+
+
+def test_an_idle_and_a_busy_queue_are_left_alone() -> None:
+    watch = Watch()
+    for _ in range(60):
+        assert watch.look().actions == ()
+        busy = watch.look(waiting=900, active=8, completed=True)
+        assert (busy.actions, busy.step, busy.reasons) == ((), None, ())
+
+
+def test_documents_that_were_dropped_just_now_are_no_stagnation() -> None:
+    watch = Watch()
+    assert watch.look(waiting=5000, claimable=5000, active=0).step is None
+    assert watch.look(waiting=5000, active=8, completed=False).step is None
+
+
+# Nobody at work
+
+
+def test_without_a_worker_for_a_minute_a_run_is_started_and_an_incident_opened() -> None:
+    watch = Watch()
+    assert [watch.look(waiting=3).actions for _ in range(2)] == [(), ()]
+    decision = watch.look(waiting=3)
+    assert [(one.kind, one.subject) for one in decision.actions] == [("start_run", LANE)]
+    assert watch.states == ["open"]
+    assert watch.incident is not None
+    assert watch.incident.cause == "unknown"
+    assert (
+        "3 documents of rag_processing could be taken, and for 60 s nobody" in decision.reasons[0]
+    )
+
+
+def test_no_run_is_started_where_one_is_under_way() -> None:
+    watch = Watch()
+    assert [watch.kinds(watch.look(waiting=3, runs=1)) for _ in range(4)] == [[], [], [], []]
+    assert watch.states == ["open"]
+
+
+def test_a_lane_that_a_person_paused_is_no_trouble() -> None:
+    watch = Watch(paused={LANE: Pause(LANE, "by command", "command", START)})
+    for _ in range(60):
+        decision = watch.look(waiting=900)
+        assert (decision.actions, decision.step) == ((), None)
+
+
+def test_a_lane_that_waits_for_its_turn_among_all_documents_is_no_trouble() -> None:
+    busy = LaneHealth(LANE, waiting=500, claimable=500, active=50, runs=2)
+    behind = LaneHealth(LARGE, waiting=2, claimable=2, runs=1)
+    watch = Watch()
+    for _ in range(10):
+        watch.completed_at = watch.now
+        decision = watch.look(lanes=(replace(busy, last_completed_at=watch.now), behind))
+        assert (decision.actions, decision.step) == ((), None)
+
+
+def test_stagnation_opens_an_incident_although_documents_are_at_work() -> None:
+    watch = Watch()
+    watch.look(waiting=51, active=8, completed=True)
+    seen = [watch.look(waiting=51, active=8).step for _ in range(21)]
+    assert [place for place, step in enumerate(seen) if step] == [19]
+    assert watch.incident is not None
+    assert watch.incident.facts == ("51 documents wait, and none was completed for 600 s",)
+    assert watch.incident.began_at == START + INTERVAL - timedelta(seconds=1)
+
+
+def test_as_many_as_the_threshold_are_none() -> None:
+    watch = Watch()
+    assert all(watch.look(waiting=50, active=8).step is None for _ in range(60))
+
+
+# What died
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("killed by signal 9 (SIGKILL)", "worker-out-of-memory"),
+        ("killed by signal 11 (SIGSEGV)", "worker-lost"),
+        ("exited with code 1", "worker-lost"),
+    ],
+)
+def test_a_run_whose_process_died_is_an_incident_with_its_cause(fault: str, cause: str) -> None:
+    watch = Watch()
+    watch.look(waiting=3, active=8, completed=True)
+    watch.look(waiting=3, active=8, completed=True, faults=(killed(fault=fault),))
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == (cause, "run-1")
+    assert fault in watch.incident.facts[0]
+
+
+def test_silent_runs_are_ended_and_lost_documents_collected() -> None:
+    watch = Watch()
+    decision = watch.look(waiting=3, runs=2, silent_runs={LANE: ("run-1", "run-2")}, leases_over=2)
+    assert [(one.kind, one.target) for one in decision.actions] == [
+        ("end_run", "run-1"),
+        ("end_run", "run-2"),
+        ("collect_lost", ""),
+    ]
+    assert watch.incident is not None
+    assert watch.incident.cause == "worker-lost"
+
+
+# The database
+
+
+def test_a_database_that_was_missed_at_two_looks_is_the_cause() -> None:
+    watch = Watch()
+    watch.look(waiting=30, active=8, completed=True)
+    gone = watch.now + INTERVAL
+    for _ in range(2):
+        watch.now += INTERVAL
+        watch.memory = away(watch.memory, watch.now)
+    watch.look(waiting=38)
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "database")
+    assert watch.incident.began_at == gone
+    watch.look(waiting=30, active=8, completed=True)
+    assert watch.states == ["open", "recovering"]
+
+
+def test_a_database_that_was_away_for_a_moment_is_no_incident() -> None:
+    watch = Watch()
+    watch.look(waiting=30, active=8, completed=True)
+    watch.now += INTERVAL
+    watch.memory = away(watch.memory, watch.now)
+    assert watch.look(waiting=30, active=8, completed=True).step is None
+    watch.server_started_at = watch.now
+    assert watch.look(waiting=30, active=8, completed=True).step is None
+
+
+@pytest.mark.parametrize(
+    "sign", [{"failures": {"DatabaseUnavailableError": 4}}, {"leases_over": 3}]
+)
+def test_a_restart_that_cost_attempts_is_laid_to_the_database(sign: dict[str, object]) -> None:
+    watch = Watch()
+    watch.look(waiting=30, active=8, completed=True)
+    watch.server_started_at = watch.now + timedelta(seconds=20)
+    watch.look(waiting=38, faults=(killed(fault="exited with code 1"),), **sign)
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "database")
+    assert watch.incident.began_at <= START + INTERVAL
+
+
+def test_a_daemon_that_was_away_while_documents_waited_is_told() -> None:
+    watch = Watch()
+    watch.look()
+    watch.look(waiting=30, after=timedelta(hours=3))
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.began_at) == ("daemon-away", START + INTERVAL)
+    idle = Watch()
+    idle.look()
+    assert idle.look(after=timedelta(hours=3)).step is None
+
+
+# Dependencies and the provider
+
+
+def test_a_dependency_that_fails_twice_pauses_its_lanes_and_resumes_them_when_it_is_back() -> None:
+    watch, down = Watch(), (probe("vectors"), probe("provider", False, "no answer within 5 s"))
+    watch.look(waiting=9, active=2, completed=True)
+    assert watch.look(waiting=9, active=2, probes=down).actions == ()
+    assert watch.states == []
+    paused = watch.look(waiting=9, active=2, probes=down)
+    assert {(one.kind, one.subject) for one in paused.actions} == {
+        ("pause_lane", lane) for lane in (LANE, LARGE, "rag_bible")
+    }
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "provider")
+    assert watch.incident.facts[0] == "provider: no answer within 5 s"
+    assert watch.look(waiting=9, probes=down).actions == ()
+    back = watch.look(waiting=9, probes=(probe("vectors"), probe("provider")))
+    assert [one.kind for one in back.actions] == ["resume_lane"] * 3
+    assert watch.paused == {}
+
+
+def test_an_inbox_that_is_away_does_not_pause_the_bible() -> None:
+    watch, down = Watch(), (probe("inbox", False),)
+    watch.look(probes=down)
+    assert {one.subject for one in watch.look(probes=down).actions} == {LANE, LARGE}
+
+
+def test_what_a_person_paused_is_neither_paused_nor_resumed() -> None:
+    mine = {"rag_bible": Pause("rag_bible", "by command", "command", START)}
+    watch, down = Watch(paused=mine), (probe("provider", False),)
+    watch.look(probes=down)
+    assert {one.subject for one in watch.look(probes=down).actions} == {LANE, LARGE}
+    assert {one.subject for one in watch.look(probes=(probe("provider"),)).actions} == {LANE, LARGE}
+    assert watch.paused == mine
+
+
+def test_a_share_is_halved_at_each_look_with_a_429_and_comes_back_by_tenths() -> None:
+    watch, share, seen = Watch(), Share(ENDPOINT, 1.0, None), []
+    for limited in [True] * 5 + [False] * 24:
+        decision = watch.look(
+            waiting=5,
+            active=3,
+            completed=True,
+            shares=(share,),
+            rate_limited={KEY: 4} if limited else {},
+        )
+        for action in decision.actions:
+            share = Share(ENDPOINT, action.share, watch.now)
+        seen.append(share.share)
+    assert seen[:5] == [0.5, 0.25, 0.125, 0.1, 0.1]
+    assert seen[5:8] == [0.1, 0.2, 0.2], "after a quiet minute, then one step a minute"
+    assert seen[-1] == 1.0
+    assert watch.states == [], "work went on"
+
+
+def test_a_limited_rate_that_holds_the_queue_is_the_cause_with_its_key() -> None:
+    watch = Watch()
+    watch.look(waiting=9, active=3, completed=True)
+    watch.look(waiting=9, active=3, rate_limited={KEY: 4})
+    resting = (KeyState(ENDPOINT, KEY, 20.0, None),)
+    for _ in range(2):
+        watch.look(waiting=9, active=3, keys=resting)
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("rate-limited", KEY)
+    assert watch.incident.began_at == START + 2 * INTERVAL
+
+
+def test_keys_that_are_all_out_of_quota_are_the_cause() -> None:
+    watch = Watch(rules=Rules(keys=(KEY, "11223344")))
+    one = KeyState(ENDPOINT, KEY, 0.0, 40.0)
+    watch.look(waiting=9, active=3, completed=True)
+    watch.look(waiting=9, active=0, claimable=0, after=MINUTE, keys=(one,))
+    assert watch.incident is None, "another key goes on"
+    watch.look(waiting=9, keys=(one, replace(one, key_fingerprint="11223344")))
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("out-of-quota", f"11223344, {KEY}")
+
+
+def test_a_slow_document_that_others_wait_for_is_told_and_one_that_nobody_waits_for_is_not() -> (
+    None
+):
+    watch = Watch()
+    longest = AtWork(LARGE, "atlas.pdf", "run-1", START)
+    alone = LaneHealth(LARGE, active=1, runs=1, longest=longest)
+    waited_for = replace(alone, waiting=2, claimable=2)
+    small = LaneHealth(LANE)
+    assert watch.look(after=10 * MINUTE, lanes=(small, alone)).step is None
+    watch.look(lanes=(small, waited_for))
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("slow-document", "atlas.pdf")
+
+
+def test_the_leading_class_of_error_explains_where_nothing_better_does() -> None:
+    watch = Watch()
+    for _ in range(4):
+        watch.look(waiting=9, runs=1, failures={"AuthenticationError": 9, "AuditError": 1})
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("errors", "AuthenticationError")
+
+
+def test_better_evidence_refines_the_cause_and_worse_does_not() -> None:
+    watch = Watch()
+    for _ in range(3):
+        watch.look(waiting=9, runs=1)
+    down = (probe("provider", False),)
+    for _ in range(2):
+        watch.look(waiting=9, runs=1, probes=down)
+    assert watch.incident is not None
+    assert watch.incident.cause == "dependency-down"
+    watch.look(waiting=9, runs=1, probes=down, faults=(killed(),))
+    assert watch.incident.cause == "dependency-down"
+    assert any("signal 9" in fact for fact in watch.incident.facts)
+
+
+# How it goes on
+
+
+def test_an_incident_is_closed_once_work_has_gone_on_for_ten_minutes() -> None:
+    watch = Watch()
+    watch.look(waiting=9, active=2, completed=True, faults=(killed(),))
+    for _ in range(20):
+        watch.look(waiting=9, active=2, completed=True)
+    assert watch.states == ["open", "recovering"]
+    watch.look()
+    assert watch.states == ["open", "recovering", "closed"]
+
+
+def test_work_that_does_not_go_on_within_two_minutes_calls_a_person_once() -> None:
+    watch = Watch()
+    for _ in range(3):
+        watch.look(waiting=9, runs=1)
+    noticed = watch.now
+    while watch.states[-1] != "escalated":
+        watch.look(waiting=9, runs=1)
+    assert watch.now - noticed == timedelta(minutes=2)
+    for _ in range(100):
+        watch.look(waiting=9, runs=1)
+    assert watch.states == ["open", "escalated"]
+    for _ in range(22):
+        watch.look(waiting=9, active=1, completed=True)
+    assert watch.states == ["open", "escalated", "recovering", "closed"]
+
+
+def test_what_only_ends_by_itself_calls_a_person_after_ten_minutes() -> None:
+    watch, down = Watch(), (probe("provider", False),)
+    for _ in range(2):
+        watch.look(waiting=9, probes=down)
+    noticed = watch.now
+    while watch.states[-1] != "escalated":
+        watch.look(waiting=9, probes=down)
+    assert watch.now - noticed == timedelta(minutes=10)
+
+
+def test_after_a_dependency_is_back_two_minutes_remain_for_work_to_go_on() -> None:
+    watch, down = Watch(), (probe("provider", False),)
+    for _ in range(12):
+        watch.look(waiting=9, probes=down)
+    assert watch.states == ["open"]
+    back = watch.now
+    while watch.states[-1] != "escalated":
+        watch.look(waiting=9, runs=1, probes=(probe("provider"),))
+    assert watch.now - back == timedelta(minutes=2)
+
+
+def test_trouble_that_comes_back_opens_the_same_incident_again() -> None:
+    watch = Watch()
+    watch.look(waiting=9, active=2, completed=True, faults=(killed(),))
+    watch.look(waiting=9, active=2, completed=True)
+    watch.look(waiting=9, active=2, completed=True, faults=(killed("another"),))
+    watch.look(waiting=9, active=2, completed=True)
+    assert watch.states == ["open", "recovering", "open", "recovering"]
+    assert watch.incident is not None
+    assert watch.incident.subject == "run-1"
+    assert len(watch.incident.facts) == 2
+
+
+def test_measures_that_do_not_help_are_not_repeated_without_end() -> None:
+    watch = Watch(rules=Rules(max_actions=3))
+    for _ in range(100):
+        watch.look(waiting=9, leases_over=1)
+    counts = Counter((one.action, one.subject) for one in watch.actions)
+    assert counts == {("start_run", LANE): 3, ("collect_lost", "documents"): 3}
+    assert watch.states == ["open", "escalated"]
+    assert watch.incident is not None
+    assert any("was done 3 times within the hour" in fact for fact in watch.incident.facts)
+
+
+LOOK = st.fixed_dictionaries(
+    {
+        "waiting": st.integers(0, 200),
+        "active": st.integers(0, 8),
+        "completed": st.booleans(),
+        "leases_over": st.integers(0, 2),
+        "silent_runs": st.sampled_from([{}, {LANE: ("run-1",)}, {LANE: tuple("abcdefgh")}]),
+        "rate_limited": st.sampled_from([{}, {KEY: 3}]),
+        "shares": st.sampled_from([(), (Share(ENDPOINT, 0.3, START),)]),
+        "failures": st.sampled_from([{}, {"WorkerLostError": 2}]),
+        "faults": st.sampled_from([(), (killed(),)]),
+        "probes": st.lists(st.sampled_from([probe("provider"), probe("inbox", False)]), max_size=2),
+        "after": st.sampled_from([INTERVAL, INTERVAL, INTERVAL, 10 * MINUTE]),
+    }
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(looks=st.lists(LOOK, max_size=40), most=st.integers(1, 4))
+def test_whatever_comes_measures_are_bounded_and_one_incident_is_open_at_a_time(
+    looks: list[dict[str, object]], most: int
+) -> None:
+    watch = Watch(rules=Rules(max_actions=most))
+    for look in looks:
+        had, before = watch.incident, len(watch.actions)
+        decision = watch.look(**look)  # type: ignore[arg-type]
+        if decision.step is not None and had is None:
+            assert decision.step.state in ("open", "escalated")
+        assert len(watch.actions) - before <= 12
+        since = watch.now - timedelta(hours=1)
+        counts = Counter(
+            (one.action, one.subject)
+            for one in watch.actions
+            if one.acted_at > since
+            and one.action not in ("lower_share", "raise_share", "resume_lane")
+        )
+        assert max(counts.values(), default=0) <= most
+    after = ["open", "recovering", "escalated", "closed"]
+    assert set(watch.states) <= set(after)
+    for _ in range(30):
+        watch.look()
+    assert watch.incident is None, "once all is well, it is closed"
+    assert watch.paused == {}
+
+
+@given(st.text(max_size=40))
+def test_a_cursor_of_another_time_is_forgotten(text: str) -> None:
+    assert Memory.from_cursor(text) == Memory()
