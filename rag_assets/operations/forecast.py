@@ -79,7 +79,7 @@ def limits_of(
             "RAG_DOCUMENT_RUNS, RAG_LARGE_DOCUMENT_RUNS",
             table["busy_share"].astype(float),
             BUSY,
-            "{:.0%}".format,
+            "{:.1%}".format,
             "above it, what comes at once waits for long",
         ),
         Limit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
 from rag_assets.store import generations, index_builds
@@ -27,8 +29,8 @@ def drop_indexes_of(
             if space.generation is None or space.generation in pinned:
                 continue
             table = VectorTable(space.corpus, space_by_id(session, space.space_id, space.role))
-            waiting = f"a run is building on {table}: waiting for it"
-            index_builds.lock_builds(session, table, waiting=lambda say=waiting: progress.say(say))
+            waiting = partial(progress.say, f"a run is building on {table}: waiting for it")
+            index_builds.lock_builds(session, table, waiting=waiting)
             doomed = [
                 index
                 for index in generations.live_indexes(session, table)

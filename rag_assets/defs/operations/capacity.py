@@ -107,7 +107,11 @@ def capacity_picture(table: pd.DataFrame) -> str:
     cost.set_title("cost, USD")
     jobs.legend(fontsize="small")
     seconds.legend(fontsize="small")
+    half = pd.Timedelta(hours=14)  # of the last day's bar, and some air
+    begin = min(days[0], days[-1] - pd.Timedelta(days=_TABLE_DAYS - 1))
     for axes in (jobs, seconds, queue, cost):
+        axes.set_xlim(begin - half, days[-1] + half)
+        axes.set_axisbelow(True)
         axes.tick_params(axis="x", rotation=30)
         axes.set_ylim(bottom=0)
         axes.grid(visible=True, axis="y", alpha=0.3)
