@@ -1,4 +1,7 @@
-"""What the API counts, over all of its worker processes."""
+"""What the API counts, over all of its worker processes.
+
+What is read from the databases (queue, index, release, runs) is of :mod:`rag_assets.operations`.
+"""
 
 from __future__ import annotations
 
@@ -89,14 +92,8 @@ class ApiMetrics:
             registry=registry,
         )
         self.release = Gauge(
-            "rag_active_release",
-            "Number of the release that is served; 0 for none.",
-            multiprocess_mode="livemostrecent",
-            registry=registry,
-        )
-        self.builds = Gauge(
-            "inprogress_index_builds",
-            "Index builds that the database is working on.",
+            "rag_served_release",
+            "Number of the release that this API serves; 0 for none.",
             multiprocess_mode="livemostrecent",
             registry=registry,
         )

@@ -21,11 +21,12 @@ from rag_assets.errors import (
     RagAssetsError,
     RateLimitedError,
 )
+from rag_assets.operations.metrics import OperationsMetrics
 from rag_assets.retrieval.current import CurrentRelease
 from rag_assets.retrieval.query_vectors import QueryVectors, embed_queries
 from rag_assets.settings import Settings
 from rag_assets.store import query_embeddings
-from rag_assets.store.database import Connection, open_database
+from rag_assets.store.database import Connection, dagster_database, open_database
 from rag_assets.store.pool import Pool
 from rag_assets.store.spaces import Space, space_spec
 
@@ -48,7 +49,12 @@ class Service:
         settings = self.settings
         database = open_database(settings)
         self._pool = self._stack.enter_context(
-            Pool(database, size=settings.rag_api_pool_size, wait_s=settings.rag_api_pool_wait_s)
+            Pool(
+                database,
+                size=settings.rag_api_pool_size,
+                wait_s=settings.rag_api_pool_wait_s,
+                pooled=settings.rag_database_pooled,
+            )
         )
         self.current = self._stack.enter_context(
             CurrentRelease(
@@ -57,6 +63,9 @@ class Service:
                 changed=lambda served: self._tell_release(served.release_id),
                 warn=log.warning,
             )
+        )
+        self._operations = OperationsMetrics(
+            settings, corpus=database, dagster=dagster_database(settings)
         )
         max_age = timedelta(hours=settings.rag_query_cache_max_age_h)
         timeout_ms = settings.rag_api_statement_timeout_ms
@@ -109,6 +118,13 @@ class Service:
             )
         finally:
             self._limiter.release()
+
+    async def operations_exposition(self) -> bytes:
+        """What the databases tell, in Prometheus' text format; kept for RAG_METRICS_CACHE_S.
+
+        Not on a pooled connection: while searches hold them all, the database is not away.
+        """
+        return await anyio.to_thread.run_sync(self._operations.exposition, limiter=_UNLIMITED)
 
     async def query_vector(self, space: Space, query: str) -> NDArray[np.float32]:
         """A query's vector in a space; float32, shape (dimensions,)."""

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from rag_assets.cli import bible, db, demo, documents, evaluate, index, release, search, serve, up
+from rag_assets.cli import (
+    backfill,
+    bible,
+    capacity,
+    db,
+    demo,
+    doctor,
+    documents,
+    evaluate,
+    exporter,
+    index,
+    release,
+    search,
+    serve,
+    up,
+)
 
 app = typer.Typer(
     name="rag-assets",
@@ -33,9 +48,13 @@ app.add_typer(documents.app, name="documents")
 app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
 app.add_typer(serve.keys, name="keys")
+app.add_typer(backfill.app, name="backfill")
+app.command("capacity")(capacity.capacity)
 app.command("search")(search.search_command)
 app.command("eval")(evaluate.evaluate)
+app.command("exporter")(exporter.exporter)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
 app.command("up")(up.up)
 

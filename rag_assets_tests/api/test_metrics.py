@@ -109,9 +109,8 @@ def test_the_hits_returned_are_a_histogram(pair: Server) -> None:
 
 def test_the_release_and_the_pools_of_both_workers_are_shown(pair: Server) -> None:
     metrics = pair.metrics()
-    assert metrics["rag_active_release"] == 1
+    assert metrics["rag_served_release"] == 1
     assert metrics["rag_pool_waiting"] == 0
-    assert metrics["inprogress_index_builds"] == 0
     for _ in range(8):  # until both workers have been asked for their own
         httpx.get(pair.origin + METRICS, trust_env=False)
     assert pair.metrics()[IDLE] >= 2
@@ -126,9 +125,23 @@ def test_every_metric_has_a_type_and_says_what_it_is(pair: Server) -> None:
     assert helped == typed
     assert {
         "rag_retrieve_total", "rag_retrieve_latency_seconds", "rag_retrieve_k_returned",
-        "rag_pool_connections", "rag_pool_waiting", "rag_active_release",
-        "inprogress_index_builds",
+        "rag_pool_connections", "rag_pool_waiting", "rag_served_release",
     } <= typed  # fmt: skip
+
+
+def test_what_the_databases_tell_stands_beside_it_and_nothing_stands_there_twice(
+    pair: Server,
+) -> None:
+    text = pair.http.get(METRICS).text
+    names = re.findall(r"# TYPE (\S+) ", text)
+    assert sorted(names) == sorted(set(names))
+    samples = re.findall(r"^([^#\n].*) \S+$", text, re.MULTILINE)
+    assert len(samples) == len(set(samples))
+    metrics = pair.metrics()
+    assert metrics["rag_active_release"] == metrics["rag_served_release"] == 1
+    assert metrics["inprogress_index_builds"] == 0
+    assert metrics['rag_database_up{database="corpus"}'] == 1
+    assert metrics['rag_queue_length{lane="rag_processing"}'] == 0
 
 
 @pytest.mark.slow

@@ -13,8 +13,6 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from rag_assets.api.models import Problem, Ready
 from rag_assets.api.security import service_of
 from rag_assets.api.service import Service
-from rag_assets.errors import RagAssetsError
-from rag_assets.store.index_builds import builds_in_progress
 
 router = APIRouter(tags=["service"])
 ServiceOf = Annotated[Service, Depends(service_of)]
@@ -45,16 +43,10 @@ async def ready(service: ServiceOf) -> Ready:
     response_class=PlainTextResponse,
 )
 async def metrics(service: ServiceOf) -> Response:
-    """Of all workers together."""
+    """The API's own, of all workers together; then what the databases tell of everything else."""
     service.read_gauges()
-    try:
-        builds = await service.in_database(builds_in_progress)
-    except RagAssetsError:
-        builds = 0  # the database is away: nothing is being built
-    service.metrics.builds.set(builds)
-    return Response(
-        service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    whole = service.metrics.exposition() + await service.operations_exposition()
+    return Response(whole, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/", include_in_schema=False)

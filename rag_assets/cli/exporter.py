@@ -1,0 +1,44 @@
+"""``rag-assets exporter``: the metrics of the queue, the index and the runs over HTTP."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from rag_assets.cli.output import Json, errors_as_sentences, out, show_json
+from rag_assets.operations.exporter import exporting
+from rag_assets.operations.metrics import OperationsMetrics
+from rag_assets.settings import load_settings
+from rag_assets.store.database import dagster_database, open_database
+
+
+def exporter(
+    host: Annotated[str | None, typer.Option(help="RAG_EXPORTER_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="RAG_EXPORTER_PORT; 0 takes a free one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve the metrics for Prometheus until Ctrl-C. The API serves the same beside its own."""
+    with errors_as_sentences(as_json):
+        chosen = {"rag_exporter_host": host, "rag_exporter_port": port}
+        settings = load_settings(**{k: v for k, v in chosen.items() if v is not None})
+        # Nothing is migrated, and a database that is away is no reason not to start: to say that
+        # it is away is what the exporter is for.
+        metrics = OperationsMetrics(
+            settings, corpus=open_database(settings), dagster=dagster_database(settings)
+        )
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        address = settings.rag_exporter_host, settings.rag_exporter_port
+        with exporting(metrics, host=address[0], port=address[1]) as url:
+            if as_json:
+                show_json({"event": "ready", "url": url})
+            else:
+                out.print(f"[bold green]ready:[/bold green] {url} — Ctrl-C stops it")
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+    if not as_json:
+        out.print("stopped")

@@ -1,0 +1,301 @@
+"""Names, labels and values of the metrics: figures in, Prometheus' families out. Pure.
+
+What is known beforehand (lanes, outcomes, keys) is always there, with 0 where nothing happened: of
+a series that is absent no alert can fire, and one that begins with 1 has not increased. Labels are
+bounded: no document, run or request has a series of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, product
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from rag_assets.documents.rules import LARGE, PROCESSING
+from rag_assets.errors import DocumentError, WorkerLostError
+from rag_assets.settings import Settings
+from rag_assets.store.dagster_state import BIBLE_LANE, UNDER_WAY, RunTotals
+from rag_assets.store.document_attempts import AttemptTotals
+from rag_assets.store.operations_metrics import (
+    DagsterFigures,
+    ProviderFigures,
+    QueueFigures,
+    ReleaseFigures,
+)
+from rag_assets.store.vector_metrics import CheckNow, VectorsNow
+
+DOCUMENT_LANES = (PROCESSING, LARGE)
+LANES = (*DOCUMENT_LANES, BIBLE_LANE)
+OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
+TO_THEIR_END = ("succeeded", "failed", "dead")
+"""Attempts whose duration says something: a lost one's is its lease, a returned one did nothing."""
+INCIDENT_STATES = ("open", "recovering", "escalated")
+DAEMON_PARTS = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "MONITORING")
+"""Without which work stops; one that never ran has an infinite age."""
+NO_LANE = "none"
+
+Labels = tuple[str, ...]
+Samples = Iterable[tuple[Labels, float]]
+
+
+def _gauge(name: str, text: str, labels: Labels, samples: Samples) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _counter(name: str, text: str, labels: Labels, samples: Samples) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _single(name: str, text: str, value: float) -> Metric:
+    return _gauge(name, text, (), [((), value)])
+
+
+def _by(values: Mapping[str, float]) -> Samples:
+    return [((key,), value) for key, value in values.items()]
+
+
+def _with(known: Sequence[str], found: Iterable[str]) -> tuple[str, ...]:
+    """What is known beforehand, then whatever else there is."""
+    return tuple(dict.fromkeys((*known, *found)))
+
+
+def of_exporter(
+    *, up: Mapping[str, bool], seconds: Mapping[str, float], free_bytes: Mapping[str, int]
+) -> Iterator[Metric]:
+    """Whether there is anything to tell at all, and what it took."""
+    yield _gauge("rag_database_up", "Whether the database answers.", ("database",), _by(up))
+    yield _gauge(
+        "rag_exporter_read_seconds", "Time to read the database.", ("database",), _by(seconds)
+    )
+    yield _gauge("rag_disk_free_bytes", "Free space, by place.", ("place",), _by(free_bytes))
+
+
+def of_settings(settings: Settings) -> Iterator[Metric]:
+    """Limits that alerts compare with, so that each stands in one place."""
+    yield _single(
+        "rag_disk_floor_bytes",
+        "Free space under which a disk counts as full.",
+        settings.rag_disk_free_gb * 1e9,
+    )
+    yield _single(
+        "rag_index_rebuild_share",
+        "Share of changed rows that calls for another build of an index.",
+        settings.rag_index_rebuild_share,
+    )
+    yield _single(
+        "rag_backfill_budget_usd",
+        "Dollars that one window of the backfill may spend.",
+        settings.rag_backfill_budget_usd,
+    )
+
+
+def of_queue(queue: QueueFigures) -> Iterator[Metric]:
+    """The documents' lanes. A job is one attempt at one document."""
+    lanes = _with(DOCUMENT_LANES, (*queue.lanes, *(total.lane for total in queue.attempts)))
+    found = {lane: queue.lanes.get(lane) for lane in lanes}
+    waiting = {lane: counts.waiting if counts else 0 for lane, counts in found.items()}
+    due = {lane: counts.claimable if counts else 0 for lane, counts in found.items()}
+    running = {lane: counts.running if counts else 0 for lane, counts in found.items()}
+    oldest = {lane: counts.oldest_waiting_s if counts else 0.0 for lane, counts in found.items()}
+    yield _gauge("rag_queue_length", "Documents that wait.", ("lane",), _by(waiting))
+    yield _gauge(
+        "rag_queue_due",
+        "Waiting documents whose time has come: those that rest before a retry are left out.",
+        ("lane",),
+        _by(due),
+    )
+    yield _gauge(
+        "rag_oldest_waiting_seconds",
+        "How long the oldest waiting document has waited; 0 without any.",
+        ("lane",),
+        _by(oldest),
+    )
+    yield _gauge(
+        "rag_worker_active_jobs",
+        "Documents that a run which lives works on.",
+        ("lane",),
+        _by(running),
+    )
+    yield from _jobs(queue, lanes)
+    classes = [kind.__name__ for kind in (*DocumentError.__subclasses__(), WorkerLostError)]
+    yield _gauge(
+        "rag_dead_letters",
+        "Documents on which work ended without success, by class of error.",
+        ("error_class",),
+        [((name,), queue.dead.get(name, 0)) for name in _with(classes, queue.dead)],
+    )
+    yield _gauge(
+        "rag_lane_paused",
+        "Whether no run is started in the lane for now.",
+        ("lane",),
+        [((lane,), lane in queue.paused) for lane in _with(LANES, queue.paused)],
+    )
+
+
+def _jobs(queue: QueueFigures, lanes: Sequence[str]) -> Iterator[Metric]:
+    ended = {(total.lane, total.outcome): total for total in queue.attempts}
+    counts = {
+        (lane, outcome): ended[lane, outcome].attempts if (lane, outcome) in ended else 0
+        for lane, outcome in product(lanes, OUTCOMES)
+    }
+    yield _counter(
+        "rag_jobs_started",
+        "Jobs that began: those that ended, however, and those at work.",
+        ("lane",),
+        [
+            ((lane,), sum(counts[lane, outcome] for outcome in OUTCOMES) + queue.held.get(lane, 0))
+            for lane in lanes
+        ],
+    )
+    yield _counter(
+        "rag_jobs_completed", "Jobs that ended, by outcome.", ("lane", "status"), counts.items()
+    )
+    family = HistogramMetricFamily(
+        "rag_job_duration_seconds", "Time that jobs took to their own end.", labels=("lane",)
+    )
+    for lane in lanes:
+        taken = [ended[lane, how] for how in TO_THEIR_END if (lane, how) in ended]
+        family.add_metric((lane,), *_histogram(taken, queue.bounds))
+    yield family
+
+
+def _histogram(
+    totals: Sequence[AttemptTotals], bounds: Sequence[float]
+) -> tuple[list[tuple[str, float]], float]:
+    """Buckets as Prometheus cumulates them, and the sum of seconds."""
+    each = [sum(column) for column in zip(*(total.buckets for total in totals), strict=True)]
+    cumulated = accumulate(each or [0] * (len(bounds) + 1))
+    names = [*map(repr, map(float, bounds)), "+Inf"]
+    return list(zip(names, cumulated, strict=True)), sum(total.seconds for total in totals)
+
+
+def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterator[Metric]:
+    """What was asked of the provider and paid, by the key's fingerprint."""
+    use = {key.key: key for key in provider.keys}
+    keys = _with(keys_in_use, use)
+    for name, text in {
+        "requests": "Requests that were answered.",
+        "retries": "Requests that were sent again after a fault.",
+        "rate_limited": "Requests that the provider refused for their rate (429).",
+        "tokens": "Tokens that were paid for.",
+        "cost_usd": "Dollars that were paid.",
+    }.items():
+        samples = [((key,), getattr(use[key], name) if key in use else 0) for key in keys]
+        yield _counter(f"rag_embedding_{name}", text, ("key",), samples)
+    yield _gauge(
+        "rag_provider_key_resting",
+        "Whether the key waits because the provider told it to.",
+        ("key",),
+        [((key,), key in provider.resting) for key in _with(keys, sorted(provider.resting))],
+    )
+    yield _single(
+        "rag_provider_share",
+        "Share of the configured batch size and concurrency that may be used.",
+        provider.share,
+    )
+
+
+def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
+    """Tables of vectors and their indexes."""
+    yield _single("inprogress_index_builds", "Index builds that the database works on.", builds)
+    where = [((table.corpus, table.space), table) for table in vectors]
+    labels = ("corpus", "space")
+    yield _gauge(
+        "rag_vectors",
+        "Vectors: counted where they are few, estimated where many.",
+        labels,
+        [(place, table.rows) for place, table in where],
+    )
+    yield _gauge(
+        "rag_vectors_bytes",
+        "Size of the vectors with all their indexes.",
+        labels,
+        [(place, table.bytes) for place, table in where],
+    )
+    yield _gauge(
+        "rag_index_bytes",
+        "Size of one generation of an index.",
+        (*labels, "generation"),
+        [
+            ((*place, index.generation), index.bytes)
+            for place, table in where
+            for index in table.indexes
+        ],
+    )
+    yield _gauge(
+        "rag_index_stale",
+        "Rows changed since the index was built, as a share of the rows then.",
+        labels,
+        [(place, table.stale) for place, table in where if table.stale is not None],
+    )
+
+
+def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[Metric]:
+    """What is served, and the evidence for it."""
+    yield _single("rag_active_release", "Number of the active release; 0 for none.", release.number)
+    for name, text, age_s in (
+        ("rag_active_release_age_seconds", "Since the release was activated.", release.age_s),
+        (
+            "rag_release_refused_age_seconds",
+            "Since the gate refused a release; absent where it let one through since.",
+            release.refused_age_s,
+        ),
+    ):
+        yield _gauge(name, text, (), [] if age_s is None else [((), age_s)])
+    labels = ("corpus", "space", "subject", "check")
+    where = [((c.corpus, c.space, c.subject, c.check), c) for c in checks]
+    yield _gauge(
+        "rag_check_passed",
+        "Whether the check's last result passed.",
+        labels,
+        [(place, check.passed) for place, check in where],
+    )
+    yield _gauge(
+        "rag_check_age_seconds",
+        "Since the check's last result.",
+        labels,
+        [(place, check.age_s) for place, check in where],
+    )
+
+
+def of_operations(
+    runs: Sequence[RunTotals], incident: str | None, incidents: int
+) -> Iterator[Metric]:
+    """What the recovery has kept. Prometheus itself has a label ``job``, so ours is another."""
+    yield _counter(
+        "rag_runs_completed",
+        "Dagster's runs that ended.",
+        ("dagster_job", "status"),
+        [((run.job, run.status), run.runs) for run in runs],
+    )
+    yield _gauge(
+        "rag_incident_open",
+        "Whether an incident is open, by its state.",
+        ("state",),
+        [((state,), state == incident) for state in INCIDENT_STATES],
+    )
+    yield _counter("rag_incidents", "Incidents that were opened.", (), [((), incidents)])
+
+
+def of_dagster(dagster: DagsterFigures) -> Iterator[Metric]:
+    """Runs under way, and the daemon that starts them."""
+    counts = dict.fromkeys(product(LANES, UNDER_WAY), 0)
+    for run in dagster.runs:
+        place = run.lane or NO_LANE, run.status
+        counts[place] = counts.get(place, 0) + run.runs
+    yield _gauge("rag_runs", "Runs under way.", ("lane", "status"), counts.items())
+    ages = {part: float("inf") for part in DAEMON_PARTS} | dict(dagster.heartbeat_age_s)
+    yield _gauge(
+        "rag_daemon_heartbeat_age_seconds",
+        "Since the daemon's part showed that it lives; infinite when it never did.",
+        ("daemon",),
+        _by(ages),
+    )

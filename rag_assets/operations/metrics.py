@@ -1,0 +1,164 @@
+"""The metrics of the whole system, as Prometheus takes them: read from the databases, not counted.
+
+Runs are processes that live for minutes: what they did is in the databases, and so whoever asks,
+however often it was restarted, gets the same answer. What the metrics mean is in
+docs/operations/metrics.md; the reads are the store's.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from rag_assets.errors import ConfigurationError, DatabaseUnavailableError, RagAssetsError
+from rag_assets.operations import families
+from rag_assets.settings import Settings, fingerprint
+from rag_assets.store.database import Database
+from rag_assets.store.operations_metrics import (
+    CorpusFigures,
+    DagsterFigures,
+    read_corpus,
+    read_dagster,
+)
+
+log = logging.getLogger("rag_assets.operations")
+Figures = TypeVar("Figures")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one scrape has to tell.
+
+    :param corpus: ``None`` while its database is away; ``dagster`` likewise.
+    :param seconds: that reading took, by database.
+    """
+
+    settings: Settings
+    corpus: CorpusFigures | None
+    dagster: DagsterFigures | None
+    seconds: dict[str, float]
+    free_bytes: dict[str, int]
+
+
+class OperationsMetrics(Collector):
+    """Reads when it is asked, at most once in RAG_METRICS_CACHE_S; for any number of threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        corpus: Database,
+        dagster: Database,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._databases = {"corpus": corpus, "dagster": dagster}
+        self._clock = clock
+        self._one_at_a_time = threading.Lock()
+        self._kept: tuple[float, tuple[Metric, ...]] | None = None
+        self._away: set[str] = set()
+
+    def collect(self) -> Iterable[Metric]:
+        """What there is to tell now, or was a moment ago."""
+        with self._one_at_a_time:
+            now = self._clock()
+            if self._kept is None or now - self._kept[0] >= self._settings.rag_metrics_cache_s:
+                self._kept = now, tuple(describe(self.read()))
+            return self._kept[1]
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: a registry that asked would cause a read."""
+        return ()
+
+    def exposition(self) -> bytes:
+        """In Prometheus' text format."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def read(self) -> Reading:
+        """Read both databases; one that is away is left out, and said so once."""
+        settings, timeout_s = self._settings, self._settings.rag_probe_timeout_s
+        seconds: dict[str, float] = {}
+        corpus = self._read(
+            "corpus", lambda from_: read_corpus(from_, settings, timeout_s=timeout_s), seconds
+        )
+        dagster = self._read(
+            "dagster", lambda from_: read_dagster(from_, timeout_s=timeout_s), seconds
+        )
+        free = free_space(settings)
+        if corpus is not None and corpus.free_bytes is not None:
+            free["database"] = corpus.free_bytes
+        return Reading(settings, corpus, dagster, seconds, free)
+
+    def _read(
+        self, name: str, read: Callable[[Database], Figures], seconds: dict[str, float]
+    ) -> Figures | None:
+        began = time.perf_counter()
+        try:
+            figures = read(self._databases[name])
+        except RagAssetsError as error:
+            if name not in self._away:
+                # Lost on the way, it is looked for by this name: docs/operations/alerts.md.
+                away = isinstance(error, DatabaseUnavailableError)
+                log.warning("database %s %s: %s", name, "away" if away else "unusable", error)
+            self._away.add(name)
+            return None
+        finally:
+            seconds[name] = time.perf_counter() - began
+        if name in self._away:
+            self._away.remove(name)
+            log.info("database %s answers again", name)
+        return figures
+
+
+def describe(reading: Reading) -> Iterator[Metric]:
+    """All metrics of a reading. Of a database that is away there are none but that it is."""
+    settings = reading.settings
+    yield from families.of_exporter(
+        up={"corpus": reading.corpus is not None, "dagster": reading.dagster is not None},
+        seconds=reading.seconds,
+        free_bytes=reading.free_bytes,
+    )
+    yield from families.of_settings(settings)
+    if (corpus := reading.corpus) is not None:
+        yield from families.of_queue(corpus.queue)
+        yield from families.of_provider(corpus.provider, keys_in_use(settings))
+        yield from families.of_vectors(corpus.vectors, corpus.builds)
+        yield from families.of_release(corpus.release, corpus.checks)
+        yield from families.of_operations(corpus.runs, corpus.incident, corpus.incidents)
+    if (dagster := reading.dagster) is not None:
+        yield from families.of_dagster(dagster)
+
+
+def keys_in_use(settings: Settings) -> tuple[str, ...]:
+    """Fingerprints of the keys that the settings name; of a provider that needs none, none."""
+    if settings.rag_embedding_provider == "offline":
+        return ()
+    try:
+        return tuple(map(fingerprint, settings.api_keys()))
+    except ConfigurationError:
+        return ()  # whoever embeds is told
+
+
+def free_space(settings: Settings) -> dict[str, int]:
+    """Free bytes where RAG_HOME and a local inbox are, or will be."""
+    places = {"home": settings.rag_home}
+    if "://" not in settings.rag_documents_url:
+        places["inbox"] = Path(settings.rag_documents_url)
+    return {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())

@@ -1,0 +1,137 @@
+"""A corpus in which something of everything has happened, and how its metrics are read."""
+
+from __future__ import annotations
+
+import re
+
+import dagster as dg
+
+from rag_assets.operations.metrics import OperationsMetrics
+from rag_assets.settings import Settings, fingerprint
+from rag_assets.store import document_queue
+from rag_assets.store.dagster_state import LANE_TAG
+from rag_assets.store.database import Connection, Database
+from rag_assets_tests.release.corpus import let_through, prepare
+from rag_assets_tests.store.queued import MB, new, queue, take
+
+SMALL, LARGE, BIBLE = "rag_processing", "rag_large_docs", "rag_bible"
+KEY = "sk-test-one"
+HEARTBEAT_AGE_S = 30
+_SAMPLE = re.compile(r"^(\w+(?:\{.*\})?) (\S+)$", re.MULTILINE)
+
+
+def samples(text: str) -> dict[str, float]:
+    """Samples of an exposition by name and labels, as they are written."""
+    return {name: float(value) for name, value in _SAMPLE.findall(text)}
+
+
+def metrics_of(settings: Settings, database: Database) -> OperationsMetrics:
+    """Metrics by one who was just started.
+
+    Dagster's tables are looked for beside a filled corpus; elsewhere there are none.
+    """
+    dagster = database.named("filled_dagster") if database.name == "filled" else database
+    return OperationsMetrics(settings, corpus=database, dagster=dagster)
+
+
+def scrape(settings: Settings, database: Database) -> dict[str, float]:
+    """The samples now."""
+    return samples(metrics_of(settings, database).exposition().decode())
+
+
+def fill(database: Database, settings: Settings) -> None:
+    """A version that is embedded, indexed, checked and released; documents; money; trouble."""
+    prepare(database, settings)
+    let_through(database, settings)
+    fill_documents(database)
+    with database.connect() as connection:
+        fill_provider(connection)
+        fill_operations(connection)
+
+
+def fill_documents(database: Database) -> None:
+    """One each that is ready at the second attempt, dead, at work, resting, due; and a large one.
+
+    The one at work is held by a run that lives; another by a run that has died.
+    """
+    keys = ("ready", "dead", "held", "rests", "left")
+    queue(database, *keys, new("large", size=12 * MB, lane=LARGE))
+    ids = {document.key: document.document_id for document in take(database)}
+    with database.connect(autocommit=True) as connection:
+        document_queue.mark_for_retry(connection, ids["ready"], "run", "SomeError", "again", 0)
+        document_queue.mark_dead(connection, ids["dead"], "run", "NoTextError", "only pictures")
+        document_queue.mark_for_retry(
+            connection, ids["rests"], "run", "ProviderUnavailableError", "away", 3600
+        )
+    take(database, keys=["ready"])
+    with database.connect(autocommit=True) as connection:
+        document_queue.mark_unchanged(connection, ids["ready"], "run")
+        connection.execute(
+            "UPDATE documents SET lease_until = now() - interval '1 s' WHERE document_key = 'left'"
+        )
+    queue(database, "due")
+
+
+def fill_provider(connection: Connection) -> None:
+    """What two runs bought with one key, which rests now."""
+    for run, requests in (("one", 10), ("two", 5)):
+        connection.execute(
+            """
+            INSERT INTO embedding_ledger (run_id, corpus, partition_key, space_id, key_fingerprint,
+                   requests, retries, rate_limited, tokens, cost_usd)
+            SELECT %s, 'documents', 'documents', min(space_id), %s, %s, 1, 2, 1000, 0.25
+              FROM embedding_spaces
+            """,
+            (run, fingerprint(KEY), requests),
+        )
+    connection.execute(
+        "INSERT INTO provider_keys VALUES ('there', %s, now() + interval '1 hour')",
+        (fingerprint(KEY),),
+    )
+    connection.execute("INSERT INTO provider_limits (endpoint, share) VALUES ('there', 0.5)")
+
+
+def fill_operations(connection: Connection) -> None:
+    """A lane that is paused, an incident that is open, runs that ended, a refusal of the gate."""
+    connection.execute(
+        "INSERT INTO paused_lanes (lane, reason, paused_by) VALUES (%s, 'why not', 'command')",
+        (LARGE,),
+    )
+    connection.execute(
+        """
+        INSERT INTO incidents (state, cause, evidence, began_at)
+        VALUES ('escalated', 'unknown', '{}', now())
+        """
+    )
+    connection.execute(
+        "INSERT INTO run_totals (job, status, runs, seconds) VALUES ('documents', 'SUCCESS', 3, 9)"
+    )
+    connection.execute(
+        """
+        INSERT INTO releases (state, versions, reasons, manifest, code_version, run_id, created_at)
+        VALUES ('refused', '{}', '{because}', '{}', '1', 'run', clock_timestamp())
+        """
+    )
+
+
+def fill_dagster(instance: dg.DagsterInstance, database: Database) -> None:
+    """Two runs at work in one lane, one without any, one that ended; a daemon that lives.
+
+    :param database: Dagster's own, of this instance.
+    """
+    for lane, status in (
+        (SMALL, dg.DagsterRunStatus.STARTED),
+        (SMALL, dg.DagsterRunStatus.STARTED),
+        (None, dg.DagsterRunStatus.NOT_STARTED),
+        (BIBLE, dg.DagsterRunStatus.SUCCESS),
+    ):
+        tags = {LANE_TAG: lane} if lane else {}
+        instance.add_run(dg.DagsterRun(job_name="a_job", status=status, tags=tags))
+    with database.connect() as connection:
+        connection.execute(
+            """
+            INSERT INTO daemon_heartbeats (daemon_type, daemon_id, timestamp, body)
+            VALUES ('SENSOR', 'one', (now() AT TIME ZONE 'UTC') - make_interval(secs => %s), '{}')
+            """,
+            (HEARTBEAT_AGE_S,),
+        )

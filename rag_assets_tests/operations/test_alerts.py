@@ -1,0 +1,216 @@
+"""The alerts and dashboards: each fires, is quiet, leads somewhere, and names what exists."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from rag_assets.api.metrics import ApiMetrics
+from rag_assets.operations.exporter import exporting
+from rag_assets.store.database import Database
+from rag_assets_tests.api.conftest import corpus_settings
+from rag_assets_tests.operations.filled import metrics_of
+from rag_assets_tests.operations.promql import (
+    DASHBOARDS,
+    MONITORING,
+    ROOT,
+    RULES,
+    TESTS,
+    Expression,
+    alerts,
+    dashboards,
+    expressions,
+    recorded,
+    rules,
+)
+
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not here: it comes with Debian's package prometheus"
+)
+LETTER_FOR_LETTER = {
+    "RAGQueueStagnation": ("5m", "critical"),
+    "NoActiveRAGWorkers": ("2m", "warning"),
+    "RAGProcessingTimeHigh": ("10m", "warning"),
+    "RAGSuccessRateLow": ("15m", "warning"),
+}
+
+
+def promtool(*arguments: str) -> None:
+    """Run it; it must be content."""
+    assert PROMTOOL is not None
+    done = subprocess.run(
+        [PROMTOOL, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_the_rules_and_the_configuration_are_valid() -> None:
+    promtool("check", "rules", str(RULES))
+    promtool("check", "config", str(MONITORING / "prometheus.yml"))
+
+
+@needs_promtool
+@pytest.mark.parametrize("file", TESTS, ids=lambda path: str(path.stem))
+def test_the_alerts_fire_and_are_quiet_as_their_tests_say(file: Path) -> None:
+    promtool("test", "rules", str(file))
+
+
+@pytest.mark.parametrize("name", alerts())
+def test_each_alert_is_tested_both_firing_and_quiet(name: str) -> None:
+    cases = [
+        case
+        for file in TESTS
+        for test in yaml.safe_load(file.read_text("utf-8"))["tests"]
+        for case in test.get("alert_rule_test", ())
+        if case["alertname"] == name
+    ]
+    assert any(case["exp_alerts"] for case in cases), "nowhere does it fire"
+    assert any(not case["exp_alerts"] for case in cases), "nowhere is it quiet"
+
+
+@pytest.mark.parametrize("name", alerts())
+def test_each_alert_says_how_bad_it_is_and_where_to_go_on(name: str) -> None:
+    alert = alerts()[name]
+    assert alert["labels"]["severity"] in ("critical", "warning")
+    assert alert["annotations"]["summary"]
+    document, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    assert anchor == name.lower()
+    headings = re.findall(r"^#+ (.*)$", (ROOT / document).read_text("utf-8"), re.MULTILINE)
+    assert name in headings
+
+
+def test_the_document_knows_no_alert_that_is_gone() -> None:
+    text = (ROOT / "docs/operations/alerts.md").read_text("utf-8")
+    assert re.findall(r"^### (.*)$", text, re.MULTILINE) == [*alerts()]
+
+
+def test_every_section_begins_with_a_command_and_leads_on() -> None:
+    text = (ROOT / "docs/operations/alerts.md").read_text("utf-8")
+    for section in text.split("\n### ")[1:]:
+        assert re.search(r"^```\n(rag-assets|curl) .*\n```$", section, re.MULTILINE), section
+        assert "Go on:" in section
+
+
+@pytest.mark.parametrize("name", LETTER_FOR_LETTER)
+def test_the_runbooks_alerts_keep_their_time_and_severity(name: str) -> None:
+    alert = alerts()[name]
+    assert (alert["for"], alert["labels"]["severity"]) == LETTER_FOR_LETTER[name]
+
+
+@pytest.fixture(scope="session")
+def exported(filled: Database) -> frozenset[str]:
+    """Every series' name that a real scrape of a filled corpus, or the API, exports."""
+    metrics = metrics_of(corpus_settings(filled), filled)
+    with exporting(metrics, host="127.0.0.1", port=0) as url:
+        text = httpx.get(url, trust_env=False).text
+    scraped = re.findall(r"^(\w+)[{ ]", text, re.MULTILINE)
+    types = re.findall(r"# TYPE (\w+) (\w+)", ApiMetrics().exposition().decode())
+    own = [
+        name + suffix
+        for name, kind in types
+        for suffix in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",))
+    ]
+    return frozenset((*scraped, *own))
+
+
+@pytest.mark.parametrize("expression", expressions(), ids=lambda expression: expression.where)
+def test_an_expression_names_only_what_is_exported(
+    expression: Expression, exported: frozenset[str]
+) -> None:
+    assert expression.metrics, "it names nothing"
+    assert expression.metrics - exported - recorded() == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('sum by (x) (rate(a_total{x=~"y|z",b="c"}[5m])) / on (x) b:c > 1', {"a_total", "b:c"}),
+        ("max(a) > on () group_left () max(b) and absent(c) or vector(0)", {"a", "b", "c"}),
+        ("histogram_quantile(0.95, sum by (le) (rate(a_bucket[$__rate_interval])))", {"a_bucket"}),
+        ("1 - a offset 1h", {"a"}),
+    ],
+)  # fmt: skip
+def test_names_are_told_from_functions_labels_and_words(text: str, names: set[str]) -> None:
+    assert Expression("here", text).metrics == names
+
+
+def test_recorded_series_are_made_before_they_are_used() -> None:
+    made: set[str] = set()
+    for rule in rules():
+        used = Expression("rule", rule["expr"]).metrics & recorded()
+        assert used <= made, rule
+        made.add(rule.get("record", ""))
+
+
+def test_the_metrics_document_tells_of_each_with_its_type_and_labels(filled: Database) -> None:
+    documented = {
+        name: (kind, frozenset(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in re.findall(
+            r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.*?) \|",
+            (ROOT / "docs/operations/metrics.md").read_text("utf-8"),
+            re.MULTILINE,
+        )
+    }
+    found = {
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            frozenset(name for sample in family.samples for name in sample.labels) - {"le"},
+        )
+        for family in metrics_of(corpus_settings(filled), filled).collect()
+    }
+    assert documented == found
+
+
+@needs_promtool
+def test_the_dashboards_expressions_are_valid(tmp_path: Path) -> None:
+    file = tmp_path / "dashboards.yml"
+    plain = [
+        expression.text.replace("$__rate_interval", "5m")
+        for expression in expressions()
+        if ".json" in expression.where
+    ]
+    made = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(plain)]
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": made}]}))
+    promtool("check", "rules", str(file))
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_a_dashboard_can_be_provisioned(name: str) -> None:
+    dashboard = dashboards()[name]
+    (source,) = yaml.safe_load(
+        (MONITORING / "grafana/provisioning/datasources/prometheus.yml").read_text("utf-8")
+    )["datasources"]
+    panels = dashboard["panels"]
+    assert f"{dashboard['uid']}.json" == name
+    assert "id" not in dashboard
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        assert panel["title"]
+        assert panel["description"]
+        assert all(target["datasource"]["uid"] == source["uid"] for target in panel["targets"])
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])
+        }
+        assert not cells & taken, f"{panel['title']} lies over another panel"
+        taken |= cells
+
+
+def test_there_is_a_dashboard_for_each_part() -> None:
+    assert [path.stem for path in DASHBOARDS] == [
+        "rag-embedding",
+        "rag-index",
+        "rag-queue",
+        "rag-retrieval",
+    ]
+    assert len({dashboard["title"] for dashboard in dashboards().values()}) == 4

@@ -1,0 +1,93 @@
+"""The metrics over HTTP: as Prometheus asks for them, in this process and as the command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rag_assets.errors import ConfigurationError
+from rag_assets.operations.exporter import PATH, exporting
+from rag_assets.store.database import Database
+from rag_assets_tests.api.server import environment_of
+from rag_assets_tests.cli.conftest import PROGRAM
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.operations.filled import metrics_of, samples
+
+
+def test_prometheus_gets_the_text_format_and_openmetrics_when_it_asks_for_that(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    with exporting(metrics_of(make_settings(), database), host="127.0.0.1", port=0) as url:
+        with httpx.Client(trust_env=False) as http:
+            plain = http.get(url)
+            openmetrics = http.get(url, headers={"Accept": "application/openmetrics-text"})
+        assert url.endswith(PATH)
+        assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert samples(plain.text)['rag_database_up{database="corpus"}'] == 1
+        assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
+        assert openmetrics.text.endswith("# EOF\n")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
+
+
+def test_health_asks_no_database_and_other_paths_say_where_the_metrics_are(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    metrics = metrics_of(make_settings(), database.named("nowhere"))
+    with exporting(metrics, host="127.0.0.1", port=0) as url:
+        origin = url.removesuffix(PATH)
+        assert httpx.get(f"{origin}/healthz", trust_env=False).text == "alive\n"
+        lost = httpx.get(f"{origin}/elsewhere", trust_env=False)
+        assert (lost.status_code, lost.text) == (404, f"the metrics are at {PATH}\n")
+
+
+def test_ipv6_can_be_listened_on(database: Database, make_settings: MakeSettings) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with exporting(metrics_of(make_settings(), database), host="::1", port=0) as url:
+        assert url.startswith("http://[::1]:")
+        assert httpx.get(url, trust_env=False).status_code == 200
+
+
+def test_a_taken_port_is_told_with_what_to_do(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        metrics = metrics_of(make_settings(), database)
+        with (
+            pytest.raises(ConfigurationError, match="RAG_EXPORTER_PORT"),
+            exporting(metrics, host="127.0.0.1", port=port),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_tells_its_address_serves_and_ends_when_asked_to(
+    database: Database, tmp_path: Path, number: signal.Signals
+) -> None:
+    # The database is away at first: that is what it has to tell.
+    away = environment_of(database.named("nowhere"))
+    command = [PROGRAM, "exporter", "--port", "0", "--json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=away, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        told = ""
+        try:
+            while not told.endswith("}\n"):
+                told += process.stdout.readline()
+            text = httpx.get(json.loads(told)["url"], trust_env=False).text
+            assert samples(text)['rag_database_up{database="corpus"}'] == 0
+            process.send_signal(number)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
