@@ -3,7 +3,7 @@
 Settings are read and the database is opened when a run starts, never when definitions load.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
@@ -12,6 +12,7 @@ from rag_assets.progress import Progress
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.database import Database, open_database
 from rag_assets.store.migrations import migrate
+from rag_assets.store.run_sessions import named_for_run
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,15 @@ def open_corpus(settings: Settings | None = None, *, progress: Progress | None =
 
 
 @dg.resource(description="The corpus that the environment names (see docs/settings.md).")
-def corpus_resource(_: dg.InitResourceContext) -> Corpus:
-    """Called by Dagster once a run. It has no configuration: the environment is the one source."""
-    return open_corpus()
+def corpus_resource(context: dg.InitResourceContext) -> Corpus:
+    """Called by Dagster once a run. It has no configuration: the environment is the one source.
+
+    The run's sessions bear its id, by which others see that it lives.
+    """
+    corpus = open_corpus()
+    if context.run is None:
+        return corpus
+    return replace(corpus, database=named_for_run(corpus.database, context.run.run_id))
 
 
 @dg.resource(description="The same corpus, also while its database is away: for who watches it.")

@@ -54,6 +54,8 @@ class Health:
     :param server: PostgreSQL's clock, which all times are of, and its start.
     :param leases_over: documents that a run left behind.
     :param silent_runs: by lane, runs that Dagster takes for started and that hold nothing for long.
+    :param unseen_runs: runs that count as started and have no session at the database now, with
+        their lane or job.
     :param faults: runs whose process ended by itself, new since the look before.
     :param failures: attempts that failed since the look before, by class of error.
     :param rate_limited: new 429s, by key.
@@ -66,6 +68,7 @@ class Health:
     lanes: tuple[LaneHealth, ...]
     leases_over: int = 0
     silent_runs: Mapping[Lane, tuple[str, ...]] = field(default_factory=dict)
+    unseen_runs: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[EndedRun, ...] = ()
     failures: Mapping[str, int] = field(default_factory=dict)
     keys: tuple[KeyState, ...] = ()
@@ -107,6 +110,7 @@ def look(
     runs: Sequence[RunCount],
     new_runs: Sequence[EndedRun],
     silent_runs: Mapping[Lane, tuple[str, ...]],
+    unseen_runs: Mapping[str, str],
     heartbeats: Mapping[str, datetime],
     probes: Sequence[Probe],
 ) -> Health:
@@ -145,6 +149,7 @@ def look(
         ),
         leases_over=queue_health.leases_over(connection),
         silent_runs=silent_runs,
+        unseen_runs=unseen_runs,
         faults=tuple(run for run in new_runs if run.fault),
         failures=_failures(document_attempts.ended_since(connection, since)),
         keys=lane_control.key_states(connection),

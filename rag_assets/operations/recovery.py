@@ -17,7 +17,7 @@ from rag_assets.operations.health import Health
 from rag_assets.operations.incidents import Step, next_step
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.rules import Rules
-from rag_assets.operations.stagnation import idle_lanes, moves, remember, symptoms
+from rag_assets.operations.stagnation import idle_lanes, moves, remember, symptoms, vanished_runs
 from rag_assets.store.dagster_state import BIBLE_LANE
 from rag_assets.store.incidents import Incident, RecoveryAction
 
@@ -155,6 +155,10 @@ def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Action]:
     for lane, run_ids in health.silent_runs.items():
         for run_id in run_ids[:_SILENT]:
             yield Action("end_run", lane, "started, and no sign of life: its place is free", run_id)
+    for run_id, lane in vanished_runs(health, memory, rules):
+        yield Action(
+            "end_run", lane, "started, and nothing was seen of it: its place is free", run_id
+        )
     if health.leases_over:
         yield Action(
             "collect_lost", "documents", f"{health.leases_over} documents were left by their runs"

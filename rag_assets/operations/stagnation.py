@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from rag_assets.operations.causes import UNKNOWN, Trouble, limits_the_rate
+from rag_assets.operations.causes import UNKNOWN, WORKER_LOST, Trouble, limits_the_rate
 from rag_assets.operations.health import Health, LaneHealth
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.rules import INTERVAL, Rules
@@ -40,6 +40,7 @@ def remember(health: Health, memory: Memory) -> Memory:
             for lane in health.lanes
             if lane.claimable and not lane.active and lane.paused is None
         },
+        unseen_since={run: memory.unseen_since.get(run, now) for run in health.unseen_runs},
         limited_since=(memory.limited_since or now) if limits_the_rate(health, memory) else None,
         limited_at=now if health.rate_limited else memory.limited_at,
         failing_since=failing,
@@ -56,7 +57,11 @@ def symptoms(health: Health, memory: Memory, rules: Rules) -> tuple[Trouble, ...
 
     :param memory: with this look in it.
     """
-    return (*_stagnation(health, memory, rules), *_no_workers(health, memory, rules))
+    return (
+        *_stagnation(health, memory, rules),
+        *_no_workers(health, memory, rules),
+        *_vanished(health, memory, rules),
+    )
 
 
 def idle_lanes(health: Health, memory: Memory, rules: Rules) -> tuple[LaneHealth, ...]:
@@ -71,6 +76,18 @@ def idle_lanes(health: Health, memory: Memory, rules: Rules) -> tuple[LaneHealth
         for lane in health.lanes
         if lane.lane in memory.idle_since
         and health.now - memory.idle_since[lane.lane] >= rules.no_worker
+    )
+
+
+def vanished_runs(health: Health, memory: Memory, rules: Rules) -> tuple[tuple[str, str], ...]:
+    """Runs, with their lane, of which no look has seen anything for as long as stagnation takes.
+
+    Whatever a run does, it is at the database again and again.
+    """
+    return tuple(
+        (run, lane)
+        for run, lane in health.unseen_runs.items()
+        if health.now - memory.unseen_since[run] >= rules.stagnation
     )
 
 
@@ -115,4 +132,14 @@ def _no_workers(health: Health, memory: Memory, rules: Rules) -> Iterator[Troubl
             f"{(health.now - since).total_seconds():.0f} s nobody took them, with {lane.runs} runs "
             "under way",
             since,
+        )
+
+
+def _vanished(health: Health, memory: Memory, rules: Rules) -> Iterator[Trouble]:
+    for run, lane in vanished_runs(health, memory, rules):
+        yield Trouble(
+            WORKER_LOST,
+            run,
+            f"run {run} counts as started in {lane}, and nothing was seen of it",
+            memory.unseen_since[run],
         )

@@ -24,6 +24,7 @@ from rag_assets.store.document_leases import collect_lost, end_stuck
 from rag_assets.store.document_queue import living_runs
 from rag_assets.store.documents import Lane, LaneCounts, queue_counts
 from rag_assets.store.incidents import Incident
+from rag_assets.store.run_sessions import runs_with_sessions
 
 _OVERLAP = timedelta(hours=1)
 _PATIENCE = 2  # leases after which a run without any document counts as dead
@@ -44,6 +45,9 @@ class Runs(Protocol):
 
     def silent(self, lane: Lane, living: frozenset[str], patience_s: float) -> tuple[str, ...]:
         """Runs of a lane that count as started for longer, and are not among the living."""
+
+    def started(self) -> Mapping[str, str]:
+        """Runs that count as started, by id, with their lane, or job where it has none."""
 
     def end(self, run_id: str, message: str) -> None:
         """Let it count as failed."""
@@ -137,6 +141,7 @@ def _look(
     with database.connect(autocommit=True) as connection:
         counts = queue_counts(connection)
         silent = _silent(connection, settings, counts, runs)
+        started, living = runs.started(), runs_with_sessions(connection)
         paused = lane_control.paused_lanes(connection)
         trouble = incidents.current_incident(connection) is not None
     busy = any(lane.claimable or lane.running for lane in counts.values())
@@ -151,6 +156,7 @@ def _look(
             runs=runs.under_way(),
             new_runs=new_runs,
             silent_runs=silent,
+            unseen_runs={run: lane for run, lane in started.items() if run not in living},
             heartbeats=runs.heartbeats(),
             probes=probes,
         )

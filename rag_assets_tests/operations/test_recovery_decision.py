@@ -128,6 +128,22 @@ def test_silent_runs_are_ended_and_lost_documents_collected() -> None:
     assert watch.incident.cause == "worker-lost"
 
 
+def test_a_run_of_which_nothing_is_seen_for_ten_minutes_is_ended() -> None:
+    watch, unseen = Watch(), {"run-1": "rag_bible"}
+    watch.look()
+    for _ in range(20):
+        assert watch.look(unseen_runs=unseen).actions == ()
+    assert watch.look().actions == (), "it was seen: it lives"
+    for _ in range(20):
+        assert watch.look(unseen_runs=unseen).actions == ()
+    decision = watch.look(unseen_runs=unseen)
+    assert [(one.kind, one.subject, one.target) for one in decision.actions] == [
+        ("end_run", "rag_bible", "run-1")
+    ]
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("worker-lost", "run-1")
+
+
 # The database
 
 

@@ -49,6 +49,15 @@ class DagsterRuns:
             and time.time() - record.start_time >= patience_s
         )
 
+    def started(self) -> Mapping[str, str]:
+        """Those that the daemon started: one from the command line lives as long as that."""
+        filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+        return {
+            run.run_id: run.tags.get(LANE_TAG, run.job_name)
+            for run in self._instance.get_runs(filters)
+            if run.remote_job_origin is not None
+        }
+
     def end(self, run_id: str, message: str) -> None:
         run = self._instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
