@@ -192,9 +192,11 @@ def test_a_layer_loads_no_package_that_belongs_above_it(
 def test_the_definitions_load_and_resolve_without_environment_or_database(tmp_path: Path) -> None:
     told = fresh_interpreter(LOADED, str(ROOT), folder=tmp_path)
     assert told == [
+        "capacity_report",
         "chunk_embeddings_index",
         "document_chunks",
         "document_embeddings",
+        "incident_report",
         "release",
         "verse_embeddings",
         "verse_embeddings_index",

@@ -9,20 +9,28 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import astuple, fields
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
-
-import pandas as pd
 
 from rag_assets.documents.rules import LANES
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.forecast import Forecast, forecast, limits_of
 from rag_assets.operations.windows import DailyTime
 from rag_assets.settings import Settings
-from rag_assets.store.capacity import CapacityDay, capacity_days, measure, record_day
+from rag_assets.store.capacity import (
+    CapacityDay,
+    Measured,
+    capacity_days,
+    measure,
+    record_day,
+)
 from rag_assets.store.database import Database
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DAY = timedelta(days=1)
 _CAUGHT_UP = 7
@@ -91,13 +99,15 @@ def csv_path(settings: Settings) -> Path:
 
 
 def frame(days: Sequence[CapacityDay]) -> pd.DataFrame:
-    """The records as a table, a row a day, by day."""
-    rows = [
-        {"day": pd.Timestamp(one.day), **asdict(one.measured), "recorded_at": one.recorded_at}
-        for one in days
-    ]
-    columns = list(rows[0]) if rows else ["day"]
-    return pd.DataFrame(rows, columns=columns).set_index("day")
+    """The records as a table, a row a day, by day; what a day does not have is not a number."""
+    # Imported late: half a second that who makes no record need not wait for.
+    import pandas as pd  # noqa: PLC0415
+
+    names = [*(field.name for field in fields(Measured)), "recorded_at"]
+    rows = [(*astuple(one.measured), one.recorded_at) for one in days]
+    index = pd.DatetimeIndex([one.day for one in days], name="day")
+    table = pd.DataFrame(rows, columns=names, index=index)
+    return table.astype(dict.fromkeys(("mean_seconds", "p95_seconds", "busy_share"), float))
 
 
 def as_csv(days: Sequence[CapacityDay]) -> str:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from rag_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_DAYS, MOST_DAYS = 7, 28
 HORIZON_DAYS = 365
