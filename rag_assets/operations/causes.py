@@ -110,13 +110,14 @@ def _restarted_database(health: Health, memory: Memory, rules: Rules) -> Iterato
     signs = [name for name in _DATABASE_ERRORS if name in health.failures]
     if health.leases_over:
         signs.append(f"{health.leases_over} documents left by their runs")
-    if signs:
-        yield Trouble(
-            DEPENDENCY_DOWN,
-            "database",
-            f"PostgreSQL was away between {gone:%H:%M:%S} and {back:%H:%M:%S}: {', '.join(signs)}",
-            gone,
-        )
+    cost = f": {', '.join(signs)}" if signs else ""
+    yield Trouble(
+        DEPENDENCY_DOWN,
+        "database",
+        f"PostgreSQL was away between {gone:%H:%M:%S} and {back:%H:%M:%S}{cost}",
+        gone,
+        opens=bool(signs),
+    )
 
 
 def _quota(health: Health, rules: Rules) -> Iterator[Trouble]:

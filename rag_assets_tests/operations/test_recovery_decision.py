@@ -185,6 +185,16 @@ def test_a_restart_that_cost_attempts_is_laid_to_the_database(sign: dict[str, ob
     assert watch.incident.began_at <= START + INTERVAL
 
 
+def test_a_restart_explains_what_goes_wrong_right_after_it() -> None:
+    watch = Watch()
+    watch.look(waiting=30, active=8, completed=True)
+    watch.server_started_at = watch.now + timedelta(seconds=20)
+    assert watch.look(waiting=38).step is None
+    watch.look(waiting=38, faults=(killed(fault="exited with code 1"),))
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "database")
+
+
 def test_a_daemon_that_was_away_while_documents_waited_is_told() -> None:
     watch = Watch()
     watch.look()
