@@ -85,6 +85,7 @@ def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetim
     until = incident.recovering_at or now
     subject = f" ({incident.subject})" if incident.subject else ""
     goes_on = "" if incident.recovering_at else ", and it goes on"
+    nothing = "- nothing: it mended itself" if incident.recovering_at else "- nothing yet"
     began = f"{incident.began_at:%Y-%m-%d %H:%M:%S %Z}"
     rows = {
         "Began": f"{began}; noticed {incident.noticed_at:%H:%M:%S}",
@@ -97,7 +98,7 @@ def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetim
     lines = [f"## Incident {incident.incident_id}: {incident.cause}{subject}", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows.items()), ""]
     lines += ["### Evidence", "", *(f"- {fact}" for fact in incident.facts), ""]
-    lines += ["### What was done", "", *(_done(actions) or ["- nothing: it mended itself"]), ""]
+    lines += ["### What was done", "", *(_done(actions) or [nothing]), ""]
     lines += ["### What prevents it", "", PREVENTION.get(incident.cause, PREVENTION["unknown"]), ""]
     return "\n".join(lines)
 
@@ -105,9 +106,9 @@ def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetim
 def curves(
     drawn: Sequence[QueueSample], began_at: datetime
 ) -> tuple[list[float], list[int], list[int]]:
-    """Over all lanes: minutes since then, documents waiting, and completed since the sample before.
+    """Over all lanes: minutes since then, documents waiting, and what was completed between two.
 
-    Pure.
+    There is one number less of the last. Pure.
     """
     sums = [
         (
@@ -118,7 +119,7 @@ def curves(
         for at, group in groupby(drawn, key=lambda sample: sample.sampled_at)
         for lanes in [list(group)]
     ]
-    completed = [0, *(after[2] - before[2] for before, after in pairwise(sums))]
+    completed = [after[2] - before[2] for before, after in pairwise(sums)]
     return [one[0] for one in sums], [one[1] for one in sums], completed
 
 

@@ -1,0 +1,101 @@
+"""The report of an incident: its eight fields, and the curves that are drawn. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rag_assets.operations.causes import CAUSES
+from rag_assets.operations.report import PREVENTION, curves, span, write
+from rag_assets.settings import Settings
+from rag_assets.store.incidents import Incident, RecoveryAction
+from rag_assets.store.samples import QueueSample
+
+BEGAN = datetime(2026, 5, 1, 12, 3, 10, tzinfo=UTC)
+NOW = BEGAN + timedelta(minutes=20)
+INCIDENT = Incident(
+    incident_id=7,
+    state="closed",
+    cause="rate-limited",
+    evidence={"subject": "aabbccdd", "facts": ["the provider limits the rate of key aabbccdd"]},
+    began_at=BEGAN,
+    noticed_at=BEGAN + timedelta(seconds=62),
+    recovering_at=BEGAN + timedelta(minutes=6, seconds=5),
+    escalated_at=None,
+    ended_at=BEGAN + timedelta(minutes=16, seconds=30),
+    longest_queue=312,
+    documents_affected=340,
+    failed_jobs=4,
+    reported_run=None,
+)
+ACTIONS = [
+    RecoveryAction("lower_share", "https://provider", "14 answers of 429", True, "", BEGAN),
+    RecoveryAction("end_run", "rag_bible", "nothing was seen of it", False, "it ended", BEGAN),
+]
+
+
+def test_a_report_tells_all_that_is_asked_after_an_incident() -> None:
+    assert write(INCIDENT, ACTIONS, now=NOW).splitlines() == [
+        "## Incident 7: rate-limited (aabbccdd)",
+        "",
+        "| | |",
+        "|---|---|",
+        "| Began | 2026-05-01 12:03:10 UTC; noticed 12:04:12 |",
+        "| Lasted | 6 min 5 s; closed 2026-05-01 12:19:40 |",
+        "| Longest queue | 312 documents |",
+        "| Affected | 340 documents waited or were at work |",
+        "| Failed jobs | 4 |",
+        "| Root cause | rate-limited (aabbccdd) |",
+        "",
+        "### Evidence",
+        "",
+        "- the provider limits the rate of key aabbccdd",
+        "",
+        "### What was done",
+        "",
+        "- 12:03:10 lower share https://provider: 14 answers of 429",
+        "- 12:03:10 end run rag_bible: nothing was seen of it (failed: it ended)",
+        "",
+        "### What prevents it",
+        "",
+        PREVENTION["rate-limited"],
+    ]
+
+
+def test_one_that_goes_on_says_so_and_that_a_person_was_called() -> None:
+    going_on = replace(
+        INCIDENT, state="escalated", recovering_at=None, ended_at=None, escalated_at=NOW
+    )
+    report = write(going_on, [], now=NOW)
+    assert "| Lasted | 20 min 0 s, and it goes on; escalated; a person was called |" in report
+    assert "- nothing: it mended itself" not in report
+    assert "- nothing yet" in report
+
+
+def test_each_cause_has_what_prevents_it_by_settings_that_exist() -> None:
+    assert set(PREVENTION) == set(CAUSES)
+    settings = {name.upper() for name in Settings.model_fields}
+    named = set(re.findall(r"\b(?:RAG|OPENAI)_[A-Z_]+", " ".join(PREVENTION.values())))
+    assert len(named) > 6
+    assert named <= settings
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0 s"), (59.6, "1 min 0 s"), (365, "6 min 5 s"), (7260, "2 h 1 min")]
+)
+def test_a_length_of_time_is_told_for_people(seconds: float, told: str) -> None:
+    assert span(timedelta(seconds=seconds)) == told
+
+
+def test_curves_are_over_all_lanes() -> None:
+    looks = {-1: ((5, 10), (1, 2)), 0: ((6, 10), (1, 2)), 1: ((2, 14), (0, 3))}
+    drawn = [
+        QueueSample(BEGAN + timedelta(minutes=minute), lane, waiting, 0, 0, succeeded)
+        for minute, (small, large) in looks.items()
+        for lane, (waiting, succeeded) in (("small", small), ("large", large))
+    ]
+    assert curves(drawn, BEGAN) == ([-1, 0, 1], [6, 7, 2], [0, 5])
+    assert curves([], BEGAN) == ([], [], [])
