@@ -71,7 +71,7 @@ def deliver(
     log: Say,
     post: Callable[..., None] = send,
 ) -> int:
-    """Send what waits to be sent, as far as the hour allows; how many. Without a webhook: log it.
+    """Send what waits to be sent, as far as the hour allows; how many. Without a webhook: only log.
 
     Only one process sends at a time. A message counts as sent once Slack took it; one that Slack
     did not take is sent again at the next call. Sent and not noted, because the process died in
@@ -84,8 +84,10 @@ def deliver(
         for message in messages.unsent_messages(connection):
             if not may_be_sent(message, now, settings):
                 continue
+            if not message.attempts:
+                log(message.text)
             try:
-                say(message.text, settings, log=log, post=post)
+                say(message.text, settings, post=post)
             except RagAssetsError as error:
                 log(f"message {message.subject} is sent again later: {error}")
                 messages.mark_not_sent(connection, message.subject, str(error))
@@ -95,12 +97,11 @@ def deliver(
     return sent
 
 
-def say(text: str, settings: Settings, *, log: Say, post: Callable[..., None] = send) -> None:
-    """Say something now.
+def say(text: str, settings: Settings, *, post: Callable[..., None] = send) -> None:
+    """Say something to Slack now, where there is a webhook.
 
     :raises NotTakenError: Slack did not take it.
     """
-    log(text)
     if settings.slack_webhook_url is not None:
         post(
             settings.slack_webhook_url.get_secret_value(),

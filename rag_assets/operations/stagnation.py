@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from rag_assets.documents.rules import LARGE
 from rag_assets.operations.causes import UNKNOWN, WORKER_LOST, Trouble, limits_the_rate
 from rag_assets.operations.health import Health, LaneHealth
 from rag_assets.operations.memory import Memory
@@ -92,15 +93,20 @@ def vanished_runs(health: Health, memory: Memory, rules: Rules) -> tuple[tuple[s
 
 
 def moves(health: Health, troubles: tuple[Trouble, ...], rules: Rules) -> bool:
-    """Whether work goes on: nothing can be taken, or documents are worked on and get done."""
+    """Whether work goes on in each lane: nothing can be taken, or documents get done."""
     if any(trouble.opens for trouble in troubles):
         return False
     if any(lane.paused is not None and not lane.held_by_person for lane in health.lanes):
         return False
-    if not any(lane.claimable for lane in health.wanted):
-        return True
-    last = health.last_completed_at
-    return health.active > 0 and last is not None and health.now - last <= rules.check
+    return all(_goes_on(lane, health, rules) for lane in health.wanted if lane.claimable)
+
+
+def _goes_on(lane: LaneHealth, health: Health, rules: Rules) -> bool:
+    if not lane.active and health.active < rules.most_active:
+        return False
+    # One large document may take longer than that; when too long, it is a trouble of its own.
+    last = lane.last_completed_at
+    return lane.lane == LARGE or (last is not None and health.now - last <= rules.check)
 
 
 def _stagnation(health: Health, memory: Memory, rules: Rules) -> Iterator[Trouble]:

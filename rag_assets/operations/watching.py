@@ -115,8 +115,9 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.S
             f":warning: Incident: *dependency-down* (database), since {since:%Y-%m-%d %H:%M:%S %Z}."
             " Documents wait until it is back. `rag-assets doctor` says more"
         )
+        log(text)
         with suppress(RagAssetsError):  # it is tried again at the next look
-            messages.say(text, settings, log=log)
+            messages.say(text, settings)
             memory = replace(memory, told_away_at=now)
     return Watched(memory, (), (), told)
 

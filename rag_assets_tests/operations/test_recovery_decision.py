@@ -370,6 +370,14 @@ def test_after_a_dependency_is_back_two_minutes_remain_for_work_to_go_on() -> No
     assert watch.now - back == timedelta(minutes=2)
 
 
+def test_a_large_document_may_take_longer_than_two_minutes() -> None:
+    watch = Watch()
+    watch.look(waiting=2, active=1, lane=LARGE, faults=(killed(),))
+    for _ in range(22):
+        watch.look(waiting=2, active=1, lane=LARGE)
+    assert watch.states == ["open", "recovering", "closed"]
+
+
 def test_trouble_that_comes_back_opens_the_same_incident_again() -> None:
     watch = Watch()
     watch.look(waiting=9, active=2, completed=True, faults=(killed(),))
