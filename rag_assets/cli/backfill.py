@@ -12,7 +12,6 @@ from rag_assets.operations.backfill import (
     Choice,
     candidates,
     choose,
-    versions_in_order,
     whole_budget,
 )
 from rag_assets.operations.windows import Window, backfill_windows, when
@@ -35,8 +34,8 @@ def plan(as_json: Json = False) -> None:
         window = windows.next_after(now)
         with database.connect() as connection:
             whole = whole_budget(settings, window)
-            codes = versions_in_order(connection, settings, warn=err.print)
-            choice = choose(candidates(connection, settings, codes), left=whole, whole=whole)
+            versions = candidates(connection, settings, warn=err.print)
+            choice = choose(versions, left=whole, whole=whole)
     if as_json:
         show_json(_as_record(window, choice))
         return

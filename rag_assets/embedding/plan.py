@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag_assets.corpus.bible.fingerprint import folder_hash
@@ -72,34 +72,20 @@ def plan_versions(
         one that cannot be read, or whose text may go to no provider, is warned of and left out.
     :raises CorpusError: a version asked for is neither loaded nor on disk, or cannot be read.
     """
-    stored = {version.code: version for version in stored_versions(connection)}
-    folders = {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)}
+    known = known_versions(connection, settings)
     plans = []
-    for code in codes or embeddable_versions(connection, settings, warn=warn):
+    for code in codes or embeddable_versions(known, warn=warn):
         try:
-            folder = folders.get(code)
-            if code not in stored:
-                folder = find_version_folder(settings.rag_bibles_dir, code)
-            changed = folder and (
-                code not in stored or folder_hash(folder.path) != stored[code].source_hash
+            plans += plan_known(
+                connection,
+                settings,
+                known,
+                code,
+                roles=roles,
+                overwrite=overwrite,
+                limit=limit,
+                batch_size=batch_size,
             )
-            if folder and changed:
-                plans += plan_folder(
-                    connection, settings, folder, roles, limit=limit, batch_size=batch_size
-                )
-                continue
-            plans += [
-                plan_version(
-                    connection,
-                    settings,
-                    code,
-                    role,
-                    overwrite=overwrite,
-                    limit=limit,
-                    batch_size=batch_size,
-                )
-                for role in roles
-            ]
         except CorpusError as error:
             if codes:
                 raise
@@ -107,19 +93,72 @@ def plan_versions(
     return plans
 
 
-def embeddable_versions(
-    connection: Connection, settings: Settings, *, warn: Callable[[str], None]
-) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class KnownVersions:
+    """What is loaded, and what has a folder, by code."""
+
+    stored: Mapping[str, StoredVersion]
+    folders: Mapping[str, VersionFolder]
+
+    def changed(self, code: str) -> VersionFolder | None:
+        """The folder of a version that is new, or whose files changed since it was loaded."""
+        folder, stored = self.folders.get(code), self.stored.get(code)
+        if folder is None or (stored and folder_hash(folder.path) == stored.source_hash):
+            return None
+        return folder
+
+
+def known_versions(connection: Connection, settings: Settings) -> KnownVersions:
+    """Look once; counts the verses of every version."""
+    return KnownVersions(
+        {version.code: version for version in stored_versions(connection)},
+        {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)},
+    )
+
+
+def plan_known(
+    connection: Connection,
+    settings: Settings,
+    known: KnownVersions,
+    code: str,
+    *,
+    roles: Sequence[Role] = ROLES,
+    overwrite: bool = False,
+    limit: int | None = None,
+    batch_size: int | None = None,
+) -> list[SpacePlan]:
+    """Plan one version, as it is stored or from its files.
+
+    :raises CorpusError: it is neither loaded nor on disk, or cannot be read.
+    """
+    folder = known.changed(code)
+    if folder is None and code not in known.stored:
+        folder = find_version_folder(settings.rag_bibles_dir, code)
+    if folder is not None:
+        return plan_folder(connection, settings, folder, roles, limit=limit, batch_size=batch_size)
+    return [
+        plan_version(
+            connection,
+            settings,
+            code,
+            role,
+            overwrite=overwrite,
+            limit=limit,
+            batch_size=batch_size,
+        )
+        for role in roles
+    ]
+
+
+def embeddable_versions(known: KnownVersions, *, warn: Callable[[str], None]) -> tuple[str, ...]:
     """Versions that are loaded or have a folder and whose text may go to a provider, by code.
 
     Of the others, and of those whose declaration cannot be read, it warns.
     """
-    stored = {version.code: version for version in stored_versions(connection)}
-    folders = {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)}
     found = []
-    for code in sorted({*stored, *folders}):
+    for code in sorted({*known.stored, *known.folders}):
         try:
-            if _allowed(stored.get(code), folders.get(code)):
+            if _allowed(known.stored.get(code), known.folders.get(code)):
                 found.append(code)
             else:
                 warn(f"{code} is left out: its text may go to no provider (ai_allowed)")

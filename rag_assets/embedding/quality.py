@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rag_assets.settings import Settings
-from rag_assets.store.check_results import record_check
+from rag_assets.store.check_results import check_results, record_check
 from rag_assets.store.database import Connection
 from rag_assets.store.document_quality import documents_quality
 from rag_assets.store.spaces import ROLES, Space, find_space
@@ -101,6 +101,30 @@ def version_quality(
         if role == "small" or counts.embedded or failures(connection, space, version_code):
             found.append(SpaceQuality(space, counts, revision))
     return tuple(found)
+
+
+def complete_versions(connection: Connection, settings: Settings) -> frozenset[str]:
+    """Versions that the checks found complete and fresh in every space, and unchanged since.
+
+    Without looking at any vector: by what the checks have left.
+    """
+    complete: list[frozenset[str]] = []
+    for role in ROLES:
+        space = find_space(connection, settings, role)
+        if space is None:
+            return frozenset()
+        table = bible_table(space)
+        revisions = scope_revisions(connection, table)
+        passed = {
+            (found.subject, found.check)
+            for found in check_results(connection, table)
+            if found.passed and found.revision == revisions.get(found.subject)
+        }
+        wanted = "completeness", "freshness"
+        complete.append(
+            frozenset(code for code in revisions if all((code, name) in passed for name in wanted))
+        )
+    return frozenset.intersection(*complete)
 
 
 def documents_quality_now(connection: Connection, settings: Settings) -> tuple[SpaceQuality, ...]:

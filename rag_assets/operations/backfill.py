@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from rag_assets.embedding.plan import embeddable_versions, plan_versions
+from rag_assets.embedding.plan import (
+    embeddable_versions,
+    known_versions,
+    plan_known,
+)
+from rag_assets.embedding.quality import complete_versions
 from rag_assets.errors import CorpusError
 from rag_assets.operations.windows import Window
 from rag_assets.settings import Settings
@@ -174,21 +179,27 @@ def left_of(
     return Budget(settings.rag_backfill_budget_usd - usd, window.minutes_left(now))
 
 
-def versions_in_order(
-    connection: Connection, settings: Settings, *, warn: Callable[[str], None]
-) -> tuple[str, ...]:
-    """Versions that may be embedded, in the backfill's order."""
-    codes = embeddable_versions(connection, settings, warn=warn)
-    return in_order(codes, settings.rag_backfill_order)
-
-
 def candidates(
-    connection: Connection, settings: Settings, codes: Iterable[str]
+    connection: Connection,
+    settings: Settings,
+    *,
+    without: Collection[str] = (),
+    warn: Callable[[str], None],
 ) -> Iterator[Candidate]:
-    """Plan versions, each when it is asked for: some 0.1 s, more where its files changed."""
+    """Versions that may be embedded, in the backfill's order, each planned when it is asked for.
+
+    That takes some 0.1 s; much less where the checks have found the version complete.
+    """
+    known = known_versions(connection, settings)
+    complete = complete_versions(connection, settings)
+    codes = in_order(embeddable_versions(known, warn=warn), settings.rag_backfill_order)
     for code in codes:
+        if code in without:
+            continue
         try:
-            plans = plan_versions(connection, settings, [code], warn=lambda _: None)
+            if code in complete and known.changed(code) is None:
+                continue
+            plans = plan_known(connection, settings, known, code)
         except CorpusError as error:
             yield Candidate(code, problem=str(error))
             continue
@@ -224,9 +235,8 @@ def choose_now(
     if at_work >= BIBLE_RUNS:
         return Choice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
     seen = {run.version for run in runs}.union(busy)
-    ordered = versions_in_order(connection, settings, warn=warn)
     return choose(
-        candidates(connection, settings, (code for code in ordered if code not in seen)),
+        candidates(connection, settings, without=seen, warn=warn),
         left=left_of(connection, settings, window, runs, now),
         whole=whole_budget(settings, window),
         room=BIBLE_RUNS - at_work,

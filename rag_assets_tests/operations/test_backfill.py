@@ -8,6 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag_assets.embedding.quality import (
+    CHECKS,
+    complete_versions,
+    keep_evidence,
+    version_quality,
+)
+from rag_assets.embedding.verses import EmbedOptions
+from rag_assets.embedding.versions import embed_spaces
 from rag_assets.operations.backfill import (
     Budget,
     Candidate,
@@ -286,4 +294,30 @@ def test_where_there_are_no_documents_no_space_is_made(
     with database.connect(autocommit=True) as connection:
         assert requeue_documents(connection, settings, WINDOW, usd=5) == (0, 0)
         assert connection.execute("SELECT count(*) FROM embedding_spaces").fetchone() == (0,)
-        assert list(candidates(connection, settings, [])) == []
+        assert list(candidates(connection, settings, warn=print)) == []
+
+
+def test_what_the_checks_found_complete_is_not_planned_until_it_changes(
+    database: Database, settings: Settings
+) -> None:
+    load_version(database, "EN_A", sentences(3))
+    embed_spaces(database, settings, "EN_A", EmbedOptions(), run_id="run")
+    with database.connect(autocommit=True) as connection:
+
+        def complete() -> frozenset[str]:
+            return complete_versions(connection, settings)
+
+        assert complete() == frozenset()  # nobody has checked it
+        assert [one.rows for one in candidates(connection, settings, warn=print)] == [0]
+        quality = version_quality(connection, settings, "EN_A")
+        keep_evidence(connection, "EN_A", quality, list(CHECKS), run_id="run")
+        assert complete() == {"EN_A"}
+        assert list(candidates(connection, settings, warn=print)) == []
+        # Its files are others now: planned from them.
+        write_usfm_version(settings.rag_bibles_dir, "EN_A", sentences(4))
+        assert [one.rows for one in candidates(connection, settings, warn=print)] == [8]
+        other = settings.model_copy(update={"rag_embedding_large_dimensions": 7})
+        assert complete_versions(connection, other) == frozenset()
+    load_version(database, "EN_A", sentences(5))
+    with database.connect() as connection:
+        assert complete_versions(connection, settings) == frozenset()
