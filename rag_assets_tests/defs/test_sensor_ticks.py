@@ -11,6 +11,7 @@ import pytest
 
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.bible.sensors import bible_version_folders
+from rag_assets.store.lane_control import pause_lane, resume_lane
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 
@@ -92,6 +93,18 @@ def test_a_new_folder_becomes_a_partition_and_is_embedded(daemon: Daemon) -> Non
         "EN_TWO",
         "PT_NEW",
     ]
+
+
+def test_a_paused_lane_starts_nothing_and_forgets_nothing(daemon: Daemon) -> None:
+    with daemon.lane.corpus.database.connect() as connection:
+        pause_lane(connection, "rag_bible", "no quota", "recovery")
+    write_usfm_version(daemon.lane.bibles_dir, "PT_NEW", sentences(2, word="rio"))
+    tick = daemon.tick()
+    assert (tick.added, tick.jobs) == (["PT_NEW"], {})
+    assert daemon.tick().nothing
+    with daemon.lane.corpus.database.connect() as connection:
+        assert resume_lane(connection, "rag_bible", "recovery")
+    assert daemon.tick().jobs == {"PT_NEW": EMBED}
 
 
 def test_the_same_content_is_skipped_and_so_is_a_touched_file(daemon: Daemon) -> None:
