@@ -96,10 +96,10 @@ def probe_provider(settings: Settings) -> Probe:
     if settings.rag_embedding_provider == "offline":
         return Probe("provider", True, 0.0, "offline: in this process")
 
-    def look() -> _Seen:
-        # Late: importing openai takes half a second that most commands need not wait for.
-        from rag_assets.embedding.openai_client import ask_for_models  # noqa: PLC0415
+    # Late: importing openai takes half a second that most commands need not wait for.
+    from rag_assets.embedding.openai_client import ask_for_models  # noqa: PLC0415
 
+    def look() -> _Seen:
         keys = settings.api_keys()
         if not keys:
             return _Seen(False, "there is no API key", "set OPENAI_API_KEY in .env")

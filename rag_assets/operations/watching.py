@@ -79,6 +79,9 @@ def watch(
     :raises DatabaseUnavailableError: the database is away: :func:`missed` is what follows.
     """
     new_runs = _keep(database, runs)
+    for run in new_runs:
+        if run.fault:
+            log(f"unexpected end: run {run.run_id} of {run.job}: {run.fault}")
     health = _look(database, settings, memory, runs, new_runs)
     rules = Rules.from_settings(settings)
     with database.connect(autocommit=True) as connection:

@@ -307,6 +307,15 @@ def test_re_ranking_is_not_lost_in_silence() -> None:
     assert judged(replace(lacking, active=None)).passed
 
 
+def test_re_ranking_is_no_reason_where_no_version_lacks_large_vectors() -> None:
+    whole = passing(large=True)
+    evidence = replace(whole, active=release_of(judged(whole)))
+    for code in ("EN_A", "EN_B"):
+        evidence = with_result(evidence, code, "freshness", None)
+    checks = {reason.check for reason in judged(evidence).reasons}
+    assert checks == {"freshness"}
+
+
 def _generation() -> object:
     found = passing().index
     assert found is not None

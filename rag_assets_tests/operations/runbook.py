@@ -1,0 +1,66 @@
+"""Runbooks as they can be tried: their commands with what these should print, section by section.
+
+A block of the language ``console`` holds commands after ``$ `` and, below each, its output: ``…``
+stands for anything, the width of gaps does not matter. ``<!-- given: a fault -->`` says what is
+wrong in the blocks below it, up to the next heading.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+WELL = "all is well"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command with its output, as written."""
+
+    command: str
+    output: str
+
+    def matches(self, printed: str) -> bool:
+        """Whether what it printed is what is written."""
+        pattern = ".*".join(re.escape(part) for part in _plain(self.output).split("…"))
+        return re.fullmatch(pattern, _plain(printed), re.DOTALL) is not None
+
+
+@dataclass(frozen=True)
+class Section:
+    """What stands below one heading, where there is anything to be tried."""
+
+    document: str
+    heading: str
+    given: str
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return f"{self.document}: {self.heading}"
+
+
+def sections(path: Path) -> Iterator[Section]:
+    """Those of a document that hold commands, in order."""
+    heading, given, steps = "", WELL, list[Step]()
+    in_block = fenced = False
+    for line in [*path.read_text("utf-8").splitlines(), "# end"]:
+        if line.startswith("```"):
+            in_block, fenced = line == "```console", not fenced
+        elif line.startswith("#") and not fenced:
+            if steps:
+                yield Section(path.name, heading, given, tuple(steps))
+            heading, given, steps = line.lstrip("# "), WELL, []
+        elif found := re.fullmatch(r"<!-- given: (.+) -->", line):
+            given = found.group(1)
+        elif in_block and line.startswith("$ "):
+            steps.append(Step(line.removeprefix("$ "), ""))
+        elif in_block and steps:
+            last = steps.pop()
+            steps.append(Step(last.command, f"{last.output}{line}\n"))
+
+
+def _plain(text: str) -> str:
+    """With single spaces; around what stands for anything there is nothing to compare."""
+    return re.sub(r" ?… ?", "…", " ".join(text.split()))

@@ -1,0 +1,324 @@
+"""The runbooks are tried: each command on a corpus with the fault that its section is about."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from rag_assets.corpus.documents.inbox import open_inbox
+from rag_assets.documents.intake import take_in
+from rag_assets.documents.processing import process_documents
+from rag_assets.settings import Settings, fingerprint
+from rag_assets.store import incidents, lane_control
+from rag_assets.store.database import Database
+from rag_assets.store.document_leases import collect_lost
+from rag_assets_tests.conftest import SAMPLES
+from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
+from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
+from rag_assets_tests.operations.runbook import WELL, Section, sections
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-test-runbook"
+FOUND = [
+    section
+    for path in sorted((ROOT / "docs" / "operations").glob("r*.md"))
+    for section in sections(path)
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder in which a corpus is operated, with databases of its own."""
+
+    folder: Path
+    database: Database
+    emulator: Emulator
+    changes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        programs = Path(sys.executable).parent
+        return {
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "HOME": os.environ.get("HOME", "/"),
+            "RAG_HOME": str(self.folder / ".rag"),
+            "RAG_DATABASE_URL": self.database.conninfo,
+            "OPENAI_BASE_URL": self.emulator.base_url,
+            "OPENAI_API_KEY": KEY,
+            "RAG_GOLDEN_QUERIES": "none",
+            "RAG_DOCUMENTS_SETTLE_S": "0",
+            "RAG_DISK_FREE_GB": "0",
+            "RAG_PROBE_TIMEOUT_S": "2",
+            **self.changes,
+        }
+
+    @property
+    def settings(self) -> Settings:
+        given = {name.lower(): value for name, value in self.environment.items()}
+        return Settings(
+            **{name: value for name, value in given.items() if name in Settings.model_fields},
+            rag_documents_url=str(self.folder / "inbox"),
+        )
+
+    @property
+    def key(self) -> str:
+        return fingerprint(KEY)
+
+    def run(self, command: str) -> str:
+        """What a command prints, wherever it does."""
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.stdout
+
+    def change(self, statement: str, *values: object) -> None:
+        with self.database.connect() as connection:
+            connection.execute(statement, values)
+
+    def drop(self, name: str, content: str) -> None:
+        """Drop a document, and take it in."""
+        inbox = self.folder / "inbox"
+        inbox.mkdir(exist_ok=True)
+        (inbox / name).write_text(content, encoding="utf-8")
+        take_in(self.database, open_inbox(self.settings), self.settings)
+
+    def process(self) -> None:
+        """Work on what waits."""
+        for lane in ("rag_processing", "rag_large_docs"):
+            process_documents(
+                self.database,
+                self.settings,
+                open_inbox(self.settings),
+                run_id="8f0c6a52",
+                lane=lane,
+            )
+
+    def daemon_seen(self, ago: str) -> None:
+        """A sign of life of Dagster's daemon."""
+        dagster = self.database.named(f"{self.database.name}_dagster")
+        with dagster.connect() as connection:
+            connection.execute("DELETE FROM daemon_heartbeats")
+            for part in ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR"):
+                connection.execute(
+                    "INSERT INTO daemon_heartbeats (daemon_type, daemon_id, timestamp, body)"
+                    " VALUES (%s, %s, now() AT TIME ZONE 'UTC' - %s::interval, '')",
+                    (part, part, ago),
+                )
+
+
+Given = Callable[[Place], Place | None]
+GIVEN: dict[str, Given] = {WELL: lambda _: None}
+
+
+def given(fault: str) -> Callable[[Given], Given]:
+    """Name what brings a fault about."""
+
+    def name(bring_about: Given) -> Given:
+        GIVEN[fault] = bring_about
+        return bring_about
+
+    return name
+
+
+@given("documents wait and the daemon is gone")
+def _daemon(place: Place) -> None:
+    for number in range(3):
+        place.drop(f"report-{number}.md", f"# Report {number}\n\nIt is well.")
+    place.change("UPDATE documents SET queued_at = now() - interval '10 min'")
+    place.daemon_seen("9 min")
+
+
+@given("the database is away")
+def _database(place: Place) -> Place:
+    away = Database(f"host=127.0.0.1 port=9 dbname={place.database.name} user=rag")
+    return replace(place, changes={"RAG_DATABASE_URL": away.conninfo})
+
+
+@given("the corpus takes no connections")
+def _vectors(place: Place) -> None:
+    with place.database.named("postgres").connect(autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {place.database.name} ALLOW_CONNECTIONS false")
+
+
+@given("the provider limits the rate")
+def _limited(place: Place) -> None:
+    place.change(
+        "INSERT INTO provider_keys (endpoint, key_fingerprint, resting_until)"
+        " SELECT endpoint, %s, now() + interval '50 s' FROM provider_limits",
+        place.key,
+    )
+    place.change("UPDATE provider_limits SET share = 0.25")
+
+
+@given("the provider is away")
+def _provider(place: Place) -> None:
+    place.emulator.order(Fault(FaultKind.OUTAGE, seconds=3600))
+
+
+@given("the key is refused")
+def _refused(place: Place) -> None:
+    place.emulator.keys(valid=["sk-test-another"])
+
+
+@given("the key is out of quota")
+def _quota(place: Place) -> None:
+    place.change(
+        "INSERT INTO provider_keys (endpoint, key_fingerprint, out_of_quota_at)"
+        " SELECT endpoint, %s, now() - interval '3 min' FROM provider_limits",
+        place.key,
+    )
+
+
+@given("some documents could not be read")
+def _dead(place: Place) -> None:
+    place.drop("empty.md", "")
+    place.drop("minutes.md", "# Minutes\n\nAll were there.")
+    place.process()
+
+
+@given("a document has killed its workers")
+def _killed(place: Place) -> None:
+    place.drop("plans.md", "# Plans\n\nMany of them.")
+    for _ in range(5):
+        place.change(
+            "UPDATE documents SET state = 'running', run_id = '8f0c6a52', attempts = attempts + 1,"
+            " started_at = now(), lease_until = now() - interval '1 s'"
+        )
+        with place.database.connect() as connection:
+            collect_lost(connection, 5)
+
+
+@given("a large document holds up another")
+def _large(place: Place) -> None:
+    for name in ("atlas.md", "chronicle.md"):
+        place.drop(name, f"# {name}\n\n" + "A long sentence in a long book. " * 400_000)
+    place.change(
+        "UPDATE documents SET state = 'running', run_id = '8f0c6a52', attempts = 1,"
+        " started_at = now() - interval '31 min', lease_until = now() + interval '1 min'"
+        " WHERE document_key = 'atlas.md'"
+    )
+
+
+@given("the lane is paused")
+def _paused(place: Place) -> None:
+    with place.database.connect() as connection:
+        lane_control.pause_lane(connection, "rag_processing", "maintenance of the disk", "command")
+
+
+@given("an incident is over")
+def _incident(place: Place) -> None:
+    with place.database.connect() as connection:
+        number = incidents.open_incident(
+            connection,
+            "rate-limited",
+            place.key,
+            [f"the provider limits the rate of key {place.key}"],
+            began_at=datetime.now(UTC),
+            longest_queue=87,
+        )
+        assert number is not None
+        incidents.record_action(
+            connection,
+            "lower_share",
+            "provider",
+            "the provider limits the rate",
+            incident_id=number,
+        )
+        incidents.set_state(connection, number, "recovering")
+        incidents.set_state(connection, number, "closed")
+
+
+@given("the evidence is old")
+def _evidence(place: Place) -> None:
+    place.change("UPDATE check_results SET evaluated_at = now() - interval '9 d'")
+
+
+@given("there is no key")
+def _no_key(place: Place) -> Place:
+    return replace(place, changes={"OPENAI_API_KEY": ""})
+
+
+@pytest.fixture(scope="module")
+def operated(template_database: Database) -> Iterator[Place]:
+    """The samples embedded, decided on and released: to be copied for each section."""
+    database = template_database.named("runbook_filled")
+    with _folder("rag-runbooks") as folder, running_emulator() as emulator:
+        place = Place(folder, database, emulator)
+        with template_database.named("postgres").connect(autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {database.name} TEMPLATE {template_database.name}")
+        for name in ("dagster.yaml", "workspace.yaml"):
+            shutil.copy(ROOT / name, folder / name)
+        shutil.copytree(SAMPLES, folder / "bibles")
+        for command in (
+            "rag-assets bible embed EN_SAMPLE PT_SAMPLE",
+            "rag-assets index build",
+            "rag-assets release activate",
+        ):
+            printed = place.run(command)
+            assert "error" not in printed, printed
+        try:
+            yield place
+        finally:
+            _drop(database)
+
+
+@contextmanager
+def _folder(prefix: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        yield Path(folder)
+
+
+def _drop(database: Database) -> None:
+    with database.named("postgres").connect(autocommit=True) as connection:
+        for name in (database.name, f"{database.name}_dagster"):
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def place(operated: Place) -> Iterator[Place]:
+    """A copy with which a section may do what it likes."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(_folder("rag-runbook"))
+        shutil.copytree(operated.folder, folder, dirs_exist_ok=True)
+        database = operated.database.named("runbook_copy")
+        stack.callback(_drop, database)
+        with database.named("postgres").connect(autocommit=True) as connection:
+            for end in ("", "_dagster"):
+                connection.execute(
+                    f"CREATE DATABASE {database.name}{end} TEMPLATE {operated.database.name}{end}"
+                )
+        stack.callback(operated.emulator.keys, valid=None)
+        stack.callback(operated.emulator.reset)
+        copy = replace(operated, folder=folder, database=database)
+        copy.daemon_seen("5 s")
+        yield copy
+
+
+@pytest.mark.parametrize("section", FOUND, ids=str)
+def test_each_command_prints_what_the_runbook_says(place: Place, section: Section) -> None:
+    ill = GIVEN[section.given](place) or place
+    for step in section.steps:
+        printed = ill.run(step.command)
+        assert step.matches(printed), f"$ {step.command}\n{printed}"
+
+
+def test_every_fault_is_in_a_runbook() -> None:
+    assert {section.given for section in FOUND} == set(GIVEN)
