@@ -37,6 +37,7 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 	@$(BIN)/python -m benchmarks.documents.extraction
 	@$(BIN)/python -m benchmarks.documents.scan
 	@$(BIN)/python -m benchmarks.documents
+	@$(BIN)/python -m benchmarks.operations
 
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
 	@$(BIN)/python -m benchmarks.bible_embeddings --smoke
@@ -46,6 +47,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(BIN)/python -m benchmarks.documents.extraction --smoke
 	@$(BIN)/python -m benchmarks.documents.scan --smoke
 	@$(BIN)/python -m benchmarks.documents --smoke
+	@$(BIN)/python -m benchmarks.operations --smoke
 
 .venv-peers/.installed: benchmarks/peers/requirements.lock | $(VENV)/bin/python
 	@echo "making .venv-peers for the others (once)"

@@ -11,8 +11,6 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json
-from rag_assets.operations.exporter import exporting
-from rag_assets.operations.metrics import OperationsMetrics
 from rag_assets.settings import load_settings
 from rag_assets.store.database import dagster_database, open_database
 
@@ -23,6 +21,10 @@ def exporter(
     as_json: Json = False,
 ) -> None:
     """Serve the metrics for Prometheus until Ctrl-C. The API serves the same beside its own."""
+    # Here: `serve` has yet to say where its workers count when prometheus_client is imported.
+    from rag_assets.operations.exporter import exporting  # noqa: PLC0415
+    from rag_assets.operations.metrics import OperationsMetrics  # noqa: PLC0415
+
     with errors_as_sentences(as_json):
         chosen = {"rag_exporter_host": host, "rag_exporter_port": port}
         settings = load_settings(**{k: v for k, v in chosen.items() if v is not None})

@@ -81,6 +81,12 @@ def test_each_answer_is_counted_by_status_corpus_and_plan(
     assert counted(pair, **labels) == before + 1  # type: ignore[arg-type]
 
 
+def test_a_single_worker_counts_too(server: Server) -> None:
+    before = counted(server, status=200, plan="ivfflat")
+    assert server.retrieve(vector=VECTOR).status_code == 200
+    assert counted(server, status=200, plan="ivfflat") == before + 1
+
+
 def test_latency_is_told_whole_and_by_stage_and_resolves_the_objective(pair: Server) -> None:
     ask(pair, vector=VECTOR)
     metrics = pair.metrics()

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -91,3 +92,9 @@ def test_the_command_tells_its_address_serves_and_ends_when_asked_to(
             assert process.wait(20) == 0
         finally:
             process.kill()
+
+
+def test_the_other_commands_do_not_load_what_serve_must_load_later() -> None:
+    """prometheus_client looks once where the API's workers count: when it is imported."""
+    code = "import sys, rag_assets.cli.main; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
