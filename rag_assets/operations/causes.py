@@ -91,6 +91,13 @@ def limits_the_rate(health: Health, memory: Memory) -> bool:
     return bool(health.rate_limited) or (memory.limited_since is not None and resting)
 
 
+def signs_of_outage(health: Health) -> tuple[str, ...]:
+    """What work shows of a database that was away."""
+    errors = tuple(name for name in _DATABASE_ERRORS if name in health.failures)
+    left = f"{health.leases_over} documents left by their runs"
+    return (*errors, left) if health.leases_over else errors
+
+
 def _dependencies(health: Health, memory: Memory) -> Iterator[Trouble]:
     told = {probe.name: probe.told for probe in health.probes}
     for name, since in memory.failing_since.items():
@@ -107,9 +114,7 @@ def _restarted_database(health: Health, memory: Memory, rules: Rules) -> Iterato
     gone, back = memory.database_gone_at, memory.database_back_at
     if gone is None or back is None or health.now - back > rules.check:
         return
-    signs = [name for name in _DATABASE_ERRORS if name in health.failures]
-    if health.leases_over:
-        signs.append(f"{health.leases_over} documents left by their runs")
+    signs = signs_of_outage(health)
     cost = f": {', '.join(signs)}" if signs else ""
     yield Trouble(
         DEPENDENCY_DOWN,
@@ -148,15 +153,13 @@ def _rate_limit(health: Health, memory: Memory, rules: Rules) -> Iterator[Troubl
     met = sorted(health.rate_limited) or sorted(
         key.key_fingerprint for key in health.keys if key.resting_s > 0
     )
-    last = health.last_completed_at
+    unanswered_since = max(since, memory.answered_at or since)
     yield Trouble(
         RATE_LIMITED,
         ", ".join(met),
         f"the provider limits the rate of {', '.join(f'key {name}' for name in met)}",
         since,
-        opens=health.now - since >= rules.no_worker
-        and _work(health)
-        and (last is None or last < since),
+        opens=health.now - unanswered_since >= rules.no_worker and _work(health),
     )
 
 

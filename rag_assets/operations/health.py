@@ -58,7 +58,7 @@ class Health:
         their lane or job.
     :param faults: runs whose process ended by itself, new since the look before.
     :param failures: attempts that failed since the look before, by class of error.
-    :param rate_limited: new 429s, by key.
+    :param rate_limited: new 429s, by key; ``answered``: new answers, of all keys.
     :param probes: of the dependencies that were looked at.
     :param heartbeats: seconds since each part of Dagster's daemon showed that it lives.
     :param paused: every paused lane, that of the Bible, too.
@@ -73,6 +73,7 @@ class Health:
     failures: Mapping[str, int] = field(default_factory=dict)
     keys: tuple[KeyState, ...] = ()
     rate_limited: Mapping[str, int] = field(default_factory=dict)
+    answered: int = 0
     shares: tuple[Share, ...] = ()
     probes: tuple[Probe, ...] = ()
     heartbeats: Mapping[str, float] = field(default_factory=dict)
@@ -131,6 +132,7 @@ def look(
         if totals.outcome == "succeeded"
     }
     samples.add_queue_samples(connection, LANES, counts, succeeded)
+    bought = samples.add_provider_samples(connection)
     return Health(
         server=server,
         lanes=tuple(
@@ -153,7 +155,8 @@ def look(
         faults=tuple(run for run in new_runs if run.fault),
         failures=_failures(document_attempts.ended_since(connection, since)),
         keys=lane_control.key_states(connection),
-        rate_limited=samples.add_provider_samples(connection),
+        rate_limited={one.key_fingerprint: one.rate_limited for one in bought if one.rate_limited},
+        answered=sum(one.requests for one in bought),
         shares=lane_control.provider_shares(connection),
         probes=tuple(probes),
         paused=paused,

@@ -21,7 +21,8 @@ class Memory:
     :param database_back_at: when it was there again, and ``database_gone_at`` when it was missed.
     :param idle_since: by lane: documents could be taken, and no run took them.
     :param unseen_since: by run: it counts as started, and was at the database at none of the looks.
-    :param limited_since: the provider limits the rate at each look; ``limited_at``: the last 429.
+    :param limited_since: the provider limits the rate at each look; ``limited_at``: the last 429;
+        ``answered_at``: the last request that it answered.
     :param failing_since: by dependency.
     :param incident_since: an incident is not closed; ``stuck_since``: work does not go on.
     """
@@ -38,6 +39,7 @@ class Memory:
     unseen_since: Mapping[str, datetime] = field(default_factory=dict)
     limited_since: datetime | None = None
     limited_at: datetime | None = None
+    answered_at: datetime | None = None
     failing_since: Mapping[str, datetime] = field(default_factory=dict)
     incident_since: datetime | None = None
     stuck_since: datetime | None = None

@@ -1,6 +1,6 @@
 """What is done about trouble, and how an incident goes on: from one look, to a decision. Pure.
 
-Nothing is read or done here: :mod:`.health` looks, :mod:`rag_assets.defs.operations` acts.
+Nothing is read or done here: :mod:`.health` looks, :mod:`.watching` acts.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ _UNBOUNDED = ("lower_share", "raise_share", "resume_lane")
 """They end by themselves: a share at its floor or at one, a lane when it goes on."""
 _QUIET = timedelta(minutes=1)
 _RAISE = 0.1
-_SILENT = 3
-"""More runs that are ended in one look than this would be a fault of who looks."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Action]:
     yield from _pauses(health, memory)
     yield from _shares(health, memory, rules)
     for lane, run_ids in health.silent_runs.items():
-        for run_id in run_ids[:_SILENT]:
+        for run_id in run_ids:
             yield Action("end_run", lane, "started, and no sign of life: its place is free", run_id)
     for run_id, lane in vanished_runs(health, memory, rules):
         yield Action(

@@ -7,7 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from rag_assets.documents.rules import LARGE
-from rag_assets.operations.causes import UNKNOWN, WORKER_LOST, Trouble, limits_the_rate
+from rag_assets.operations.causes import (
+    UNKNOWN,
+    WORKER_LOST,
+    Trouble,
+    limits_the_rate,
+    signs_of_outage,
+)
 from rag_assets.operations.health import Health, LaneHealth
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.rules import INTERVAL, Rules
@@ -17,7 +23,10 @@ def remember(health: Health, memory: Memory) -> Memory:
     """The memory with this look in it: since when each thing is as it is."""
     now = health.now
     gap = memory.looked_at is not None and now - memory.looked_at > 3 * INTERVAL
-    restarted = memory.server_started_at not in (None, health.server.started_at)
+    # After a pause of everything a new server is no news, unless work shows that it was missed.
+    restarted = memory.server_started_at not in (None, health.server.started_at) and (
+        not gap or bool(signs_of_outage(health))
+    )
     gone = memory.away_since or (memory.looked_at if restarted else None)
     failing = {
         probe.name: memory.failing_since.get(probe.name, now)
@@ -44,6 +53,7 @@ def remember(health: Health, memory: Memory) -> Memory:
         unseen_since={run: memory.unseen_since.get(run, now) for run in health.unseen_runs},
         limited_since=(memory.limited_since or now) if limits_the_rate(health, memory) else None,
         limited_at=now if health.rate_limited else memory.limited_at,
+        answered_at=now if health.answered else memory.answered_at,
         failing_since=failing,
     )
 

@@ -63,8 +63,17 @@ def add_queue_samples(
         )
 
 
-def add_provider_samples(connection: Connection) -> dict[str, int]:
-    """Note what each key has bought until now, where that has changed; its new 429s, by key.
+@dataclass(frozen=True)
+class Bought:
+    """What was new with one key since its sample before: answered requests, and 429s."""
+
+    key_fingerprint: str
+    requests: int
+    rate_limited: int
+
+
+def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
+    """Note what each key has bought until now, where that has changed; what is new with those.
 
     A pass over the ledger, and for each key a look into the samples' primary key.
     """
@@ -76,7 +85,8 @@ def add_provider_samples(connection: Connection) -> dict[str, int]:
                    sum(cost_usd)::float8 AS cost_usd
               FROM embedding_ledger GROUP BY key_fingerprint
         ), changed AS (
-            SELECT b.*, b.rate_limited - coalesce(s.rate_limited, 0) AS new_rate_limited
+            SELECT b.*, b.requests - coalesce(s.requests, 0) AS new_requests,
+                   b.rate_limited - coalesce(s.rate_limited, 0) AS new_rate_limited
               FROM bought b
               LEFT JOIN LATERAL (
                    SELECT requests, rate_limited, tokens FROM provider_samples s
@@ -90,10 +100,10 @@ def add_provider_samples(connection: Connection) -> dict[str, int]:
             SELECT now(), key_fingerprint, requests, rate_limited, tokens, cost_usd FROM changed
             ON CONFLICT DO NOTHING
         )
-        SELECT key_fingerprint, new_rate_limited FROM changed WHERE new_rate_limited > 0
+        SELECT key_fingerprint, new_requests, new_rate_limited FROM changed ORDER BY 1
         """
     ).fetchall()
-    return dict(rows)
+    return tuple(Bought(*row) for row in rows)
 
 
 def queue_samples(

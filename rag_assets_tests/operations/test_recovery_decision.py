@@ -206,6 +206,16 @@ def test_a_daemon_that_was_away_while_documents_waited_is_told() -> None:
     assert idle.look(after=timedelta(hours=3)).step is None
 
 
+def test_a_pause_of_everything_is_not_laid_to_the_database() -> None:
+    watch = Watch()
+    watch.look(waiting=30)
+    watch.server_started_at = watch.now + timedelta(hours=3)
+    watch.look(waiting=30, after=timedelta(hours=3))
+    watch.look(waiting=30, active=2)
+    assert watch.incident is not None
+    assert watch.incident.cause == "daemon-away"
+
+
 # Dependencies and the provider
 
 
@@ -250,6 +260,7 @@ def test_a_share_is_halved_at_each_look_with_a_429_and_comes_back_by_tenths() ->
             active=3,
             completed=True,
             shares=(share,),
+            answered=1,
             rate_limited={KEY: 4} if limited else {},
         )
         for action in decision.actions:
@@ -271,6 +282,13 @@ def test_a_limited_rate_that_holds_the_queue_is_the_cause_with_its_key() -> None
     assert watch.incident is not None
     assert (watch.incident.cause, watch.incident.subject) == ("rate-limited", KEY)
     assert watch.incident.began_at == START + 2 * INTERVAL
+
+
+def test_a_limited_rate_that_lets_something_through_is_no_incident() -> None:
+    watch = Watch()
+    for _ in range(30):
+        watch.look(waiting=9, active=3, rate_limited={KEY: 4}, answered=1)
+    assert watch.states == []
 
 
 def test_keys_that_are_all_out_of_quota_are_the_cause() -> None:
@@ -429,7 +447,7 @@ def test_whatever_comes_measures_are_bounded_and_one_incident_is_open_at_a_time(
         decision = watch.look(**look)  # type: ignore[arg-type]
         if decision.step is not None and had is None:
             assert decision.step.state in ("open", "escalated")
-        assert len(watch.actions) - before <= 12
+        assert len(watch.actions) - before <= 18
         since = watch.now - timedelta(hours=1)
         counts = Counter(
             (one.action, one.subject)

@@ -11,6 +11,7 @@ from rag_assets.store.documents import queue_counts
 from rag_assets.store.incidents import Incident
 from rag_assets.store.lane_control import pause_lane, paused_lanes, resume_lane
 from rag_assets.store.run_sessions import named_for_run, runs_with_sessions
+from rag_assets.store.samples import Bought
 from rag_assets_tests.store.queued import queue, take
 
 BEGAN = datetime.now(UTC) - timedelta(minutes=5)
@@ -141,8 +142,8 @@ def test_a_persons_pause_stands_above_the_recoverys(database: Database) -> None:
         assert paused_lanes(connection) == {}
 
 
-def bought(database: Database, requests: int, rate_limited: int) -> dict[str, int]:
-    """One key's purchase in the ledger, and the sample that is taken of it; its new 429s."""
+def bought(database: Database, requests: int, rate_limited: int) -> tuple[Bought, ...]:
+    """One key's purchase in the ledger, and the sample that is taken of it."""
     with database.connect() as connection:
         connection.execute(
             """
@@ -164,10 +165,10 @@ def bought(database: Database, requests: int, rate_limited: int) -> dict[str, in
 
 
 def test_samples_of_a_key_are_kept_where_it_bought_something(database: Database) -> None:
-    assert bought(database, 5, 0) == {}
+    assert bought(database, 5, 0) == (Bought("aabbccdd", 5, 0),)
     with database.connect() as connection:
-        assert samples.add_provider_samples(connection) == {}
-    assert bought(database, 2, 3) == {"aabbccdd": 3}
+        assert samples.add_provider_samples(connection) == ()
+    assert bought(database, 2, 3) == (Bought("aabbccdd", 2, 3),)
     with database.connect() as connection:
         connection.execute(
             "UPDATE provider_samples SET sampled_at = %s WHERE requests = 5", (LONG_AGO,)
