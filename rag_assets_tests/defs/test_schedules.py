@@ -31,8 +31,6 @@ from rag_assets.store.spaces import register_space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.defs.conftest import Lane, Run
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 FRIDAY, SATURDAY, SUNDAY = ((2026, 11, day) for day in (20, 21, 22))
@@ -161,7 +159,7 @@ def test_outside_its_windows_the_backfill_says_when_the_next_one_opens(daemon: D
 
 
 def test_a_window_embeds_what_is_missing_in_order_two_at_a_time_and_each_once(
-    daemon: Daemon, emulator: Emulator
+    daemon: Daemon,
 ) -> None:
     drop(daemon, "EN_A", "PT_B", "DE_C")
     daemon.lane.drop("PT_NO", sentences(2), ai_allowed=False)
@@ -216,22 +214,18 @@ def test_runs_that_are_queued_or_at_work_are_counted_and_not_doubled(daemon: Dae
     assert daemon.codes(at(SATURDAY, "01:10")) == ["EN_A"]
 
 
-def test_a_version_that_failed_waits_for_the_next_window(
-    daemon: Daemon, emulator: Emulator
-) -> None:
+def test_a_version_that_failed_waits_for_the_next_window(daemon: Daemon) -> None:
     drop(daemon, "EN_A")
-    emulator.order(Fault(FaultKind.POISON, text="EN_A"))
     (request,) = daemon.tick(weekend_backfill, at(SATURDAY, "01:00"))
     assert isinstance(request, dg.RunRequest)
-    assert not daemon.obey("bible_embeddings", request).success
+    daemon.know_run("bible_embeddings", Status.FAILURE, tags_of(request))
     assert daemon.codes(at(SATURDAY, "01:05")) == []
     assert daemon.codes(at(SUNDAY, "01:00")) == ["EN_A"]
 
 
 def test_a_version_whose_folder_is_gone_is_embedded_without_being_read(daemon: Daemon) -> None:
-    drop(daemon, "EN_A")
-    assert daemon.lane.run("EN_A", job="bible_verses").success
-    shutil.rmtree(daemon.lane.bibles_dir / "EN_A")
+    daemon.instance.add_dynamic_partitions(BIBLE_VERSIONS, ["EN_A"])
+    load_version(daemon.lane.corpus.database, "EN_A", sentences(3))
     (request,) = daemon.tick(weekend_backfill, at(SATURDAY, "01:00"))
     assert isinstance(request, dg.RunRequest)
     run = daemon.obey("bible_embeddings", request)
