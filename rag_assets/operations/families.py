@@ -32,7 +32,10 @@ OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
 TO_THEIR_END = ("succeeded", "failed", "dead")
 """Attempts whose duration says something: a lost one's is its lease, a returned one did nothing."""
 INCIDENT_STATES = ("open", "recovering", "escalated")
-DAEMON_PARTS = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "MONITORING")
+DAEMON_PARTS = (
+    *("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR"),
+    *("MONITORING", "EVENT_LOG_CONSUMER"),  # dead runs are noticed, and started again
+)
 """Without which work stops; one that never ran has an infinite age."""
 NO_LANE = "none"
 

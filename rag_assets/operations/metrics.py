@@ -12,7 +12,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,12 +93,14 @@ class OperationsMetrics(Collector):
         """Read both databases; one that is away is left out, and said so once."""
         settings, timeout_s = self._settings, self._settings.rag_probe_timeout_s
         seconds: dict[str, float] = {}
-        corpus = self._read(
-            "corpus", lambda from_: read_corpus(from_, settings, timeout_s=timeout_s), seconds
-        )
-        dagster = self._read(
-            "dagster", lambda from_: read_dagster(from_, timeout_s=timeout_s), seconds
-        )
+        # Both at once: where the server's host is gone each takes its whole patience, and
+        # Prometheus waits for ten seconds only.
+        with ThreadPoolExecutor(2, "metrics") as threads:
+            of_corpus = partial(read_corpus, settings=settings, timeout_s=timeout_s)
+            of_dagster = partial(read_dagster, timeout_s=timeout_s)
+            corpus_read = threads.submit(self._read, "corpus", of_corpus, seconds)
+            dagster_read = threads.submit(self._read, "dagster", of_dagster, seconds)
+            corpus, dagster = corpus_read.result(), dagster_read.result()
         free = free_space(settings)
         if corpus is not None and corpus.free_bytes is not None:
             free["database"] = corpus.free_bytes
@@ -109,7 +114,6 @@ class OperationsMetrics(Collector):
             figures = read(self._databases[name])
         except RagAssetsError as error:
             if name not in self._away:
-                # Lost on the way, it is looked for by this name: docs/operations/alerts.md.
                 away = isinstance(error, DatabaseUnavailableError)
                 log.warning("database %s %s: %s", name, "away" if away else "unusable", error)
             self._away.add(name)
@@ -156,7 +160,11 @@ def free_space(settings: Settings) -> dict[str, int]:
     places = {"home": settings.rag_home}
     if "://" not in settings.rag_documents_url:
         places["inbox"] = Path(settings.rag_documents_url)
-    return {name: shutil.disk_usage(_existing(path)).free for name, path in places.items()}
+    free = {}
+    for name, path in places.items():
+        with suppress(OSError):  # one disk that is not there hides nothing else
+            free[name] = shutil.disk_usage(_existing(path)).free
+    return free
 
 
 def _existing(path: Path) -> Path:

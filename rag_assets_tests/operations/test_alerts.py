@@ -10,8 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from rag_assets.api.metrics import ApiMetrics
+from rag_assets.cli.main import app
 from rag_assets.operations.exporter import exporting
 from rag_assets.store.database import Database
 from rag_assets_tests.api.conftest import corpus_settings
@@ -97,6 +99,26 @@ def test_every_section_begins_with_a_command_and_leads_on() -> None:
     for section in text.split("\n### ")[1:]:
         assert re.search(r"^```\n(rag-assets|curl) .*\n```$", section, re.MULTILINE), section
         assert "Go on:" in section
+
+
+def test_the_commands_of_the_document_exist() -> None:
+    text = (ROOT / "docs/operations/alerts.md").read_text("utf-8")
+    commands = set(re.findall(r"^rag-assets ((?:[a-z]+ ?)+)", text, re.MULTILINE))
+    assert {"doctor", "documents dlq", "release gate"} <= commands
+    for command in commands:
+        told = CliRunner().invoke(app, [*command.split(), "--help"])
+        assert told.exit_code == 0, f"rag-assets {command}: {told.output}"
+
+
+def test_every_link_of_the_document_leads_to_a_heading() -> None:
+    folder = ROOT / "docs/operations"
+    text = (folder / "alerts.md").read_text("utf-8")
+    for document, anchor in re.findall(r"\]\(([\w./-]+)#([^)]+)\)", text):
+        headings = re.findall(r"^#+ (.*)$", (folder / document).read_text("utf-8"), re.MULTILINE)
+        anchors = {
+            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
+        }
+        assert anchor in anchors, f"{document}#{anchor}"
 
 
 @pytest.mark.parametrize("name", LETTER_FOR_LETTER)
