@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,10 +83,7 @@ def recording(
         text=True,
     ) as process:
         assert process.stdout is not None
-        lines = ""
-        while not lines.rstrip().endswith("}"):
-            lines += process.stdout.readline()
-        url = json.loads(lines)["url"]
+        url = json.loads("".join(_first_document(process.stdout)))["url"]
         over = Event()
         thread = Thread(target=_scrape, args=(url, kept, over), daemon=True)
         thread.start()
@@ -96,6 +93,14 @@ def recording(
             over.set()
             thread.join()
             process.terminate()
+
+
+def _first_document(lines: Iterable[str]) -> Iterator[str]:
+    """Up to the line that ends it; all there is where the program ends before."""
+    for line in lines:
+        yield line
+        if line.rstrip() == "}":
+            return
 
 
 def _scrape(url: str, kept: Recording, over: Event) -> None:

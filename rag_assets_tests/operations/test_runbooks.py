@@ -258,7 +258,7 @@ def _no_key(place: Place) -> Place:
 
 @pytest.fixture(scope="module")
 def operated(template_database: Database) -> Iterator[Place]:
-    """The samples embedded, decided on and released: to be copied for each section."""
+    """The samples embedded and released one after the other: to be copied for each section."""
     database = template_database.named("runbook_filled")
     with _folder("rag-runbooks") as folder, running_emulator() as emulator:
         place = Place(folder, database, emulator)
@@ -267,13 +267,11 @@ def operated(template_database: Database) -> Iterator[Place]:
         for name in ("dagster.yaml", "workspace.yaml"):
             shutil.copy(ROOT / name, folder / name)
         shutil.copytree(SAMPLES, folder / "bibles")
-        for command in (
-            "rag-assets bible embed EN_SAMPLE PT_SAMPLE",
-            "rag-assets index build",
-            "rag-assets release activate",
-        ):
-            printed = place.run(command)
-            assert "error" not in printed, printed
+        for code in ("EN_SAMPLE", "PT_SAMPLE"):
+            place.run(f"rag-assets bible embed {code}")
+            place.run("rag-assets index build")
+            printed = place.run("rag-assets release activate")
+            assert printed.startswith("before: "), printed
         try:
             yield place
         finally:
