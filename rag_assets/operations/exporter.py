@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PATH = "/metrics/prometheus/"
 """As the API's. ``/healthz`` asks no database."""
 
+_POLL_S = 0.1
+"""How soon the server notices that it is to end."""
+
 
 class _Quiet(WSGIRequestHandler):
     """A line a scrape tells nobody anything."""
@@ -51,7 +54,9 @@ def exporting(metrics: OperationsMetrics, *, host: str, port: int) -> Iterator[s
             f"the exporter cannot listen on {host}:{port} ({error.strerror or error}): choose "
             "another RAG_EXPORTER_HOST or RAG_EXPORTER_PORT, or 0 for a free port"
         ) from None
-    thread = threading.Thread(target=server.serve_forever, name="exporter", daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, args=(_POLL_S,), name="exporter", daemon=True
+    )
     thread.start()
     try:
         shown = f"[{host}]" if ":" in host else host

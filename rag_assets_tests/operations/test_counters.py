@@ -101,7 +101,7 @@ def _counters(found: dict[str, float]) -> dict[str, float]:
 
 
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # one history for all examples
 )
