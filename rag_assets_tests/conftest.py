@@ -46,6 +46,7 @@ LONG = (
     "index/test_real_vectors.py",
     "operations/test_runbooks.py",
     "operations/test_scenarios.py",
+    "operations/test_vanished_runs.py",
     "release/test_model_change.py",
     "release/test_releasing_documents.py",
 )
