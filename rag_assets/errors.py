@@ -35,7 +35,8 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
         ├── RateLimitedError            429: wait, then go on (``retry_after_s``)
         ├── ExtractionInterruptedError  the process that read a document ended
         ├── WorkerLostError             the run that worked on a document ended
-        └── InboxUnavailableError       the inbox cannot be listed or read
+        ├── InboxUnavailableError       the inbox cannot be listed or read
+        └── SlackUnavailableError       Slack did not take a message
 """
 
 from __future__ import annotations
@@ -216,3 +217,7 @@ class WorkerLostError(TransientError):
 
 class InboxUnavailableError(TransientError):
     """The inbox cannot be listed or read now, or is suddenly empty."""
+
+
+class SlackUnavailableError(TransientError):
+    """Slack did not take a message. It never names the address, which is a secret."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
-from rag_assets.errors import RagAssetsError
+from rag_assets.errors import SlackUnavailableError
 from rag_assets.operations.causes import OUT_OF_QUOTA
 from rag_assets.operations.slack import send
 from rag_assets.settings import Settings
@@ -88,7 +88,7 @@ def deliver(
                 log(message.text)
             try:
                 say(message.text, settings, post=post)
-            except RagAssetsError as error:
+            except SlackUnavailableError as error:
                 log(f"message {message.subject} is sent again later: {error}")
                 messages.mark_not_sent(connection, message.subject, str(error))
                 break
@@ -100,7 +100,7 @@ def deliver(
 def say(text: str, settings: Settings, *, post: Callable[..., None] = send) -> None:
     """Say something to Slack now, where there is a webhook.
 
-    :raises NotTakenError: Slack did not take it.
+    :raises SlackUnavailableError: Slack did not take it.
     """
     if settings.slack_webhook_url is not None:
         post(

@@ -6,22 +6,18 @@ import logging
 
 from slack_sdk.webhook import WebhookClient
 
-from rag_assets.errors import TransientError
+from rag_assets.errors import SlackUnavailableError
 
 _TAKEN = 200
-
-
-class NotTakenError(TransientError):
-    """Slack did not take a message. It never names the address, which is a secret."""
 
 
 def send(webhook: str, text: str, *, timeout_s: float) -> None:
     """Say something.
 
     :param webhook: the address; whoever knows it can write, so it is in no error and no log.
-    :raises NotTakenError: it was not taken; it may be later.
+    :raises SlackUnavailableError: it was not taken; it may be later.
     """
-    # It would log the address, and wait to try again: whoever calls does that.
+    # Its own logger shows the address, and its own retries would hold up who calls.
     silent = logging.Logger("slack", logging.CRITICAL + 1)
     client = WebhookClient(
         webhook, timeout=max(1, round(timeout_s)), logger=silent, retry_handlers=[]
@@ -29,6 +25,6 @@ def send(webhook: str, text: str, *, timeout_s: float) -> None:
     try:
         answer = client.send(text=text)
     except Exception as error:  # its words may hold the address
-        raise NotTakenError(f"Slack cannot be reached ({type(error).__name__})") from None
+        raise SlackUnavailableError(f"Slack cannot be reached ({type(error).__name__})") from None
     if answer.status_code != _TAKEN:
-        raise NotTakenError(f"Slack answers {answer.status_code}: {answer.body[:100]}")
+        raise SlackUnavailableError(f"Slack answers {answer.status_code}: {answer.body[:100]}")

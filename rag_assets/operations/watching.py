@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
+from rag_assets.errors import DatabaseUnavailableError, SlackUnavailableError
 from rag_assets.operations import messages
 from rag_assets.operations.health import Health, look, look_at_dependencies
 from rag_assets.operations.incidents import Step
@@ -119,7 +119,7 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.S
             " Documents wait until it is back. `rag-assets doctor` says more"
         )
         log(text)
-        with suppress(RagAssetsError):  # it is tried again at the next look
+        with suppress(SlackUnavailableError):  # it is tried again at the next look
             messages.say(text, settings)
             memory = replace(memory, told_away_at=now)
     return Watched(memory, (), (), told)

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag_assets.errors import SlackUnavailableError
 from rag_assets.operations.messages import deliver, describe, is_quiet, tell_of_incident
-from rag_assets.operations.slack import NotTakenError, send
+from rag_assets.operations.slack import send
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.incidents import Incident
@@ -178,7 +179,7 @@ def test_what_slack_does_not_take_is_sent_again_and_the_address_never_shown(
 
 @pytest.mark.parametrize("address", ["no address at all/s3cret", "http://[s3cret", "s3cret://x"])
 def test_an_address_that_is_none_is_not_shown_either(address: str) -> None:
-    with pytest.raises(NotTakenError) as raised:
+    with pytest.raises(SlackUnavailableError) as raised:
         send(address, "hello", timeout_s=1)
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None
