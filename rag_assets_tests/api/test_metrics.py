@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -148,6 +149,27 @@ def test_what_the_databases_tell_stands_beside_it_and_nothing_stands_there_twice
     assert metrics["inprogress_index_builds"] == 0
     assert metrics['rag_database_up{database="corpus"}'] == 1
     assert metrics['rag_queue_length{lane="rag_processing"}'] == 0
+
+
+@pytest.mark.slow
+def test_while_the_database_is_away_the_api_tells_so_and_its_own_metrics_stay(
+    corpus: Database, tmp_path: Path
+) -> None:
+    environment = environment_of(corpus, RAG_METRICS_CACHE_S=0)
+    with serving(tmp_path, environment) as server:
+        ask(server, vector=VECTOR)
+        with corpus.named("postgres").connect(autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {corpus.name} ALLOW_CONNECTIONS false")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                (corpus.name,),
+            )
+            away = server.metrics()
+            connection.execute(f"ALTER DATABASE {corpus.name} ALLOW_CONNECTIONS true")
+        assert away['rag_database_up{database="corpus"}'] == 0
+        assert away['rag_retrieve_total{corpus="both",plan="ivfflat",status="200"}'] == 1
+        assert 'rag_queue_length{lane="rag_processing"}' not in away
+        assert server.metrics()['rag_database_up{database="corpus"}'] == 1
 
 
 @pytest.mark.slow
