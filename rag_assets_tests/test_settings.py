@@ -67,12 +67,12 @@ def test_a_secret_may_be_a_file_and_the_environment_wins_over_it(
     monkeypatch.setenv("RAG_DATABASE_URL", "postgresql://someone@db.example/corpus")
     settings = load_settings()
     assert settings.api_keys() == ("sk-from-secret",)
-    assert open_database(settings).parameters()["password"] == "from the file"
+    assert "password='from the file'" in open_database(settings).conninfo
     monkeypatch.setenv("OPENAI_API_KEY", "sk-from-environment")
     monkeypatch.setenv("RAG_DATABASE_URL", "postgresql://someone:given@db.example/corpus")
     settings = load_settings()
     assert settings.api_keys() == ("sk-from-environment",)
-    assert open_database(settings).parameters()["password"] == "given"
+    assert "password=given" in open_database(settings).conninfo
 
 
 @pytest.mark.parametrize("keys", [None, ""])
