@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
@@ -10,12 +10,13 @@ from rag_assets.errors import SlackUnavailableError
 from rag_assets.operations.causes import OUT_OF_QUOTA
 from rag_assets.operations.slack import send
 from rag_assets.settings import Settings
-from rag_assets.store import messages
+from rag_assets.store import incidents, messages
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.incidents import Incident
+from rag_assets.store.incidents import Incident, RecoveryAction
 from rag_assets.store.messages import Message
 
 Say = Callable[[str], None]
+_FACTS = 5  # of an incident, in a message
 
 
 def tell_of_incident(
@@ -31,7 +32,8 @@ def tell_of_incident(
     """
     escalated = incident.state == "escalated"
     subject = f"incident-{incident.incident_id}"
-    text = describe(incident, settings.rag_public_url)
+    done = incidents.actions_of(connection, incident.incident_id)
+    text = describe(incident, done, settings.rag_public_url)
     # Who is called at once need not be told of the same thing twice.
     known = not messages.add_message(
         connection,
@@ -44,9 +46,10 @@ def tell_of_incident(
         messages.add_message(connection, f"{subject}-escalated", text, urgent=True)
 
 
-def describe(incident: Incident, public_url: str) -> str:
-    """An incident in a few lines. Pure."""
+def describe(incident: Incident, done: Sequence[RecoveryAction], public_url: str) -> str:
+    """An incident in a few lines, with what was done about it until now. Pure."""
     number = incident.incident_id
+    measures = dict.fromkeys(f"{one.action.replace('_', ' ')} {one.subject}" for one in done)
     subject = f" ({incident.subject})" if incident.subject else ""
     head = (
         f":rotating_light: Incident {number} does not mend by itself: a person is needed"
@@ -57,7 +60,8 @@ def describe(incident: Incident, public_url: str) -> str:
         [
             f"{head}: *{incident.cause}*{subject}, since {incident.began_at:%Y-%m-%d %H:%M:%S %Z}, "
             f"{incident.longest_queue} documents waiting.",
-            *(f"• {fact}" for fact in incident.facts[:5]),
+            *(f"• {fact}" for fact in incident.facts[:_FACTS]),
+            *([f"Done: {', '.join(measures)}."] if measures else []),
             f"`rag-assets doctor` says more; {public_url}/assets/incident_report",
         ]
     )

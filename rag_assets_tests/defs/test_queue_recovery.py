@@ -144,6 +144,7 @@ def test_documents_that_nobody_takes_get_a_run_an_incident_and_one_message(
     ) == [(1, "start_run", LANE, True)]
     (told,) = ticks.slack.texts
     assert "Incident 1: *unknown* (rag_processing)" in told
+    assert "Done: start run rag_processing." in told
     assert "rag-assets doctor" in told
 
 

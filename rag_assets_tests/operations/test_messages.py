@@ -18,7 +18,7 @@ from rag_assets.operations.messages import deliver, describe, is_quiet, tell_of_
 from rag_assets.operations.slack import send
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
-from rag_assets.store.incidents import Incident
+from rag_assets.store.incidents import Incident, RecoveryAction
 from rag_assets.store.messages import add_message, unsent_messages
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.operations.slack_receiver import receiving
@@ -60,10 +60,15 @@ def tell(database: Database, settings: Settings, *incidents: Incident) -> None:
 
 
 def test_an_incident_is_told_in_a_few_lines() -> None:
-    assert describe(INCIDENT, "http://127.0.0.1:3000") == (
+    done = [
+        RecoveryAction("pause_lane", lane, "", True, "", DAY)
+        for lane in ("rag_bible", "rag_processing", "rag_bible")
+    ]
+    assert describe(INCIDENT, done, "http://127.0.0.1:3000") == (
         ":warning: Incident 7: *rate-limited* (aabbccdd), since 2026-05-01 15:00:00 UTC, 120 "
         "documents waiting.\n"
         "• the provider limits the rate of key aabbccdd\n"
+        "Done: pause lane rag_bible, pause lane rag_processing.\n"
         "`rag-assets doctor` says more; http://127.0.0.1:3000/assets/incident_report"
     )
 
