@@ -115,6 +115,10 @@ class Scenario:
             for row in found
         ]
 
+    def measures(self) -> set[str]:
+        """The kinds of what the recovery did."""
+        return {action for action, _, _ in self.actions()}
+
     def actions(self) -> list[tuple[Any, ...]]:
         """What the recovery did."""
         try:
@@ -135,7 +139,8 @@ class Scenario:
     def sets_off(self, *alerts: str, step_s: int) -> None:
         """These alerts fire on what was recorded, where Prometheus is there to tell."""
         if PROMTOOL is not None:
-            assert set(alerts) <= fired(self.recorded.series, self.recorded.samples, step_s=step_s)
+            found = fired(self.recorded.series, self.recorded.samples, step_s=step_s)
+            assert set(alerts) <= found, f"{found} fired of {self.recorded.samples} samples"
 
 
 @contextmanager
