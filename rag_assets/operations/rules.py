@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings, fingerprint
 
 INTERVAL = timedelta(seconds=30)
@@ -33,7 +34,6 @@ class Rules:
     @classmethod
     def from_settings(cls, settings: Settings) -> Rules:
         """Those in force."""
-        offline = settings.rag_embedding_provider == "offline"
         return cls(
             stagnation_queue=settings.rag_stagnation_queue,
             stagnation=timedelta(seconds=settings.rag_stagnation_s),
@@ -44,5 +44,14 @@ class Rules:
             max_actions=settings.rag_recovery_max_actions,
             throttle_floor=settings.rag_throttle_floor,
             most_active=settings.rag_max_concurrent_jobs,
-            keys=() if offline else tuple(map(fingerprint, settings.api_keys())),
+            keys=_fingerprints(settings),
         )
+
+
+def _fingerprints(settings: Settings) -> tuple[str, ...]:
+    if settings.rag_embedding_provider == "offline":
+        return ()
+    try:
+        return tuple(map(fingerprint, settings.api_keys()))
+    except ConfigurationError:  # the provider's probe says so
+        return ()

@@ -7,13 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rag_assets.operations.health import LaneHealth
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.rules import INTERVAL, Rules
 from rag_assets.operations.stagnation import away
+from rag_assets.settings import Settings, fingerprint
 from rag_assets.store.dagster_state import EndedRun
 from rag_assets.store.lane_control import KeyState, Pause, Share
 from rag_assets.store.queue_health import AtWork
@@ -338,6 +340,12 @@ def test_better_evidence_refines_the_cause_and_worse_does_not() -> None:
     assert any("signal 9" in fact for fact in watch.incident.facts)
 
 
+def test_a_key_that_is_none_does_not_end_the_look() -> None:
+    assert Rules.from_settings(Settings(openai_api_key="sk no key")).keys == ()
+    assert Rules.from_settings(Settings(openai_api_key="sk-one")).keys == (fingerprint("sk-one"),)
+    assert Rules.from_settings(Settings()) == Rules()
+
+
 # How it goes on
 
 
@@ -436,7 +444,7 @@ LOOK = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50, deadline=None)
 @given(looks=st.lists(LOOK, max_size=40), most=st.integers(1, 4))
 def test_whatever_comes_measures_are_bounded_and_one_incident_is_open_at_a_time(
     looks: list[dict[str, object]], most: int
