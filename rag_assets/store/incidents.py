@@ -152,7 +152,10 @@ def count_incident(connection: Connection, incident_id: int, queue: int) -> None
     connection.execute(
         """
         UPDATE incidents i
-           SET longest_queue = greatest(longest_queue, %(queue)s),
+           SET longest_queue = greatest(longest_queue, %(queue)s, (
+                   SELECT count(*) FROM documents d  -- that waited when it began
+                    WHERE d.dropped_at <= i.began_at AND d.state <> 'withdrawn'
+                      AND (d.state = 'waiting' OR d.started_at > i.began_at))),
                documents_affected = (
                    SELECT count(*) FROM documents d
                     WHERE d.dropped_at <= coalesce(i.recovering_at, now())

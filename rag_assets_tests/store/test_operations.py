@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from rag_assets.store import incidents, samples
-from rag_assets.store.database import Database
+from rag_assets.store.database import Database, one
 from rag_assets.store.document_leases import sessions_of_run
 from rag_assets.store.documents import queue_counts
 from rag_assets.store.incidents import Incident
@@ -206,3 +206,19 @@ def test_the_sessions_of_a_run_tell_that_it_lives(database: Database) -> None:
             assert runs_with_sessions(connection) == {run}
         with sessions_of_run(database, run).connect():
             assert runs_with_sessions(connection) == {run}
+
+
+def test_the_queue_of_when_it_began_counts_though_it_was_noticed_later(database: Database) -> None:
+    queue(database, "one", "two", "three")
+    with database.connect() as connection:
+        (now,) = one(connection.execute("SELECT now()"))
+        number = incidents.open_incident(
+            connection, "worker-lost", "run-1", [], began_at=now, longest_queue=0
+        )
+    assert number is not None
+    take(database, run_id="run-2")  # all three, before anybody looked
+    with database.connect() as connection:
+        incidents.count_incident(connection, number, queue=0)
+        found = incidents.find_incident(connection, number)
+    assert found is not None
+    assert found.longest_queue == 3
