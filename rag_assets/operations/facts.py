@@ -178,7 +178,10 @@ def _for_how_long(document: AtWork | None, now: datetime) -> tuple[str, float] |
 def _keys(connection: Connection, settings: Settings) -> tuple[KeyState, ...]:
     """The keys of the settings; one that never rested has no row yet."""
     known = {key.key_fingerprint: key for key in lane_control.key_states(connection)}
-    names = [fingerprint(key) for key in settings.api_keys()]
+    try:
+        names = [fingerprint(key) for key in settings.api_keys()]
+    except ConfigurationError:  # the look at the provider tells
+        return ()
     return tuple(known.get(name) or KeyState("", name, 0.0, None) for name in names)
 
 

@@ -192,6 +192,15 @@ def test_stretches_of_time_read_well(seconds: float, told: str) -> None:
     assert span(seconds) == told
 
 
+def test_a_key_that_is_none_is_the_providers_fault_alone(openai_settings: MakeSettings) -> None:
+    settings = openai_settings(openai_api_key="sk-test one")
+    facts = gather(settings)
+    assert facts.unread is None
+    told = {found.area: found.told for found in diagnose(facts, settings)}
+    assert "holds characters that no key has" in told["provider"]
+    assert "database" not in told
+
+
 def test_facts_are_those_of_the_database(
     openai_settings: MakeSettings, database: Database, tmp_path: Path
 ) -> None:
