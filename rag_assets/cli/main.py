@@ -14,6 +14,7 @@ from rag_assets.cli import (
     documents,
     evaluate,
     exporter,
+    incidents,
     index,
     release,
     search,
@@ -49,6 +50,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
 app.add_typer(serve.keys, name="keys")
 app.add_typer(backfill.app, name="backfill")
+app.add_typer(incidents.app, name="incidents")
 app.command("capacity")(capacity.capacity)
 app.command("search")(search.search_command)
 app.command("eval")(evaluate.evaluate)

@@ -56,9 +56,10 @@ class Report:
         return (self.until - self.incident.began_at).total_seconds()
 
 
-def read_report(database: Database, name: str, *, run_id: str) -> Report:
-    """The report of ``incident-0007`` as things stand, and a note of who wrote it.
+def read_report(database: Database, name: str, *, run_id: str | None = None) -> Report:
+    """The report of ``incident-0007`` as things stand.
 
+    :param run_id: the run that keeps it, which is noted.
     :raises ConfigurationError: there is no such incident.
     """
     prefix, _, number = name.rpartition("-")
@@ -70,12 +71,14 @@ def read_report(database: Database, name: str, *, run_id: str) -> Report:
         )
         if incident is None:
             raise ConfigurationError(
-                f"there is no incident {name}: its partition is named like incident-0007"
+                f"there is no incident {name}: they are named like incident-0007, and "
+                "`rag-assets incidents list` shows them"
             )
         actions = incidents.actions_of(connection, incident.incident_id)
         now = incident.ended_at or datetime.now(incident.began_at.tzinfo)
         drawn = samples.queue_samples(connection, incident.began_at - _AROUND, now + _AROUND)
-        incidents.mark_reported(connection, incident.incident_id, run_id)
+        if run_id is not None:
+            incidents.mark_reported(connection, incident.incident_id, run_id)
     until = incident.recovering_at or now
     return Report(incident, until, write(incident, actions, now=now), drawn)
 

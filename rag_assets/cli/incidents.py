@@ -1,0 +1,61 @@
+"""``rag-assets incidents``: what went wrong, since when, why, and what was done about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markdown import Markdown
+
+from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
+from rag_assets.operations.report import read_report
+from rag_assets.store.incidents import last_incidents
+
+app = typer.Typer(no_args_is_help=True, help="Incidents: the last ones, and the report of each.")
+
+
+@app.command("list")
+def list_last(
+    limit: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """The last incidents."""
+    with errors_as_sentences(as_json), open_corpus()[1].connect() as connection:
+        found = last_incidents(connection, limit=limit)
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        [
+            {
+                "incident": one.name,
+                "state": one.state,
+                "cause": one.cause,
+                "of": one.subject,
+                "began": one.began_at,
+                "went on": one.recovering_at,
+                "queue": one.longest_queue,
+                "documents": one.documents_affected,
+                "failed": one.failed_jobs,
+            }
+            for one in found
+        ],
+        empty="no incident so far",
+    )
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str, typer.Argument(help="As `incidents list` shows it, such as incident-0007.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """The report of one, as things stand; the asset incident_report has it with a plot."""
+    with errors_as_sentences(as_json):
+        report = read_report(open_corpus()[1], name)
+    if as_json:
+        show_json({"incident": report.incident, "seconds": report.seconds})
+        return
+    out.print(Markdown(report.markdown) if out.is_terminal else report.markdown)
