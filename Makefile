@@ -15,13 +15,13 @@ up: $(VENV)/.installed ## Dagster's UI, daemon and the retrieval API until Ctrl-
 	@$(BIN)/rag-assets up
 
 test: $(VENV)/.installed-dev ## all tests but the long ones, in some ten minutes
-	@$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: $(VENV)/.installed-dev ## the long tests: servers killed under load, a browser, whole Bibles
-	@$(BIN)/pytest -n 2 --dist loadgroup -m long
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 test-fast: $(VENV)/.installed-dev ## all but the slow tests
-	@$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 	@$(BIN)/ruff check .

@@ -136,6 +136,7 @@ def site(template_database: Database, tmp_path_factory: pytest.TempPathFactory) 
         environment = {
             "RAG_HOME": str(folder / "rag"),
             "RAG_BIBLES_DIR": str(bibles),
+            "RAG_BIBLE_SETTLE_S": "0",  # else the first tick leaves the new folders to the second
             "RAG_DATABASE_URL": database.conninfo,
             "OPENAI_BASE_URL": emulator.base_url,
             "OPENAI_API_KEY": "sk-test-one",
