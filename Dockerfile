@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# One image for every service of docker-compose.yml: code location, webserver, daemon, API, exporter.
+# One image for every service, in compose, on several machines and in a cluster: code location,
+# runs, webserver, daemon, API, exporter.
 # The root file system may be read-only: /opt/rag_assets/.rag, ./bibles and ./inbox are volumes.
 ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 
@@ -9,8 +10,8 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /opt/rag_assets
 # The packages first: they change less often than the code, and their layer is kept.
-COPY requirements.lock ./
-RUN pip install --no-deps --require-hashes -r requirements.lock
+COPY requirements-image.lock ./
+RUN pip install --no-deps --require-hashes -r requirements-image.lock
 COPY pyproject.toml README.md ./
 COPY sql ./sql
 COPY rag_assets ./rag_assets
