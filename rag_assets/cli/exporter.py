@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -33,14 +31,15 @@ def exporter(
         metrics = OperationsMetrics(
             settings, corpus=open_database(settings), dagster=dagster_database(settings)
         )
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        stopping = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopping.set())
         address = settings.rag_exporter_host, settings.rag_exporter_port
         with exporting(metrics, host=address[0], port=address[1]) as url:
             if as_json:
                 show_json({"event": "ready", "url": url})
             else:
                 out.print(f"[bold green]ready:[/bold green] {url} — Ctrl-C stops it")
-            with suppress(KeyboardInterrupt):
-                threading.Event().wait()
+            stopping.wait()
     if not as_json:
         out.print("stopped")

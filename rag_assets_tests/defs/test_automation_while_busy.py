@@ -21,6 +21,13 @@ from rag_assets_tests.defs.releasing import INDEX, RELEASE, release_lane, run_jo
 
 SMALL = {"small_only": True}
 PATIENCE_S = 60
+NO_LOG_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+"""Two runs in one process that both redirect its output wait for each other for ever."""
 
 
 class Told:
@@ -47,7 +54,7 @@ def told() -> Told:
 def lane(make_lane: MakeLane, told: Told, tmp_path: Path) -> Iterator[Lane]:
     """A lane whose Dagster state may be used by several threads."""
     made = release_lane(make_lane)
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path), NO_LOG_CAPTURE) as instance:
         yield Lane(Corpus(made.corpus.settings, made.corpus.database, told), instance)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -154,8 +155,8 @@ def test_processes_share_one_limit(template_database: Database) -> None:
             await forget(connection)
 
     asyncio.run(clear())
-    with multiprocessing.get_context("forkserver").Pool(2) as pool:
-        taken = pool.starmap(_take_in_a_process, [(template_database.conninfo, 40)] * 2)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver")) as pool:
+        taken = list(pool.map(_take_in_a_process, [template_database.conninfo] * 2, [40] * 2))
     starts = [start for each in taken for start in each]
     assert len(starts) == 80
     assert most_in_a_minute(starts) <= 30
