@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rag_assets.database_settings import DatabaseSettings
 from rag_assets.document_settings import DocumentSettings
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations_settings import OperationsSettings
@@ -25,7 +26,7 @@ _SECRETS = "/run/secrets"
 """Where containers find secrets: a file a setting, by its name in lower case."""
 
 
-class Settings(DocumentSettings, OperationsSettings, BaseSettings):
+class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSettings):
     """Read from the environment, then from ``.env`` in the working directory, then from secrets."""
 
     # Compose files and CI pass unset variables on as empty strings.
@@ -41,28 +42,6 @@ class Settings(DocumentSettings, OperationsSettings, BaseSettings):
     rag_bibles_dir: Path = Field(
         Path("bibles"),
         description="Folder with one sub-folder a Bible version; the sensor watches it.",
-    )
-
-    # Database
-    rag_database_url: SecretStr | None = Field(
-        None,
-        description="A PostgreSQL 15+ with pgvector 0.7+. Unset: an embedded server in RAG_HOME.",
-    )
-    rag_database_password: SecretStr | None = Field(
-        None, description="Its password, where RAG_DATABASE_URL holds none: for a secret's file."
-    )
-    rag_database_pooled: bool = Field(
-        False,
-        description="RAG_DATABASE_URL leads through a transaction pooler such as PgBouncer, where "
-        "no statement can be prepared: for the API and the exporter only.",
-    )
-    rag_dagster_database: str | None = Field(
-        None,
-        description="Name of the database for Dagster's own state, on the same server. "
-        "Default: the corpus database's name with _dagster behind it.",
-    )
-    rag_database_connect_timeout_s: int = Field(
-        10, ge=1, description="Seconds to wait for a connection to the database."
     )
 
     rag_bible_settle_s: float = Field(

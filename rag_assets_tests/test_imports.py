@@ -29,6 +29,7 @@ STAGES = (
         *(
             "rag_assets.errors",
             "rag_assets.document_settings",
+            "rag_assets.database_settings",
             "rag_assets.operations_settings",
             "rag_assets.settings",
         ),

@@ -98,6 +98,24 @@ class ApiMetrics:
             registry=registry,
         )
 
+        self.reads_replica = Gauge(
+            "rag_reads_from_replica",
+            "1 while searches read from the replica, 0 while they read from the primary.",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.replica_lag = Gauge(
+            "rag_replica_lag_seconds",
+            "How far the replica is behind the primary; 0 also where that cannot be told.",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.fallbacks = Counter(
+            "rag_replica_fallbacks",
+            "Reads that another server had to do, because the first could not.",
+            registry=registry,
+        )
+
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format, of all workers together."""
         if folder := os.environ.get(MULTIPROCESS_DIR):

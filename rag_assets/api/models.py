@@ -288,6 +288,9 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
     release: int = Field(description="The release that is served.")
     database: Literal["answers"] = "answers"
+    searched: Literal["primary", "replica"] | None = Field(
+        None, description="The server that is searched, where there is a replica."
+    )
 
 
 class Problem(BaseModel):

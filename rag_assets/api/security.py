@@ -16,7 +16,8 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from rag_assets.api.loopback import is_loopback
 from rag_assets.api.problems import ProblemError
 from rag_assets.api.service import Service
-from rag_assets.store.api_keys import ApiKey, Scope, any_key, find_key, take_request
+from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.store.api_keys import Allowance, ApiKey, Scope, any_key, find_key, take_request
 from rag_assets.store.database import Connection
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `rag-assets keys create`.")
@@ -44,6 +45,7 @@ class Keyring:
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
         self._any = (True, 0.0)
+        self._arrives: dict[str, float] = {}
 
     def remembered(self, presented: str) -> _Known | None:
         """What is known of a key, while it is fresh."""
@@ -60,9 +62,19 @@ class Keyring:
         """Whether any key exists, as it was some seconds ago at most."""
         exists, until = self._any
         if until <= self._clock():
-            exists = await service.in_database(any_key)
+            exists = await service.look_up(any_key)
             self._any = (exists, self._clock() + self._seconds)
         return exists
+
+    def take(self, key_id: str, *, per_minute: int, burst: int) -> Allowance:
+        """Count a request in this worker alone, as :func:`take_request` does over all of them."""
+        pace, now = 60 / per_minute, self._clock()
+        arrives = max(self._arrives.get(key_id, now), now) + pace
+        early = arrives - now - pace * burst
+        if early > 0:
+            return Allowance(max(0.001, early), 0)
+        self._arrives[key_id] = arrives
+        return Allowance(0.0, int(burst - (arrives - now) / pace + 1e-6))
 
 
 def needs(scope: Scope) -> Callable[..., Awaitable[None]]:
@@ -82,33 +94,38 @@ def needs(scope: Scope) -> Callable[..., Awaitable[None]]:
         known = keyring.remembered(presented)
         key = known.key if known else None
         if known is None:
-            key = await service.in_database(lambda c: find_key(c, presented))
+            key = await service.look_up(lambda c: find_key(c, presented))
             keyring.remember(presented, key)
         if key is None:
             raise _unauthorised("this API key is not known here, or was revoked")
         if scope not in key.scopes and "admin" not in key.scopes:
             raise ProblemError(403, "missing-scope", f"this needs a key with the scope {scope}")
         request.state.key_id = key.key_id
-        await _take(request, service, key)
+        await _take(request, service, keyring, key)
 
     return authorise
 
 
-async def _take(request: Request, service: Service, key: ApiKey) -> None:
+async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKey) -> None:
     """Count the request; the headers of its answer tell what is left."""
     burst = service.settings.rag_api_burst
     limit = key.requests_per_minute
 
-    def work(connection: Connection) -> tuple[float, int]:
-        allowance = take_request(connection, key.key_id, per_minute=limit, burst=burst)
-        return allowance.retry_after_s, allowance.remaining
+    def work(connection: Connection) -> Allowance:
+        return take_request(connection, key.key_id, per_minute=limit, burst=burst)
 
-    retry_after_s, remaining = await service.in_database(work)
+    try:
+        allowance = await service.write(work)
+    except DatabaseUnavailableError:
+        if service.sources.replica is None:
+            raise
+        # A replica serves meanwhile: each worker then counts for itself.
+        allowance = keyring.take(key.key_id, per_minute=limit, burst=burst)
     request.state.headers = {
         "X-RateLimit-Limit": str(limit),
-        "X-RateLimit-Remaining": str(max(0, remaining)),
+        "X-RateLimit-Remaining": str(max(0, allowance.remaining)),
     }
-    if retry_after_s:
+    if retry_after_s := allowance.retry_after_s:
         raise ProblemError(
             429,
             "rate-limited",

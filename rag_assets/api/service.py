@@ -1,4 +1,4 @@
-"""What the routes work with: the pool, the release in force, query vectors, metrics."""
+"""What the routes work with: the databases, the release in force, query vectors, metrics."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.api.metrics import ApiMetrics
+from rag_assets.api.sources import UNLIMITED, Source, Sources
 from rag_assets.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
+    NotReleasedError,
     ProviderUnavailableError,
     RagAssetsError,
     RateLimitedError,
@@ -26,7 +28,13 @@ from rag_assets.retrieval.current import CurrentRelease
 from rag_assets.retrieval.query_vectors import QueryVectors, embed_queries
 from rag_assets.settings import Settings
 from rag_assets.store import query_embeddings
-from rag_assets.store.database import Connection, dagster_database, open_database
+from rag_assets.store.database import (
+    Connection,
+    Database,
+    dagster_database,
+    open_database,
+    open_replica,
+)
 from rag_assets.store.pool import Pool
 from rag_assets.store.spaces import Space, space_spec
 
@@ -42,28 +50,20 @@ class Service:
         self.settings = settings
         self.metrics = ApiMetrics()
         self._stack = ExitStack()
-        self._limiter = anyio.CapacityLimiter(settings.rag_api_pool_size)
 
     async def open(self) -> None:
-        """Open the pool and follow releases. A database that is away is no reason not to start."""
+        """Open the pools and follow releases. A database that is away is no reason not to start."""
         settings = self.settings
-        database = open_database(settings)
-        self._pool = self._stack.enter_context(
-            Pool(
-                database,
-                size=settings.rag_api_pool_size,
-                wait_s=settings.rag_api_pool_wait_s,
-                pooled=settings.rag_database_pooled,
-            )
+        database, replica = open_database(settings), open_replica(settings)
+        self.sources = Sources(
+            self._source("primary", database),
+            self._source("replica", replica) if replica else None,
+            max_lag_s=settings.rag_database_read_max_lag_s,
+            fell_back=self.metrics.fallbacks.inc,
         )
-        self.current = self._stack.enter_context(
-            CurrentRelease(
-                database,
-                settings,
-                changed=lambda served: self._tell_release(served.release_id),
-                warn=log.warning,
-            )
-        )
+        for source in self._every_source():
+            self._stack.enter_context(source.pool)
+            self._stack.enter_context(source.current)
         self._operations = OperationsMetrics(
             settings, corpus=database, dagster=dagster_database(settings)
         )
@@ -71,10 +71,10 @@ class Service:
         timeout_ms = settings.rag_api_statement_timeout_ms
         self.queries = QueryVectors(
             settings,
-            known=lambda space, key: self._pool.run(
+            known=lambda space, key: self._known_query(
                 lambda c: query_embeddings.known_query(c, space, key, max_age=max_age), timeout_ms
             ),
-            keep=lambda space, key, vector: self._pool.run(
+            keep=lambda space, key, vector: self._keep_query(
                 lambda c: query_embeddings.keep_query(c, space, key, vector), timeout_ms
             ),
             hit=lambda level: self.metrics.cache_hits.labels(level).inc(),
@@ -93,38 +93,68 @@ class Service:
         await self.queries.aclose()
         self._stack.close()
 
-    async def in_database(
-        self, work: Callable[[Connection], Answer], *, timeout_ms: int | None = None
+    async def search(
+        self, source: Source, work: Callable[[Connection], Answer], *, timeout_ms: int | None = None
     ) -> Answer:
-        """Do read-only work on a pooled connection, in a thread.
+        """Read where a search began, or from who stands in for that server.
 
+        :param source: as :meth:`Sources.to_search` chose it, with whose release the work is done.
         :param timeout_ms: the server gives up each statement after so long, by the setting if not
             told; 0 for work that limits its statements itself.
         :raises SearchTimeoutError: the server gave up.
-        :raises DatabaseUnavailableError: no connection became free in time, or the server is away.
+        :raises DatabaseUnavailableError: no connection became free in time, or all are away.
         """
-        try:
-            with anyio.fail_after(self.settings.rag_api_pool_wait_s):
-                await self._limiter.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailableError(
-                "every database connection is busy: try again, or raise RAG_API_POOL_SIZE"
-            ) from None
-        if timeout_ms is None:
-            timeout_ms = self.settings.rag_api_statement_timeout_ms
-        try:
-            return await anyio.to_thread.run_sync(
-                self._pool.run, work, timeout_ms, limiter=_UNLIMITED
-            )
-        finally:
-            self._limiter.release()
+        order = self.sources.searching(source)
+        return await self.sources.run(order, work, self._limit(timeout_ms))
+
+    async def look_up(self, work: Callable[[Connection], Answer]) -> Answer:
+        """Read what may have been written just now; errors as in :meth:`search`."""
+        return await self.sources.run(self.sources.up_to_date(), work, self._limit(None))
+
+    async def write(
+        self, work: Callable[[Connection], Answer], *, timeout_ms: int | None = None
+    ) -> Answer:
+        """Write, which only the primary can; errors as in :meth:`search`."""
+        return await self.sources.write(work, self._limit(timeout_ms))
+
+    def _limit(self, timeout_ms: int | None) -> int:
+        return self.settings.rag_api_statement_timeout_ms if timeout_ms is None else timeout_ms
+
+    def _known_query(self, work: Callable[[Connection], Answer], timeout_ms: int) -> Answer:
+        *before, last = self.sources.searching(self.sources.to_search())
+        for source in before:
+            with suppress(DatabaseUnavailableError):
+                return source.pool.run(work, timeout_ms, tries=1)
+        return last.pool.run(work, timeout_ms)
+
+    def _keep_query(self, work: Callable[[Connection], None], timeout_ms: int) -> None:
+        self.sources.refuse_without_primary()
+        self.sources.primary.pool.run(work, timeout_ms)
+
+    def _source(self, name: Literal["primary", "replica"], database: Database) -> Source:
+        settings = self.settings
+        size, wait_s = settings.rag_api_pool_size, settings.rag_api_pool_wait_s
+        pool = Pool(
+            database, size=size, wait_s=wait_s, pooled=settings.rag_database_pooled, name=name
+        )
+        current = CurrentRelease(
+            database,
+            settings,
+            changed=lambda served: self._tell_release(name, served.release_id),
+            warn=log.warning,
+        )
+        return Source(name, pool, current, size, wait_s)
+
+    def _every_source(self) -> tuple[Source, ...]:
+        primary, replica = self.sources.primary, self.sources.replica
+        return (primary, replica) if replica else (primary,)
 
     async def operations_exposition(self) -> bytes:
         """What the databases tell, in Prometheus' text format; kept for RAG_METRICS_CACHE_S.
 
         Not on a pooled connection: while searches hold them all, the database is not away.
         """
-        return await anyio.to_thread.run_sync(self._operations.exposition, limiter=_UNLIMITED)
+        return await anyio.to_thread.run_sync(self._operations.exposition, limiter=UNLIMITED)
 
     async def query_vector(self, space: Space, query: str) -> NDArray[np.float32]:
         """A query's vector in a space; float32, shape (dimensions,)."""
@@ -133,11 +163,19 @@ class Service:
 
     def read_gauges(self) -> None:
         """Bring the gauges up to date, before they are shown."""
-        found = self._pool.statistics()
-        size, idle = found.get("pool_size", 0), found.get("pool_available", 0)
+        found = [source.pool.statistics() for source in self._every_source()]
+        size = sum(pool.get("pool_size", 0) for pool in found)
+        idle = sum(pool.get("pool_available", 0) for pool in found)
         self.metrics.pool.labels("idle").set(idle)
         self.metrics.pool.labels("busy").set(size - idle)
-        self.metrics.waiting.set(self._limiter.statistics().tasks_waiting)
+        self.metrics.waiting.set(
+            sum(source.limiter.statistics().tasks_waiting for source in self._every_source())
+        )
+        searched = self.sources.to_search()
+        self.metrics.reads_replica.set(searched is self.sources.replica)
+        self.metrics.replica_lag.set(self.sources.lag_s)
+        with suppress(NotReleasedError):
+            self.metrics.release.set(searched.current.served.release_id)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -165,7 +203,7 @@ class Service:
         failing = False
         while True:
             try:
-                await self.in_database(
+                await self.write(
                     lambda c: query_embeddings.forget_queries(
                         c, max_age=max_age, most=settings.rag_query_cache_rows
                     ),
@@ -178,10 +216,9 @@ class Service:
                 failing = True
             await asyncio.sleep(_FORGET_EVERY_S)
 
-    def _tell_release(self, release_id: int) -> None:
-        self.metrics.release.set(release_id)
-        log.info("serving release %s", release_id)
-
-
-_UNLIMITED = anyio.CapacityLimiter(10_000)
-"""The service's own limiter counts; the default of anyio would count again."""
+    def _tell_release(self, name: str, release_id: int) -> None:
+        if self.sources.replica is None:
+            self.metrics.release.set(release_id)
+            log.info("serving release %s", release_id)
+        else:  # which of the two is searched is told by the metrics
+            log.info("the %s shows release %s", name, release_id)

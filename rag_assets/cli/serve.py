@@ -14,10 +14,10 @@ from rag_assets.api import logs
 from rag_assets.api.loopback import is_loopback
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
-from rag_assets.errors import ConfigurationError
+from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.api_keys import SCOPES, any_key, create_key, list_keys, revoke_key
-from rag_assets.store.database import Database, open_database
+from rag_assets.store.database import Database, open_database, open_replica
 from rag_assets.store.migrations import migrate
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
@@ -34,8 +34,14 @@ def serve(
             "rag_api_host": host, "rag_api_port": port, "rag_api_workers": workers,
         }  # fmt: skip
         settings = load_settings(**{k: v for k, v in chosen.items() if v is not None})
-        database = open_database(settings)
-        migrate(database)
+        database, replica = open_database(settings), open_replica(settings)
+        try:
+            migrate(database)
+        except DatabaseUnavailableError as error:
+            if replica is None:
+                raise
+            err.print(f"[yellow]starting with the replica only:[/yellow] {error}")
+            database = replica
         refuse_open_to_all(settings, database)
         _run(settings)
 

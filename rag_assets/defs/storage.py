@@ -37,18 +37,23 @@ def dagster_url() -> str:
     Dagster's webserver fails.
     """
     parts = open_dagster_database(load_settings()).parameters()
-    database = parts.pop("dbname")
-    user, password = parts.pop("user", None), parts.pop("password", None)
-    host, port = parts.pop("host", None), parts.pop("port", None)
-    if host and host.startswith("/"):  # a socket's folder goes into the query
-        parts["host"], host = host, None
+    taken = {name: parts.pop(name, None) for name in ("dbname", "user", "password", "host", "port")}
+    hosts = (taken["host"] or "").split(",")
+    ports = (taken["port"] or "").split(",")
+    query: dict[str, str | tuple[str, ...]] = {**parts}
+    if len(hosts) > 1:
+        ports = ports * len(hosts) if len(ports) == 1 else ports
+        query["host"] = tuple(f"{host}:{port}" for host, port in zip(hosts, ports, strict=True))
+    elif hosts[0].startswith("/"):  # a socket's folder
+        query["host"] = hosts[0]
+    alone = "host" not in query
     url = URL.create(
         "postgresql+psycopg2",
-        username=user,
-        password=password,
-        host=host,
-        port=int(port) if port else None,
-        database=database,
-        query=parts,
+        username=taken["user"],
+        password=taken["password"],
+        host=hosts[0] or None if alone else None,
+        port=int(ports[0]) if ports[0] and len(hosts) == 1 else None,
+        database=taken["dbname"],
+        query=query,
     )
     return url.render_as_string(hide_password=False)

@@ -11,6 +11,10 @@ from rag_assets.retrieval.released import Served, recounted, served_now
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.releases import listen, release_state, wait_for_notice
+from rag_assets.store.replication import Positions, wal_position
+
+_SILENT_S = 5.0
+"""Without a look for so long, the server hangs, or cannot be reached."""
 
 _COUNT_EVERY_S = 10.0
 """Documents flow all the time. Their counts only say how a filtered search reads the table."""
@@ -19,8 +23,8 @@ _COUNT_EVERY_S = 10.0
 class CurrentRelease:
     """Follows releases and policy in a thread of its own, on a connection of its own.
 
-    It listens, and it looks each second, too: behind a transaction pooler nothing is heard, and a
-    licence that is withdrawn makes no sound.
+    It listens, and it looks each second, too: behind a transaction pooler and on a standby nothing
+    is heard, and a licence that is withdrawn makes no sound.
     """
 
     def __init__(
@@ -42,6 +46,9 @@ class CurrentRelease:
         self._counted_at = clock()
         self._served: Served | None = None
         self._state: tuple[object, ...] = ()
+        self._looked_at: float | None = None
+        self._position: int | None = None
+        self._positions = Positions()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="release", daemon=True)
 
@@ -63,6 +70,17 @@ class CurrentRelease:
             raise NotReleasedError("nothing is released yet: `rag-assets release gate` says why")
         return self._served
 
+    @property
+    def following(self) -> bool:
+        """Whether the server answers, as of the last look."""
+        return self._looked_at is not None and self._clock() - self._looked_at < _SILENT_S
+
+    def behind(self, primary: CurrentRelease) -> float:
+        """Seconds by which this server is behind another; 0 where that cannot be told."""
+        if self._position is None or not primary.following:
+            return 0.0
+        return primary._positions.behind(self._position, self._clock())
+
     def refresh(self, connection: Connection) -> None:
         """Read the release in force, where it or the policy changed."""
         state = release_state(connection)
@@ -82,6 +100,13 @@ class CurrentRelease:
             self._served = recounted(connection, self._served)
             self._counted_at = now
 
+    def _look(self, connection: Connection) -> None:
+        now = self._clock()
+        self._position = wal_position(connection)
+        self._positions.saw(now, self._position)
+        self.refresh(connection)
+        self._looked_at = self._clock()
+
     def _follow(self) -> None:
         away = False
         while not self._stop.is_set():
@@ -90,10 +115,11 @@ class CurrentRelease:
                     listen(connection)
                     away = False
                     while not self._stop.is_set():
-                        self.refresh(connection)
+                        self._look(connection)
                         wait_for_notice(connection, self._look_every_s)
             except Exception as error:  # whatever it is: who stops following serves the past
                 if not away:
                     self._warn(f"releases cannot be followed: {error}")
                 away = True
+                self._looked_at = None
                 self._stop.wait(self._look_every_s)

@@ -182,29 +182,73 @@ def open_database(settings: Settings) -> Database:
     if settings.rag_database_url is None:
         uri = embedded.ensure_running(settings.rag_home / "postgres")
         return Database(make_conninfo(uri, dbname=CORPUS_DATABASE, connect_timeout=timeout))
-    url = settings.rag_database_url.get_secret_value()
+    parts = _parts(settings, "RAG_DATABASE_URL", settings.rag_database_url.get_secret_value())
+    if "," in str(parts.get("host")):  # one is the primary; after a failover another
+        parts.setdefault("target_session_attrs", "read-write")
+    _bound_silence(parts, settings)
+    return Database(make_conninfo("", **parts))
+
+
+def _bound_silence(parts: dict[str, Any], settings: Settings) -> None:
+    """Let both sides notice a cut network, so that locks do not outlive their owner by hours.
+
+    A pooler keeps connections of its own to the server, and refuses to be told of them.
+    """
+    seconds = settings.rag_database_silence_s
+    keepalives = {
+        "keepalives_idle": seconds // 2,
+        "keepalives_interval": seconds // 6,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 1000 * seconds,  # ms that what was sent may stay unanswered
+    }
+    for name, value in keepalives.items():
+        parts.setdefault(name, value)
+    local = str(parts.get("host") or "/").startswith(("/", "@"))
+    if not (local or settings.rag_database_pooled):
+        ours = [f"-c tcp_{name.removeprefix('tcp_')}={value}" for name, value in keepalives.items()]
+        parts["options"] = " ".join([*ours, parts.get("options") or ""]).strip()
+
+
+def open_replica(settings: Settings) -> Database | None:
+    """The corpus database as RAG_DATABASE_READ_URL's standbys have it, where that is set.
+
+    :raises ConfigurationError: it is not an address of PostgreSQL, or RAG_DATABASE_URL is not set.
+    """
+    if settings.rag_database_read_url is None:
+        return None
+    if settings.rag_database_url is None:
+        raise ConfigurationError(
+            "RAG_DATABASE_READ_URL is a replica of RAG_DATABASE_URL: set that, too"
+        )
+    url = settings.rag_database_read_url.get_secret_value()
+    parts = _parts(settings, "RAG_DATABASE_READ_URL", url)
+    parts.setdefault("target_session_attrs", "prefer-standby")
+    # It holds no locks, and the primary can stand in for it: 10 s are patience enough.
+    parts.setdefault("keepalives_idle", 5)
+    parts.setdefault("keepalives_interval", 2)
+    parts.setdefault("keepalives_count", 2)
+    parts.setdefault("tcp_user_timeout", 10_000)
+    return Database(make_conninfo("", **parts))
+
+
+def _parts(settings: Settings, name: str, url: str) -> dict[str, Any]:
+    """The parameters of a setting's address, with the password and time-out of others."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise ConfigurationError(
-            "RAG_DATABASE_URL is not an address of PostgreSQL: write it as "
+            f"{name} is not an address of PostgreSQL: write it as "
             "postgresql://user:password@host:5432/database"
         ) from None
     if "@" in f"{parts.get('host')}{parts.get('dbname')}":
         # What libpq takes for the host or the database is then a part of the password.
-        raise ConfigurationError(
-            "RAG_DATABASE_URL's password holds an @ or a /: write them as %40 and %2F"
-        )
+        raise ConfigurationError(f"{name}'s password holds an @ or a /: write them as %40 and %2F")
     if not parts.get("dbname"):
-        raise ConfigurationError("RAG_DATABASE_URL names no database: end it with /bible_api")
+        raise ConfigurationError(f"{name} names no database: end it with /bible_api")
     if settings.rag_database_password is not None:
         parts.setdefault("password", settings.rag_database_password.get_secret_value())
-    parts.setdefault("connect_timeout", timeout)
-    # A cut network is noticed within about a minute, so that locks do not outlive their owner.
-    parts.setdefault("keepalives_idle", 30)
-    parts.setdefault("keepalives_interval", 10)
-    parts.setdefault("keepalives_count", 3)
-    return Database(make_conninfo("", **parts))
+    parts.setdefault("connect_timeout", settings.rag_database_connect_timeout_s)
+    return parts
 
 
 def dagster_database(settings: Settings) -> Database:

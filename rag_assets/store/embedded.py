@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import os
 import subprocess
 import time
 import warnings
@@ -70,6 +71,15 @@ def binary(name: str) -> Path:
     """Path of one of the server's own programs, such as ``psql`` or ``pg_dump``."""
     pgserver = _pgserver()
     return Path(pgserver.utils.POSTGRES_VERSIONS[pgserver.utils.TARGET_POSTGRES_VERSION]) / name
+
+
+def system_user() -> str | None:
+    """The machine's user as whom PostgreSQL runs; ``None`` for the caller, who must not be root."""
+    if os.geteuid() != 0:
+        return None
+    user = "pgserver"
+    _pgserver().utils.ensure_user_exists(user)
+    return user
 
 
 def _hold(data_folder: Path) -> IO[str]:
@@ -170,10 +180,9 @@ def _stop(data_folder: Path) -> None:
         return
     # Not the library's stop(): its lock is one file in /tmp, which belongs to whichever user of the
     # machine came first.
-    server = _pgserver().get_server(data_folder, cleanup_mode=None, start=False)
     subprocess.run(
         [str(binary("pg_ctl")), "-w", "-m", "fast", "-D", str(data_folder), "stop"],
-        user=server.system_user,
+        user=system_user(),
         check=True,
         capture_output=True,
     )

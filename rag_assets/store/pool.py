@@ -23,10 +23,17 @@ class Pool:
     Opening it does not wait for the database: while that is away, every use says so.
 
     :param pooled: through a transaction pooler, on whose connections nothing can be prepared.
+    :param name: told by the pool's own warnings and threads.
     """
 
     def __init__(
-        self, database: Database, *, size: int, wait_s: float, pooled: bool = False
+        self,
+        database: Database,
+        *,
+        size: int,
+        wait_s: float,
+        pooled: bool = False,
+        name: str = "retrieval",
     ) -> None:
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database.conninfo,
@@ -38,7 +45,7 @@ class Pool:
             kwargs={"autocommit": True} | ({"prepare_threshold": None} if pooled else {}),
             configure=prepare_connection,
             open=False,
-            name="retrieval",
+            name=name,
         )
         self._where = database.describe()
 
@@ -49,7 +56,9 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self._pool.close(timeout=5)
 
-    def run(self, work: Callable[[Connection], Answer], timeout_ms: int = 0) -> Answer:
+    def run(
+        self, work: Callable[[Connection], Answer], timeout_ms: int = 0, *, tries: int = 2
+    ) -> Answer:
         """Do read-only work on a connection; once more where the first turns out to be dead.
 
         After a restart of the server every kept connection is dead, and the first to use it finds
@@ -57,10 +66,12 @@ class Pool:
 
         :param timeout_ms: the server gives up each statement after so long; 0 for work that limits
             its statements itself.
-        :raises DatabaseUnavailableError: no connection in time, or the server is away.
+        :param tries: 1 where somebody else can do the work.
+        :raises DatabaseUnavailableError: no connection in time, the server is away, it is a standby
+            and was to write, or what it replays took away what was read.
         :raises SearchTimeoutError: the server gave up.
         """
-        for attempt in (1, 2):
+        for left in reversed(range(tries)):
             with self._explained():
                 with self._pool.connection() as connection:
                     try:
@@ -69,7 +80,7 @@ class Pool:
                         with limited(connection, timeout_ms):
                             return work(connection)
                     except psycopg.OperationalError:
-                        if attempt == 2 or not connection.broken:
+                        if not left or not connection.broken:
                             raise
                 self._pool.check()
         raise AssertionError("not reached")
@@ -86,6 +97,14 @@ class Pool:
             raise DatabaseUnavailableError(
                 f"no connection to PostgreSQL became free in time ({self._where})"
             ) from None
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise DatabaseUnavailableError(
+                f"PostgreSQL is a standby, where nothing can be written ({self._where})"
+            ) from error
+        except psycopg.errors.SerializationFailure as error:
+            raise DatabaseUnavailableError(
+                f"what was read is gone on the primary by now: try again ({self._where})"
+            ) from error
         except (psycopg.OperationalError, PoolClosed) as error:
             raise DatabaseUnavailableError(
                 f"PostgreSQL cannot be reached ({self._where})"

@@ -285,8 +285,9 @@ def release_state(connection: Connection) -> tuple[object, ...]:
 
 
 def listen(connection: Connection) -> None:
-    """Hear of releases from now on."""
-    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+    """Hear of releases from now on. Not of a standby, where nobody can listen."""
+    with suppress(psycopg.errors.ReadOnlySqlTransaction):
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
 
 
 def wait_for_notice(connection: Connection, seconds: float) -> None:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,12 +53,14 @@ class Load:
 
 
 @contextmanager
-def load_on(server: Server) -> Iterator[Load]:
+def load_on(server: Server, headers: Mapping[str, str] | None = None) -> Iterator[Load]:
     """Eight clients that ask one thing after the other, until the block ends."""
     load, ended = Load(), threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=server.origin, trust_env=False, timeout=20) as http:
+        with httpx.Client(
+            base_url=server.origin, trust_env=False, timeout=20, headers=headers
+        ) as http:
             while not ended.is_set():
                 try:
                     load.answers.append(http.post(RETRIEVE, json={"vector": VECTOR, "top_k": 5}))

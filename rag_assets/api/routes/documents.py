@@ -87,7 +87,7 @@ async def upload(
             stored = await anyio.to_thread.run_sync(lambda: upload.finish(replace=replace))
     except DocumentTooLargeError as error:
         raise ProblemError(413, "document-too-large", str(error), headers=_CLOSE) from None
-    key = await service.in_database(lambda c: _take(c, service, inbox, stored), timeout_ms=0)
+    key = await service.write(lambda c: _take(c, service, inbox, stored), timeout_ms=0)
     if stored.how == "unchanged":
         response.status_code = 200
     return UploadAnswer(
@@ -111,7 +111,7 @@ async def list_all(
     ] = 0,
 ) -> DocumentList:
     """In the order of their drop, page by page."""
-    found = await service.in_database(
+    found = await service.look_up(
         lambda c: list_documents(c, state=state, lane=lane, limit=limit, after=after)
     )
     return DocumentList(
@@ -131,9 +131,9 @@ async def one_document(service: ServiceOf, key: str) -> DocumentAnswer:
     """By its key."""
     if "\0" in key:
         raise ProblemError(404, "unknown-document", "no key holds a NUL")
-    document = await service.in_database(lambda c: find_document(c, key))
+    document = await service.look_up(lambda c: find_document(c, key))
     if document is None:
-        near = await service.in_database(lambda c: nearest_keys(c, key))
+        near = await service.look_up(lambda c: nearest_keys(c, key))
         also = f". Did you mean {', '.join(near)}?" if near else ""
         raise ProblemError(
             404,

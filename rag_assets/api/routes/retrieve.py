@@ -25,6 +25,7 @@ from rag_assets.api.models import (
 )
 from rag_assets.api.security import needs, service_of
 from rag_assets.api.service import Service
+from rag_assets.api.sources import Source
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.evaluation import evaluated, summary
 from rag_assets.retrieval.query_vectors import Vector
@@ -93,7 +94,8 @@ async def retrieve_simply(
 )
 async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:
     """Run each query as a search would; hits, latency, hit@k, P50, P95 and coverage."""
-    served = service.current.served
+    source = service.sources.to_search()
+    served = source.current.served
     wanted = asked.plain()
     confine(wanted, served)
     if not all(item.query.strip() for item in asked.queries):
@@ -101,7 +103,7 @@ async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:
     results = []
     for item in asked.queries:
         started = time.perf_counter()
-        found = await _search(service, served, replace(wanted, text=item.query), None, None)
+        found = await _search(service, source, served, replace(wanted, text=item.query))
         elapsed = (time.perf_counter() - started) * 1000
         results.append(
             evaluated(item.query, item.expected, [hit.usfm for hit in found.hits], elapsed)
@@ -141,15 +143,16 @@ async def _retrieve(
 ) -> tuple[RetrieveResponse, SearchResult]:
     if wrong := check_exactly_one(asked.query, asked.vector):
         raise RequestError("query-or-vector", "query", wrong)
-    served = service.current.served
+    source = service.sources.to_search()
+    served = source.current.served
     wanted = asked.plain()
-    await _check(service, wanted, served)  # before a query is paid for
+    await _check(service, source, wanted, served)  # before a query is paid for
     vector = _given(asked.vector, served.target.table.space, "vector")
     large = None
     if asked.rerank_vector is not None and served.large_space is not None:
         large = _given(asked.rerank_vector, served.large_space, "rerank_vector")
     before = time.perf_counter()
-    found = await _search(service, served, wanted, vector, large)
+    found = await _search(service, source, served, wanted, vector, large)
     now = time.perf_counter()
     answer = RetrieveResponse(
         request_id=ids.request_id.get(),
@@ -167,11 +170,12 @@ async def _retrieve(
     return answer, found
 
 
-async def _check(service: Service, wanted: SearchRequest, served: Served) -> None:
+async def _check(service: Service, source: Source, wanted: SearchRequest, served: Served) -> None:
     """Refuse what cannot be answered. Only documents asked for by key need the database."""
     if looks_up(wanted, served):
         timeout_ms = service.settings.rag_api_statement_timeout_ms
-        await service.in_database(
+        await service.search(
+            source,
             lambda connection: sides_of(connection, wanted, served, timeout_ms=timeout_ms),
             timeout_ms=0,
         )
@@ -181,10 +185,11 @@ async def _check(service: Service, wanted: SearchRequest, served: Served) -> Non
 
 async def _search(
     service: Service,
+    source: Source,
     served: Served,
     wanted: SearchRequest,
-    vector: Vector | None,
-    large: Vector | None,
+    vector: Vector | None = None,
+    large: Vector | None = None,
 ) -> SearchResult:
     started = time.perf_counter()
     if vector is None and wanted.text is not None:
@@ -195,7 +200,8 @@ async def _search(
         raise RequestError("query-or-vector", "query", "give query or vector")
     embedding_ms = (time.perf_counter() - started) * 1000
     given = vector
-    found = await service.in_database(
+    found = await service.search(
+        source,
         lambda connection: search(
             connection,
             service.settings,

@@ -28,13 +28,15 @@ async def health() -> dict[str, str]:
 @router.get(
     "/readyz",
     summary="Can it answer?",
+    response_model_exclude_none=True,
     responses={503: {"model": Problem, "description": "Not now, and why."}},
 )
 async def ready(service: ServiceOf) -> Ready:
     """Ready when a release is served and the database answers on a pooled connection."""
-    release_id = service.current.served.release_id
-    await service.in_database(lambda connection: connection.execute("SELECT 1").fetchone())
-    return Ready(release=release_id)
+    source = service.sources.to_search()
+    release_id = source.current.served.release_id
+    await service.search(source, lambda connection: connection.execute("SELECT 1").fetchone())
+    return Ready(release=release_id, searched=source.name if service.sources.replica else None)
 
 
 @router.get(
