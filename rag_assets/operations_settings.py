@@ -103,6 +103,12 @@ class OperationsSettings(BaseModel):
     rag_slack_timeout_s: float = Field(
         10, gt=0, description="Seconds to wait for Slack; what it does not take is sent again."
     )
+    rag_slack_pause_s: float = Field(
+        300,
+        ge=0,
+        description="Longest pause, in seconds, before Slack that took no message is tried again: "
+        "the pauses double up to it. With something urgent it is a minute.",
+    )
     rag_public_url: str = Field(
         "http://127.0.0.1:3000", description="Address of Dagster's UI, for links in messages."
     )

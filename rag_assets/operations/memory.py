@@ -17,7 +17,8 @@ class Memory:
     :param looked_at: the look before; ``watching_since`` the first of an unbroken row of looks.
     :param gap_since: the look before, where it was too long ago for an unbroken row.
     :param server_started_at: of PostgreSQL, as last seen.
-    :param away_since: the database could not be reached; ``told_away_at``: people were told.
+    :param away_since: the database could not be reached; ``told_away_at``: people were told;
+        ``called_away_at``: a person was called.
     :param database_back_at: when it was there again, and ``database_gone_at`` when it was missed.
     :param idle_since: by lane: documents could be taken, and no run took them.
     :param unseen_since: by run: it counts as started, and was at the database at none of the looks.
@@ -25,6 +26,7 @@ class Memory:
         ``answered_at``: the last request that it answered.
     :param failing_since: by dependency.
     :param incident_since: an incident is not closed; ``stuck_since``: work does not go on.
+    :param slack_refused_since: Slack has taken no message; ``slack_tried_at``: the last try.
     """
 
     looked_at: datetime | None = None
@@ -33,6 +35,7 @@ class Memory:
     server_started_at: datetime | None = None
     away_since: datetime | None = None
     told_away_at: datetime | None = None
+    called_away_at: datetime | None = None
     database_gone_at: datetime | None = None
     database_back_at: datetime | None = None
     idle_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -43,6 +46,8 @@ class Memory:
     failing_since: Mapping[str, datetime] = field(default_factory=dict)
     incident_since: datetime | None = None
     stuck_since: datetime | None = None
+    slack_refused_since: datetime | None = None
+    slack_tried_at: datetime | None = None
 
     def to_cursor(self) -> str:
         """As text, which :meth:`from_cursor` reads."""

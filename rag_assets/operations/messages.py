@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, time
+from dataclasses import replace
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from rag_assets.errors import SlackUnavailableError
 from rag_assets.operations.causes import OUT_OF_QUOTA
+from rag_assets.operations.memory import Memory
 from rag_assets.operations.slack import send
 from rag_assets.settings import Settings
 from rag_assets.store import incidents, messages
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.incidents import Incident, RecoveryAction
-from rag_assets.store.messages import Message
 
 Say = Callable[[str], None]
 _FACTS = 5  # of an incident, in a message
+_URGENT_PAUSE_S = 60.0
 
 
 def tell_of_incident(
@@ -68,55 +70,59 @@ def describe(incident: Incident, done: Sequence[RecoveryAction], public_url: str
 
 
 def deliver(
-    database: Database,
-    settings: Settings,
-    now: datetime,
-    *,
-    log: Say,
-    post: Callable[..., None] = send,
-) -> int:
-    """Send what waits to be sent, as far as the hour allows; how many. Without a webhook: only log.
+    database: Database, settings: Settings, memory: Memory, now: datetime, *, log: Say
+) -> Memory:
+    """Send what waits to be sent and is due; the memory of how Slack took it.
 
-    Only one process sends at a time. A message counts as sent once Slack took it; one that Slack
-    did not take is sent again at the next call. Sent and not noted, because the process died in
-    between, it is said twice: rather than not at all.
+    Only one process sends at a time. A message counts as sent once Slack took it, or was only
+    logged because there is no webhook. Sent and not noted, because the process died in between, it
+    is said twice: rather than not at all.
     """
-    sent = 0
     with database.connect(autocommit=True) as connection:
         if not messages.try_to_be_sender(connection):
-            return 0
+            return memory
         for message in messages.unsent_messages(connection):
-            if not may_be_sent(message, now, settings):
+            if not is_due(settings, memory, now, urgent=message.urgent):
                 continue
             if not message.attempts:
                 log(message.text)
-            try:
-                say(message.text, settings, post=post)
-            except SlackUnavailableError as error:
-                log(f"message {message.subject} is sent again later: {error}")
-                messages.mark_not_sent(connection, message.subject, str(error))
+            memory, refusal = say(message.text, settings, memory, now)
+            if refusal is not None:
+                log(f"message {message.subject} is sent again later: {refusal}")
+                messages.mark_not_sent(connection, message.subject, refusal)
                 break
             messages.mark_sent(connection, message.subject)
-            sent += 1
-    return sent
+    return memory
 
 
-def say(text: str, settings: Settings, *, post: Callable[..., None] = send) -> None:
+def say(text: str, settings: Settings, memory: Memory, now: datetime) -> tuple[Memory, str | None]:
     """Say something to Slack now, where there is a webhook.
 
-    :raises SlackUnavailableError: Slack did not take it.
+    :return: the memory of how Slack took it, and why it did not.
     """
     if settings.slack_webhook_url is not None:
-        post(
-            settings.slack_webhook_url.get_secret_value(),
-            text,
-            timeout_s=settings.rag_slack_timeout_s,
-        )
+        webhook = settings.slack_webhook_url.get_secret_value()
+        try:
+            send(webhook, text, timeout_s=settings.rag_slack_timeout_s)
+        except SlackUnavailableError as error:
+            since = memory.slack_refused_since or now
+            return replace(memory, slack_refused_since=since, slack_tried_at=now), str(error)
+    return replace(memory, slack_refused_since=None, slack_tried_at=None), None
 
 
-def may_be_sent(message: Message, now: datetime, settings: Settings) -> bool:
-    """Whether the hour allows it: in the quiet hours only what is urgent. Pure."""
-    return message.urgent or not is_quiet(now, settings)
+def is_due(settings: Settings, memory: Memory, now: datetime, *, urgent: bool) -> bool:
+    """Whether something may be said now. Pure.
+
+    In the quiet hours only what is urgent. Slack that refused is left alone for as long as it had
+    been refusing, so that the pauses double, up to RAG_SLACK_PAUSE_S; a minute where it is urgent.
+    """
+    if not urgent and is_quiet(now, settings):
+        return False
+    if memory.slack_refused_since is None or memory.slack_tried_at is None:
+        return True
+    longest_s = min(settings.rag_slack_pause_s, _URGENT_PAUSE_S if urgent else float("inf"))
+    refusing = memory.slack_tried_at - memory.slack_refused_since
+    return now - memory.slack_tried_at >= min(refusing, timedelta(seconds=longest_s))
 
 
 def is_quiet(now: datetime, settings: Settings) -> bool:

@@ -43,6 +43,7 @@ def remember(health: Health, memory: Memory) -> Memory:
         server_started_at=health.server.started_at,
         away_since=None,
         told_away_at=memory.told_away_at if memory.away_since is not None else None,
+        called_away_at=None,
         database_gone_at=gone or memory.database_gone_at,
         database_back_at=now if gone else memory.database_back_at,
         idle_since={

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from rag_assets.errors import DatabaseUnavailableError, SlackUnavailableError
+from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.operations import messages
 from rag_assets.operations.health import Health, look, look_at_dependencies
 from rag_assets.operations.incidents import Step
@@ -95,9 +94,8 @@ def watch(
         if changed is not None and decision.step and decision.step.state in ("open", "escalated"):
             messages.tell_of_incident(connection, changed, settings, said_at=memory.told_away_at)
         reports = incidents.unreported_incidents(connection)
-    messages.deliver(database, settings, health.now, log=log)
     return Watched(
-        decision.memory,
+        messages.deliver(database, settings, decision.memory, health.now, log=log),
         tuple(action.subject for action in decision.actions if action.kind == "start_run"),
         reports,
         _told(health, decision, changed or incident),
@@ -107,22 +105,35 @@ def watch(
 def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.Say) -> Watched:
     """What follows where the database is away: it is remembered, and told after a while.
 
-    Not where an incident is open already, which was told.
+    Not where an incident is open already, which was told. A person is called, at any hour, once it
+    has lasted for RAG_STAGNATION_S.
     """
     memory = away(memory, now)
     since = memory.away_since or now
-    told = f"the database has been away since {since:%H:%M:%S}"
-    lasts = (now - since).total_seconds() >= settings.rag_no_worker_s
-    if lasts and memory.told_away_at is None and memory.incident_since is None:
+    lasts_s = (now - since).total_seconds()
+    told = memory.told_away_at is not None or memory.incident_since is not None
+    call = lasts_s >= settings.rag_stagnation_s and memory.called_away_at is None
+    tell = lasts_s >= settings.rag_no_worker_s and not told
+    if (call or tell) and messages.is_due(settings, memory, now, urgent=call):
+        head = (
+            ":rotating_light: Incident: the database does not come back by itself: a person is "
+            "needed"
+            if call
+            else ":warning: Incident"
+        )
         text = (
-            f":warning: Incident: *dependency-down* (database), since {since:%Y-%m-%d %H:%M:%S %Z}."
-            " Documents wait until it is back. `rag-assets doctor` says more"
+            f"{head}: *dependency-down* (database), since {since:%Y-%m-%d %H:%M:%S %Z}. Documents "
+            "wait until it is back. `rag-assets doctor` says more"
         )
         log(text)
-        with suppress(SlackUnavailableError):  # it is tried again at the next look
-            messages.say(text, settings)
-            memory = replace(memory, told_away_at=now)
-    return Watched(memory, (), (), told)
+        memory, refusal = messages.say(text, settings, memory, now)
+        if refusal is not None:
+            log(f"that is said again later: {refusal}")
+        else:
+            called_at = now if call else memory.called_away_at
+            told_at = memory.told_away_at or now
+            memory = replace(memory, told_away_at=told_at, called_away_at=called_at)
+    return Watched(memory, (), (), f"the database has been away since {since:%H:%M:%S}")
 
 
 def _keep(database: Database, runs: Runs) -> tuple[EndedRun, ...]:

@@ -14,8 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.errors import SlackUnavailableError
-from rag_assets.operations.messages import deliver, describe, is_quiet, tell_of_incident
+from rag_assets.operations.memory import Memory
+from rag_assets.operations.messages import (
+    deliver,
+    describe,
+    is_due,
+    is_quiet,
+    say,
+    tell_of_incident,
+)
+from rag_assets.operations.rules import INTERVAL
 from rag_assets.operations.slack import send
+from rag_assets.operations.watching import missed
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.incidents import Incident, RecoveryAction
@@ -81,7 +91,7 @@ def test_an_incident_is_told_once_and_once_more_when_a_person_is_needed(
         escalated = replace(INCIDENT, state="escalated")
         for incident in (INCIDENT, INCIDENT, escalated, escalated):
             tell(database, settings, incident)
-            deliver(database, settings, DAY, log=lambda _: None)
+            deliver(database, settings, Memory(), DAY, log=lambda _: None)
     assert [text.partition(":")[2].partition(":")[0] for text in slack.texts] == [
         "warning",
         "rotating_light",
@@ -102,10 +112,11 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent_and_the_rest_after_them(
     with receiving() as slack:
         settings = make_settings(slack_webhook_url=slack.url, rag_slack_quiet_hours="22:00-07:00")
         tell(database, settings, INCIDENT, replace(INCIDENT, incident_id=8, cause="out-of-quota"))
-        assert deliver(database, settings, NIGHT, log=lambda _: None) == 1
+        deliver(database, settings, Memory(), NIGHT, log=lambda _: None)
+        assert len(slack.texts) == 1
         assert "out-of-quota" in slack.texts[0]
         assert waiting(database) == ["incident-7"]
-        assert deliver(database, settings, DAY, log=lambda _: None) == 1
+        deliver(database, settings, Memory(), DAY, log=lambda _: None)
     assert len(slack.texts) == 2
 
 
@@ -126,7 +137,7 @@ def test_without_a_webhook_messages_stay_in_the_log(
 ) -> None:
     lines: list[str] = []
     tell(database, make_settings(), INCIDENT)
-    assert deliver(database, make_settings(), DAY, log=lines.append) == 1
+    deliver(database, make_settings(), Memory(), DAY, log=lines.append)
     assert len(lines) == 1
     assert waiting(database) == []
 
@@ -163,12 +174,14 @@ def test_what_slack_does_not_take_is_sent_again_and_the_address_never_shown(
 ) -> None:
     caplog.set_level(0)
     lines: list[str] = []
+    memory, now = Memory(), DAY
     with answering(503) as url:
         settings = make_settings(slack_webhook_url=url)
         tell(database, settings, INCIDENT, replace(INCIDENT, incident_id=8))
         for _ in range(2):
-            assert deliver(database, settings, DAY, log=lines.append) == 0
-    assert deliver(database, settings, DAY, log=lines.append) == 0, "nobody is there any more"
+            memory = deliver(database, settings, memory, now, log=lines.append)
+            now += INTERVAL
+    memory = deliver(database, settings, memory, now, log=lines.append)  # nobody is there any more
     with database.connect() as connection:
         first, second = unsent_messages(connection)
     assert (first.attempts, second.attempts) == (3, 0)
@@ -178,8 +191,70 @@ def test_what_slack_does_not_take_is_sent_again_and_the_address_never_shown(
     assert "s3cret" not in shown
     with receiving() as slack:
         settings = make_settings(slack_webhook_url=slack.url)
-        assert deliver(database, settings, DAY, log=lines.append) == 2
+        memory = deliver(database, settings, memory, now, log=lines.append)
+        assert not slack.texts, "it is left alone for as long as it had refused"
+        memory = deliver(database, settings, memory, now + 2 * INTERVAL, log=lines.append)
     assert len(slack.texts) == 2
+    assert memory == Memory()
+
+
+@pytest.mark.parametrize(
+    ("urgent", "seconds"),
+    [
+        (False, [0, 30, 60, 120, 240, 480, 780, 1080, 1380]),
+        (True, [0, 30, 60, 120, 180, 240, 300, 360, 420]),
+    ],
+)
+def test_slack_that_refuses_is_tried_after_growing_pauses_the_urgent_sooner(
+    make_settings: MakeSettings, urgent: bool, seconds: list[int]
+) -> None:
+    memory, tried = Memory(), []
+    with answering(503) as url:
+        settings = make_settings(slack_webhook_url=url)
+        for number in range(100):
+            now = DAY + number * INTERVAL
+            memory = Memory.from_cursor(memory.to_cursor())
+            if is_due(settings, memory, now, urgent=urgent):
+                memory, refusal = say("hello", settings, memory, now)
+                assert refusal == "Slack answers 503: not today"
+                tried.append((now - DAY) // timedelta(seconds=1))
+    assert tried[: len(seconds)] == seconds
+
+
+def test_something_urgent_does_not_wait_for_what_is_not(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    refused = Memory(slack_refused_since=DAY, slack_tried_at=DAY + timedelta(minutes=5))
+    now = DAY + timedelta(minutes=6)
+    with receiving() as slack:
+        settings = make_settings(slack_webhook_url=slack.url)
+        tell(database, settings, INCIDENT)
+        assert deliver(database, settings, refused, now, log=lambda _: None) == refused
+        tell(database, settings, replace(INCIDENT, incident_id=8, state="escalated"))
+        memory = deliver(database, settings, refused, now, log=lambda _: None)
+        assert waiting(database) == ["incident-7"]
+        deliver(database, settings, memory, now, log=lambda _: None)
+        assert [text.partition(" ")[0] for text in slack.texts] == [":rotating_light:", ":warning:"]
+
+
+def test_a_database_that_is_away_is_told_once_and_a_person_is_called_later(
+    make_settings: MakeSettings,
+) -> None:
+    lines: list[str] = []
+    with receiving() as slack:
+        settings = make_settings(slack_webhook_url=slack.url, rag_slack_quiet_hours="22:00-07:00")
+        memory = Memory()
+        for number in range(60):
+            memory = missed(settings, memory, DAY + number * INTERVAL, log=lines.append).memory
+        assert [text.partition(" ")[0] for text in slack.texts] == [":warning:", ":rotating_light:"]
+        assert memory.told_away_at == DAY + timedelta(minutes=1)
+        assert memory.called_away_at == DAY + timedelta(minutes=10)
+        slack.texts.clear()
+        memory = Memory()
+        for number in range(60):
+            memory = missed(settings, memory, NIGHT + number * INTERVAL, log=lines.append).memory
+        assert [text.partition(" ")[0] for text in slack.texts] == [":rotating_light:"], "quiet"
+    assert lines[-1] == slack.texts[-1]
 
 
 @pytest.mark.parametrize("address", ["no address at all/s3cret", "http://[s3cret", "s3cret://x"])
