@@ -10,9 +10,18 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.opening import open_corpus
-from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
+from rag_assets.cli.output import (
+    Json,
+    err,
+    errors_as_sentences,
+    out,
+    show_json,
+    show_record,
+    show_table,
+)
+from rag_assets.errors import ConfigurationError
 from rag_assets.settings import load_settings
-from rag_assets.store import embedded, migrations
+from rag_assets.store import embedded, embedded_upgrade, migrations
 from rag_assets.store.database import open_dagster_database, open_database
 from rag_assets.store.overview import overview
 from rag_assets.store.roles import grant_api, grant_reading
@@ -56,6 +65,29 @@ def migrate(as_json: Json = False) -> None:
         show_json({"database": database.describe(), "applied": applied})
         return
     out.print("\n".join(f"applied {name}" for name in applied) or "nothing to apply: up to date")
+
+
+@app.command()
+def upgrade(as_json: Json = False) -> None:
+    """Bring the embedded server's data to the PostgreSQL that this package brings; keep the old."""
+    with errors_as_sentences(as_json):
+        settings = load_settings()
+        if settings.rag_database_url is not None:
+            raise ConfigurationError(
+                "RAG_DATABASE_URL names a server of your own: upgrade it as its vendor tells"
+            )
+        if not as_json:
+            err.print("copying; nothing is touched until the copy is whole …")
+        done = embedded_upgrade.upgrade(settings.rag_home / "postgres")
+    if as_json:
+        show_json(done or {"before": None, "after": embedded.version_brought(), "kept": None})
+    elif done is None:
+        out.print(f"nothing to do: PostgreSQL {embedded.version_brought()}")
+    else:
+        out.print(
+            f"PostgreSQL {done.before} is {done.after} now. The old data are in {done.kept}: "
+            "remove the folder once you have seen that all is well"
+        )
 
 
 @app.command()

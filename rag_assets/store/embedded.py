@@ -19,11 +19,12 @@ from threading import Lock
 from types import ModuleType
 from typing import IO
 
-from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError
 
-# Set once when the cluster is made. PostgreSQL's defaults (128 MB of shared buffers, 4 MB of WAL
-# buffers, 1 GB of WAL between checkpoints) are made for rows far smaller than vectors of 3 to 6 kB.
-_CLUSTER_CONF = """
+# Set once when the cluster is made, and when it is brought to another version. The defaults of
+# PostgreSQL (128 MB of shared buffers, 4 MB of WAL buffers, 1 GB of WAL between checkpoints) are
+# made for rows far smaller than vectors of 3 to 6 kB.
+CLUSTER_CONF = """
 shared_buffers = '512MB'
 wal_buffers = '64MB'
 max_connections = 200
@@ -43,6 +44,7 @@ def ensure_running(data_folder: Path) -> str:
 
     :returns: its address, ``postgresql://…?host=<socket folder>``, without a database's name.
     :raises DatabaseUnavailableError: when it cannot be started; names its log.
+    :raises DatabaseUnusableError: its data are another PostgreSQL's; says how they are upgraded.
     """
     data_folder = data_folder.resolve()
     with _held_lock:
@@ -69,8 +71,38 @@ def release(data_folder: Path) -> None:
 
 def binary(name: str) -> Path:
     """Path of one of the server's own programs, such as ``psql`` or ``pg_dump``."""
-    pgserver = _pgserver()
-    return Path(pgserver.utils.POSTGRES_VERSIONS[pgserver.utils.TARGET_POSTGRES_VERSION]) / name
+    return programs(version_brought()) / name
+
+
+def version_brought() -> int:
+    """The major version of PostgreSQL that serves."""
+    return int(library().utils.TARGET_POSTGRES_VERSION)
+
+
+def programs(version: int) -> Path:
+    """The folder of a version's programs; the package brings the one before, too.
+
+    :raises DatabaseUnusableError: it does not bring this one.
+    """
+    brought = library().utils.POSTGRES_VERSIONS
+    if version not in brought:
+        raise DatabaseUnusableError(
+            f"the data are of PostgreSQL {version}, and this package brings "
+            f"{' and '.join(map(str, brought))} only: dump them with the rag-assets that made "
+            "them, and restore the dump here (docs/deployment.md)"
+        )
+    return Path(brought[version])
+
+
+def version_of(data_folder: Path) -> int | None:
+    """The major version of PostgreSQL that made the data; ``None`` where there are none."""
+    made_by = data_folder / "PG_VERSION"
+    return int(made_by.read_text()) if made_by.exists() else None
+
+
+def upgraded_folder(data_folder: Path) -> Path:
+    """Where upgraded data stand, whole, until they take the old ones' place."""
+    return data_folder.with_name(f"{data_folder.name}.upgraded")
 
 
 def system_user() -> str | None:
@@ -78,7 +110,7 @@ def system_user() -> str | None:
     if os.geteuid() != 0:
         return None
     user = "pgserver"
-    _pgserver().utils.ensure_user_exists(user)
+    library().utils.ensure_user_exists(user)
     return user
 
 
@@ -90,7 +122,8 @@ def _hold(data_folder: Path) -> IO[str]:
     return holder
 
 
-def _pgserver() -> ModuleType:
+def library() -> ModuleType:
+    """The package that brings PostgreSQL."""
     # Imported late: it looks for the machine's runtime folder at import, and warns without one.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,12 +132,15 @@ def _pgserver() -> ModuleType:
 
 
 def _start(data_folder: Path) -> str:
-    pgserver = _pgserver()
+    pgserver = library()
     info = pgserver.utils.PostmasterInfo
     with data_folder.with_name(data_folder.name + ".starting").open("a") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        if not _alive(data_folder):
-            _bury(data_folder)
+        if not data_folder.exists() and upgraded_folder(data_folder).exists():
+            upgraded_folder(data_folder).rename(data_folder)  # an upgrade was cut off just there
+        _refuse_other_version(data_folder)
+        if not is_alive(data_folder):
+            bury(data_folder)
         elif (running := info.read_from_pgdata(data_folder)) and running.status == "ready":
             return str(running.get_uri())
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -115,19 +151,19 @@ def _start(data_folder: Path) -> str:
                 if not (data_folder / "PG_VERSION").exists():
                     server.ensure_pgdata_inited()
                     with (data_folder / "postgresql.conf").open("a", encoding="utf-8") as conf:
-                        conf.write(_CLUSTER_CONF)
+                        conf.write(CLUSTER_CONF)
                 server.ensure_postgres_running()
                 return str(server.get_uri())
             except (subprocess.SubprocessError, AssertionError, OSError) as error:
                 # The library waits 10 s; recovery after a crash may take longer.
-                while time.monotonic() < deadline and _alive(data_folder):
+                while time.monotonic() < deadline and is_alive(data_folder):
                     running = info.read_from_pgdata(data_folder)
                     if running is not None and running.status == "ready":
                         return str(running.get_uri())
                     time.sleep(_POLL_S)
                 if time.monotonic() < deadline and _predecessor_lives(data_folder, before):
                     time.sleep(_POLL_S)
-                    _bury(data_folder)
+                    bury(data_folder)
                     continue
                 raise DatabaseUnavailableError(
                     f"the embedded PostgreSQL in {data_folder} does not start: see the end of "
@@ -149,13 +185,24 @@ def _predecessor_lives(data_folder: Path, before: int) -> bool:
     return False
 
 
-def _alive(data_folder: Path) -> bool:
+def _refuse_other_version(data_folder: Path) -> None:
+    found, brought = version_of(data_folder), version_brought()
+    if found in (None, brought):
+        return
+    programs(found or brought)
+    raise DatabaseUnusableError(
+        f"the data in {data_folder} are of PostgreSQL {found}, and {brought} is to serve them: "
+        "`rag-assets db upgrade` brings them over, and keeps the old ones"
+    )
+
+
+def is_alive(data_folder: Path) -> bool:
     """Whether the process that postmaster.pid names is this folder's server.
 
     The file outlives a crash. Its process may then be a zombie or, after the machine or container
     has started anew, any other program: only a command line that names the folder counts.
     """
-    psutil = _pgserver().utils.psutil
+    psutil = library().utils.psutil
     try:
         pid = int((data_folder / "postmaster.pid").read_text().splitlines()[0])
         return str(data_folder) in psutil.Process(pid).cmdline()
@@ -163,7 +210,7 @@ def _alive(data_folder: Path) -> bool:
         return False
 
 
-def _bury(data_folder: Path) -> None:
+def bury(data_folder: Path) -> None:
     """Write an impossible process id into the lock files of a server that is not alive.
 
     PostgreSQL refuses to start as long as any process has the id. The rest of the file stays: by
@@ -176,7 +223,7 @@ def _bury(data_folder: Path) -> None:
 
 
 def _stop(data_folder: Path) -> None:
-    if not _alive(data_folder):
+    if not is_alive(data_folder):
         return
     # Not the library's stop(): its lock is one file in /tmp, which belongs to whichever user of the
     # machine came first.
