@@ -30,6 +30,7 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
     │   └── RequestError            what was asked of retrieval cannot be answered so
     └── TransientError              the same call may pass later
         ├── DatabaseUnavailableError
+        ├── BrokerUnavailableError      the broker of runs on several machines is away
         ├── SearchTimeoutError          a search took longer than it may
         ├── ProviderUnavailableError    time-outs, 5xx, cut connections
         ├── RateLimitedError            429: wait, then go on (``retry_after_s``)
@@ -186,6 +187,10 @@ class RequestError(PermanentError):
 
 class DatabaseUnavailableError(TransientError):
     """The database cannot be reached now."""
+
+
+class BrokerUnavailableError(TransientError):
+    """The broker, by which runs go to several machines, cannot be reached now."""
 
 
 class SearchTimeoutError(TransientError):

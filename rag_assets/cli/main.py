@@ -20,6 +20,7 @@ from rag_assets.cli import (
     search,
     serve,
     up,
+    worker,
 )
 
 app = typer.Typer(
@@ -59,6 +60,7 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
 app.command("up")(up.up)
+app.command("worker")(worker.worker)
 
 if __name__ == "__main__":
     app()

@@ -14,8 +14,10 @@ from rag_assets.store import dagster_state
 from rag_assets.store.dagster_state import EndedRun, RunCount
 from rag_assets.store.database import open_dagster_database
 
-_SIGNAL = re.compile(r"was terminated by (signal \d+(?: \(\w+\))?)")
+_TELLING = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.RUN_FAILURE}
+_SIGNAL = re.compile(r"(?:was terminated by|exited prematurely:) (signal \d+(?: \(\w+\))?)")
 _EXIT = re.compile(r"unexpectedly (exited with code -?\d+)")
+_SILENT = re.compile(r"(\S+ has given no sign of life of it for \d+ s)")
 _TIMED_OUT = re.compile(r"[Tt]imed out .*?(longer than .*? to start)")
 
 
@@ -35,7 +37,7 @@ class DagsterRuns:
             return dagster_state.ended_runs(connection, since)
 
     def with_fault(self, run: EndedRun) -> EndedRun:
-        entries = self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+        entries = self._instance.all_logs(run.run_id, of_type=_TELLING)
         faults = (fault_of(entry.user_message or entry.message) for entry in reversed(entries))
         return replace(run, fault=next(filter(None, faults), None))
 
@@ -71,10 +73,15 @@ class DagsterRuns:
 def fault_of(message: str) -> str | None:
     """What an engine's event says of a process that ended by itself; ``None`` for any other.
 
-    Dagster has no field for it: the words are those of its crash explanation, and a test holds
-    that a killed run still says them.
+    Dagster has no field for it: the words are those of its crash explanation, of Celery's, and of
+    our launcher, and tests hold that a killed run still says them.
     """
-    for pattern, told in ((_SIGNAL, "killed by {}"), (_EXIT, "{}"), (_TIMED_OUT, "took {}")):
+    for pattern, told in (
+        (_SIGNAL, "killed by {}"),
+        (_EXIT, "{}"),
+        (_TIMED_OUT, "took {}"),
+        (_SILENT, "{}"),
+    ):
         found = pattern.search(message)
         if found:
             return told.format(found.group(1))

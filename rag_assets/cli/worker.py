@@ -1,0 +1,50 @@
+"""``rag-assets worker``: take runs on this machine that Dagster's daemon on another one sends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from rag_assets.cli.output import err, errors_as_sentences
+from rag_assets.errors import ConfigurationError
+from rag_assets.operations.broker import QUEUES
+from rag_assets.settings import load_settings
+
+
+def worker(
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Again for each; unset: all, {' and '.join(QUEUES)}."),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs at once, each a process.")] = 2,
+) -> None:
+    """Run what Dagster's daemon sends by RAG_CELERY_BROKER_URL, until SIGTERM or Ctrl-C.
+
+    Those under way are ended first; a second Ctrl-C leaves them, and they are started again
+    elsewhere. DAGSTER_HOME must hold deploy/celery/dagster.yaml: see docs/deployment.md.
+    """
+    with errors_as_sentences():
+        queues = tuple(dict.fromkeys(queue or QUEUES))
+        if unknown := [name for name in queues if name not in QUEUES]:
+            raise ConfigurationError(
+                f"there is no queue {', '.join(unknown)}: there are {' and '.join(QUEUES)}"
+            )
+        settings = load_settings()
+        if not os.environ.get("DAGSTER_HOME"):
+            raise ConfigurationError(
+                "DAGSTER_HOME is not set: set it to a folder with a copy of "
+                "deploy/celery/dagster.yaml"
+            )
+        # Dagster and Celery take 3 s to import: here, so that the other commands do not wait.
+        from rag_assets.defs.celery_worker import work  # noqa: PLC0415
+
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s"
+        )
+        err.print(f"takes {runs} runs at once from {' and '.join(queues)}")
+        status = work(settings, queues, runs)
+    raise typer.Exit(status)
