@@ -35,6 +35,9 @@ CAUSES = (
 WAITED_OUT = (DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, SLOW_DOCUMENT)
 """Those that only end by themselves, or by a person: no measure of ours makes work go on."""
 
+INDEPENDENT = (DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED)
+"""Those that follow from no other: where one begins after work went on, it is another incident."""
+
 _KILLED = "signal 9"
 _DAEMON_PATIENCE_S = 120.0
 _DATABASE_ERRORS = ("DatabaseUnavailableError", "WorkerLostError")

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rag_assets.operations.causes import WAITED_OUT, Trouble, rank, strongest
+from rag_assets.operations.causes import (
+    DEPENDENCY_DOWN,
+    INDEPENDENT,
+    WAITED_OUT,
+    Trouble,
+    rank,
+    strongest,
+)
 from rag_assets.operations.rules import Rules
 from rag_assets.store.incidents import Incident, IncidentState
 
@@ -48,6 +55,10 @@ def next_step(
     if incident is None:
         return _opened(troubles, now, exhausted=exhausted)
     opening = [trouble for trouble in troubles if trouble.opens]
+    if any(_is_another(trouble, incident) for trouble in opening):
+        return Step(
+            "closed", incident.cause, incident.subject, incident.facts, incident.began_at
+        ), None
     waited_out = any(trouble.cause in WAITED_OUT for trouble in opening)
     # While we wait for what only ends by itself, the time in which work must go on has not begun.
     stuck = None if moving else now if waited_out else stuck_since or now
@@ -56,6 +67,18 @@ def next_step(
         state = "escalated"
     step = _refined(incident, troubles, None if state == incident.state else state)
     return (step if step.state or _differs(incident, step) else None), stuck
+
+
+def _is_another(trouble: Trouble, incident: Incident) -> bool:
+    """Whether it is no consequence of the incident: work had gone on, and then this began."""
+    if incident.state != "recovering" or incident.recovering_at is None:
+        return False
+    other_dependency = trouble.cause == DEPENDENCY_DOWN and trouble.subject != incident.subject
+    return (
+        trouble.cause in INDEPENDENT
+        and trouble.began_at > incident.recovering_at
+        and (trouble.cause != incident.cause or other_dependency)
+    )
 
 
 def _state(

@@ -25,7 +25,7 @@ class Memory:
     :param limited_since: the provider limits the rate at each look; ``limited_at``: the last 429;
         ``answered_at``: the last request that it answered.
     :param failing_since: by dependency.
-    :param incident_since: an incident is not closed; ``stuck_since``: work does not go on.
+    :param incident_since: an incident is open or escalated; ``stuck_since``: work does not go on.
     :param slack_refused_since: Slack has taken no message; ``slack_tried_at``: the last try.
     """
 

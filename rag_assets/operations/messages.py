@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from rag_assets.errors import SlackUnavailableError
 from rag_assets.operations.causes import OUT_OF_QUOTA
 from rag_assets.operations.memory import Memory
+from rag_assets.operations.report import measure
 from rag_assets.operations.slack import send
 from rag_assets.settings import Settings
 from rag_assets.store import incidents, messages
@@ -51,7 +52,7 @@ def tell_of_incident(
 def describe(incident: Incident, done: Sequence[RecoveryAction], public_url: str) -> str:
     """An incident in a few lines, with what was done about it until now. Pure."""
     number = incident.incident_id
-    measures = dict.fromkeys(f"{one.action.replace('_', ' ')} {one.subject}" for one in done)
+    measures = dict.fromkeys(map(measure, done))
     subject = f" ({incident.subject})" if incident.subject else ""
     head = (
         f":rotating_light: Incident {number} does not mend by itself: a person is needed"

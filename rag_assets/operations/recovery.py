@@ -64,7 +64,7 @@ class Decision:
     """What is to be done now.
 
     :param held_back: measures that were taken too often within the hour.
-    :param step: how the incident goes on.
+    :param step: how the incident goes on; ``opened``: the one that is opened in its place.
     :param memory: for the next look.
     :param reasons: for people.
     """
@@ -74,6 +74,7 @@ class Decision:
     step: Step | None
     memory: Memory
     reasons: tuple[str, ...]
+    opened: Step | None = None
 
 
 def decide(
@@ -106,8 +107,20 @@ def decide(
         stuck_since=seen.stuck_since,
         exhausted=bool(held_back),
     )
-    closed = step is not None and step.state == "closed"
-    goes_on = (incident is not None or step is not None) and not closed
+    opened = None
+    if step is not None and step.state == "closed":
+        opened, stuck_since = next_step(
+            None,
+            troubles,
+            moving=False,
+            rules=rules,
+            now=health.now,
+            stuck_since=None,
+            exhausted=bool(held_back),
+        )
+    last = opened or step
+    state = (last and last.state) or (incident and incident.state)
+    lasts = state in ("open", "escalated")
     return Decision(
         actions,
         held_back,
@@ -115,9 +128,10 @@ def decide(
         replace(
             seen,
             stuck_since=stuck_since,
-            incident_since=(seen.incident_since or health.now) if goes_on else None,
+            incident_since=(seen.incident_since or health.now) if lasts else None,
         ),
         tuple(trouble.fact for trouble in troubles),
+        opened,
     )
 
 
@@ -186,19 +200,17 @@ def _shares(health: Health, memory: Memory, rules: Rules) -> Iterator[Action]:
     limited = sum(health.rate_limited.values())
     for share in health.shares:
         if limited and share.share > rules.throttle_floor:
-            yield Action(
-                "lower_share",
-                share.endpoint,
-                f"{limited} answers of 429",
-                share=max(rules.throttle_floor, round(share.share / 2, 3)),
-            )
+            lower = max(rules.throttle_floor, round(share.share / 2, 3))
+            told = f"{limited} answers of 429; {_of_all(lower)}"
+            yield Action("lower_share", share.endpoint, told, share=lower)
         elif share.share < 1 and _quiet(memory.limited_at, share.set_at, now=health.now):
-            yield Action(
-                "raise_share",
-                share.endpoint,
-                "no 429 for a minute",
-                share=min(1.0, round(share.share + _RAISE, 3)),
-            )
+            higher = min(1.0, round(share.share + _RAISE, 3))
+            told = f"no 429 for a minute; {_of_all(higher)}"
+            yield Action("raise_share", share.endpoint, told, share=higher)
+
+
+def _of_all(share: float) -> str:
+    return f"{share:.0%} of batch size and concurrency from now on"
 
 
 def _quiet(*times: datetime | None, now: datetime) -> bool:

@@ -106,6 +106,12 @@ def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetim
     return "\n".join(lines)
 
 
+def measure(action: RecoveryAction) -> str:
+    """What was done, and to what; an endpoint, which is a hash, says nothing to people. Pure."""
+    what = action.action.replace("_", " ")
+    return what if action.action.endswith("_share") else f"{what} {action.subject}"
+
+
 def curves(
     drawn: Sequence[QueueSample], began_at: datetime
 ) -> tuple[list[float], list[int], list[int]]:
@@ -144,8 +150,8 @@ def _ended(incident: Incident) -> str:
 
 def _done(actions: Sequence[RecoveryAction]) -> list[str]:
     lines = [
-        f"- {action.acted_at:%H:%M:%S} {action.action.replace('_', ' ')} {action.subject}: "
-        f"{action.reason}" + ("" if action.done else f" (failed: {action.told})")
+        f"- {action.acted_at:%H:%M:%S} {measure(action)}: {action.reason}"
+        + ("" if action.done else f" (failed: {action.told})")
         for action in actions[:_MOST_ACTIONS]
     ]
     more = len(actions) - _MOST_ACTIONS

@@ -87,11 +87,14 @@ def watch(
         incident = incidents.current_incident(connection)
         lately = incidents.actions_since(connection, health.now - _HOUR)
         decision = decide(health, memory, rules, incident=incident, lately=lately)
-        incident_id = incident.incident_id if incident else None
+        incident_id = incident.incident_id if incident and not decision.opened else None
         for action in decision.actions:
             _act(connection, settings, action, runs, incident_id, log)
         changed = _go_on(connection, decision.step, incident, health)
-        if changed is not None and decision.step and decision.step.state in ("open", "escalated"):
+        if decision.opened is not None:
+            changed = _go_on(connection, decision.opened, None, health)
+        last = decision.opened or decision.step
+        if changed is not None and last and last.state in ("open", "escalated"):
             messages.tell_of_incident(connection, changed, settings, said_at=memory.told_away_at)
         reports = incidents.unreported_incidents(connection)
     return Watched(

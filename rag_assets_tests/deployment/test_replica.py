@@ -99,9 +99,7 @@ def make_pair(rag_home: Path) -> Iterator[MakePair]:
             prepare(corpus, settings, "EN_A", sentences(60))
             let_through(corpus, settings)
             with corpus.connect() as connection:
-                key = create_key(
-                    connection, "searches", ("read", "admin"), requests_per_minute=30
-                )
+                key = create_key(connection, "searches", ("read", "admin"), requests_per_minute=30)
             replica.copy_of(primary)
             replica.set(max_standby_streaming_delay="0")  # what conflicts is cancelled at once
             replica.start()

@@ -9,6 +9,7 @@ from typing import Any
 
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.health import Health, LaneHealth
+from rag_assets.operations.incidents import Step
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.recovery import Action, Decision, decide
 from rag_assets.operations.rules import INTERVAL, Rules
@@ -101,9 +102,10 @@ class Watch:
             del self.paused[action.subject]
 
     def _go_on(self, decision: Decision) -> None:
-        step = decision.step
-        if step is None:
-            return
+        for step in filter(None, (decision.step, decision.opened)):
+            self._take(step)
+
+    def _take(self, step: Step) -> None:
         if self.incident is None:
             self.incident = Incident(
                 1, "open", step.cause, {}, step.began_at, self.now, None, None, None, 0, 0, 0, None

@@ -416,6 +416,45 @@ def test_trouble_that_comes_back_opens_the_same_incident_again() -> None:
     assert len(watch.incident.facts) == 2
 
 
+def test_a_limit_that_begins_while_another_incident_recovers_is_an_incident_of_its_own() -> None:
+    watch = Watch()
+    watch.look(waiting=9, active=2, completed=True, faults=(killed(),))
+    watch.look(waiting=9, active=2, completed=True)
+    for _ in range(4):
+        watch.look(waiting=9, active=2, rate_limited={"aabb": 3})
+    assert watch.states == ["open", "recovering", "closed", "open"]
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("rate-limited", "aabb")
+    assert watch.incident.facts == ("the provider limits the rate of key aabb",)
+
+
+def test_a_database_that_goes_while_another_incident_recovers_is_told_and_one_of_its_own() -> None:
+    watch = Watch()
+    for _ in range(2):
+        watch.look(waiting=9, probes=(probe("provider", False),))
+    for _ in range(3):
+        watch.look(waiting=9, active=2, completed=True)
+    assert watch.memory.incident_since is None
+    for _ in range(4):
+        watch.now += INTERVAL
+        watch.memory = away(watch.memory, watch.now)
+    watch.look(waiting=9, active=2, completed=True)
+    assert watch.states == ["open", "recovering", "closed", "open"]
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "database")
+
+
+def test_a_dependency_that_fails_again_is_the_same_incident() -> None:
+    watch, down = Watch(), (probe("provider", False),)
+    for _ in range(2):
+        watch.look(waiting=9, probes=down)
+    for _ in range(2):
+        watch.look(waiting=9, active=2, completed=True)
+    for _ in range(3):
+        watch.look(waiting=9, probes=down)
+    assert watch.states == ["open", "recovering", "open"]
+
+
 def test_measures_that_do_not_help_are_not_repeated_without_end() -> None:
     watch = Watch(rules=Rules(max_actions=3))
     for _ in range(100):

@@ -56,7 +56,7 @@ def test_a_report_tells_all_that_is_asked_after_an_incident() -> None:
         "",
         "### What was done",
         "",
-        "- 12:03:10 lower share https://provider: 14 answers of 429",
+        "- 12:03:10 lower share: 14 answers of 429",
         "- 12:03:10 end run rag_bible: nothing was seen of it (failed: it ended)",
         "",
         "### What prevents it",
