@@ -39,15 +39,16 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 	@$(BIN)/python -m benchmarks.documents
 	@$(BIN)/python -m benchmarks.operations
 
+# Two at a time: each waits for its own servers for most of it. The soak judges errors: alone.
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
-	@$(BIN)/python -m benchmarks.bible_embeddings --smoke
-	@$(BIN)/python -m benchmarks.index --smoke
-	@$(BIN)/python -m benchmarks.retrieve --smoke
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(SMOKES)
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
-	@$(BIN)/python -m benchmarks.documents.extraction --smoke
-	@$(BIN)/python -m benchmarks.documents.scan --smoke
-	@$(BIN)/python -m benchmarks.documents --smoke
-	@$(BIN)/python -m benchmarks.operations --smoke
+
+SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings operations index documents.scan \
+	documents.extraction)
+.PHONY: $(SMOKES)
+$(SMOKES): smoke-%:
+	@$(BIN)/python -m benchmarks.$* --smoke
 
 .venv-peers/.installed: benchmarks/peers/requirements.lock | $(VENV)/bin/python
 	@echo "making .venv-peers for the others (once)"

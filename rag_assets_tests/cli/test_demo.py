@@ -39,6 +39,7 @@ def test_the_demo_ends_with_an_active_release_and_a_search_through_it(
     assert again.json["search"]["hits"][0]["usfm"].startswith("JON ")
 
 
+@pytest.mark.long
 def test_a_demo_that_cannot_release_says_why_and_ends_with_status_1(
     run: Run, workplace: Path
 ) -> None:

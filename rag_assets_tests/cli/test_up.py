@@ -105,6 +105,7 @@ def test_up_refuses_an_api_that_is_open_to_all(run: Run) -> None:
     assert "there is no API key, and 192.0.2.1 can be reached from elsewhere" in done.err
 
 
+@pytest.mark.long
 def test_up_starts_no_api_when_told(workplace: Path, environment: dict[str, str]) -> None:
     with subprocess.Popen(
         [PROGRAM, "up", "--port", "0", "--no-api", "--json"],
