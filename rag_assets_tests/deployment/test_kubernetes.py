@@ -19,12 +19,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
+from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.documents.rules import LARGE, PROCESSING
 from rag_assets.settings import Settings
 from rag_assets.store.dagster_state import BIBLE_LANE, LANE_TAG, runs_under_way
@@ -312,11 +314,30 @@ def test_the_operator_s_objects_name_our_services_and_our_rules() -> None:
 
 
 class Cluster(ThreadingHTTPServer):
-    """Takes down every object that it is asked to make, as Kubernetes' API would."""
+    """Takes down every object that it is asked to make, as Kubernetes' API would.
+
+    Of each it then tells that its pod needed more memory than its limit.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Requests)
         self.made: list[tuple[str, dict[str, Any]]] = []
+
+    def told(self, path: str) -> dict[str, Any]:
+        """The answer to a question."""
+        if "/pods" in path:
+            killed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+            container = {"name": "dagster", "state": killed, "ready": False, "restartCount": 0}
+            container |= {"image": IMAGE, "imageID": IMAGE}
+            pod = {
+                "metadata": {"name": "run-pod"},
+                "spec": {"containers": [{"name": "dagster"}]},
+                "status": {"phase": "Failed", "containerStatuses": [container]},
+            }
+            return {"apiVersion": "v1", "kind": "PodList", "items": [pod]}
+        if "/events" in path:
+            return {"apiVersion": "v1", "kind": "EventList", "items": []}
+        return self.made[-1][1] | {"status": {"failed": 1}}
 
 
 class _Requests(BaseHTTPRequestHandler):
@@ -325,7 +346,13 @@ class _Requests(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.made.append((self.path, json.loads(body)))
-        self.send_response(201)
+        self._answer(201, body)
+
+    def do_GET(self) -> None:
+        self._answer(200, json.dumps(self.server.told(self.path)).encode())
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -380,9 +407,19 @@ def dagster_home(folder: Path, cluster: Cluster, dagster: Database) -> None:
     (folder / "dagster.yaml").write_text(yaml.safe_dump(instance))
 
 
+def _told_by_the_monitor(home: Path) -> str:
+    """What Dagster's monitoring of runs would write of the one run: from its launcher's words."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (run,) = instance.get_runs()
+        health = instance.run_launcher.check_run_worker_health(run)
+        assert health.status.name == "FAILED"
+        told = instance.run_launcher.get_run_worker_debug_info(run, include_container_logs=False)
+        return f"Detected run worker status {health}.\n{told}"
+
+
 @pytest.mark.slow
-def test_a_run_is_a_job_with_what_its_lane_has_and_is_seen_by_the_metrics(
-    tmp_path: Path, cluster: Cluster, database: Database
+def test_a_run_is_a_job_with_what_its_lane_has_and_its_end_is_understood(
+    tmp_path: Path, cluster: Cluster, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dagster = database.named(f"{database.name}_dagster")
     dagster.create()
@@ -423,5 +460,7 @@ def test_a_run_is_a_job_with_what_its_lane_has_and_is_seen_by_the_metrics(
     with dagster.connect() as connection:
         (run,) = runs_under_way(connection)
     assert (run.job, run.lane) == ("document_processing", LARGE)
+    monkeypatch.setenv("DAGSTER_PG_PASSWORD", "hidden")
+    assert fault_of(_told_by_the_monitor(tmp_path)) == "killed by signal 9"
     with database.named("postgres").connect(autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {dagster.name} WITH (FORCE)")

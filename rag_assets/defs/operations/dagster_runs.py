@@ -18,6 +18,7 @@ _TELLING = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.RUN_FAILURE}
 _SIGNAL = re.compile(r"(?:was terminated by|exited prematurely:) (signal \d+(?: \(\w+\))?)")
 _EXIT = re.compile(r"unexpectedly (exited with code -?\d+)")
 _SILENT = re.compile(r"(\S+ has given no sign of life of it for \d+ s)")
+_POD = re.compile(r"Container '\S+' status: Terminated with exit code (\d+)")
 _TIMED_OUT = re.compile(r"[Tt]imed out .*?(longer than .*? to start)")
 
 
@@ -73,9 +74,13 @@ class DagsterRuns:
 def fault_of(message: str) -> str | None:
     """What an engine's event says of a process that ended by itself; ``None`` for any other.
 
-    Dagster has no field for it: the words are those of its crash explanation, of Celery's, and of
-    our launcher, and tests hold that a killed run still says them.
+    Dagster has no field for it: the words are those of its crash explanation, of Celery's, of
+    Kubernetes', and of our launcher, and tests hold that a killed run still says them.
     """
+    pod = _POD.search(message)
+    if pod is not None:  # a shell's way to tell of a signal: 137 where memory runs out
+        code = int(pod.group(1))
+        return f"killed by signal {code - 128}" if code > 128 else f"exited with code {code}"
     for pattern, told in (
         (_SIGNAL, "killed by {}"),
         (_EXIT, "{}"),
