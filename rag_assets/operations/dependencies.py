@@ -20,6 +20,7 @@ from rag_assets.errors import (
     DatabaseUnusableError,
     RagAssetsError,
 )
+from rag_assets.operations.broker import open_broker
 from rag_assets.settings import Settings, fingerprint
 from rag_assets.store import probes
 from rag_assets.store.database import Database, dagster_database
@@ -35,7 +36,7 @@ _NO_FILE = "rag-assets-looks-whether-the-inbox-answers.txt"
 class Probe:
     """What a look at one dependency found.
 
-    :param name: database, vectors, dagster, provider, inbox, disk or daemon.
+    :param name: database, vectors, dagster, provider, inbox, disk, daemon, broker or workers.
     :param ok: it is there and does its work. A provider that limits the rate is there.
     :param seconds: that the look took.
     :param told: what was seen, for people.
@@ -148,6 +149,43 @@ def probe_inbox(settings: Settings) -> Probe:
         return _judge_space(Path(place), settings.rag_disk_free_gb)
 
     return _timed("inbox", settings.rag_probe_timeout_s, look, "correct RAG_DOCUMENTS_URL")
+
+
+def probe_broker(settings: Settings) -> Probe:
+    """Whether the broker answers by which runs go to several machines."""
+
+    def look() -> _Seen:
+        broker = open_broker(settings)
+        if broker is None:
+            return _Seen(True, "none: runs stay on one machine")
+        broker.ping()
+        return _Seen(True, broker.describe())
+
+    return _timed("broker", settings.rag_probe_timeout_s, look, "start Redis")
+
+
+def probe_workers(settings: Settings) -> Probe:
+    """Whether each queue has a worker that takes runs."""
+
+    def look() -> _Seen:
+        broker = open_broker(settings)
+        if broker is None:
+            return _Seen(True, "none: runs stay on one machine")
+        workers = broker.workers()
+        idle = [queue for queue, names in workers.items() if not names]
+        if idle:
+            return _Seen(
+                False,
+                f"no worker takes runs of {' and '.join(idle)}: they wait",
+                f"on a worker's machine: `rag-assets worker --queue {idle[0]}`",
+            )
+        return _Seen(
+            True, "; ".join(f"{queue}: {', '.join(names)}" for queue, names in workers.items())
+        )
+
+    # Celery's answers are collected for two seconds, whoever answers.
+    timeout_s = settings.rag_probe_timeout_s + 2
+    return _timed("workers", timeout_s, look, "see whether the workers' machines are there")
 
 
 def probe_disk(path: Path, floor_gb: float, *, timeout_s: float = 5) -> Probe:

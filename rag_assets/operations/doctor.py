@@ -150,7 +150,12 @@ def diagnose(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: finding.level != "problem"))
 
 
-_STANDS_ON = {"vectors": ("database",), "dagster": ("database",), "daemon": ("database", "dagster")}
+_STANDS_ON = {
+    "vectors": ("database",),
+    "dagster": ("database",),
+    "daemon": ("database", "dagster"),
+    "workers": ("broker",),
+}
 """Where the one is away, nothing is known of the other."""
 
 

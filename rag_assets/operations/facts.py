@@ -79,6 +79,11 @@ def _probes(settings: Settings, database: Database | None) -> tuple[Probe, ...]:
             settings.rag_home, settings.rag_disk_free_gb, timeout_s=timeout_s
         ),
     ]
+    if settings.rag_celery_broker_url is not None:
+        looks += [
+            lambda: dependencies.probe_broker(settings),
+            lambda: dependencies.probe_workers(settings),
+        ]
     if database is not None:
         looks = [
             lambda: dependencies.probe_database(database, timeout_s=timeout_s),

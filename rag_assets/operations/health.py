@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rag_assets.documents.rules import LANES
-from rag_assets.operations.dependencies import Probe, probe_inbox, probe_provider, probe_vectors
+from rag_assets.operations.dependencies import (
+    Probe,
+    probe_broker,
+    probe_inbox,
+    probe_provider,
+    probe_vectors,
+    probe_workers,
+)
 from rag_assets.settings import Settings
 from rag_assets.store import document_attempts, lane_control, queue_health, samples
 from rag_assets.store.dagster_state import EndedRun, RunCount
@@ -177,6 +184,8 @@ def look_at_dependencies(
         probe_vectors(database, timeout_s=settings.rag_probe_timeout_s),
         probe_inbox(roomy),
     ]
+    if settings.rag_celery_broker_url is not None:
+        probes += [probe_broker(settings), probe_workers(settings)]
     return (*probes, probe_provider(settings)) if provider else tuple(probes)
 
 

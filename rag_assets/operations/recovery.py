@@ -34,8 +34,11 @@ NEEDS = {
     "vectors": (*LANES, BIBLE_LANE),
     "provider": (*LANES, BIBLE_LANE),
     "inbox": LANES,
+    "broker": (*LANES, BIBLE_LANE),
 }
-"""Lanes that cannot work without a dependency. Without the database nothing is started anyway."""
+"""Lanes that cannot work without a dependency. Without the database nothing is started anyway; and
+without workers runs wait for them.
+"""
 
 _UNBOUNDED = ("lower_share", "raise_share", "resume_lane")
 """They end by themselves: a share at its floor or at one, a lane when it goes on."""

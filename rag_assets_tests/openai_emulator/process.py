@@ -96,6 +96,7 @@ def running_emulator(
     key_tpm: int | None = None,
     valid_keys: Collection[str] | None = None,
     port: int = 0,
+    host: str = "127.0.0.1",
 ) -> Iterator[Emulator]:
     """Start an emulator and stop it at the end. It also ends if this process is killed.
 
@@ -103,6 +104,7 @@ def running_emulator(
     :param rpm: requests a minute, all keys together; ``tpm`` likewise tokens.
     :param key_rpm: requests a minute of each key; ``key_tpm`` likewise tokens.
     :param valid_keys: ``None`` for any that begins with ``sk-test-``.
+    :param host: the address that it listens on.
     :param port: 0 for a free one; a fixed one lets it "come back" after a stop.
     :raises RuntimeError: it did not start.
     """
@@ -113,6 +115,7 @@ def running_emulator(
         "--key-rpm": key_rpm,
         "--key-tpm": key_tpm,
         "--port": port,
+        "--host": host,
         "--owner": os.getpid(),
     }
     words = [f"{name}={value}" for name, value in options.items() if value is not None]

@@ -44,6 +44,23 @@ def test_documents_that_were_dropped_just_now_are_no_stagnation() -> None:
     assert watch.look(waiting=5000, active=8, completed=False).step is None
 
 
+def test_without_a_broker_every_lane_is_paused_and_without_workers_none() -> None:
+    watch = Watch()
+    for _ in range(2):
+        decision = watch.look(probes=(probe("broker", ok=False), probe("workers", ok=False)))
+    assert {(one.kind, one.subject) for one in decision.actions} == {
+        ("pause_lane", lane) for lane in (LANE, LARGE, "rag_bible")
+    }
+    assert watch.incident is not None
+    assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "broker")
+    watch = Watch()
+    for _ in range(2):
+        decision = watch.look(probes=(probe("workers", ok=False),))
+    assert decision.actions == ()
+    assert watch.incident is not None
+    assert watch.incident.subject == "workers"
+
+
 # Nobody at work
 
 

@@ -13,7 +13,9 @@ from rag_assets.defs.operations.incidents import incident_reports, incidents_par
 from rag_assets.defs.resources import Corpus
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.operations.memory import Memory
+from rag_assets.operations.messages import Say
 from rag_assets.operations.watching import Watched, missed, watch
+from rag_assets.settings import Settings
 from rag_assets.store.incidents import Incident
 
 
@@ -41,10 +43,20 @@ def queue_recovery(
                 DagsterRuns(context.instance, settings),
                 log=log,
             )
+            _end_lost_starts(context.instance, settings, log)
         except DatabaseUnavailableError as error:
             log(str(error))
             seen = missed(settings, memory, datetime.fromtimestamp(time.time(), UTC), log=log)
     return _answer(seen)
+
+
+def _end_lost_starts(instance: dg.DagsterInstance, settings: Settings, log: Say) -> None:
+    """On several machines: runs that got lost on their way to a worker."""
+    if settings.rag_celery_broker_url is not None:
+        from rag_assets.defs.celery import end_lost_starts  # noqa: PLC0415 -- Celery is an extra
+
+        for told in end_lost_starts(instance):
+            log(told)
 
 
 def _answer(seen: Watched) -> dg.SensorResult:
