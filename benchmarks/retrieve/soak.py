@@ -213,11 +213,16 @@ class Soak:
         work()
 
     def phase(self, answer: Answer) -> str:
-        """In which part of the run it falls; one that was in flight when an outage began, in it."""
-        for what, (began, ended) in self.outages.items():
-            grace = GRACE_S if what == "database" else self.bench.settings.rag_query_timeout_s
+        """In which part of the run it falls; one that was in flight when an outage began, in it.
+
+        An outage goes before the time after another, the database's before the provider's.
+        """
+        outages = sorted(self.outages.items())
+        for what, (began, ended) in outages:
             if answer.ended >= began and answer.at <= ended:
                 return f"{what} away"
+        for what, (_, ended) in outages:
+            grace = GRACE_S if what == "database" else self.bench.settings.rag_query_timeout_s
             if ended < answer.at <= ended + grace:
                 return f"{what} back, {grace:g} s"
         return "all well"
