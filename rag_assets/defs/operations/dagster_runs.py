@@ -17,7 +17,7 @@ from rag_assets.store.database import open_dagster_database
 _TELLING = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.RUN_FAILURE}
 _SIGNAL = re.compile(r"(?:was terminated by|exited prematurely:) (signal \d+(?: \(\w+\))?)")
 _EXIT = re.compile(r"unexpectedly (exited with code -?\d+)")
-_SILENT = re.compile(r"(\S+ has given no sign of life of it for \d+ s)")
+_SILENT = re.compile(r"([^\s']+ has given no sign of life of it for \d+ s)")
 _POD = re.compile(r"Container '\S+' status: Terminated with exit code (\d+)")
 _TIMED_OUT = re.compile(r"[Tt]imed out .*?(longer than .*? to start)")
 
