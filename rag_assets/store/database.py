@@ -165,6 +165,11 @@ class Database:
                 f"PostgreSQL has no such database or user ({where}): "
                 "`rag-assets db migrate` creates the database; the user must exist"
             )
+        if "not currently accepting connections" in reason:
+            return DatabaseUnavailableError(
+                f"PostgreSQL answers, and {self.name} is not currently accepting connections "
+                f'({where}): `ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true` ends that'
+            )
         return DatabaseUnavailableError(
             f"PostgreSQL cannot be reached ({where}): is it running, and is RAG_DATABASE_URL "
             f"right? ({reason})"
