@@ -67,7 +67,8 @@ def publish_vectors(
             known = {bytes(row[0]) for row in connection.execute(statement)}
             given = dict(zip(texts, rows, strict=True))
             fresh = {text: row for text, row in given.items() if text_hash(text) not in known}
-            answer_texts(connection, space, list(fresh), np.array(list(fresh.values())))
+            if fresh:
+                answer_texts(connection, space, list(fresh), np.array(list(fresh.values())))
         assert publish(connection, publication(claimed, made), list(vectors)) is not None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,9 +23,11 @@ from rag_assets.cli.output import (
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import load_settings
 from rag_assets.store import embedded, embedded_upgrade, migrations
+from rag_assets.store.corpus_restore import restore_corpus
 from rag_assets.store.database import open_dagster_database, open_database
 from rag_assets.store.overview import overview
 from rag_assets.store.roles import grant_api, grant_reading
+from rag_assets.store.vector_tables import CORPORA
 
 app = typer.Typer(no_args_is_help=True, help="The database: status, migrations, a prompt in it.")
 
@@ -88,6 +91,31 @@ def upgrade(as_json: Json = False) -> None:
             f"PostgreSQL {done.before} is {done.after} now. The old data are in {done.kept}: "
             "remove the folder once you have seen that all is well"
         )
+
+
+@app.command()
+def restore(
+    corpus: Annotated[str, typer.Argument(help="bible or documents.")],
+    file: Annotated[
+        Path, typer.Argument(help="Made by pg_dump --format=custom.", exists=True, readable=True)
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replace one corpus by that of a dump. The other one, keys and releases stay."""
+    with errors_as_sentences(as_json):
+        known = next((name for name in CORPORA if name == corpus), None)
+        if known is None:
+            raise ConfigurationError(f"there is no corpus {corpus}: {' or '.join(CORPORA)}")
+        _, database = open_corpus()
+        if not yes:
+            typer.confirm(f"Replace the {corpus} in {database.describe()} by {file}?", abort=True)
+        done = restore_corpus(database, known, file)
+    if as_json:
+        show_json(done)
+        return
+    show_record(done.rows)
+    out.print("next: `rag-assets index build --force`, then `rag-assets release activate`")
 
 
 @app.command()
