@@ -35,6 +35,17 @@ _ENDED_BY_SERVER = ("57P", "08", "25P03")
 """Beginnings of the SQLSTATEs with which the server ends a session: shut down, killed, silent."""
 
 
+_OF_TLS = (
+    "certificate verify failed",
+    "does not match host name",
+    "root certificate file",
+    "server does not support SSL",
+    "no encryption",
+    "channel binding",
+)
+"""Parts of libpq's and the server's sentences when they do not agree on TLS."""
+
+
 def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
     """The row of a statement that always has one."""
     row: tuple[Any, ...] | None = cursor.fetchone()
@@ -159,6 +170,11 @@ class Database:
             return DatabaseUnusableError(
                 f"PostgreSQL refuses the user or password for {where}: "
                 "correct them in RAG_DATABASE_URL"
+            )
+        if any(sign in reason for sign in _OF_TLS):
+            return DatabaseUnusableError(
+                f"TLS with {where} fails: look at sslmode and sslrootcert in RAG_DATABASE_URL, and "
+                f"at the server's certificate ({reason})"
             )
         if "does not exist" in reason:
             return DatabaseUnusableError(
