@@ -37,8 +37,11 @@ LONG = (
     "defs/test_index_asset.py",
     "defs/test_release_deployment.py",
     "defs/test_whole_path.py",
+    "deployment/test_backup.py",
     "deployment/test_compose_services.py",
     "deployment/test_pgbouncer.py",
+    "deployment/test_replica.py",
+    "deployment/test_upgrade.py",
     "documents/test_processing_faults.py",
     "documents/test_real_documents_processed.py",
     "index/test_build_faults.py",
@@ -49,6 +52,7 @@ LONG = (
     "operations/test_vanished_runs.py",
     "release/test_model_change.py",
     "release/test_releasing_documents.py",
+    "store/test_upgrade_of_data.py",
 )
 """Files of tests that take half a minute and more each: `make test-long`."""
 

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from rag_assets.api.security import Keyring
 from rag_assets.settings import Settings
-from rag_assets.store.api_keys import Scope, create_key, list_keys, revoke_key
+from rag_assets.store.api_keys import (
+    Allowance,
+    Scope,
+    create_key,
+    list_keys,
+    revoke_key,
+    take_request,
+)
 from rag_assets.store.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import (
@@ -187,3 +195,24 @@ def test_a_service_for_all_refuses_everybody_once_its_last_key_is_revoked(
 
 def test_settings_start_on_loopback() -> None:
     assert Settings().rag_api_host == "127.0.0.1"
+
+
+def test_a_worker_alone_counts_as_the_database_does(database: Database) -> None:
+    now = [1000.0]
+    keyring = Keyring(seconds=5, clock=lambda: now[0])
+
+    def take() -> Allowance:
+        return keyring.take("a", per_minute=60, burst=3)
+
+    assert [take().remaining for _ in range(3)] == [2, 1, 0]
+    refused = take()
+    assert (refused.remaining, refused.retry_after_s) == (0, pytest.approx(1.0))
+    now[0] += 0.999
+    assert take().retry_after_s > 0
+    now[0] += 0.002
+    assert take().retry_after_s == 0
+    assert keyring.take("b", per_minute=60, burst=3).remaining == 2
+    with database.connect(autocommit=True) as connection:
+        asked = [take_request(connection, "a", per_minute=60, burst=3) for _ in range(4)]
+    assert [one.remaining for one in asked] == [2, 1, 0, 0]
+    assert 0.5 < asked[3].retry_after_s <= 1
