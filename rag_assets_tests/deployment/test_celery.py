@@ -31,6 +31,8 @@ from rag_assets.defs.celery import LaneLauncher, end_lost_starts, priority_of
 from rag_assets.defs.operations.dagster_runs import DagsterRuns
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.broker import Broker, open_broker, queue_of
+from rag_assets.operations.doctor import diagnose
+from rag_assets.operations.facts import gather
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.dagster_state import EndedRun
 from rag_assets.store.database import open_database
@@ -154,6 +156,15 @@ class Machine:
     def status(self, run_id: str) -> str:
         return self.run(run_id).status.value
 
+    def findings(self) -> dict[str, tuple[str, str]]:
+        """What the doctor says of the broker and the workers, and its command."""
+        settings = load_settings()
+        found = diagnose(gather(settings), settings)
+        assert all(one.level == "problem" for one in found if one.area in ("broker", "workers"))
+        return {
+            one.area: (one.told, one.command) for one in found if one.area in ("broker", "workers")
+        }
+
     def wait(self, reached: Callable[[], object], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not reached():
@@ -205,6 +216,10 @@ def test_a_run_is_done_by_the_worker_of_its_lane(machine: Machine) -> None:
     machine.wait(lambda: machine.run(run_id).is_finished, 30)
     assert machine.status(run_id) == "SUCCESS", machine.log()
     assert "[LaneLauncher] Sent to the workers of rag_processing." in machine.told(run_id)
+    assert machine.findings() == {}
+    name = f"rag_processing+rag_large_docs@{socket.gethostname()}"
+    (workers,) = [one for one in gather(load_settings()).probes if one.name == "workers"]
+    assert workers.told == f"rag_processing: {name}; rag_large_docs: {name}"
 
 
 def test_a_run_that_is_killed_is_told_with_its_signal(machine: Machine) -> None:
@@ -266,9 +281,15 @@ def test_a_broker_that_is_away_fails_no_run_and_loses_none(machine: Machine) -> 
         machine.instance.report_run_failed(run)
         assert PASSWORD not in everything_shown(refused.value)
         assert end_lost_starts(machine.instance) == ()
+        told = machine.findings()
+        assert set(told) == {"broker"}, "of the workers nothing is known"
+        assert "the broker cannot be reached (Redis on 127.0.0.1" in told["broker"][0]
+        assert told["broker"][1] == "start Redis"
     finally:
         machine.redis.start()
     assert machine.health(run_id) == (WorkerStatus.RUNNING, None), "it had no chance to say more"
+    machine.redis.client().flushall()
+    assert machine.health(run_id) == (WorkerStatus.RUNNING, None), "nor by one that is empty"
     time.sleep(LOST_S)
     assert machine.health(run_id) == (WorkerStatus.RUNNING, None)
     other = machine.launch()
@@ -286,7 +307,12 @@ def test_a_worker_ends_its_runs_before_it_ends(machine: Machine) -> None:
     machine.worker.send_signal(signal.SIGTERM)
     assert machine.worker.wait(60) == 0
     assert machine.status(run_id) == "SUCCESS"
-    assert machine.broker.workers() == {"rag_processing": (), "rag_large_docs": ()}
+    assert machine.findings() == {
+        "workers": (
+            "no worker takes runs of rag_processing and rag_large_docs: they wait",
+            "on a worker's machine: `rag-assets worker --queue rag_processing`",
+        )
+    }
 
 
 def test_a_run_waits_for_a_worker_and_one_that_got_lost_on_its_way_counts_as_failed(

@@ -230,6 +230,11 @@ class Site:
             return None
         return str(known["result"]["hostname"]).rpartition("@")[2]
 
+    def clients(self) -> set[str]:
+        """Addresses of those who have sessions at PostgreSQL."""
+        query = "SELECT DISTINCT host(client_addr) FROM pg_stat_activity WHERE client_addr NOTNULL"
+        return {address for (address,) in self.rows(query)}
+
     def listening(self) -> set[str]:
         """Machines whose worker takes new runs."""
         with suppress(BrokerUnavailableError):
@@ -322,6 +327,10 @@ def test_a_machine_that_is_cut_off_and_one_that_dies_lose_nothing_and_buy_nothin
     assert noticed_s <= scale.noticed_s
     ended_by_us = lost & site.runs("FAILURE")
     assert ended_by_us, "one of them at the least was at work"
+    dead_addresses = {site.machines[cut].address, site.machines[dead].address}
+    site.wait("locks are free", lambda: not dead_addresses & site.clients(), 90)
+    freed_s = time.monotonic() - hurt
+    assert freed_s <= scale.noticed_s + 10
     going_on = site.states()["ready"]
     site.wait("others go on", lambda: site.states()["ready"] > going_on, 90)
 
@@ -349,13 +358,15 @@ def test_a_machine_that_is_cut_off_and_one_that_dies_lose_nothing_and_buy_nothin
     stats = site.emulator.stats()
     print(  # noqa: T201 -- the figures of benchmarks/README.md
         f"\n{scale.documents} documents and {verses} vectors of verses in {done_s:.0f} s; "
-        f"lost runs {len(lost)}, noticed after {noticed_s:.0f} s, back after {back_s:.0f} s; "
+        f"lost runs {len(lost)}, noticed after {noticed_s:.0f} s, "
+        f"their sessions gone after {freed_s:.0f} s, back after {back_s:.0f} s; "
         f"{stats.requests} requests, at most {stats.max_requests_per_minute} a minute of "
         f"{scale.per_minute}; {stats.duplicate_answers} texts of {stats.inputs_answered} twice"
     )
     check_nothing_is_there_twice(site)
     assert stats.duplicate_answers <= len(lost) * IN_FLIGHT * BATCH, stats.duplicate_examples
-    assert stats.max_requests_per_minute <= scale.per_minute
+    # They are let go at no more than that; one that is late on its way shares a minute with others.
+    assert stats.max_requests_per_minute <= 1.01 * scale.per_minute
     assert stats.last_request_at is not None
     assert stats.first_request_at is not None
     paced_s = (stats.requests - 0.05 * scale.per_minute) * 60 / scale.per_minute
