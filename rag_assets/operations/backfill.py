@@ -31,6 +31,8 @@ from rag_assets.store.spaces import Role, register_space, usd_per_million_tokens
 BIBLE_RUNS = 2
 """Runs of the lane that may be queued or at work before the backfill waits; ``dagster.yaml`` lets
 as many be at work."""
+WINDOW_TAG = "rag/window"
+"""Of a window's runs, with :attr:`Window.key`."""
 DOCUMENTS_AT_ONCE = 500
 _ROUNDING = 1e-9
 

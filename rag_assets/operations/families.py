@@ -288,6 +288,15 @@ def of_operations(
     yield _counter("rag_incidents", "Incidents that were opened.", (), [((), incidents)])
 
 
+def of_backfill(window_spent_usd: float) -> Iterator[Metric]:
+    """What the backfill's window has spent."""
+    yield _single(
+        "rag_backfill_window_spent_usd",
+        "Dollars that the window of the backfill that opened last has spent.",
+        window_spent_usd,
+    )
+
+
 def of_dagster(dagster: DagsterFigures) -> Iterator[Metric]:
     """Runs under way, and the daemon that starts them."""
     counts = dict.fromkeys(product(LANES, UNDER_WAY), 0)

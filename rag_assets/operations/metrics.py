@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +26,8 @@ from prometheus_client.registry import Collector
 
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError, RagAssetsError
 from rag_assets.operations import families
+from rag_assets.operations.backfill import WINDOW_TAG
+from rag_assets.operations.windows import backfill_windows
 from rag_assets.settings import Settings, fingerprint
 from rag_assets.store.database import Database
 from rag_assets.store.operations_metrics import (
@@ -32,6 +35,7 @@ from rag_assets.store.operations_metrics import (
     DagsterFigures,
     read_corpus,
     read_dagster,
+    read_window_spent,
 )
 
 log = logging.getLogger("rag_assets.operations")
@@ -43,12 +47,15 @@ class Reading:
     """What one scrape has to tell.
 
     :param corpus: ``None`` while its database is away; ``dagster`` likewise.
+    :param window_spent_usd: by the backfill's window that opened last; ``None`` while either
+        database is away.
     :param seconds: that reading took, by database.
     """
 
     settings: Settings
     corpus: CorpusFigures | None
     dagster: DagsterFigures | None
+    window_spent_usd: float | None
     seconds: dict[str, float]
     free_bytes: dict[str, int]
 
@@ -93,18 +100,31 @@ class OperationsMetrics(Collector):
         """Read both databases; one that is away is left out, and said so once."""
         settings, timeout_s = self._settings, self._settings.rag_probe_timeout_s
         seconds: dict[str, float] = {}
+        window, spent = backfill_windows(settings).last(datetime.now(UTC)), None
         # Both at once: where the server's host is gone each takes its whole patience, and
         # Prometheus waits for ten seconds only.
         with ThreadPoolExecutor(2, "metrics") as threads:
             of_corpus = partial(read_corpus, settings=settings, timeout_s=timeout_s)
-            of_dagster = partial(read_dagster, timeout_s=timeout_s)
+            tag = WINDOW_TAG, window.key
+            of_dagster = partial(read_dagster, tag=tag, timeout_s=timeout_s)
             corpus_read = threads.submit(self._read, "corpus", of_corpus, seconds)
             dagster_read = threads.submit(self._read, "dagster", of_dagster, seconds)
             corpus, dagster = corpus_read.result(), dagster_read.result()
+        if corpus is not None and dagster is not None:
+            spent = self._read(
+                "corpus",
+                partial(
+                    read_window_spent,
+                    opens=window.opens,
+                    run_ids=dagster.tagged,
+                    timeout_s=timeout_s,
+                ),
+                seconds,
+            )
         free = free_space(settings)
         if corpus is not None and corpus.free_bytes is not None:
             free["database"] = corpus.free_bytes
-        return Reading(settings, corpus, dagster, seconds, free)
+        return Reading(settings, corpus, dagster, spent, seconds, free)
 
     def _read(
         self, name: str, read: Callable[[Database], Figures], seconds: dict[str, float]
@@ -119,7 +139,7 @@ class OperationsMetrics(Collector):
             self._away.add(name)
             return None
         finally:
-            seconds[name] = time.perf_counter() - began
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
         if name in self._away:
             self._away.remove(name)
             log.info("database %s answers again", name)
@@ -143,6 +163,8 @@ def describe(reading: Reading) -> Iterator[Metric]:
         yield from families.of_operations(corpus.runs, corpus.incident, corpus.incidents)
     if (dagster := reading.dagster) is not None:
         yield from families.of_dagster(dagster)
+    if reading.window_spent_usd is not None:
+        yield from families.of_backfill(reading.window_spent_usd)
 
 
 def keys_in_use(settings: Settings) -> tuple[str, ...]:

@@ -60,6 +60,10 @@ class WeeklyWindows:
                 return window
         return None
 
+    def last(self, now: datetime) -> Window:
+        """The window that opened last: it is open, or was."""
+        return [window for window in self._of_days(now, -8, 0) if window.opens <= now][-1]
+
     def next_after(self, now: datetime) -> Window:
         """The first window that opens later."""
         return next(window for window in self._of_days(now, 0, 8) if window.opens > now)

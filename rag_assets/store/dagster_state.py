@@ -78,6 +78,18 @@ def runs_under_way(dagster: Connection) -> tuple[RunCount, ...]:
     return tuple(RunCount(*row) for row in rows)
 
 
+def tagged_runs(dagster: Connection, key: str, value: str) -> frozenset[str]:
+    """Runs with a tag. Uses Dagster's index of the tags."""
+    try:
+        rows = dagster.execute(
+            "SELECT run_id FROM run_tags WHERE key = %s AND value = %s", (key, value)
+        ).fetchall()
+    except psycopg.errors.UndefinedTable:
+        dagster.rollback()
+        return frozenset()
+    return frozenset(run_id for (run_id,) in rows)
+
+
 def ended_runs(dagster: Connection, since: datetime) -> tuple[EndedRun, ...]:
     """Runs that ended since then, the earliest first. By a pass over the runs' table."""
     try:

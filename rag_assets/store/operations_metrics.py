@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -17,7 +18,7 @@ from psycopg.rows import class_row
 
 from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError
 from rag_assets.settings import Settings
-from rag_assets.store import dagster_state, document_attempts
+from rag_assets.store import backfill, dagster_state, document_attempts
 from rag_assets.store.dagster_state import RunCount, RunTotals
 from rag_assets.store.database import Connection, Database, one
 from rag_assets.store.document_attempts import AttemptTotals
@@ -110,10 +111,12 @@ class DagsterFigures:
     """All that Dagster's database tells.
 
     :param heartbeat_age_s: seconds since each of the daemon's parts showed that it lives.
+    :param tagged: ids of the runs with the tag that was asked for.
     """
 
     runs: tuple[RunCount, ...]
     heartbeat_age_s: Mapping[str, float]
+    tagged: frozenset[str]
 
 
 def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> CorpusFigures:
@@ -138,8 +141,23 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
         )
 
 
-def read_dagster(database: Database, *, timeout_s: float) -> DagsterFigures:
-    """Dagster's figures; errors as :func:`read_corpus`."""
+def read_window_spent(
+    database: Database, *, opens: datetime, run_ids: frozenset[str], timeout_s: float
+) -> float:
+    """Dollars that a window of the backfill has spent; errors as :func:`read_corpus`.
+
+    :param run_ids: that it started. What documents of another model cost is its estimate.
+    """
+    with snapshot(database, timeout_s) as connection:
+        paid = backfill.spent_by_runs(connection, run_ids)
+        return sum(paid.values()) + backfill.documents_cost(connection, opens)
+
+
+def read_dagster(database: Database, *, tag: tuple[str, str], timeout_s: float) -> DagsterFigures:
+    """Dagster's figures; errors as :func:`read_corpus`.
+
+    :param tag: key and value of the runs to be named.
+    """
     with snapshot(database, timeout_s) as connection:
         (now,) = one(connection.execute("SELECT now()"))
         beats = dagster_state.daemon_heartbeats(connection)
@@ -148,6 +166,7 @@ def read_dagster(database: Database, *, timeout_s: float) -> DagsterFigures:
             heartbeat_age_s={
                 name: max(0.0, (now - seen).total_seconds()) for name, seen in beats.items()
             },
+            tagged=dagster_state.tagged_runs(connection, *tag),
         )
 
 

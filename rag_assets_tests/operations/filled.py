@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import dagster as dg
 
+from rag_assets.operations.backfill import WINDOW_TAG
 from rag_assets.operations.metrics import OperationsMetrics
+from rag_assets.operations.windows import Window, backfill_windows
 from rag_assets.settings import Settings, fingerprint
-from rag_assets.store import document_queue
+from rag_assets.store import backfill, document_queue
 from rag_assets.store.dagster_state import LANE_TAG
 from rag_assets.store.database import Connection, Database
 from rag_assets_tests.release.corpus import let_through, prepare
@@ -91,8 +94,15 @@ def fill_provider(connection: Connection) -> None:
     connection.execute("INSERT INTO provider_limits (endpoint, share) VALUES ('there', 0.5)")
 
 
+def last_window() -> Window:
+    """The backfill's window that opened last."""
+    return backfill_windows(Settings()).last(datetime.now(UTC))
+
+
 def fill_operations(connection: Connection) -> None:
-    """A lane that is paused, an incident that is open, runs that ended, a refusal of the gate."""
+    """A lane that is paused, an incident that is open, runs that ended, a refusal of the gate, and
+    documents that the backfill let cost something."""
+    backfill.add_documents_cost(connection, last_window().opens, 3, 0.125)
     connection.execute(
         "INSERT INTO paused_lanes (lane, reason, paused_by) VALUES (%s, 'why not', 'command')",
         (LARGE,),
@@ -117,6 +127,8 @@ def fill_operations(connection: Connection) -> None:
 def fill_dagster(instance: dg.DagsterInstance, database: Database) -> None:
     """Two runs at work in one lane, one without any, one that ended; a daemon that lives.
 
+    The backfill's last window has started one, and the one before another.
+
     :param database: Dagster's own, of this instance.
     """
     for lane, status in (
@@ -127,6 +139,9 @@ def fill_dagster(instance: dg.DagsterInstance, database: Database) -> None:
     ):
         tags = {LANE_TAG: lane} if lane else {}
         instance.add_run(dg.DagsterRun(job_name="a_job", status=status, tags=tags))
+    for run_id, key in (("one", last_window().key), ("two", "the window before")):
+        status, tags = dg.DagsterRunStatus.SUCCESS, {WINDOW_TAG: key}
+        instance.add_run(dg.DagsterRun("a_job", run_id=run_id, status=status, tags=tags))
     with database.connect() as connection:
         connection.execute(
             """

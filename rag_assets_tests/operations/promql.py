@@ -73,7 +73,8 @@ def _expressions() -> Iterator[Expression]:
         for panel in dashboard["panels"]:
             for target in panel["targets"]:
                 yield Expression(f"{name}: {panel['title']}", target["expr"])
-        for variable in dashboard["templating"]["list"]:
+        queries = [one for one in dashboard["templating"]["list"] if one["type"] == "query"]
+        for variable in queries:
             query = re.fullmatch(r"label_values\((.*), \w+\)", variable["query"]["query"])
             assert query is not None
             yield Expression(f"{name}: ${variable['name']}", query.group(1))

@@ -213,12 +213,24 @@ def test_a_dashboard_can_be_provisioned(name: str) -> None:
     panels = dashboard["panels"]
     assert f"{dashboard['uid']}.json" == name
     assert "id" not in dashboard
+    chosen, *others = dashboard["templating"]["list"]
+    assert (chosen["name"], chosen["type"], chosen["query"]) == (
+        "datasource",
+        "datasource",
+        source["type"],
+    )
+    assert chosen["current"] == {"text": source["name"], "value": source["uid"]}
+    assert all(variable["datasource"]["uid"] == "${datasource}" for variable in others)
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
     for panel in panels:
         assert panel["title"]
         assert panel["description"]
-        assert all(target["datasource"]["uid"] == source["uid"] for target in panel["targets"])
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert all(
+            part["datasource"] == {"type": source["type"], "uid": "${datasource}"}
+            for part in (panel, *panel["targets"])
+        )
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24
         cells = {

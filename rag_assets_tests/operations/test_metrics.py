@@ -88,6 +88,7 @@ def seen(filled: Database) -> dict[str, float]:
         ("rag_disk_floor_bytes", 5e9),
         ("rag_index_rebuild_share", 0.2),
         ("rag_backfill_budget_usd", 5),
+        ("rag_backfill_window_spent_usd", 0.25 + 0.125),  # one run's, and documents'
     ],
 )  # fmt: skip
 def test_the_figures_are_right(seen: dict[str, float], name: str, value: float) -> None:
@@ -120,6 +121,7 @@ def test_what_an_empty_corpus_has_is_there_with_0(
     assert found[f'rag_embedding_cost_usd_total{{key="{K}"}}'] == 0
     assert found[f'rag_provider_key_resting{{key="{K}"}}'] == 0
     assert found["rag_provider_share"] == 1
+    assert found["rag_backfill_window_spent_usd"] == 0
     assert found["rag_active_release"] == 0
     assert "rag_active_release_age_seconds" not in found
     assert "rag_release_refused_age_seconds" not in found

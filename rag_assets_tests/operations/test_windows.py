@@ -34,6 +34,14 @@ def test_the_default_is_saturday_and_sunday_at_one_in_sao_paulo() -> None:
     assert backfill_windows(Settings()) == DEFAULT
 
 
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)))
+def test_the_last_window_is_the_open_one_or_the_one_before_the_next(now: datetime) -> None:
+    for windows in (DEFAULT, WeeklyWindows(BERLIN, frozenset({6}), "02:30", 24)):
+        last = windows.last(now)
+        assert last == (windows.open_at(now) or last)
+        assert last.opens <= now < windows.next_after(last.opens).opens
+
+
 @pytest.mark.parametrize(
     ("now", "opened"),
     [

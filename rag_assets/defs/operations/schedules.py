@@ -29,6 +29,7 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.tables import ASSETS, indexed_tables
 from rag_assets.operations.backfill import (
+    WINDOW_TAG,
     Candidate,
     WindowRun,
     choose_now,
@@ -40,7 +41,6 @@ from rag_assets.operations.windows import DailyTime, Window, backfill_windows, w
 from rag_assets.store.capacity import recorded_days, watched_since
 from rag_assets.store.vector_tables import has_rows
 
-WINDOW_TAG = "rag/window"
 ESTIMATE_TAG = "rag/estimated_usd"
 NIGHT = timedelta(hours=6)
 """How long after its time the nightly decision is caught up."""
