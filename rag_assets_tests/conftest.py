@@ -38,6 +38,7 @@ LONG = (
     "defs/test_release_deployment.py",
     "defs/test_whole_path.py",
     "deployment/test_backup.py",
+    "deployment/test_celery_faults.py",
     "deployment/test_compose_services.py",
     "deployment/test_pgbouncer.py",
     "deployment/test_replica.py",
