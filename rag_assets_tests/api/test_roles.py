@@ -122,6 +122,57 @@ def test_the_others_may_not_write_what_is_served(
         connection.execute(statement)  # type: ignore[arg-type]
 
 
+def test_the_catalogue_has_no_further_right_for_them(owner: Database) -> None:
+    """All that they may do to tables, sequences, schema and server, and nothing by membership."""
+    with owner.connect() as connection:
+        written = connection.execute(
+            """
+            SELECT r.rolname, c.relname, string_agg(right_name, ', ' ORDER BY right_name)
+              FROM pg_roles r, pg_class c, unnest(ARRAY['DELETE', 'INSERT', 'TRUNCATE', 'UPDATE',
+                   'TRIGGER', 'REFERENCES']) AS right_name
+             WHERE r.rolname IN ('rag_api', 'rag_monitor')
+               AND c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
+               AND has_table_privilege(r.oid, c.oid, right_name)
+             GROUP BY 1, 2 ORDER BY 2
+            """
+        ).fetchall()
+        sequences = connection.execute(
+            """
+            SELECT r.rolname, c.relname FROM pg_roles r, pg_class c
+             WHERE r.rolname IN ('rag_api', 'rag_monitor') AND c.relkind = 'S'
+               AND has_sequence_privilege(r.oid, c.oid, 'USAGE, UPDATE')
+            """
+        ).fetchall()
+        roles = connection.execute(
+            """
+            SELECT rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication
+                            OR rolbypassrls,
+                   has_schema_privilege(oid, 'public', 'CREATE'),
+                   ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid)
+              FROM pg_roles r WHERE rolname IN ('bible_user', 'rag_api', 'rag_monitor') ORDER BY 1
+            """
+        ).fetchall()
+        definers = connection.execute(
+            """
+            SELECT proname, proconfig IS NOT NULL, prorettype::regtype::text FROM pg_proc
+             WHERE prosecdef AND pronamespace = 'public'::regnamespace
+            """
+        ).fetchall()
+    assert written == [
+        ("rag_api", "api_limits", "DELETE, INSERT, UPDATE"),
+        ("rag_api", "documents", "INSERT, UPDATE"),
+        ("rag_api", "query_embeddings", "DELETE, INSERT, UPDATE"),
+    ]
+    assert sequences == []
+    assert roles == [
+        ("bible_user", False, True, ["pg_read_all_stats"]),
+        ("rag_api", False, False, []),
+        ("rag_monitor", False, False, ["pg_read_all_stats"]),
+    ]
+    # Whoever changes a document writes its history by it, and by nothing else.
+    assert definers == [("record_document_attempt", True, "trigger")]
+
+
 def test_what_the_owner_makes_later_can_be_read(owner: Database) -> None:
     with owner.connect() as connection:
         connection.execute("CREATE TABLE later AS SELECT 1 AS n")

@@ -14,12 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from rag_assets.store import embedded
@@ -193,3 +194,24 @@ def test_their_logs_hold_no_secret(host: Host) -> None:
     for secret in (host.folder / "secrets").iterdir():
         if text := secret.read_text().strip():
             assert text not in logs, secret.name
+
+
+def test_no_process_shows_a_secret_in_its_arguments_or_environment(host: Host) -> None:
+    """Everybody on the machine sees the ones, and whoever is the same user the others."""
+    secrets = {
+        path.name: text
+        for path in (host.folder / "secrets").iterdir()
+        if (text := path.read_text().strip())
+    }
+    assert {"rag_database_password", "rag_api_password", "rag_monitor_password"} <= secrets.keys()
+    seen = 0
+    for service in host.running.values():
+        for process in (
+            psutil.Process(service.pid),
+            *psutil.Process(service.pid).children(recursive=True),
+        ):
+            with suppress(psutil.NoSuchProcess):
+                shown = " ".join([*process.cmdline(), *map(str, process.environ().items())])
+                assert [name for name, text in secrets.items() if text in shown] == []
+                seen += 1
+    assert seen > len(host.running)  # code server, workers of the API and others beside them
