@@ -14,6 +14,14 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 ANY = "0.0.0.0"  # noqa: S104
+SECURE = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+IMAGE = "registry.example.org/rag_assets:0.1.0"
+VERSIONS = ("1.31", "1.37")
+"""Of Kubernetes, whose schemas are asked."""
 GRPC_HEALTH = ["dagster", "api", "grpc-health-check", "-p"]
 
 
@@ -173,4 +181,21 @@ def _deployment(
             "strategy": given.get("deploymentStrategy", {}),
             "template": {"metadata": {"labels": labels}, "spec": spec},
         },
+    }
+
+
+def run_pod() -> dict[str, Any]:
+    """A run's pod by the launcher's configuration, before it is merged by Dagster."""
+    config = instance()["run_launcher"]["config"]
+    container = config["run_k8s_config"]["container_config"] | {
+        "name": "run",
+        "image": IMAGE,
+        "securityContext": config["security_context"],
+        "volumeMounts": config["volume_mounts"],
+        "envFrom": [{"configMapRef": {"name": name}} for name in config["env_config_maps"]],
+    }
+    return config["run_k8s_config"]["pod_spec_config"] | {
+        "containers": [container],
+        "volumes": config["volumes"],
+        "serviceAccountName": config["service_account_name"],
     }

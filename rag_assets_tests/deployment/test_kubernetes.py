@@ -1,49 +1,35 @@
 """The manifests and the chart's values, as far as they can be judged without a cluster.
 
-Against Kubernetes' own schemas, the chart's, and Dagster itself: what the values say of it is its
-real instance here, whose launcher sends a real run's job to a server that takes it down.
+Against Kubernetes' own schemas and the chart's. What Dagster makes of the values is told by
+``test_kubernetes_runs.py``.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from copy import deepcopy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
-from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.documents.rules import LARGE, PROCESSING
 from rag_assets.settings import Settings
-from rag_assets.store.dagster_state import BIBLE_LANE, LANE_TAG, runs_under_way
-from rag_assets.store.database import Database
+from rag_assets.store.dagster_state import BIBLE_LANE
 from rag_assets_tests.deployment import chart, compose
 
 ROOT = compose.ROOT
-VERSIONS = ("1.31", "1.37")
 LANES = {PROCESSING, LARGE, BIBLE_LANE}
 MADE_BY_THE_CHART = {"dagster-instance", "dagster-pipeline-env"}
 MADE_BY_HAND = {"rag-database-ca"}
-SECURE = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
-IMAGE = "registry.example.org/rag_assets:0.1.0"
 
 
 def manifests() -> list[dict[str, Any]]:
@@ -65,24 +51,7 @@ def templates() -> dict[str, dict[str, Any]]:
     """Every pod that is made, by name: ours, the chart's, and those of runs."""
     ours = {**kind("Deployment"), **kind("Job")}
     made = {name: one["spec"]["template"]["spec"] for name, one in (ours | chart.pods()).items()}
-    return made | {"run": run_pod()}
-
-
-def run_pod() -> dict[str, Any]:
-    """A run's pod by the launcher's configuration, before it is merged by Dagster."""
-    config = chart.instance()["run_launcher"]["config"]
-    container = config["run_k8s_config"]["container_config"] | {
-        "name": "run",
-        "image": IMAGE,
-        "securityContext": config["security_context"],
-        "volumeMounts": config["volume_mounts"],
-        "envFrom": [{"configMapRef": {"name": name}} for name in config["env_config_maps"]],
-    }
-    return config["run_k8s_config"]["pod_spec_config"] | {
-        "containers": [container],
-        "volumes": config["volumes"],
-        "serviceAccountName": config["service_account_name"],
-    }
+    return made | {"run": chart.run_pod()}
 
 
 def containers() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -92,7 +61,7 @@ def containers() -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, container
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", chart.VERSIONS)
 def test_kubernetes_takes_every_manifest_and_every_pod_of_the_chart(version: str) -> None:
     for manifest in [*manifests(), *chart.pods().values()]:
         kubernetes_validate.validate(manifest, version, strict=True)
@@ -102,7 +71,7 @@ def test_a_misspelt_field_is_refused() -> None:
     manifest = deepcopy(kind("Deployment")["rag-api"])
     manifest["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
-        kubernetes_validate.validate(manifest, VERSIONS[0], strict=True)
+        kubernetes_validate.validate(manifest, chart.VERSIONS[0], strict=True)
 
 
 def test_kustomize_builds_them_with_the_image_that_the_values_name() -> None:
@@ -122,8 +91,8 @@ def test_kustomize_builds_them_with_the_image_that_the_values_name() -> None:
         for container in one["spec"]["template"]["spec"]["containers"]
     }
     named = {container["image"] for _, container in containers()} - {"rag_assets"}
-    assert images == {IMAGE}
-    assert {image for image in named if "busybox" not in image} == {IMAGE}
+    assert images == {chart.IMAGE}
+    assert {image for image in named if "busybox" not in image} == {chart.IMAGE}
 
 
 def test_the_chart_takes_the_values_and_would_refuse_a_misspelt_one() -> None:
@@ -138,7 +107,7 @@ def test_the_chart_takes_the_values_and_would_refuse_a_misspelt_one() -> None:
 
 def test_every_container_is_bounded_and_may_do_nothing_that_it_need_not() -> None:
     for name, container in containers():
-        assert container["securityContext"] == SECURE, name
+        assert container["securityContext"] == chart.SECURE, name
         resources = container["resources"]
         assert resources["limits"]["memory"], name
         assert set(resources["requests"]) == {"cpu", "memory"}, name
@@ -311,156 +280,3 @@ def test_the_operator_s_objects_name_our_services_and_our_rules() -> None:
     head = (folder / "rules-head.yaml").read_text("utf-8")
     whole = yaml.safe_load(head + re.sub(r"(?m)^", "  ", rules))
     assert whole["spec"] == yaml.safe_load(rules)
-
-
-class Cluster(ThreadingHTTPServer):
-    """Takes down every object that it is asked to make, as Kubernetes' API would.
-
-    Of each it then tells that its pod needed more memory than its limit.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Requests)
-        self.made: list[tuple[str, dict[str, Any]]] = []
-
-    def told(self, path: str) -> dict[str, Any]:
-        """The answer to a question."""
-        if "/pods" in path:
-            killed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
-            container = {"name": "dagster", "state": killed, "ready": False, "restartCount": 0}
-            container |= {"image": IMAGE, "imageID": IMAGE}
-            pod = {
-                "metadata": {"name": "run-pod"},
-                "spec": {"containers": [{"name": "dagster"}]},
-                "status": {"phase": "Failed", "containerStatuses": [container]},
-            }
-            return {"apiVersion": "v1", "kind": "PodList", "items": [pod]}
-        if "/events" in path:
-            return {"apiVersion": "v1", "kind": "EventList", "items": []}
-        return self.made[-1][1] | {"status": {"failed": 1}}
-
-
-class _Requests(BaseHTTPRequestHandler):
-    server: Cluster
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.made.append((self.path, json.loads(body)))
-        self._answer(201, body)
-
-    def do_GET(self) -> None:
-        self._answer(200, json.dumps(self.server.told(self.path)).encode())
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    server = Cluster()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def dagster_home(folder: Path, cluster: Cluster, dagster: Database) -> None:
-    """The chart's dagster.yaml, with this machine's database and the cluster above.
-
-    Runs are launched at once: no daemon looks after the queue here.
-    """
-    server = {"server": f"http://127.0.0.1:{cluster.server_port}"}
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "here",
-        "clusters": [{"name": "here", "cluster": server}],
-        "users": [{"name": "here", "user": {}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "here"}}],
-    }
-    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
-    instance = deepcopy(chart.instance())
-    instance["run_launcher"]["config"] |= {
-        "load_incluster_config": False,
-        "kubeconfig_file": str(folder / "kubeconfig"),
-    }
-    instance["run_coordinator"] = {
-        "module": "dagster.core.run_coordinator",
-        "class": "DefaultRunCoordinator",
-    }
-    instance["local_artifact_storage"]["config"]["base_dir"] = str(folder / "artifacts")
-    parts = dagster.parameters()
-    for storage in ("run_storage", "event_log_storage", "schedule_storage"):
-        instance[storage]["config"]["postgres_db"] |= {
-            "hostname": "",
-            "username": parts["user"],
-            "db_name": dagster.name,
-            "params": {"host": parts["host"]},
-        }
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(instance))
-
-
-def _told_by_the_monitor(home: Path) -> str:
-    """What Dagster's monitoring of runs would write of the one run: from its launcher's words."""
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        (run,) = instance.get_runs()
-        health = instance.run_launcher.check_run_worker_health(run)
-        assert health.status.name == "FAILED"
-        told = instance.run_launcher.get_run_worker_debug_info(run, include_container_logs=False)
-        return f"Detected run worker status {health}.\n{told}"
-
-
-@pytest.mark.slow
-def test_a_run_is_a_job_with_what_its_lane_has_and_its_end_is_understood(
-    tmp_path: Path, cluster: Cluster, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dagster = database.named(f"{database.name}_dagster")
-    dagster.create()
-    dagster_home(tmp_path, cluster, dagster)
-    subprocess.run(
-        [
-            *(Path(sys.executable).parent / "dagster", "job", "launch"),
-            *("--module-name", "rag_assets.definitions", "--job", "document_processing"),
-            *("--tags", json.dumps({LANE_TAG: LARGE})),
-            *("--config-json", json.dumps({"ops": {"document_lane": {"config": {"lane": LARGE}}}})),
-        ],
-        env={
-            **os.environ,
-            "DAGSTER_HOME": str(tmp_path),
-            "DAGSTER_PG_PASSWORD": "hidden",
-            "DAGSTER_CURRENT_IMAGE": IMAGE,
-            "RAG_DATABASE_URL": f"postgresql:///{database.name}?host={database.parameters()['host']}",
-        },
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
-    ((path, job),) = cluster.made
-    assert path == "/apis/batch/v1/namespaces/rag-assets/jobs"
-    for version in VERSIONS:
-        kubernetes_validate.validate(job, version, strict=True)
-    spec = job["spec"]["template"]["spec"]
-    (container,) = spec["containers"]
-    lanes = chart.instance()["run_launcher"]["config"]["lanes"]
-    assert container["resources"] == lanes[LARGE]["container_config"]["resources"]
-    assert container["image"] == IMAGE
-    assert container["securityContext"] == SECURE
-    assert spec["securityContext"]["runAsUser"] == 10001
-    wanted = {mount["mountPath"] for mount in run_pod()["containers"][0]["volumeMounts"]}
-    assert wanted <= {mount["mountPath"] for mount in container["volumeMounts"]}
-    assert job["spec"]["ttlSecondsAfterFinished"] == 86400
-    assert "hidden" not in json.dumps(job)
-    with dagster.connect() as connection:
-        (run,) = runs_under_way(connection)
-    assert (run.job, run.lane) == ("document_processing", LARGE)
-    monkeypatch.setenv("DAGSTER_PG_PASSWORD", "hidden")
-    assert fault_of(_told_by_the_monitor(tmp_path)) == "killed by signal 9"
-    with database.named("postgres").connect(autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {dagster.name} WITH (FORCE)")
