@@ -36,6 +36,12 @@ class DatabaseSettings(BaseModel):
         description="Seconds that the replica may be behind; further behind, the primary is "
         "searched while it is there.",
     )
+    rag_database_read_patience_s: int = Field(
+        5,
+        ge=2,
+        description="Seconds without an answer to the API's look, each second, after which replica "
+        "or primary count as away; searches under way wait for twice as long.",
+    )
     rag_dagster_database: str | None = Field(
         None,
         description="Name of the database for Dagster's own state, on the same server. "

@@ -99,6 +99,9 @@ def restore(
     file: Annotated[
         Path, typer.Argument(help="Made by pg_dump --format=custom.", exists=True, readable=True)
     ],
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds to wait for runs at work on it.")
+    ] = 10,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -110,7 +113,7 @@ def restore(
         _, database = open_corpus()
         if not yes:
             typer.confirm(f"Replace the {corpus} in {database.describe()} by {file}?", abort=True)
-        done = restore_corpus(database, known, file)
+        done = restore_corpus(database, known, file, wait_s=wait_s)
     if as_json:
         show_json(done)
         return

@@ -13,9 +13,6 @@ from rag_assets.store.database import Connection, Database
 from rag_assets.store.releases import listen, release_state, wait_for_notice
 from rag_assets.store.replication import Positions, wal_position
 
-_SILENT_S = 5.0
-"""Without a look for so long, the server hangs, or cannot be reached."""
-
 _COUNT_EVERY_S = 10.0
 """Documents flow all the time. Their counts only say how a filtered search reads the table."""
 
@@ -73,7 +70,8 @@ class CurrentRelease:
     @property
     def following(self) -> bool:
         """Whether the server answers, as of the last look."""
-        return self._looked_at is not None and self._clock() - self._looked_at < _SILENT_S
+        patience_s = self._settings.rag_database_read_patience_s
+        return self._looked_at is not None and self._clock() - self._looked_at < patience_s
 
     def behind(self, primary: CurrentRelease) -> float:
         """Seconds by which this server is behind another; 0 where that cannot be told."""

@@ -32,7 +32,6 @@ _IDENTITIES = {
     "documents": "document_id",
     "document_chunks": "chunk_id",
 }
-_LOCK_TIMEOUT = "10s"
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,20 @@ class Restored:
     rows: dict[str, int]
 
 
-def restore_corpus(database: Database, corpus: Corpus, file: Path) -> Restored:
+def restore_corpus(
+    database: Database, corpus: Corpus, file: Path, *, wait_s: float = 10
+) -> Restored:
     """Replace a corpus by that of a dump, whole or not at all.
 
     :param file: made by ``pg_dump --format=custom``, of everything or of the corpus' tables.
+    :param wait_s: seconds to wait for runs at work on it.
     :raises ConfigurationError: the file is no such dump, or of other migrations.
     :raises DatabaseUnavailableError: runs are at work on the corpus.
     """
     with database.connect() as connection:
         _refuse_other_migrations(connection, file)
         tables = _vector_tables(connection, corpus, file)
-        _lock(connection, corpus, tables.values())
+        _lock(connection, corpus, tables.values(), wait_s)
         for table in tables.values():
             lock_answers(connection, table.space)
             _set_aside(connection, table)
@@ -104,9 +106,13 @@ def _vector_tables(connection: Connection, corpus: Corpus, file: Path) -> dict[s
     return tables
 
 
-def _lock(connection: Connection, corpus: Corpus, tables: Iterable[VectorTable]) -> None:
+def _lock(
+    connection: Connection, corpus: Corpus, tables: Iterable[VectorTable], wait_s: float
+) -> None:
     """Let nobody else write; who reads goes on."""
-    connection.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_TIMEOUT,))
+    connection.execute(
+        "SELECT set_config('lock_timeout', %s, true)", (f"{max(1, round(wait_s * 1000))}ms",)
+    )
     written = (*_TABLES[corpus], *(table.name for table in tables))
     names = sql.SQL(", ").join(map(sql.Identifier, written))
     try:

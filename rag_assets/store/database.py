@@ -206,16 +206,15 @@ def open_database(settings: Settings) -> Database:
     parts = _parts(settings, "RAG_DATABASE_URL", settings.rag_database_url.get_secret_value())
     if "," in str(parts.get("host")):  # one is the primary; after a failover another
         parts.setdefault("target_session_attrs", "read-write")
-    _bound_silence(parts, settings)
+    _bound_silence(parts, settings, settings.rag_database_silence_s)
     return Database(make_conninfo("", **parts))
 
 
-def _bound_silence(parts: dict[str, Any], settings: Settings) -> None:
+def _bound_silence(parts: dict[str, Any], settings: Settings, seconds: int) -> None:
     """Let both sides notice a cut network, so that locks do not outlive their owner by hours.
 
     A pooler keeps connections of its own to the server, and refuses to be told of them.
     """
-    seconds = settings.rag_database_silence_s
     keepalives = {
         "keepalives_idle": seconds // 2,
         "keepalives_interval": seconds // 6,
@@ -244,11 +243,8 @@ def open_replica(settings: Settings) -> Database | None:
     url = settings.rag_database_read_url.get_secret_value()
     parts = _parts(settings, "RAG_DATABASE_READ_URL", url)
     parts.setdefault("target_session_attrs", "prefer-standby")
-    # It holds no locks, and the primary can stand in for it: 10 s are patience enough.
-    parts.setdefault("keepalives_idle", 5)
-    parts.setdefault("keepalives_interval", 2)
-    parts.setdefault("keepalives_count", 2)
-    parts.setdefault("tcp_user_timeout", 10_000)
+    # It holds no locks, and the primary can stand in for it: searches under way wait no longer.
+    _bound_silence(parts, settings, max(6, 2 * settings.rag_database_read_patience_s))
     return Database(make_conninfo("", **parts))
 
 

@@ -17,30 +17,43 @@ from rag_assets.store import embedded
 from rag_assets.store.database import Database
 from rag_assets_tests.conftest import _memory_folder
 from rag_assets_tests.defs.deployment import free_port
+from rag_assets_tests.deployment.hosts import Host
 
 
 class Cluster:
-    """One server: its data folder, its port on 127.0.0.1, and who runs it.
+    """One server: its data folder, its port, and who runs it.
 
     :param programs: the folder of its programs; of the embedded server unless told.
+    :param host: where it runs, if not here.
     """
 
-    def __init__(self, folder: Path, programs: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, programs: Path | None = None, *, host: Host | None = None
+    ) -> None:
         self.folder = folder
         self.data = folder / f"data-{free_port()}"
         self.port = free_port()
         self.programs = programs or embedded.binary("postgres").parent
+        self.address = host.address if host else "127.0.0.1"
         self._user = embedded.system_user()
+        self._host = host
 
     def make(self, **settings: str) -> None:
         """A new one, in which everybody on this machine is trusted."""
         self.run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8",
                  "--no-sync", "--locale=C.UTF-8", f"--pgdata={self.data}")  # fmt: skip
-        self.set(**settings)
+        self.set(listen_addresses="127.0.0.1", **settings)
 
-    def copy_of(self, primary: Cluster) -> None:
-        """A standby that follows another."""
-        source = f"host=127.0.0.1 port={primary.port} user=postgres"
+    def open_to(self, network: str) -> None:
+        """Trust another network, too, from the next start on."""
+        with (self.data / "pg_hba.conf").open("a", encoding="utf-8") as trusted:
+            for database in ("all", "replication"):
+                trusted.write(f"host {database} all {network} trust\n")
+        self.set(listen_addresses="*")
+
+    def copy_of(self, primary: Cluster, address: str = "127.0.0.1") -> None:
+        """A standby that follows another, which it reaches by that address."""
+        source = f"host={address} port={primary.port} user=postgres"
         self.run("pg_basebackup", "--write-recovery-conf", "--wal-method=stream", "--no-sync",
                  "--checkpoint=fast", f"--pgdata={self.data}", f"--dbname={source}")  # fmt: skip
 
@@ -52,7 +65,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        options = f"-p {self.port} -c unix_socket_directories="
         log = f"--log={self.data / 'log'}"
         self.run("pg_ctl", "start", "--wait", f"--pgdata={self.data}", log, f"--options={options}")
 
@@ -89,14 +102,19 @@ class Cluster:
     def database(self, name: str = "postgres", user: str = "postgres") -> Database:
         """One of its databases."""
         return Database(
-            f"host=127.0.0.1 port={self.port} user={user} dbname={name} connect_timeout=5"
+            f"host={self.address} port={self.port} user={user} dbname={name} connect_timeout=5"
         )
 
     def run(self, program: str, *arguments: str) -> str:
         """One of its programs, as who owns the data; what it printed."""
+        there, user = [], self._user
+        if self._host is not None and user is not None:
+            there = ["ip", "netns", "exec", self._host.space]
+            there += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+            user = None  # root until then
         done = subprocess.run(
-            [str(self.programs / program), *arguments],
-            user=self._user,
+            [*there, str(self.programs / program), *arguments],
+            user=user,
             cwd=self.folder,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
             stdin=subprocess.DEVNULL,

@@ -263,16 +263,15 @@ def test_it_comes_into_another_database_whose_spaces_have_other_numbers(
 
 
 def test_searches_go_on_meanwhile_and_runs_at_work_are_not_run_over(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path
 ) -> None:
     settings = corpus_settings(database)
     file = dump(database, tmp_path / "the.dump")
-    monkeypatch.setattr("rag_assets.store.corpus_restore._LOCK_TIMEOUT", "300ms")
     before = content(database, "bible")
     with database.connect() as run:
         run.execute("UPDATE verses SET text = text WHERE chapter = 1")
         with pytest.raises(DatabaseUnavailableError, match="runs are at work on the corpus bible"):
-            restore_corpus(database, "bible", file)
+            restore_corpus(database, "bible", file, wait_s=0.3)
     assert content(database, "bible") == before
 
     answers: list[list[str]] = []

@@ -23,6 +23,7 @@ from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import DOCUMENTS, Server, environment_of, serving, wait_until
 from rag_assets_tests.api.test_graceful import load_on
 from rag_assets_tests.corpora import sentences
+from rag_assets_tests.deployment.hosts import Host, hosts, why_not
 from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
 from rag_assets_tests.release.corpus import let_through, prepare
 
@@ -87,25 +88,29 @@ MakePair = Callable[[], Pair]
 def make_pair(rag_home: Path) -> Iterator[MakePair]:
     """Makes pairs; ``rag_home`` has made the programs readable for PostgreSQL's user."""
     with ExitStack() as stack:
+        yield lambda: made(stack.enter_context(folder_of_servers()))
 
-        def make() -> Pair:
-            folder = stack.enter_context(folder_of_servers())
-            primary, replica = Cluster(folder), Cluster(folder)
-            primary.make(shared_buffers="64MB", fsync="off")
-            primary.start()
-            corpus = primary.database("corpus")
-            migrate(corpus)
-            settings = corpus_settings(corpus)
-            prepare(corpus, settings, "EN_A", sentences(60))
-            let_through(corpus, settings)
-            with corpus.connect() as connection:
-                key = create_key(connection, "searches", ("read", "admin"), requests_per_minute=30)
-            replica.copy_of(primary)
-            replica.set(max_standby_streaming_delay="0")  # what conflicts is cancelled at once
-            replica.start()
-            return Pair(primary, replica, settings, key)
 
-        yield make
+def made(folder: Path, hub: str | None = None, host: Host | None = None) -> Pair:
+    """A pair; the replica on a host of its own, if told, which reaches the primary by ``hub``."""
+    primary, replica = Cluster(folder), Cluster(folder, host=host)
+    primary.make(shared_buffers="64MB", fsync="off")
+    if hub is not None:
+        primary.open_to(f"{hub}/24")
+    primary.start()
+    corpus = primary.database("corpus")
+    migrate(corpus)
+    settings = corpus_settings(corpus)
+    prepare(corpus, settings, "EN_A", sentences(60))
+    let_through(corpus, settings)
+    with corpus.connect() as connection:
+        key = create_key(connection, "searches", ("read", "admin"), requests_per_minute=30)
+    replica.copy_of(primary, hub or "127.0.0.1")
+    replica.set(max_standby_streaming_delay="0")  # what conflicts is cancelled at once
+    if host is not None:
+        replica.set(listen_addresses="*")
+    replica.start()
+    return Pair(primary, replica, settings, key)
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +326,36 @@ def test_a_replica_that_hangs_is_left_within_seconds(server: Server, pair: Pair)
         assert all(answered() for _ in range(20))
         assert time.monotonic() - started < 3
     wait_until(lambda: searched(server) == "replica", 30)
+
+
+def test_a_replica_whose_host_is_gone_keeps_nobody_waiting_for_long(
+    rag_home: Path, tmp_path: Path
+) -> None:
+    """A power cut: no connection is told anything."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with hosts("standby") as (hub, named), folder_of_servers() as folder:
+        pair = made(folder, hub, named["standby"])
+        open_to_all(pair)
+        with (
+            serving(tmp_path, pair.environment(tmp_path)) as server,
+            load_on(server, headers={"X-API-Key": pair.key}) as load,
+        ):
+            wait_until(lambda: searched(server) == "replica")
+            named["standby"].cut_off()
+            started = time.monotonic()
+            wait_until(lambda: searched(server) == "primary", 20)
+            left = time.monotonic() - started
+            served = len(load.answers)
+            wait_until(lambda: len(load.answers) > served + 300, 30)
+            named["standby"].reconnect()
+            wait_until(lambda: searched(server) == "replica", 40)
+        assert load.failures == []
+        assert set(load.statuses()) == {200}
+        slowest = max(answer.elapsed.total_seconds() for answer in load.answers)
+        assert left < 12
+        assert slowest < 16  # what was under way waits twice the patience, and asks the primary
+        print(f"left after {left:.1f} s, slowest answer {slowest:.1f} s")  # noqa: T201
 
 
 def test_the_api_starts_on_the_replica_alone_and_writes_again_after_a_failover(
