@@ -74,6 +74,8 @@ def audit(event, args):
             seen["outside"].append([event, str(path)])
     elif event == "subprocess.Popen" and args[1][:2] == ["file", "-b"]:
         pass  # dagster's copy of croniter asks whether Python has 32 bits
+    elif event == "socket.bind" and args[1] == ("::1", 0):
+        pass  # urllib3, of Kubernetes' client, asks whether the machine has IPv6
     elif event in ("os.mkdir", "os.rename", "os.remove", "subprocess.Popen", "os.system",
                    "os.posix_spawn", "os.fork", "socket.connect", "socket.bind",
                    "socket.getaddrinfo", "socket.gethostbyname", "tempfile.mkdtemp"):
