@@ -42,9 +42,9 @@ def worker(
         # Dagster and Celery take 3 s to import: here, so that the other commands do not wait.
         from rag_assets.defs.celery_worker import work  # noqa: PLC0415
 
-        logging.basicConfig(
-            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s"
-        )
+        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s")
+        for name in ("celery", "rag_assets"):
+            logging.getLogger(name).setLevel(logging.INFO)
         err.print(f"takes {runs} runs at once from {' and '.join(queues)}")
         status = work(settings, queues, runs)
     raise typer.Exit(status)

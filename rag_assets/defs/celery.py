@@ -3,14 +3,13 @@
 ``deploy/celery/dagster.yaml`` names the launcher. The worker's side is in
 :mod:`rag_assets.defs.celery_worker`, Redis in :mod:`rag_assets.operations.broker`.
 
-Three names are Dagster's private ones: the two that a launcher answers with, which every launcher
-outside of Dagster imports so, and the one error that leaves a run in the queue. Tests hold what
-comes of them; Dagster is pinned to a minor series.
+Some names are Dagster's private ones: those that a launcher is asked and answers with, which every
+launcher outside of Dagster imports so, and the one error that leaves a run in the queue. Tests hold
+what comes of them; Dagster is pinned to a minor series.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,9 +19,11 @@ import dagster as dg
 from celery import Celery, Task
 from celery.result import denied_join_result
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
-from dagster_celery.config import TASK_EXECUTE_JOB_NAME
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import pack_value
 from dagster_celery.launcher import CeleryRunLauncher
+from dagster_celery.tasks import create_execute_job_task
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -55,8 +56,7 @@ class LaneLauncher(CeleryRunLauncher):
             config_source=self._broker.options(),
             inst_data=inst_data,
         )
-        configure(self.celery)
-        self._one_at_a_time = threading.Lock()
+        self._task = configure(self.celery)
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -69,33 +69,33 @@ class LaneLauncher(CeleryRunLauncher):
         del config_value
         return cls(inst_data)
 
-    def launch_run(self, context: Any) -> None:
-        """Send a run; ``dagster-celery`` makes the task anew for each, which Celery warns of."""
-        with self._one_at_a_time:
-            self.celery.tasks.pop(TASK_EXECUTE_JOB_NAME, None)
-            super().launch_run(context)
-
-    def _launch_celery_task_run(
-        self, run: dg.DagsterRun, task_signature: Task, routing_key: str
-    ) -> None:
-        """Send the run to its lane's queue. Its task bears its id."""
-        del routing_key
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Send a run to its lane's queue. Its task bears its id."""
+        run = context.dagster_run
+        if run.job_code_origin is None:
+            raise ConfigurationError(f"run {run.run_id} does not say where its code is")
         queue = queue_of(run.tags.get(LANE_TAG))
+        sent = ExecuteRunArgs(
+            run.job_code_origin, run.run_id, self._instance.get_ref(), set_exit_code_on_failure=True
+        )
         # Nobody waits here for the result, so nothing is to be subscribed to.
         with _kept_in_queue(), denied_join_result():
             self._broker.expect(run.run_id)
-            task_signature.apply_async(
+            self._task.si(execute_job_args_packed=pack_value(sent)).apply_async(
                 task_id=run.run_id, queue=queue, priority=priority_of(run.tags)
             )
         self._instance.report_engine_event(
             f"Sent to the workers of {queue}.", run, cls=self.__class__
         )
 
+    @property
+    def supports_resume_run(self) -> bool:
+        """A run that was lost is started again, by another run."""
+        return False
+
     def terminate(self, run_id: str) -> bool:
-        """Interrupt a run as soon as its host hears of it: now, or when it is back."""
+        """Interrupt a run when its process hears of it: within seconds, or when it is back."""
         self._broker.give_up(run_id)
-        with self.celery.connection_for_write() as connection:
-            self.celery.control.revoke(run_id, terminate=True, connection=connection)
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
@@ -160,11 +160,12 @@ def broker_of(settings: Settings) -> Broker:
     return broker
 
 
-def configure(app: Celery) -> None:
-    """Our queues, in the place of ``dagster-celery``'s one."""
+def configure(app: Celery) -> Task:
+    """Our queues, in the place of ``dagster-celery``'s one, and its task, which runs a run."""
     app.conf.task_queues = [Queue(name) for name in QUEUES]  # type: ignore[no-untyped-call]
     app.conf.task_routes = {}
     app.conf.task_create_missing_queues = False
+    return create_execute_job_task(app, shared=False)  # type: ignore[arg-type]
 
 
 def priority_of(tags: Mapping[str, str]) -> int:

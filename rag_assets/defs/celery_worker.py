@@ -18,7 +18,6 @@ from typing import Any
 
 from celery import Celery, signals
 from dagster_celery.make_app import make_app
-from dagster_celery.tasks import create_execute_job_task
 
 from rag_assets.defs.celery import broker_of, configure
 from rag_assets.errors import BrokerUnavailableError
@@ -42,6 +41,7 @@ def work(settings: Settings, queues: Sequence[str], runs: int) -> int:
     app = worker_app(broker)
     importlib.import_module("rag_assets.definitions").defs.get_repository_def()
     signs = partial(_begin_signs, broker=broker, every_s=settings.rag_celery_lost_s / _BEATS)
+    signals.setup_logging.connect(_leave_logging, weak=False)
     signals.task_prerun.connect(signs, weak=False)
     signals.task_postrun.connect(_end_signs, weak=False)
     worker = app.Worker(
@@ -64,8 +64,11 @@ def worker_app(broker: Broker) -> Celery:
     url = broker.url
     app = make_app({"broker": url, "backend": url, "config_source": broker.options()})  # type: ignore[no-untyped-call]
     configure(app)
-    create_execute_job_task(app)
     return app
+
+
+def _leave_logging(**_: Any) -> None:
+    """Celery leaves logging as it is where somebody listens to this."""
 
 
 _signs_end: dict[str, threading.Event] = {}
@@ -85,12 +88,16 @@ def _end_signs(task_id: str, **_: Any) -> None:
 
 
 def _give_signs(broker: Broker, run_id: str, every_s: float, ended: threading.Event) -> None:
-    """Until it ends; where it was given up meanwhile, interrupt it: another run has its work."""
-    while True:
+    """Until it ends; where it is given up meanwhile, interrupt it as Ctrl-C does.
+
+    Once in a while: an interruption has to write down what is lost, and one that comes before the
+    run has begun is not heard.
+    """
+    while not ended.is_set():
+        wanted = True
         with suppress(BrokerUnavailableError):  # the run goes on without it
-            if not broker.beat(run_id):
-                log.warning("run %s was given up while this host was away: it ends here", run_id)
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-        if ended.wait(every_s):
-            return
+            wanted = broker.beat(run_id)
+        if not wanted:
+            log.warning("run %s was given up, or stopped by a person: it ends here", run_id)
+            os.kill(os.getpid(), signal.SIGINT)
+        ended.wait(every_s if wanted else _BEATS * every_s)

@@ -86,12 +86,13 @@ class Broker:
         }
 
     def ping(self) -> None:
-        """Ask whether it answers.
+        """Ask whether it answers, keeps what it is given, and for how long that was not touched.
 
         :raises BrokerUnavailableError: it does not.
         """
         with self._explained():
-            self._redis.ping()
+            self._redis.set("rag:ping", "yes", ex=60)
+            self._redis.object("idletime", "rag:ping")
 
     def workers(self) -> Mapping[str, tuple[str, ...]]:
         """Names of the workers that take new runs, by queue. Takes up to ``timeout_s`` seconds.
@@ -191,7 +192,11 @@ class Broker:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         from kombu.exceptions import OperationalError  # noqa: PLC0415
-        from redis.exceptions import AuthenticationError, RedisError  # noqa: PLC0415
+        from redis.exceptions import (  # noqa: PLC0415
+            AuthenticationError,
+            RedisError,
+            ResponseError,
+        )
 
         try:
             yield
@@ -200,6 +205,8 @@ class Broker:
                 f"{self.describe()} refuses the password: correct RAG_CELERY_BROKER_URL or "
                 "RAG_CELERY_BROKER_PASSWORD"
             ) from None
+        except ResponseError as error:  # a replica, a full disk, a policy without idle times
+            raise BrokerUnavailableError(f"{self.describe()} answers: {error}") from None
         except (RedisError, OperationalError, OSError) as error:
             raise BrokerUnavailableError(
                 f"the broker cannot be reached ({self.describe()}): is it running, and is "

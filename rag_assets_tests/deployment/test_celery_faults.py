@@ -127,3 +127,13 @@ def test_a_run_waits_for_a_worker_and_one_that_got_lost_on_its_way_counts_as_fai
     assert machine.broker.workers()["rag_processing"] == ()
     assert machine.worker is not None
     stop(machine.worker)
+
+
+def test_a_broker_that_keeps_no_idle_time_is_told(machine: Machine) -> None:
+    client = machine.redis.client()
+    client.config_set("maxmemory-policy", "allkeys-lfu")
+    try:
+        told, _ = machine.findings()["broker"]
+        assert "An LFU maxmemory policy is selected, idle time not tracked" in told
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
