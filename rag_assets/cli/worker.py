@@ -11,7 +11,7 @@ import typer
 
 from rag_assets.cli.output import err, errors_as_sentences
 from rag_assets.errors import ConfigurationError
-from rag_assets.operations.broker import QUEUES
+from rag_assets.operations.broker import QUEUES, open_broker
 from rag_assets.settings import load_settings
 
 
@@ -39,6 +39,12 @@ def worker(
                 "DAGSTER_HOME is not set: set it to a folder with a copy of "
                 "deploy/celery/dagster.yaml"
             )
+        if settings.rag_database_url is None:
+            raise ConfigurationError(
+                "RAG_DATABASE_URL is not set: a worker needs the hub's database, and would start "
+                "one of its own"
+            )
+        open_broker(settings)  # says so where Celery is not installed
         # Dagster and Celery take 3 s to import: here, so that the other commands do not wait.
         from rag_assets.defs.celery_worker import work  # noqa: PLC0415
 

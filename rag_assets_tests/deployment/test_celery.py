@@ -63,6 +63,7 @@ def test_the_password_is_in_no_process_list_log_or_event(machine: Machine) -> No
         ([], {"RAG_CELERY_BROKER_URL": "redis://127.0.0.1:9/0"}, "cannot be reached (Redis on"),
         ([], {"RAG_CELERY_BROKER_PASSWORD": "wrong-one"}, "refuses the password"),
         ([], {"DAGSTER_HOME": ""}, "DAGSTER_HOME is not set"),
+        ([], {"RAG_DATABASE_URL": ""}, "RAG_DATABASE_URL is not set"),
         (["--queue", "dagster"], {}, "there is no queue dagster: there are rag_processing and"),
     ],
 )
