@@ -105,7 +105,13 @@ def _dagster(home: Path, host: str, port: int) -> list[Service]:
         encoding="utf-8",
     )
     # DAGSTER_HOME is where dagster.yaml stands; an outer one wins.
-    environment = {"DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(Path.cwd())}
+    environment = {
+        "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(Path.cwd()),
+        # A tick of the weekend backfill may have many versions to plan.
+        "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": os.environ.get(
+            "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS", "300"
+        ),
+    }
     python = [sys.executable, "-m"]
     return [
         Service(

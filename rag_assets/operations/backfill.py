@@ -190,7 +190,7 @@ def candidates(
 ) -> Iterator[Candidate]:
     """Versions that may be embedded, in the backfill's order, each planned when it is asked for.
 
-    That takes some 0.1 s; much less where the checks have found the version complete.
+    For 31,000 verses that takes a second, and 0.1 s where the checks have found it complete.
     """
     known = known_versions(connection, settings)
     complete = complete_versions(connection, settings)

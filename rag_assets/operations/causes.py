@@ -196,12 +196,12 @@ def _slow_documents(health: Health, rules: Rules) -> Iterator[Trouble]:
         began = lane.longest.started_at
         others_go_on = lane.last_completed_at is not None and lane.last_completed_at > began
         if health.now - began >= rules.slow_document and not others_go_on:
+            others = "1 document waits" if lane.claimable == 1 else f"{lane.claimable} wait"
             yield Trouble(
                 SLOW_DOCUMENT,
                 lane.longest.key,
                 f"{lane.longest.key} has been worked on for "
-                f"{(health.now - began).total_seconds():.0f} s, and {lane.claimable} documents of "
-                f"{lane.lane} wait for it",
+                f"{(health.now - began).total_seconds():.0f} s, and {others} for it in {lane.lane}",
                 began,
             )
 

@@ -131,8 +131,9 @@ def diagnose(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
     if facts.stored is not None:
         stored = facts.stored
         found += _incident(stored)
+        alive = any(probe.name == "daemon" and probe.ok for probe in facts.probes)
         for lane in stored.lanes:
-            found += _lane(lane, settings)
+            found += _lane(lane, settings, daemon_alive=alive)
         found += _dead(stored)
         found += _provider(stored)
         found += _index(stored, settings)
@@ -197,13 +198,15 @@ def _incident(stored: Stored) -> Iterator[Finding]:
     )
 
 
-def _lane(lane: LaneFacts, settings: Settings) -> Iterator[Finding]:
+def _lane(lane: LaneFacts, settings: Settings, *, daemon_alive: bool) -> Iterator[Finding]:
     if lane.paused is not None:
         yield Finding(
             lane.lane,
             "warning",
             f"paused {lane.paused}",
-            f"`rag-assets documents resume {lane.lane}`",
+            "wait: it is resumed when what it needs is back"
+            if lane.paused.startswith("by recovery")
+            else f"`rag-assets documents resume {lane.lane}`",
         )
         return
     runs = lane.runs_queued + lane.runs_at_work
@@ -214,7 +217,9 @@ def _lane(lane: LaneFacts, settings: Settings) -> Iterator[Finding]:
             "problem" if late else "warning",
             f"{_count(lane.claimable, 'document')} wait, the oldest for "
             f"{span(lane.oldest_waiting_s)}, and no run is at work or asked for",
-            "see that the daemon runs: `rag-assets up`",
+            "wait half a minute for a run; if none comes, see *Automation* in Dagster's UI"
+            if daemon_alive
+            else "see that the daemon runs: `rag-assets up`",
         )
     elif (
         lane.waiting > settings.rag_stagnation_queue
@@ -292,17 +297,12 @@ def _release(stored: Stored) -> Iterator[Finding]:
     release = stored.release
     if not stored.indexes:  # nothing is embedded yet
         return
-    if release.release_id is None:
-        yield Finding("release", "warning", "nothing is served yet", "`rag-assets release gate`")
+    told = [] if release.release_id is not None else ["nothing is served yet"]
     if release.reasons:
-        more = len(release.reasons) - 1
-        yield Finding(
-            "release",
-            "warning",
-            f"the gate refuses the next release: {release.reasons[0]}"
-            + (f" (and {more} more)" if more else ""),
-            "`rag-assets release gate`",
-        )
+        more = f" (and {len(release.reasons) - 1} more)" if len(release.reasons) > 1 else ""
+        told.append(f"the gate refuses the next release: {release.reasons[0]}{more}")
+    if told:
+        yield Finding("release", "warning", "; ".join(told), "`rag-assets release gate`")
 
 
 def _keys(fingerprints: Sequence[str]) -> str:

@@ -89,6 +89,8 @@ def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetim
     subject = f" ({incident.subject})" if incident.subject else ""
     goes_on = "" if incident.recovering_at else ", and it goes on"
     nothing = "- nothing: it mended itself" if incident.recovering_at else "- nothing yet"
+    if incident.cause in (causes.OUT_OF_MEMORY, causes.WORKER_LOST):
+        nothing = "- nothing: Dagster itself starts such a run again"
     began = f"{incident.began_at:%Y-%m-%d %H:%M:%S %Z}"
     rows = {
         "Began": f"{began}; noticed {incident.noticed_at:%H:%M:%S}",

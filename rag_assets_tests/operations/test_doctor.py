@@ -72,6 +72,24 @@ def failing(*names: str, **told: object) -> Facts:
     return replace(FACTS, probes=probes, **told)  # type: ignore[arg-type]
 
 
+def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
+    waits = lane(waiting=3, claimable=3, oldest_waiting_s=61)
+    (dead,) = diagnose(waits, Settings())
+    alive = replace(waits, probes=(Probe("daemon", True, 0.0, "alive"),))
+    (slow,) = diagnose(alive, Settings())
+    assert dead.command == "see that the daemon runs: `rag-assets up`"
+    assert slow.command.startswith("wait half a minute for a run")
+    (by_person,) = diagnose(lane(paused="by command: a move"), Settings())
+    (by_recovery,) = diagnose(lane(paused="by recovery: no provider"), Settings())
+    assert by_person.command == "`rag-assets documents resume rag_processing`"
+    assert by_recovery.command.startswith("wait:")
+
+
+def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
+    (found,) = diagnose(stored(release=ReleaseFacts(None, None, ("no index",))), Settings())
+    assert found.told == "nothing is served yet; the gate refuses the next release: no index"
+
+
 @pytest.mark.parametrize(
     ("facts", "area", "level", "words"),
     [
