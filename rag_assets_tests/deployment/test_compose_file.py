@@ -14,7 +14,7 @@ from rag_assets.cli.main import app
 from rag_assets.settings import Settings
 from rag_assets_tests.deployment.compose import FILE, ROOT, compose, ours, services
 
-THEIRS = {"GF_", "POSTGRES_", "LOGIN_"}
+THEIRS = {"DAGSTER_", "GF_", "POSTGRES_", "LOGIN_"}
 SECRETS = ROOT / "deploy" / "compose" / "secrets"
 
 
