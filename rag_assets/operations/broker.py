@@ -113,7 +113,8 @@ class Broker:
                 sorted(
                     name
                     for name, listens in answers.items()
-                    if queue in {one["name"] for one in listens}
+                    if isinstance(listens, list)  # or what went wrong with it
+                    and queue in {one["name"] for one in listens}
                 )
             )
             for queue in QUEUES
