@@ -143,7 +143,7 @@ class Service:
             changed=lambda served: self._tell_release(name, served.release_id),
             warn=log.warning,
         )
-        return Source(name, pool, current, size, wait_s)
+        return Source(name, pool, current, size, wait_s, 2 * settings.rag_database_read_patience_s)
 
     def _every_source(self) -> tuple[Source, ...]:
         primary, replica = self.sources.primary, self.sources.replica

@@ -29,6 +29,7 @@ class Source:
     """One server.
 
     :param size: searches at once; others wait for ``wait_s``.
+    :param patience_s: of who can ask another server instead.
     """
 
     name: Literal["primary", "replica"]
@@ -36,6 +37,7 @@ class Source:
     current: CurrentRelease
     size: int
     wait_s: float
+    patience_s: float
     limiter: anyio.CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,9 +53,17 @@ class Source:
                 "every database connection is busy: try again, or raise RAG_API_POOL_SIZE"
             ) from None
         try:
-            return await anyio.to_thread.run_sync(
-                lambda: self.pool.run(work, timeout_ms, tries=tries), limiter=UNLIMITED
-            )
+            # A server that hangs keeps the thread and its connection, but not who waits for them.
+            with anyio.fail_after(self.patience_s if tries == 1 else None):
+                return await anyio.to_thread.run_sync(
+                    lambda: self.pool.run(work, timeout_ms, tries=tries),
+                    limiter=UNLIMITED,
+                    abandon_on_cancel=tries == 1,
+                )
+        except TimeoutError:
+            raise DatabaseUnavailableError(
+                f"the {self.name} did not answer within {self.patience_s:g} s"
+            ) from None
         finally:
             self.limiter.release()
 
