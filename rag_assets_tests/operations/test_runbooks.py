@@ -238,8 +238,8 @@ def _incident(place: Place) -> None:
         incidents.record_action(
             connection,
             "lower_share",
-            "provider",
-            "the provider limits the rate",
+            "58cbadb88ce585fc",
+            "15 answers of 429; 50% of batch size and concurrency from now on",
             incident_id=number,
         )
         incidents.set_state(connection, number, "recovering")

@@ -37,7 +37,7 @@ def incident_report(
             "state": incident.state,
             "cause": incident.cause,
             "subject": incident.subject,
-            "seconds": report.seconds,
+            "seconds": round(report.seconds, 1),
             "longest_queue": incident.longest_queue,
             "documents_affected": incident.documents_affected,
             "failed_jobs": incident.failed_jobs,
