@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+import yaml
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
@@ -27,9 +28,10 @@ from rag_assets.operations.doctor import diagnose
 from rag_assets.operations.facts import gather
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.database import open_database
+from rag_assets.store.lane_control import paused_lanes
 from rag_assets.store.migrations import migrate
 from rag_assets_tests.corpora import sentences, write_usfm_version
-from rag_assets_tests.defs.deployment import ROOT, plain_environment, stop
+from rag_assets_tests.defs.deployment import ROOT, home_of, plain_environment, stop
 from rag_assets_tests.deployment.redis_server import PASSWORD, RedisServer, running_redis
 from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
@@ -88,6 +90,43 @@ class Machine:
                 start_new_session=True,
             )
         self.wait(lambda: self.broker.workers()[queue], 60)
+
+    @contextmanager
+    def daemon(self, **queue: int) -> Iterator[None]:
+        """Dagster's daemon, with changes to its queue's settings."""
+        home = self.folder / "daemon"
+        home.mkdir()
+        given = yaml.safe_load((self.folder / "dagster.yaml").read_text("utf-8"))
+        given["run_queue"].update(queue)
+        (home / "dagster.yaml").write_text(yaml.safe_dump(given))
+        with (self.folder / "worker.log").open("ab") as log:
+            process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-w",
+                 str(ROOT / "workspace.yaml")],
+                cwd=home,
+                env={**plain_environment(), **self.environment, "DAGSTER_HOME": str(home)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            yield
+        finally:
+            stop(process)
+            for one in psutil.process_iter():
+                if home_of(one) == home:
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+
+    def documents(self) -> dict[str, str]:
+        """States of the documents, by key."""
+        with open_database(load_settings()).connect() as connection:
+            return dict(connection.execute("SELECT document_key, state FROM documents").fetchall())
+
+    def lanes_paused(self) -> set[str]:
+        with open_database(load_settings()).connect() as connection:
+            return set(paused_lanes(connection))
 
     def keep_worker(self) -> None:
         if self.worker is None or self.worker.poll() is not None:

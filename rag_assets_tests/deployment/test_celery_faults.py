@@ -8,6 +8,7 @@ import socket
 import time
 from datetime import UTC, datetime
 
+import dagster as dg
 import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
@@ -127,6 +128,47 @@ def test_a_run_waits_for_a_worker_and_one_that_got_lost_on_its_way_counts_as_fai
     assert machine.broker.workers()["rag_processing"] == ()
     assert machine.worker is not None
     stop(machine.worker)
+
+
+@pytest.mark.timeout(400)
+def test_without_a_broker_runs_stay_in_the_queue_and_lanes_are_paused_until_it_is_back(
+    machine: Machine,
+) -> None:
+    machine.keep_worker()
+    before = runs_of_documents(machine, "FAILURE", "CANCELED")
+    machine.redis.stop()
+    try:
+        (machine.folder / "inbox/one.md").write_text("# One\n\nA text that waits.\n")
+        with machine.daemon(user_code_failure_retry_delay=3):
+            machine.wait(lambda: queued_again(machine), 120)
+            paused = {"rag_processing", "rag_large_docs", "rag_bible"}
+            machine.wait(lambda: machine.lanes_paused() == paused, 120)
+            waiting = runs_of_documents(machine, "QUEUED", "STARTING", "NOT_STARTED")
+            assert len(waiting) == 1, "nothing is started in a loop"
+            machine.redis.start()
+            machine.wait(lambda: machine.documents() == {"one.md": "ready"}, 120)
+            machine.wait(lambda: machine.lanes_paused() == set(), 120)
+            machine.wait(lambda: machine.run(*waiting).is_finished, 30)
+    finally:
+        machine.redis.start()
+    assert machine.status(*waiting) == "SUCCESS"
+    assert runs_of_documents(machine, "FAILURE", "CANCELED") == before
+
+
+def runs_of_documents(machine: Machine, *statuses: str) -> set[str]:
+    """Ids of the runs that process documents and are in one of these states."""
+    wanted = [dg.DagsterRunStatus(status) for status in statuses]
+    filters = dg.RunsFilter(job_name="document_processing", statuses=wanted)
+    return {run.run_id for run in machine.instance.get_runs(filters)}
+
+
+def queued_again(machine: Machine) -> bool:
+    """Whether a run went back into Dagster's queue."""
+    enqueued = {dg.DagsterEventType.RUN_ENQUEUED}
+    return any(
+        len(machine.instance.all_logs(run_id, of_type=enqueued)) > 1
+        for run_id in runs_of_documents(machine, "QUEUED", "STARTING")
+    )
 
 
 def test_a_broker_that_keeps_no_idle_time_is_told(machine: Machine) -> None:
