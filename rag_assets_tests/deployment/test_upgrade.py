@@ -138,7 +138,7 @@ def test_a_server_that_its_users_left_behind_is_ended_and_a_killed_one_recovered
 def test_whoever_uses_the_data_is_not_disturbed(home: Path) -> None:
     with (home / "postgres.users").open("a") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        with pytest.raises(DatabaseUnusableError, match=r"somebody uses the data.*stop `rag-assets"):
+        with pytest.raises(DatabaseUnusableError, match=r"somebody uses the data.*stop `rag"):
             upgrade(home / "postgres")
     assert embedded.version_of(home / "postgres") == 16
 
