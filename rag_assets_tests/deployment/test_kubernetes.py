@@ -216,7 +216,10 @@ def test_a_secret_s_file_is_named_like_its_setting_and_no_value_stands_anywhere(
 
 def test_settings_are_settings_and_all_mean_one_database() -> None:
     data = kind("ConfigMap")["rag-settings"]["data"]
-    known = {name.upper() for name in Settings.model_fields} | {"RAG_SECRETS_DIR"}
+    known = {name.upper() for name in Settings.model_fields} | {
+        "RAG_SECRETS_DIR",
+        "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS",
+    }
     assert set(data) <= known
     for _, container in containers():
         for variable in container.get("env", ()):
