@@ -52,10 +52,14 @@ def test_a_run_that_hangs_counts_as_lost_and_ends_when_it_is_back(machine: Machi
             rf".*@{re.escape(socket.gethostname())} has given no sign of life of it for \d+ s",
             told or "",
         )
+        machine.instance.report_run_failed(machine.run(run_id), told)  # as Dagster's daemon does
     finally:
         process.resume()
-    machine.wait(lambda: machine.run(run_id).is_finished, 2 * LOST_S + 10)
-    machine.wait(lambda: not process.is_running(), 10)
+    machine.wait(lambda: not process.is_running(), 2 * LOST_S + 10)
+    # A word of its own about the failure would keep Dagster from starting it again.
+    failures = machine.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert [entry.user_message or entry.message for entry in failures] == [told]
+    assert machine.run(run_id).tags["dagster/will_retry"] == "true"
 
 
 def test_a_broker_that_is_away_fails_no_run_and_loses_none(machine: Machine) -> None:

@@ -259,11 +259,13 @@ class Site:
         return Counter(dict(self.rows("SELECT state, count(*) FROM documents GROUP BY 1")))
 
     def vectors(self) -> int:
-        """Of verses, in both spaces."""
-        ((count,),) = self.rows(
-            "SELECT count(embedding_small) + count(embedding_large) FROM verse_embeddings"
-        )
-        return int(count)
+        """Of verses, in both spaces; the view is there once a run has registered them."""
+        with suppress(psycopg.errors.UndefinedTable):
+            ((count,),) = self.rows(
+                "SELECT count(embedding_small) + count(embedding_large) FROM verse_embeddings"
+            )
+            return int(count)
+        return 0
 
     def wait(self, what: str, reached: Callable[[], Any], timeout_s: float) -> Any:
         deadline = time.monotonic() + timeout_s
@@ -281,8 +283,14 @@ class Site:
             f"--- {path.name}\n{path.read_text('utf-8', 'replace')[-2500:]}"
             for path in sorted(self.folder.glob("*.log"))
         ]
+        failures = self.rows(
+            "SELECT run_id, event FROM event_logs"
+            " WHERE dagster_event_type IN ('STEP_FAILURE', 'PIPELINE_FAILURE') ORDER BY id",
+            dagster=True,
+        )
+        why = [f"{run_id}: {event[:3000]}" for run_id, event in failures]
         known = f"{self.states()}, {self.vectors()} vectors, {runs}, {self.at_work()}"
-        return "\n".join([known, str(self.emulator.stats()), *logs])
+        return "\n".join([known, str(self.emulator.stats()), *why, *logs])
 
 
 @pytest.fixture

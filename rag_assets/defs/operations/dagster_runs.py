@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -20,6 +20,9 @@ _EXIT = re.compile(r"unexpectedly (exited with code -?\d+)")
 _SILENT = re.compile(r"([^\s']+ has given no sign of life of it for \d+ s)")
 _POD = re.compile(r"Container '\S+' status: Terminated with exit code (\d+)")
 _TIMED_OUT = re.compile(r"[Tt]imed out .*?(longer than .*? to start)")
+
+_PROMISED, _KEPT = "dagster/will_retry", "dagster/auto_retry_run_id"
+_REMINDED = "rag/reminded"
 
 
 class DagsterRuns:
@@ -69,6 +72,32 @@ class DagsterRuns:
     def heartbeats(self) -> Mapping[str, datetime]:
         with self._database.connect() as connection:
             return dagster_state.daemon_heartbeats(connection)
+
+
+def remind_of_retries(instance: dg.DagsterInstance, patience_s: float = 60) -> tuple[str, ...]:
+    """Report a failure once more after which Dagster wanted to start the run again, and did not.
+
+    Its daemon reads each failure once. One that it reads in the moment before the run counts as
+    failed is passed over, and the tag that promises another run stays. None is started twice.
+
+    :returns: what was found, a sentence each.
+    """
+    now = datetime.now(UTC)
+    failed = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        tags={_PROMISED: "true"},
+        updated_after=now - timedelta(hours=1),
+    )
+    found: list[str] = []
+    for record in instance.get_run_records(failed):
+        run, ended = record.dagster_run, record.end_time or now.timestamp()
+        if run.tags.keys() & {_KEPT, _REMINDED} or now.timestamp() - ended < patience_s:
+            continue
+        instance.add_run_tags(run.run_id, {_REMINDED: "true"})
+        told = "was to be started again, and was not: its failure is reported once more"
+        instance.report_run_failed(run, f"This run {told}.")
+        found.append(f"run {run.run_id} {told}")
+    return tuple(found)
 
 
 def fault_of(message: str) -> str | None:

@@ -8,7 +8,7 @@ import dagster as dg
 from rag_assets.defs.documents.jobs import document_processing
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.lanes import LANE_TAG
-from rag_assets.defs.operations.dagster_runs import DagsterRuns
+from rag_assets.defs.operations.dagster_runs import DagsterRuns, remind_of_retries
 from rag_assets.defs.operations.incidents import incident_reports, incidents_partitions
 from rag_assets.defs.resources import Corpus
 from rag_assets.errors import DatabaseUnavailableError
@@ -44,6 +44,8 @@ def queue_recovery(
                 log=log,
             )
             _end_lost_starts(context.instance, settings, log)
+            for told in remind_of_retries(context.instance):
+                log(told)
         except DatabaseUnavailableError as error:
             log(str(error))
             seen = missed(settings, memory, datetime.fromtimestamp(time.time(), UTC), log=log)
