@@ -11,7 +11,6 @@ from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import SAMPLES
 
 
-@pytest.mark.long
 def test_embedding_then_searching_finds_the_verse(run: Run, database: Database) -> None:
     embedded = run("bible", "embed", "EN_SAMPLE", "--json")
     assert embedded.status == 0, embedded.err
