@@ -44,7 +44,7 @@ def worker(
                 "RAG_DATABASE_URL is not set: a worker needs the hub's database, and would start "
                 "one of its own"
             )
-        open_broker(settings)  # says so where Celery is not installed
+        broker = open_broker(settings)
         # Dagster and Celery take 3 s to import: here, so that the other commands do not wait.
         from rag_assets.defs.celery_worker import work  # noqa: PLC0415
 
@@ -52,5 +52,5 @@ def worker(
         for name in ("celery", "rag_assets"):
             logging.getLogger(name).setLevel(logging.INFO)
         err.print(f"takes {runs} runs at once from {' and '.join(queues)}")
-        status = work(settings, queues, runs)
+        status = work(broker, queues, runs, lost_s=settings.rag_celery_lost_s)
     raise typer.Exit(status)

@@ -30,8 +30,8 @@ from redis.exceptions import RedisError
 
 from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.errors import BrokerUnavailableError, ConfigurationError
-from rag_assets.operations.broker import QUEUES, Broker, open_broker, queue_of
-from rag_assets.settings import Settings, load_settings
+from rag_assets.operations.broker import QUEUES, open_broker, queue_of
+from rag_assets.settings import load_settings
 
 _AWAY = (BrokerUnavailableError, OperationalError, RedisError, OSError)
 _BETWEEN_S = 2.0  # for which a task may be nowhere, on its way from the queue to its process
@@ -48,7 +48,7 @@ class LaneLauncher(CeleryRunLauncher):
 
     def __init__(self, inst_data: Any = None) -> None:
         self._settings = load_settings()
-        self._broker = broker_of(self._settings)
+        self._broker = open_broker(self._settings)
         super().__init__(
             default_queue=queue_of(None),
             broker=self._broker.url,
@@ -144,20 +144,6 @@ class LaneLauncher(CeleryRunLauncher):
         """Nothing beyond what the look at it said."""
         del run, include_container_logs
         return None
-
-
-def broker_of(settings: Settings) -> Broker:
-    """The broker of the settings.
-
-    :raises ConfigurationError: there is none, or its address is wrong.
-    """
-    broker = open_broker(settings)
-    if broker is None:
-        raise ConfigurationError(
-            "RAG_CELERY_BROKER_URL is not set: deploy/celery/dagster.yaml and `rag-assets worker` "
-            "need the address of Redis, as redis://:password@host:6379/0"
-        )
-    return broker
 
 
 def configure(app: Celery) -> Task:

@@ -19,28 +19,26 @@ from typing import Any
 from celery import Celery, signals
 from dagster_celery.make_app import make_app
 
-from rag_assets.defs.celery import broker_of, configure
+from rag_assets.defs.celery import configure
 from rag_assets.errors import BrokerUnavailableError
 from rag_assets.operations.broker import Broker
-from rag_assets.settings import Settings
 
 log = logging.getLogger("rag_assets.worker")
 _BEATS = 5
 """Signs of life in the time after which a run without one counts as lost."""
 
 
-def work(settings: Settings, queues: Sequence[str], runs: int) -> int:
+def work(broker: Broker, queues: Sequence[str], runs: int, *, lost_s: float) -> int:
     """Take runs of these queues until SIGTERM, which waits for those under way; the exit status.
 
     :param runs: at once.
-    :raises ConfigurationError: there is no broker in the settings.
-    :raises BrokerUnavailableError: it does not answer.
+    :param lost_s: seconds without a sign of life after which a run counts as lost.
+    :raises BrokerUnavailableError: the broker does not answer.
     """
-    broker = broker_of(settings)
     broker.ping()
     app = worker_app(broker)
     importlib.import_module("rag_assets.definitions").defs.get_repository_def()
-    signs = partial(_begin_signs, broker=broker, every_s=settings.rag_celery_lost_s / _BEATS)
+    signs = partial(_begin_signs, broker=broker, every_s=lost_s / _BEATS)
     signals.setup_logging.connect(_leave_logging, weak=False)
     signals.task_prerun.connect(signs, weak=False)
     signals.task_postrun.connect(_end_signs, weak=False)

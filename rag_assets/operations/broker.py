@@ -207,7 +207,10 @@ class Broker:
                 "RAG_CELERY_BROKER_PASSWORD"
             ) from None
         except ResponseError as error:  # a replica, a full disk, a policy without idle times
-            raise BrokerUnavailableError(f"{self.describe()} answers: {error}") from None
+            raise BrokerUnavailableError(
+                f"{self.describe()} answers: {error}: it must be one that can be written to, with "
+                "maxmemory-policy noeviction"
+            ) from None
         except (RedisError, OperationalError, OSError) as error:
             raise BrokerUnavailableError(
                 f"the broker cannot be reached ({self.describe()}): is it running, and is "
@@ -215,13 +218,17 @@ class Broker:
             ) from None
 
 
-def open_broker(settings: Settings) -> Broker | None:
-    """The broker of the settings; ``None`` where runs stay on one machine. Nothing is connected.
+def open_broker(settings: Settings) -> Broker:
+    """The broker of the settings. Nothing is connected.
 
-    :raises ConfigurationError: RAG_CELERY_BROKER_URL is no address of Redis, or Celery is missing.
+    :raises ConfigurationError: RAG_CELERY_BROKER_URL is not set, or no address of Redis; or Celery
+        is missing.
     """
     if settings.rag_celery_broker_url is None:
-        return None
+        raise ConfigurationError(
+            "RAG_CELERY_BROKER_URL is not set: deploy/celery/dagster.yaml and `rag-assets worker` "
+            "need the address of Redis, as redis://:password@host:6379/0"
+        )
     try:
         import celery  # noqa: F401, PLC0415
         import redis  # noqa: F401, PLC0415

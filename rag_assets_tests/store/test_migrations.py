@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -17,16 +15,6 @@ from rag_assets.store.database import Database
 from rag_assets.store.migrations import migrate, migrations_folder, pending, read_migrations
 
 ROOT = Path(__file__).parents[2]
-_numbers = count()
-
-
-@pytest.fixture
-def empty(template_database: Database) -> Iterator[Database]:
-    """The address of a database that does not exist yet."""
-    fresh = template_database.named(f"unmigrated_{next(_numbers)}")
-    yield fresh
-    with template_database.named("postgres").connect(autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {fresh.name} WITH (FORCE)")
 
 
 @pytest.fixture

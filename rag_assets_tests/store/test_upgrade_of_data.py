@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -32,8 +30,6 @@ NAMES = [migration.name for migration in read_migrations()]
 RELEASES, DOCUMENTS = 3, 5
 """Numbers of the migrations that brought them."""
 
-_numbers = count()
-
 
 @pytest.fixture(scope="module")
 def newest(template_database: Database, copied: Copy) -> Database:  # noqa: F811
@@ -48,12 +44,9 @@ def newest(template_database: Database, copied: Copy) -> Database:  # noqa: F811
 
 
 @pytest.fixture
-def old(template_database: Database) -> Iterator[Database]:
-    """The address of a database that is not there yet."""
-    fresh = template_database.named(f"older_{next(_numbers)}")
-    yield fresh
-    with template_database.named("postgres").connect(autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {fresh.name} WITH (FORCE)")
+def old(empty: Database) -> Database:
+    """The address of the database of an older program."""
+    return empty
 
 
 def columns(database: Database) -> dict[str, set[str]]:
