@@ -2,7 +2,7 @@
 # One image for every service, in compose, on several machines and in a cluster: code location,
 # runs, webserver, daemon, API, exporter.
 # The root file system may be read-only: /opt/rag_assets/.rag, ./bibles and ./inbox are volumes.
-ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

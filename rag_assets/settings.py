@@ -9,11 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from rag_assets.database_settings import DatabaseSettings
 from rag_assets.document_settings import DocumentSettings
@@ -24,6 +29,13 @@ Precision = Literal["vector", "halfvec"]
 IndexProfile = Literal["dev", "prod"]
 _SECRETS = "/run/secrets"
 """Where containers find secrets: a file a setting, by its name in lower case."""
+
+
+class _FilledSecrets(SecretsSettingsSource):
+    """Secrets' files. An empty one counts as none, as an empty variable does."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if value != ""}
 
 
 class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSettings):
@@ -289,6 +301,20 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
     rag_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level that the API logs. DEBUG shows health checks, too."
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources, the first one winning."""
+        assert isinstance(file_secret_settings, SecretsSettingsSource)  # noqa: S101
+        files = _FilledSecrets(settings_cls, file_secret_settings.secrets_dir)
+        return init_settings, env_settings, dotenv_settings, files
 
     @field_validator("rag_golden_queries", mode="before")
     @classmethod

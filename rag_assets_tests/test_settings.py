@@ -78,6 +78,18 @@ def test_a_secret_may_be_a_file_and_the_environment_wins_over_it(
     assert "password=given" in open_database(settings).conninfo
 
 
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_an_empty_variable_and_an_empty_secret_mean_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """Compose and systemd pass ``NAME=`` on; ``make-secrets`` makes empty files."""
+    default = load_settings()
+    (tmp_path / name).write_text("\n")
+    monkeypatch.setenv("RAG_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv(name.upper(), "")
+    assert load_settings() == default
+
+
 @pytest.mark.parametrize("keys", [None, ""])
 def test_rotation_without_keys_is_refused_and_says_what_to_set(keys: str | None) -> None:
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEYS is empty: list the keys there"):

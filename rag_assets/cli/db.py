@@ -22,7 +22,7 @@ from rag_assets.cli.output import (
 )
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import load_settings
-from rag_assets.store import embedded, embedded_upgrade, migrations
+from rag_assets.store import embedded, embedded_upgrade, migrations, pgvector_faults
 from rag_assets.store.corpus_restore import restore_corpus
 from rag_assets.store.database import open_dagster_database, open_database
 from rag_assets.store.overview import overview
@@ -42,6 +42,7 @@ def status(as_json: Json = False) -> None:
         with database.connect() as connection:
             versions = migrations.server_versions(connection)
             spaces = [] if waiting else overview(connection)
+    pgvector = pgvector_faults.judge(versions)
     record = {
         "database": database.describe(),
         "server": "RAG_DATABASE_URL" if settings.rag_database_url else "embedded",
@@ -51,9 +52,15 @@ def status(as_json: Json = False) -> None:
         "migrations_waiting": ", ".join(waiting) or "none",
     }
     if as_json:
-        show_json(record | {"migrations_waiting": waiting, "spaces": spaces})
+        faults = pgvector.faults if pgvector else ()
+        show_json(
+            record | {"migrations_waiting": waiting, "spaces": spaces, "pgvector_faults": faults}
+        )
         return
     show_record(record)
+    if pgvector and pgvector.told:
+        remedy = pgvector.remedy(embedded=settings.rag_database_url is None)
+        out.print(f"\n{pgvector.told}\n{remedy}", markup=False)
     out.print()
     show_table(spaces, empty="no embedding space yet: `rag-assets demo` makes the first")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import shorten
 from typing import Annotated
 
@@ -12,10 +12,11 @@ import typer
 
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
 from rag_assets.operations.dependencies import Probe
-from rag_assets.operations.doctor import Finding, Stored, diagnose, span
+from rag_assets.operations.doctor import Finding, Level, Stored, diagnose, span
 from rag_assets.operations.facts import gather
 from rag_assets.settings import Settings, load_settings
 
+_COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
 _TOLD = 100
 """Characters of a fault in the table; the whole of it stands below."""
 
@@ -142,10 +143,10 @@ def _lines(stored: Stored, settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _show_findings(findings: Sequence[Finding]) -> None:
     out.print()
-    if not findings:
+    if all(finding.level == "information" for finding in findings):
         out.print("[bold green]all is well[/bold green]")
     for finding in findings:
-        colour = "red" if finding.level == "problem" else "yellow"
+        colour = _COLOURS[finding.level]
         out.print(
             f"[bold {colour}]{finding.level}[/bold {colour}]  {finding.area}: "
             f"{_plain(finding.told)}\n         {_plain(finding.command)}"

@@ -12,11 +12,15 @@ from typing import Literal
 
 from rag_assets.operations.dependencies import Probe
 from rag_assets.settings import Settings
+from rag_assets.store import pgvector_faults
 from rag_assets.store.heavy_documents import HeavyDocument
 from rag_assets.store.incidents import Incident
 from rag_assets.store.lane_control import KeyState
+from rag_assets.store.migrations import ServerVersions
 
-Level = Literal["problem", "warning"]
+Level = Literal["problem", "warning", "information"]
+_LEVELS: tuple[Level, ...] = ("problem", "warning", "information")
+"""The worst first."""
 SPEED_S = 600
 """Speed and mean time are those of the last ten minutes."""
 QUOTA_S = 86_400
@@ -101,6 +105,7 @@ class Facts:
 
     :param pending: migrations that are not applied.
     :param daemon_was_seen: whether a sign of life of the daemon is kept: it is meant to run.
+    :param versions: of the database's server; ``None`` where it cannot be read.
     :param stored: ``None`` where the database cannot be read, for the reason in ``unread``.
     """
 
@@ -108,6 +113,7 @@ class Facts:
     probes: tuple[Probe, ...]
     pending: tuple[str, ...] = ()
     daemon_was_seen: bool = False
+    versions: ServerVersions | None = None
     stored: Stored | None = None
     unread: str | None = None
 
@@ -127,7 +133,7 @@ class Finding:
 
 def diagnose(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
     """What is wrong, the problems first; empty is well."""
-    found = [*_dependencies(facts), *_database(facts)]
+    found = [*_dependencies(facts), *_database(facts), *_pgvector(facts, settings)]
     if facts.stored is not None:
         stored = facts.stored
         found += _incident(stored)
@@ -148,7 +154,7 @@ def diagnose(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
                     "correct SLACK_WEBHOOK_URL",
                 )
             )
-    return tuple(sorted(found, key=lambda finding: finding.level != "problem"))
+    return tuple(sorted(found, key=lambda finding: _LEVELS.index(finding.level)))
 
 
 _STANDS_ON = {
@@ -181,6 +187,17 @@ def _database(facts: Facts) -> Iterator[Finding]:
         )
     if facts.unread is not None:
         yield Finding("database", "problem", facts.unread, "`rag-assets db status`")
+
+
+def _pgvector(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    verdict = pgvector_faults.judge(facts.versions) if facts.versions else None
+    if verdict is None or not verdict.told:
+        return
+    embedded = settings.rag_database_url is None
+    # No newer pgvector can be installed in the embedded server, and an outdated extension is as
+    # good as a new one but for what the new one adds.
+    level: Level = "warning" if verdict.faults and not embedded else "information"
+    yield Finding("vectors", level, verdict.told, verdict.remedy(embedded=embedded))
 
 
 def _incident(stored: Stored) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rag_assets.documents.rules import LANES
@@ -33,7 +34,7 @@ from rag_assets.store.incidents import current_incident
 from rag_assets.store.index_builds import builds_in_progress
 from rag_assets.store.lane_control import KeyState, Pause
 from rag_assets.store.messages import unsent_messages
-from rag_assets.store.migrations import pending
+from rag_assets.store.migrations import pending, server_versions
 from rag_assets.store.queue_health import AtWork
 from rag_assets.store.releases import active_release
 from rag_assets.store.vector_tables import VectorTable, revision
@@ -58,16 +59,18 @@ def gather(settings: Settings) -> Facts:
     heartbeats, runs = _dagster(settings)
     probes = (*probes, _daemon(heartbeats))
     seen = bool(heartbeats)
+    facts = Facts(now, probes, daemon_was_seen=seen)
     if not probes[0].ok:  # told already
-        return Facts(now, probes, daemon_was_seen=seen)
+        return facts
     try:
+        with database.connect() as connection:
+            facts = replace(facts, versions=server_versions(connection))
         waiting = pending(database)
         if waiting:
-            return Facts(now, probes, pending=waiting, daemon_was_seen=seen)
-        stored = _read(database, settings, runs)
+            return replace(facts, pending=waiting)
+        return replace(facts, stored=_read(database, settings, runs))
     except RagAssetsError as error:
-        return Facts(now, probes, daemon_was_seen=seen, unread=str(error))
-    return Facts(now, probes, daemon_was_seen=seen, stored=stored)
+        return replace(facts, unread=str(error))
 
 
 def _probes(settings: Settings, database: Database | None) -> tuple[Probe, ...]:

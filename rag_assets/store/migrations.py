@@ -93,12 +93,17 @@ def pending(database: Database) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ServerVersions:
-    """Versions as the server says them; ``pgvector`` is the installed or installable one."""
+    """Versions as the server says them.
+
+    :param pgvector: installed in this database, or the one that would be.
+    :param pgvector_library: on the server's disk, which a database's own may lag behind.
+    """
 
     postgres: str
     postgres_major: int
     pgvector: str | None
     pgvector_installed: bool
+    pgvector_library: str | None = None
 
 
 def server_versions(connection: Connection) -> ServerVersions:
@@ -115,7 +120,7 @@ def server_versions(connection: Connection) -> ServerVersions:
     )
 
     version, major, installed, available = row
-    return ServerVersions(version, major, installed or available, installed is not None)
+    return ServerVersions(version, major, installed or available, installed is not None, available)
 
 
 def check_server(connection: Connection) -> ServerVersions:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +23,12 @@ from rag_assets.operations.broker import Broker
 from rag_assets.settings import Settings
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.defs.deployment import ROOT, free_port, stop
+from rag_assets_tests.deployment.compose import compose_tool
 
 FOLDER = ROOT / "deploy/celery"
 HIDDEN = "of-the_hub="
 KNOWN = {name.upper() for name in Settings.model_fields}
+NOT_OURS = {"DAGSTER_HOME", "RAG_SECRETS_DIR", "LOGIN_HASH"}
 
 
 def loaded(name: str) -> dict[str, Any]:
@@ -40,14 +41,12 @@ def loaded(name: str) -> dict[str, Any]:
     [("docker-compose.yml", "deploy/celery/hub.yml"), ("deploy/celery/worker.yml",)],
 )
 def test_compose_accepts_the_files_of_hub_and_worker(files: tuple[str, ...]) -> None:
-    tool = shutil.which("docker-compose")
-    if tool is None:
-        pytest.skip("docker-compose is not installed here")
+    tool = compose_tool()
     named = [word for name in files for word in ("--file", name)]
     told = {"RAG_HUB_ADDRESS": "10.0.0.1", "RAG_WORKER_NAME": "one", "PATH": os.environ["PATH"]}
     for left_out in (None, "RAG_HUB_ADDRESS"):
         done = subprocess.run(
-            [tool, "--project-directory", ".", *named, "config", "--quiet"],
+            [*tool, "--project-directory", ".", *named, "config", "--quiet"],
             cwd=ROOT,
             env={name: value for name, value in told.items() if name != left_out},
             capture_output=True,
@@ -61,7 +60,7 @@ def test_compose_accepts_the_files_of_hub_and_worker(files: tuple[str, ...]) -> 
 def test_what_is_set_is_a_setting_and_no_password_stands_in_it(name: str) -> None:
     given = loaded(name)
     for service in given["services"].values():
-        assert set(service.get("environment", {})) <= KNOWN
+        assert set(service.get("environment", {})) <= {*KNOWN, *NOT_OURS}
         assert {secret.upper() for secret in service.get("secrets", ())} <= KNOWN
         for value in service.get("environment", {}).values():
             assert "password" not in value
@@ -86,7 +85,7 @@ def test_the_commands_of_a_worker_exist() -> None:
         assert {word for word in words if word.startswith("--")} <= options
     assert unit["Service"]["KillMode"] == "mixed", "a run is not to hear of it"
     assigned = shlex.split(unit["Service"]["Environment"])
-    assert {word.split("=")[0] for word in assigned} <= {*KNOWN, "DAGSTER_HOME", "RAG_SECRETS_DIR"}
+    assert {word.split("=")[0] for word in assigned} <= {*KNOWN, *NOT_OURS}
 
 
 @pytest.fixture

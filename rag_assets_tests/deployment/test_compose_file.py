@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,18 @@ from typer.main import get_command
 
 from rag_assets.cli.main import app
 from rag_assets.settings import Settings
-from rag_assets_tests.deployment.compose import FILE, ROOT, compose, ours, services
+from rag_assets.store.pgvector_faults import NEWEST
+from rag_assets_tests.deployment.compose import (
+    FILE,
+    HUB,
+    ROOT,
+    compose,
+    compose_tool,
+    ours,
+    services,
+)
 
-THEIRS = {"DAGSTER_", "GF_", "POSTGRES_", "LOGIN_"}
+THEIRS = {"DAGSTER_", "GF_", "POSTGRES_", "LOGIN_", "RAG_SECRETS_DIR"}
 SECRETS = ROOT / "deploy" / "compose" / "secrets"
 
 
@@ -24,14 +34,12 @@ def test_the_tools_accept_both_files(tmp_path: Path) -> None:
         [hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout
-    tool = shutil.which("docker-compose")
-    if tool is None:
-        pytest.skip("docker-compose is not installed here")
+    tool = compose_tool()
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(FILE, folder)
     shown = subprocess.run(
-        [tool, "config", "--quiet"], cwd=folder, capture_output=True, text=True, check=False
+        [*tool, "config", "--quiet"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert shown.returncode == 0, shown.stderr
 
@@ -74,7 +82,8 @@ def test_no_secret_stands_in_an_environment_a_command_or_the_image() -> None:
         told = [str(service.get("command", "")), *map(str, service.get("environment", {}).items())]
         for line in told:
             key = line.split("'")[1] if line.startswith("('") else ""
-            hidden = "password" in line.lower() and not key.endswith(("_FILE", "__FILE"))
+            named = "password" in line.lower() and not key.endswith(("_FILE", "__FILE"))
+            hidden = named and not line.endswith(", '')")  # unset, whatever .env says
             assert not hidden, f"{name}: {line}"
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert {"deploy/compose/secrets", ".env", ".git", ".rag"} <= set(ignored)
@@ -116,6 +125,27 @@ def test_every_service_is_bounded_and_comes_back() -> None:
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+@pytest.mark.parametrize(
+    ("service", "fixed_in"),
+    [
+        ("database", NEWEST),
+        ("redis", "7.4.9"),  # CVE-2026-23479
+        ("login", "2.11.4"),
+        ("grafana", "13.0.0"),  # 12.1 is no longer supported
+        ("prometheus", "3.13.1"),  # of the line with long-term support
+    ],
+)
+def test_no_image_has_a_fault_that_a_newer_one_fixes(service: str, fixed_in: str) -> None:
+    tag = services(FILE, HUB)[service]["image"].rpartition(":")[2]
+    version = re.match(r"v?([\d.]+)", tag)
+    assert version is not None
+    assert _parts(version[1]) >= _parts(fixed_in), tag
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 def test_every_command_of_ours_exists() -> None:

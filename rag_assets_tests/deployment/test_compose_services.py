@@ -50,11 +50,11 @@ class Host:
             shutil.copy(self.folder / "secrets" / named["source"], secrets / named["target"])
         given = {name: self.here(value) for name, value in service["environment"].items()}
         return {
+            **given,
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             "DAGSTER_HOME": str(self.folder),
             "RAG_SECRETS_DIR": str(secrets),
-            **given,
             "RAG_EMBEDDING_PROVIDER": "offline",
         }
 

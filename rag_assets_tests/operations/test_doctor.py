@@ -24,6 +24,7 @@ from rag_assets.settings import Settings, fingerprint
 from rag_assets.store.database import Database
 from rag_assets.store.incidents import Incident
 from rag_assets.store.lane_control import KeyState, pause_lane
+from rag_assets.store.migrations import ServerVersions
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import MB, new, queue
 
@@ -193,6 +194,39 @@ def test_problems_come_first(make_settings: MakeSettings) -> None:
     facts = replace(failing("provider"), stored=replace(STORED, dead={"X": 1}, share=0.5))
     levels = [finding.level for finding in diagnose(facts, make_settings())]
     assert levels == ["problem", "warning", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("version", "url", "level"),
+    [
+        ("0.8.1", "postgresql://db.example/corpus", "warning"),
+        ("0.8.5", "postgresql://db.example/corpus", "warning"),
+        ("0.8.5", None, "information"),  # there is no newer one for the embedded server
+        ("0.8.7", "postgresql://db.example/corpus", None),
+        ("0.8.7", None, None),
+    ],
+)
+def test_a_pgvector_with_known_faults_is_named_with_what_to_do(
+    version: str, url: str | None, level: Level | None
+) -> None:
+    facts = replace(FACTS, versions=ServerVersions("18.1", 18, version, True, version))
+    found = diagnose(facts, Settings(rag_database_url=url))
+    assert [finding.level for finding in found] == ([level] if level else [])
+    for finding in found:
+        assert finding.area == "vectors"
+        assert f"pgvector {version} has known faults: " in finding.told
+        assert "IVFFlat index builds, fixed in 0.8.7 (an index build can crash" in finding.told
+        assert ("CVE-2026-3172" in finding.told) == (version == "0.8.1")
+
+
+def test_information_comes_last(make_settings: MakeSettings) -> None:
+    facts = replace(
+        failing("provider"),
+        stored=replace(STORED, dead={"X": 1}),
+        versions=ServerVersions("18.1", 18, "0.8.5", True, "0.8.5"),
+    )
+    levels = [finding.level for finding in diagnose(facts, Settings())]
+    assert levels == ["problem", "warning", "information"]
 
 
 @pytest.mark.parametrize(
