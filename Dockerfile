@@ -22,6 +22,7 @@ FROM ${PYTHON_IMAGE}
 # Not root, and of a number of its own, so that a volume's files belong to nobody else.
 RUN useradd --uid 10001 --user-group --home-dir /opt/rag_assets --shell /usr/sbin/nologin rag \
     && mkdir -p /opt/rag_assets/.rag /opt/rag_assets/bibles /opt/rag_assets/inbox \
+       /opt/rag_assets/alerting \
     && chown -R rag:rag /opt/rag_assets
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /opt/rag_assets

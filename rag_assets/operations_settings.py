@@ -98,7 +98,8 @@ class OperationsSettings(BaseModel):
     rag_slack_quiet_hours: str = Field(
         "",
         description="Hours in which only what is urgent is sent, as 22:00-07:00, in RAG_TIMEZONE; "
-        "the rest follows after them. Empty: none.",
+        "the rest follows after them. Of alerts, by Slack and e-mail, warnings are held back. "
+        "Empty: none.",
     )
     rag_slack_timeout_s: float = Field(
         10, gt=0, description="Seconds to wait for Slack; what it does not take is sent again."
@@ -111,6 +112,35 @@ class OperationsSettings(BaseModel):
     )
     rag_public_url: str = Field(
         "http://127.0.0.1:3000", description="Address of Dagster's UI, for links in messages."
+    )
+
+    # Alerts, which Prometheus raises and Alertmanager delivers: `rag-assets alertmanager-config`
+    rag_alert_email_to: str = Field(
+        "", description="Addresses that alerts are mailed to, comma-separated. Empty: no e-mail."
+    )
+    rag_alert_email_from: str = Field("", description="Address that they are mailed from.")
+    rag_alert_smtp_host: str = Field(
+        "", description="Mail server that takes them, as smtp.example.org:587."
+    )
+    rag_alert_smtp_user: str = Field(
+        "", description="Name to log in there with. Empty: without a login."
+    )
+    rag_alert_smtp_password: SecretStr | None = Field(
+        None, description="Password for RAG_ALERT_SMTP_USER."
+    )
+    rag_alert_smtp_tls: bool = Field(
+        True, description="Send mail by an encrypted connection (STARTTLS) only."
+    )
+    rag_alert_heartbeat_url: SecretStr | None = Field(
+        None,
+        description="Address of an outside service that is called each minute and raises the alarm "
+        "when the calls stop: the host, Prometheus or Alertmanager is dead. Unset: no calls.",
+    )
+    rag_alert_critical_repeat_h: float = Field(
+        4, gt=0, description="Hours after which a critical alert that still fires is sent again."
+    )
+    rag_alert_warning_repeat_h: float = Field(
+        24, gt=0, description="Hours after which a warning that still fires is sent again."
     )
 
     # The exporter

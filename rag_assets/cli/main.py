@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rag_assets.cli import (
+    alerting,
     backfill,
     bible,
     capacity,
@@ -52,6 +53,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(serve.keys, name="keys")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(incidents.app, name="incidents")
+app.command("alertmanager-config")(alerting.alertmanager_config_command)
 app.command("capacity")(capacity.capacity)
 app.command("search")(search.search_command)
 app.command("eval")(evaluate.evaluate)

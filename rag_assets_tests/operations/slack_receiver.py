@@ -1,4 +1,4 @@
-"""A server in Slack's place: keeps what it is sent."""
+"""A server in the place of Slack, or of whoever takes JSON: keeps what it is sent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 
 @dataclass
@@ -16,6 +17,7 @@ class Receiver:
 
     url: str
     texts: list[str] = field(default_factory=list)
+    bodies: list[Any] = field(default_factory=list)
 
 
 @contextmanager
@@ -25,8 +27,9 @@ def receiving() -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.texts.append(json.loads(body)["text"])
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            receiver.bodies.append(body)
+            receiver.texts.append(body.get("text", ""))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"ok")
