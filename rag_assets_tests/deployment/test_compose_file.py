@@ -67,7 +67,7 @@ def test_the_secrets_are_made_once_and_only_their_owner_may_look_for_them(tmp_pa
     made = {path.name: path.read_text() for path in folder.iterdir()}
     wanted = {Path(one["file"]).name for one in compose()["secrets"].values()}
     assert set(made) == wanted | {"rag_celery_broker_password"}  # of deploy/celery
-    assert len({text for name, text in made.items() if name.endswith("password")}) == 6
+    assert len({text for text in made.values() if text}) == 6  # the others are for you to fill
     assert folder.stat().st_mode & 0o077 == 0
     (folder / "openai_api_key").chmod(0o600)
     (folder / "openai_api_key").write_text("mine")

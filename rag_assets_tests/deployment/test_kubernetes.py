@@ -270,6 +270,19 @@ def test_policies_name_pods_and_ports_that_there_are() -> None:
         assert any(chosen.items() <= each.items() for each in labels)
 
 
+def test_the_operator_s_alertmanager_reads_what_the_guide_has_made() -> None:
+    file = chart.FOLDER / "prometheus-operator" / "alertmanager.yaml"
+    made, policy, monitor = yaml.safe_load_all(file.read_text("utf-8"))
+    secret = made["spec"]["configSecret"]
+    assert documented_secrets()[secret] == {"alertmanager"}  # .yaml=/dev/stdin
+    assert f"generic {secret} --from-file=alertmanager.yaml=/dev/stdin" in file.read_text("utf-8")
+    chosen = policy["spec"]["podSelector"]["matchLabels"]
+    assert chosen["alertmanager"] == made["metadata"]["name"]  # the operator's label
+    for version in chart.VERSIONS:
+        kubernetes_validate.validate(policy, version, strict=True)
+    assert {one["metadata"]["namespace"] for one in (made, policy, monitor)} == {"rag-assets"}
+
+
 def test_the_operator_s_objects_name_our_services_and_our_rules() -> None:
     folder = chart.FOLDER / "prometheus-operator"
     services = kind("Service")
