@@ -32,8 +32,8 @@ _SLACK_TEXT = (
 def alertmanager_config(settings: Settings) -> dict[str, Any]:
     """Routes, receivers and quiet hours. It holds secrets: for a file that few may read.
 
-    Without Slack and e-mail there is nobody to notify, and without an address no heartbeat: their
-    receivers are empty then, and what fires is shown by Alertmanager only.
+    A receiver without settings is empty. Without Slack and e-mail, Alertmanager only shows what
+    fires.
 
     :raises ConfigurationError: the settings of e-mail are not complete.
     """
@@ -73,7 +73,7 @@ def alertmanager_config(settings: Settings) -> dict[str, Any]:
 
 
 def delivered_by(settings: Settings) -> tuple[str, ...]:
-    """The ways by which an alert reaches somebody: Slack, e-mail."""
+    """How alerts reach people, for messages: Slack, e-mail."""
     ways = []
     if settings.slack_webhook_url is not None:
         ways.append("Slack")
@@ -87,7 +87,7 @@ def _operators(settings: Settings) -> dict[str, Any]:
     if settings.slack_webhook_url is not None:
         receiver["slack_configs"] = [
             {
-                "api_url": _told(settings.slack_webhook_url),
+                "api_url": _value(settings.slack_webhook_url),
                 "send_resolved": True,
                 "title_link": settings.rag_public_url,
                 "text": _SLACK_TEXT,
@@ -96,18 +96,24 @@ def _operators(settings: Settings) -> dict[str, Any]:
     if settings.rag_alert_email_to:
         receiver["email_configs"] = [_email(settings)]
     elif settings.rag_alert_smtp_host:
-        raise ConfigurationError("RAG_ALERT_SMTP_HOST is set, and RAG_ALERT_EMAIL_TO is not")
+        raise ConfigurationError("RAG_ALERT_SMTP_HOST is set: set RAG_ALERT_EMAIL_TO, too")
     return receiver
 
 
 def _email(settings: Settings) -> dict[str, Any]:
-    needed: Mapping[str, str] = {
+    needed = {
         "RAG_ALERT_SMTP_HOST": settings.rag_alert_smtp_host,
         "RAG_ALERT_EMAIL_FROM": settings.rag_alert_email_from,
     }
+    if settings.rag_alert_smtp_user:
+        needed["RAG_ALERT_SMTP_PASSWORD"] = _value(settings.rag_alert_smtp_password)
     missing = [name for name, value in needed.items() if not value]
     if missing:
         raise ConfigurationError(f"RAG_ALERT_EMAIL_TO is set: set {' and '.join(missing)}, too")
+    if ":" not in settings.rag_alert_smtp_host:
+        raise ConfigurationError(
+            "RAG_ALERT_SMTP_HOST has no port: write it as smtp.example.org:587"
+        )
     email: dict[str, Any] = {
         "to": settings.rag_alert_email_to,
         "from": settings.rag_alert_email_from,
@@ -117,14 +123,14 @@ def _email(settings: Settings) -> dict[str, Any]:
     }
     if settings.rag_alert_smtp_user:
         email["auth_username"] = settings.rag_alert_smtp_user
-        email["auth_password"] = _told(settings.rag_alert_smtp_password)
+        email["auth_password"] = _value(settings.rag_alert_smtp_password)
     return email
 
 
 def _heartbeat(settings: Settings) -> dict[str, Any]:
     if settings.rag_alert_heartbeat_url is None:
         return {"name": HEARTBEAT}
-    url = _told(settings.rag_alert_heartbeat_url)
+    url = _value(settings.rag_alert_heartbeat_url)
     return {
         "name": HEARTBEAT,
         "webhook_configs": [{"url": url, "send_resolved": False, "max_alerts": 1}],
@@ -142,5 +148,5 @@ def _minutes(hours: float) -> str:
     return f"{max(1, round(hours * 60))}m"
 
 
-def _told(secret: SecretStr | None) -> str:
+def _value(secret: SecretStr | None) -> str:
     return "" if secret is None else secret.get_secret_value()

@@ -37,7 +37,7 @@ FAULTS = (
     Fault(
         "0.8.3",
         "slow Hamming distance on PostgreSQL 18",
-        "searches by binary codes take longer",
+        "searches by binary codes, where they are used, take longer",
         postgres=18,
     ),
     Fault(

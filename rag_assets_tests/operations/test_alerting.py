@@ -105,7 +105,12 @@ def test_quiet_hours_over_midnight_are_two_spans(hours: str, spans: list[tuple[s
             {**MAIL, "rag_alert_email_from": ""},
             "RAG_ALERT_EMAIL_TO is set: set RAG_ALERT_EMAIL_FROM, too",
         ),
-        ({**MAIL, "rag_alert_email_to": ""}, "RAG_ALERT_SMTP_HOST is set, and RAG_ALERT_EMAIL_TO"),
+        (
+            {**MAIL, "rag_alert_email_to": ""},
+            "RAG_ALERT_SMTP_HOST is set: set RAG_ALERT_EMAIL_TO, too",
+        ),
+        ({**MAIL, "rag_alert_smtp_user": "rag"}, "set RAG_ALERT_SMTP_PASSWORD, too"),
+        ({**MAIL, "rag_alert_smtp_host": "smtp.example.org"}, "has no port: write it as"),
     ],
 )
 def test_half_of_the_settings_of_mail_are_refused(given: dict[str, Any], told: str) -> None:
