@@ -34,10 +34,10 @@ from rag_assets_tests.deployment.compose import services
 from rag_assets_tests.operations.promql import RULES
 from rag_assets_tests.operations.slack_receiver import Receiver, receiving
 from rag_assets_tests.operations.smtp_server import Mailbox, receiving_mail
+from rag_assets_tests.operations.test_alerting import AMTOOL, amtool
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager")
 PROMETHEUS = shutil.which("prometheus")
-AMTOOL = shutil.which("amtool")
 needs_both = pytest.mark.skipif(
     None in (ALERTMANAGER, PROMETHEUS, AMTOOL),
     reason="Prometheus or Alertmanager is not here: they come with Debian's packages prometheus "
@@ -132,10 +132,6 @@ class Place:
         url = f"--alertmanager.url={self.alertmanager}"
         added = amtool("alert", "add", name, f"severity={severity}", url)
         assert added.returncode == 0, added.stderr
-
-
-def amtool(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(AMTOOL), *words], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
