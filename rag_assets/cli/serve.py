@@ -83,6 +83,9 @@ def _run(settings: Settings) -> None:
             access_log=False,
             timeout_graceful_shutdown=settings.rag_api_shutdown_s,
             timeout_keep_alive=30,
+            # A worker that starts is asked for signs of life, too: with uvicorn's 5 s, on a busy
+            # machine each was ended before it was up, for ever.
+            timeout_worker_healthcheck=60,
             server_header=False,
         )
 

@@ -211,3 +211,16 @@ def test_a_database_that_restarts_under_load_gives_503_for_that_time_only(
     # It follows releases again, too.
     with serving(tmp_path, environment_of(database)) as again:
         assert again.found(vector=VECTOR)["release"] == 1
+
+
+def test_a_worker_that_is_slow_on_a_busy_machine_is_not_replaced(
+    database: Database, tmp_path: Path
+) -> None:
+    with serving(tmp_path, environment_of(database), workers=2, ready="/healthz") as server:
+        before = server.workers()
+        os.kill(before[0], signal.SIGSTOP)
+        time.sleep(8)  # it gets no CPU, for longer than uvicorn waits of its own accord
+        os.kill(before[0], signal.SIGCONT)
+        assert server.http.get("/healthz").status_code == 200
+        assert server.workers() == before
+        assert "died" not in server.log
