@@ -22,6 +22,7 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.processing import Outcome, process_documents
 from rag_assets.documents.rules import LARGE
+from rag_assets.errors import DocumentError
 from rag_assets.progress import LogLines
 from rag_assets.store.document_reports import mark_reported
 
@@ -134,6 +135,7 @@ def _failure(failed: list[Outcome]) -> dg.Failure:
         description=f"{len(failed)} documents could not be processed, the others were: {named}"
         f"{more}. `rag-assets documents list --state dead` shows those that nothing tries again",
         metadata={
+            "error_class": DocumentError.__name__,
             "dead": sum(one.state == "dead" for one in failed),
             "tried_again_later": sum(one.state == "waiting" for one in failed),
             "documents": dg.MetadataValue.md(
