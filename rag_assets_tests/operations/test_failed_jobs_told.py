@@ -1,4 +1,4 @@
-"""A Bible run fails under the real daemon while no document waits: it is noticed within a minute."""
+"""A Bible run fails under the real daemon while no document waits: it is noticed at once."""
 
 from __future__ import annotations
 
