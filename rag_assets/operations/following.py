@@ -63,7 +63,8 @@ def _recorded(
         )
     else:
         number = known.incident_id
-        if (known.subject, known.facts) != (jobs.subject, facts):
+        # The widest that it was: what has succeeded since stays in the report.
+        if len(jobs.runs) >= known.failed_jobs and known.facts != facts:
             incidents.refine_incident(connection, number, JOB_FAILED, jobs.subject, facts)
     if number is None:
         return None

@@ -32,6 +32,9 @@ DEPENDENCIES: Mapping[str, str] = {
 
 _HANDLED_BY_QUEUE = ("AuthenticationError", "QuotaExceededError", "DocumentError")
 
+_DOCUMENT_STEP = "document_lane"
+"""Also of runs of chosen documents, which have no lane: what they leave, the queue takes up."""
+
 _REMEDIES: Mapping[str, str] = {
     "AuthenticationError": "correct OPENAI_API_KEY in .env and start again what uses it",
     "QuotaExceededError": "pay, or add a key to OPENAI_API_KEYS",
@@ -103,7 +106,8 @@ def cause_of(run: EndedRun) -> str | None:
     failure = run.failure
     if failure is None or failure.retried:
         return None
-    if run.lane in LANES and (failure.transient or failure.error_class in _HANDLED_BY_QUEUE):
+    of_queue = run.lane in LANES or _DOCUMENT_STEP in run.failed_steps
+    if of_queue and (failure.transient or failure.error_class in _HANDLED_BY_QUEUE):
         return None
     if failure.error_class in DEPENDENCIES:
         return failure.error_class

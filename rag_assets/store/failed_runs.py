@@ -34,9 +34,10 @@ class FailedRun:
 
 
 def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
-    """Failures that stand, the oldest first. Uses the indexes of the failed and of partitions.
+    """Failures that stand, the oldest first. Uses the indexes of the failed and of ended_at.
 
-    A failure is over once a later run has done its steps for its partition, in whatever job.
+    A failure is over once a later run has done its steps for its partition, in whatever job. A step
+    without partitions (an index, a release) may have failed in a run that had one.
     """
     rows = connection.execute(
         """
@@ -46,10 +47,12 @@ def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
          WHERE cause IS NOT NULL
            AND NOT EXISTS (
                SELECT FROM ended_runs s
-                WHERE s.partition = f.partition AND s.ended_at > f.ended_at
+                WHERE s.ended_at > f.ended_at
                   AND CASE WHEN f.failed_steps = '{}'
-                           THEN s.job = f.job AND s.status = 'SUCCESS'
-                           ELSE s.done_steps @> f.failed_steps END)
+                           THEN s.job = f.job AND s.partition = f.partition
+                                AND s.status = 'SUCCESS'
+                           ELSE s.done_steps @> f.failed_steps
+                                AND (f.partition = '' OR s.partition IN (f.partition, '')) END)
          ORDER BY job, partition, failed_steps, ended_at DESC
         """
     ).fetchall()

@@ -95,6 +95,7 @@ def test_the_incident_is_closed_when_the_last_partition_has_succeeded_and_its_re
         .execute_in_process(instance=ticks.instance, partition_key="incident-0001")
     ).metadata("incident_report")
     assert "QuotaExceededError" in shown["report"]
+    assert "EN_A, EN_B, PT_C" in shown["report"]
     assert "the job was run again" in shown["report"]
     assert "Longest queue" not in shown["report"]
     lane.drop("EN_A", sentences(3, word="other"))
@@ -174,7 +175,9 @@ def test_documents_that_cannot_be_processed_are_dead_letters_and_no_incident(
     (run,) = documents.work()
     assert not run.success
     ticks.tick()
-    assert ticks.rows("SELECT error_class, cause FROM ended_runs") == [("DocumentError", None)]
+    assert ticks.rows("SELECT error_class, cause, done_steps FROM ended_runs") == [
+        ("DocumentError", None, ["document_lane"])
+    ]
     assert ticks.rows(INCIDENTS) == []
 
 

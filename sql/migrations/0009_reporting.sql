@@ -23,7 +23,6 @@ COMMENT ON COLUMN ended_runs.partition IS 'A key, or the first and last of a ran
 COMMENT ON COLUMN ended_runs.cause IS
     'What equal failures have in common; null where the failure is not reported as an incident.';
 CREATE INDEX ended_runs_failed ON ended_runs (ended_at) WHERE cause IS NOT NULL;
-CREATE INDEX ended_runs_partition ON ended_runs (partition, ended_at);
 
 -- Beside the one incident of the queue, one for each cause of failed jobs.
 ALTER TABLE incidents ADD COLUMN job_cause text;

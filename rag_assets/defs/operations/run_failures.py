@@ -4,15 +4,16 @@ Classes and fields are read, not sentences: an error of this project names its c
 of its ``dg.Failure`` (:mod:`rag_assets.defs.failures`), any other is the exception's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType
 
+from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.operations.under_way import PARTITION_TAG
 from rag_assets.documents.rules import LANES
-from rag_assets.errors import WorkerLostError
+from rag_assets.errors import DocumentError, WorkerLostError
 from rag_assets.store.dagster_state import EndedRun, Failure
 
 WILL_RETRY = "dagster/will_retry"
@@ -41,21 +42,23 @@ def described(instance: dg.DagsterInstance, run: EndedRun) -> EndedRun:
     failed = begun - done or {
         key.to_python_identifier() for key in recorded.asset_selection or () if not done
     }
-    return replace(
-        run,
-        partition=partition_of(recorded),
-        done_steps=tuple(sorted(filter(None, done))),
-        failed_steps=tuple(sorted(filter(None, failed))) if run.status == "FAILURE" else (),
-        failure=_failure(run, events, retried=recorded.tags.get(WILL_RETRY) == "true")
-        if run.status == "FAILURE"
-        else None,
-    )
+    run = replace(run, partition=partition_of(recorded))
+    if run.status != "FAILURE":
+        return replace(run, done_steps=_sorted(done))
+    failure = _failure(run, events, retried=recorded.tags.get(WILL_RETRY) == "true")
+    if failure.error_class == DocumentError.__name__:  # the step has done its work on the others
+        done |= failed
+    return replace(run, done_steps=_sorted(done), failed_steps=_sorted(failed), failure=failure)
+
+
+def _sorted(steps: Collection[str | None]) -> tuple[str, ...]:
+    return tuple(sorted(filter(None, steps)))
 
 
 def partition_of(run: dg.DagsterRun) -> str:
     """The run's partition, the ends of its range, its lane of documents, or nothing."""
     first, last = (run.tags.get(name, "") for name in _RANGE)
-    lane = run.tags.get("rag/lane", "")
+    lane = run.tags.get(LANE_TAG, "")
     return (
         run.tags.get(PARTITION_TAG)
         or (f"{first}…{last}" if first else "")
