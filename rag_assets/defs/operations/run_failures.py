@@ -74,12 +74,12 @@ def _failure(run: EndedRun, events: Sequence[DagsterEvent], *, retried: bool) ->
     if not steps:
         return Failure("RunFailure", _without_steps(events), retried=retried)
     data = steps[0].step_failure_data
-    told_by_us = data.user_failure_data
-    if told_by_us is not None:
-        shown = told_by_us.metadata
+    ours = data.user_failure_data
+    if ours is not None:
+        shown = ours.metadata
         return Failure(
             str(shown["error_class"].value) if "error_class" in shown else "Failure",
-            _short(told_by_us.description or ""),
+            _short(ours.description or ""),
             transient="may_pass_later" in shown and bool(shown["may_pass_later"].value),
             retried=retried,
         )
