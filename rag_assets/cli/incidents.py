@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
+from rag_assets.operations.following import close_job_incident
 from rag_assets.operations.report import read_report
 from rag_assets.store.incidents import last_incidents
 
@@ -59,3 +60,17 @@ def show(
         show_json({"incident": report.incident, "seconds": report.seconds})
         return
     out.print(Markdown(report.markdown) if out.is_terminal else report.markdown)
+
+
+@app.command()
+def close(
+    name: Annotated[str, typer.Argument(help="An incident of failed jobs, such as incident-0007.")],
+    as_json: Json = False,
+) -> None:
+    """Close an incident of failed jobs by hand, where no later run is to succeed."""
+    with errors_as_sentences(as_json):
+        incident = close_job_incident(open_corpus()[1], name)
+    if as_json:
+        show_json(incident)
+        return
+    out.print(f"{incident.name} is closed: {incident.subject}")

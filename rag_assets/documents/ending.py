@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rag_assets.documents.embedding import Embedded
 from rag_assets.documents.outcomes import (
@@ -187,4 +188,14 @@ def outcome_of(document: Document, state: OutcomeState, error: str | None = None
         reused=document.chunks or 0,
         language=document.language,
         title=document.title,
+    )
+
+
+def stored_outcome(document: Document) -> Outcome:
+    """The outcome of a ready document as its row has it: without what was embedded or reused."""
+    return replace(
+        outcome_of(document, "ready"),
+        reused=0,
+        cost_usd=document.cost_usd or 0.0,
+        seconds=document.seconds or {},
     )

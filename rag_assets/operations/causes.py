@@ -19,6 +19,8 @@ SLOW_DOCUMENT = "slow-document"
 DAEMON_AWAY = "daemon-away"
 ERRORS = "errors"
 UNKNOWN = "unknown"
+JOB_FAILED = "job-failed"
+"""Of an incident of failed jobs, which stands beside the queue's (:mod:`.job_failures`)."""
 CAUSES = (
     DEPENDENCY_DOWN,
     OUT_OF_QUOTA,

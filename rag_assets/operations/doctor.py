@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Literal
 
 from rag_assets.operations.dependencies import Probe
+from rag_assets.operations.job_failures import by_cause
 from rag_assets.settings import Settings
 from rag_assets.store import pgvector_faults
+from rag_assets.store.failed_runs import FailedRun
 from rag_assets.store.heavy_documents import HeavyDocument
 from rag_assets.store.incidents import Incident
 from rag_assets.store.lane_control import KeyState
@@ -85,6 +87,7 @@ class Stored:
 
     :param dead: dead letters by class of error.
     :param share: of batch size and concurrency that may be used.
+    :param failing: jobs whose last run failed, the oldest first.
     """
 
     lanes: tuple[LaneFacts, ...]
@@ -97,6 +100,7 @@ class Stored:
     release: ReleaseFacts
     incident: Incident | None
     unsent_messages: int
+    failing: tuple[FailedRun, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def diagnose(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
     if facts.stored is not None:
         stored = facts.stored
         found += _incident(stored)
+        found += _failing(stored, settings)
         alive = any(probe.name == "daemon" and probe.ok for probe in facts.probes)
         for lane in stored.lanes:
             found += _lane(lane, settings, daemon_alive=alive)
@@ -213,6 +218,16 @@ def _incident(stored: Stored) -> Iterator[Finding]:
         if escalated
         else "wait: the recovery is at work, and tells when it is not enough",
     )
+
+
+def _failing(stored: Stored, settings: Settings) -> Iterator[Finding]:
+    for failed in by_cause(stored.failing).values():
+        yield Finding(
+            "job",
+            "problem",
+            f"{failed.which}, last {failed.runs[-1].ended_at:%Y-%m-%d %H:%M %Z}: {failed.why}",
+            failed.remedy(settings.rag_public_url),
+        )
 
 
 def _lane(lane: LaneFacts, settings: Settings, *, daemon_alive: bool) -> Iterator[Finding]:

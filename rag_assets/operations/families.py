@@ -7,7 +7,8 @@ bounded: no document, run or request has a series of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, product
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -18,6 +19,7 @@ from rag_assets.errors import DocumentError, WorkerLostError
 from rag_assets.settings import Settings
 from rag_assets.store.dagster_state import BIBLE_LANE, UNDER_WAY, RunTotals
 from rag_assets.store.document_attempts import AttemptTotals
+from rag_assets.store.failed_runs import FailedRun
 from rag_assets.store.operations_metrics import (
     DagsterFigures,
     ProviderFigures,
@@ -270,7 +272,10 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
 
 
 def of_operations(
-    runs: Sequence[RunTotals], incident: str | None, incidents: int
+    runs: Sequence[RunTotals],
+    failing: Sequence[FailedRun],
+    states: Collection[str],
+    incidents: int,
 ) -> Iterator[Metric]:
     """What the recovery has kept. Prometheus itself has a label ``job``, so ours is another."""
     yield _counter(
@@ -280,10 +285,16 @@ def of_operations(
         [((run.job, run.status), run.runs) for run in runs],
     )
     yield _gauge(
+        "rag_runs_failing",
+        "Partitions of a job whose last run failed for good; absent without any.",
+        ("dagster_job", "error_class"),
+        Counter((one.work, one.error_class) for one in failing).items(),
+    )
+    yield _gauge(
         "rag_incident_open",
         "Whether an incident is open, by its state.",
         ("state",),
-        [((state,), state == incident) for state in INCIDENT_STATES],
+        [((state,), state in states) for state in INCIDENT_STATES],
     )
     yield _counter("rag_incidents", "Incidents that were opened.", (), [((), incidents)])
 

@@ -63,7 +63,8 @@ class Health:
     :param silent_runs: by lane, runs that Dagster takes for started and that hold nothing for long.
     :param unseen_runs: runs that count as started and have no session at the database now, with
         their lane or job.
-    :param faults: runs whose process ended by itself, new since the look before.
+    :param faults: runs whose process ended by itself, new since the look before, and that are
+        started again: the last try is a failed job.
     :param failures: attempts that failed since the look before, by class of error.
     :param rate_limited: new 429s, by key; ``answered``: new answers, of all keys.
     :param probes: of the dependencies that were looked at.
@@ -159,7 +160,7 @@ def look(
         leases_over=queue_health.leases_over(connection),
         silent_runs=silent_runs,
         unseen_runs=unseen_runs,
-        faults=tuple(run for run in new_runs if run.fault),
+        faults=tuple(run for run in new_runs if run.fault and run.cause is None),
         failures=_failures(document_attempts.ended_since(connection, since)),
         keys=lane_control.key_states(connection),
         rate_limited={one.key_fingerprint: one.rate_limited for one in bought if one.rate_limited},

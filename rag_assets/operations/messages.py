@@ -37,6 +37,8 @@ def tell_of_incident(
     subject = f"incident-{incident.incident_id}"
     done = incidents.actions_of(connection, incident.incident_id)
     text = describe(incident, done, settings.rag_public_url)
+    if incident.job_cause is not None:  # more partitions may have failed since
+        messages.reword(connection, subject, text)
     # Who is called at once need not be told of the same thing twice.
     known = not messages.add_message(
         connection,
@@ -54,6 +56,15 @@ def describe(incident: Incident, done: Sequence[RecoveryAction], public_url: str
     number = incident.incident_id
     measures = dict.fromkeys(map(measure, done))
     subject = f" ({incident.subject})" if incident.subject else ""
+    if incident.job_cause is not None:
+        return "\n".join(
+            [
+                f":warning: Incident {number}: *{incident.cause}*{subject}, since "
+                f"{incident.began_at:%Y-%m-%d %H:%M:%S %Z}. It needs an operator.",
+                *(f"• {fact}" for fact in incident.facts[:_FACTS]),
+                f"`rag-assets doctor` says more; {public_url}/assets/incident_report",
+            ]
+        )
     head = (
         f":rotating_light: Incident {number} does not mend by itself: a person is needed"
         if incident.state == "escalated"

@@ -160,7 +160,9 @@ def describe(reading: Reading) -> Iterator[Metric]:
         yield from families.of_provider(corpus.provider, keys_in_use(settings))
         yield from families.of_vectors(corpus.vectors, corpus.builds)
         yield from families.of_release(corpus.release, corpus.checks)
-        yield from families.of_operations(corpus.runs, corpus.incident, corpus.incidents)
+        yield from families.of_operations(
+            corpus.runs, corpus.failing, corpus.incident_states, corpus.incidents
+        )
     if (dagster := reading.dagster) is not None:
         yield from families.of_dagster(dagster)
     if reading.window_spent_usd is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
-from rag_assets.errors import ConfigurationError
 from rag_assets.operations import causes
 from rag_assets.store import incidents, samples
 from rag_assets.store.database import Database
@@ -32,6 +31,8 @@ PREVENTION = {
     "lane, raise `RAG_LARGE_DOCUMENT_RUNS`, or split the document.",
     causes.DAEMON_AWAY: "Let a supervisor start `rag-assets up` again whenever it ends.",
     causes.ERRORS: "Read the dead letters and what they say to do: `rag-assets documents dlq`.",
+    causes.JOB_FAILED: "The evidence names the cause and what was to be done about it. Where it "
+    "may come back, watch what the job depends on: `rag-assets doctor` says whether it is there.",
     causes.UNKNOWN: "The evidence did not tell. `rag-assets doctor` at such a time may, and the "
     "logs of the runs.",
 }
@@ -62,18 +63,8 @@ def read_report(database: Database, name: str, *, run_id: str | None = None) -> 
     :param run_id: the run that keeps it, which is noted.
     :raises ConfigurationError: there is no such incident.
     """
-    prefix, _, number = name.rpartition("-")
     with database.connect() as connection:
-        incident = (
-            incidents.find_incident(connection, int(number))
-            if prefix == "incident" and number.isdigit()
-            else None
-        )
-        if incident is None:
-            raise ConfigurationError(
-                f"there is no incident {name}: they are named like incident-0007, and "
-                "`rag-assets incidents list` shows them"
-            )
+        incident = incidents.named_incident(connection, name)
         actions = incidents.actions_of(connection, incident.incident_id)
         now = incident.ended_at or datetime.now(incident.began_at.tzinfo)
         drawn = samples.queue_samples(connection, incident.began_at - _AROUND, now + _AROUND)
@@ -91,12 +82,13 @@ def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetim
     nothing = "- nothing: it mended itself" if incident.recovering_at else "- nothing yet"
     if incident.cause in (causes.OUT_OF_MEMORY, causes.WORKER_LOST):
         nothing = "- nothing: Dagster itself starts such a run again"
+    if incident.job_cause is not None:
+        nothing = "- the job was run again" if incident.recovering_at else nothing
     began = f"{incident.began_at:%Y-%m-%d %H:%M:%S %Z}"
     rows = {
         "Began": f"{began}; noticed {incident.noticed_at:%H:%M:%S}",
         "Lasted": f"{span(until - incident.began_at)}{goes_on}; {_ended(incident)}",
-        "Longest queue": f"{incident.longest_queue} documents",
-        "Affected": f"{incident.documents_affected} documents waited or were at work",
+        **(_of_queue(incident) if incident.job_cause is None else {}),
         "Failed jobs": f"{incident.failed_jobs}",
         "Root cause": f"{incident.cause}{subject}",
     }
@@ -141,6 +133,13 @@ def span(time: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _of_queue(incident: Incident) -> dict[str, str]:
+    return {
+        "Longest queue": f"{incident.longest_queue} documents",
+        "Affected": f"{incident.documents_affected} documents waited or were at work",
+    }
 
 
 def _ended(incident: Incident) -> str:

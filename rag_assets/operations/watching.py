@@ -9,8 +9,10 @@ from typing import Protocol
 
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.operations import messages
+from rag_assets.operations.following import follow_failed_jobs
 from rag_assets.operations.health import Health, look, look_at_dependencies
 from rag_assets.operations.incidents import Step
+from rag_assets.operations.job_failures import cause_of
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.recovery import Action, Decision, decide
 from rag_assets.operations.rules import Rules
@@ -39,8 +41,8 @@ class Runs(Protocol):
     def ended_since(self, since: datetime) -> Sequence[EndedRun]:
         """Runs that ended since then."""
 
-    def with_fault(self, run: EndedRun) -> EndedRun:
-        """The same run, with what Dagster said where its process ended by itself."""
+    def described(self, run: EndedRun) -> EndedRun:
+        """The same run, with its partition and steps, and with why it failed."""
 
     def silent(self, lane: Lane, living: frozenset[str], patience_s: float) -> tuple[str, ...]:
         """Runs of a lane that count as started for longer, and are not among the living."""
@@ -96,6 +98,14 @@ def watch(
         last = decision.opened or decision.step
         if changed is not None and last and last.state in ("open", "escalated"):
             messages.tell_of_incident(connection, changed, settings, said_at=memory.told_away_at)
+        follow_failed_jobs(
+            connection,
+            settings,
+            rules,
+            now=health.now,
+            busy={count.job for count in runs.under_way()},
+            queue_incident=incidents.current_incident(connection),
+        )
         reports = incidents.unreported_incidents(connection)
     return Watched(
         messages.deliver(database, settings, decision.memory, health.now, log=log),
@@ -145,8 +155,10 @@ def _keep(database: Database, runs: Runs) -> tuple[EndedRun, ...]:
         document_attempts.count_attempts(connection)
         ended = runs.ended_since(dagster_state.last_kept(connection) - _OVERLAP)
         new = dagster_state.unknown_runs(connection, ended)
-        told = [runs.with_fault(run) if run.status == "FAILURE" else run for run in new]
-        return dagster_state.keep_ended_runs(connection, told)
+        told = [runs.described(run) for run in new]
+        return dagster_state.keep_ended_runs(
+            connection, [replace(run, cause=cause_of(run)) for run in told]
+        )
 
 
 def _look(

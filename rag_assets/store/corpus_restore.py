@@ -71,6 +71,8 @@ def restore_corpus(
             _forget_set_aside(connection, table)
             for scope, count in rows_by_scope(connection, table).items():
                 record_change(connection, table, scope, count)
+        if corpus == "documents":  # the dump may be of another installation's Dagster
+            connection.execute("UPDATE documents SET reported_run = NULL")
         for name in _TABLES[corpus]:
             _number_on(connection, name)
     return Restored(corpus, rows)

@@ -35,8 +35,30 @@ class RunCount:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a run failed, by its events.
+
+    :param error_class: the name of the error's class; ``error`` what it says.
+    :param transient: by its class, the same call may pass later.
+    :param retried: Dagster starts the run again.
+    """
+
+    error_class: str
+    error: str
+    transient: bool = False
+    retried: bool = False
+
+
+@dataclass(frozen=True)
 class EndedRun:
-    """One run that ended; ``fault`` is what Dagster said where its process ended by itself."""
+    """One run that ended.
+
+    :param fault: what Dagster said where its process ended by itself.
+    :param partition: its key, or the first and last of a range; empty without any.
+    :param done_steps: that succeeded; ``failed_steps`` that did not end well.
+    :param cause: what the failure has in common with equal ones; ``None`` where it is not reported
+        as an incident.
+    """
 
     run_id: str
     job: str
@@ -45,6 +67,11 @@ class EndedRun:
     started_at: datetime | None
     ended_at: datetime
     fault: str | None = None
+    partition: str = ""
+    done_steps: tuple[str, ...] = ()
+    failed_steps: tuple[str, ...] = ()
+    failure: Failure | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True)
@@ -153,13 +180,12 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
         with connection.cursor() as cursor:
             cursor.executemany(
                 """
-                INSERT INTO ended_runs (run_id, job, lane, status, started_at, ended_at, fault)
-                VALUES (%s, %s, %s, %s, %s, %s, %s)
+                INSERT INTO ended_runs (run_id, job, lane, status, started_at, ended_at, fault,
+                                        partition, done_steps, failed_steps, error_class, error,
+                                        cause)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                 """,
-                [
-                    (r.run_id, r.job, r.lane, r.status, r.started_at, r.ended_at, r.fault)
-                    for r in new
-                ],
+                [_kept(run) for run in new],
             )
             cursor.executemany(
                 """
@@ -175,6 +201,14 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
                 ],
             )
     return new
+
+
+def _kept(run: EndedRun) -> tuple[object, ...]:
+    why = (run.failure.error_class, run.failure.error) if run.failure else (None, None)
+    return (
+        *(run.run_id, run.job, run.lane, run.status, run.started_at, run.ended_at, run.fault),
+        *(run.partition, list(run.done_steps), list(run.failed_steps), *why, run.cause),
+    )
 
 
 def run_totals(connection: Connection) -> tuple[RunTotals, ...]:

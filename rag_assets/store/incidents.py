@@ -1,4 +1,7 @@
-"""Incidents, one at a time, and what the recovery did about them."""
+"""Incidents, and what the recovery did about them.
+
+At a time there is one of the queue, and one for each cause of failed jobs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from rag_assets.errors import ConfigurationError
 from rag_assets.store.database import Connection
 
 IncidentState = Literal["open", "recovering", "escalated", "closed"]
@@ -25,6 +29,7 @@ class Incident:
     :param began_at: as far as the evidence goes back.
     :param recovering_at: when work went on again.
     :param escalated_at: when a person was called; stays when it recovers after all.
+    :param job_cause: what the failed jobs have in common; ``None`` for an incident of the queue.
     """
 
     incident_id: int
@@ -40,6 +45,7 @@ class Incident:
     documents_affected: int
     failed_jobs: int
     reported_run: str | None
+    job_cause: str | None = None
 
     @property
     def name(self) -> str:
@@ -69,15 +75,37 @@ class RecoveryAction:
 
 
 def current_incident(connection: Connection) -> Incident | None:
-    """The one that is not closed. By the unique index that lets there be one only."""
-    found = _incidents(connection, sql.SQL("state <> 'closed'"))
+    """The queue's that is not closed. By the unique index that lets there be one only."""
+    found = _incidents(connection, sql.SQL("state <> 'closed' AND job_cause IS NULL"))
     return found[0] if found else None
+
+
+def job_incidents(connection: Connection) -> tuple[Incident, ...]:
+    """Those of failed jobs that are not closed. By the index of the ones that are not."""
+    which = sql.SQL("state <> 'closed' AND job_cause IS NOT NULL")
+    return _incidents(connection, which, limit=1000)
 
 
 def find_incident(connection: Connection, incident_id: int) -> Incident | None:
     """By primary key."""
     found = _incidents(connection, sql.SQL("incident_id = %(id)s"), id=incident_id)
     return found[0] if found else None
+
+
+def named_incident(connection: Connection, name: str) -> Incident:
+    """By its name, such as ``incident-0007``; by primary key.
+
+    :raises ConfigurationError: there is none of this name.
+    """
+    prefix, _, number = name.rpartition("-")
+    known = prefix == "incident" and number.isdigit()
+    incident = find_incident(connection, int(number)) if known else None
+    if incident is None:
+        raise ConfigurationError(
+            f"there is no incident {name}: they are named like incident-0007, and "
+            "`rag-assets incidents list` shows them"
+        )
+    return incident
 
 
 def last_incidents(connection: Connection, *, limit: int) -> tuple[Incident, ...]:
@@ -99,15 +127,20 @@ def open_incident(
     facts: Sequence[str],
     *,
     began_at: datetime,
-    longest_queue: int,
+    longest_queue: int = 0,
+    job_cause: str | None = None,
 ) -> int | None:
-    """Open one; ``None`` where another is not closed yet."""
+    """Open one; ``None`` where another of its kind is not closed yet.
+
+    :param job_cause: of failed jobs; ``None`` for the queue's.
+    """
     row = connection.execute(
         """
-        INSERT INTO incidents (state, cause, evidence, began_at, longest_queue)
-        VALUES ('open', %s, %s, least(%s, now()), %s) ON CONFLICT DO NOTHING RETURNING incident_id
+        INSERT INTO incidents (state, cause, evidence, began_at, longest_queue, job_cause)
+        VALUES ('open', %s, %s, least(%s, now()), %s, %s)
+        ON CONFLICT DO NOTHING RETURNING incident_id
         """,
-        (cause, _evidence(subject, facts), began_at, longest_queue),
+        (cause, _evidence(subject, facts), began_at, longest_queue, job_cause),
     ).fetchone()
     return int(row[0]) if row else None
 
@@ -166,6 +199,14 @@ def count_incident(connection: Connection, incident_id: int, queue: int) -> None
          WHERE incident_id = %(id)s
         """,
         {"id": incident_id, "queue": queue},
+    )
+
+
+def count_failed_jobs(connection: Connection, incident_id: int, failed: int) -> None:
+    """How many jobs have failed by its cause, at the most."""
+    connection.execute(
+        "UPDATE incidents SET failed_jobs = greatest(failed_jobs, %s) WHERE incident_id = %s",
+        (failed, incident_id),
     )
 
 
@@ -228,7 +269,8 @@ def _incidents(
     query = sql.SQL(
         """
         SELECT incident_id, state, cause, evidence, began_at, noticed_at, recovering_at,
-               escalated_at, ended_at, longest_queue, documents_affected, failed_jobs, reported_run
+               escalated_at, ended_at, longest_queue, documents_affected, failed_jobs, reported_run,
+               job_cause
           FROM incidents WHERE {} ORDER BY incident_id DESC LIMIT %(limit)s
         """
     ).format(which)

@@ -44,6 +44,14 @@ def add_message(
     )
 
 
+def reword(connection: Connection, subject: str, text: str) -> None:
+    """Let a message that was not sent yet say this instead. By primary key."""
+    connection.execute(
+        "UPDATE messages SET text = %s WHERE subject = %s AND sent_at IS NULL AND text <> %s",
+        (text, subject, text),
+    )
+
+
 def unsent_messages(connection: Connection, *, limit: int = 20) -> tuple[Message, ...]:
     """The oldest that wait to be sent. Uses the index of the unsent."""
     rows = connection.execute(

@@ -23,6 +23,7 @@ from rag_assets.store.dagster_state import RunCount, RunTotals
 from rag_assets.store.database import Connection, Database, one
 from rag_assets.store.document_attempts import AttemptTotals
 from rag_assets.store.documents import Lane, LaneCounts, dead_by_class, queue_counts
+from rag_assets.store.failed_runs import FailedRun, failing_runs
 from rag_assets.store.index_builds import builds_in_progress, free_disk_bytes
 from rag_assets.store.vector_metrics import CheckNow, VectorsNow, checks_now, vectors_now
 
@@ -88,7 +89,7 @@ class ReleaseFigures:
 class CorpusFigures:
     """All that the corpus' database tells, as of one moment.
 
-    :param incident: the open incident's state; ``None`` when there is none.
+    :param incident_states: of the incidents that are not closed.
     :param incidents: ever.
     :param builds: index builds that are going on.
     :param free_bytes: where the server keeps its data; ``None`` when that is out of sight.
@@ -98,7 +99,8 @@ class CorpusFigures:
     provider: ProviderFigures
     release: ReleaseFigures
     runs: tuple[RunTotals, ...]
-    incident: str | None
+    failing: tuple[FailedRun, ...]
+    incident_states: frozenset[str]
     incidents: int
     vectors: tuple[VectorsNow, ...]
     checks: tuple[CheckNow, ...]
@@ -132,7 +134,8 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
             provider=_provider(connection),
             release=_release(connection),
             runs=dagster_state.run_totals(connection),
-            incident=_open_incident(connection),
+            failing=failing_runs(connection),
+            incident_states=_incident_states(connection),
             incidents=_count_incidents(connection),
             vectors=vectors_now(connection),
             checks=checks_now(connection, settings),
@@ -259,10 +262,10 @@ def _release(connection: Connection) -> ReleaseFigures:
     return ReleaseFigures(number, age_s, refused[0] if refused else None)
 
 
-def _open_incident(connection: Connection) -> str | None:
-    """By the index that lets only one be open."""
-    row = connection.execute("SELECT state FROM incidents WHERE state <> 'closed'").fetchone()
-    return row[0] if row else None
+def _incident_states(connection: Connection) -> frozenset[str]:
+    """By the index of those that are not closed."""
+    rows = connection.execute("SELECT DISTINCT state FROM incidents WHERE state <> 'closed'")
+    return frozenset(state for (state,) in rows)
 
 
 def _count_incidents(connection: Connection) -> int:

@@ -54,3 +54,7 @@ def test_incidents_are_listed_and_each_has_its_report(
     status, told = run("show", "incident-9")
     assert status == 1
     assert "no incident incident-9" in " ".join(told.split())
+
+    status, told = run("close", "incident-0001")
+    assert status == 1
+    assert "is about the queue: the recovery closes it once work goes on" in " ".join(told.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,12 @@ class DocumentLane:
 
     def _job(self) -> dg.JobDefinition:
         return build_defs(resources={"corpus": self.corpus}).resolve_job_def("document_processing")
+
+
+def events_of(instance: dg.DagsterInstance) -> Counter[str]:
+    """Materializations of both assets, by document."""
+    return Counter(
+        str(record.partition_key)
+        for asset in ASSETS
+        for record in instance.fetch_materializations(dg.AssetKey(asset), limit=1000).records
+    )

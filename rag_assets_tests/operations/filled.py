@@ -100,8 +100,8 @@ def last_window() -> Window:
 
 
 def fill_operations(connection: Connection) -> None:
-    """A lane that is paused, an incident that is open, runs that ended, a refusal of the gate, and
-    documents that the backfill let cost something."""
+    """A lane that is paused, an incident that is open, runs that ended and two that failed, a
+    refusal of the gate, and documents that the backfill let cost something."""
     backfill.add_documents_cost(connection, last_window().opens, 3, 0.125)
     connection.execute(
         "INSERT INTO paused_lanes (lane, reason, paused_by) VALUES (%s, 'why not', 'command')",
@@ -111,6 +111,15 @@ def fill_operations(connection: Connection) -> None:
         """
         INSERT INTO incidents (state, cause, evidence, began_at)
         VALUES ('escalated', 'unknown', '{}', now())
+        """
+    )
+    connection.execute(
+        """
+        INSERT INTO ended_runs (run_id, job, status, ended_at, partition, failed_steps, error_class,
+                                error, cause)
+        SELECT 'failed-' || code, 'bible_embeddings', 'FAILURE', now(), code, '{verse_embeddings}',
+               'QuotaExceededError', 'no key has quota', 'QuotaExceededError'
+          FROM unnest(ARRAY['EN_A', 'PT_A']) AS code
         """
     )
     connection.execute(

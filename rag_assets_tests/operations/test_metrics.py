@@ -76,6 +76,10 @@ def seen(filled: Database) -> dict[str, float]:
         (f'rag_check_passed{{check="recall_at_10",corpus="bible",space="{SPACE}",'
          'subject="generation 1"}', 1),
         ('rag_runs_completed_total{dagster_job="documents",status="SUCCESS"}', 3),
+        (
+            'rag_runs_failing{dagster_job="bible_embeddings",error_class="QuotaExceededError"}',
+            2,
+        ),
         ('rag_incident_open{state="escalated"}', 1),
         ('rag_incident_open{state="open"}', 0),
         ("rag_incidents_total", 1),

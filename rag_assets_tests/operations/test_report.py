@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rag_assets.operations.causes import CAUSES
+from rag_assets.operations.causes import CAUSES, JOB_FAILED
 from rag_assets.operations.report import PREVENTION, curves, span, write
 from rag_assets.settings import Settings
 from rag_assets.store.incidents import Incident, RecoveryAction
@@ -76,7 +76,7 @@ def test_one_that_goes_on_says_so_and_that_a_person_was_called() -> None:
 
 
 def test_each_cause_has_what_prevents_it_by_settings_that_exist() -> None:
-    assert set(PREVENTION) == set(CAUSES)
+    assert set(PREVENTION) == {*CAUSES, JOB_FAILED}
     settings = {name.upper() for name in Settings.model_fields}
     named = set(re.findall(r"\b(?:RAG|OPENAI)_[A-Z_]+", " ".join(PREVENTION.values())))
     assert len(named) > 6

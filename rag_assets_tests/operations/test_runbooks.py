@@ -255,6 +255,20 @@ def _incident(place: Place) -> None:
         incidents.set_state(connection, number, "closed")
 
 
+@given("a job failed")
+def _job(place: Place) -> None:
+    for run_id, code in (("44c1d9e0", "EN_SAMPLE"), ("8f0c6a52", "PT_SAMPLE")):
+        place.change(
+            "INSERT INTO ended_runs (run_id, job, status, ended_at, partition, failed_steps,"
+            " error_class, error, cause) VALUES (%s, 'bible_embeddings', 'FAILURE', now(), %s,"
+            " '{verse_embeddings}', 'QuotaExceededError',"
+            " 'no API key has quota left: pay, or add a key; what was bought is kept',"
+            " 'QuotaExceededError')",
+            run_id,
+            code,
+        )
+
+
 @given("the evidence is old")
 def _evidence(place: Place) -> None:
     place.change("UPDATE check_results SET evaluated_at = now() - interval '9 d'")

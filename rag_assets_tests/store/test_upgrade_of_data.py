@@ -10,6 +10,7 @@ from psycopg import sql
 
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database, one
+from rag_assets.store.document_reports import lock_unreported
 from rag_assets.store.migrations import migrate, read_migrations
 from rag_assets_tests.api.conftest import Copy, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of
@@ -166,6 +167,8 @@ def test_data_of_an_older_program_are_kept_and_the_newest_works_with_them(
     if number >= DOCUMENTS:
         with old.connect() as connection:
             assert one(connection.execute("SELECT count(*) FROM chunk_embeddings_s1")) == (60,)
+            unreported = lock_unreported(connection)  # until Dagster's record has been compared
+            assert [document.key for document in unreported] == ["manual.pdf"]
 
     prepare(old, settings, "EN_B", sentences(60, word="brook"), force=True)
     if number >= DOCUMENTS:

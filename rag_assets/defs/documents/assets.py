@@ -5,7 +5,7 @@ documents: those that wait in its lane, or the partitions that somebody chose.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -16,15 +16,19 @@ from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.config import DocumentsConfig
 from rag_assets.defs.documents.partitions import documents
 from rag_assets.defs.documents.planned import mark_planned
+from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.processing import Outcome, process_documents
 from rag_assets.documents.rules import LARGE
+from rag_assets.errors import DocumentError
 from rag_assets.progress import LogLines
+from rag_assets.store.document_reports import mark_reported
 
-CHUNKS = dg.AssetKey("document_chunks")
-EMBEDDINGS = dg.AssetKey("document_embeddings")
+CHUNKS, EMBEDDINGS = metadata.CHUNKS, metadata.EMBEDDINGS
+_CATCH_UP_S = 60.0
+"""For what runs before have left unreported; the recovery goes on with the rest."""
 _SHOWN = 20  # documents named in the failure's sentence and log
 
 
@@ -78,16 +82,13 @@ def document_lane(
     """
     chosen = context.partition_keys if context.run.is_partitioned else None
     failed: list[Outcome] = []
+    reported: dict[str, str] = {}
 
     def log(outcome: Outcome) -> None:
         if outcome.state in ("ready", "unchanged"):
-            for key, shown in (
-                (CHUNKS, metadata.of_chunks(outcome)),
-                (EMBEDDINGS, metadata.of_embeddings(outcome)),
-            ):
-                context.log_event(
-                    dg.AssetMaterialization(key, partition=outcome.key, metadata=shown)
-                )
+            for event in metadata.materializations(outcome):
+                context.log_event(event)
+            reported[outcome.key] = context.run.run_id
             return
         failed.append(outcome)
         context.log.warning(f"{outcome.key}: {outcome.error_class}: {outcome.error}")
@@ -109,9 +110,22 @@ def document_lane(
             on_outcome=log,
         )
     context.log.info(str(summary))
+    with as_failures():
+        _catch_up(context, corpus, reported)
     if failed:
         raise _failure(failed)
     yield from ()  # each document's outcome was logged as it came
+
+
+def _catch_up(
+    context: dg.AssetExecutionContext, corpus: Corpus, reported: Mapping[str, str]
+) -> None:
+    """Record what this run has reported, and report what runs before it could not."""
+    with corpus.database.connect() as connection:
+        mark_reported(connection, reported)
+    late = report_published(context.instance, corpus.database, patience_s=_CATCH_UP_S)
+    if late:
+        context.log.info(f"{late} ready documents of runs that had ended early were reported")
 
 
 def _failure(failed: list[Outcome]) -> dg.Failure:
@@ -121,6 +135,7 @@ def _failure(failed: list[Outcome]) -> dg.Failure:
         description=f"{len(failed)} documents could not be processed, the others were: {named}"
         f"{more}. `rag-assets documents list --state dead` shows those that nothing tries again",
         metadata={
+            "error_class": DocumentError.__name__,
             "dead": sum(one.state == "dead" for one in failed),
             "tried_again_later": sum(one.state == "waiting" for one in failed),
             "documents": dg.MetadataValue.md(

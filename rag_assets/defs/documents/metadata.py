@@ -4,6 +4,8 @@ import dagster as dg
 
 from rag_assets.documents.processing import Outcome
 
+CHUNKS = dg.AssetKey("document_chunks")
+EMBEDDINGS = dg.AssetKey("document_embeddings")
 CHUNKS_SCHEMA = dg.TableSchema(
     columns=[
         dg.TableColumn("chunk_id", "bigint", constraints=dg.TableColumnConstraints(unique=True)),
@@ -28,6 +30,14 @@ EMBEDDINGS_SCHEMA = dg.TableSchema(
         dg.TableColumn("embedding_large", "halfvec"),
     ]
 )
+
+
+def materializations(outcome: Outcome) -> tuple[dg.AssetMaterialization, ...]:
+    """What Dagster is to show of a document that is ready: an event for each asset."""
+    return tuple(
+        dg.AssetMaterialization(key, partition=outcome.key, metadata=shown)
+        for key, shown in ((CHUNKS, of_chunks(outcome)), (EMBEDDINGS, of_embeddings(outcome)))
+    )
 
 
 def of_chunks(outcome: Outcome) -> dict[str, dg.MetadataValue | str | int]:

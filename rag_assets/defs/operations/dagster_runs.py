@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from rag_assets.defs.lanes import LANE_TAG
+from rag_assets.defs.operations.run_failures import WILL_RETRY, described
 from rag_assets.settings import Settings
 from rag_assets.store import dagster_state
 from rag_assets.store.dagster_state import EndedRun, RunCount
@@ -21,7 +22,7 @@ _SILENT = re.compile(r"([^\s']+ has given no sign of life of it for \d+ s)")
 _POD = re.compile(r"Container '\S+' status: Terminated with exit code (\d+)")
 _TIMED_OUT = re.compile(r"[Tt]imed out .*?(longer than .*? to start)")
 
-_PROMISED, _KEPT = "dagster/will_retry", "dagster/auto_retry_run_id"
+_KEPT = "dagster/auto_retry_run_id"
 _REMINDED = "rag/reminded"
 
 
@@ -40,7 +41,12 @@ class DagsterRuns:
         with self._database.connect() as connection:
             return dagster_state.ended_runs(connection, since)
 
-    def with_fault(self, run: EndedRun) -> EndedRun:
+    def described(self, run: EndedRun) -> EndedRun:
+        return described(self._instance, self._with_fault(run))
+
+    def _with_fault(self, run: EndedRun) -> EndedRun:
+        if run.status != "FAILURE":
+            return run
         entries = self._instance.all_logs(run.run_id, of_type=_TELLING)
         faults = (fault_of(entry.user_message or entry.message) for entry in reversed(entries))
         return replace(run, fault=next(filter(None, faults), None))
@@ -85,7 +91,7 @@ def remind_of_retries(instance: dg.DagsterInstance, patience_s: float = 60) -> t
     now = datetime.now(UTC)
     failed = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.FAILURE],
-        tags={_PROMISED: "true"},
+        tags={WILL_RETRY: "true"},
         updated_after=now - timedelta(hours=1),
     )
     found: list[str] = []

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from rag_assets.defs.documents.jobs import document_processing
+from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.operations.dagster_runs import DagsterRuns, remind_of_retries
@@ -17,6 +18,9 @@ from rag_assets.operations.messages import Say
 from rag_assets.operations.watching import Watched, missed, watch
 from rag_assets.settings import Settings
 from rag_assets.store.incidents import Incident
+
+_REPORTING_S = 5.0
+"""Of a tick, for documents that Dagster does not show yet: some 200, or the comparison of 5,000."""
 
 
 @dg.sensor(
@@ -44,6 +48,11 @@ def queue_recovery(
                 log=log,
             )
             _end_lost_starts(context.instance, settings, log)
+            late = report_published(
+                context.instance, watched_corpus.database, patience_s=_REPORTING_S
+            )
+            if late:
+                log(f"{late} ready documents of runs that had ended early were reported to Dagster")
             for told in remind_of_retries(context.instance):
                 log(told)
         except DatabaseUnavailableError as error:

@@ -1,0 +1,132 @@
+"""Every ready document reads materialized in Dagster, whatever became of the run that made it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from rag_assets.defs.documents.reporting import report_published
+from rag_assets.defs.resources import Corpus
+from rag_assets.store.database import Database
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.defs.document_lane import ASSETS, DocumentLane, events_of
+
+TEXTS = {f"{name}.md": f"# {name}\n\nText of {name}.\n" for name in ("a", "b", "c")}
+READY = set(TEXTS)
+
+
+@pytest.fixture
+def lane(
+    openai_settings: MakeSettings, database: Database, instance: dg.DagsterInstance, tmp_path: Path
+) -> DocumentLane:
+    (tmp_path / "inbox").mkdir()
+    settings = openai_settings(rag_documents_url=str(tmp_path / "inbox"), rag_documents_settle_s=0)
+    made = DocumentLane(Corpus(settings, database), instance)
+    for name, text in TEXTS.items():
+        made.drop(name, text)
+    return made
+
+
+def forget_run(lane: DocumentLane) -> None:
+    """As a killed run leaves it: the documents are ready, and Dagster has heard of none."""
+    lane.work()
+    for run in lane.instance.get_runs():
+        lane.instance.delete_run(run.run_id)
+    unmark(lane)
+    assert not any(lane.instance.get_materialized_partitions(dg.AssetKey(one)) for one in ASSETS)
+
+
+def unmark(lane: DocumentLane) -> None:
+    """As after the upgrade, or where a run was killed before it could note what it had reported."""
+    with lane.corpus.database.connect() as connection:
+        connection.execute("UPDATE documents SET reported_run = NULL")
+
+
+def catch_up(lane: DocumentLane) -> int:
+    return report_published(lane.instance, lane.corpus.database, patience_s=60)
+
+
+def events(lane: DocumentLane) -> Counter[str]:
+    """Materializations of both assets, by document."""
+    return events_of(lane.instance)
+
+
+def test_a_run_reports_what_it_publishes_once_and_leaves_nothing_to_report(
+    lane: DocumentLane,
+) -> None:
+    lane.work()
+    assert lane.rows(
+        "SELECT count(*) FROM documents WHERE reported_run IS DISTINCT FROM run_id"
+    ) == [(0,)]
+    assert catch_up(lane) == 0
+    assert events(lane) == Counter(dict.fromkeys(READY, 2))
+
+
+def test_the_next_run_reports_what_was_published_and_not_reported(lane: DocumentLane) -> None:
+    forget_run(lane)
+    before = dict(lane.rows("SELECT document_key, run_id FROM documents"))
+    lane.drop("d.md", "# d\n\nText of d.\n")
+    assert [run.success for run in lane.work()] == [True]
+    for asset in ASSETS:
+        assert lane.reads(asset) == (READY | {"d.md"}, set())
+    shown = lane.shown("document_embeddings")
+    assert {key: shown[key]["published_by_run"] for key in READY} == before
+    assert all(shown[key]["tokens"] > 0 for key in READY)
+    assert all("embedded" not in shown[key] for key in READY), "that is not known any more"
+    assert catch_up(lane) == 0
+    assert events(lane) == Counter(dict.fromkeys(READY | {"d.md"}, 2))
+
+
+def test_what_dagster_shows_already_is_not_reported_again(lane: DocumentLane) -> None:
+    lane.work()
+    unmark(lane)
+    assert catch_up(lane) == 0
+    assert events(lane) == Counter(dict.fromkeys(READY, 2))
+    assert lane.rows("SELECT count(*) FROM documents WHERE reported_run = run_id") == [(3,)]
+
+
+def test_what_was_reported_late_is_not_reported_again(lane: DocumentLane) -> None:
+    forget_run(lane)
+    assert catch_up(lane) == 3
+    unmark(lane)
+    assert catch_up(lane) == 0
+    assert events(lane) == Counter(dict.fromkeys(READY, 2))
+
+
+def test_a_document_reported_for_one_asset_only_gets_the_other(lane: DocumentLane) -> None:
+    forget_run(lane)
+    ((run_id,),) = lane.rows("SELECT run_id FROM documents WHERE document_key = 'a.md'")
+    lane.instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            "document_chunks", partition="a.md", metadata={"published_by_run": run_id}
+        )
+    )
+    assert catch_up(lane) == 3
+    assert events(lane) == Counter(dict.fromkeys(READY, 2))
+
+
+def test_withdrawn_and_dead_documents_are_not_reported(lane: DocumentLane) -> None:
+    lane.drop("empty.md", "")
+    forget_run(lane)
+    (lane.inbox / "b.md").unlink()
+    lane.look()
+    assert catch_up(lane) == 2
+    for asset in ASSETS:
+        assert lane.reads(asset)[0] == {"a.md", "c.md"}
+    assert set(events(lane)) == {"a.md", "c.md"}
+
+
+def test_what_a_run_under_way_has_published_is_left_to_it(lane: DocumentLane) -> None:
+    forget_run(lane)
+    ((run_id,),) = lane.rows("SELECT DISTINCT run_id FROM documents")
+    at_work = dg.DagsterRun(
+        "document_processing", run_id=run_id, status=dg.DagsterRunStatus.STARTED
+    )
+    lane.instance.add_run(at_work)
+    assert catch_up(lane) == 0
+    lane.instance.report_run_failed(at_work)
+    assert catch_up(lane) == 3
+    assert events(lane) == Counter(dict.fromkeys(READY, 2))
