@@ -6,7 +6,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from rag_assets.errors import IndexBuildError
+from rag_assets.errors import IndexBuildError, reason_of
 from rag_assets.index.memory import build_size, kilobytes, megabytes
 from rag_assets.progress import Progress
 from rag_assets.settings import Precision
@@ -84,7 +84,7 @@ def build(
         except BaseException as error:
             index_builds.cancel(session)  # an interrupted run must not leave the server building
             wait([building])
-            _give_up(session, table, number, str(error) or type(error).__name__)
+            _give_up(session, table, number, reason_of(error))
             raise
     if any(_LITTLE_DATA in notice for notice in notices):
         sentence = f"{rows:,} rows are too little data for {options.lists} lists"

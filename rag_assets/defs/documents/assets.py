@@ -18,6 +18,7 @@ from rag_assets.defs.documents.partitions import documents
 from rag_assets.defs.documents.planned import mark_planned
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
+from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.processing import Outcome, process_documents
 from rag_assets.documents.rules import LARGE
@@ -112,6 +113,9 @@ def document_lane(
     if failed:
         raise _failure(failed)
     yield from ()  # each document's outcome was logged as it came
+
+
+check_before_runs(document_lane.op, DocumentsConfig)
 
 
 def _failure(failed: list[Outcome]) -> dg.Failure:
