@@ -22,7 +22,8 @@ _PASSWORD_IN_CONNINFO = re.compile(r"\bpassword=('(?:[^'\\]|\\.)*'|\S+)", re.IGN
 _PLACEHOLDER = re.compile(r"(user)?:password")
 """What our own messages write where an address needs a password."""
 _SHORTEST = 6  # characters of a secret, or of a part of one, that are looked for in a text
-_SHORTEST_IN_WORD = 4
+_SHORTEST_IN_WORD = 5
+_SHOWN_END = 4  # characters of a key that providers show to name it
 _PLAIN_WORD = re.compile(r"[a-z]{1,11}|[A-Z]{1,11}")
 _LONGEST_USER_NAME = 20  # characters; what is longer is a token in its place
 
@@ -38,7 +39,9 @@ def register_keys(keys: Iterable[str]) -> None:
     A key is long and random: six characters in a row that a text shares with it are a part of it.
     """
     for key in keys:
-        _parts_of_words.update(_pieces(key, _SHORTEST_IN_WORD))
+        _parts_of_words.update(
+            _pieces(key, _SHORTEST_IN_WORD), _pieces(key[-_SHOWN_END:], _SHOWN_END)
+        )
         for form, shortest in _forms(key):
             _parts.setdefault(shortest, set()).update(_pieces(form, shortest))
 
@@ -103,12 +106,13 @@ def masked(text: str) -> str:
 def word(value: object) -> str | None:
     """An identifier that another system sent, or ``None`` where it must not be repeated.
 
-    It is short, of letters, digits and few signs, and shares no four characters with a key.
+    It is short, of letters, digits and few signs, and holds no part of a key.
     """
     text = str(value) if isinstance(value, str | int) else ""
     if not _SAFE_WORD.fullmatch(text) or "://" in text or masked(text) != text:
         return None
-    return None if _pieces(text, _SHORTEST_IN_WORD) & _parts_of_words else text
+    pieces = _pieces(text, _SHORTEST_IN_WORD) | _pieces(text, _SHOWN_END)
+    return None if pieces & _parts_of_words else text
 
 
 def without_secrets(error: BaseException) -> BaseException:
