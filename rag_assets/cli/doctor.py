@@ -38,10 +38,7 @@ def doctor(
             well = _look(settings, as_json=as_json, clear=watch is not None)
             if watch is None:
                 raise typer.Exit(0 if well else 1)
-            try:
-                time.sleep(watch)
-            except KeyboardInterrupt:
-                raise typer.Exit(0 if well else 1) from None
+            time.sleep(watch)
 
 
 def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:

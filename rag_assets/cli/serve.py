@@ -67,7 +67,8 @@ def _run(settings: Settings) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ["RAG_API_HOST"] = settings.rag_api_host
         # uvicorn raises the signal again once all is closed: the folder must go first.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: sys.exit(0))
         import uvicorn  # noqa: PLC0415 -- a quarter of a second
 
         logs.set_up(settings)  # of the process that minds the workers

@@ -91,7 +91,7 @@ def _refuse_contradictions() -> None:
 
 def _api(port: int) -> Service:
     """The retrieval API. It waits for nothing else here."""
-    command = [sys.executable, "-m", "rag_assets.cli.main", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "rag_assets.cli.entry", "serve", "--port", str(port)]
     return Service("api", command)
 
 

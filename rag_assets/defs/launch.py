@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
@@ -20,6 +22,7 @@ from rag_assets.defs.resources import Corpus, open_corpus
 from rag_assets.defs.run_config import RunConfig
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.tables import ASSETS
+from rag_assets.interrupts import keep_from_children, let_go_by
 from rag_assets.progress import Progress
 from rag_assets.secrecy import masked
 from rag_assets.settings import Settings
@@ -188,16 +191,32 @@ def _run(
     with open_instance() as instance:
         if partition is not None:
             instance.add_dynamic_partitions(BIBLE_VERSIONS, [partition])
-        return job.execute_in_process(
-            instance=instance,
-            partition_key=partition,
-            run_config={
-                "ops": {configured: {"config": dict(config)}},
-                # The progress shows what a person wants to see; every line is in Dagster's UI.
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-            raise_on_error=False,
-        )
+        run_id = str(uuid4())
+        # In a thread: in the main one Dagster would take Ctrl-C for itself, and some of its parts
+        # would go on.
+        with (
+            let_go_by(lambda: _cancel(instance, run_id)),
+            ThreadPoolExecutor(1, initializer=keep_from_children) as thread,
+        ):
+            return thread.submit(
+                job.execute_in_process,
+                instance=instance,
+                run_id=run_id,
+                partition_key=partition,
+                run_config={
+                    "ops": {configured: {"config": dict(config)}},
+                    # The progress shows what a person wants to see; every line is in Dagster's UI.
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                raise_on_error=False,
+            ).result()
+
+
+def _cancel(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Or its run would read as started for ever."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_canceled(run, message="its command was stopped by a signal")
 
 
 def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:

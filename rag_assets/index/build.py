@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 from rag_assets.errors import IndexBuildError, reason_of
 from rag_assets.index.memory import build_size, kilobytes, megabytes
+from rag_assets.interrupts import let_go_by
 from rag_assets.progress import Progress
 from rag_assets.settings import Precision
 from rag_assets.store import generations, index_builds
@@ -68,7 +70,7 @@ def build(
     progress.say(f"building generation {number} of {table}: {options.lists} lists, {rows:,} rows")
     notices: list[str] = []
     started = time.monotonic()
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, let_go_by(partial(index_builds.cancel, session)):
         building = thread.submit(
             index_builds.create_index,
             session,
