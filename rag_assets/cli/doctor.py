@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import Finding, Stored, diagnose, span
@@ -23,7 +24,7 @@ _TOLD = 100
 def doctor(
     watch: Annotated[
         float | None,
-        typer.Option(min=1, help="Look again after so many seconds, until Ctrl-C."),
+        typer.Option(**SECONDS, help="Look again after so many seconds, until Ctrl-C."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import err, errors_as_sentences
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.broker import QUEUES, open_broker
@@ -21,7 +22,7 @@ def worker(
         list[str] | None,
         typer.Option(help=f"Again for each; unset: all, {' and '.join(QUEUES)}."),
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs at once, each a process.")] = 2,
+    runs: Annotated[int, typer.Option(**COUNT, help="Runs at once, each a process.")] = 2,
 ) -> None:
     """Run what Dagster's daemon sends by RAG_CELERY_BROKER_URL, until SIGTERM or Ctrl-C.
 
