@@ -312,10 +312,8 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
         lists = given(self.openai_api_key, self.openai_api_keys)
         register_keys(key.strip() for keys in lists for key in keys.split(","))
         register_passwords(given(self.rag_database_password, self.rag_celery_broker_password))
-        for address in (
-            *given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url),
-            self.openai_base_url,
-        ):
+        urls = given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url)
+        for address in (*urls, self.openai_base_url):
             register_passwords(secrets_in(address))
         register_passwords(secrets_in(self.rag_documents_url, parameters=True))
         for webhook in given(self.slack_webhook_url):
@@ -375,15 +373,13 @@ class Bounds:
 
 def bounds(setting: str) -> Bounds:
     """The bounds of a number's setting, for the options and run configurations that replace it."""
-    rules = Settings.model_fields[setting].metadata
-    return Bounds(
-        **{
-            field.name: getattr(rule, field.name)
-            for rule in rules
-            for field in fields(Bounds)
-            if hasattr(rule, field.name)
-        }
-    )
+    found = {
+        field.name: getattr(rule, field.name)
+        for rule in Settings.model_fields[setting].metadata
+        for field in fields(Bounds)
+        if hasattr(rule, field.name)
+    }
+    return Bounds(**found)
 
 
 def contradictions() -> tuple[str, ...]:

@@ -23,19 +23,19 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("bible", "embed", "EN_SAMPLE", "--batch-size", "0"), "0 is not in the range 1<=x<=2048"),
-        (("bible", "embed", "EN_SAMPLE", "--batch-size", "4096"), "not in the range 1<=x<=2048"),
-        (("bible", "embed", "EN_SAMPLE", "--limit", "0"), "0 is not in the range"),
-        (("index", "build", "--lists", "0"), "0 is not in the range 1<=x<=32768"),
-        (("index", "build", "--candidate", "40000"), "not in the range 1<=x<=32768"),
-        (("up", "--port", "65536"), "not in the range 0<=x<=65535"),
-        (("up", "--api-port", "-1"), "not in the range 0<=x<=65535"),
-        (("serve", "--port", "70000"), "not in the range 0<=x<=65535"),
-        (("serve", "--workers", "65"), "not in the range 1<=x<=64"),
-        (("exporter", "--port", "70000"), "not in the range 0<=x<=65535"),
-        (("release", "activate", "99999999999"), "not in the range"),
-        (("documents", "list", "--limit", "99999999999"), "not in the range"),
-        (("capacity", "--days", "99999999999"), "not in the range"),
+        (("bible", "embed", "EN_SAMPLE", "--batch-size", "0"), "greater than or equal to 1"),
+        (("bible", "embed", "EN_SAMPLE", "--batch-size", "4096"), "less than or equal to 2048"),
+        (("bible", "embed", "EN_SAMPLE", "--limit", "0"), "greater than or equal to 1"),
+        (("index", "build", "--lists", "0"), "greater than or equal to 1"),
+        (("index", "build", "--candidate", "40000"), "less than or equal to 32768"),
+        (("up", "--port", "65536"), "less than or equal to 65535"),
+        (("up", "--api-port", "-1"), "greater than or equal to 0"),
+        (("serve", "--port", "70000"), "less than or equal to 65535"),
+        (("serve", "--workers", "65"), "less than or equal to 64"),
+        (("exporter", "--port", "70000"), "less than or equal to 65535"),
+        (("release", "activate", "99999999999"), "less than or equal to"),
+        (("documents", "list", "--limit", "99999999999"), "less than or equal to"),
+        (("capacity", "--days", "99999999999"), "less than or equal to"),
     ],
 )
 def test_an_option_out_of_range_is_refused_before_anything_is_opened(
@@ -43,7 +43,7 @@ def test_an_option_out_of_range_is_refused_before_anything_is_opened(
 ) -> None:
     done = run(*command, RAG_DATABASE_URL=f"host={tmp_path} dbname=x user=u")
     assert done.status == 2
-    assert said in " ".join(done.err.split()), done.err
+    assert said in " ".join(done.err.replace("│", " ").split()), done.err
 
 
 def test_options_that_exclude_each_other_are_refused_without_a_run(
