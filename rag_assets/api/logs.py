@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 from rag_assets.api.request_id import request_id
+from rag_assets.secrecy import masked
 from rag_assets.settings import Settings
 
 _FIELDS = "rag_fields"
@@ -44,7 +45,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return masked(json.dumps(line, default=str, ensure_ascii=False))
 
 
 class _Text(logging.Formatter):
@@ -55,4 +56,4 @@ class _Text(logging.Formatter):
         line = f"{time} {record.levelname:<7} [{request_id.get()}] {record.getMessage()}{told}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
-        return line
+        return masked(line)

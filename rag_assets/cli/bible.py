@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.options import COUNT, within
 from rag_assets.cli.output import (
     Json,
     err,
@@ -172,8 +173,10 @@ def _plan_row(found: SpacePlan) -> dict[str, object]:
 @app.command()
 def embed(
     codes: Annotated[list[str], typer.Argument(help="Version codes, in the order to run.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="A sanity batch of verses.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts in one request.")] = None,
+    limit: Annotated[int | None, typer.Option(**COUNT, help="A sanity batch of verses.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(**within("rag_embedding_batch_size"), help="Texts in one request.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Buy every vector anew.")] = False,
     small_only: Annotated[bool, typer.Option(help="Only the small space.")] = False,
     large_only: Annotated[bool, typer.Option(help="Only the large space.")] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.options import DAYS
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
 from rag_assets.store.capacity import CapacityDay, capacity_days
 
@@ -30,7 +31,7 @@ _COLUMNS = (
 
 
 def capacity(
-    days: Annotated[int, typer.Option(min=1, help="How many of the last to show.")] = 14,
+    days: Annotated[int, typer.Option(**DAYS, help="How many of the last to show.")] = 14,
     csv: Annotated[bool, typer.Option("--csv", help="Print every record as CSV.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -107,7 +107,8 @@ def restore(
         Path, typer.Argument(help="Made by pg_dump --format=custom.", exists=True, readable=True)
     ],
     wait_s: Annotated[
-        float, typer.Option("--wait", min=0, help="Seconds to wait for runs at work on it.")
+        float,
+        typer.Option("--wait", min=0, max=86_400, help="Seconds to wait for runs at work on it."),
     ] = 10,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import Finding, Level, Stored, diagnose, span
@@ -24,7 +25,7 @@ _TOLD = 100
 def doctor(
     watch: Annotated[
         float | None,
-        typer.Option(min=1, help="Look again after so many seconds, until Ctrl-C."),
+        typer.Option(**SECONDS, help="Look again after so many seconds, until Ctrl-C."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -39,10 +40,7 @@ def doctor(
             well = _look(settings, as_json=as_json, clear=watch is not None)
             if watch is None:
                 raise typer.Exit(0 if well else 1)
-            try:
-                time.sleep(watch)
-            except KeyboardInterrupt:
-                raise typer.Exit(0 if well else 1) from None
+            time.sleep(watch)
 
 
 def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, get_args
 import typer
 
 from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import (
     Json,
     err,
@@ -118,7 +119,7 @@ def _show_intake(intake: Intake) -> None:
 def list_all(
     state: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")] = None,
     lane: Annotated[str | None, typer.Option(help=f"One of {', '.join(LANES)}.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option(**COUNT, help="How many at most.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Documents in the order of their drop, and how far each one is."""
@@ -206,7 +207,7 @@ def prioritize(
     oldest_first: Annotated[
         bool, typer.Option("--oldest-first", help="Those that have waited longest.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    limit: Annotated[int, typer.Option(**COUNT, help="How many.")] = 100,
     lane: Annotated[str | None, typer.Option(help=f"One of {', '.join(LANES)}.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -224,7 +225,7 @@ def prioritize(
 
 @app.command()
 def dlq(
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option(**COUNT, help="How many at most.")] = 100,
     as_json: Json = False,
 ) -> None:
     """The dead letters: documents on which work has ended, why, and what to do."""

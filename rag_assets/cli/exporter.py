@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json
 from rag_assets.settings import load_settings
 from rag_assets.store.database import dagster_database, open_database
@@ -15,7 +16,10 @@ from rag_assets.store.database import dagster_database, open_database
 
 def exporter(
     host: Annotated[str | None, typer.Option(help="RAG_EXPORTER_HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="RAG_EXPORTER_PORT; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(**within("rag_exporter_port"), help="RAG_EXPORTER_PORT; 0 takes a free one."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Serve the metrics for Prometheus until Ctrl-C. The API serves the same beside its own."""

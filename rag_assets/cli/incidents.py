@@ -8,6 +8,7 @@ import typer
 from rich.markdown import Markdown
 
 from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
 from rag_assets.operations.following import close_job_incident
 from rag_assets.operations.report import read_report
@@ -18,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Incidents: the last ones, and the 
 
 @app.command("list")
 def list_last(
-    limit: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 20,
+    limit: Annotated[int, typer.Option(**COUNT, help="How many, the latest first.")] = 20,
     as_json: Json = False,
 ) -> None:
     """The last incidents."""

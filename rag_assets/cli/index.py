@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.options import within
 from rag_assets.cli.output import (
     Json,
     errors_as_sentences,
@@ -46,11 +47,16 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def build(
-    lists: Annotated[int | None, typer.Option(help="Build at once with so many lists.")] = None,
+    lists: Annotated[
+        int | None,
+        typer.Option(**within("rag_index_lists"), help="Build at once with so many lists."),
+    ] = None,
     candidates: Annotated[
         list[int] | None,
         typer.Option(
-            "--candidate", help="Build with each, keep what measures best; may be repeated."
+            "--candidate",
+            **within("rag_index_lists"),
+            help="Build with each, keep what measures best; may be repeated.",
         ),
     ] = None,
     maintenance_work_mem: Annotated[

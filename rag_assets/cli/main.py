@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import typer
 
 from rag_assets.cli import (
@@ -23,12 +26,27 @@ from rag_assets.cli import (
     up,
     worker,
 )
+from rag_assets.cli.output import show_error
+from rag_assets.interrupts import end_on_signals
 
-app = typer.Typer(
+
+class _App(typer.Typer):
+    """The commands, and what is so for all of them: signals, and errors that no command foresaw."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        end_on_signals()
+        try:
+            return super().__call__(*arguments, **options)
+        except Exception as error:
+            show_error(error)
+            sys.exit(1)
+
+
+app = _App(
     name="rag-assets",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,  # locals may hold a password or a key
+    pretty_exceptions_enable=False,  # they show neither masked words nor one sentence
     help="""
 Operate a retrieval corpus on PostgreSQL and pgvector.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,12 +13,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
+from typer.exceptions import TyperException
 
-from rag_assets.errors import RagAssetsError
+from rag_assets.errors import RagAssetsError, reason_of
 from rag_assets.progress import LogLines, Progress
+from rag_assets.secrecy import masked
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -59,15 +63,27 @@ def show_record(record: Mapping[str, object]) -> None:
 
 @contextmanager
 def errors_as_sentences(as_json: bool = False) -> Iterator[None]:
-    """End the command with status 1 and the sentence of an error raised on purpose."""
+    """End the command with status 1 and the reason of whatever error ends it."""
     try:
         yield
-    except RagAssetsError as error:
-        if as_json:
-            show_json({"error": type(error).__name__, "message": str(error)})
-        else:
-            err.print(f"[red]error:[/red] {error}")
+    except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
+        raise
+    except Exception as error:
+        show_error(error, as_json=as_json)
         raise typer.Exit(1) from None
+
+
+def show_error(error: Exception, *, as_json: bool = False) -> None:
+    """The sentence of an error raised on purpose; of any other its trace, class and words."""
+    foreseen = isinstance(error, RagAssetsError)
+    if not foreseen:
+        trace = "".join(traceback.format_exception(error))
+        err.print(masked(trace), markup=False, style="dim", end="")
+    if as_json:
+        show_json({"error": type(error).__name__, "message": reason_of(error)})
+        return
+    report = "" if foreseen else ". This is a fault of rag-assets: report it with the trace above"
+    err.print(f"[red]error:[/red] {escape(reason_of(error) + report)}")
 
 
 @contextmanager

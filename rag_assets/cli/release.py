@@ -11,6 +11,7 @@ import typer
 
 from rag_assets.cli.junit import junit_xml
 from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import (
     Json,
     err,
@@ -55,7 +56,7 @@ AfterRollback = Annotated[
 
 @app.command()
 def status(
-    limit: Annotated[int, typer.Option(min=1, help="How many of the last to show.")] = 10,
+    limit: Annotated[int, typer.Option(**COUNT, help="How many of the last to show.")] = 10,
     as_json: Json = False,
 ) -> None:
     """What is served, and the last releases and refusals."""
@@ -111,7 +112,8 @@ def gate(
 @app.command()
 def activate(
     release_id: Annotated[
-        int | None, typer.Argument(help="An earlier release; without one, what the gate lets.")
+        int | None,
+        typer.Argument(**COUNT, help="An earlier release; without one, what the gate lets."),
     ] = None,
     leave_out_failing: LeaveOut = None,
     after_rollback: AfterRollback = False,
@@ -162,10 +164,10 @@ def rollback(
 @app.command()
 def diff(
     first: Annotated[
-        int | None, typer.Argument(help="A release; the active one without it.")
+        int | None, typer.Argument(**COUNT, help="A release; the active one without it.")
     ] = None,
     second: Annotated[
-        int | None, typer.Argument(help="Another; without it, what would be released now.")
+        int | None, typer.Argument(**COUNT, help="Another; without it, what would be released now.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -13,6 +13,7 @@ import typer
 from rag_assets.api import logs
 from rag_assets.api.loopback import is_loopback
 from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
 from rag_assets.settings import Settings, load_settings
@@ -25,8 +26,12 @@ keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Where to listen: RAG_API_HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="RAG_API_PORT.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes: RAG_API_WORKERS.")] = None,
+    port: Annotated[
+        int | None, typer.Option(**within("rag_api_port"), help="RAG_API_PORT.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(**within("rag_api_workers"), help="Processes: RAG_API_WORKERS.")
+    ] = None,
 ) -> None:
     """Serve the retrieval API until Ctrl-C; requests in flight are answered first."""
     with errors_as_sentences():
@@ -67,7 +72,8 @@ def _run(settings: Settings) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ["RAG_API_HOST"] = settings.rag_api_host
         # uvicorn raises the signal again once all is closed: the folder must go first.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: sys.exit(0))
         import uvicorn  # noqa: PLC0415 -- a quarter of a second
 
         logs.set_up(settings)  # of the process that minds the workers
@@ -97,7 +103,10 @@ def create(
         list[str] | None, typer.Option(help="read or admin; may be repeated. Default: read.")
     ] = None,
     per_minute: Annotated[
-        int | None, typer.Option(min=1, help="RAG_API_REQUESTS_PER_MINUTE (600).")
+        int | None,
+        typer.Option(
+            **within("rag_api_requests_per_minute"), help="RAG_API_REQUESTS_PER_MINUTE (600)."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -45,6 +45,8 @@ class Supervisor:
 
     :param log: where all that they print goes.
     :param say: told when one of them ended and is started again.
+    :param check: called twice a second, for what the services need and is no child; what it raises
+        ends them all.
     :param grace_s: seconds that they have to end before they are killed.
     """
 
@@ -54,16 +56,19 @@ class Supervisor:
         *,
         log: IO[bytes],
         say: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
         grace_s: float = 15.0,
     ) -> None:
         self._services = services
         self._log = log
         self._say = say
+        self._check = check
         self._grace_s = grace_s
         self._stopping = threading.Event()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started_at: dict[str, float] = {}
         self._starts: dict[str, int] = {}
+        self._start_again_at: dict[str, float] = {}
 
     def run(self) -> None:
         """Start all, restart what ends, and return after all have been stopped."""
@@ -75,6 +80,7 @@ class Supervisor:
                 self._start(service)
                 self._wait_for_port(service)
             while not self._stopping.wait(0.5):
+                self._check()
                 for service in self._services:
                     self._restart_if_ended(service)
         finally:
@@ -99,14 +105,21 @@ class Supervisor:
     def _wait_for_port(self, service: Service) -> None:
         deadline = time.monotonic() + _PORT_TIMEOUT_S
         while service.port and not self._stopping.is_set() and time.monotonic() < deadline:
+            self._check()
             self._restart_if_ended(service)
             with suppress(OSError), socket.create_connection(("127.0.0.1", service.port), 1):
                 return
             self._stopping.wait(0.2)
 
     def _restart_if_ended(self, service: Service) -> None:
+        """Start it after a pause that grows; meanwhile the others are watched."""
         process = self._running[service.name]
         if process.poll() is None:
+            return
+        if service.name in self._start_again_at:
+            if time.monotonic() >= self._start_again_at[service.name]:
+                del self._start_again_at[service.name]
+                self._start(service)
             return
         lived = time.monotonic() - self._started_at[service.name]
         if lived > _HEALTHY_AFTER_S:
@@ -115,8 +128,7 @@ class Supervisor:
         _signal_group(process, signal.SIGKILL)  # what it left behind would fight its successor
         self._say(f"{service.name} ended with status {process.returncode}: starting it again")
         pause = min(_RESTART_AFTER_S * 2 ** (starts - 1), _LONGEST_RESTART_AFTER_S)
-        if not self._stopping.wait(pause):
-            self._start(service)
+        self._start_again_at[service.name] = time.monotonic() + pause
 
     def _stop_all(self) -> None:
         for process in self._running.values():

@@ -9,19 +9,21 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rag_assets.cli.embedded_keeper import EmbeddedKeeper
+from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json
 from rag_assets.cli.serve import refuse_open_to_all
 from rag_assets.cli.supervisor import Service, Supervisor
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import contradictions, load_settings
-from rag_assets.store.database import open_database
+from rag_assets.settings import Settings, contradictions, load_settings
+from rag_assets.store.database import embedded_folder, open_database
 from rag_assets.store.migrations import migrate
 
 _READY_TIMEOUT_S = 180
@@ -31,10 +33,15 @@ def up(
     host: Annotated[
         str, typer.Option(help="Where the UI listens. It has no login: keep it on loopback.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the UI; 0 takes a free one.")] = 3000,
+    port: Annotated[
+        int, typer.Option(**within("rag_api_port"), help="Port of the UI; 0 takes a free one.")
+    ] = 3000,
     api_port: Annotated[
         int | None,
-        typer.Option(help="Port of the retrieval API: RAG_API_PORT; 0 takes a free one."),
+        typer.Option(
+            **within("rag_api_port"),
+            help="Port of the retrieval API: RAG_API_PORT; 0 takes a free one.",
+        ),
     ] = None,
     api: Annotated[bool, typer.Option(help="Start the retrieval API, too.")] = True,
     as_json: Json = False,
@@ -74,11 +81,20 @@ def up(
                 out.print(f"starting Dagster on {url} …")
             try:
                 with log_path.open("wb") as log:
-                    Supervisor(services, log=log, say=err.print).run()
+                    check = _keep_embedded(settings)
+                    Supervisor(services, log=log, say=err.print, check=check).run()
             finally:
-                instance.wipe_daemon_heartbeats()
+                with suppress(Exception):  # without its database there are none to wipe
+                    instance.wipe_daemon_heartbeats()
     if not as_json:
         out.print("stopped")
+
+
+def _keep_embedded(settings: Settings) -> Callable[[], None]:
+    """What starts the embedded server again; a server of RAG_DATABASE_URL is left alone."""
+    if settings.rag_database_url is not None:
+        return lambda: None
+    return EmbeddedKeeper(embedded_folder(settings), say=err.print).check
 
 
 def _refuse_contradictions() -> None:
@@ -91,7 +107,7 @@ def _refuse_contradictions() -> None:
 
 def _api(port: int) -> Service:
     """The retrieval API. It waits for nothing else here."""
-    command = [sys.executable, "-m", "rag_assets.cli.main", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "rag_assets.cli.entry", "serve", "--port", str(port)]
     return Service("api", command)
 
 

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import err, errors_as_sentences
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.broker import QUEUES, open_broker
+from rag_assets.secrecy import MaskingFormatter
 from rag_assets.settings import load_settings
 
 
@@ -20,7 +22,7 @@ def worker(
         list[str] | None,
         typer.Option(help=f"Again for each; unset: all, {' and '.join(QUEUES)}."),
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs at once, each a process.")] = 2,
+    runs: Annotated[int, typer.Option(**COUNT, help="Runs at once, each a process.")] = 2,
 ) -> None:
     """Run what Dagster's daemon sends by RAG_CELERY_BROKER_URL, until SIGTERM or Ctrl-C.
 
@@ -48,7 +50,9 @@ def worker(
         # Dagster and Celery take 3 s to import: here, so that the other commands do not wait.
         from rag_assets.defs.celery_worker import work  # noqa: PLC0415
 
-        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s")
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+        logging.basicConfig(handlers=[handler])
         for name in ("celery", "rag_assets"):
             logging.getLogger(name).setLevel(logging.INFO)
         err.print(f"takes {runs} runs at once from {' and '.join(queues)}")

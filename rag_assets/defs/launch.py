@@ -5,22 +5,32 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
 from rag_assets.corpus.versions import find_version_folder
 from rag_assets.definitions import build_defs
+from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import Corpus, open_corpus
+from rag_assets.defs.run_config import RunConfig
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.tables import ASSETS
+from rag_assets.interrupts import keep_from_children, let_go_by
 from rag_assets.progress import Progress
+from rag_assets.secrecy import masked
 from rag_assets.settings import Settings
 from rag_assets.store.vector_tables import Corpus as CorpusName
 
 _HEARTBEAT_TOLERANCE_S = 45.0
+_BLOCKED_BY_A_CHECK = "DagsterAssetCheckFailedError"
+"""The class of the error, not public, by which a blocking check ends its step."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +107,13 @@ def run_bible_embeddings(
     """Load, embed and check one version; the run shows in Dagster's UI like any other.
 
     :param config: fields of ``EmbeddingConfig``; ``None`` means the default.
-    :raises RagAssetsError: there is no such folder, no instance or no database; no run is made.
+    :raises RagAssetsError: the configuration is wrong, or there is no such folder, no instance or
+        no database; no run is made.
     """
+    chosen = _chosen(EmbeddingConfig, config)
     corpus = open_corpus(settings, progress=progress)
     find_version_folder(corpus.settings.rag_bibles_dir, code)
-    result = _run(corpus, "bible_embeddings", "verse_embeddings", config, partition=code)
+    result = _run(corpus, "bible_embeddings", "verse_embeddings", chosen, partition=code)
     return _summary(code, result)
 
 
@@ -133,12 +145,14 @@ def run_corpus_release(
     """Decide on a corpus' index, check it and, if asked to, release; in Dagster like any other run.
 
     :param config: fields of ``IndexConfig``; ``None`` means the default.
-    :raises RagAssetsError: there is no instance or no database; no run is made.
+    :raises RagAssetsError: the configuration is wrong, or there is no instance or no database; no
+        run is made.
     """
+    chosen = _chosen(IndexConfig, config)
     corpus = open_corpus(settings, progress=progress)
     prefix = "corpus" if corpus_name == "bible" else corpus_name
     job = f"{prefix}_release" if release else f"{prefix}_index"
-    result = _run(corpus, job, ASSETS[corpus_name].index, config)
+    result = _run(corpus, job, ASSETS[corpus_name].index, chosen)
     shown = {
         name: value.value
         for event in result.get_asset_materialization_events()
@@ -157,6 +171,13 @@ def run_corpus_release(
     )
 
 
+def _chosen(kind: type[RunConfig], config: Mapping[str, object]) -> dict[str, object]:
+    """The entries that were given, once all of them are found to be right."""
+    given = {name: value for name, value in config.items() if value is not None}
+    kind.of(given)
+    return given
+
+
 def _run(
     corpus: Corpus,
     job_name: str,
@@ -167,20 +188,35 @@ def _run(
 ) -> dg.ExecuteInProcessResult:
     """Run a job in this process; ``config`` is that of the asset ``configured``."""
     job = build_defs(resources={"corpus": corpus}).resolve_job_def(job_name)
-    chosen = {name: value for name, value in config.items() if value is not None}
     with open_instance() as instance:
         if partition is not None:
             instance.add_dynamic_partitions(BIBLE_VERSIONS, [partition])
-        return job.execute_in_process(
-            instance=instance,
-            partition_key=partition,
-            run_config={
-                "ops": {configured: {"config": chosen}},
-                # The progress shows what a person wants to see; every line is in Dagster's UI.
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-            raise_on_error=False,
-        )
+        run_id = str(uuid4())
+        # In a thread: in the main one Dagster would take Ctrl-C for itself, and some of its parts
+        # would go on.
+        with (
+            let_go_by(lambda: _cancel(instance, run_id)),
+            ThreadPoolExecutor(1, initializer=keep_from_children) as thread,
+        ):
+            return thread.submit(
+                job.execute_in_process,
+                instance=instance,
+                run_id=run_id,
+                partition_key=partition,
+                run_config={
+                    "ops": {configured: {"config": dict(config)}},
+                    # The progress shows what a person wants to see; every line is in Dagster's UI.
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                raise_on_error=False,
+            ).result()
+
+
+def _cancel(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Or its run would read as started for ever."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_canceled(run, message="its command was stopped by a signal")
 
 
 def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
@@ -208,15 +244,24 @@ def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
 
 
 def _step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """The sentence of each failed step; a failed check has said its own already."""
-    sentences = []
+    """The reason of each failed step; a failed check has said its own already."""
+    reasons = []
     for event in result.all_events:
-        if not event.is_step_failure or (event.step_key or "").endswith("_checks"):
+        if not event.is_step_failure:
             continue
         data = event.step_failure_data
-        told = data.user_failure_data
-        if told is not None and told.description:
-            sentences.append(f"{event.step_key}: {told.description}")
-        elif data.error is not None:
-            sentences.append(f"{event.step_key}: {data.error.message.strip()}")
-    return sentences
+        if data.error is not None and data.error.cls_name == _BLOCKED_BY_A_CHECK:
+            continue
+        failure = data.user_failure_data
+        reason = failure.description if failure is not None else None
+        reasons.append(f"{event.step_key}: {reason or _root_cause(data.error)}")
+    return reasons
+
+
+def _root_cause(error: Any) -> str:
+    """What an error of Dagster's was raised for: its own sentence names the op alone."""
+    if error is None:
+        return "it failed, and Dagster kept no reason: see the run in its UI"
+    while error.cause is not None:
+        error = error.cause
+    return masked(error.message.strip())

@@ -14,6 +14,7 @@ from rag_assets.errors import (
     InboxUnavailableError,
     InputRejectedError,
     RagAssetsError,
+    reason_of,
 )
 from rag_assets.settings import Settings
 
@@ -139,6 +140,4 @@ def class_of(error: BaseException) -> str:
 
 def readable(error: BaseException) -> str:
     """An error in one paragraph that PostgreSQL can keep."""
-    text = str(error) if isinstance(error, RagAssetsError) else f"{type(error).__name__}: {error}"
-    clean = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(clean.split())[:_LONGEST_MESSAGE]
+    return reason_of(error)[:_LONGEST_MESSAGE]

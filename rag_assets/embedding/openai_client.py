@@ -7,6 +7,7 @@ client's own retries are off.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -29,6 +30,7 @@ from rag_assets.errors import (
     RagAssetsError,
     RateLimitedError,
 )
+from rag_assets.secrecy import register_keys, word
 from rag_assets.settings import fingerprint
 from rag_assets.store.spaces import SpaceSpec
 
@@ -52,6 +54,7 @@ class OpenAIEmbedder:
         send_dimensions: bool = True,
     ) -> None:
         self.keys = tuple(keys)
+        register_keys(self.keys)
         self.endpoint = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
         self._send_dimensions = send_dimensions
         self._client = openai.AsyncOpenAI(
@@ -125,13 +128,13 @@ def ask_for_models(*, base_url: str, key: str, timeout_s: float) -> int:
             ) from None
 
 
-def classify(
-    status: int, code: str | None, headers: Mapping[str, str], api_key: str
-) -> RagAssetsError:
+def classify(status: int, code: object, headers: Mapping[str, str], api_key: str) -> RagAssetsError:
     """The error of this package for a refused request, by status and the error's ``code``.
 
-    The provider's own message is left out: it may repeat the input or a part of the key.
+    The provider's own message is left out: it may repeat the input or a part of the key. So may the
+    code, which is free text for some servers: it is shown only where it is an identifier.
     """
+    shown = word(code) or status
     key = f"key {fingerprint(api_key)}"
     if status == 402 or (status == 429 and code == "insufficient_quota"):
         return QuotaExceededError(f"{key} has no quota left: pay, or take it out")
@@ -139,18 +142,18 @@ def classify(
         return RateLimitedError(f"{key} is rate limited", retry_after_s=_retry_after(headers))
     if status in (401, 403):
         return AuthenticationError(
-            f"the embedding provider refuses {key} ({code or status}): correct OPENAI_API_KEY"
+            f"the embedding provider refuses {key} ({shown}): correct OPENAI_API_KEY"
         )
     if status == 404:
         return ConfigurationError(
-            f"the embedding provider does not know the model or address ({code or status}): "
+            f"the embedding provider does not know the model or address ({shown}): "
             "correct OPENAI_BASE_URL or the model's name in the settings"
         )
     if status in _REJECTED:
-        return InputRejectedError(f"the provider refuses the text ({code or status})")
+        return InputRejectedError(f"the provider refuses the text ({shown})")
     if status in _LATER or status >= 500:
         return ProviderUnavailableError(f"the embedding provider fails with status {status}")
-    return ProviderAnswerError(f"the embedding provider answered status {status} ({code})")
+    return ProviderAnswerError(f"the embedding provider answered status {status} ({shown})")
 
 
 def parse_duration(text: str) -> float:
@@ -159,14 +162,13 @@ def parse_duration(text: str) -> float:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    milliseconds = headers.get("retry-after-ms")
-    try:
-        if milliseconds is not None:
-            return float(milliseconds) / 1000
-        if "retry-after" in headers:
-            return float(headers["retry-after"])
-    except ValueError:  # an HTTP date: nobody sends one here
-        return None
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if name in headers:
+            try:
+                seconds = float(headers[name]) * unit_s
+            except ValueError:  # an HTTP date: nobody sends one here
+                return None
+            return max(0.0, seconds) if math.isfinite(seconds) else None
     resets = [
         parse_duration(headers[name])
         for name in ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
@@ -198,7 +200,7 @@ def _read(answer: Any, count: int, spec: SpaceSpec) -> tuple[NDArray[np.float32]
         ) from None
     if model != spec.model and not model.endswith(f"/{spec.model}"):
         raise ProviderAnswerError(
-            f"the provider answered with model {model!r} instead of {spec.model!r}: nothing of "
+            f"the provider answered with {_named(model)} instead of {spec.model!r}: nothing of "
             "the answer is stored; correct the model in the settings"
         )
     rows = np.zeros((count, spec.dimensions), dtype=np.float32)
@@ -206,13 +208,21 @@ def _read(answer: Any, count: int, spec: SpaceSpec) -> tuple[NDArray[np.float32]
         if row.shape != (spec.dimensions,):
             normalised(np.atleast_2d(row), spec)  # raises, with both dimensions in the sentence
         if not 0 <= place < count:
-            raise ProviderAnswerError(f"the provider answered an item {place} of {count}")
+            raise ProviderAnswerError(
+                f"the provider answered an item with an index that none of the {count} texts has"
+            )
         rows[place] = row
     rows, refused = normalised(rows, spec)
     missing = dict.fromkeys(
         set(range(count)) - items.keys(), "the provider's answer left this text out"
     )
     return rows, refused | missing
+
+
+def _named(model: str) -> str:
+    """A model that nobody asked for, in a message."""
+    shown = word(model)
+    return f"model {shown!r}" if shown else "another model, whose name cannot be shown,"
 
 
 def _tokens(answer: Mapping[str, Any]) -> int:

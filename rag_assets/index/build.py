@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
-from rag_assets.errors import IndexBuildError
+from rag_assets.errors import IndexBuildError, reason_of
 from rag_assets.index.memory import build_size, kilobytes, megabytes
+from rag_assets.interrupts import let_go_by
 from rag_assets.progress import Progress
 from rag_assets.settings import Precision
 from rag_assets.store import generations, index_builds
@@ -68,7 +70,7 @@ def build(
     progress.say(f"building generation {number} of {table}: {options.lists} lists, {rows:,} rows")
     notices: list[str] = []
     started = time.monotonic()
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, let_go_by(partial(index_builds.cancel, session)):
         building = thread.submit(
             index_builds.create_index,
             session,
@@ -84,7 +86,7 @@ def build(
         except BaseException as error:
             index_builds.cancel(session)  # an interrupted run must not leave the server building
             wait([building])
-            _give_up(session, table, number, str(error) or type(error).__name__)
+            _give_up(session, table, number, reason_of(error))
             raise
     if any(_LITTLE_DATA in notice for notice in notices):
         sentence = f"{rows:,} rows are too little data for {options.lists} lists"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from rag_assets.documents.rules import LANES, PROCESSING
-from rag_assets.errors import BrokerUnavailableError, ConfigurationError
+from rag_assets.errors import BrokerUnavailableError, ConfigurationError, reason_of
 from rag_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -208,8 +208,8 @@ class Broker:
             ) from None
         except ResponseError as error:  # a replica, a full disk, a policy without idle times
             raise BrokerUnavailableError(
-                f"{self.describe()} answers: {error}: it must be one that can be written to, with "
-                "maxmemory-policy noeviction"
+                f"{self.describe()} answers: {reason_of(error)[:200]}: it must be one that can be "
+                "written to, with maxmemory-policy noeviction"
             ) from None
         except (RedisError, OperationalError, OSError) as error:
             raise BrokerUnavailableError(

@@ -7,6 +7,7 @@ import logging
 from slack_sdk.webhook import WebhookClient
 
 from rag_assets.errors import SlackUnavailableError
+from rag_assets.secrecy import word
 
 _TAKEN = 200
 
@@ -27,4 +28,7 @@ def send(webhook: str, text: str, *, timeout_s: float) -> None:
     except Exception as error:  # its words may hold the address
         raise SlackUnavailableError(f"Slack cannot be reached ({type(error).__name__})") from None
     if answer.status_code != _TAKEN:
-        raise SlackUnavailableError(f"Slack answers {answer.status_code}: {answer.body[:100]}")
+        said = word(answer.body)
+        raise SlackUnavailableError(
+            f"Slack answers {answer.status_code}{f': {said}' if said else ''}"
+        )

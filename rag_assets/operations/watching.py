@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.errors import DatabaseUnavailableError, reason_of
 from rag_assets.operations import messages
 from rag_assets.operations.following import follow_failed_jobs
 from rag_assets.operations.health import Health, look, look_at_dependencies
@@ -227,7 +227,7 @@ def _act(
     except DatabaseUnavailableError:
         raise
     except Exception as error:  # one measure that fails must not keep the others from being taken
-        done, told = False, f"{type(error).__name__}: {error}"
+        done, told = False, reason_of(error)
     failed = "" if done else f" (failed: {told})"
     log(f"recovery: {action.kind} {action.target or action.subject}: {action.reason}{failed}")
     incidents.record_action(

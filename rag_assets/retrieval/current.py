@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from rag_assets.errors import NotReleasedError
+from rag_assets.errors import NotReleasedError, reason_of
 from rag_assets.retrieval.released import Served, recounted, served_now
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
@@ -117,7 +117,7 @@ class CurrentRelease:
                         wait_for_notice(connection, self._look_every_s)
             except Exception as error:  # whatever it is: who stops following serves the past
                 if not away:
-                    self._warn(f"releases cannot be followed: {error}")
+                    self._warn(f"releases cannot be followed: {reason_of(error)}")
                 away = True
                 self._looked_at = None
                 self._stop.wait(self._look_every_s)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
@@ -192,6 +193,11 @@ class Database:
         )
 
 
+def embedded_folder(settings: Settings) -> Path:
+    """The data of the embedded server."""
+    return settings.rag_home / "postgres"
+
+
 def open_database(settings: Settings) -> Database:
     """The corpus database: RAG_DATABASE_URL's, or the embedded server's, started if need be.
 
@@ -201,7 +207,7 @@ def open_database(settings: Settings) -> Database:
     """
     timeout = settings.rag_database_connect_timeout_s
     if settings.rag_database_url is None:
-        uri = embedded.ensure_running(settings.rag_home / "postgres")
+        uri = embedded.ensure_running(embedded_folder(settings))
         return Database(make_conninfo(uri, dbname=CORPUS_DATABASE, connect_timeout=timeout))
     parts = _parts(settings, "RAG_DATABASE_URL", settings.rag_database_url.get_secret_value())
     if "," in str(parts.get("host")):  # one is the primary; after a failover another

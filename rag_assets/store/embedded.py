@@ -10,16 +10,20 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import IO
 
 from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError
+from rag_assets.interrupts import before_ending
 
 # Set once when the cluster is made, and when it is brought to another version. The defaults of
 # PostgreSQL (128 MB of shared buffers, 4 MB of WAL buffers, 1 GB of WAL between checkpoints) are
@@ -51,16 +55,17 @@ def ensure_running(data_folder: Path) -> str:
         if data_folder not in _held:
             _held[data_folder] = _hold(data_folder)
             atexit.register(release, data_folder)
+            before_ending(partial(release, data_folder))
     return _start(data_folder)
 
 
 def release(data_folder: Path) -> None:
     """Let go of the server, and stop it when no other process uses it."""
-    data_folder = data_folder.resolve()
-    with _held_lock:
-        holder = _held.pop(data_folder, None)
+    # Without the lock: a signal may have come just while it was held.
+    holder = _held.pop(data_folder.resolve(), None)
     if holder is None:
         return
+    data_folder = data_folder.resolve()
     with holder:
         try:
             fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,11 +152,9 @@ def _start(data_folder: Path) -> str:
         while True:
             before = _size_of_log(data_folder)
             try:
+                if version_of(data_folder) is None:
+                    _make_cluster(data_folder)
                 server = pgserver.get_server(data_folder, cleanup_mode=None, start=False)
-                if not (data_folder / "PG_VERSION").exists():
-                    server.ensure_pgdata_inited()
-                    with (data_folder / "postgresql.conf").open("a", encoding="utf-8") as conf:
-                        conf.write(CLUSTER_CONF)
                 server.ensure_postgres_running()
                 return str(server.get_uri())
             except (subprocess.SubprocessError, AssertionError, OSError) as error:
@@ -170,6 +173,18 @@ def _start(data_folder: Path) -> str:
                     f"{data_folder / 'log'}; RAG_HOME moves it to another folder, RAG_DATABASE_URL "
                     "names another server"
                 ) from error
+
+
+def _make_cluster(data_folder: Path) -> None:
+    """Beside its place, then renamed: one that was cut off is never taken for a whole one."""
+    prefix = f"{data_folder.name}.new-"
+    for cut_off in data_folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(cut_off, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir=data_folder.parent))
+    library().get_server(made, cleanup_mode=None, start=False).ensure_pgdata_inited()
+    with (made / "postgresql.conf").open("a", encoding="utf-8") as conf:
+        conf.write(CLUSTER_CONF)
+    made.rename(data_folder)
 
 
 def _size_of_log(data_folder: Path) -> int:
@@ -223,13 +238,16 @@ def bury(data_folder: Path) -> None:
 
 
 def _stop(data_folder: Path) -> None:
-    if not is_alive(data_folder):
+    if not (data_folder / "postmaster.pid").exists() or not is_alive(data_folder):
         return
     # Not the library's stop(): its lock is one file in /tmp, which belongs to whichever user of the
     # machine came first.
-    subprocess.run(
+    done = subprocess.run(
         [str(binary("pg_ctl")), "-w", "-m", "fast", "-D", str(data_folder), "stop"],
         user=system_user(),
-        check=True,
+        check=False,
         capture_output=True,
+        start_new_session=True,  # a second Ctrl-C is not for it
     )
+    if is_alive(data_folder):  # or it has died meanwhile
+        done.check_returncode()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import dagster as dg
 import pytest
@@ -13,6 +15,7 @@ from rag_assets.definitions import build_defs
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
 from rag_assets.errors import RagAssetsError, TransientError
+from rag_assets.secrecy import register_keys
 from rag_assets.settings import fingerprint
 from rag_assets.store.database import Database
 from rag_assets_tests.corpora import sentences
@@ -52,9 +55,75 @@ def test_every_error_becomes_a_failure_that_may_be_retried_only_when_it_is_trans
     assert told == {"error_class": error_class.__name__, "may_pass_later": transient}
 
 
-def test_an_error_of_somebody_else_passes_through_with_its_trace() -> None:
-    with pytest.raises(ZeroDivisionError), as_failures():
+def test_an_exception_of_somebody_else_shows_its_class_and_reason_and_keeps_its_trace() -> None:
+    with pytest.raises(dg.Failure) as raised, as_failures():
         _ = 1 / 0
+    assert raised.value.description == "ZeroDivisionError: division by zero"
+    assert raised.value.metadata["error_class"].value == "ZeroDivisionError"
+    assert raised.value.allow_retries
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    assert raised.value.__cause__.__traceback__ is not None
+
+
+def test_what_dagster_itself_raises_is_left_to_it() -> None:
+    own = dg.Failure("as it is")
+    with pytest.raises(dg.Failure) as raised, as_failures():
+        raise own
+    assert raised.value is own
+
+
+class _Broken:
+    """A corpus on which everything fails in a way that nobody foresaw, with a key in its words."""
+
+    progress = None
+
+    @property
+    def database(self) -> NoReturn:
+        raise ZeroDivisionError(f"no such thing with {KEY}")
+
+    settings = database
+
+
+@pytest.mark.parametrize(
+    ("job", "partition", "config"),
+    [
+        ("bible_verses", "EN_RUN", {}),
+        ("bible_embeddings", "EN_RUN", {}),
+        ("bible_embedding_plan", None, {}),
+        ("corpus_index", None, {}),
+        ("documents_index", None, {}),
+        ("corpus_release", None, {}),
+        ("document_processing", None, {}),
+        ("document_dead_letters", None, {"put_dead_letters_back": {"everything": True}}),
+        ("document_upkeep", None, {}),
+        ("capacity_record", "2026-11-02", {}),
+        ("incident_reports", "1", {}),
+    ],
+)
+def test_every_job_fails_with_class_and_reason_of_what_nobody_foresaw(
+    instance: dg.DagsterInstance, job: str, partition: str | None, config: Mapping[str, object]
+) -> None:
+    register_keys([KEY])
+    instance.add_dynamic_partitions("bible_version", ["EN_RUN"])
+    instance.add_dynamic_partitions("incidents", ["1"])
+    result = (
+        build_defs(resources={"corpus": _Broken(), "watched_corpus": _Broken()})
+        .resolve_job_def(job)
+        .execute_in_process(
+            instance=instance,
+            partition_key=partition,
+            run_config={"ops": {op: {"config": given} for op, given in config.items()}},
+            raise_on_error=False,
+        )
+    )
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failures
+    for failure in failures:
+        assert failure.user_failure_data is not None, failure.error
+        reason = failure.user_failure_data.description
+        assert reason == "ZeroDivisionError: no such thing with ***"
+        assert failure.user_failure_data.metadata["error_class"].value == "ZeroDivisionError"
+    assert KEY not in everything_said(instance, result.run_id)
 
 
 def test_a_database_that_is_away_is_something_that_may_pass(lane: Lane, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import dagster as dg
 import pytest
 
 from rag_assets.defs.bible.config import EmbeddingConfig
+from rag_assets.defs.index.config import IndexConfig
 from rag_assets.embedding.verses import EmbedOptions
 from rag_assets.errors import ConfigurationError
+from rag_assets.settings import Settings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
 from rag_assets_tests.openai_emulator.process import Emulator
@@ -63,21 +65,84 @@ def test_a_number_out_of_its_range_is_refused_by_name(given: dict[str, Any]) -> 
         EmbeddingConfig(**given)
 
 
-def test_a_refused_choice_fails_the_run_before_anything_is_bought(
-    lane: Lane, emulator: Emulator
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"limit": 0}, "limit: Input should be greater than or equal to 1, not 0"),
+        ({"batch_size": 0}, "batch_size: Input should be greater than or equal to 1, not 0"),
+        ({"batch_size": {"env": "SIZE"}}, "batch_size: Input should be less than or equal to 2048"),
+        ({"timeout": 0}, "timeout: Input should be greater than 0, not 0"),
+        ({"overwrite": True}, "overwrite and only_missing exclude each other"),
+        ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
+    ],
+)
+def test_a_wrong_choice_is_refused_before_there_is_a_run(
+    lane: Lane,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    reason: str,
 ) -> None:
+    monkeypatch.setenv("SIZE", "4096")
     lane.drop("EN_PAD", sentences(3))
-    failure = lane.run("EN_PAD", config={"overwrite": True}).failure("verse_embeddings")
-    assert failure.description.startswith("overwrite and only_missing exclude each other")
-    assert failure.metadata == {"error_class": "ConfigurationError", "may_pass_later": False}
-
-    run = lane.run("EN_PAD", config={"limit": 0})
-    data = run.result.failure_data_for_node("verse_embeddings")
-    assert data is not None
-    assert data.error is not None
-    assert data.error.cause is not None
-    assert "limit\n  Input should be greater than or equal to 1" in data.error.cause.message
+    with pytest.raises(dg.DagsterInvalidConfigError, match=reason):
+        lane.run("EN_PAD", config=given)
+    assert lane.instance.get_runs() == []
+    assert lane.count("SELECT count(*) FROM verses") == 0
     assert emulator.stats().requests == 0
+
+
+@pytest.mark.parametrize(
+    ("job", "op", "given", "reason"),
+    [
+        ("corpus_index", "verse_embeddings_index", {"lists": 0}, "lists: Input should be greater"),
+        (
+            "corpus_index",
+            "verse_embeddings_index",
+            {"lists_candidates": [64, 40_000]},
+            "lists_candidates.1: Input should be less than or equal to 32768, not 40000",
+        ),
+        (
+            "documents_index",
+            "chunk_embeddings_index",
+            {"maintenance_work_mem": "2 apples"},
+            "'2 apples' is not a size of memory",
+        ),
+        (
+            "corpus_index",
+            "verse_embeddings_index",
+            {"precision": "int8"},
+            "it is vector or halfvec",
+        ),
+        ("document_processing", "document_lane", {"lane": "small"}, "lane 'small' is unknown"),
+        ("document_dead_letters", "put_dead_letters_back", {}, "say which dead letters"),
+    ],
+)
+def test_every_step_with_choices_refuses_wrong_ones_before_there_is_a_run(
+    lane: Lane, job: str, op: str, given: dict[str, Any], reason: str
+) -> None:
+    run_config = {"ops": {op: {"config": given}}}
+    with pytest.raises(dg.DagsterInvalidConfigError, match=reason):
+        lane.defs().resolve_job_def(job).execute_in_process(
+            instance=lane.instance, run_config=run_config
+        )
+    assert lane.instance.get_runs() == []
+
+
+def test_bounds_are_those_of_the_settings() -> None:
+    replaced = {
+        EmbeddingConfig: {
+            "batch_size": "rag_embedding_batch_size",
+            "sleep": "rag_embedding_delay_ms",
+            "max_retries": "rag_embedding_max_retries",
+            "timeout": "rag_embedding_timeout_s",
+        },
+        IndexConfig: {"lists": "rag_index_lists"},
+    }
+    for config, entries in replaced.items():
+        for entry, setting in entries.items():
+            rules = config.model_fields[entry].metadata
+            assert rules == Settings.model_fields[setting].metadata, entry
 
 
 def test_an_unknown_entry_does_not_even_start_a_run(lane: Lane) -> None:

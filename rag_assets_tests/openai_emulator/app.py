@@ -10,7 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from rag_assets_tests.openai_emulator import answers, refusals
 from rag_assets_tests.openai_emulator.accounting import Ledger
-from rag_assets_tests.openai_emulator.faults import Fault, FaultBook, FaultKind
+from rag_assets_tests.openai_emulator.faults import FORMS, Fault, FaultBook, FaultKind
 from rag_assets_tests.openai_emulator.limits import NO_LIMITS, Limits, RateLimiter
 from rag_assets_tests.openai_emulator.requests import NATIVE_DIMENSIONS, read_key, read_request
 
@@ -84,6 +84,19 @@ REFUSING = {
 }
 
 
+def echoing(fault: Fault | None, key: str) -> Fault | None:
+    """What an echo does to this request; other faults as they are.
+
+    :raises refusals.Refused: an echo with another status than 200.
+    """
+    if fault is None or fault.kind is not FaultKind.ECHO:
+        return fault
+    shown_key = FORMS[fault.form](key)
+    if fault.status != 200:
+        raise refusals.echoed(fault.status, shown_key)
+    return replace(fault, kind=FaultKind.WRONG_MODEL, model=shown_key)
+
+
 def refuse_if_ordered(fault: Fault | None) -> None:
     """Raise what the fault says, if it is one by which nothing is answered."""
     if fault is None:
@@ -131,6 +144,7 @@ class Embeddings:
                 headers = state.limiter.headers(key, time.monotonic())
             fault, extra_ms = state.faults.choose(key, asked.texts, time.monotonic())
             await sleep_until(arrived + extra_ms / 1000)
+            fault = echoing(fault, key)
             refuse_if_ordered(fault)
         except refusals.Refused as refused:
             ledger.ended(str(refused.status))

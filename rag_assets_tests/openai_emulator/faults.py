@@ -6,7 +6,8 @@ The clock is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -28,11 +29,28 @@ class FaultKind(StrEnum):
     NAN = "nan"  # the first number of the first vector is not a number
     MISSING_ITEMS = "missing_items"  # the last vector is missing
     WRONG_MODEL = "wrong_model"  # the answer names ``model``
+    ECHO = "echo"  # ``status`` with the request's key in all words, in ``form``; 200: as the model
     POISON = "poison"  # 400 for each request with a text that contains ``text``
 
 
+FORMS: Mapping[str, Callable[[str], str]] = {
+    "whole": str,
+    "upper": str.upper,
+    "head": lambda key: key[:20],
+    "tail": lambda key: key[-8:],
+    "percent": lambda key: "".join(f"%{byte:02X}" for byte in key.encode()),
+    "base64": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
+}
+"""How a key is echoed."""
+
 STANDING = frozenset(
-    {FaultKind.LATENCY, FaultKind.INSUFFICIENT_QUOTA, FaultKind.OUTAGE, FaultKind.POISON}
+    {
+        FaultKind.LATENCY,
+        FaultKind.INSUFFICIENT_QUOTA,
+        FaultKind.OUTAGE,
+        FaultKind.ECHO,
+        FaultKind.POISON,
+    }
 )
 
 
@@ -41,7 +59,7 @@ class Fault:
     """One order.
 
     :param times: how many requests it befalls; ``None`` is 1, and without end for latency,
-        insufficient_quota, outage and poison.
+        insufficient_quota, outage, echo and poison.
     :param key: befall only requests with this API key.
     :param after: let this many requests (with that key) pass first.
     """
@@ -55,6 +73,8 @@ class Fault:
     seconds: float = 0
     text: str = ""
     model: str = "text-embedding-ada-002"
+    status: int = 401
+    form: str = "whole"
 
     def __post_init__(self) -> None:
         if self.kind is FaultKind.POISON and not self.text:
@@ -64,6 +84,8 @@ class Fault:
         if self.kind is FaultKind.LATENCY and self.latency_ms <= 0:
             raise ValueError("latency needs a time in ms")
 
+        if self.form not in FORMS:
+            raise ValueError(f"a key is echoed in one of the forms {sorted(FORMS)}")
         if self.times is not None and self.times < 1:
             raise ValueError("a fault befalls at least one request")
 

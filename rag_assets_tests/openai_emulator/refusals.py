@@ -97,6 +97,18 @@ def unavailable() -> Refused:
     )
 
 
+def echoed(status: int, shown_key: str) -> Refused:
+    """Any status, by a server that repeats what it was sent in each word of its answer."""
+    return Refused(
+        status,
+        f"{shown_key} was refused",
+        type=shown_key,
+        code=shown_key,
+        param=shown_key,
+        headers={"x-request-id": shown_key, "x-echo": shown_key},
+    )
+
+
 def poisoned() -> Refused:
     """400 for the whole request; which text is to blame it does not say."""
     return bad_request(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import tempfile
 import time
 import uuid
@@ -34,7 +33,8 @@ from rag_assets.corpus.documents.inbox_files import (
     is_ignored,
     printable,
 )
-from rag_assets.errors import ConfigurationError, InboxUnavailableError
+from rag_assets.errors import ConfigurationError, InboxUnavailableError, reason_of
+from rag_assets.secrecy import place_of, without_secrets
 
 _PIECE = 2**20
 _STAMPS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
@@ -54,22 +54,21 @@ def open_remote(url: str) -> RemoteInbox | Path:
         storage, root = url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
-            f"RAG_DOCUMENTS_URL {without_password(url)}: {error}. It is a folder, or a URL that "
+            f"RAG_DOCUMENTS_URL {place_of(url)}: {_words(error)}. It is a folder, or a URL that "
             "fsspec knows; some need a package more, such as s3fs"
         ) from None
     except Exception as error:  # some connect at once
         raise InboxUnavailableError(
-            f"the inbox {without_password(url)} cannot be reached "
-            f"({type(error).__name__}: {without_password(str(error))[:300]})"
-        ) from error
+            f"the inbox {place_of(url)} cannot be reached ({_words(error)})"
+        ) from without_secrets(error)
     if getattr(storage, "local_file", False):
         return Path(root)
-    return RemoteInbox(storage, root, without_password(url))
+    return RemoteInbox(storage, root, place_of(url))
 
 
-def without_password(url: str) -> str:
-    """A URL, or a message with one in it, as it can be shown."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", url)
+def _words(error: Exception) -> str:
+    """What a storage says, short and without secrets."""
+    return reason_of(error)[:300]
 
 
 class RemoteInbox:
@@ -161,7 +160,8 @@ class RemoteInbox:
                 if not folder:
                     raise
                 unlisted.append(folder)
-                troubles.append(Trouble(printable(folder), f"the folder cannot be listed: {error}"))
+                fault = f"the folder cannot be listed: {_words(error)}"
+                troubles.append(Trouble(printable(folder), fault))
                 continue
             for told in entries:
                 path = told["name"].rstrip("/").removeprefix(prefix)
@@ -260,9 +260,8 @@ class RemoteInbox:
             ) from None
         except Exception as error:
             raise InboxUnavailableError(
-                f"the inbox {self._shown} cannot be {what} now "
-                f"({type(error).__name__}: {without_password(str(error))[:300]})"
-            ) from error
+                f"the inbox {self._shown} cannot be {what} now ({_words(error)})"
+            ) from without_secrets(error)
 
 
 class _RemoteUpload(Upload):

@@ -11,6 +11,7 @@ from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
+from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.embedding.versions import embed_spaces
 from rag_assets.progress import LogLines
@@ -29,6 +30,7 @@ RETRY_NUMBER_TAG = "dagster/retry_number"  # on runs that Dagster itself starts 
     code_version="1",
     metadata={"dagster/column_schema": metadata.VERSES_SCHEMA, "dagster/table_name": "verses"},
 )
+@as_failures()
 def verses(
     context: dg.AssetExecutionContext, corpus: dg.ResourceParam[Corpus]
 ) -> dg.MaterializeResult[None]:
@@ -38,20 +40,19 @@ def verses(
     its text is the same. A file that cannot be read fails the version and changes nothing.
     """
     code = context.partition_key
-    with as_failures():
-        folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
-        declaration = read_declaration(folder)
-        source_hash = folder_hash(folder.path)
-        bible = read_bible(folder.path, on_file=lambda path: context.log.debug(f"reading {path}"))
-        with corpus.database.connect() as connection:
-            loaded = load_verses(
-                connection,
-                code,
-                declaration,
-                bible,
-                source_hash=source_hash,
-                run_id=context.run.run_id,
-            )
+    folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
+    declaration = read_declaration(folder)
+    source_hash = folder_hash(folder.path)
+    bible = read_bible(folder.path, on_file=lambda path: context.log.debug(f"reading {path}"))
+    with corpus.database.connect() as connection:
+        loaded = load_verses(
+            connection,
+            code,
+            declaration,
+            bible,
+            source_hash=source_hash,
+            run_id=context.run.run_id,
+        )
     return dg.MaterializeResult(
         metadata=metadata.of_verses(folder.path, declaration, bible, loaded),
         data_version=dg.DataVersion(source_hash),
@@ -71,6 +72,7 @@ def verses(
         "dagster/table_name": "verse_embeddings",
     },
 )
+@as_failures()
 def verse_embeddings(
     context: dg.AssetExecutionContext, config: EmbeddingConfig, corpus: dg.ResourceParam[Corpus]
 ) -> dg.MaterializeResult[None]:
@@ -82,7 +84,7 @@ def verse_embeddings(
     """
     code = context.partition_key
     progress = corpus.progress or LogLines(context.log.info)
-    with as_failures(), run_log():
+    with run_log():
         reports = embed_spaces(
             corpus.database,
             corpus.settings,
@@ -97,6 +99,9 @@ def verse_embeddings(
     # A link, not a condition: a version whose folder is gone keeps its data and may be embedded.
     folder = corpus.settings.rag_bibles_dir / code
     return dg.MaterializeResult(metadata=metadata.of_verse_embeddings(folder, reports))
+
+
+check_before_runs(verse_embeddings.op, EmbeddingConfig)
 
 
 def _run_id(context: dg.AssetExecutionContext) -> str:

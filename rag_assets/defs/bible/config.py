@@ -1,14 +1,16 @@
 """What a person can choose in the launchpad for one run of ``verse_embeddings``."""
 
-import dagster as dg
+from typing import Annotated
+
 from pydantic import Field
 
+from rag_assets.defs.run_config import RunConfig, within
 from rag_assets.embedding.verses import EmbedOptions, Mode
 from rag_assets.errors import ConfigurationError
 from rag_assets.store.spaces import ROLES, Role
 
 
-class EmbeddingConfig(dg.Config):
+class EmbeddingConfig(RunConfig):
     """Empty fields take the setting's value (see docs/settings.md)."""
 
     only_missing: bool = Field(
@@ -22,33 +24,31 @@ class EmbeddingConfig(dg.Config):
     limit: int | None = Field(
         None, ge=1, description="A sanity batch: at most so many verses, from the first on."
     )
-    batch_size: int | None = Field(
+    batch_size: Annotated[int | None, within("rag_embedding_batch_size")] = Field(
         None,
-        ge=1,
-        le=2048,
         description="Texts in one request; 64 or 128 suit verses. Setting: "
         "RAG_EMBEDDING_BATCH_SIZE (32).",
     )
-    sleep: float | None = Field(
+    sleep: Annotated[float | None, within("rag_embedding_delay_ms")] = Field(
         None,
-        ge=0,
         description="Seconds that each worker pauses after a request. Setting: "
         "RAG_EMBEDDING_DELAY_MS (0).",
     )
-    max_retries: int | None = Field(
+    max_retries: Annotated[int | None, within("rag_embedding_max_retries")] = Field(
         None,
-        ge=0,
-        le=20,
         description="Tries after the first, for what may pass. Setting: "
         "RAG_EMBEDDING_MAX_RETRIES (5).",
     )
-    timeout: float | None = Field(
+    timeout: Annotated[float | None, within("rag_embedding_timeout_s")] = Field(
         None,
-        gt=0,
         description="Seconds to wait for one answer. Setting: RAG_EMBEDDING_TIMEOUT_S (60).",
     )
     small_only: bool = Field(False, description="Only the small space (recall).")
     large_only: bool = Field(False, description="Only the large space (re-ranking).")
+
+    def check(self) -> None:
+        """As :meth:`options`."""
+        self.options()
 
     def options(self) -> EmbedOptions:
         """The choices as plain options.

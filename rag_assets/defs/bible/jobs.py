@@ -35,11 +35,12 @@ class PlanConfig(dg.Config):
 
 
 @dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "bible"})
+@as_failures()
 def plan_bible_embeddings(
     context: dg.OpExecutionContext, config: PlanConfig, corpus: dg.ResourceParam[Corpus]
 ) -> None:
     """Per version: rows to embed, reused, tokens, dollars, requests, minutes. Writes nothing."""
-    with as_failures(), corpus.database.connect() as connection:
+    with corpus.database.connect() as connection:
         plans = plan_versions(
             connection,
             corpus.settings,

@@ -19,6 +19,7 @@ from rag_assets.defs.documents.planned import mark_planned
 from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
+from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.processing import Outcome, process_documents
 from rag_assets.documents.rules import LARGE
@@ -126,6 +127,9 @@ def _catch_up(
     late = report_published(context.instance, corpus.database, patience_s=_CATCH_UP_S)
     if late:
         context.log.info(f"{late} ready documents of runs that had ended early were reported")
+
+
+check_before_runs(document_lane.op, DocumentsConfig)
 
 
 def _failure(failed: list[Outcome]) -> dg.Failure:

@@ -1,10 +1,13 @@
 """What a person, or the sensor, can choose for one run of the document lane."""
 
-import dagster as dg
 from pydantic import Field
 
+from rag_assets.defs.run_config import RunConfig
+from rag_assets.documents.rules import LANES
+from rag_assets.errors import ConfigurationError
 
-class DocumentsConfig(dg.Config):
+
+class DocumentsConfig(RunConfig):
     """A run of chosen partitions takes those; any other takes what waits in a lane."""
 
     lane: str = Field(
@@ -14,3 +17,8 @@ class DocumentsConfig(dg.Config):
     force: bool = Field(
         False, description="Process chosen documents again, also those that are unchanged."
     )
+
+    def check(self) -> None:
+        """Refuse an unknown lane: a run of it would find nothing, for ever."""
+        if self.lane not in LANES:
+            raise ConfigurationError(f"lane {self.lane!r} is unknown: it is {' or '.join(LANES)}")

@@ -8,6 +8,7 @@ from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.resources import Corpus
+from rag_assets.defs.run_config import RunConfig, check_before_runs
 from rag_assets.documents.rules import PROCESSING
 from rag_assets.documents.upkeep import forget
 from rag_assets.errors import ConfigurationError
@@ -23,7 +24,7 @@ document_processing = dg.define_asset_job(
 )
 
 
-class DeadLettersConfig(dg.Config):
+class DeadLettersConfig(RunConfig):
     """Which dead letters to put back into the queue: one of the three."""
 
     keys: list[str] = Field(default_factory=list, description="These documents.")
@@ -32,20 +33,26 @@ class DeadLettersConfig(dg.Config):
     )
     everything: bool = Field(False, description="All of them.")
 
+    def check(self) -> None:
+        """Refuse none or several of the three."""
+        if bool(self.keys) + bool(self.error_class) + self.everything != 1:
+            raise ConfigurationError(
+                "say which dead letters: keys, error_class, or everything: true"
+            )
+
 
 @dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "documents"})
+@as_failures()
 def put_dead_letters_back(
     context: dg.OpExecutionContext, config: DeadLettersConfig, corpus: dg.ResourceParam[Corpus]
 ) -> None:
     """Put dead documents back into the queue, with their attempts forgotten."""
-    with as_failures():
-        if bool(config.keys) + bool(config.error_class) + config.everything != 1:
-            raise ConfigurationError(
-                "say which dead letters: keys, error_class, or everything: true"
-            )
-        with corpus.database.connect() as connection:
-            count = retry(connection, keys=config.keys or None, error_class=config.error_class)
+    with corpus.database.connect() as connection:
+        count = retry(connection, keys=config.keys or None, error_class=config.error_class)
     context.log.info(f"{count} documents wait in their lanes again")
+
+
+check_before_runs(put_dead_letters_back, DeadLettersConfig)
 
 
 @dg.job(description="Put dead letters back into the queue: single ones, a class of error, or all.")
@@ -55,12 +62,12 @@ def document_dead_letters() -> None:
 
 
 @dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "documents"})
+@as_failures()
 def forget_withdrawn_documents(
     context: dg.OpExecutionContext, corpus: dg.ResourceParam[Corpus]
 ) -> None:
     """Delete what was withdrawn RAG_DOCUMENTS_KEEP_DAYS ago, with its partitions."""
-    with as_failures():
-        forgotten = forget(corpus.database, corpus.settings)
+    forgotten = forget(corpus.database, corpus.settings)
     for key in forgotten.keys:
         context.instance.delete_dynamic_partition(DOCUMENTS, key)
     context.log.info(
@@ -69,10 +76,10 @@ def forget_withdrawn_documents(
 
 
 @dg.op(out=dg.Out(dg.Nothing))
+@as_failures()
 def forget_old_operations(context: dg.OpExecutionContext, corpus: dg.ResourceParam[Corpus]) -> None:
     """Delete attempts, ended runs, samples and sent messages after RAG_OPERATIONS_KEEP_DAYS."""
-    with as_failures():
-        forgotten = operations_upkeep.forget(corpus.database, corpus.settings)
+    forgotten = operations_upkeep.forget(corpus.database, corpus.settings)
     context.log.info(str(forgotten))
 
 

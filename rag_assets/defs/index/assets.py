@@ -9,6 +9,7 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import Corpus
+from rag_assets.defs.run_config import check_before_runs
 from rag_assets.embedding.quality import CHECKS, documents_quality_now, keep_evidence
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.tables import ASSETS, indexed_tables
@@ -62,34 +63,35 @@ def _index_asset(
         description=description,
         automation_condition=condition,
     )
+    @as_failures()
     def index(
         context: dg.AssetExecutionContext, config: IndexConfig, corpus: dg.ResourceParam[Corpus]
     ) -> dg.MaterializeResult[None]:
         progress = corpus.progress or LogLines(context.log.info)
-        with as_failures():
-            with corpus.database.connect() as connection:
-                tables = indexed_tables(connection, corpus.settings, corpus_name)
-                if corpus_name == "documents" and tables:
-                    # Their checks judge all of them at once, and no run of theirs is the last one:
-                    # what the gate asks for is renewed here, before a release that may follow.
-                    judged = documents_quality_now(connection, corpus.settings)
-                    keep_evidence(
-                        connection, DOCUMENTS, judged, list(CHECKS), run_id=context.run.run_id
-                    )
-            outcomes = [
-                maintain(
-                    corpus.database,
-                    corpus.settings,
-                    table,
-                    # What a person asks for is about the next release, not the one that serves.
-                    config.request() if place == 0 else IndexRequest(),
-                    run_id=context.run.run_id,
-                    progress=progress,
+        with corpus.database.connect() as connection:
+            tables = indexed_tables(connection, corpus.settings, corpus_name)
+            if corpus_name == "documents" and tables:
+                # Their checks judge all of them at once, and no run of theirs is the last one:
+                # what the gate asks for is renewed here, before a release that may follow.
+                judged = documents_quality_now(connection, corpus.settings)
+                keep_evidence(
+                    connection, DOCUMENTS, judged, list(CHECKS), run_id=context.run.run_id
                 )
-                for place, table in enumerate(tables)
-            ]
+        outcomes = [
+            maintain(
+                corpus.database,
+                corpus.settings,
+                table,
+                # What a person asks for is about the next release, not the one that serves.
+                config.request() if place == 0 else IndexRequest(),
+                run_id=context.run.run_id,
+                progress=progress,
+            )
+            for place, table in enumerate(tables)
+        ]
         return dg.MaterializeResult(metadata=metadata.of_index(outcomes))
 
+    check_before_runs(index.op, IndexConfig)
     return index
 
 

@@ -1,20 +1,23 @@
 """What a person can choose in the launchpad for one run of an index asset."""
 
-from typing import cast
+from typing import Annotated, cast
 
-import dagster as dg
 from pydantic import Field
 
+from rag_assets.defs.run_config import RunConfig, within
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.maintain import IndexRequest
+from rag_assets.index.memory import kilobytes
 from rag_assets.settings import Precision
 
 
-class IndexConfig(dg.Config):
+class IndexConfig(RunConfig):
     """Empty fields leave it to the policy and the settings (see docs/index.md)."""
 
-    lists: int | None = Field(None, ge=1, le=32768, description="Build at once with so many lists.")
-    lists_candidates: list[int] = Field(
+    lists: Annotated[int | None, within("rag_index_lists")] = Field(
+        None, description="Build at once with so many lists."
+    )
+    lists_candidates: list[Annotated[int, within("rag_index_lists")]] = Field(
         default_factory=list,
         description="Build at once with each of these numbers of lists, and keep the fastest that "
         "keeps recall.",
@@ -31,11 +34,17 @@ class IndexConfig(dg.Config):
     )
     force: bool = Field(False, description="Build at once, whatever the policy says.")
 
+    def check(self) -> None:
+        """As :meth:`request`."""
+        self.request()
+
     def request(self) -> IndexRequest:
         """The choices as a plain request.
 
-        :raises ConfigurationError: there is no such precision.
+        :raises ConfigurationError: there is no such precision, or size of memory.
         """
+        if self.maintenance_work_mem is not None:
+            kilobytes(self.maintenance_work_mem)
         if self.precision not in {None, "vector", "halfvec"}:
             raise ConfigurationError(
                 f"precision {self.precision!r} is unknown: it is vector or halfvec"

@@ -22,6 +22,7 @@ capacity_days = dg.DailyPartitionsDefinition(start_date="2026-11-01", end_offset
     code_version="1",
     metadata={"dagster/table_name": "capacity_days"},
 )
+@as_failures()
 def capacity_report(
     context: dg.AssetExecutionContext, corpus: dg.ResourceParam[Corpus]
 ) -> dg.MaterializeResult[None]:
@@ -31,8 +32,7 @@ def capacity_report(
     `capacity_days`; all of them are written to `RAG_HOME/capacity/capacity.csv`, too.
     """
     day = date.fromisoformat(context.partition_key)
-    with as_failures():
-        days = record(corpus.database, corpus.settings, day, now=datetime.now(UTC))
+    days = record(corpus.database, corpus.settings, day, now=datetime.now(UTC))
     table = frame(days)
     expected = forecasts(days, corpus.settings)
     for one in expected:

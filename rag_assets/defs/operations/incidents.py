@@ -23,12 +23,12 @@ INCIDENT_REPORT = dg.AssetKey("incident_report")
     owners=OWNERS,
     code_version="1",
 )
+@as_failures()
 def incident_report(
     context: dg.AssetExecutionContext, corpus: dg.ResourceParam[Corpus]
 ) -> dg.MaterializeResult[None]:
     """Write the report anew, from what is recorded."""
-    with as_failures():
-        report = read_report(corpus.database, context.partition_key, run_id=context.run.run_id)
+    report = read_report(corpus.database, context.partition_key, run_id=context.run.run_id)
     incident = report.incident
     return dg.MaterializeResult(
         metadata={

@@ -41,6 +41,7 @@ class ReleaseConfig(dg.Config):
     code_version="1",
     automation_condition=WHEN_UPSTREAM_CHANGED,
 )
+@as_failures()
 def release_asset(
     context: dg.AssetExecutionContext, config: ReleaseConfig, corpus: dg.ResourceParam[Corpus]
 ) -> dg.MaterializeResult[None]:
@@ -49,15 +50,14 @@ def release_asset(
     It gathers the evidence itself: a check that failed, is missing, or saw earlier data refuses the
     release, also when this asset is launched alone.
     """
-    with as_failures():
-        released = let_through(
-            corpus.database,
-            corpus.settings,
-            run_id=context.run.run_id,
-            leave_out_failing=config.leave_out_failing,
-            after_rollback=config.after_rollback,
-            progress=corpus.progress or LogLines(context.log.info),
-        )
+    released = let_through(
+        corpus.database,
+        corpus.settings,
+        run_id=context.run.run_id,
+        leave_out_failing=config.leave_out_failing,
+        after_rollback=config.after_rollback,
+        progress=corpus.progress or LogLines(context.log.info),
+    )
     return dg.MaterializeResult(metadata=_metadata(released))
 
 

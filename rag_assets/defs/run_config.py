@@ -1,0 +1,67 @@
+"""Launchpad entries that are checked before there is a run.
+
+Dagster checks types and enumerations when a run is launched; the bounds of a number and what
+excludes each other it would find in the step that reads them, after the steps before it have done
+their work. This is the one place that knows how Dagster lets a type of configuration check its
+value: ``post_process``, which it calls wherever a run is launched or executed.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import dagster as dg
+from dagster._config import ConfigType
+from dagster._config.errors import PostProcessingError
+from pydantic import Field, ValidationError
+
+from rag_assets.errors import ConfigurationError
+from rag_assets.settings import bounds
+
+
+class RunConfig(dg.Config):
+    """What a person or a sensor can choose for one step of a run."""
+
+    def check(self) -> None:
+        """Refuse what single entries do not show.
+
+        :raises ConfigurationError: says which entries, and what to write.
+        """
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The choices of one run.
+
+        :raises ConfigurationError: names each entry that is out of its range, and its value.
+        """
+        try:
+            config = cls(**given)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, not {fault['input']!r}"
+                for fault in error.errors(include_url=False)
+            )
+            raise ConfigurationError(f"the run's configuration is wrong: {faults}") from None
+        config.check()
+        return config
+
+
+def within(setting: str) -> Any:
+    """The bounds of a setting, for the entry that replaces it in one run; use in ``Annotated``."""
+    found = bounds(setting)
+    return Field(ge=found.ge, gt=found.gt, le=found.le, lt=found.lt)
+
+
+def check_before_runs(op: dg.OpDefinition, config: type[RunConfig]) -> None:
+    """Let Dagster refuse a run whose configuration of this op is wrong, before it exists."""
+    shape = op.config_schema.config_type
+    if not isinstance(shape, ConfigType):
+        raise TypeError(f"{op.name} has no configuration to check")
+
+    def post_process(given: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            config.of(given)
+        except ConfigurationError as error:
+            raise PostProcessingError(str(error)) from None
+        return given
+
+    shape.post_process = post_process  # type: ignore[method-assign]
