@@ -20,7 +20,7 @@ from rag_assets.store.bible import version_languages
 from rag_assets.store.check_results import CheckResult, check_results
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, ListsFrom
-from rag_assets.store.vector_tables import VectorTable, revision, rows_by_scope
+from rag_assets.store.vector_tables import VectorTable, fold_changes, revision, rows_by_scope
 
 EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1
@@ -99,6 +99,7 @@ def maintain(
             waiting=lambda: progress.say(f"another run is building on {table}: waiting for it"),
         )
         leftovers = drop_leftovers(session, table)
+        fold_changes(session)
         rows = sum(rows_by_scope(session, table).values())
         seen = revision(session, table)
         ready = generations.ready_generations(session, table)
