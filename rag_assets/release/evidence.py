@@ -272,9 +272,10 @@ def _documents_now(
     lacking = missing_by_document(connection, table)
     faults = {}
     if lacking:
+        count = sum(lacking.values())
         faults["completeness"] = (
-            f"{sum(lacking.values())} chunks have no vector in {table.space.spec} "
-            f"({_first(lacking)})"
+            f"{'1 chunk has' if count == 1 else f'{count:,} chunks have'} no vector in "
+            f"{table.space.spec} ({_first(lacking)})"
         )
     return replace(
         known,
