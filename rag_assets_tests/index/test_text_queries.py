@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from rag_assets.corpus.bible.reader import read_bible
 from rag_assets.corpus.versions import VersionDeclaration
 from rag_assets.embedding.verses import EmbedOptions, embed_version
 from rag_assets.index.checks import judge_index
-from rag_assets.index.golden import embedded_texts
+from rag_assets.index.golden import embedded_texts, golden_result
 from rag_assets.index.maintain import IndexRequest, maintain
+from rag_assets.index.queries import held_out_queries
 from rag_assets.index.tables import candidate_table
 from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, enough_probes, fragments
-from rag_assets.index.tune import target_of
+from rag_assets.index.tune import target_of, tune
 from rag_assets.progress import Silent
 from rag_assets.retrieval.query_vectors import embed_queries, embed_queries_once
 from rag_assets.retrieval.released import served_on_trial
@@ -27,9 +29,11 @@ from rag_assets.settings import Settings
 from rag_assets.store import generations
 from rag_assets.store.bible import load_verses
 from rag_assets.store.database import Database, one
+from rag_assets.store.generations import Generation
 from rag_assets.store.vector_search import EXACT, nearest, prepare_connection
 from rag_assets_tests.conftest import SAMPLES, SHARED_DATA, MakeSettings
 from rag_assets_tests.documents_corpus import publish_document
+from rag_assets_tests.index.corpus import filled_table, index_settings, maintained, on_trial
 from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.release.corpus import embed, release_settings, table_of
 from rag_assets_tests.store.vectors import space_of
@@ -57,6 +61,41 @@ def test_enough_probes_lose_no_golden_query_and_hardly_a_fragment(
     assert len(lost) <= 0.005 * len(needed)
     due = max((start, *needed))
     assert found <= max(due + 1, 1.11 * due), "no more than a tenth above what is due"
+
+
+def test_probes_are_raised_until_texts_find_what_exact_search_finds(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = index_settings(make_settings, rag_recall_floor=0.5)
+    table = filled_table(database, settings, {"EN_A": 1100}, spread=1.5)
+    made = maintained(database, settings, table).generation
+    assert made is not None
+    assert made.probes is not None
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        vectors = held_out_queries(connection, table, 40, seed=3)
+        ninth = [
+            nearest(connection, table, EXACT, vector, top_k=9, scopes=["EN_A"])[-1][0]
+            for vector in vectors
+        ]
+    texts = EmbeddedTexts(
+        tuple(TextQuery(f"query {n}", {row: "EN_A"}, "en") for n, row in enumerate(ninth)), vectors
+    )
+
+    def lost(generation: Generation) -> tuple[str, ...]:
+        target = target_of(table, {"EN_A": 1100}, generation, None)
+        served = on_trial(database, target)
+        with database.connect(autocommit=True) as connection:
+            prepare_connection(connection)
+            return golden_result(connection, settings, served, texts).lost
+
+    assert lost(made), "what keeps recall at 0.5 loses some of these"
+    tuning = tune(
+        database, table, made, vectors, scopes={"EN_A": 1100}, cases={}, floor=0.5, exact_rows=0,
+        progress=Silent(), texts=texts,
+    )  # fmt: skip
+    assert tuning.probes.plain > made.probes.plain
+    assert lost(replace(made, probes=tuning.probes)) == ()
 
 
 def load(database: Database, settings: Settings, code: str, path: Path, language: str) -> None:
