@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.errors import ConfigurationError
+from rag_assets.errors import ConfigurationError, RagAssetsError
 from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
+from rag_assets.index.golden import embedded_texts, loses_queries
 from rag_assets.index.policy import Action, Decision, InForce, decide
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import Tuning, cases_of, tune
 from rag_assets.progress import Progress
 from rag_assets.retrieval.policy import servable_scopes
@@ -20,10 +23,11 @@ from rag_assets.store.bible import version_languages
 from rag_assets.store.check_results import CheckResult, check_results
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, ListsFrom
-from rag_assets.store.vector_tables import VectorTable, revision, rows_by_scope
+from rag_assets.store.vector_tables import VectorTable, fold_changes, revision, rows_by_scope
 
 EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1
+_TUNING_TEXTS = 3  # times as many fragments as the check judges by: a smaller loss is to be seen
 _MOST_IN_FULL = 2000  # dimensions of type vector that IVFFlat takes; of halfvec twice as many
 
 
@@ -99,6 +103,7 @@ def maintain(
             waiting=lambda: progress.say(f"another run is building on {table}: waiting for it"),
         )
         leftovers = drop_leftovers(session, table)
+        fold_changes(session)
         rows = sum(rows_by_scope(session, table).values())
         seen = revision(session, table)
         ready = generations.ready_generations(session, table)
@@ -165,14 +170,18 @@ def _in_force(
     if latest is None:
         return None
     # A check that judged other probes (PG_IVFFLAT_PROBES) says nothing against the index.
-    passed = {
-        result.check: result.passed
+    of_it = {
+        result.check: result
         for result in results
         if result.subject == subject_of(latest.number)
         and latest.probes is not None
         and result.measured.get("probes") == latest.probes.plain
     }
+    passed = {check: result.passed for check, result in of_it.items()}
     recalls = [passed[name] for name in ("recall_at_10", "filtered_recall_at_10") if name in passed]
+    asked = of_it.get("golden_queries")
+    # What exact search misses, too, no index would find.
+    lost = asked is not None and not asked.passed and loses_queries(asked.measured)
     return InForce(
         lists=latest.lists,
         lists_from=latest.lists_from,
@@ -180,6 +189,7 @@ def _in_force(
         changed=rows_changed - latest.changed_at_build,
         recall_ok=all(recalls) if recalls else None,
         latency_ok=passed.get("retrieval_latency_slo"),
+        queries_ok=not lost,
     )
 
 
@@ -224,7 +234,9 @@ def _best(
 ) -> tuple[Generation, Tuning]:
     """Build and tune each candidate, keep the fastest that reaches the floor, drop the others."""
     scopes = servable_scopes(session, settings, table)
-    cases = cases_of(table, scopes, version_languages(session))
+    languages = version_languages(session)
+    cases = cases_of(table, scopes, languages)
+    texts = _texts(session, settings, table, scopes, languages, progress)
     source: ListsFrom = "measured" if candidates else options.lists_from
     wanted = [
         replace(options, lists=lists, lists_from=source) for lists in candidates or (options.lists,)
@@ -237,7 +249,7 @@ def _best(
         tuning = tune(
             database, table, _ready(session, table, number), queries, scopes=scopes, cases=cases,
             floor=settings.rag_recall_floor, exact_rows=settings.rag_search_exact_rows,
-            progress=progress,
+            progress=progress, texts=texts,
         )  # fmt: skip
         better = best is None or tuning.p95_ms < best[1].p95_ms
         if best is not None:
@@ -250,6 +262,25 @@ def _best(
     # killed between two candidates leaves behind is dropped by the next.
     generations.tuned(session, best[0], best[1].probes, best[1].as_json())
     return _ready(session, table, best[0]), best[1]
+
+
+def _texts(
+    session: Connection,
+    settings: Settings,
+    table: VectorTable,
+    scopes: Mapping[str, int],
+    languages: Mapping[str, str],
+    progress: Progress,
+) -> EmbeddedTexts | None:
+    """Queries in words to tune with; without them where they cannot be embedded now."""
+    try:
+        return embedded_texts(
+            session, settings, table, scopes, languages,
+            count=_TUNING_TEXTS * settings.rag_index_text_sample, seed=_TUNING_SEED,
+        )  # fmt: skip
+    except RagAssetsError as error:
+        progress.say(f"probes are chosen without queries in words: {error}")
+        return None
 
 
 def _ready(session: Connection, table: VectorTable, number: int) -> Generation:

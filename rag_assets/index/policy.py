@@ -35,6 +35,7 @@ class InForce:
     changed: int
     recall_ok: bool | None = None
     latency_ok: bool | None = None
+    queries_ok: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,4 +110,6 @@ def _reasons(rows: int, in_force: InForce, wanted: int, growth: float) -> tuple[
         reasons.append("the recall check failed")
     if in_force.latency_ok is False:
         reasons.append("the latency check failed")
+    if not in_force.queries_ok:
+        reasons.append("queries that exact search answers were lost")
     return tuple(reasons)

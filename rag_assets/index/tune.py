@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.index.text_queries import EmbeddedTexts, answered_exactly, enough_probes
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, choose_plan
@@ -17,7 +18,7 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.vector_search import EXACT, Kind, SearchPlan, prepare_connection
+from rag_assets.store.vector_search import EXACT, Kind, SearchPlan, nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
 TOP_K = 10
@@ -141,24 +142,32 @@ def tune(
     floor: float,
     exact_rows: int,
     progress: Progress,
+    texts: EmbeddedTexts | None = None,
 ) -> Tuning:
     """Find the least probes that keep recall@10 above ``floor``; what they read decides latency.
+
+    They must also find what exact search finds for queries in words, which takes more of them.
 
     A filter that lets at most ``exact_rows`` through is searched exactly and needs no probes; so is
     a larger one where that is faster than the index. Reading every list is exact, so the floor is
     always reached; what that costs is for the latency check to judge.
 
     :param queries: float32, shape (n, dimensions), none of them a row of the table.
+    :param texts: queries in words, where they could be embedded.
     """
     rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
     through_index = {name: cases[name] for name in cases if rows[name] > exact_rows}
     asked = {EVERYTHING: tuple(scopes), **through_index}
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        bench = _Bench(connection, table, generation, queries, asked)
+        bench = _Bench(connection, table, generation, queries, asked, texts)
         plain, curve = least_probes(
             lambda probes: bench.measure(EVERYTHING, probes), generation.lists, floor
         )
+        enough = bench.probes_for_texts(EVERYTHING, plain.probes)
+        if enough > plain.probes:
+            plain = bench.measure(EVERYTHING, enough)
+            curve = tuple(sorted((*curve, plain), key=lambda point: point.probes))
         curves, chosen = {EVERYTHING: curve}, {EVERYTHING: plain}
         exactly = 0
         for name in through_index:
@@ -189,6 +198,7 @@ class _Bench:
     generation: Generation
     queries: NDArray[np.float32]
     asked: Mapping[str, Sequence[str]]
+    texts: EmbeddedTexts | None = None
 
     def __post_init__(self) -> None:
         self._truth = similarity_floors(
@@ -200,16 +210,35 @@ class _Bench:
 
         :param few: with a handful of the queries only, to see where it goes.
         """
-        kind: Kind = "ivfflat" if name == EVERYTHING else "iterative"
-        plan = EXACT
-        if probes:
-            made = self.generation
-            plan = SearchPlan(kind, made.number, made.precision, probes, made.lists)
+        plan = self._plan(name, probes) if probes else EXACT
         queries = self.queries[:_FEW] if few else self.queries
         scopes = confined_to(self.table, name, self.asked[name])
         found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
         return _point(probes, [f.similarities for f in found], self._truth[name][: len(queries)],
                       [f.latency_ms for f in found])  # fmt: skip
+
+    def _plan(self, name: str, probes: int) -> SearchPlan:
+        kind: Kind = "ivfflat" if name == EVERYTHING else "iterative"
+        made = self.generation
+        return SearchPlan(kind, made.number, made.precision, probes, made.lists)
+
+    def probes_for_texts(self, name: str, start: int) -> int:
+        """The least probes, from ``start`` on, that find what exact search finds for texts."""
+        texts = self.texts
+        if texts is None:
+            return start
+        asked = {name: self.asked[name]}
+        answered = answered_exactly(self.connection, self.table, texts, asked, top_k=TOP_K)[name]
+        scopes = confined_to(self.table, name, self.asked[name])
+
+        def finds(place: int, probes: int) -> bool:
+            plan, vector = self._plan(name, probes), texts.vectors[place]
+            hits = nearest(self.connection, self.table, plan, vector, top_k=TOP_K, scopes=scopes)
+            return not texts.queries[place].wanted.keys().isdisjoint(row for row, _ in hits)
+
+        places = [int(place) for place in np.flatnonzero(answered)]
+        golden = {place for place in places if texts.queries[place].language is not None}
+        return enough_probes(finds, places, golden, start=start, lists=self.generation.lists)
 
     def least_filtered(
         self, name: str, start: int, floor: float, *, slowest_ms: float
@@ -230,8 +259,12 @@ class _Bench:
                 if points[-1].p50_ms > slowest_ms:
                     return None
                 if points[-1].recall_low >= floor or probes >= self.generation.lists:
-                    return points[-1], tuple(points)
+                    break
             probes = min(self.generation.lists, max(probes + 1, round(probes * 1.3)))
+        enough = self.probes_for_texts(name, probes)
+        if enough > probes:
+            points.append(self.measure(name, enough))
+        return (points[-1], tuple(points)) if points[-1].p50_ms <= slowest_ms else None
 
 
 def least_probes(

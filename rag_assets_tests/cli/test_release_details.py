@@ -12,6 +12,7 @@ from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.release.corpus import (
     check,
+    index,
     let_through,
     prepare,
     release_settings,
@@ -35,9 +36,13 @@ def corpus(database: Database, make_settings: MakeSettings, environment: dict[st
     prepare(database, settings, "EN_B")
     tamper(database, settings, "EN_B")
     check(database, settings, "EN_B")
+    index(database, settings)
 
 
-WHY = "EN_B: finite_and_normalised: small: 1 vectors are not finite or not of norm 1"
+WHY = (
+    "EN_B: finite_and_normalised: small: 1 vectors are not finite or not of norm 1 "
+    "(GEN 1:1: norm 3.0009)"
+)
 
 
 @pytest.mark.usefixtures("corpus")

@@ -21,7 +21,7 @@ from rag_assets.store.database import Database
 from rag_assets.store.generations import LIVING_NAMES
 from rag_assets.store.releases import active_release
 from rag_assets.store.spaces import Role, find_space
-from rag_assets.store.vector_tables import VectorTable, bible_table
+from rag_assets.store.vector_tables import VectorTable, announce, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 
@@ -164,10 +164,11 @@ def table_of(database: Database, settings: Settings) -> VectorTable:
 
 
 def tamper(database: Database, settings: Settings, code: str, role: Role = "small") -> None:
-    """Make one vector of a version wrong, as nobody should."""
+    """Make one vector of a version wrong, as an embedding run with a fault would."""
     with database.connect() as connection:
         space = find_space(connection, settings, role)
         assert space is not None
+        announce(connection, bible_table(space), code)
         table = bible_table(space).identifier
         connection.execute(
             sql.SQL(

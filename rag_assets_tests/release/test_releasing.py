@@ -173,6 +173,7 @@ def test_a_failing_version_is_left_out_only_when_the_user_says_so(
     prepare(database, settings, "EN_B")
     tamper(database, settings, "EN_B")
     check(database, settings, "EN_B")
+    index(database, settings)
     with pytest.raises(GateRefusedError, match="EN_B: finite_and_normalised: small: 1 vectors"):
         let_through(database, settings)
     by_setting = release_settings(make_settings, rag_release_leave_out_failing=True)
@@ -238,6 +239,7 @@ def test_each_switch_is_heard_by_those_who_listen(
         prepare(database, settings, "EN_B")
         tamper(database, settings, "EN_B")
         check(database, settings, "EN_B")
+        index(database, settings)
         with pytest.raises(GateRefusedError):
             let_through(database, settings)
         let_through(database, settings, leave_out=True)  # just what is served already
@@ -329,6 +331,7 @@ def test_a_release_that_was_refused_or_never_was_cannot_be_activated(
     let_through(database, settings)
     tamper(database, settings, "EN_A")
     check(database, settings, "EN_A")
+    index(database, settings)
     with pytest.raises(GateRefusedError):
         let_through(database, settings)
     refused = "release 2 was refused: EN_A: finite_and_normalised" if release_id == 2 else None
