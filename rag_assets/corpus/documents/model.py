@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+READER_VERSION = 2
+"""Raised whenever the same file and settings give other text or other chunks than before: documents
+that an older version has read are then re-read. 2: Office formats and EPUB by xberg, PDF by PDFium.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -26,6 +28,7 @@ from rag_assets.errors import (
 _SHEETS = frozenset({XLSX, ODS, "application/vnd.ms-excel"})
 """Read as lines: a table's structure takes 600 bytes a cell."""
 
+_ESCAPED = re.compile(r"\\([^\w\s|])")  # a bar in a cell stays marked as no border
 _WORDS = ("text", "description", "title", "term", "definition", "content")
 """What a node's words are called in one kind or another."""
 
@@ -48,7 +51,6 @@ def read_packaged(content: bytes, media_type: str, name: str, *, most: int) -> R
     is_sheet, has_slides = media_type in _SHEETS, media_type.endswith("presentation")
     config = _config(
         include_document_structure=not is_sheet,
-        escape_markdown=not is_sheet,  # its cells are shown as they are read
         disable_ocr=True,
         pages=PageConfig(extract_pages=has_slides),
     )
@@ -138,7 +140,9 @@ def _refuse_damaged_part(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name
 def _of_lines(markdown: str) -> list[Block]:
     blocks = read_markdown(clean(markdown)).blocks
     return [
-        Block(plain_markdown(block.title), block.level, block.title) if block.level else block
+        Block(plain_markdown(block.title), block.level, block.title)
+        if block.level
+        else replace(block, text=_ESCAPED.sub(r"\1", block.text))
         for block in blocks
     ]
 
