@@ -73,6 +73,7 @@ class ChildProcess:
         self._poll.register(self._answers, select.POLLIN)
         self._buffer = bytearray()
         self._is_ready = False
+        self._shared = 0  # bytes, as of the last look
         self._ending = threading.Lock()  # once it is waited for, its id may be another's
         self.ended = False
 
@@ -126,6 +127,7 @@ class ChildProcess:
             resident, shared = Path(f"/proc/{self.pid}/statm").read_bytes().split()[1:3]
         except (OSError, ValueError):
             return 0
+        self._shared = int(shared) * _PAGE_BYTES or self._shared  # one that has ended has none
         return (int(resident) - int(shared)) * _PAGE_BYTES
 
     def _cpu_seconds(self) -> float:
@@ -180,7 +182,7 @@ class ChildProcess:
 
     def _interrupted(self, name: str) -> Exception:
         """Why it ended, though nobody here ended it."""
-        if self.kill() > self._limits.memory_bytes:
+        if self.kill() > self._limits.memory_bytes + self._shared:
             return _too_big(name, self._limits)
         ended_by = -self._process.returncode
         if ended_by == signal.SIGXCPU:

@@ -59,7 +59,8 @@ class ExtractionLimits:
     """What one document may take, and how it is cut up.
 
     :param seconds: wall time of extraction and chunking together.
-    :param memory_bytes: of the child process (resident), its interpreter included.
+    :param memory_bytes: of the child process (resident), its interpreter included, without the
+        pages of program files, which all children share.
     :param chunk_tokens: most tokens of a chunk.
     :param overlap_tokens: most tokens at a chunk's beginning that also end the one before it.
     :param max_chunks: more make the document too large.
