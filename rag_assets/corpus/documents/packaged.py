@@ -56,9 +56,7 @@ def read_packaged(content: bytes, media_type: str, name: str, *, most: int) -> R
     )
     found = _extracted(content, media_type, name, config)
     blocks = _of_lines(found.content) if is_sheet else _of_nodes(found)
-    # A Word file has no pages until it is laid out: its program may tell how many those were.
-    pages = len(found.pages or ()) if has_slides else found.metadata.additional.get("page_count")
-    return _reading(found, blocks, int(pages or 0) or None)
+    return _reading(found, blocks, len(found.pages or ()) if has_slides else _laid_out(found))
 
 
 def read_picture(content: bytes, media_type: str, name: str, *, ocr: bool) -> Reading:
@@ -99,9 +97,15 @@ def _extracted(
         ) from error
 
 
-def _reading(found: ExtractedDocument, blocks: list[Block], pages: int | None = None) -> Reading:
+def _reading(found: ExtractedDocument, blocks: list[Block], pages: int = 0) -> Reading:
     title = one_line(clean(found.metadata.title or ""))
-    return Reading(blocks, title, found.metadata.language or "", pages)
+    return Reading(blocks, title, found.metadata.language or "", pages or None)
+
+
+def _laid_out(found: ExtractedDocument) -> int:
+    """How many pages a text had when its program last laid it out; 0 where it does not say."""
+    pages = found.metadata.additional.get("page_count", "").strip('"')
+    return int(pages) if pages.isdecimal() else 0
 
 
 def _refuse_damaged(content: bytes, name: str, most: int) -> None:

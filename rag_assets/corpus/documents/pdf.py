@@ -87,7 +87,7 @@ def _lines(document: pypdfium2.PdfDocument, place: int) -> list[_Line]:
     letters = page.get_textpage()
     found: list[_Line] = []
     position = 0
-    for line in letters.get_text_range().split("\r\n"):
+    for line in letters.get_text_range(errors="surrogatepass").split("\r\n"):
         text = line.strip()
         if text:
             first = position + _units(line[: line.index(text)])
@@ -108,9 +108,12 @@ def _units(text: str) -> int:
 
 
 def _letter(letters: pypdfium2.PdfTextPage, position: int) -> tuple[float, float]:
-    """The upper edge of a letter's line, and the line's height."""
+    """The upper edge of a letter's line, and the line's height; zeros for one without a place."""
     index = FPDFText_GetCharIndexFromTextIndex(letters, position)
-    _, bottom, _, top = letters.get_charbox(index, loose=True)
+    try:
+        _, bottom, _, top = letters.get_charbox(index, loose=True)
+    except pypdfium2.PdfiumError:
+        return 0.0, 0.0
     return top, top - bottom
 
 
