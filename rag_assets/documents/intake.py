@@ -79,11 +79,8 @@ class Intake:
     @property
     def changed(self) -> bool:
         """Whether any document has changed, or is new since the look before."""
-        counts = (
-            *(self.added, self.updated, self.renamed, self.restored, self.withdrawn),
-            self.reread,
-        )
-        return any(counts) or bool(self.new_keys)
+        counts = (self.added, self.updated, self.renamed, self.restored, self.withdrawn)
+        return any(counts) or self.reread > 0 or bool(self.new_keys)
 
     def __str__(self) -> str:
         parts = [
@@ -124,10 +121,8 @@ def take_in(
     listing = inbox.listing()
     digest = digest_of(listing)
     before = Cursor.read(cursor)
-    with database.connect() as connection:
-        reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
     if before.still_holds(digest, clock(), for_s=FULL_LOOK_S):
-        return Intake(str(before), reread=reread)
+        return Intake(str(before))
     with database.connect() as connection:
         known = known_documents(connection)
         withdrawn = withdrawn_documents(connection)
@@ -148,6 +143,8 @@ def take_in(
             most_bytes=_most_bytes(settings),
         )
 
+    with database.connect() as connection:
+        reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
     decision = decided({})
     hashes, faults = _hash(
         inbox,
@@ -177,7 +174,7 @@ def take_in(
         _told(decision, (*new_keys, *by_hand)),
         by_hand=len(by_hand) if before.last_id else 0,
         reread=reread,
-        cursor=str(Cursor("" if left else digest, int(clock()), newest)),
+        cursor=str(Cursor("" if left or reread else digest, int(clock()), newest)),
         waiting=left,
         remarks=(*map(str, listing.troubles[:_SHOWN]), *faults[:_SHOWN]),
     )
