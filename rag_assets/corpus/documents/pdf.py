@@ -150,7 +150,7 @@ def _blocks(lines: Sequence[_Line], pictures: dict[int, list[Block]]) -> list[Bl
     for line in lines:
         weights[_rounded(line.size)] += len(line.text)
     usual = weights.most_common(1)[0][0] if weights else 0.0
-    passages = list(_passages(lines))
+    passages = _whole_headings(_passages(lines), usual)
     sizes = {_rounded(one[0].size) for one in passages if _is_heading(one, usual)}
     levels = {size: level for level, size in enumerate(sorted(sizes, reverse=True), start=1)}
     blocks = dict(pictures)
@@ -178,6 +178,19 @@ def _passages(lines: Sequence[_Line]) -> Iterator[list[_Line]]:
         passage.append(line)
     if passage:
         yield passage
+
+
+def _whole_headings(passages: Iterator[list[_Line]], usual: float) -> list[list[_Line]]:
+    """With each heading that stands in two (``Chapter 1``, and its title below) as one."""
+    joined: list[list[_Line]] = []
+    for passage in passages:
+        both = [*joined[-1], *passage] if joined else passage
+        alike = len({(line.page, _rounded(line.size)) for line in both}) == 1
+        if joined and alike and _is_heading(joined[-1], usual) and _is_heading(both, usual):
+            joined[-1] = both
+        else:
+            joined.append(passage)
+    return joined
 
 
 def _continues(before: _Line, line: _Line) -> bool:

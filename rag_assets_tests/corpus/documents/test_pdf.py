@@ -30,6 +30,13 @@ def test_larger_lines_are_headings_and_the_largest_are_the_highest() -> None:
     assert found == [(1, "The title"), (2, "A part")]
 
 
+def test_a_chapter_s_number_and_its_title_below_are_one_heading() -> None:
+    body = lines(*["The body's text, which is most of the page."] * 6, top=600)
+    page = [(20, 72, 740, "Chapter 1"), (20, 72, 690, "Down the hole"), *body]
+    found = [(block.level, block.title) for block in blocks(page) if block.level]
+    assert found == [(1, "Chapter 1 Down the hole")]
+
+
 def test_a_long_passage_in_large_letters_and_a_list_of_contents_are_no_headings() -> None:
     body = lines(*["The body's text, which is most of the page."] * 20, top=400)
     large = [(16, 72, 740 - 18 * place, "Large but long.") for place in range(4)]
