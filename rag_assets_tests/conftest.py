@@ -19,6 +19,7 @@ from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "bibles"
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+SHARED_CASES = SHARED_DATA.parent / "cases"
 """Larger real texts, used where they are present; never part of the project."""
 
 LONG = (

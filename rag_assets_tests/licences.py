@@ -21,6 +21,7 @@ IMAGE = {"python_full_version": "3.11.13", "python_version": "3.11", "sys_platfo
 ALIASES = {
     "Apache 2.0": "Apache-2.0",
     "Apache License Version 2.0": "Apache-2.0",
+    "BSD-3-Clause, Apache-2.0, dependency licenses": "BSD-3-Clause AND Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "3-Clause BSD License": "BSD-3-Clause",
     "BSD 3-Clause License": "BSD-3-Clause",

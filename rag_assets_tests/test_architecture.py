@@ -31,10 +31,12 @@ OWNERS = {
     "pydantic_settings": ("rag_assets/settings.py",),
     "usfmtc": ("rag_assets/corpus/bible/",),
     "charset_normalizer": ("rag_assets/corpus/documents/text.py",),
-    "kreuzberg": (
+    "xberg": (
+        "rag_assets/corpus/documents/library.py",
         "rag_assets/corpus/documents/packaged.py",
         "rag_assets/corpus/documents/language.py",
     ),
+    "pypdfium2": ("rag_assets/corpus/documents/pdf.py",),
     "semantic_text_splitter": (
         "rag_assets/corpus/documents/chunking.py",
         "rag_assets/corpus/documents/tokens.py",

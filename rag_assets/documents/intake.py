@@ -15,6 +15,7 @@ from rag_assets.corpus.documents.inbox_files import FoundFile, Listing, refuse_t
 from rag_assets.corpus.documents.keys import document_key
 from rag_assets.documents.changes import Decision, Pair, decide, digest_of, unread_hash
 from rag_assets.documents.cursor import Cursor
+from rag_assets.documents.preparing import READER
 from rag_assets.documents.rules import MB, lane_of, priority_of
 from rag_assets.errors import InboxUnavailableError
 from rag_assets.settings import Settings
@@ -36,6 +37,7 @@ from rag_assets.store.document_intake import (
     touched,
     withdrawn_documents,
 )
+from rag_assets.store.document_queue import requeue_outdated
 from rag_assets.store.document_withdrawal import withdraw
 from rag_assets.store.documents import find_documents
 
@@ -56,6 +58,7 @@ class Intake:
     :param new_keys: of the documents that are new or back since the look before, also of those that
         a person or a program has added meanwhile; without a cursor, of every document.
     :param by_hand: how many those are that were added meanwhile; 0 without a cursor.
+    :param reread: documents that an older version of the extraction has read, put into the queue.
     :param waiting: files left for the next look: still being written, or over the number that one
         look takes in.
     :param remarks: what a person should see to, a sentence each.
@@ -68,6 +71,7 @@ class Intake:
     restored: int = 0
     withdrawn: int = 0
     by_hand: int = 0
+    reread: int = 0
     new_keys: tuple[str, ...] = ()
     waiting: int = 0
     remarks: tuple[str, ...] = ()
@@ -76,7 +80,7 @@ class Intake:
     def changed(self) -> bool:
         """Whether any document has changed, or is new since the look before."""
         counts = (self.added, self.updated, self.renamed, self.restored, self.withdrawn)
-        return any(counts) or bool(self.new_keys)
+        return any(counts) or self.reread > 0 or bool(self.new_keys)
 
     def __str__(self) -> str:
         parts = [
@@ -88,6 +92,7 @@ class Intake:
                 (self.restored, "back"),
                 (self.withdrawn, "withdrawn"),
                 (self.by_hand, "added by hand"),
+                (self.reread, "to be re-read"),
                 (self.waiting, "left for the next look"),
             )
             if count
@@ -138,6 +143,8 @@ def take_in(
             most_bytes=_most_bytes(settings),
         )
 
+    with database.connect() as connection:
+        reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
     decision = decided({})
     hashes, faults = _hash(
         inbox,
@@ -166,7 +173,8 @@ def take_in(
     return replace(
         _told(decision, (*new_keys, *by_hand)),
         by_hand=len(by_hand) if before.last_id else 0,
-        cursor=str(Cursor("" if left else digest, int(clock()), newest)),
+        reread=reread,
+        cursor=str(Cursor("" if left or reread else digest, int(clock()), newest)),
         waiting=left,
         remarks=(*map(str, listing.troubles[:_SHOWN]), *faults[:_SHOWN]),
     )

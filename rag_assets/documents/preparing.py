@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rag_assets.corpus.documents.model import ChunkedDocument
+from rag_assets.corpus.documents.model import READER_VERSION, ChunkedDocument
 from rag_assets.corpus.text import text_hash
 from rag_assets.embedding.batching import Text
 from rag_assets.errors import InboxUnavailableError
@@ -20,8 +20,7 @@ from rag_assets.store.document_chunks import lacks_vectors, stored_document
 from rag_assets.store.document_queue import Claimed
 from rag_assets.store.spaces import Space
 
-_CHUNKER = 1
-"""Counted up where the same settings cut documents up in another way than before."""
+READER = f"v{READER_VERSION}"
 
 
 class Files(Protocol):
@@ -71,10 +70,13 @@ class Failed:
 
 
 def chunking_of(settings: Settings) -> str:
-    """How the settings cut documents up; stored with each, to know when to cut it up anew."""
+    """The reader and how the settings cut documents up; stored with each, to know when to re-read.
+
+    The reader stands before the colon: the store looks for documents of another one by it.
+    """
     ocr = ", ocr" if settings.rag_documents_ocr else ""
     size, overlap = settings.rag_max_chunk_size, settings.rag_chunk_overlap
-    return f"v{_CHUNKER}: {size} tokens, overlap {overlap}{ocr}"
+    return f"{READER}: {size} tokens, overlap {overlap}{ocr}"
 
 
 def take_stored(

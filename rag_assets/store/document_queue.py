@@ -295,6 +295,33 @@ def requeue_unembedded(
     return Requeued(*row)
 
 
+def requeue_outdated(connection: Connection, reader: str, *, limit: int) -> int:
+    """Let ready documents be re-read that another version of the extraction has read; how many.
+
+    They keep what is stored of them until then, and wait behind all others. Uses the indexes of the
+    ready documents' readers and of the waiting.
+
+    :param reader: the version in use, as labels in ``chunking`` begin, before the colon.
+    :param limit: no more than these wait at a time, other documents included.
+    """
+    return connection.execute(
+        """
+        UPDATE documents
+           SET state = 'waiting', priority = 3, attempts = 0, not_before = '-infinity',
+               queued_at = now()
+         WHERE document_id IN (
+               SELECT document_id FROM documents
+                WHERE state = 'ready'
+                  AND (split_part(chunking, ':', 1) < %(reader)s
+                       OR split_part(chunking, ':', 1) > %(reader)s)
+                LIMIT greatest(0, %(limit)s
+                               - (SELECT count(*) FROM documents WHERE state = 'waiting'))
+                  FOR UPDATE SKIP LOCKED)
+        """,
+        {"reader": reader, "limit": limit},
+    ).rowcount
+
+
 def living_runs(connection: Connection) -> frozenset[str]:
     """Runs that hold a document and showed a sign of life lately. By the running ones' index."""
     rows = connection.execute(

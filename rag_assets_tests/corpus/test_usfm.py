@@ -60,6 +60,12 @@ def notes(body: str) -> list[str]:
         (r"written , so by the translator", "written , so by the translator"),
         ("a\n\\esb\n\\p a side bar\n\\esbe\n\\p b", "a b"),
         ("a\n\\ip introduction\n\\p b", "a b"),
+        ("\n... and then he went.", "... and then he went."),
+        ("\n! Woe", "! Woe"),
+        ("a\n\\q2\n... b", "a ... b"),
+        (r"a\f - \ft b\fig c|src=\"f.jpg\" size=\"col\"\fig* d\f* e.".replace('\\"', '"'), "a e."),
+        (r"a \w b|strong=\"G1\"\w* \jmp c|link-href=\"d\"\jmp* e".replace('\\"', '"'), "a b c e"),
+        (r"a \f + \ft b \xt Gen 1:1 \fv 3\fv* | c\f* d", "a d"),
     ],
 )
 def test_markup_becomes_plain_text(body: str, text: str) -> None:
@@ -75,6 +81,7 @@ def test_markup_becomes_plain_text(body: str, text: str) -> None:
         ("\\v 5,6 a", ["GEN 1:5-6"]),
         ("\\v 4a a\n\\v 4b b", ["GEN 1:4a", "GEN 1:4b"]),
         ("\\v 1 \na\n\\v 2 \nb", ["GEN 1:1", "GEN 1:2"]),
+        ("\\v 1\n... a\n\\v 2\n! b", ["GEN 1:1", "GEN 1:2"]),
         ("\\v 1 a\n\\c 2\n\\v 1 b", ["GEN 1:1", "GEN 2:1"]),
         ("\\v1 a\n\\c2\n\\v1 b", ["GEN 1:1", "GEN 2:1"]),
         ("\\v 1 a\n\\id EXO\n\\c 1\n\\v 1 b", ["GEN 1:1", "EXO 1:1"]),

@@ -1,7 +1,7 @@
 """USFM 2 and 3, parsed by the USFM committee's reference parser (``usfmtc``).
 
-That parser repairs what it can and says so. What it would swallow in silence (a footnote
-that never ends takes the rest of the chapter with it) is looked for before.
+That parser repairs what it can and says so. What it would swallow in silence is looked for before,
+by :mod:`.usfm_markers`, and after: each verse of the file must have been met.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from usfmtc.xmlutils import ParentElement
 from rag_assets.corpus.bible.files import decode
 from rag_assets.corpus.bible.passages import Collector, Source
 from rag_assets.corpus.bible.text import BOUNDARY
+from rag_assets.corpus.bible.usfm_markers import refuse_swallowing
 from rag_assets.corpus.bible.usx_tree import UsxVisitor
 from rag_assets.corpus.bible.xml_source import walk
 from rag_assets.errors import CorpusError
 
-_MARKER = re.compile(r"\\\+?([a-z]+[0-9]*(?:-[se])?)(\*?)|\\\s*\Z")
 _CHAPTER_OR_BOOK = re.compile(r"\\(?:c(?=[\s0-9])|id(?=\s))")
 _REMARK = re.compile(r"\\rem\b[^\n]*")
 _NO_BREAK_SPACE = re.compile(r"(?<!\\)~")
 _NUMBERLESS_VERSE = re.compile(r"\\v\s+(?=[^\s0-9\u200e\u200f])")
 _GLUED_NUMBER = re.compile(r"\\([cv])(?=[0-9])")
 _DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-z])")
-_LINE_OF_PUNCTUATION = re.compile(r"\n(?=[,.;:!?)\]”])")
-_SWALLOWING = frozenset({"f", "fe", "ef", "efe", "x", "ex", "fig"})
-_SPANS = frozenset({"char", "listchar"})
-_WITHIN_PARAGRAPHS = _SPANS | {"attribute", "footnotechar", "crossreferencechar", "milestone"}
+_LINE_OF_PUNCTUATION = re.compile(
+    # Whatever ends the line before: after an opening marker the text only begins.
+    r"(\\(?:[vc][ \t]+\S+|\+?[a-z]+[0-9]*(?:-[se])?)[ \t]*)?\n(?=[,.;:!?)\]”])"
+)
+_VERSE = re.compile(r"\\v(?=\s)")
 _VERSION = [3, 1]  # the reference parser's own default
 
 
@@ -45,7 +46,7 @@ def read_usfm(path: Path, data: bytes) -> Source:
     text = _REMARK.sub("", decode(path, data))
     if re.match(r"\s*\\id\s", text) is None:
         raise CorpusError(path, r"does not begin with \id and a book code: add that line", line=1)
-    _refuse_unclosed(path, text)
+    refuse_swallowing(path, text)
     reader = _PartReader(path)
     for first_line, part in _parts(text):
         reader.read(first_line, part)
@@ -79,7 +80,9 @@ class _PartReader:
         self._lines_before = lines_before
         repaired, repairs = _repair(part)
         root, complaints = self._parse(repaired)
+        verses_before = len(self._visitor.verse_lines)
         walk(root, self._visitor)
+        self._refuse_unmet(repaired, self._visitor.verse_lines[verses_before:])
         self._collector.end_verse()
         for detail in repairs:
             self._collector.note(detail)
@@ -89,6 +92,19 @@ class _PartReader:
     def finish(self) -> Source:
         self._visitor.finish_book()
         return self._collector.finish()
+
+    def _refuse_unmet(self, part: str, met: list[int | None]) -> None:
+        """Where markup has swallowed verses: a sidebar that is not closed, for example."""
+        written = [
+            self._lines_before + part.count("\n", 0, verse.start()) + 1
+            for verse in _VERSE.finditer(part)
+        ]
+        if len(met) < len(written):
+            line = next((line for line in written if line not in met), written[-1])
+            reason = (
+                "this verse is lost in markup that is not closed before it (a sidebar?): close it"
+            )
+            raise CorpusError(self._path, reason, line=line)
 
     def _parse(self, part: str) -> tuple[ParentElement, list[tuple[str, int]]]:
         parser = USFMParser(
@@ -117,7 +133,7 @@ def _repair(part: str) -> tuple[str, list[str]]:
     text, numberless = _NUMBERLESS_VERSE.subn(" ", text)
     text = _NO_BREAK_SPACE.sub("\u00a0", text)  # the parser drops ~ and joins the words
     # Where each marker stands on a line of its own, so does the comma after it (PT_BLIVRE).
-    text = _LINE_OF_PUNCTUATION.sub(f"{BOUNDARY}\n", text)
+    text = _LINE_OF_PUNCTUATION.sub(lambda found: found[0] if found[1] else f"{BOUNDARY}\n", text)
     repairs = []
     if doubled:
         repairs.append(f"{doubled} markers with two backslashes; read with one")
@@ -126,46 +142,3 @@ def _repair(part: str) -> tuple[str, list[str]]:
     if numberless:
         repairs.append(f"{numberless} verse markers without a number; text kept")
     return text, repairs
-
-
-def _refuse_unclosed(path: Path, text: str) -> None:
-    """Raises where a note or figure is still open at a verse, a chapter or the file's end.
-
-    So does a span (``\\add``) at the file's end: a cut file looks like that.
-    """
-    note: tuple[str, int] | None = None
-    spans: list[tuple[str, int]] = []
-    for match in _MARKER.finditer(text):
-        name, closing = match.groups()
-        if name is None:
-            raise _unclosed(path, text, "", match.start())
-        category = Grammar.marker_categories.get(name)
-        if name in _SWALLOWING:
-            if note and not closing:
-                break
-            note = None if closing else (name, match.start())
-        elif note and name in {"v", "c", "id"}:
-            break
-        elif note is None and category in _SPANS:
-            spans = _after(spans, name, closing, match.start())
-        elif note is None and name not in {"v", "fig"} and category not in _WITHIN_PARAGRAPHS:
-            spans = []
-    if note or spans:
-        raise _unclosed(path, text, *(note or spans[-1]))
-
-
-def _after(
-    spans: list[tuple[str, int]], name: str, closing: str, position: int
-) -> list[tuple[str, int]]:
-    """The open spans after one more marker."""
-    if not closing:
-        return [*spans, (name, position)]
-    names = [open_name for open_name, _ in spans]
-    return spans[: len(names) - 1 - names[::-1].index(name)] if name in names else spans
-
-
-def _unclosed(path: Path, text: str, name: str, position: int) -> CorpusError:
-    reason = rf"\{name} is not closed (cut off?): close it with \{name}* or fetch the file again"
-    if not name:
-        reason = "ends in the middle of a marker (cut off?): fetch the file again"
-    return CorpusError(path, reason, line=text.count("\n", 0, position) + 1)

@@ -21,10 +21,11 @@ _APART_CATEGORIES = frozenset(
     {"header", "introduction", "sectionpara", "title", "attribute", "internal"}
 )
 _APART_STYLES = frozenset({"d", "qa", "lit", "sts", "rem", "k1", "k2", "usfm"})
-_APART_CHARS = frozenset(
+APART_CHARS = frozenset(
     # Quotation references, pronunciation, printed numbers, note callers, cross references.
     {"rq", "pro", "vp", "va", "cp", "ca", "cat", "fm", "efm", "xt", "ior"}
 )
+"""Spans whose words are no verse text."""
 _SKIPPED_ELEMENTS = frozenset({"note", "figure", "sidebar", "periph"})
 _INLINE_ELEMENTS = frozenset({"char", "ref", "unk", "ms", "link"})
 
@@ -40,6 +41,8 @@ class UsxVisitor:
         self._line_of = line_of
         self._reading = False
         self._verses_before_book = 0
+        self.verse_lines: list[int | None] = []
+        """Of each verse that was met, its line in the file."""
 
     def enter(self, element: ET.Element) -> bool:
         """Handles a start; ``False`` for what is no Bible text."""
@@ -123,6 +126,7 @@ class UsxVisitor:
             reason = f"{printed!r} is no verse number: write 4, 4a, 4-5 or 4,5"
             raise CorpusError(self._path, reason, line=line)
         self._collector.start_verse(number, line)
+        self.verse_lines.append(line)
         self._reading = True
 
     def _is_text_style(self, element: ET.Element) -> bool:
@@ -138,7 +142,7 @@ class UsxVisitor:
 
     def _is_inline_text(self, element: ET.Element) -> bool:
         style = element.get("style", "")
-        if style in _APART_CHARS:
+        if style in APART_CHARS:
             return False
         if element.tag == "char" and _category(style) is None:
             self._collector.note(f"unknown character style {style!r}; text kept")

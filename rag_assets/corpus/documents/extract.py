@@ -17,7 +17,8 @@ from rag_assets.corpus.documents.language import language_of
 from rag_assets.corpus.documents.lines import read_asciidoc, read_markdown, read_plain
 from rag_assets.corpus.documents.mail import read_mail
 from rag_assets.corpus.documents.model import Chunk, ChunkedDocument, ExtractionLimits
-from rag_assets.corpus.documents.packaged import HOW_TO_OCR, read_packaged
+from rag_assets.corpus.documents.packaged import HOW_TO_OCR, read_packaged, read_picture
+from rag_assets.corpus.documents.pdf import read_pdf
 from rag_assets.corpus.documents.text import clean, decode
 from rag_assets.errors import DocumentTooLargeError, EmptyDocumentError, NoTextError
 
@@ -65,7 +66,11 @@ def _read(content: bytes, media_type: str, name: str, limits: ExtractionLimits) 
         return read_mail(content)
     if media_type.startswith("text/") or media_type in kinds.TEXTS:
         return _LINES.get(media_type, read_plain)(decode(content))
-    return read_packaged(content, media_type, name, most=limits.memory_bytes // 2, ocr=limits.ocr)
+    if media_type == kinds.PDF:
+        return read_pdf(content, name, ocr=limits.ocr)
+    if media_type.startswith("image/"):
+        return read_picture(content, media_type, name, ocr=limits.ocr)
+    return read_packaged(content, media_type, name, most=limits.memory_bytes // 2)
 
 
 def _within(limits: ExtractionLimits, blocks: Sequence[Block], name: str) -> list[Chunk]:

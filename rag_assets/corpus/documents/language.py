@@ -1,13 +1,14 @@
-"""Which language a document is in, by its own words (kreuzberg's detector, 0.5 ms)."""
+"""Which language a document is in, by its own words (xberg's detector, 0.5 ms)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from kreuzberg import ExtractionConfig, LanguageDetectionConfig, extract_bytes_sync
+from xberg import ExtractionConfig, LanguageDetectionConfig
 
 from rag_assets.corpus.documents.blocks import Block
+from rag_assets.corpus.documents.library import extracted
 
 UNKNOWN = "und"
 _SAMPLE = 2000  # characters: enough for any language, and the time is in proportion
@@ -38,7 +39,7 @@ def language_of(blocks: Sequence[Block], declared: str) -> str:
             enable_quality_processing=False,
             language_detection=LanguageDetectionConfig(min_confidence=_CONFIDENCE),
         )
-        found = extract_bytes_sync(sample.encode(), "text/plain", config).detected_languages
+        found = extracted(sample.encode(), "text/plain", config).detected_languages
         if found:
             return _TAGS.get(found[0], found[0])
     return primary_tag(declared)

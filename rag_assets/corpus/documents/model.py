@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+READER_VERSION = 2
+"""Raised whenever the same file and settings give other text or other chunks than before: documents
+that an older version has read are then re-read. 2: Office formats and EPUB by xberg, PDF by PDFium.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -54,7 +59,8 @@ class ExtractionLimits:
     """What one document may take, and how it is cut up.
 
     :param seconds: wall time of extraction and chunking together.
-    :param memory_bytes: of the child process (resident), its interpreter included.
+    :param memory_bytes: of the child process (resident), its interpreter included, without the
+        pages of program files, which all children share.
     :param chunk_tokens: most tokens of a chunk.
     :param overlap_tokens: most tokens at a chunk's beginning that also end the one before it.
     :param max_chunks: more make the document too large.

@@ -21,8 +21,8 @@ def language_folder() -> Path | None:
     return next((folder for folder in _FOLDERS if folder.is_dir()), None)
 
 
-def languages(name: str) -> str:
-    """All installed languages, joined by ``+`` as Tesseract wants them.
+def languages(name: str) -> list[str]:
+    """All installed languages, as Tesseract names them.
 
     :raises NoTextError: none is installed.
     """
@@ -35,4 +35,4 @@ def languages(name: str) -> str:
             "RAG_DOCUMENTS_OCR is true, but no language of Tesseract is installed (looked in "
             f"{', '.join(str(one) for one in _FOLDERS)}): install one, or set it to false",
         )
-    return "+".join(found)
+    return found

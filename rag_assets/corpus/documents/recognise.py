@@ -82,9 +82,8 @@ _HEADERS = (
     "dkim-signature x-mailer reply-to cc"
 )
 _MAIL_HEADERS = frozenset(_HEADERS.split())
-_DAMAGED = (  # what zipfile and zlib raise of an archive that is not whole
-    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError),
-)
+DAMAGED = (*(zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError),)
+"""What zipfile and zlib raise of an archive that is not whole."""
 _SUPPORTED = (
     "PDF, HTML, Markdown, AsciiDoc, text, Word, OpenDocument, PowerPoint, Excel, RTF, EPUB and "
     "e-mail are"
@@ -125,7 +124,7 @@ def _of_archive(content: bytes, name: str) -> str:
             locked = any(member.flag_bits & 1 for member in archive.infolist())
             declared = _member(archive, "mimetype", 200)
             manifest = _member(archive, "META-INF/manifest.xml", 1_000_000)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise CorruptDocumentError(
             name, f"its archive is cut off or damaged ({error}): fetch the file again"
         ) from error

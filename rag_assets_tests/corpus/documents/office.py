@@ -57,12 +57,19 @@ def _relations(targets: Sequence[tuple[str, str]]) -> str:
     )
 
 
+_WORD_TAB = '</w:t><w:tab/><w:t xml:space="preserve">'
+
+
+def _tabbed(text: str, tab: str) -> str:
+    return escape(text).replace("\t", tab)
+
+
 def docx(blocks: Sequence[Block], title: str = "") -> bytes:
     """A Word document with headings and paragraphs."""
     body = "".join(
         "<w:p>"
         + (f'<w:pPr><w:pStyle w:val="Heading{level}"/></w:pPr>' if level else "")
-        + f'<w:r><w:t xml:space="preserve">{escape(text)}</w:t></w:r></w:p>'
+        + f'<w:r><w:t xml:space="preserve">{_tabbed(text, _WORD_TAB)}</w:t></w:r></w:p>'
         for level, text in blocks
     )
     styles = "".join(
@@ -107,8 +114,8 @@ def docx(blocks: Sequence[Block], title: str = "") -> bytes:
     )
 
 
-def pptx(slides: Sequence[tuple[str, str]]) -> bytes:
-    """A presentation: a title and a text for each slide."""
+def pptx(slides: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> bytes:
+    """A presentation: a title and a text for each slide, the speaker's notes for the first ones."""
     point = "application/vnd.openxmlformats-officedocument.presentationml"
     names = [f"slide{place}.xml" for place in range(1, len(slides) + 1)]
     members: dict[str, str | bytes] = {
@@ -141,6 +148,16 @@ def pptx(slides: Sequence[tuple[str, str]]) -> bytes:
         members[f"ppt/slides/{name}"] = (
             f'<?xml version="1.0"?><p:sld xmlns:p="{_P}" xmlns:a="{_A}"><p:cSld><p:spTree>'
             f"{shapes}</p:spTree></p:cSld></p:sld>"
+        )
+    for place, note in enumerate(notes, start=1):
+        members[f"ppt/slides/_rels/slide{place}.xml.rels"] = _relations(
+            [("notesSlide", f"../notesSlides/notesSlide{place}.xml")]
+        )
+        members[f"ppt/notesSlides/notesSlide{place}.xml"] = (
+            f'<?xml version="1.0"?><p:notes xmlns:p="{_P}" xmlns:a="{_A}"><p:cSld><p:spTree><p:sp>'
+            '<p:nvSpPr><p:cNvPr id="2" name="notes"/><p:cNvSpPr/><p:nvPr><p:ph type="body" '
+            'idx="1"/></p:nvPr></p:nvSpPr><p:spPr/><p:txBody><a:bodyPr/><a:p><a:r><a:t>'
+            f"{escape(note)}</a:t></a:r></a:p></p:txBody></p:sp></p:spTree></p:cSld></p:notes>"
         )
     return zipped(members)
 
@@ -192,7 +209,7 @@ def odt(blocks: Sequence[Block], title: str = "") -> bytes:
     body = "".join(
         f'<text:h text:outline-level="{level}">{escape(text)}</text:h>'
         if level
-        else f"<text:p>{escape(text)}</text:p>"
+        else f"<text:p>{_tabbed(text, '<text:tab/>')}</text:p>"
         for level, text in blocks
     )
     return zipped(
@@ -268,12 +285,20 @@ def eml(subject: str, text: str, html: str | None = None) -> bytes:
 
 def pdf(pages: Sequence[str]) -> bytes:
     """A PDF with a line of text a page; a blank one leaves its page without any."""
+    return laid_out_pdf([[(12, 72, 720, text)] if text else [] for text in pages])
+
+
+def laid_out_pdf(pages: Sequence[Sequence[tuple[int, int, int, str]]]) -> bytes:
+    """A PDF of lines, in the order given: size, place from the left and from below, text."""
     objects = [b"<< /Type /Catalog /Pages 2 0 R >>"]
     kids = " ".join(f"{4 + 2 * place} 0 R" for place in range(len(pages)))
     objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode())
     objects.append(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
-    for place, text in enumerate(pages):
-        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode("latin-1") if text else b""
+    for place, lines in enumerate(pages):
+        stream = "\n".join(
+            f"BT /F1 {size} Tf {left} {below} Td ({text}) Tj ET"
+            for size, left, below, text in lines
+        ).encode("latin-1")
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * place} 0 R "
             "/Resources << /Font << /F1 3 0 R >> >> >>".encode()

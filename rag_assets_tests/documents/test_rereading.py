@@ -1,0 +1,150 @@
+"""Documents that an older version of the extraction has read: re-read, searchable all the while."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from rag_assets.documents.preparing import READER
+from rag_assets_tests.corpus.documents import office
+from rag_assets_tests.documents.lane import (
+    Lane,
+    assert_all_is_right,
+    assert_nothing_is_left_over,
+    markdown,
+    passage,
+)
+
+
+def report(signs: str) -> bytes:
+    """A Word file with two sections, each a chunk; ``signs`` stand in the second."""
+    return office.docx(
+        [(1, "Rivers"), (0, passage("river")), (1, "Hills"), (0, f"{signs}. {passage('hill')}")]
+    )
+
+
+def read_by_an_older_version(lane: Lane, path: str, content: bytes) -> None:
+    """Let the document be of this file, its chunks as an older version has read them."""
+    file = lane.folder / path
+    file.write_bytes(content)
+    with lane.database.connect() as connection:
+        connection.execute(
+            """
+            UPDATE documents SET chunking = 'v1' || substr(chunking, strpos(chunking, ':')),
+                   content_hash = %(hash)s, stored_hash = %(hash)s, bytes = %(bytes)s
+             WHERE path = %(path)s
+            """,
+            {"hash": hashlib.sha256(content).digest(), "bytes": len(content), "path": path},
+        )
+
+
+def served(lane: Lane) -> list[str]:
+    """The texts that can be found: those with a vector, of documents that are not withdrawn."""
+    rows = lane.sql(
+        """
+        SELECT c.text FROM document_chunks c JOIN documents d USING (document_id)
+          JOIN chunk_embeddings_s1 e USING (chunk_id)
+         WHERE d.chunks > 0 AND d.state <> 'withdrawn' ORDER BY d.document_key, c.position
+        """
+    )
+    return [str(text) for (text,) in rows]
+
+
+def test_only_the_chunks_that_are_read_otherwise_now_are_bought_again(lane: Lane) -> None:
+    lane.dropped.drop("report.docx", report("RD at Smith  Sons"))
+    lane.drop(other=markdown("sea"))
+    lane.process()
+    read_by_an_older_version(lane, "report.docx", report("R&D at Smith & Sons"))
+    before = served(lane)
+    unchanged = lane.sql("SELECT chunk_id FROM document_chunks WHERE text LIKE 'Rivers%'")
+    lane.emulator.reset()
+
+    look = lane.dropped.look()
+
+    assert (look.reread, look.updated) == (1, 0)
+    assert lane.states() == {"report": "waiting", "other": "ready"}
+    assert served(lane) == before
+    done = lane.process(run_id="second")
+    (outcome,) = done.outcomes
+    assert (outcome.state, outcome.embedded, outcome.reused) == ("ready", 1, 1)
+    assert lane.emulator.stats().inputs_answered == 1
+    assert [text for text in served(lane) if "R&D at Smith & Sons" in text]
+    assert not [text for text in served(lane) if "RD at Smith" in text]
+    assert lane.sql("SELECT chunk_id FROM document_chunks WHERE text LIKE 'Rivers%'") == unchanged
+    assert_all_is_right(lane)
+    assert_nothing_is_left_over(lane)
+    assert lane.dropped.look().reread == 0
+
+
+def test_a_document_that_is_read_as_before_costs_nothing(lane: Lane) -> None:
+    lane.dropped.drop("report.docx", report("Signs"))
+    lane.dropped.look()
+    lane.process()
+    read_by_an_older_version(lane, "report.docx", report("Signs"))
+    before = served(lane)
+    lane.emulator.reset()
+    lane.dropped.look()
+    (outcome,) = lane.process(run_id="second").outcomes
+    assert (outcome.state, outcome.embedded, outcome.reused) == ("ready", 0, 2)
+    assert lane.emulator.stats().requests == 0
+    assert served(lane) == before
+
+
+def test_few_wait_at_a_time_behind_what_is_new(lane: Lane) -> None:
+    lane.drop(**{f"old{number}": markdown(f"river{number}") for number in range(5)})
+    lane.process()
+    for number in range(5):
+        read_by_an_older_version(lane, f"old{number}.md", markdown(f"river{number}").encode())
+    few = lane.dropped.settings.model_copy(update={"rag_documents_per_tick": 2})
+    small = Lane(type(lane.dropped)(lane.folder, lane.database, few), lane.emulator)
+    assert small.dropped.look().reread == 2
+    assert small.dropped.look().reread == 0
+    small.drop(new=markdown("sea"))
+    assert small.process(run_id="second", rag_documents_per_run=1).states() == {
+        lane.key("new"): "ready"
+    }
+    looks = 0
+    while small.dropped.look().changed or "waiting" in small.states().values():
+        small.process(run_id=f"look {looks}")
+        looks += 1
+        assert looks < 9
+    labels = lane.sql("SELECT DISTINCT split_part(chunking, ':', 1) FROM documents")
+    assert labels == [(READER,)]
+    assert len(served(lane)) == 6
+
+
+def test_a_document_that_can_no_longer_be_read_stays_searchable_and_says_why(lane: Lane) -> None:
+    lane.dropped.drop("report.docx", report("Signs"))
+    lane.dropped.look()
+    lane.process()
+    before = served(lane)
+    read_by_an_older_version(lane, "report.docx", report("Signs")[:900])
+    lane.dropped.look()
+    lane.process(run_id="second")
+    assert lane.states() == {"report": "dead"}
+    ((error,),) = lane.sql("SELECT error FROM documents")
+    assert "cut off or damaged" in str(error)
+    assert served(lane) == before
+    assert lane.dropped.look().reread == 0
+
+
+@pytest.mark.parametrize("label", ["v1: 512 tokens", "v10: 512 tokens", "v3: 512 tokens"])
+def test_a_newer_version_s_documents_are_re_read_after_a_way_back(lane: Lane, label: str) -> None:
+    lane.drop(a=markdown("river"))
+    lane.process()
+    with lane.database.connect() as connection:
+        connection.execute("UPDATE documents SET chunking = %s", (label,))
+    assert lane.dropped.look().reread == 1
+
+
+def test_the_documents_of_an_older_version_are_found_by_their_index(lane: Lane) -> None:
+    lane.drop(a=markdown("river"))
+    lane.process()
+    with lane.database.connect() as connection:
+        connection.execute("SET LOCAL enable_seqscan = off")
+        plan = connection.execute(
+            "EXPLAIN SELECT document_id FROM documents WHERE state = 'ready' AND"
+            " (split_part(chunking, ':', 1) < 'v2' OR split_part(chunking, ':', 1) > 'v2')"
+        ).fetchall()
+    assert "documents_ready_reader" in str(plan)
