@@ -20,6 +20,7 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.corpus.bible.intake import add_version
+from rag_assets.corpus.bible.limits import reading_limits
 from rag_assets.corpus.versions import (
     VersionDeclaration,
     check_version_code,
@@ -93,6 +94,7 @@ def add(
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
+        limits = reading_limits(settings)
         declaration = VersionDeclaration(
             name=name or code,
             language=language or check_version_code(code).split("_")[0].lower(),
@@ -100,7 +102,7 @@ def add(
             ai_allowed=ai_allowed,
             enabled_for_rag=enabled_for_rag,
         )
-        added = add_version(settings.rag_bibles_dir, code, source, declaration)
+        added = add_version(settings.rag_bibles_dir, code, source, declaration, limits)
     if as_json:
         show_json(added)
         return

@@ -167,8 +167,13 @@ class ChildProcess:
         return self._reap()
 
     def _lines(self, seconds: float) -> Iterator[bytes]:
-        """Its answer's lines, while it keeps to its limits."""
+        """Its answer's lines, while it keeps to its limits.
+
+        An answer that is larger than its memory cannot be of its own making: the parent would have
+        to hold it.
+        """
         deadline = time.monotonic() + seconds
+        left_bytes = self._memory_bytes
         cpu_before = self._cpu_seconds()
         while True:
             end = self._buffer.find(b"\n")
@@ -192,7 +197,11 @@ class ChildProcess:
                 if not received:
                     raise self._end(seconds)
                 self._buffer += received
-            elif self.memory_bytes() > self._memory_bytes:
+                left_bytes -= len(received)
+                too_big = left_bytes < 0
+            else:
+                too_big = self.memory_bytes() > self._memory_bytes
+            if too_big:
                 self.kill()
                 raise self.out_of_memory()
 
