@@ -34,7 +34,7 @@ Only exceptions belong here; deciding what to do about one belongs to the caller
         ├── SearchTimeoutError          a search took longer than it may
         ├── ProviderUnavailableError    time-outs, 5xx, cut connections
         ├── RateLimitedError            429: wait, then go on (``retry_after_s``)
-        ├── ExtractionInterruptedError  the process that read a document ended
+        ├── ExtractionInterruptedError  the process that read a document or version ended
         ├── WorkerLostError             the run that worked on a document ended
         ├── InboxUnavailableError       the inbox cannot be listed or read
         └── SlackUnavailableError       Slack did not take a message
@@ -221,7 +221,7 @@ class RateLimitedError(TransientError):
 
 
 class ExtractionInterruptedError(TransientError):
-    """The process that read a document ended before it was done, without reaching a limit."""
+    """The process that read a document or a version ended early, without reaching a limit."""
 
 
 class WorkerLostError(TransientError):

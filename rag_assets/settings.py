@@ -69,6 +69,20 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
         description="The sensor embeds a new or changed version as soon as it is loaded; false "
         "leaves embedding, which costs tokens, to schedules and people.",
     )
+    rag_bible_max_mb: int = Field(
+        100,
+        ge=1,
+        description="Size, in MB, of a version's files together: a larger one is refused.",
+    )
+    rag_bible_memory_mb: int = Field(
+        512,
+        ge=64,
+        description="Memory, in MB, of the child process that reads a version. One that needs more "
+        "ends only that process.",
+    )
+    rag_bible_timeout_s: float = Field(
+        300, gt=0, description="Seconds that reading one version may take."
+    )
 
     # Embedding: what
     rag_embedding_provider: Literal["openai", "offline"] = Field(

@@ -10,6 +10,7 @@ the child's start and its first words. `MB` is the most memory that a child had.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 import threading
 import time
@@ -45,7 +46,9 @@ def read_all(files: Sequence[Path], reading: Reading) -> None:
     began = time.perf_counter()
     with Extractor(extraction_limits(Settings())) as extractor:
         for path in files:
-            document = extractor.extract(path, path.name)
+            content_hash = hashlib.sha256(path.read_bytes()).digest()
+            with path.open("rb") as file:
+                document = extractor.extract(file, path.name, content_hash)
             reading.cold_s = reading.cold_s or time.perf_counter() - began
             reading.chunks += len(document.chunks)
             reading.tokens += sum(chunk.tokens for chunk in document.chunks)

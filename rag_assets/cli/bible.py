@@ -21,6 +21,7 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.corpus.bible.intake import add_version
+from rag_assets.corpus.bible.limits import reading_limits
 from rag_assets.corpus.versions import (
     VersionDeclaration,
     check_version_code,
@@ -94,6 +95,7 @@ def add(
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
+        limits = reading_limits(settings)
         declaration = VersionDeclaration(
             name=name or code,
             language=language or check_version_code(code).split("_")[0].lower(),
@@ -101,7 +103,7 @@ def add(
             ai_allowed=ai_allowed,
             enabled_for_rag=enabled_for_rag,
         )
-        added = add_version(settings.rag_bibles_dir, code, source, declaration)
+        added = add_version(settings.rag_bibles_dir, code, source, declaration, limits)
     if as_json:
         show_json(added)
         return

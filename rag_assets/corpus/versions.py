@@ -5,15 +5,17 @@ Reading the text itself belongs to :mod:`rag_assets.corpus.bible`.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rag_assets.corpus.bible.files import DECLARATION, home_of, opened, source_file
 from rag_assets.errors import ConfigurationError, CorpusError
 
-DECLARATION = "version.toml"
+_LONGEST = 65_536  # bytes of a declaration
 _CODE = re.compile(r"[A-Z]{2,3}_[A-Z0-9_]+")
 _TYPES: dict[str, type] = {
     "name": str,
@@ -81,7 +83,7 @@ def find_version_folder(bibles_dir: Path, code: str) -> VersionFolder:
     """The folder of one version.
 
     :raises ConfigurationError: the code is malformed.
-    :raises CorpusError: there is no such folder.
+    :raises CorpusError: there is no such folder, or it is a link out of ``bibles_dir``.
     """
     path = bibles_dir / check_version_code(code)
     if not path.is_dir():
@@ -90,21 +92,28 @@ def find_version_folder(bibles_dir: Path, code: str) -> VersionFolder:
             f"no folder for version {code}: `rag-assets bible add {code} FILES…` makes it, "
             "or RAG_BIBLES_DIR points elsewhere",
         )
+    home_of(path)
     return VersionFolder(code, path)
 
 
 def read_declaration(folder: VersionFolder) -> VersionDeclaration:
     """What ``version.toml`` declares; without that file, nothing is allowed.
 
-    :raises CorpusError: the file is not TOML, or an entry is unknown or of the wrong type.
+    :raises CorpusError: the file is not a regular one, or not TOML, leads out of the folder, or an
+        entry is unknown or of the wrong type.
     """
     path = folder.declaration_path
     defaults: dict[str, Any] = {"name": folder.code, "language": folder.code.split("_")[0].lower()}
-    try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    home = home_of(folder.path)
+    if not os.path.lexists(path):
         return VersionDeclaration(**defaults)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    with opened(source_file(folder.path, path, home)) as file:
+        content = file.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise CorpusError(path, f"is larger than {_LONGEST >> 10} KB: keep the declaration only")
+    try:
+        declared = tomllib.loads(content.decode().replace("\r\n", "\n"))
+    except (ValueError, RecursionError) as error:  # numbers without end, and brackets in brackets
         raise CorpusError(path, f"is not TOML: {error}") from error
     for key, value in declared.items():
         if key not in _TYPES:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rag_assets.corpus.beneath import RefusedFileError, entries_of
 from rag_assets.corpus.documents.inbox import Inbox, put, read_pieces
 from rag_assets.corpus.documents.inbox_files import is_ignored, printable
 from rag_assets.documents.intake import take_files
@@ -23,6 +24,21 @@ from rag_assets.store.database import Database
 from rag_assets.store.document_intake import known_documents
 
 _BATCH = 200
+_REFUSALS = (RequestError, DocumentError, InboxUnavailableError, RefusedFileError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file to add: ``path`` below ``root``, which holds no link.
+
+    :param shown: its path as the caller knows it.
+    :param name: that it gets in the inbox.
+    """
+
+    shown: str
+    root: Path
+    path: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -58,11 +74,11 @@ def add_files(
     progress.start("copying", len(files))
     for start in range(0, len(files), _BATCH):
         stored = []
-        for source, name in files[start : start + _BATCH]:
+        for source in files[start : start + _BATCH]:
             try:
-                stored.append(_stored(inbox, source, name, settings, replace=replace))
-            except (RequestError, DocumentError, InboxUnavailableError, OSError) as error:
-                adding.refused[printable(str(source))] = str(error)
+                stored.append(_stored(inbox, source, settings, replace=replace))
+            except _REFUSALS as error:
+                adding.refused[printable(source.shown)] = str(error)
             progress.advance(1)
         with database.connect() as connection:
             take_files(connection, inbox, settings, stored)
@@ -75,36 +91,52 @@ def add_files(
     return adding
 
 
-def _stored(inbox: Inbox, source: Path, name: str, settings: Settings, *, replace: bool) -> str:
+def _stored(inbox: Inbox, source: _Source, settings: Settings, *, replace: bool) -> str:
     """Where a file is in the inbox, after copying it there if need be."""
-    inside = Path(inbox.describe())
-    resolved = source.resolve()
-    if inside.is_absolute() and resolved.is_relative_to(inside):
-        path = resolved.relative_to(inside).as_posix()
+    inside, place = Path(inbox.describe()), Path(source.root, source.path)
+    if inside.is_absolute() and place.is_relative_to(inside):
+        path = place.relative_to(inside).as_posix()
         if inbox.find(path) is not None:
             return path
     most_bytes = settings.rag_documents_max_mb * MB
-    return put(inbox, name, read_pieces(source), most_bytes=most_bytes, replace=replace).path
+    pieces = read_pieces(source.root, source.path)
+    return put(inbox, source.name, pieces, most_bytes=most_bytes, replace=replace).path
 
 
-def _files(paths: Sequence[Path], adding: Adding) -> Iterator[tuple[Path, str]]:
-    """Files with the names that they get in the inbox. Of a folder, links are not followed."""
+def _files(paths: Sequence[Path], adding: Adding) -> Iterator[_Source]:
+    """The files to add. A link that is named is followed, one in a folder is not."""
     for path in paths:
-        if path.is_file():
-            yield path, path.name
-        elif path.is_dir():
-            yield from _below(path, path.resolve().name, adding)
+        real = path.resolve()
+        if real.is_file():
+            yield _Source(str(path), real.parent, real.name, path.name)
+        elif real.is_dir():
+            yield from _below(path, real, "", adding)
         else:
             raise ConfigurationError(f"there is no file or folder {printable(str(path))}")
 
 
-def _below(folder: Path, name: str, adding: Adding) -> Iterator[tuple[Path, str]]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if is_ignored(entry.name):
-            continue
-        if entry.is_symlink():
-            adding.refused[printable(entry.path)] = "is a link, which is not followed"
-        elif entry.is_dir():
-            yield from _below(Path(entry.path), f"{name}/{entry.name}", adding)
-        elif entry.is_file():
-            yield Path(entry.path), f"{name}/{entry.name}"
+def _below(shown: Path, root: Path, folder: str, adding: Adding) -> Iterator[_Source]:
+    """Those below a folder: ``shown`` as the caller named ``root``, ``folder`` below it."""
+    try:
+        with entries_of(str(root), folder) as found:
+            kinds = {entry.name: _kind(entry) for entry in found if not is_ignored(entry.name)}
+    except (RefusedFileError, OSError) as error:
+        adding.refused[printable(str(shown / folder))] = f"cannot be listed: {error}"
+        return
+    for name, kind in sorted(kinds.items()):
+        path = f"{folder}/{name}" if folder else name
+        if kind == "folder":
+            yield from _below(shown, root, path, adding)
+        elif kind == "file":
+            yield _Source(str(shown / path), root, path, f"{root.name}/{path}")
+        else:
+            adding.refused[printable(str(shown / path))] = kind
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """``file`` or ``folder``, or why it is neither."""
+    if entry.is_symlink():
+        return "is a link, which is not followed"
+    if entry.is_dir():
+        return "folder"
+    return "file" if entry.is_file() else "is neither a file nor a folder"

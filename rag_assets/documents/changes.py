@@ -69,8 +69,8 @@ def digest_of(listing: Listing) -> str:
     digest = hashlib.sha256()
     for file in listing.files:
         digest.update(f"{file.path}\0{file.bytes}\0{file.modified}\n".encode())
-    for folder in listing.unlisted:
-        digest.update(f"{folder}\0\n".encode())
+    for path in (*listing.refused, *listing.unlisted):
+        digest.update(f"{path}\0\n".encode())
     return digest.hexdigest()
 
 
@@ -97,7 +97,7 @@ def decide(
             return unread_hash(file.bytes, file.modified)
         return hashes.get(file.path)
 
-    there = {file.path for file in listing.files}
+    there = {*listing.refused, *(file.path for file in listing.files)}
     news = [f for f in listing.files if not _as_known(f, known, withdrawn, most_bytes)]
     settling = [file for file in news if file.age_s < settle_s]
     settled = [file for file in news if not file.age_s < settle_s]

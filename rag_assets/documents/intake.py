@@ -126,7 +126,7 @@ def take_in(
     with database.connect() as connection:
         known = known_documents(connection)
         withdrawn = withdrawn_documents(connection)
-    if known and not listing.files and not force:
+    if known and not listing.files and not listing.refused and not force:
         raise InboxUnavailableError(
             f"the inbox {inbox.describe()} holds no file, but {len(known):,} documents are known: "
             "is it mounted, is RAG_DOCUMENTS_URL right? None was withdrawn; "

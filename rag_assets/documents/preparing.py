@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from rag_assets.corpus.documents.model import READER_VERSION, ChunkedDocument
 from rag_assets.corpus.text import text_hash
 from rag_assets.embedding.batching import Text
-from rag_assets.errors import InboxUnavailableError
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection
 from rag_assets.store.document_chunks import lacks_vectors, stored_document
@@ -26,8 +23,8 @@ READER = f"v{READER_VERSION}"
 class Files(Protocol):
     """What is needed of an inbox."""
 
-    def fetch(self, path: str) -> AbstractContextManager[Path]:
-        """A local file with the content of one of the inbox.
+    def fetch(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """One of its files, or a copy of it on this machine, open at its beginning.
 
         :raises InboxUnavailableError: it cannot be had now.
         """
@@ -36,7 +33,7 @@ class Files(Protocol):
 class Extractor(Protocol):
     """What reads a file: see :class:`rag_assets.corpus.documents.sandbox.Extractor`."""
 
-    def extract(self, path: Path, name: str) -> ChunkedDocument:
+    def extract(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
         """The document that the file is."""
 
 
@@ -95,23 +92,16 @@ def take_stored(
 
 
 def read_file(files: Files, extractor: Extractor, claimed: Claimed) -> Prepared:
-    """Read a document's file and cut it up.
+    """Read a document's file and cut it up. It is opened once: what is hashed is what is read.
 
     :raises DocumentError: it cannot be made searchable.
-    :raises InboxUnavailableError: the file cannot be had, or is not the one that was looked at.
+    :raises InboxUnavailableError: the file cannot be had, or is not the one that was scanned.
     :raises ExtractionInterruptedError: the child that read it ended.
     """
     started = time.monotonic()
-    with files.fetch(claimed.path) as local:
-        with local.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-        if digest != claimed.content_hash:
-            raise InboxUnavailableError(
-                f"{claimed.path} has changed since the inbox was last looked at: it is processed "
-                "after the next look"
-            )
+    with files.fetch(claimed.path) as file:
         fetched_s = time.monotonic() - started
-        document = extractor.extract(local, claimed.path)
+        document = extractor.extract(file, claimed.path, claimed.content_hash)
     return prepared(claimed, document, {"fetch": fetched_s, **document.seconds})
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag_assets.corpus.bible.fingerprint import folder_hash
-from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.corpus.bible.limits import ReadingLimits, reading_limits
+from rag_assets.corpus.bible.sandbox import read_version
 from rag_assets.corpus.text import text_hash
 from rag_assets.corpus.versions import (
     VersionFolder,
@@ -95,17 +96,22 @@ def plan_versions(
 
 @dataclass(frozen=True)
 class KnownVersions:
-    """What is loaded, and what has a folder, by code."""
+    """What is loaded, and what has a folder, by code; and what reading a folder may take."""
 
     stored: Mapping[str, StoredVersion]
     folders: Mapping[str, VersionFolder]
+    limits: ReadingLimits
 
     def changed(self, code: str) -> VersionFolder | None:
-        """The folder of a version that is new, or whose files changed since it was loaded."""
+        """The folder of a version that is new, or whose files changed since it was loaded.
+
+        :raises CorpusError: its files cannot be read.
+        """
         folder, stored = self.folders.get(code), self.stored.get(code)
-        if folder is None or (stored and folder_hash(folder.path) == stored.source_hash):
-            return None
-        return folder
+        if folder is None or stored is None:
+            return folder
+        now = folder_hash(folder.path, most_bytes=self.limits.most_bytes)
+        return None if now == stored.source_hash else folder
 
 
 def known_versions(connection: Connection, settings: Settings) -> KnownVersions:
@@ -113,6 +119,7 @@ def known_versions(connection: Connection, settings: Settings) -> KnownVersions:
     return KnownVersions(
         {version.code: version for version in stored_versions(connection)},
         {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)},
+        reading_limits(settings),
     )
 
 
@@ -212,7 +219,7 @@ def plan_folder(
 
     :raises CorpusError: its files cannot be read.
     """
-    verses = read_bible(folder.path).verses[:limit]
+    verses = read_version(folder.path, reading_limits(settings)).bible.verses[:limit]
     texts = [Text(text_hash(verse.text), verse.text) for verse in verses]
     return [
         _plan(connection, settings, folder.code, role, texts, batch_size=batch_size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -210,12 +212,17 @@ def test_a_folder_that_cannot_be_a_version(
     assert caught.value.path == (folder / at_fault if at_fault else folder)
 
 
-def test_an_unreadable_file(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_of({"a.usfm": samples.USFM})
-
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything: no real file does
-    with pytest.raises(CorpusError, match="correct its permissions"):
-        read_bible(folder)
+def test_an_unreadable_file() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # which others may enter, unlike pytest's
+        version = Path(folder, "version")
+        version.mkdir()
+        (version / "a.usfm").write_text(samples.USFM)
+        for path, mode in ((Path(folder), 0o755), (version, 0o755), (version / "a.usfm", 0)):
+            path.chmod(mode)
+        if os.geteuid() == 0:  # root may read everything
+            os.seteuid(65_534)
+        try:
+            with pytest.raises(CorpusError, match="correct its permissions"):
+                read_bible(version)
+        finally:
+            os.seteuid(os.getuid())

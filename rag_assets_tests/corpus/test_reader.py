@@ -93,33 +93,24 @@ def test_verses_come_in_canonical_order_whatever_the_names_of_the_files(
     ]
 
 
-def test_on_file_is_told_of_each_file_in_order(folder_of: FolderOf) -> None:
-    folder = folder_of(
-        {"b.usfm": samples.USFM, "a.usfm": samples.USFM, "BookNames.xml": "<BookNames/>"}
-    )
-    told: list[Path] = []
-
-    text = read_bible(folder, on_file=told.append)
-
-    assert told == [folder / "a.usfm", folder / "b.usfm"]
-    duplicates = [o.reference for o in text.oddities if o.kind is OddityKind.DUPLICATE]
-    assert duplicates == ["JHN 3:16", "JHN 3:17-18"]
+def hash_of(folder: Path) -> str:
+    return folder_hash(folder, most_bytes=1000)
 
 
 def test_the_hash_is_of_names_and_contents_only(folder_of: FolderOf) -> None:
     folder = folder_of({"a.usfm": "one", "sub/b.usfm": "two"})
-    before = folder_hash(folder)
+    before = hash_of(folder)
     assert len(before) == 64
 
     (folder / "version.toml").write_text("name = 'x'")
     (folder / ".hidden").write_text("x")
     os.utime(folder / "a.usfm", (1, 1))
-    assert folder_hash(folder) == before
+    assert hash_of(folder) == before
 
     (folder / "a.usfm").write_text("one more")
-    changed = folder_hash(folder)
+    changed = hash_of(folder)
     (folder / "a.usfm").rename(folder / "c.usfm")
-    renamed = folder_hash(folder)
+    renamed = hash_of(folder)
     assert len({before, changed, renamed}) == 3
 
 
@@ -130,7 +121,7 @@ def test_moving_bytes_between_files_changes_the_hash(tmp_path: Path) -> None:
         folder.mkdir()
         for name, content in zip("xy", contents, strict=True):
             (folder / name).write_text(content)
-        hashes.add(folder_hash(folder))
+        hashes.add(hash_of(folder))
 
     assert len(hashes) == 3
 

@@ -95,6 +95,21 @@ def test_a_new_folder_becomes_a_partition_and_is_embedded(daemon: Daemon) -> Non
     ]
 
 
+def test_a_pipe_or_a_link_in_one_version_does_not_keep_the_others_waiting(daemon: Daemon) -> None:
+    bibles = daemon.lane.bibles_dir
+    (bibles / "EN_ONE" / "version.toml").unlink()
+    os.mkfifo(bibles / "EN_ONE" / "version.toml")
+    write_usfm_version(bibles.parent, "EN_OUT", sentences(2, word="hill"))
+    (bibles / "EN_OUT").symlink_to(bibles.parent / "EN_OUT")
+    write_usfm_version(bibles, "PT_NEW", sentences(2, word="rio"))
+    tick = daemon.tick()
+    assert tick.added == ["PT_NEW"]
+    assert tick.runs["PT_NEW"][1].success
+    assert not tick.runs["EN_ONE"][1].success  # it says which file is not a regular one
+    assert daemon.lane.count("SELECT count(*) FROM verses WHERE version_code = 'EN_OUT'") == 0
+    assert daemon.tick().nothing
+
+
 def test_a_paused_lane_starts_nothing_and_forgets_nothing(daemon: Daemon) -> None:
     with daemon.lane.corpus.database.connect() as connection:
         pause_lane(connection, "rag_bible", "no quota", "recovery")

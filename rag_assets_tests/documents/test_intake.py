@@ -68,8 +68,8 @@ def test_what_is_dropped_waits_in_its_lane_the_oldest_first(dropped: Dropped) ->
     assert (one.path, two.path) == ("b.md", "sub/ä (1).pdf")
     assert {one.key, two.key} == set(intake.new_keys)
     assert (one.bytes, one.state, one.attempts, one.lane) == (2, "waiting", 0, PROCESSING)
-    with dropped.inbox.fetch(two.path) as path:
-        assert path.read_text() == "aaa"
+    with dropped.inbox.fetch(two.path) as file:
+        assert file.read() == b"aaa"
     assert dropped.inbox.content_hash(two.path) == two.content_hash
 
 

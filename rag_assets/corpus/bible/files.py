@@ -6,44 +6,86 @@ Nothing here knows a format. Paths never lead outside the folder.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
+from rag_assets.corpus.beneath import RefusedFileError, open_file
 from rag_assets.errors import CorpusError
 
 DECLARATION = "version.toml"
 """The declaration beside the sources: no source itself."""
 
 
-def source_files(folder: Path) -> tuple[Path, ...]:
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of a version.
+
+    :param path: by which it is known.
+    :param name: its path below the version's folder, with slashes.
+    :param place: where it is, below the folder ``root``; neither holds a link.
+    """
+
+    path: Path
+    name: str
+    root: str
+    place: str
+
+
+def home_of(folder: Path) -> str:
+    """Where a version's folder, or its only file, really is.
+
+    :raises CorpusError: it is a link out of the folder that it stands in.
+    """
+    home = os.path.realpath(folder)
+    if not Path(home).is_relative_to(os.path.realpath(folder.parent)):
+        reason = f"a link out of {folder.parent}: put the version's files themselves there"
+        raise CorpusError(folder, reason)
+    return home
+
+
+def source_files(folder: Path) -> tuple[SourceFile, ...]:
     """All source files below ``folder`` (or ``folder`` itself, if it is one file), sorted.
 
-    Dot files, dot folders and the declaration are left out.
+    Dot files, dot folders and the declaration are left out. Links are followed within the folder.
 
     :raises CorpusError: when there is none, or a symbolic link leads outside.
     """
+    home = home_of(folder)
     if folder.is_file():
-        return (folder,)
+        return (source_file(folder, folder, home),)
     if not folder.is_dir():
         raise CorpusError(folder, "there is no such folder: create it or correct the path")
-    root = folder.resolve()
-    found: list[Path] = []
+    found: list[SourceFile] = []
     for parent, names, file_names in os.walk(folder, onerror=_refuse_unreadable):
         names[:] = [name for name in names if not name.startswith(".")]
-        for name in (*names, *file_names):
-            path = Path(parent, name)
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-                raise CorpusError(path, "a link out of the folder: put the file itself here")
-        found.extend(
-            path
-            for name in file_names
-            if not name.startswith(".") and name != DECLARATION and (path := Path(parent, name))
-        )
-    for path in found:
-        if not path.is_file():
-            raise CorpusError(path, "not a regular file: remove it")
+        for name in names:
+            source_file(folder, Path(parent, name), home)
+        for name in file_names:
+            file = source_file(folder, Path(parent, name), home)
+            if not name.startswith(".") and name != DECLARATION:
+                found.append(file)
+    for file in found:
+        if not file.path.is_file():
+            raise CorpusError(file.path, "not a regular file: remove it")
     if not found:
         raise CorpusError(folder, "the folder holds no source file: put the version's files here")
-    return tuple(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
+    return tuple(sorted(found, key=lambda file: file.name))
+
+
+def source_file(folder: Path, path: Path, home: str) -> SourceFile:
+    """The file ``path`` of a version, wherever below its folder it really is.
+
+    :param home: of ``folder``, see :func:`home_of`.
+    :raises CorpusError: a link leads out of the folder.
+    """
+    real = os.path.realpath(path)
+    if not Path(real).is_relative_to(home):
+        raise CorpusError(path, "a link out of the folder: put the file itself here")
+    root = os.path.realpath(folder.parent)
+    name = path.relative_to(folder).as_posix() if path != folder else path.name
+    return SourceFile(path, name, root, os.path.relpath(real, root))
 
 
 def _refuse_unreadable(error: OSError) -> None:
@@ -51,19 +93,46 @@ def _refuse_unreadable(error: OSError) -> None:
     raise CorpusError(path, f"cannot be listed ({error.strerror}): correct its permissions")
 
 
-def read_bytes(path: Path) -> bytes:
-    """The whole file.
+def opened(file: SourceFile) -> BufferedReader:
+    """The file, opened without following a link or waiting for a writer.
 
-    :raises CorpusError: when it cannot be read or is empty.
+    :raises CorpusError: it cannot be read, is no regular file, or has several hard links.
     """
     try:
-        data = path.read_bytes()
+        return open_file(file.root, file.place)
+    except RefusedFileError as error:
+        raise CorpusError(file.path, str(error)) from None
     except OSError as error:
         reason = f"cannot be read ({error.strerror}): correct its permissions"
-        raise CorpusError(path, reason) from error
+        raise CorpusError(file.path, reason) from error
+
+
+def opened_sources(
+    folder: Path, *, most_bytes: int
+) -> Iterator[tuple[SourceFile, BufferedReader, int]]:
+    """Each source file of a version, open until the next one is asked for, with its size in bytes.
+
+    :raises CorpusError: as for :func:`source_files` and :func:`opened`, or they hold more than
+        ``most_bytes`` together.
+    """
+    left = most_bytes
+    for file in source_files(folder):
+        with opened(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            left -= size
+            if left < 0:
+                raise CorpusError(
+                    folder,
+                    f"its files hold more than {most_bytes >> 20:,} MB: keep the text of one "
+                    "version in it, or raise RAG_BIBLE_MAX_MB",
+                )
+            yield file, stream, size
+
+
+def refuse_empty(path: Path, data: bytes) -> None:
+    """Raise CorpusError for a file that holds nothing, or blanks only."""
     if not data.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):
         raise CorpusError(path, "the file is empty: fetch it again or remove it", line=1)
-    return data
 
 
 def decode(path: Path, data: bytes) -> str:

@@ -7,8 +7,11 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.corpus.versions import DECLARATION, VersionDeclaration, check_version_code
+from rag_assets.corpus.bible.files import DECLARATION, opened_sources
+from rag_assets.corpus.bible.fingerprint import folder_hash
+from rag_assets.corpus.bible.limits import ReadingLimits
+from rag_assets.corpus.bible.sandbox import read_version
+from rag_assets.corpus.versions import VersionDeclaration, check_version_code
 from rag_assets.errors import ConfigurationError
 
 
@@ -23,11 +26,16 @@ class AddedVersion:
 
 
 def add_version(
-    bibles_dir: Path, code: str, source: Path, declaration: VersionDeclaration
+    bibles_dir: Path,
+    code: str,
+    source: Path,
+    declaration: VersionDeclaration,
+    limits: ReadingLimits,
 ) -> AddedVersion:
-    """Read ``source`` (a file or a folder), then copy it to ``bibles_dir/code``.
+    """Read ``source`` (a file or a folder), then copy what was read to ``bibles_dir/code``.
 
-    :raises ConfigurationError: the code is malformed, the version is there, or there is no source.
+    :raises ConfigurationError: the code is malformed, the version is there, there is no source, or
+        it changed while it was copied.
     :raises CorpusError: the files cannot be read; nothing is copied.
     """
     target = bibles_dir / check_version_code(code)
@@ -37,20 +45,24 @@ def add_version(
         )
     if not source.exists():
         raise ConfigurationError(f"there is no file or folder {source}")
-    bible = read_bible(source)
+    source = source.resolve()  # a link that is named is followed, one below it not
+    read = read_version(source, limits)
     bibles_dir.mkdir(parents=True, exist_ok=True)
     # Beside the target and hidden, then renamed: the sensor never sees half a version.
     with tempfile.TemporaryDirectory(dir=bibles_dir, prefix=".adding-") as scratch:
         staged = Path(scratch) / code
-        if source.is_dir():
-            shutil.copytree(source, staged)
-        else:
-            staged.mkdir()
-            shutil.copy2(source, staged)
+        for file, stream, _ in opened_sources(source, most_bytes=limits.most_bytes):
+            (staged / file.name).parent.mkdir(parents=True, exist_ok=True)
+            with (staged / file.name).open("xb") as copy:
+                shutil.copyfileobj(stream, copy)
+        if folder_hash(staged, most_bytes=limits.most_bytes) != read.source_hash:
+            raise ConfigurationError(
+                f"{source} changed while it was copied: add it again when nothing writes to it"
+            )
         (staged / DECLARATION).write_text(declaration_toml(declaration), encoding="utf-8")
         staged.chmod(0o755)
         staged.rename(target)
-    return AddedVersion(code, target, bible.format, len(bible.verses))
+    return AddedVersion(code, target, read.bible.format, len(read.bible.verses))
 
 
 def declaration_toml(declaration: VersionDeclaration) -> str:

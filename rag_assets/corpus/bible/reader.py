@@ -5,12 +5,13 @@ The way in: recognise, dispatch, merge. Each format has its own module.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rag_assets.corpus.bible.bodruk_json import read_bodruk_json
 from rag_assets.corpus.bible.detect import FileFormat, detect_format
-from rag_assets.corpus.bible.files import read_bytes, source_files
+from rag_assets.corpus.bible.files import opened_sources, refuse_empty
 from rag_assets.corpus.bible.merge import merge
 from rag_assets.corpus.bible.model import BibleText, Oddity, OddityKind
 from rag_assets.corpus.bible.osis import read_osis
@@ -34,21 +35,33 @@ _READERS: dict[FileFormat, Callable[[Path, bytes], Source]] = {
 _ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE")
 
 
-def read_bible(folder: Path, *, on_file: Callable[[Path], None] | None = None) -> BibleText:
-    """Reads all source files below ``folder`` (or ``folder`` itself, if it is one file).
+def read_bible(folder: Path) -> BibleText:
+    """Read all source files below ``folder`` (or ``folder`` itself, if it is one file).
 
-    :param on_file: told of each file before it is parsed, in the order of their names.
-    :raises CorpusError: for a file that cannot be read, an unknown format, a mixture of
-        formats, or no verse at all.
+    In this process and without bounds: files that others may write are read by
+    :func:`rag_assets.corpus.bible.sandbox.read_version`.
+
+    :raises CorpusError: as for :func:`parse_bible`, or a file cannot be read.
     """
-    files = {path: read_bytes(path) for path in source_files(folder)}
+    sources = opened_sources(folder, most_bytes=sys.maxsize)
+    return parse_bible(folder, {file.path: stream.read() for file, stream, _ in sources})
+
+
+def parse_bible(folder: Path, files: Mapping[Path, bytes]) -> BibleText:
+    """Read a version from the contents of its files, which are below ``folder``.
+
+    :param files: in the order of their names.
+    :raises CorpusError: for a file that makes no sense, an unknown format, a mixture of formats,
+        or no verse at all.
+    """
+    for path, data in files.items():
+        refuse_empty(path, data)
     formats = {path: _format_of(path, data) for path, data in files.items()}
-    tell = on_file or (lambda _: None)
     version_format = _only_format(folder, formats)
     if version_format is FileFormat.VREF:
-        sources = [_read_vref_pair(folder, files, formats, tell)]
+        sources = [_read_vref_pair(folder, files, formats)]
     else:
-        sources = _read_each(folder, files, formats, tell)
+        sources = _read_each(folder, files, formats)
     passages: list[Passage] = [passage for source in sources for passage in source.passages]
     if not any(passage.text for passage in passages):
         raise CorpusError(folder, "no text in any verse: put the version's own files here")
@@ -87,15 +100,13 @@ def _only_format(folder: Path, formats: dict[Path, FileFormat]) -> FileFormat:
 
 def _read_each(
     folder: Path,
-    files: dict[Path, bytes],
+    files: Mapping[Path, bytes],
     formats: dict[Path, FileFormat],
-    tell: Callable[[Path], None],
 ) -> list[Source]:
     sources: list[Source] = []
     for path, data in files.items():
         if formats[path] is FileFormat.COMPANION:
             continue
-        tell(path)
         source = _READERS[formats[path]](path, data)
         if not source.passages:
             source = Source((), (*source.oddities, _skipped(folder, path, "no verses")))
@@ -105,9 +116,8 @@ def _read_each(
 
 def _read_vref_pair(
     folder: Path,
-    files: dict[Path, bytes],
+    files: Mapping[Path, bytes],
     formats: dict[Path, FileFormat],
-    tell: Callable[[Path], None],
 ) -> Source:
     lists = [path for path, one in formats.items() if one is FileFormat.VREF]
     texts = [path for path, one in formats.items() if one is FileFormat.UNKNOWN]
@@ -117,7 +127,6 @@ def _read_vref_pair(
             "keep one vref.txt and one text with as many lines"
         )
         raise CorpusError(folder, reason)
-    tell(texts[0])
     return read_vref(lists[0], files[lists[0]], texts[0], files[texts[0]])
 
 

@@ -5,11 +5,12 @@ What becomes of its files is for :mod:`rag_assets.documents.intake`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+from rag_assets.corpus.beneath import open_file
 from rag_assets.corpus.documents.inbox_files import FoundFile, Listing, Stored, Upload
 from rag_assets.corpus.documents.local_inbox import LocalInbox
 from rag_assets.corpus.documents.remote_inbox import open_remote
@@ -31,8 +32,8 @@ class Inbox(Protocol):
     def find(self, path: str) -> FoundFile | None:
         """One file as it is now."""
 
-    def fetch(self, path: str) -> AbstractContextManager[Path]:
-        """A local file with the content of one."""
+    def fetch(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """One file, or a copy of it on this machine, open at its beginning."""
 
     def content_hash(self, path: str) -> bytes:
         """SHA-256 of one's content, 32 bytes."""
@@ -70,8 +71,13 @@ def put(
         return upload.finish(replace=replace)
 
 
-def read_pieces(path: Path, *, piece_bytes: int = 2**20) -> Iterable[bytes]:
-    """The content of a file of this machine, piece by piece."""
-    with path.open("rb") as file:
-        read: Callable[[], bytes] = lambda: file.read(piece_bytes)  # noqa: E731
-        yield from iter(read, b"")
+def read_pieces(root: Path, path: str, *, piece_bytes: int = 2**20) -> Iterator[bytes]:
+    """The content of the file ``path`` below a folder of this machine, piece by piece.
+
+    :param root: without a link in it.
+    :raises RefusedFileError: it is no regular file with a single name, or reached by a link.
+    :raises OSError: it cannot be read.
+    """
+    with open_file(str(root), path) as file:
+        while piece := file.read(piece_bytes):
+            yield piece

@@ -58,12 +58,15 @@ class Listing:
 
     :param files: those that may become documents, in order of their paths.
     :param unlisted: folders, with a slash behind them, of which nothing is known now.
-    :param troubles: what a person should look at; the unlisted folders are among it.
+    :param troubles: what an operator should check; the unlisted and the refused are among it.
+    :param refused: paths of files that are there but must not be read; their documents stay as they
+        are.
     """
 
     files: tuple[FoundFile, ...]
     unlisted: tuple[str, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

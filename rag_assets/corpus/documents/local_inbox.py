@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from rag_assets.corpus import beneath
 from rag_assets.corpus.documents.inbox_files import (
     UNFINISHED_PREFIX,
     FoundFile,
@@ -52,34 +52,32 @@ class LocalInbox:
 
         :raises InboxUnavailableError: the folder is there but cannot be listed.
         """
-        files: list[FoundFile] = []
-        unlisted: list[str] = []
-        troubles: list[Trouble] = []
-        now = self._clock()
-        folders = [""]
-        while folders:
-            prefix = folders.pop()
+        seen = _Seen(self._clock())
+        while seen.folders:
+            prefix = seen.folders.pop()
             try:
-                with os.scandir(Path(self._root, prefix)) as entries:
+                with beneath.entries_of(self._root, prefix.rstrip("/")) as entries:
                     for entry in entries:
-                        _look(entry, prefix, now, files, folders, troubles)
+                        seen.add(entry, prefix)
             except FileNotFoundError:
                 continue  # gone in between
+            except beneath.RefusedFileError as error:  # it was a folder a moment ago
+                seen.troubles.append(Trouble(prefix, str(error)))
             except OSError as error:
                 if not prefix:
                     raise InboxUnavailableError(
                         f"the inbox {self._root} cannot be listed ({error.strerror}): give this "
                         "user the right to read it, or correct RAG_DOCUMENTS_URL"
                     ) from error
-                unlisted.append(prefix)
-                troubles.append(Trouble(prefix, f"the folder cannot be listed: {error.strerror}"))
-        files.sort(key=lambda file: file.path)
-        return Listing(tuple(files), tuple(unlisted), tuple(troubles))
+                seen.unlisted.append(prefix)
+                reason = f"the folder cannot be listed: {error.strerror}"
+                seen.troubles.append(Trouble(prefix, reason))
+        return seen.listing()
 
     def find(self, path: str) -> FoundFile | None:
         """One file as it is now; ``None`` where there is none that would be listed.
 
-        :raises InboxUnavailableError: it cannot be looked at.
+        :raises InboxUnavailableError: it cannot be read, or has several hard links.
         """
         try:
             with self._opened(path) as file:
@@ -88,13 +86,13 @@ class LocalInbox:
             return None
 
     @contextmanager
-    def fetch(self, path: str) -> Iterator[Path]:
-        """The file itself, to be read.
+    def fetch(self, path: str) -> Iterator[BinaryIO]:
+        """The file itself, open at its beginning.
 
         :raises InboxUnavailableError: it is not there, or cannot be read.
         """
-        with self._opened(path):
-            yield Path(self._root, path)
+        with self._opened(path) as file:
+            yield file
 
     def content_hash(self, path: str) -> bytes:
         """SHA-256 of the content, 32 bytes.
@@ -131,28 +129,22 @@ class LocalInbox:
     def place(self, scratch: Path, name: str, *, digest: bytes, replace: bool) -> How | None:
         """Give a whole file its name; ``None`` where another file has it already.
 
+        :raises RefusedFileError: a folder of its path is a link or a file.
         :raises OSError: it cannot be.
         """
-        target = self._target(name)
-        if _linked(scratch, target):
-            return "added"
-        if self._same(name, digest):
-            return "unchanged"
-        if not replace:
-            return None
-        scratch.replace(target)
+        folder, _, last = name.rpartition("/")
+        with (
+            beneath.folder_at(self._root, "") as root,
+            beneath.folder_at(self._root, folder, make=True) as target,
+        ):
+            if _renamed(scratch.name, root, last, target):
+                return "added"
+            if self._same(name, digest):
+                return "unchanged"
+            if not replace:
+                return None
+            os.rename(scratch.name, last, src_dir_fd=root, dst_dir_fd=target)
         return "replaced"
-
-    def _target(self, name: str) -> Path:
-        """Where a new file goes; its folders are made, and none of them is a link."""
-        folder = Path(self._root)
-        for part in name.split("/")[:-1]:
-            folder /= part
-            with suppress(FileExistsError):
-                folder.mkdir()
-            if not stat.S_ISDIR(folder.lstat().st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, f"{part} is a file or a link, no folder")
-        return Path(self._root, name)
 
     def _same(self, name: str, digest: bytes) -> bool:
         try:
@@ -163,26 +155,25 @@ class LocalInbox:
     def _remove_left_behind(self) -> None:
         for path in Path(self._root).glob(f"{UNFINISHED_PREFIX}*"):
             with suppress(OSError):
-                if self._clock() - path.stat().st_mtime > _LEFT_BEHIND_S:
+                if self._clock() - path.lstat().st_mtime > _LEFT_BEHIND_S:
                     path.unlink()
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[BufferedReader]:
         """A file of the inbox, opened without following any link."""
-        place = Path(self._root, path)
-        if fault_of(path) is not None or os.path.realpath(place) != str(place):
+        if fault_of(path) is not None:
             raise _GoneError(f"{printable(path)} is not in the inbox {self._root}")
         try:
-            # Not blocking: a pipe in a file's place would wait for its writer.
-            descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            file = beneath.open_file(self._root, path)
+        except beneath.HardLinkedError as error:
+            raise InboxUnavailableError(f"{path} {error}") from None
+        except beneath.RefusedFileError as error:
+            raise _GoneError(f"{path} is not in the inbox {self._root}: {error}") from None
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _GoneError(f"{path} is no longer in the inbox {self._root}") from error
         except OSError as error:
             raise _unreadable(path, error) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise _GoneError(f"{path} is no file")
-        with os.fdopen(descriptor, "rb") as file:
+        with file:
             yield file
 
 
@@ -208,7 +199,7 @@ class _LocalUpload(Upload):
             self._file.flush()
             os.fsync(self._file.fileno())  # who is told that it is there may delete his own
             return self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
-        except OSError as error:
+        except (beneath.RefusedFileError, OSError) as error:
             raise _not_written(self._name, error) from error
 
 
@@ -216,31 +207,56 @@ class _GoneError(InboxUnavailableError):
     """No such file is in the inbox."""
 
 
-def _look(
-    entry: os.DirEntry[str],
-    prefix: str,
-    now: float,
-    files: list[FoundFile],
-    folders: list[str],
-    troubles: list[Trouble],
-) -> None:
-    """Put one entry of a folder where it belongs."""
-    if is_ignored(entry.name):
-        return
-    path = prefix + entry.name
-    fault = fault_of(path)
-    if entry.is_symlink():
-        fault = "is a link, which is not followed: put the file itself there"
-    elif entry.is_dir(follow_symlinks=False):
+class _Seen:
+    """What a listing has met so far.
+
+    :param now: seconds since the epoch.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self.files: list[FoundFile] = []
+        self.refused: list[str] = []
+        self.unlisted: list[str] = []
+        self.troubles: list[Trouble] = []
+        self.folders = [""]  # still to be listed, with a slash at the end
+
+    def add(self, entry: os.DirEntry[str], prefix: str) -> None:
+        """Put one entry of a folder where it belongs."""
+        if is_ignored(entry.name):
+            return
+        path = prefix + entry.name
+        fault = fault_of(path)
+        if entry.is_symlink():
+            fault = "is a link, which is not followed: put the file itself there"
+        elif entry.is_dir(follow_symlinks=False):
+            if fault is None:
+                self.folders.append(path + "/")
+        elif not entry.is_file(follow_symlinks=False):
+            fault = "is neither a file nor a folder: remove it"
+        elif fault is None:
+            with suppress(FileNotFoundError):  # gone in between
+                fault = self._add_file(path, entry.stat(follow_symlinks=False))
+        if fault is not None:
+            self.troubles.append(Trouble(printable(path), fault))
+
+    def _add_file(self, path: str, status: os.stat_result) -> str | None:
+        """Take a file, or return why it is refused."""
+        fault = beneath.hard_links_fault(status.st_nlink)
         if fault is None:
-            folders.append(path + "/")
-    elif not entry.is_file(follow_symlinks=False):
-        fault = "is neither a file nor a folder"
-    elif fault is None:
-        with suppress(FileNotFoundError):  # gone in between
-            files.append(_found(path, entry.stat(follow_symlinks=False), now))
-    if fault is not None:
-        troubles.append(Trouble(printable(path), fault))
+            self.files.append(_found(path, status, self._now))
+        else:
+            self.refused.append(path)
+        return fault
+
+    def listing(self) -> Listing:
+        """All of it."""
+        self.files.sort(key=lambda file: file.path)
+        self.refused.sort()
+        self.troubles.sort(key=lambda trouble: trouble.path)
+        return Listing(
+            tuple(self.files), tuple(self.unlisted), tuple(self.troubles), tuple(self.refused)
+        )
 
 
 def _found(path: str, told: os.stat_result, now: float) -> FoundFile:
@@ -263,24 +279,35 @@ def _unreadable(path: str, error: OSError) -> InboxUnavailableError:
     )
 
 
-def _linked(scratch: Path, target: Path) -> bool:
-    """Give a file its name unless another has it; false where one has."""
+def _renamed(scratch: str, root: int, name: str, folder: int) -> bool:
+    """Give a file its name unless another has it; false where one has.
+
+    :param root: descriptor of the folder of ``scratch``; ``folder`` that of ``name``.
+    """
     try:
-        target.hardlink_to(scratch)
+        return beneath.rename_new(scratch, root, name, folder)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+    try:  # the file has two names for a moment: a scan of that moment reports it, the next takes it
+        os.link(scratch, name, src_dir_fd=root, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
         # A file system without links, such as FAT: looking first is the best that it offers.
-        if os.path.lexists(target):
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
             return False
-        scratch.rename(target)
+        os.rename(scratch, name, src_dir_fd=root, dst_dir_fd=folder)
+        return True
+    os.unlink(scratch, dir_fd=root)
     return True
 
 
-def _not_written(name: str, error: OSError) -> InboxUnavailableError:
+def _not_written(name: str, error: Exception) -> InboxUnavailableError:
+    reason = getattr(error, "strerror", None) or error
     return InboxUnavailableError(
-        f"{name} cannot be written to the inbox ({error.strerror or error}): see to its rights "
-        "and its free space"
+        f"{name} cannot be written to the inbox ({reason}): check its permissions and free space"
     )

@@ -47,7 +47,8 @@ _AHEAD_S = 3600
 def open_remote(url: str) -> RemoteInbox | Path:
     """The inbox at a URL; only the folder where it is one of this machine.
 
-    :raises ConfigurationError: the URL's storage is not known, or its package is not installed.
+    :raises ConfigurationError: the URL's storage is not known, its package is not installed, or it
+        is a folder of this machine behind a wrapper, by which links would be followed.
     :raises InboxUnavailableError: it cannot be reached.
     """
     try:
@@ -63,6 +64,11 @@ def open_remote(url: str) -> RemoteInbox | Path:
         ) from without_secrets(error)
     if getattr(storage, "local_file", False):
         return Path(root)
+    if getattr(getattr(storage, "fs", None), "local_file", False):
+        raise ConfigurationError(
+            f"RAG_DOCUMENTS_URL {place_of(url)} wraps a folder of this machine: give the "
+            "folder's path"
+        )
     return RemoteInbox(storage, root, place_of(url))
 
 
@@ -172,20 +178,20 @@ class RemoteInbox:
                     yield path, told
 
     @contextmanager
-    def fetch(self, path: str) -> Iterator[Path]:
-        """A copy of the file on this machine, gone at the end.
+    def fetch(self, path: str) -> Iterator[BinaryIO]:
+        """A copy of the file on this machine, open at its beginning. It has no name.
 
         :raises InboxUnavailableError: it is not there, or cannot be read.
         """
-        with tempfile.TemporaryDirectory(prefix="rag-document-") as folder:
-            copy = Path(folder, "document" + Path(path).suffix[:20])
+        with tempfile.TemporaryFile() as copy:
             try:
-                with copy.open("wb") as target:
-                    for piece in self._pieces(path):
-                        target.write(piece)
+                for piece in self._pieces(path):
+                    copy.write(piece)
+                copy.seek(0)
             except OSError as error:
                 raise InboxUnavailableError(
-                    f"{path} cannot be copied to {folder} ({error.strerror}): see to its free space"
+                    f"{path} cannot be copied to {tempfile.gettempdir()} ({error.strerror}): check "
+                    "its free space"
                 ) from error
             yield copy
 

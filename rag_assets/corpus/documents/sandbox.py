@@ -1,18 +1,19 @@
 """Reads documents in a child process, so that one that takes too much ends nothing but that child.
 
-What is read, and how, belongs to :mod:`.extract`; the process itself to :mod:`.child_process`.
+What is read, and how, belongs to :mod:`.extract`; what the child is asked to :mod:`.child_client`.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
-from rag_assets.corpus.documents.child_process import ChildProcess, CrashedError
+from rag_assets.corpus.child_process import ChildError, ChildProcess, CrashedError
+from rag_assets.corpus.documents.child_client import ask, explained, start_child
 from rag_assets.corpus.documents.model import ChunkedDocument, ExtractionLimits
-from rag_assets.errors import CorruptDocumentError, DocumentError, ExtractionInterruptedError
+from rag_assets.errors import DocumentError, ExtractionInterruptedError, InboxUnavailableError
 
 _LEFT_OVER = 0.5  # of the memory: a child that keeps more after a document is replaced
 
@@ -46,16 +47,22 @@ class Extractor:
     ) -> None:
         self.close()
 
-    def extract(self, path: Path, name: str) -> ChunkedDocument:
-        """Read the local file ``path``, which is called ``name`` below the inbox.
+    def extract(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
+        """Read the document ``file``, which is called ``name`` below the inbox.
 
+        :param file: a local file, open at its beginning. It is handed to the child as it is.
+        :param content_hash: SHA-256, 32 bytes, that the bytes which are read must have.
+        :raises InboxUnavailableError: they have another: the file has changed.
         :raises DocumentTooLargeError: it reached a limit; names the limit and its setting.
         :raises DocumentError: it cannot be read; the subclass says why.
         :raises ExtractionInterruptedError: the child ended without having reached a limit, or for
             most of its time it did not get to work.
         """
         with self._reading:
-            return self._read_twice(path, name)
+            try:
+                return self._read_twice(file, name, content_hash)
+            except ChildError as error:
+                raise explained(error, name) from None
 
     def cancel(self) -> None:
         """End an extraction that is under way: it raises ExtractionInterruptedError."""
@@ -70,25 +77,18 @@ class Extractor:
         with self._reading:
             self._replace()
 
-    def _read_twice(self, path: Path, name: str) -> ChunkedDocument:
+    def _read_twice(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
         try:
-            return self._read(path, name)
+            return self._read(file, name, content_hash)
         except CrashedError:  # by this document, or by what one before it left behind?
-            pass
-        try:
-            return self._read(path, name)
-        except CrashedError as error:
-            raise CorruptDocumentError(
-                name,
-                f"it ended the process that read it twice ({error}): it is damaged or nested too "
-                "deeply: convert it",
-            ) from None
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+        return self._read(file, name, content_hash)
 
-    def _read(self, path: Path, name: str) -> ChunkedDocument:
+    def _read(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
         child = self._ready(name)
         try:
-            return child.read(path, name)
-        except DocumentError:
+            return ask(child, file, name, content_hash, self._limits)
+        except (DocumentError, InboxUnavailableError):
             raise
         except BaseException:
             child.kill()  # an answer may be on its way, which the next document must not get
@@ -106,11 +106,11 @@ class Extractor:
     def _ready(self, name: str) -> ChildProcess:
         if self._child is not None and not self._child.asleep():
             self._replace()  # it ended between two documents, by no fault of this one
-        child = self._child = self._child or ChildProcess(self._limits)
+        child = self._child = self._child or start_child(self._limits)
         try:
             if self._closed:  # set before the child was looked for, and so seen on one side
                 raise ExtractionInterruptedError(f"{name}: extraction has been closed")
-            child.wait_until_ready(name)
+            child.wait_until_ready()
         except BaseException:
             self._replace()
             raise

@@ -3,8 +3,8 @@
 import dagster as dg
 
 import rag_assets.embedding.openai_client  # noqa: F401 -- half a second, before the step's clock runs
-from rag_assets.corpus.bible.fingerprint import folder_hash
-from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.corpus.bible.limits import reading_limits
+from rag_assets.corpus.bible.sandbox import read_version
 from rag_assets.corpus.versions import find_version_folder, read_declaration
 from rag_assets.defs.bible import metadata
 from rag_assets.defs.bible.config import EmbeddingConfig
@@ -42,20 +42,23 @@ def verses(
     code = context.partition_key
     folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
     declaration = read_declaration(folder)
-    source_hash = folder_hash(folder.path)
-    bible = read_bible(folder.path, on_file=lambda path: context.log.debug(f"reading {path}"))
+    read = read_version(
+        folder.path,
+        reading_limits(corpus.settings),
+        on_file=lambda path: context.log.debug(f"reading {path}"),
+    )
     with corpus.database.connect() as connection:
         loaded = load_verses(
             connection,
             code,
             declaration,
-            bible,
-            source_hash=source_hash,
+            read.bible,
+            source_hash=read.source_hash,
             run_id=context.run.run_id,
         )
     return dg.MaterializeResult(
-        metadata=metadata.of_verses(folder.path, declaration, bible, loaded),
-        data_version=dg.DataVersion(source_hash),
+        metadata=metadata.of_verses(folder.path, declaration, read.bible, loaded),
+        data_version=dg.DataVersion(read.source_hash),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import dagster as dg
 
 from rag_assets.corpus.bible.fingerprint import folder_hash, last_touched
+from rag_assets.corpus.bible.limits import reading_limits
 from rag_assets.corpus.text import text_hash
 from rag_assets.corpus.versions import (
     VersionDeclaration,
@@ -91,7 +92,10 @@ def bible_version_folders(
     with as_failures():
         folders = list_version_folders(corpus.settings.rag_bibles_dir)
         settle_s = corpus.settings.rag_bible_settle_s
-        on_disk = [_look(context, folder, settle_s=settle_s) for folder in folders]
+        most_bytes = reading_limits(corpus.settings).most_bytes
+        on_disk = [
+            _look(context, folder, settle_s=settle_s, most_bytes=most_bytes) for folder in folders
+        ]
         with corpus.database.connect() as connection:
             stored = {version.code: version for version in stored_versions(connection)}
             pause = paused_lanes(connection).get(BIBLE_LANE)
@@ -127,14 +131,18 @@ def bible_version_folders(
 
 
 def _look(
-    context: dg.SensorEvaluationContext, folder: VersionFolder, *, settle_s: float
+    context: dg.SensorEvaluationContext,
+    folder: VersionFolder,
+    *,
+    settle_s: float,
+    most_bytes: int,
 ) -> VersionOnDisk:
     source_hash = declaration = None
     try:
         if time.time() - last_touched(folder.path) < settle_s:
             context.log.info(f"{folder.code}: just written to, perhaps half copied: next time")
             return VersionOnDisk(folder.code, None, None)
-        source_hash = folder_hash(folder.path)
+        source_hash = folder_hash(folder.path, most_bytes=most_bytes)
         declaration = read_declaration(folder)
     except (CorpusError, OSError) as error:  # one bad folder must not keep the others waiting
         context.log.warning(f"{folder.code}: {error}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.documents.model import ExtractionLimits
+from rag_assets.corpus.documents.model import ChunkedDocument, ExtractionLimits
+from rag_assets.corpus.documents.sandbox import Extractor
 from rag_assets_tests.conftest import SHARED_DATA
 
 DOCUMENTS = SHARED_DATA / "documents"
@@ -25,6 +27,13 @@ LIMITS = ExtractionLimits(
 def limits(**changes: object) -> ExtractionLimits:
     """Wide limits, but for these changes."""
     return replace(LIMITS, **changes)  # type: ignore[arg-type]
+
+
+def extract(extractor: Extractor, path: Path, name: str | None = None) -> ChunkedDocument:
+    """A file read by the child, as it is now."""
+    content_hash = hashlib.sha256(path.read_bytes()).digest()
+    with path.open("rb") as file:
+        return extractor.extract(file, name or path.name, content_hash)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from rag_assets.errors import (
 )
 from rag_assets.settings import Settings
 from rag_assets_tests.corpus.documents import office
-from rag_assets_tests.corpus.documents.conftest import LIMITS, limits
+from rag_assets_tests.corpus.documents.conftest import LIMITS, extract, limits
 
 SAMPLES = Path(__file__).parents[3] / "samples" / "documents"
 LONG = "The river runs down to the sea, and nobody has ever seen it turn. " * 30
@@ -298,7 +298,7 @@ def test_pages_that_are_pictures_are_read_where_tesseract_is(tmp_path: Path) -> 
         office.scanned_pdf(["The first page tells of rivers.", "The second of bridges."])
     )
     with Extractor(extraction_limits(Settings(rag_documents_ocr=True, rag_chunk_overlap=0))) as one:
-        read = one.extract(scan, scan.name)
+        read = extract(one, scan)
     assert read.pages == 2
     (chunk,) = read.chunks
     assert chunk.page == 1

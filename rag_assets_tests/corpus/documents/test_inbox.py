@@ -7,6 +7,10 @@ import itertools
 import math
 import os
 import shutil
+import socket
+import stat
+import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -30,6 +34,7 @@ from rag_assets.errors import (
     RequestError,
 )
 from rag_assets.settings import Settings
+from rag_assets_tests.inotify import CREATED, MOVED_TO, watching
 
 MB = 2**20
 
@@ -120,9 +125,8 @@ def test_a_change_shows_in_what_the_storage_tells(place: Place) -> None:
 def test_content_is_fetched_and_hashed(place: Place) -> None:
     content = os.urandom(3 * MB + 7)
     place.write("sub/a b.bin", content)
-    with place.inbox.fetch("sub/a b.bin") as path:
-        assert path.read_bytes() == content
-        assert path.suffix == ".bin"
+    with place.inbox.fetch("sub/a b.bin") as file:
+        assert file.read() == content
     assert place.inbox.content_hash("sub/a b.bin") == hashlib.sha256(content).digest()
 
 
@@ -178,11 +182,11 @@ def test_a_name_that_is_taken_is_replaced_only_when_told(place: Place) -> None:
     with pytest.raises(RequestError, match="with another content") as caught:
         put(place.inbox, "a.md", [b"two"], most_bytes=MB)
     assert caught.value.kind == "name-taken"
-    with place.inbox.fetch("a.md") as path:
-        assert path.read_bytes() == b"one"
+    with place.inbox.fetch("a.md") as file:
+        assert file.read() == b"one"
     assert put(place.inbox, "a.md", [b"two"], most_bytes=MB, replace=True).how == "replaced"
-    with place.inbox.fetch("a.md") as path:
-        assert path.read_bytes() == b"two"
+    with place.inbox.fetch("a.md") as file:
+        assert file.read() == b"two"
     assert place.paths() == ["a.md"]
 
 
@@ -280,11 +284,64 @@ def test_what_is_no_file_is_told_and_nobody_waits_for_it(folder: Path) -> None:
     os.mkfifo(folder / "pipe.md")
     inbox = LocalInbox(folder)
     (trouble,) = inbox.listing().troubles
-    assert str(trouble) == "pipe.md: is neither a file nor a folder"
+    assert str(trouble) == "pipe.md: is neither a file nor a folder: remove it"
     with pytest.raises(InboxUnavailableError), inbox.fetch("pipe.md"):
         pass
-    with pytest.raises(InboxUnavailableError, match="no file"):
+    with pytest.raises(InboxUnavailableError, match="not a regular file"):
         inbox.content_hash("pipe.md")
+
+
+def test_sockets_and_devices_are_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(folder / "socket.md"))
+    names = ["socket.md"]
+    if os.geteuid() == 0:
+        os.mknod(folder / "zeros.md", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+        names.append("zeros.md")
+    inbox = LocalInbox(folder)
+    listing = inbox.listing()
+    assert [file.path for file in listing.files] == ["a.md"]
+    assert sorted(trouble.path for trouble in listing.troubles) == names
+    for name in names:
+        with pytest.raises(InboxUnavailableError, match=f"{name} is not in the inbox .*regular"):
+            inbox.content_hash(name)
+
+
+def test_a_file_with_several_hard_links_is_refused_by_name(folder: Path) -> None:
+    (folder.parent / "secret").write_text("hidden")
+    (folder / "b.md").hardlink_to(folder.parent / "secret")
+    inbox = LocalInbox(folder)
+    listing = inbox.listing()
+    assert [file.path for file in listing.files] == ["a.md"]
+    assert listing.refused == ("b.md",)
+    assert [str(trouble) for trouble in listing.troubles] == [
+        "b.md: has 2 hard links, one of which may be a file elsewhere: put a copy in its place"
+    ]
+    for read in (inbox.content_hash, inbox.find, lambda path: inbox.fetch(path).__enter__()):
+        with pytest.raises(InboxUnavailableError, match=r"^b\.md has 2 hard links"):
+            read("b.md")
+    (folder.parent / "secret").unlink()
+    assert [file.path for file in inbox.listing().files] == ["a.md", "b.md"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+def test_an_upload_never_has_two_names(folder: Path) -> None:
+    with watching(folder, CREATED | MOVED_TO) as events:
+        assert put(LocalInbox(folder), "b.md", [b"x"], most_bytes=MB).how == "added"
+        seen = [event for event in events() if event.name == "b.md"]
+    assert [event.mask for event in seen] == [MOVED_TO]  # a link would have been created
+
+
+def test_a_remote_document_is_copied_to_a_file_without_a_name(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write("a.md", b"text")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with place.inbox.fetch("a.md") as file:
+        assert list(scratch.iterdir()) == []
+        assert file.read() == b"text"
 
 
 def test_names_that_no_database_or_terminal_takes_are_told(folder: Path) -> None:
@@ -402,6 +459,8 @@ def test_a_storage_that_is_not_known_or_does_not_answer_is_said_without_its_pass
         with pytest.raises(ConfigurationError, match=what) as wrong:
             open_inbox(Settings(rag_documents_url=url))
         assert "hidden-word" not in str(wrong.value)
+    with pytest.raises(ConfigurationError, match="wraps a folder of this machine"):
+        open_inbox(Settings(rag_documents_url="dir::file:///tmp"))
     with pytest.raises(InboxUnavailableError, match="cannot be reached") as away:
         open_inbox(Settings(rag_documents_url="ftp://user:hidden-word@127.0.0.1:1/inbox"))
     assert "hidden-word" not in str(away.value)
@@ -410,7 +469,7 @@ def test_a_storage_that_is_not_known_or_does_not_answer_is_said_without_its_pass
 
 def test_a_file_of_this_machine_is_read_piece_by_piece(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"0123456789")
-    assert list(read_pieces(tmp_path / "x", piece_bytes=4)) == [b"0123", b"4567", b"89"]
+    assert list(read_pieces(tmp_path, "x", piece_bytes=4)) == [b"0123", b"4567", b"89"]
 
 
 class Telling(MemoryFileSystem):  # type: ignore[misc]

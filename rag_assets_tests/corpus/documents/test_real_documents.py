@@ -17,7 +17,7 @@ from rag_assets.errors import (
     EncryptedDocumentError,
     NoTextError,
 )
-from rag_assets_tests.corpus.documents.conftest import DOCUMENTS, LIMITS
+from rag_assets_tests.corpus.documents.conftest import DOCUMENTS, LIMITS, extract
 
 FindDocument = Callable[[str], Path]
 UNREADABLE: dict[str, type[DocumentError]] = {
@@ -44,7 +44,7 @@ def extractor() -> Iterator[Extractor]:
 def test_a_good_document_becomes_chunks(
     name: str, extractor: Extractor, real_document: FindDocument
 ) -> None:
-    document = extractor.extract(real_document(name), name)
+    document = extract(extractor, real_document(name), name)
     assert document.title
     assert document.chunks
     for chunk in document.chunks:
@@ -59,14 +59,14 @@ def test_a_bad_document_is_refused_for_what_it_is(
     name: str, extractor: Extractor, real_document: FindDocument
 ) -> None:
     with pytest.raises(DocumentError) as caught:
-        extractor.extract(real_document(name), name)
+        extract(extractor, real_document(name), name)
     assert type(caught.value) is UNREADABLE[name]
     assert caught.value.path == name
 
 
 @pytest.fixture
 def read(extractor: Extractor, real_document: FindDocument) -> Callable[[str], ChunkedDocument]:
-    return lambda name: extractor.extract(real_document(name), name)
+    return lambda name: extract(extractor, real_document(name), name)
 
 
 ReadDocument = Callable[[str], ChunkedDocument]
@@ -160,8 +160,8 @@ def test_a_line_put_into_a_book_changes_a_few_of_its_chunks(
     lines.insert(int(share * len(lines)), b"A passage that nobody had expected here.")
     changed = tmp_path / path.name
     changed.write_bytes(b"\n\n".join(lines))
-    before = {chunk.text for chunk in extractor.extract(path, name).chunks}
-    after = extractor.extract(changed, name).chunks
+    before = {chunk.text for chunk in extract(extractor, path, name).chunks}
+    after = extract(extractor, changed, name).chunks
     assert len(after) > 40
     assert sum(chunk.text not in before for chunk in after) <= 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -21,9 +22,10 @@ from rag_assets.errors import (
     DocumentTooLargeError,
     EmptyDocumentError,
     ExtractionInterruptedError,
+    InboxUnavailableError,
 )
 from rag_assets_tests.corpus.documents import office
-from rag_assets_tests.corpus.documents.conftest import LIMITS, limits
+from rag_assets_tests.corpus.documents.conftest import LIMITS, extract, limits
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,6 +53,11 @@ def endless(tmp_path: Path) -> Iterator[Path]:
     os.close(descriptor)
 
 
+def extract_endless(extractor: Extractor, pipe: Path) -> None:
+    with pipe.open("rb", buffering=0) as file:
+        extractor.extract(file, "a.md", bytes(32))
+
+
 def child_of(extractor: Extractor) -> psutil.Process:
     assert extractor.pid is not None
     return psutil.Process(extractor.pid)
@@ -60,11 +67,11 @@ def test_one_child_reads_many_documents(extractor: Extractor, small: Path, tmp_p
     empty = tmp_path / "empty.md"
     empty.touch()
     assert extractor.pid is None
-    first = extractor.extract(small, "a.md")
+    first = extract(extractor, small, "a.md")
     child = extractor.pid
     with pytest.raises(EmptyDocumentError, match=r"^b\.md: there is nothing in it"):
-        extractor.extract(empty, "b.md")
-    again = extractor.extract(small, "c.md")
+        extract(extractor, empty, "b.md")
+    again = extract(extractor, small, "c.md")
     assert extractor.pid == child
     assert first.chunks == again.chunks
     assert first.title == "Small"
@@ -80,7 +87,7 @@ def test_what_is_read_is_the_same_with_and_without_a_child(
     path = tmp_path / "á b.docx"
     path.write_bytes(content)
     inside, outside = (
-        extractor.extract(path, "á b.docx"),
+        extract(extractor, path, "á b.docx"),
         read_document(content, "á b.docx", LIMITS),
     )
     assert inside.chunks == outside.chunks
@@ -91,7 +98,7 @@ def read_until_judged(extractor: Extractor, path: Path) -> None:
     """On a machine that is busy elsewhere it has to wait, and is tried again."""
     while True:
         with contextlib.suppress(ExtractionInterruptedError):
-            extractor.extract(path, path.name)
+            extract(extractor, path, path.name)
 
 
 def test_a_document_that_takes_too_long_is_too_large_and_names_the_setting(
@@ -105,7 +112,7 @@ def test_a_document_that_takes_too_long_is_too_large_and_names_the_setting(
         ):
             read_until_judged(extractor, slow)
         assert extractor.pid is None
-        assert extractor.extract(small, "small.md").title == "Small"
+        assert extract(extractor, small, "small.md").title == "Small"
 
 
 def test_a_document_that_has_to_wait_for_its_file_is_tried_again(
@@ -113,7 +120,7 @@ def test_a_document_that_has_to_wait_for_its_file_is_tried_again(
 ) -> None:
     with Extractor(limits(seconds=0.5)) as extractor:
         with pytest.raises(ExtractionInterruptedError, match=r"^a\.md: .*given up after 0\.5 s"):
-            extractor.extract(endless, "a.md")
+            extract_endless(extractor, endless)
         assert extractor.pid is None
 
 
@@ -126,8 +133,8 @@ def test_a_document_that_takes_too_much_memory_is_too_large_and_names_the_settin
         with pytest.raises(
             DocumentTooLargeError, match=r"^bomb\.txt: .*128 MB of memory.*RAG_DOCUMENT_MEMORY_MB"
         ):
-            extractor.extract(bomb, "bomb.txt")
-        assert extractor.extract(small, "small.md").title == "Small"
+            extract(extractor, bomb, "bomb.txt")
+        assert extract(extractor, small, "small.md").title == "Small"
 
 
 EXPANDED = 300 << 20  # bytes, of 1 MB packed
@@ -181,14 +188,14 @@ def test_a_bomb_ends_alone(what: str, tmp_path: Path, small: Path) -> None:
     path.write_bytes(make())
     with Extractor(limits(seconds=30)) as extractor:
         with pytest.raises(kinds, match=name):
-            extractor.extract(path, name)
-        assert extractor.extract(small, "small.md").title == "Small"
+            extract(extractor, path, name)
+        assert extract(extractor, small, "small.md").title == "Small"
 
 
 def test_a_child_that_is_killed_at_work_interrupts_its_document_only(
     extractor: Extractor, endless: Path, small: Path
 ) -> None:
-    extractor.extract(small, "small.md")
+    extract(extractor, small, "small.md")
     child = child_of(extractor)
     before = child.cpu_times().user
     killer = threading.Thread(target=kill_when_reading, args=(child, endless))
@@ -196,10 +203,10 @@ def test_a_child_that_is_killed_at_work_interrupts_its_document_only(
     with pytest.raises(
         ExtractionInterruptedError, match=r"^a\.md: the process that read it was ended"
     ):
-        extractor.extract(endless, "a.md")
+        extract_endless(extractor, endless)
     killer.join()
     assert before >= 0
-    assert extractor.extract(small, "small.md").title == "Small"
+    assert extract(extractor, small, "small.md").title == "Small"
 
 
 def kill_when_reading(child: psutil.Process, path: Path) -> None:
@@ -217,11 +224,11 @@ def is_reading(child: psutil.Process, path: Path) -> bool:
 def test_a_child_that_is_killed_between_two_documents_is_replaced(
     extractor: Extractor, small: Path
 ) -> None:
-    extractor.extract(small, "small.md")
+    extract(extractor, small, "small.md")
     child = child_of(extractor)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert extractor.extract(small, "small.md").title == "Small"
+    assert extract(extractor, small, "small.md").title == "Small"
     assert extractor.pid != child.pid
 
 
@@ -230,12 +237,12 @@ def test_a_parent_with_much_memory_does_not_make_the_document_too_large(
 ) -> None:
     ballast = b"x" * (256 << 20)
     with Extractor(limits(memory_bytes=200 << 20)) as extractor:
-        extractor.extract(small, "small.md")
+        extract(extractor, small, "small.md")
         child = child_of(extractor)
         killing = threading.Thread(target=kill_when_reading, args=(child, endless))
         killing.start()
         with pytest.raises(ExtractionInterruptedError):
-            extractor.extract(endless, "a.md")
+            extract_endless(extractor, endless)
         killing.join()
     assert len(ballast) == 256 << 20
 
@@ -243,7 +250,7 @@ def test_a_parent_with_much_memory_does_not_make_the_document_too_large(
 def test_an_extraction_can_be_cancelled_from_another_thread(
     extractor: Extractor, endless: Path, small: Path
 ) -> None:
-    extractor.extract(small, "small.md")
+    extract(extractor, small, "small.md")
     child = child_of(extractor)
 
     def cancel() -> None:
@@ -254,15 +261,15 @@ def test_an_extraction_can_be_cancelled_from_another_thread(
     canceller = threading.Thread(target=cancel)
     canceller.start()
     with pytest.raises(ExtractionInterruptedError):
-        extractor.extract(endless, "a.md")
+        extract_endless(extractor, endless)
     canceller.join()
     extractor.cancel()  # nothing under way: nothing to end
-    assert extractor.extract(small, "small.md").title == "Small"
+    assert extract(extractor, small, "small.md").title == "Small"
 
 
 def test_closing_ends_what_another_thread_reads(endless: Path, small: Path) -> None:
     extractor = Extractor(LIMITS)
-    extractor.extract(small, "small.md")
+    extract(extractor, small, "small.md")
     child = child_of(extractor)
 
     def close() -> None:
@@ -273,37 +280,52 @@ def test_closing_ends_what_another_thread_reads(endless: Path, small: Path) -> N
     closer = threading.Thread(target=close)
     closer.start()
     with pytest.raises(ExtractionInterruptedError):
-        extractor.extract(endless, "a.md")
+        extract_endless(extractor, endless)
     closer.join()
     assert not psutil.pid_exists(child.pid)
     with pytest.raises(ExtractionInterruptedError, match="has been closed"):
-        extractor.extract(small, "small.md")
+        extract(extractor, small, "small.md")
     assert extractor.pid is None
 
 
-def test_a_file_that_is_gone_may_be_there_later(extractor: Extractor, tmp_path: Path) -> None:
-    with pytest.raises(ExtractionInterruptedError, match=r"gone\.md: cannot be read now"):
-        extractor.extract(tmp_path / "gone.md", "gone.md")
+def test_a_file_that_cannot_be_read_now_may_be_later(extractor: Extractor, small: Path) -> None:
+    with (
+        small.open("ab") as not_readable,
+        pytest.raises(ExtractionInterruptedError, match=r"small\.md: cannot be read now"),
+    ):
+        extractor.extract(not_readable, "small.md", bytes(32))
+
+
+def test_a_file_that_has_changed_is_not_read(extractor: Extractor, small: Path) -> None:
+    before = hashlib.sha256(small.read_bytes()).digest()
+    with small.open("rb") as file:
+        small.write_text("# Other\n\nText that nobody has hashed.\n", encoding="utf-8")
+        with pytest.raises(InboxUnavailableError, match=r"^small\.md has changed since"):
+            extractor.extract(file, "small.md", before)
+    assert extract(extractor, small).title == "Other"
 
 
 def test_the_child_ends_with_the_extractor(small: Path) -> None:
     with Extractor(LIMITS) as extractor:
-        extractor.extract(small, "small.md")
+        extract(extractor, small, "small.md")
         child = extractor.pid
     assert child is not None
     assert not psutil.pid_exists(child)
 
 
 PARENT = """
-import sys, time
+import hashlib, sys
 from pathlib import Path
 from rag_assets.corpus.documents.model import ExtractionLimits
 from rag_assets.corpus.documents.sandbox import Extractor
 
 extractor = Extractor(ExtractionLimits(60, 512 << 20, 1024, 64, 1000, False))
-extractor.extract(Path(sys.argv[1]), "small.md")
+small = Path(sys.argv[1])
+with small.open("rb") as file:
+    extractor.extract(file, "small.md", hashlib.sha256(small.read_bytes()).digest())
 print(extractor.pid, flush=True)
-extractor.extract(Path(sys.argv[2]), "endless.md")
+with Path(sys.argv[2]).open("rb", buffering=0) as file:
+    extractor.extract(file, "endless.md", bytes(32))
 """
 
 
@@ -329,5 +351,5 @@ def test_the_child_knows_no_secret_of_ours(
     extractor: Extractor, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hidden-word")
-    extractor.extract(small, "small.md")
+    extract(extractor, small, "small.md")
     assert "hidden-word" not in str(child_of(extractor).environ())

@@ -1,0 +1,100 @@
+"""Files that are swapped while the lane works: what was hashed is what is read."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rag_assets_tests.documents.lane import Lane, markdown
+from rag_assets_tests.inotify import CLOSED_UNCHANGED, OPENED, watching
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+
+SECRET = markdown("password")
+Swap = Callable[[Path, Path], None]
+
+
+def for_a_link(file: Path, secret: Path) -> None:
+    """Put a link to the secret in the file's place, in one step."""
+    link = file.with_name(".swap")
+    link.symlink_to(secret)
+    link.replace(file)
+
+
+def for_a_hard_link(file: Path, secret: Path) -> None:
+    """As :func:`for_a_link`, with a second name of the secret."""
+    link = file.with_name(".swap")
+    link.hardlink_to(secret)
+    link.replace(file)
+
+
+def for_a_linked_folder(file: Path, secret: Path) -> None:
+    """Put a link to the secret's folder in the place of the file's."""
+    file.parent.rename(file.parent.with_name(".moved"))
+    file.parent.symlink_to(secret.parent)
+
+
+def for_other_content(file: Path, secret: Path) -> None:
+    """Write into the very file."""
+    file.write_bytes(secret.read_bytes())
+
+
+@contextmanager
+def swapping(file: Path, moment: int, swap: Callable[[], None]) -> Iterator[threading.Event]:
+    """Swap as soon as this happens to the file; tells whether it did."""
+    swapped = threading.Event()
+
+    def attack(events: Callable[[], list[object]]) -> None:
+        while all(getattr(event, "name", "") != file.name for event in events()):
+            pass
+        swap()
+        swapped.set()
+
+    with watching(file.parent, moment) as events:
+        attacker = threading.Thread(target=attack, args=(events,))
+        attacker.start()
+        yield swapped
+        attacker.join()
+
+
+@pytest.mark.parametrize("moment", [OPENED, CLOSED_UNCHANGED])
+@pytest.mark.parametrize(
+    "swap", [for_a_link, for_a_hard_link, for_a_linked_folder, for_other_content]
+)
+def test_a_swapped_file_makes_nothing_searchable_that_was_not_hashed(
+    swap: Swap, moment: int, lane: Lane, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    secret = tmp_path / "elsewhere" / "a.md"
+    secret.write_text(SECRET)
+    file = lane.dropped.drop("sub/a.md", markdown("river"))
+    lane.dropped.look()
+
+    with swapping(file, moment, lambda: swap(file, secret)) as swapped:
+        lane.process()
+
+    assert swapped.is_set()
+    assert lane.sql("SELECT text FROM document_chunks WHERE text ILIKE '%password%'") == []
+    if swap is not for_other_content or moment == CLOSED_UNCHANGED:
+        assert lane.states() == {"a": "ready"}  # of the file that was opened, and of no other
+    assert secret.stat().st_size == len(SECRET)
+
+
+def test_a_document_keeps_what_it_has_while_its_file_has_several_hard_links(lane: Lane) -> None:
+    lane.drop(a=markdown("river"), b=markdown("sea"))
+    lane.process()
+    for name in ("a.md", "b.md"):
+        (lane.folder.parent / name).hardlink_to(lane.folder / name)
+    look = lane.dropped.look()
+    assert (look.withdrawn, look.updated) == (0, 0)
+    assert [remark.split(",")[0] for remark in look.remarks] == [
+        "a.md: has 2 hard links", "b.md: has 2 hard links",
+    ]  # fmt: skip
+    assert lane.states() == {"a": "ready", "b": "ready"}
+    (lane.folder / "a.md").unlink()
+    assert lane.dropped.look().withdrawn == 1
