@@ -78,6 +78,13 @@ class ApiMetrics:
             ("kind",),
             registry=registry,
         )
+        self.closed = Counter(
+            "rag_api_closed_connections",
+            "Connections closed early: the head of a request too slow (slow-head), silent longest "
+            "of too many (silent), or its answer not read (unread).",
+            ("reason",),
+            registry=registry,
+        )
         self.pool = Gauge(
             "rag_pool_connections",
             "Database connections, by state.",

@@ -58,4 +58,7 @@ def show(
     if as_json:
         show_json({"incident": report.incident, "seconds": report.seconds})
         return
-    out.print(Markdown(report.markdown) if out.is_terminal else report.markdown)
+    if out.is_terminal:
+        out.print(Markdown(report.markdown))
+    else:
+        out.print(*report.markdown.split("\n"), sep="\n", markup=False)

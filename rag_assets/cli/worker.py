@@ -13,6 +13,7 @@ from rag_assets.cli.output import err, errors_as_sentences
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.broker import QUEUES, open_broker
 from rag_assets.settings import load_settings
+from rag_assets.visible import LineFormatter
 
 
 def worker(
@@ -48,7 +49,9 @@ def worker(
         # Dagster and Celery take 3 s to import: here, so that the other commands do not wait.
         from rag_assets.defs.celery_worker import work  # noqa: PLC0415
 
-        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s")
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+        logging.basicConfig(handlers=[handler])
         for name in ("celery", "rag_assets"):
             logging.getLogger(name).setLevel(logging.INFO)
         err.print(f"takes {runs} runs at once from {' and '.join(queues)}")

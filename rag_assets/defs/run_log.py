@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rag_assets.visible import LineFormatter
+
 
 @contextmanager
 def run_log() -> Iterator[None]:
     """While it lasts, this package's log lines go to standard error, each with its time."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger("rag_assets")
     before = logger.level, logger.propagate
     logger.addHandler(handler)

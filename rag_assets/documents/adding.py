@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rag_assets.corpus.documents.inbox import Inbox, put, read_pieces
-from rag_assets.corpus.documents.inbox_files import is_ignored, printable
+from rag_assets.corpus.documents.inbox_files import is_ignored
 from rag_assets.documents.intake import take_files
 from rag_assets.documents.rules import MB
 from rag_assets.errors import (
@@ -21,6 +21,7 @@ from rag_assets.progress import Progress
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.document_intake import known_documents
+from rag_assets.visible import visible
 
 _BATCH = 200
 
@@ -62,7 +63,7 @@ def add_files(
             try:
                 stored.append(_stored(inbox, source, name, settings, replace=replace))
             except (RequestError, DocumentError, InboxUnavailableError, OSError) as error:
-                adding.refused[printable(str(source))] = str(error)
+                adding.refused[visible(str(source))] = str(error)
             progress.advance(1)
         with database.connect() as connection:
             take_files(connection, inbox, settings, stored)
@@ -95,7 +96,7 @@ def _files(paths: Sequence[Path], adding: Adding) -> Iterator[tuple[Path, str]]:
         elif path.is_dir():
             yield from _below(path, path.resolve().name, adding)
         else:
-            raise ConfigurationError(f"there is no file or folder {printable(str(path))}")
+            raise ConfigurationError(f"there is no file or folder {visible(str(path))}")
 
 
 def _below(folder: Path, name: str, adding: Adding) -> Iterator[tuple[Path, str]]:
@@ -103,7 +104,7 @@ def _below(folder: Path, name: str, adding: Adding) -> Iterator[tuple[Path, str]
         if is_ignored(entry.name):
             continue
         if entry.is_symlink():
-            adding.refused[printable(entry.path)] = "is a link, which is not followed"
+            adding.refused[visible(entry.path)] = "is a link, which is not followed"
         elif entry.is_dir():
             yield from _below(Path(entry.path), f"{name}/{entry.name}", adding)
         elif entry.is_file():

@@ -24,9 +24,9 @@ from rag_assets.corpus.documents.inbox_files import (
     check_name,
     fault_of,
     is_ignored,
-    printable,
 )
 from rag_assets.errors import InboxUnavailableError
+from rag_assets.visible import visible
 
 _LEFT_BEHIND_S = 86_400
 """Age at which a file that was never finished is removed."""
@@ -171,7 +171,7 @@ class LocalInbox:
         """A file of the inbox, opened without following any link."""
         place = Path(self._root, path)
         if fault_of(path) is not None or os.path.realpath(place) != str(place):
-            raise _GoneError(f"{printable(path)} is not in the inbox {self._root}")
+            raise _GoneError(f"{visible(path)} is not in the inbox {self._root}")
         try:
             # Not blocking: a pipe in a file's place would wait for its writer.
             descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -240,7 +240,7 @@ def _look(
         with suppress(FileNotFoundError):  # gone in between
             files.append(_found(path, entry.stat(follow_symlinks=False), now))
     if fault is not None:
-        troubles.append(Trouble(printable(path), fault))
+        troubles.append(Trouble(visible(path), fault))
 
 
 def _found(path: str, told: os.stat_result, now: float) -> FoundFile:
