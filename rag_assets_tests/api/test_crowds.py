@@ -112,12 +112,14 @@ def crowd(server: Server, clients: int, data: bytes) -> Iterator[Crowd]:
 
 def resident_mb(server: Server) -> float:
     """Memory of the processes that answer, of the largest."""
-    sizes = []
-    for pid in server.workers() or [server.process.pid]:
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
-        assert found
-        sizes.append(int(found[1]) / 1024)
-    return max(sizes)
+    return max(status_of(pid, "VmRSS") for pid in server.workers() or [server.process.pid]) / 1024
+
+
+def status_of(pid: int, name: str) -> int:
+    """A number of the kernel's on a process; sizes in kB."""
+    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text("utf-8"), re.M)
+    assert found
+    return int(found[1])
 
 
 def settled(server: Server, clients: Crowd) -> None:
@@ -354,6 +356,23 @@ def test_at_a_limit_of_1024_files_1100_connections_do_not_hide_that_it_lives(
             assert "only 1024 open files are allowed" in server.log
         elif data is not DECLARED + NEARLY_WHOLE:
             assert still <= 1000
+
+
+@pytest.mark.slow
+def test_scrapes_that_wait_for_the_database_hold_no_thread_each(
+    bilingual: Database, copied: Copy, tmp_path: Path
+) -> None:
+    database = copied(bilingual)
+    environment = environment_of(database, RAG_PROBE_TIMEOUT_S=30, RAG_METRICS_CACHE_S=0)
+    scrape = f"GET {METRICS} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    with serving(tmp_path, environment) as server, database.connect() as connection:
+        connection.execute("LOCK TABLE documents")
+        before = status_of(server.process.pid, "Threads")
+        with crowd(server, 300, scrape) as clients:
+            settled(server, clients)
+            assert status_of(server.process.pid, "Threads") - before < 50
+            connection.rollback()
+            wait_until(lambda: clients.answers() == {200: 300}, 120)
 
 
 class Recorded:
