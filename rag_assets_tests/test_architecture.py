@@ -57,6 +57,7 @@ LAYERS = (
         "operations_settings",
         "settings",
         "progress",
+        "visible",
     ),
     ("corpus",),
     ("store",),
