@@ -263,7 +263,7 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
         1000,
         ge=10,
         description="Connections of each worker, at most three quarters of the open files that it "
-        "may have. One more closes the one whose client has been silent longest.",
+        "may have. Past it the least recently active connection is closed.",
     )
     rag_api_head_timeout_s: float = Field(
         10,

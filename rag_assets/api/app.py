@@ -27,9 +27,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     opened = Service(settings)
     keyring = Keyring(seconds=settings.rag_api_key_cache_s)
     connections = Connections(
-        most=connections_within(settings.rag_api_connections),
-        patience_s=settings.rag_api_head_timeout_s,
-        closed=lambda reason: opened.metrics.closed.labels(reason).inc(),
+        limit=connections_within(settings.rag_api_connections),
+        timeout_s=settings.rag_api_head_timeout_s,
+        on_close=lambda reason: opened.metrics.closed.labels(reason).inc(),
     )
 
     @asynccontextmanager

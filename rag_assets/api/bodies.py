@@ -13,8 +13,8 @@ from rag_assets.api.problems import RETRY_AFTER_S, ProblemError
 from rag_assets.settings import Settings
 
 _FREE = 64 * 1024
-"""Bytes of each body that are not counted: a query is answered whatever the others hold. The number
-of connections bounds them."""
+"""Bytes of each body that are not counted, so that a query is answered whatever others hold. The
+number of connections bounds them."""
 _DISCARD_S = 1.0
 
 
@@ -56,7 +56,7 @@ class Bodies:
         return b"".join(parts)
 
     def release(self, size: int) -> None:
-        """Forget a body, or a piece, of this size."""
+        """Give back what a body, or a piece of one, took of the budget."""
         self._held -= max(0, size - _FREE)
 
     @contextmanager
@@ -72,10 +72,9 @@ class Bodies:
             self.release(len(piece))
 
     async def discard(self, request: Request) -> None:
-        """Read a small body for nothing, before its request is refused.
+        """Read a small body and throw it away, before its request is refused.
 
-        To close a connection on which something is unread resets it, and on some systems the client
-        then never sees why.
+        Closing a connection with unread data resets it, and some systems then lose the answer.
         """
         if 0 < _declared(request) <= _FREE:
             try:
@@ -91,8 +90,8 @@ class Bodies:
             raise ProblemError(
                 503,
                 "bodies-too-many",
-                "the bodies of all requests together are larger than "
-                f"{self._budget // 2**20} MB (RAG_API_BODIES_MB): try again",
+                f"the bodies of all requests together exceed {self._budget // 2**20} MB "
+                "(RAG_API_BODIES_MB): try again",
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             )
         self._held += more
@@ -106,7 +105,7 @@ class Bodies:
 
 
 def body_cut() -> ProblemError:
-    """What is logged of a client that left; it does not see it."""
+    """For the log: the client has left."""
     return ProblemError(400, "body-cut", "the client left before the body was whole")
 
 

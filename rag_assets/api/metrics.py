@@ -80,8 +80,8 @@ class ApiMetrics:
         )
         self.closed = Counter(
             "rag_api_closed_connections",
-            "Connections closed early: the head of a request too slow (slow-head), silent longest "
-            "of too many (silent), or its answer not read (unread).",
+            "Connections closed early: head too slow (slow-head), least recently active of too "
+            "many (evicted), answer not read (unread).",
             ("reason",),
             registry=registry,
         )

@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as browsers say: pure.
+"""Where a request comes from, by what browsers send. Pure.
 
 Starlette's ``TrustedHostMiddleware`` takes names, not the whole loopback network, answers in plain
 text, and knows nothing of paths, keys and sites.
@@ -17,9 +17,9 @@ _KEY = "or create an API key: `rag-assets keys create NAME`"
 
 
 def foreign(headers: Sequence[tuple[bytes, bytes]]) -> ProblemError | None:
-    """What speaks against a request that needs no key, if anything.
+    """Why a request without a key is refused, or ``None``.
 
-    Programs other than browsers send neither ``Origin`` nor ``Sec-Fetch-Site``, and may.
+    Programs other than browsers send neither ``Origin`` nor ``Sec-Fetch-Site``, and pass.
 
     :param headers: names in lower case, as ASGI has them.
     """
@@ -38,10 +38,11 @@ def foreign(headers: Sequence[tuple[bytes, bytes]]) -> ProblemError | None:
         return ProblemError(
             401,
             "unauthorised",
-            f"without an API key, call it 127.0.0.1 or localhost, {_KEY}",
+            f"without an API key the API answers to 127.0.0.1 and localhost only: use one of these "
+            f"names, {_KEY}",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    # A link on another local page, such as Dagster's, may lead here: it is followed by a person.
+    # A link on another local page, such as Dagster's, may lead here.
     linked = site == b"same-site" and mode == b"navigate"
     if site not in (None, b"same-origin", b"none") and not linked:
         return _cross_site()
@@ -60,6 +61,6 @@ def _cross_site() -> ProblemError:
     return ProblemError(
         403,
         "cross-site",
-        f"a page of another site sent this: without an API key only the API's own page may; open "
-        f"it by its address, {_KEY}",
+        f"a page of another site sent this request, which needs an API key: open the API's own "
+        f"address, {_KEY}",
     )

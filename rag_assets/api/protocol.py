@@ -1,7 +1,7 @@
-"""HTTP as uvicorn speaks it, with limits on what no request has come of yet.
+"""uvicorn's HTTP protocol, with limits on everything that precedes a request.
 
-Of httptools' parser nothing is bounded by itself: neither the size of a head nor its number of
-headers, nor the time that it takes, nor how many requests follow each other unanswered. uvicorn's
+httptools bounds neither the size of a head nor the number of its headers, and uvicorn neither the
+time that a head may take nor the number of pipelined requests. uvicorn's
 ``h11_max_incomplete_event_size`` is for its other, slower parser.
 """
 
@@ -41,7 +41,7 @@ class Protocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._all: Connections = app_state[CONNECTIONS]
+        self._held: Connections = app_state[CONNECTIONS]
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._unparsed = 0  # bytes since the last head, or part of a body, was whole
@@ -49,47 +49,53 @@ class Protocol(HttpToolsProtocol):
         self._fault: ProblemError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client connected: its first request's head has to come in time."""
+        """Start the timer of the first head; make room if there are too many connections."""
         super().connection_made(transport)
-        self._all.waits(self)
-        self._limit_head()
-        if len(self.connections) > self._all.most:
-            self._all.make_room()
+        self._held.mark_waiting(self)
+        self._start_head_timer()
+        if len(self.connections) > self._held.limit:
+            self._held.evict()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing waits any more."""
-        self._no_head_limit()
-        self._all.works(self)
+        """Stop the timers."""
+        self._stop_head_timer()
+        self._held.mark_busy(self)
         super().connection_lost(exc)
-        self._no_unread_limit()
+        self._stop_unread_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Parse; what neither ended a head nor was a body must not pile up."""
+        """Parse, and limit what is neither a whole head nor a body.
+
+        Reading stops until the app asks for the rest of a body, which it does once it has checked
+        the key.
+        """
         self._unparsed += len(data)
-        self._all.heard(self)
+        self._held.mark_active(self)
         super().data_received(data)
         if self.transport.is_closing():
             return
         if self._unparsed > MOST_HEAD_BYTES:
             self._refuse(_head_too_large(f"{MOST_HEAD_BYTES // 1024} kB"))
         elif self._unparsed and not self._answering():
-            self._limit_head()  # also where it was a blank line, which begins nothing
+            self._start_head_timer()  # a blank line begins no head, but ends keep-alive's timer
+        elif self.cycle is not None and self.cycle.more_body:
+            self.flow.pause_reading()
 
     def on_message_begin(self) -> None:
-        """A head begins, which has to be whole in time."""
+        """Start the timer of a head."""
         super().on_message_begin()
-        self._limit_head()
+        self._start_head_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep it: each takes some twenty times the bytes that it came with."""
+        """Keep a header; a short one takes twenty times its bytes in memory."""
         if len(self.headers) >= MOST_HEADERS:
             self._fault = _head_too_large(f"{MOST_HEADERS} headers")
             raise ValueError
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start the request. Answered before its body has come, it ends the connection."""
-        self._no_head_limit()
+        """Start the request. If it is answered before its body is here, the connection ends."""
+        self._stop_head_timer()
         self._unparsed = 0
         if len(self.pipeline) >= MOST_PIPELINED:
             raise ValueError
@@ -102,42 +108,42 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The whole request is here: the client now waits for us, and may then send another."""
+        """The request is whole: the connection may be kept, and is busy until the answer."""
         self._unparsed = 0
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keep_alive
-            self._all.works(self)
+            self._held.mark_busy(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the client to read the last answer."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self._limit_unread()
+            self._start_unread_timer()
         elif self.cycle.response_complete:  # else a pipelined request follows
-            self._all.waits(self)
+            self._held.mark_waiting(self)
 
     def shutdown(self) -> None:
-        """Take no further request."""
+        """Take no further request on this connection."""
         self._keep_alive = False
         super().shutdown()
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as we write."""
+        """The client reads too slowly: start the timer of unread answers."""
         super().pause_writing()
-        self._limit_unread()
+        self._start_unread_timer()
 
     def resume_writing(self) -> None:
-        """It does again."""
-        self._no_unread_limit()
+        """The client has caught up."""
+        self._stop_unread_timer()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """No further request came; an answer that was not read must not hold the connection."""
+        """No further request came. uvicorn would wait until the last answer is read."""
         self.drop()
 
     def drop(self) -> None:
-        """Close without waiting for what the client did not read."""
+        """Close immediately; what the client has not read is lost."""
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
@@ -145,13 +151,15 @@ class Protocol(HttpToolsProtocol):
         self._refuse(self._fault or ProblemError(400, "not-http", msg))
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Answer as if nothing else had been asked for; uvicorn would log two lines for each."""
+        """Ignore the upgrade; uvicorn would log two lines for each."""
 
     def _refuse(self, error: ProblemError) -> None:
         """Answer with a problem, and close the connection."""
-        if self._answering():  # in the midst of another answer it would be a part of that
-            self.drop()
-            return
+        if self._answering():
+            if self.pipeline or self.cycle.response_started:  # it would be read as part of that
+                self.drop()
+                return
+            self.cycle.disconnected = True
         mine = ids.choose(None)
         token = ids.request_id.set(mine)
         try:
@@ -167,45 +175,45 @@ class Protocol(HttpToolsProtocol):
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + bytes(answer.body))
         self.transport.close()
-        self._limit_unread()
+        self._start_unread_timer()
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _limit_head(self) -> None:
+    def _start_head_timer(self) -> None:
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self._all.patience_s, self._give_head_up)
+            self._head_timer = self.loop.call_later(self._held.timeout_s, self._head_timed_out)
 
-    def _no_head_limit(self) -> None:
+    def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _give_head_up(self) -> None:
+    def _head_timed_out(self) -> None:
         self._head_timer = None
         if self._answering():
-            self.shutdown()  # half a request behind one that is being answered
+            self.shutdown()  # half a head behind a request that is being answered
             return
-        self._all.closed("slow-head")
+        self._held.on_close("slow-head")
         if not self._unparsed:
             self.drop()
             return
-        seconds = self._all.patience_s
+        seconds = self._held.timeout_s
         detail = f"the head did not arrive within {seconds:g} s (RAG_API_HEAD_TIMEOUT_S)"
         self._refuse(ProblemError(408, "head-too-slow", detail))
 
-    def _limit_unread(self) -> None:
-        self._no_unread_limit()
-        self._unread_timer = self.loop.call_later(self._all.patience_s, self._drop_unread)
+    def _start_unread_timer(self) -> None:
+        self._stop_unread_timer()
+        self._unread_timer = self.loop.call_later(self._held.timeout_s, self._unread_timed_out)
 
-    def _no_unread_limit(self) -> None:
+    def _stop_unread_timer(self) -> None:
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
 
-    def _drop_unread(self) -> None:
+    def _unread_timed_out(self) -> None:
         self._unread_timer = None
-        self._all.closed("unread")
+        self._held.on_close("unread")
         self.drop()
 
 

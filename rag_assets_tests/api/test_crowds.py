@@ -386,18 +386,18 @@ class Recorded:
         self._dropped.append(self._name)
 
 
-def test_who_was_silent_longest_makes_room_and_who_is_being_answered_stays() -> None:
+def test_the_least_recently_active_is_evicted_and_a_busy_one_stays() -> None:
     dropped: list[str] = []
     reasons: list[Reason] = []
-    all_of_them = Connections(most=3, patience_s=1, closed=reasons.append)
+    all_of_them = Connections(limit=3, timeout_s=1, on_close=reasons.append)
     first, answered, third, fourth = (Recorded(name, dropped) for name in "abcd")
     for one in (first, answered, third):
-        all_of_them.waits(one)
-    all_of_them.works(answered)
-    all_of_them.heard(first)
-    all_of_them.heard(answered)  # a request in advance does not make it wait
-    all_of_them.waits(fourth)
+        all_of_them.mark_waiting(one)
+    all_of_them.mark_busy(answered)
+    all_of_them.mark_active(first)
+    all_of_them.mark_active(answered)  # a request in advance does not make it wait
+    all_of_them.mark_waiting(fourth)
     for _ in range(3):
-        all_of_them.make_room()
+        all_of_them.evict()
     assert dropped == ["c", "a", "d"]
-    assert reasons == ["silent"] * 3
+    assert reasons == ["evicted"] * 3

@@ -74,7 +74,7 @@ def test_without_keys_a_foreign_name_and_a_page_elsewhere_are_refused_on_every_r
         found = problem_of(ask(server, method, path, CROSS_SITE[0]), 403, "cross-site")
         assert "rag-assets keys create" in found["detail"]
         found = problem_of(ask(server, method, path, {"Host": "evil"}), 401, "unauthorised")
-        assert "call it 127.0.0.1 or localhost" in found["detail"]
+        assert "answers to 127.0.0.1 and localhost only" in found["detail"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", METRICS])
