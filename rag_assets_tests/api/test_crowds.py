@@ -6,7 +6,7 @@ import re
 import resource
 import selectors
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -124,11 +124,13 @@ def status_of(pid: int, name: str) -> int:
 
 def settled(server: Server, clients: Crowd) -> None:
     """Wait until the service has read what it is going to: the system keeps much before that."""
-    seen: list[tuple[Counter[int | str], int]] = []
+    seen: deque[tuple[Counter[int | str], float]] = deque(maxlen=30)
 
     def unchanged() -> bool:
-        seen.append((clients.answers(), round(resident_mb(server))))
-        return len(seen) > 40 and all(one == seen[-1] for one in seen[-40:])
+        seen.append((clients.answers(), resident_mb(server)))
+        sizes = [size for _, size in seen]
+        full = len(seen) == seen.maxlen
+        return full and max(sizes) - min(sizes) < 4 and all(one[0] == seen[0][0] for one in seen)
 
     wait_until(unchanged, 120)
 
