@@ -64,11 +64,7 @@ class Protocol(HttpToolsProtocol):
         self._stop_unread_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and limit what is neither a whole head nor a body.
-
-        Reading stops until the app asks for the rest of a body, which it does once it has checked
-        the key.
-        """
+        """Parse, and limit what is neither a whole head nor a body."""
         self._unparsed += len(data)
         self._held.mark_active(self)
         super().data_received(data)
@@ -78,8 +74,6 @@ class Protocol(HttpToolsProtocol):
             self._refuse(_head_too_large(f"{MOST_HEAD_BYTES // 1024} kB"))
         elif self._unparsed and not self._answering():
             self._start_head_timer()  # a blank line begins no head, but ends keep-alive's timer
-        elif self.cycle is not None and self.cycle.more_body:
-            self.flow.pause_reading()
 
     def on_message_begin(self) -> None:
         """Start the timer of a head."""
