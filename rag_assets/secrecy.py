@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
+from rag_assets.visible import LineFormatter
+
 MASK = "***"
 _SAFE_WORD = re.compile(r"[A-Za-z0-9._:/@+-]{1,80}", re.ASCII)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
@@ -131,11 +133,11 @@ class MaskedError(Exception):
     """An error of another class, shown without the secrets in its words."""
 
 
-class MaskingFormatter(logging.Formatter):
-    """Log lines and their tracebacks, masked."""
+class MaskingFormatter(LineFormatter):
+    """Log lines and their traces: a record is one line, and no secret is shown."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As :class:`logging.Formatter`."""
+        """The line, and its trace."""
         return masked(super().format(record))
 
 

@@ -294,6 +294,24 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
     rag_api_body_timeout_s: float = Field(
         10, gt=0, description="Seconds in which a request's body must have arrived."
     )
+    rag_api_bodies_mb: int = Field(
+        32,
+        ge=1,
+        description="Memory, in MB, for the bodies of all requests of a worker together, beyond "
+        "the first 64 kB of each; what does not fit is answered 503.",
+    )
+    rag_api_connections: int = Field(
+        1000,
+        ge=10,
+        description="Connections of each worker, at most three quarters of the open files that it "
+        "may have. Past it the least recently active connection is closed.",
+    )
+    rag_api_head_timeout_s: float = Field(
+        10,
+        gt=0,
+        description="Seconds in which a request's head must have arrived, and for which a client "
+        "may leave its answer unread.",
+    )
     rag_api_upload_timeout_s: float = Field(
         300,
         gt=0,

@@ -60,6 +60,7 @@ LAYERS = (
         "operations_settings",
         "settings",
         "progress",
+        "visible",
     ),
     ("corpus",),
     ("store",),

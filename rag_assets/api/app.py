@@ -9,8 +9,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from rag_assets.api import logs, problems
-from rag_assets.api.middleware import BodyLimits, Counted, RequestId
+from rag_assets.api.bodies import Bodies
+from rag_assets.api.connections import Connections, connections_within
+from rag_assets.api.middleware import Counted, LocalRequests, RequestId
 from rag_assets.api.openapi import describe
+from rag_assets.api.protocol import CONNECTIONS
 from rag_assets.api.routes import documents, retrieve, service
 from rag_assets.api.security import Keyring
 from rag_assets.api.service import Service
@@ -22,11 +25,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings()
     logs.set_up(settings)
     opened = Service(settings)
+    keyring = Keyring(seconds=settings.rag_api_key_cache_s)
+    connections = Connections(
+        limit=connections_within(settings.rag_api_connections),
+        timeout_s=settings.rag_api_head_timeout_s,
+        on_close=lambda reason: opened.metrics.closed.labels(reason).inc(),
+    )
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         await opened.open()
-        yield
+        yield {CONNECTIONS: connections}
         await opened.close()
 
     app = FastAPI(
@@ -38,18 +47,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = opened
-    app.state.keyring = Keyring(seconds=settings.rag_api_key_cache_s)
+    app.state.keyring = keyring
+    app.state.bodies = Bodies(settings)
     problems.install(app)
     app.include_router(retrieve.router)
     app.include_router(documents.router)
     app.include_router(service.router)
     # The last one added is the outermost.
-    app.add_middleware(
-        BodyLimits,
-        most_bytes=settings.rag_api_body_limit_kb * 1024,
-        seconds=settings.rag_api_body_timeout_s,
-        streamed=documents.DOCUMENTS,
-    )
+    app.add_middleware(LocalRequests, is_open=lambda: keyring.is_open(opened))
     app.add_middleware(
         Counted,
         path=retrieve.RETRIEVE,

@@ -8,8 +8,9 @@ import sys
 from datetime import UTC, datetime
 
 from rag_assets.api.request_id import request_id
-from rag_assets.secrecy import masked
+from rag_assets.secrecy import MaskingFormatter, masked
 from rag_assets.settings import Settings
+from rag_assets.visible import visible, visible_json
 
 _FIELDS = "rag_fields"
 
@@ -45,15 +46,13 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return masked(json.dumps(line, default=str, ensure_ascii=False))
+        return masked(visible_json(json.dumps(line, default=str, ensure_ascii=False)))
 
 
-class _Text(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
+class _Text(MaskingFormatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         time = datetime.fromtimestamp(record.created, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
         found = getattr(record, _FIELDS, {})
         told = "".join(f" {name}={value}" for name, value in found.items())
-        line = f"{time} {record.levelname:<7} [{request_id.get()}] {record.getMessage()}{told}"
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return masked(line)
+        head = f"{time} {record.levelname:<7} [{request_id.get()}]"
+        return visible(f"{head} {record.message}{told}")

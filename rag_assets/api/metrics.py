@@ -78,6 +78,13 @@ class ApiMetrics:
             ("kind",),
             registry=registry,
         )
+        self.closed = Counter(
+            "rag_api_closed_connections",
+            "Connections closed early: head too slow (slow-head), least recently active of too "
+            "many (evicted), answer not read (unread).",
+            ("reason",),
+            registry=registry,
+        )
         self.pool = Gauge(
             "rag_pool_connections",
             "Database connections, by state.",

@@ -1,18 +1,19 @@
-"""Around every request: its id, the limits on its body, its log line. Plain ASGI."""
+"""Around every request: its id, its log line, and where it comes from. Plain ASGI."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_assets.api import request_id as ids
 from rag_assets.api.logs import fields
+from rag_assets.api.origin import foreign
 from rag_assets.api.problems import ProblemError, as_problem, problem
+from rag_assets.errors import RagAssetsError
 
 log = logging.getLogger("rag_assets.api")
 
@@ -54,7 +55,7 @@ class RequestId:
             await problem(as_problem(error))(scope, receive, tell)
         finally:
             elapsed = (time.perf_counter() - started) * 1000
-            level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
+            level = logging.DEBUG if _is_quiet(scope["path"]) else logging.INFO
             log.log(
                 level,
                 "%s %s",
@@ -67,8 +68,12 @@ class RequestId:
             ids.request_id.reset(token)
 
 
-QUIET = ("/healthz", "/readyz", "/metrics/prometheus/")
-"""Paths that are asked every few seconds: their lines show at DEBUG only."""
+_QUIET = ("/healthz", "/readyz", "/metrics/prometheus")
+
+
+def _is_quiet(path: str) -> bool:
+    """Whether programs ask it every few seconds, by address: its lines show at DEBUG only."""
+    return path.removesuffix("/") in _QUIET
 
 
 class Counted:
@@ -108,75 +113,25 @@ class Counted:
             raise
 
 
-class BodyLimits:
-    """Refuses a body that is too large or too slow, before anything is parsed.
+class LocalRequests:
+    """While no API key is asked for, refuses what a web page elsewhere may have had a browser send.
 
-    :param streamed: the path whose route reads the body itself, piece by piece within limits.
+    A page can send requests to this machine, and with a name of its own that it made to point here
+    even read the answers. Probes and scrapes go by address and show no text: they are let through.
+
+    :param is_open: whether no key is asked for.
     """
 
-    def __init__(self, app: ASGIApp, *, most_bytes: int, seconds: float, streamed: str) -> None:
+    def __init__(self, app: ASGIApp, *, is_open: Callable[[], Awaitable[bool]]) -> None:
         self._app = app
-        self._most_bytes = most_bytes
-        self._seconds = seconds
-        self._streamed = streamed
+        self._is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] != "http"
-            or scope["method"] in ("GET", "HEAD", "OPTIONS")
-            or (scope["method"] == "POST" and scope["path"] == self._streamed)
-        ):
-            await self._app(scope, receive, send)
-            return
-        try:
-            body = await self._read(scope, receive)
-        except ProblemError as error:
-            await problem(error)(scope, receive, send)
-            return
-        if body is None:
-            return  # the client went away
-        given = False
-
-        async def replay() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._app(scope, replay, send)
-
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        declared = next((v for n, v in scope["headers"] if n == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > self._most_bytes:
-            raise self._too_large()
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._seconds):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > self._most_bytes:
-                        raise self._too_large()
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            raise ProblemError(
-                408,
-                "body-too-slow",
-                f"the body did not arrive within {self._seconds:g} s",
-                headers={"Connection": "close"},
-            ) from None
-        return b"".join(parts)
-
-    def _too_large(self) -> ProblemError:
-        return ProblemError(
-            413,
-            "body-too-large",
-            f"the body is larger than {self._most_bytes // 1024} kB (RAG_API_BODY_LIMIT_KB)",
-            headers={"Connection": "close"},
-        )
+        if scope["type"] == "http" and (wrong := foreign(scope["headers"])):
+            try:
+                if not _is_quiet(scope["path"]) and await self._is_open():
+                    raise wrong
+            except (ProblemError, RagAssetsError) as error:
+                await problem(as_problem(error))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
@@ -25,10 +25,19 @@ _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same
 _REMEMBERED = 1000
 
 
-def service_of(request: Request) -> Service:
-    """The service of the app that answers this request."""
+async def service_of(request: Request) -> Service:
+    """The service of the app that answers this request.
+
+    ``async``, or FastAPI would ask a thread for it.
+    """
     service: Service = request.app.state.service
     return service
+
+
+def keyring_of(request: Request) -> Keyring:
+    """The keys that this worker knows."""
+    keyring: Keyring = request.app.state.keyring
+    return keyring
 
 
 @dataclass
@@ -58,7 +67,11 @@ class Keyring:
             self._known.clear()
         self._known[_digest(presented)] = _Known(key, self._clock() + self._seconds)
 
-    async def any_key(self, service: Service) -> bool:
+    async def is_open(self, service: Service) -> bool:
+        """Whether the API asks for no key: none was ever made, and only this machine reaches it."""
+        return is_loopback(service.settings.rag_api_host) and not await self._any_key(service)
+
+    async def _any_key(self, service: Service) -> bool:
         """Whether any key exists, as it was some seconds ago at most."""
         exists, until = self._any
         if until <= self._clock():
@@ -77,20 +90,44 @@ class Keyring:
         return Allowance(0.0, int(burst - (arrives - now) / pace + 1e-6))
 
 
-def needs(scope: Scope) -> Callable[..., Awaitable[None]]:
-    """A dependency that lets a request through when its key has the scope and rate left."""
+class Guard:
+    """Lets a request through when its key has the scope and rate left."""
 
-    async def authorise(
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    async def __call__(
+        self,
         request: Request,
-        service: Annotated[Service, Depends(service_of)],
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-        header: Annotated[str | None, Security(_HEADER)],
+        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+        _header: Annotated[str | None, Security(_HEADER)],
     ) -> None:
-        presented = bearer.credentials if bearer else header
-        keyring: Keyring = request.app.state.keyring
-        if presented is None:
-            await _refuse_unless_open(service, keyring)
+        """As a dependency: for the OpenAPI document, and for routes without a body."""
+        await self.check(request)
+
+    async def check(self, request: Request) -> None:
+        """Check and count the request, once.
+
+        :raises ProblemError: 401, 403 or 429.
+        """
+        if hasattr(request.state, "passed"):
             return
+        service, keyring = await service_of(request), keyring_of(request)
+        bearer = await _BEARER(request)
+        presented = bearer.credentials if bearer else await _HEADER(request)
+        if presented is None:
+            if not await keyring.is_open(service):
+                raise _unauthorised(
+                    "give an API key: Authorization: Bearer rag_…, or X-API-Key "
+                    "(`rag-assets keys create`)"
+                )
+        else:
+            await self._check_key(request, service, keyring, presented)
+        request.state.passed = True
+
+    async def _check_key(
+        self, request: Request, service: Service, keyring: Keyring, presented: str
+    ) -> None:
         known = keyring.remembered(presented)
         key = known.key if known else None
         if known is None:
@@ -98,12 +135,12 @@ def needs(scope: Scope) -> Callable[..., Awaitable[None]]:
             keyring.remember(presented, key)
         if key is None:
             raise _unauthorised("this API key is not known here, or was revoked")
-        if scope not in key.scopes and "admin" not in key.scopes:
-            raise ProblemError(403, "missing-scope", f"this needs a key with the scope {scope}")
+        if self._scope not in key.scopes and "admin" not in key.scopes:
+            raise ProblemError(
+                403, "missing-scope", f"this needs a key with the scope {self._scope}"
+            )
         request.state.key_id = key.key_id
         await _take(request, service, keyring, key)
-
-    return authorise
 
 
 async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKey) -> None:
@@ -133,15 +170,6 @@ async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKe
             f"{math.ceil(retry_after_s)} s",
             headers={"Retry-After": str(math.ceil(retry_after_s))},
         )
-
-
-async def _refuse_unless_open(service: Service, keyring: Keyring) -> None:
-    """Without any key configured the API is open, but only where nobody else can reach it."""
-    if is_loopback(service.settings.rag_api_host) and not await keyring.any_key(service):
-        return
-    raise _unauthorised(
-        "give an API key: Authorization: Bearer rag_…, or X-API-Key (`rag-assets keys create`)"
-    )
 
 
 def _unauthorised(detail: str) -> ProblemError:

@@ -50,6 +50,7 @@ class Service:
         self.settings = settings
         self.metrics = ApiMetrics()
         self._stack = ExitStack()
+        self._exposing = asyncio.Lock()
 
     async def open(self) -> None:
         """Open the pools and follow releases. A database that is away is no reason not to start."""
@@ -152,9 +153,11 @@ class Service:
     async def operations_exposition(self) -> bytes:
         """What the databases tell, in Prometheus' text format; kept for RAG_METRICS_CACHE_S.
 
-        Not on a pooled connection: while searches hold them all, the database is not away.
+        Not on a pooled connection: while searches hold them all, the database is not away. One at a
+        time: who scrapes has no key, and each would wait for a slow database in its own thread.
         """
-        return await anyio.to_thread.run_sync(self._operations.exposition, limiter=UNLIMITED)
+        async with self._exposing:
+            return await anyio.to_thread.run_sync(self._operations.exposition, limiter=UNLIMITED)
 
     async def query_vector(self, space: Space, query: str) -> NDArray[np.float32]:
         """A query's vector in a space; float32, shape (dimensions,)."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import typer
 
 from rag_assets.cli.opening import open_corpus
-from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
+from rag_assets.cli.output import Json, errors_as_sentences, out, remark, show_json, show_table
 from rag_assets.operations.backfill import (
     Choice,
     candidates,
@@ -34,7 +34,7 @@ def plan(as_json: Json = False) -> None:
         window = windows.next_after(now)
         with database.connect() as connection:
             whole = whole_budget(settings, window)
-            versions = candidates(connection, settings, warn=err.print)
+            versions = candidates(connection, settings, warn=remark)
             choice = choose(versions, left=whole, whole=whole)
     if as_json:
         show_json(_as_record(window, choice))
@@ -42,7 +42,8 @@ def plan(as_json: Json = False) -> None:
     if now_open := windows.open_at(now):
         out.print(f"one is open, and closes {when(now_open.closes, now, windows.zone)}; the next")
     out.print(f"opens {when(window.opens, now, windows.zone)}, for {window.minutes:.0f} min")
-    out.print(f"may spend ${whole.usd:.4f}\n")
+    out.print(f"may spend ${whole.usd:.4f}")
+    out.print()
     show_table(
         [
             {"version": one.code, "rows": one.rows, "USD": one.cost_usd, "minutes": one.minutes}
@@ -51,7 +52,7 @@ def plan(as_json: Json = False) -> None:
         empty="every version that may be embedded is",
     )
     for line in (*choice.passed_over, *filter(None, [choice.held])):
-        out.print(line)
+        out.print(line, markup=False)
 
 
 def _as_record(window: Window, choice: Choice) -> dict[str, object]:

@@ -13,10 +13,11 @@ from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.options import COUNT, within
 from rag_assets.cli.output import (
     Json,
-    err,
     errors_as_sentences,
     out,
+    plain,
     progress_bar,
+    remark,
     show_json,
     show_table,
 )
@@ -107,11 +108,11 @@ def add(
     if as_json:
         show_json(added)
         return
-    out.print(f"{code}: {added.verses:,} verses ({added.format}) in {added.folder}")
+    out.print(f"{code}: {added.verses:,} verses ({added.format}) in {plain(added.folder)}")
     if not ai_allowed:
         out.print(
             "its text goes to no provider: when its licence allows it, add the line "
-            f"`ai_allowed = true` to {added.folder}/version.toml"
+            f"`ai_allowed = true` to {plain(added.folder)}/version.toml"
         )
 
 
@@ -148,7 +149,7 @@ def _show_plan(
                 overwrite=overwrite,
                 limit=limit,
                 batch_size=batch_size,
-                warn=err.print,
+                warn=remark,
             )
     if as_json:
         show_json(plans)
@@ -219,7 +220,7 @@ def embed(
         )
         for result in results:
             for failure in result.failures:
-                out.print(f"[red]{result.version}[/red] {failure}")
+                out.print(f"[red]{result.version}[/red] {plain(failure)}")
     if any(result.failures for result in results):
         raise typer.Exit(1)
 

@@ -16,6 +16,7 @@ from rag_assets.cli.output import (
     err,
     errors_as_sentences,
     out,
+    plain,
     show_json,
     show_record,
     show_table,
@@ -74,7 +75,10 @@ def migrate(as_json: Json = False) -> None:
     if as_json:
         show_json({"database": database.describe(), "applied": applied})
         return
-    out.print("\n".join(f"applied {name}" for name in applied) or "nothing to apply: up to date")
+    for name in applied:
+        out.print(f"applied {name}")
+    if not applied:
+        out.print("nothing to apply: up to date")
 
 
 @app.command()
@@ -95,8 +99,8 @@ def upgrade(as_json: Json = False) -> None:
         out.print(f"nothing to do: PostgreSQL {embedded.version_brought()}")
     else:
         out.print(
-            f"PostgreSQL {done.before} is {done.after} now. The old data are in {done.kept}: "
-            "remove the folder once you have seen that all is well"
+            f"PostgreSQL {done.before} is {done.after} now. The old data are in "
+            f"{plain(done.kept)}: remove the folder once you have seen that all is well"
         )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import typer
 
-from rag_assets.cli.output import Json, errors_as_sentences, out, progress_bar, show_json
+from rag_assets.cli.opening import open_private
+from rag_assets.cli.output import Json, errors_as_sentences, out, plain, progress_bar, show_json
 from rag_assets.cli.search import show_hits
 from rag_assets.errors import ConfigurationError
 from rag_assets.retrieval.request import SearchRequest
@@ -38,11 +39,11 @@ def demo(as_json: Json = False) -> None:
         database = open_database(settings)
         applied = migrate(database)
         if not as_json:
-            out.print(f"[bold]1[/bold] database ready: {database.describe()}")
+            out.print(f"[bold]1[/bold] database ready: {plain(database.describe())}")
             out.print(
                 f"  {len(applied)} migrations applied, embedder: {settings.rag_embedding_provider}"
             )
-            out.print(f"[bold]2[/bold] the samples go to {settings.rag_bibles_dir}/")
+            out.print(f"[bold]2[/bold] the samples go to {plain(settings.rag_bibles_dir)}/")
         for code in SAMPLES:
             _copy_sample(code, settings.rag_bibles_dir)
         results = _embed(settings, as_json)
@@ -61,9 +62,11 @@ def demo(as_json: Json = False) -> None:
     out.print(f"[bold]5[/bold] rag-assets search {QUERY!r}")
     show_hits(result)
     out.print(
-        "\nNext: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000, with these runs,"
-        "\nand a page to search on http://127.0.0.1:8000.\n"
-        "Your own text: [bold]rag-assets bible add --help[/bold]"
+        "",
+        "Next: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000, with these runs,",
+        "and a page to search on http://127.0.0.1:8000.",
+        "Your own text: [bold]rag-assets bible add --help[/bold]",
+        sep="\n",
     )
 
 
@@ -72,7 +75,8 @@ def _choose_embedder(as_json: bool) -> Settings:
     settings = load_settings()
     chosen = "rag_embedding_provider" in settings.model_fields_set
     if not (settings.api_keys() or chosen or Path(".env").exists()):
-        Path(".env").write_text(_ENV, encoding="utf-8")
+        with open_private(Path(".env")) as file:  # where the provider's key is to go
+            file.write(_ENV.encode())
         if not as_json:
             out.print("no API key: wrote .env with RAG_EMBEDDING_PROVIDER=offline (lexical, free)")
     return load_settings(rag_embedding_provider="offline")
@@ -124,7 +128,7 @@ def _release(settings: Settings, as_json: bool) -> object:
     if result.failures:
         raise typer.Exit(_tell("release", result.failures))
     if not as_json:
-        out.print(f"  index: {result.decision}, {result.reasons}")
+        out.print(f"  index: {result.decision}, {plain(result.reasons)}")
         out.print(
             f"  {sum(result.checks.values())} checks passed, release {result.release_id} is active"
         )
@@ -133,5 +137,5 @@ def _release(settings: Settings, as_json: bool) -> object:
 
 def _tell(code: str, failures: tuple[str, ...]) -> int:
     for failure in failures:
-        out.print(f"[red]{code}[/red] {failure}")
+        out.print(f"[red]{code}[/red] {plain(failure)}")
     return 1

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.options import SECONDS
-from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
+from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import Finding, Level, Stored, diagnose, span
 from rag_assets.operations.facts import gather
@@ -99,7 +99,7 @@ def _show_stored(stored: Stored, settings: Settings) -> None:
     )
     out.print()
     for name, told in _lines(stored, settings):
-        out.print(f"[bold]{name:<8}[/bold]  {_plain(told)}")
+        out.print(f"[bold]{name:<8}[/bold]  {plain(told)}")
 
 
 def _lines(stored: Stored, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -147,9 +147,7 @@ def _show_findings(findings: Sequence[Finding]) -> None:
         colour = _COLOURS[finding.level]
         out.print(
             f"[bold {colour}]{finding.level}[/bold {colour}]  {finding.area}: "
-            f"{_plain(finding.told)}\n         {_plain(finding.command)}"
+            f"{plain(finding.told)}",
+            f"         {plain(finding.command)}",
+            sep="\n",
         )
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

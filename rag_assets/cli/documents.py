@@ -17,7 +17,9 @@ from rag_assets.cli.output import (
     err,
     errors_as_sentences,
     out,
+    plain,
     progress_bar,
+    remark,
     show_json,
     show_record,
     show_table,
@@ -82,10 +84,11 @@ def _show_added(adding: Adding) -> None:
         empty="nothing was added",
     )
     for path, reason in adding.refused.items():
-        err.print(f"[red]not added:[/red] {_plain(path)}: {_plain(reason)}")
+        err.print(f"[red]not added:[/red] {plain(path)}: {plain(reason)}")
     if adding.keys:
+        out.print()
         out.print(
-            f"\n{len(adding.keys)} in the queue: `rag-assets up` processes them, "
+            f"{len(adding.keys)} in the queue: `rag-assets up` processes them, "
             "`rag-assets documents list` shows how far they are"
         )
 
@@ -110,9 +113,9 @@ def scan(
 
 
 def _show_intake(intake: Intake) -> None:
-    for remark in intake.remarks:
-        err.print(remark, markup=False)
-    out.print(str(intake))
+    for sentence in intake.remarks:
+        remark(sentence)
+    out.print(str(intake), markup=False)
 
 
 @app.command("list")
@@ -239,15 +242,18 @@ def dlq(
         return
     for document in dead:
         out.print(
-            f"[bold]{_plain(document.key)}[/bold] {document.error_class}, "
-            f"attempts: {document.attempts}\n  {_plain(document.error or '')}"
+            f"[bold]{plain(document.key)}[/bold] {document.error_class}, "
+            f"attempts: {document.attempts}",
+            f"  {plain(document.error or '')}",
+            sep="\n",
         )
     show_table(
         [{"class": name, "documents": count} for name, count in classes.items()],
         empty="no dead letter",
     )
     if classes:
-        out.print("\n`rag-assets documents retry KEY`, `--class CLASS` or `--all` puts them back")
+        out.print()
+        out.print("`rag-assets documents retry KEY`, `--class CLASS` or `--all` puts them back")
 
 
 @app.command()
@@ -370,7 +376,3 @@ def _span(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

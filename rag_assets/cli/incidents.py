@@ -9,7 +9,7 @@ from rich.markdown import Markdown
 
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.options import COUNT
-from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
+from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.operations.following import close_job_incident
 from rag_assets.operations.report import read_report
 from rag_assets.store.incidents import last_incidents
@@ -60,7 +60,10 @@ def show(
     if as_json:
         show_json({"incident": report.incident, "seconds": report.seconds})
         return
-    out.print(Markdown(report.markdown) if out.is_terminal else report.markdown)
+    if out.is_terminal:
+        out.print(Markdown(report.markdown))
+    else:
+        out.print(*report.markdown.split("\n"), sep="\n", markup=False)
 
 
 @app.command()
@@ -74,4 +77,4 @@ def close(
     if as_json:
         show_json(incident)
         return
-    out.print(f"{incident.name} is closed: {incident.subject}")
+    out.print(f"{plain(incident.name)} is closed: {plain(incident.subject)}")

@@ -12,6 +12,7 @@ from rag_assets.cli.output import (
     Json,
     errors_as_sentences,
     out,
+    plain,
     progress_bar,
     show_json,
     show_record,
@@ -88,14 +89,14 @@ def build(
         show_json(result)
     else:
         if result.decision:
-            out.print(f"{result.decision}: {result.reasons}")
+            out.print(f"{result.decision}: {plain(result.reasons)}")
         if result.checks:
             show_table(
                 [{"check": name, "passed": passed} for name, passed in result.checks.items()],
                 empty="",
             )
         for failure in result.failures:
-            out.print(f"[red]{failure}[/red]")
+            out.print(f"[red]{plain(failure)}[/red]")
     if result.failures:
         raise typer.Exit(1)
 

@@ -12,32 +12,69 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 from typer.exceptions import TyperException
 
 from rag_assets.errors import RagAssetsError, reason_of
 from rag_assets.progress import LogLines, Progress
 from rag_assets.secrecy import masked
+from rag_assets.visible import visible, visible_json, visible_lines
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 _PIPE_WIDTH = 160  # columns where there is no terminal to ask
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Terminal(Console):
+    """A console on which a text is one line, and only our own styles do anything to the screen.
+
+    A text of several lines is given as several, with ``sep="\\n"``: so a line's end in a name can
+    never look like one of ours. Brackets in what is not ours are :func:`plain`'s part.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a line of it, before it is measured for a table."""
+        return super().render_str(visible(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Whatever else is printed, such as Markdown."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(visible_lines(segment.text), segment.style)
+
+
+out = Terminal(highlight=False, emoji=False, soft_wrap=True)
+err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 for console in (out, err):
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
 
 
+def plain(text: object) -> str:
+    """For a text with styles: what is not ours, without effect."""
+    return escape(visible(str(text)))
+
+
+def remark(message: str) -> None:
+    """A sentence on standard error, as it is."""
+    err.print(message, markup=False)
+
+
 def show_json(value: object) -> None:
     """One JSON document on standard output."""
     # Flushed: whoever reads `up --json` through a pipe waits for it.
-    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2), flush=True)  # noqa: T201
+    document = json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2)
+    print(visible_json(document), flush=True)  # noqa: T201
 
 
 def show_table(rows: Sequence[Mapping[str, object]], *, empty: str) -> None:
@@ -78,19 +115,19 @@ def show_error(error: Exception, *, as_json: bool = False) -> None:
     foreseen = isinstance(error, RagAssetsError)
     if not foreseen:
         trace = "".join(traceback.format_exception(error))
-        err.print(masked(trace), markup=False, style="dim", end="")
+        err.print(*masked(trace).rstrip("\n").split("\n"), sep="\n", markup=False, style="dim")
     if as_json:
         show_json({"error": type(error).__name__, "message": reason_of(error)})
         return
     report = "" if foreseen else ". This is a fault of rag-assets: report it with the trace above"
-    err.print(f"[red]error:[/red] {escape(reason_of(error) + report)}")
+    err.print(f"[red]error:[/red] {plain(reason_of(error) + report)}")
 
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
     """Bars on a terminal, log lines elsewhere; on standard error, so that JSON stays clean."""
     if quiet or not err.is_terminal:
-        yield LogLines(err.print)
+        yield LogLines(remark)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -116,7 +153,7 @@ class _Bars:
         self._rich.advance(self._task, steps)
 
     def say(self, message: str) -> None:
-        self._rich.console.print(message)
+        self._rich.console.print(message, markup=False)
 
 
 def _cell(value: object) -> str:
@@ -132,10 +169,10 @@ def _cell(value: object) -> str:
         case datetime():
             return value.strftime("%Y-%m-%d %H:%M:%S")
         case _:
-            return str(value).replace("[", "\\[")
+            return plain(value)
 
 
-def _plain(value: Any) -> object:
+def _jsonable(value: Any) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, datetime):

@@ -17,6 +17,7 @@ from rag_assets.cli.output import (
     err,
     errors_as_sentences,
     out,
+    plain,
     progress_bar,
     show_json,
     show_record,
@@ -76,9 +77,10 @@ def status(
     show_table([_row(found) for found in last], empty="")
     refused = next((found for found in last if found.state == "refused"), None)
     if refused is not None and refused is last[0]:
-        out.print(f"\nrelease {refused.release_id} was refused:")
+        out.print()
+        out.print(f"release {refused.release_id} was refused:")
         for reason in refused.reasons:
-            out.print(f"  [red]{reason}[/red]")
+            out.print(f"  [red]{plain(reason)}[/red]")
 
 
 @app.command()
@@ -273,9 +275,9 @@ def _show_verdict(verdict: Verdict) -> None:
     else:
         out.print("[bold red]refused[/bold red]:")
         for reason in verdict.reasons:
-            out.print(f"  [red]{reason}[/red]")
+            out.print(f"  [red]{plain(reason)}[/red]")
     for code, why in verdict.left_out.items():
-        out.print(f"[dim]left out: {code}: {why}[/dim]")
+        out.print(f"[dim]left out: {code}: {plain(why)}[/dim]")
 
 
 def _show_switch(now: Release, before: Release | None, *, as_json: bool) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from rag_assets.cli.output import Json, errors_as_sentences, out, show_json
+from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json
 from rag_assets.retrieval.request import MAX_TOP_K, Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings import load_settings
@@ -66,13 +65,14 @@ def show_hits(result: SearchResult) -> None:
     for hit in result.hits:
         place = hit.version if hit.document is None else hit.document.key
         out.print(
-            f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]  [bold]{escape(hit.reference)}[/bold] "
-            f"[dim]{escape(place)}[/dim]"
+            f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]  [bold]{plain(hit.reference)}[/bold] "
+            f"[dim]{plain(place)}[/dim]"
         )
-        out.print(f"           {hit.text}", markup=False)
+        for line in hit.text.expandtabs().splitlines():
+            out.print(f"           {line}", markup=False)
     out.print(
         f"[dim]{len(result.hits)} hits of release {result.release_id} ({result.plan_name}); "
         f"embedding {result.embedding_ms:.0f} ms, search {result.search_ms:.0f} ms[/dim]"
     )
     if result.why_fewer:
-        out.print(f"[dim]{result.why_fewer}[/dim]")
+        out.print(f"[dim]{plain(result.why_fewer)}[/dim]")

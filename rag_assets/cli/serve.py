@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from rag_assets.api import logs
+from rag_assets.api.connections import raise_open_files
 from rag_assets.api.loopback import is_loopback
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.options import within
-from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
+from rag_assets.cli.output import Json, err, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
 from rag_assets.settings import Settings, load_settings
 from rag_assets.store.api_keys import SCOPES, any_key, create_key, list_keys, revoke_key
@@ -45,7 +46,7 @@ def serve(
         except DatabaseUnavailableError as error:
             if replica is None:
                 raise
-            err.print(f"[yellow]starting with the replica only:[/yellow] {error}")
+            err.print(f"[yellow]starting with the replica only:[/yellow] {plain(error)}")
             database = replica
         refuse_open_to_all(settings, database)
         _run(settings)
@@ -77,6 +78,7 @@ def _run(settings: Settings) -> None:
         import uvicorn  # noqa: PLC0415 -- a quarter of a second
 
         logs.set_up(settings)  # of the process that minds the workers
+        raise_open_files()  # of the workers, too
         uvicorn.run(
             "rag_assets.api.app:create_app",
             factory=True,
@@ -85,6 +87,7 @@ def _run(settings: Settings) -> None:
             workers=settings.rag_api_workers,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             http="rag_assets.api.protocol:Protocol",
+            ws="none",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=settings.rag_api_shutdown_s,

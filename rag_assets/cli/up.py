@@ -17,8 +17,9 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.embedded_keeper import EmbeddedKeeper
+from rag_assets.cli.opening import open_private
 from rag_assets.cli.options import within
-from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json
+from rag_assets.cli.output import Json, errors_as_sentences, out, plain, remark, show_json
 from rag_assets.cli.serve import refuse_open_to_all
 from rag_assets.cli.supervisor import Service, Supervisor
 from rag_assets.errors import ConfigurationError
@@ -71,18 +72,19 @@ def up(
                 services.insert(0, _api(api_port))
                 api_url = f"http://{api_host}:{api_port}"
             instance = open_instance()
-            refuse_second_daemon(instance, say=err.print)
+            refuse_second_daemon(instance, say=remark)
             log_path = home / "up.log"
             threading.Thread(
                 target=_say_when_ready, args=(url, api_url, as_json), daemon=True
             ).start()
             if not as_json:
-                out.print(f"database: {database.describe()}\ntheir own lines: {log_path}")
+                out.print(f"database: {plain(database.describe())}")
+                out.print(f"their own lines: {plain(log_path)}")
                 out.print(f"starting Dagster on {url} …")
             try:
-                with log_path.open("wb") as log:
+                with open_private(log_path) as log:
                     check = _keep_embedded(settings)
-                    Supervisor(services, log=log, say=err.print, check=check).run()
+                    Supervisor(services, log=log, say=remark, check=check).run()
             finally:
                 with suppress(Exception):  # without its database there are none to wipe
                     instance.wipe_daemon_heartbeats()
@@ -94,7 +96,7 @@ def _keep_embedded(settings: Settings) -> Callable[[], None]:
     """What starts the embedded server again; a server of RAG_DATABASE_URL is left alone."""
     if settings.rag_database_url is not None:
         return lambda: None
-    return EmbeddedKeeper(embedded_folder(settings), say=err.print).check
+    return EmbeddedKeeper(embedded_folder(settings), say=remark).check
 
 
 def _refuse_contradictions() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rag_assets.corpus.beneath import RefusedFileError, entries_of
 from rag_assets.corpus.documents.inbox import Inbox, put, read_pieces
-from rag_assets.corpus.documents.inbox_files import is_ignored, printable
+from rag_assets.corpus.documents.inbox_files import is_ignored
 from rag_assets.documents.intake import take_files
 from rag_assets.documents.rules import MB
 from rag_assets.errors import (
@@ -22,6 +22,7 @@ from rag_assets.progress import Progress
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database
 from rag_assets.store.document_intake import known_documents
+from rag_assets.visible import visible
 
 _BATCH = 200
 _REFUSALS = (RequestError, DocumentError, InboxUnavailableError, RefusedFileError, OSError)
@@ -78,7 +79,7 @@ def add_files(
             try:
                 stored.append(_stored(inbox, source, settings, replace=replace))
             except _REFUSALS as error:
-                adding.refused[printable(source.shown)] = str(error)
+                adding.refused[visible(source.shown)] = str(error)
             progress.advance(1)
         with database.connect() as connection:
             take_files(connection, inbox, settings, stored)
@@ -112,7 +113,7 @@ def _files(paths: Sequence[Path], adding: Adding) -> Iterator[_Source]:
         elif real.is_dir():
             yield from _below(path, real, "", adding)
         else:
-            raise ConfigurationError(f"there is no file or folder {printable(str(path))}")
+            raise ConfigurationError(f"there is no file or folder {visible(str(path))}")
 
 
 def _below(shown: Path, root: Path, folder: str, adding: Adding) -> Iterator[_Source]:
@@ -121,7 +122,7 @@ def _below(shown: Path, root: Path, folder: str, adding: Adding) -> Iterator[_So
         with entries_of(str(root), folder) as found:
             kinds = {entry.name: _kind(entry) for entry in found if not is_ignored(entry.name)}
     except (RefusedFileError, OSError) as error:
-        adding.refused[printable(str(shown / folder))] = f"cannot be listed: {error}"
+        adding.refused[visible(str(shown / folder))] = f"cannot be listed: {error}"
         return
     for name, kind in sorted(kinds.items()):
         path = f"{folder}/{name}" if folder else name
@@ -130,7 +131,7 @@ def _below(shown: Path, root: Path, folder: str, adding: Adding) -> Iterator[_So
         elif kind == "file":
             yield _Source(str(shown / path), root, path, f"{root.name}/{path}")
         else:
-            adding.refused[printable(str(shown / path))] = kind
+            adding.refused[visible(str(shown / path))] = kind
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -26,7 +26,14 @@ _POLL_S = 0.1
 
 
 class _Quiet(WSGIRequestHandler):
-    """A line a scrape tells nobody anything."""
+    """A line a scrape tells nobody anything. A client that says nothing gives its thread back."""
+
+    timeout = 10
+
+    def handle(self) -> None:
+        """One request; of a client that stays silent or leaves there is nothing to answer."""
+        with suppress(TimeoutError, ConnectionError):
+            super().handle()
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""

@@ -16,6 +16,7 @@ from rag_assets.settings import Settings
 from rag_assets.store import incidents, messages
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.incidents import Incident, RecoveryAction
+from rag_assets.visible import visible
 
 Say = Callable[[str], None]
 _FACTS = 5  # of an incident, in a message
@@ -71,7 +72,8 @@ def describe(incident: Incident, done: Sequence[RecoveryAction], public_url: str
         else f":warning: Incident {number}"
     )
     return "\n".join(
-        [
+        visible(line)
+        for line in [
             f"{head}: *{incident.cause}*{subject}, since {incident.began_at:%Y-%m-%d %H:%M:%S %Z}, "
             f"{incident.longest_queue} documents waiting.",
             *(f"• {fact}" for fact in incident.facts[:_FACTS]),

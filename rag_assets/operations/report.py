@@ -12,6 +12,7 @@ from rag_assets.store import incidents, samples
 from rag_assets.store.database import Database
 from rag_assets.store.incidents import Incident, RecoveryAction
 from rag_assets.store.samples import QueueSample
+from rag_assets.visible import visible
 
 _AROUND = timedelta(minutes=10)
 _MOST_ACTIONS = 50
@@ -97,7 +98,7 @@ def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetim
     lines += ["### Evidence", "", *(f"- {fact}" for fact in incident.facts), ""]
     lines += ["### What was done", "", *(_done(actions) or [nothing]), ""]
     lines += ["### What prevents it", "", PREVENTION.get(incident.cause, PREVENTION["unknown"]), ""]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def measure(action: RecoveryAction) -> str:

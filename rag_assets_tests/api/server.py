@@ -132,24 +132,27 @@ def serving(
     *,
     workers: int = 1,
     ready: str = "/readyz",
+    shell: str = "",
 ) -> Iterator[Server]:
     """Start the service and stop it at the end.
 
     :param folder: where it runs and its log is kept.
     :param ready: the path that answers 200 once it may be used.
+    :param shell: what a shell does before it becomes the service, such as ``ulimit -n 1024``.
     """
     port = free_port()
     log = folder / f"serve-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command("serve", "--port", str(port), "--workers", str(workers)),
+            [*(["sh", "-c", f'{shell} && exec "$@"', "sh"] if shell else []),
+             *command("serve", "--port", str(port), "--workers", str(workers))],
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-        )
+        )  # fmt: skip
     server = Server(process, port, log)
     try:
         wait_until(lambda: _answers(server, ready), START_TIMEOUT_S, lambda: server.log)

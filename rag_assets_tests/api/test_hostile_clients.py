@@ -16,7 +16,7 @@ from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, servin
 
 VECTOR = [1.0] + [0.0] * 63
 IDLE = 1000
-HEAD = f"POST {RETRIEVE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = f"POST {RETRIEVE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module", autouse=True)

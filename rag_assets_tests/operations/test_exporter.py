@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.operations.exporter import PATH, exporting
+from rag_assets.operations.exporter import PATH, _Quiet, exporting
 from rag_assets.store.database import Database
 from rag_assets_tests.api.server import environment_of
 from rag_assets_tests.cli.conftest import PROGRAM
@@ -46,6 +46,24 @@ def test_health_asks_no_database_and_other_paths_say_where_the_metrics_are(
         assert httpx.get(f"{origin}/healthz", trust_env=False).text == "alive\n"
         lost = httpx.get(f"{origin}/elsewhere", trust_env=False)
         assert (lost.status_code, lost.text) == (404, f"the metrics are at {PATH}\n")
+
+
+def test_a_client_that_says_nothing_gives_its_thread_back(
+    database: Database,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert _Quiet.timeout == 10
+    monkeypatch.setattr(_Quiet, "timeout", 0.2)
+    with exporting(metrics_of(make_settings(), database), host="127.0.0.1", port=0) as url:
+        port = httpx.URL(url).port
+        assert port
+        for half in (b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Ha"):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+                silent.sendall(half)
+                assert silent.recv(1) == b""
+    assert capfd.readouterr().err == ""
 
 
 def test_ipv6_can_be_listened_on(database: Database, make_settings: MakeSettings) -> None:

@@ -257,6 +257,20 @@ def test_a_database_that_is_away_is_told_once_and_a_person_is_called_later(
     assert lines[-1] == slack.texts[-1]
 
 
+def test_what_an_incident_repeats_forges_no_line_and_calls_nobody() -> None:
+    evil = "a.pdf\n• all is well <!channel> <https://a.example|here> \x1b[31m & co"
+    incident = replace(INCIDENT, evidence={"subject": evil, "facts": [evil, "a fact"]})
+    text = describe(incident, [], "http://127.0.0.1:3000")
+    assert [line[:1] for line in text.splitlines()] == [":", "•", "•", "`"]
+    with receiving() as slack:
+        send(slack.url, text, timeout_s=5)
+        (said,) = slack.texts
+    assert said.splitlines()[1] == (
+        r"• a.pdf\n• all is well &lt;!channel&gt; &lt;https://a.example|here&gt; "
+        r"\x1b[31m &amp; co"
+    )
+
+
 @pytest.mark.parametrize("address", ["no address at all/s3cret", "http://[s3cret", "s3cret://x"])
 def test_an_address_that_is_none_is_not_shown_either(address: str) -> None:
     with pytest.raises(SlackUnavailableError) as raised:

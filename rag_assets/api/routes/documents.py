@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from rag_assets.api import request_id as ids
+from rag_assets.api.bodies import Bodies, body_cut
 from rag_assets.api.document_models import (
     DocumentAnswer,
     DocumentList,
@@ -18,11 +19,10 @@ from rag_assets.api.document_models import (
     State,
     UploadAnswer,
 )
-from rag_assets.api.loopback import is_loopback
 from rag_assets.api.models import Problem
 from rag_assets.api.problems import ProblemError
 from rag_assets.api.routes.retrieve import PROBLEMS
-from rag_assets.api.security import needs, service_of
+from rag_assets.api.security import Guard, service_of
 from rag_assets.api.service import Service
 from rag_assets.corpus.documents.inbox import Inbox, open_inbox
 from rag_assets.corpus.documents.inbox_files import MOST_PATH_BYTES, Stored, Upload
@@ -38,12 +38,11 @@ MOST_LISTED = 1000
 
 router = APIRouter(prefix=DOCUMENTS, tags=["documents"], responses=PROBLEMS)
 ServiceOf = Annotated[Service, Depends(service_of)]
-_CLOSE = {"Connection": "close"}
 
 
 @router.post(
     "",
-    dependencies=[Depends(needs("admin"))],
+    dependencies=[Depends(Guard("admin"))],
     status_code=201,
     response_model=UploadAnswer,
     responses={
@@ -76,7 +75,7 @@ async def upload(
     ] = False,
 ) -> UploadAnswer:
     """Send the file itself as the body. It is stored whole or not at all, then waits its turn."""
-    _refuse_web_pages(request)
+    _refuse_forms(request)
     inbox = _inbox(service)
     most_bytes = service.settings.rag_documents_max_mb * MB
     try:
@@ -86,7 +85,7 @@ async def upload(
                 await anyio.to_thread.run_sync(upload.write, piece)
             stored = await anyio.to_thread.run_sync(lambda: upload.finish(replace=replace))
     except DocumentTooLargeError as error:
-        raise ProblemError(413, "document-too-large", str(error), headers=_CLOSE) from None
+        raise ProblemError(413, "document-too-large", str(error)) from None
     key = await service.write(lambda c: _take(c, service, inbox, stored), timeout_ms=0)
     if stored.how == "unchanged":
         response.status_code = 200
@@ -100,7 +99,7 @@ async def upload(
     )
 
 
-@router.get("", dependencies=[Depends(needs("read"))], summary="Documents and how far they are")
+@router.get("", dependencies=[Depends(Guard("read"))], summary="Documents and how far they are")
 async def list_all(
     service: ServiceOf,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
@@ -123,7 +122,7 @@ async def list_all(
 
 @router.get(
     "/{key:path}",
-    dependencies=[Depends(needs("read"))],
+    dependencies=[Depends(Guard("read"))],
     responses={404: {"model": Problem, "description": "No document has this key."}},
     summary="One document and how far it is",
 )
@@ -151,26 +150,14 @@ def _inbox(service: Service) -> Inbox:
         raise ProblemError(503, "inbox-unavailable", str(error)) from None
 
 
-def _refuse_web_pages(request: Request) -> None:
-    """A page in somebody's browser must not upload to a service that asks him for no key.
-
-    Browsers send this type across origins only when the service lets them, which it does not; and
-    what a page's own host name was made to point to this machine, still has that name.
-    """
+def _refuse_forms(request: Request) -> None:
+    """Browsers send this type across origins only when the service lets them, which it does not."""
     sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if sent != "application/octet-stream":
         raise ProblemError(
             415,
             "wrong-media-type",
             "send the file itself, with Content-Type: application/octet-stream whatever it is",
-            headers=_CLOSE,
-        )
-    if not hasattr(request.state, "key_id") and not is_loopback(request.url.hostname or ""):
-        raise ProblemError(
-            401,
-            "unauthorised",
-            "without an API key, call it 127.0.0.1 or localhost",
-            headers=_CLOSE,
         )
 
 
@@ -208,6 +195,7 @@ async def _uploading(inbox: Inbox, name: str, most_bytes: int) -> AsyncIterator[
 async def _pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
     """The body as it comes, each piece and the whole within their times."""
     settings = service.settings
+    bodies: Bodies = request.app.state.bodies
     stream: Any = request.stream()
     clock = asyncio.get_running_loop().time
     ends = clock() + settings.rag_api_upload_timeout_s
@@ -219,7 +207,8 @@ async def _pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
                 piece = await anext(stream, None)
             if piece is None:
                 return
-            yield piece
+            with bodies.holding(piece):
+                yield piece
     except TimeoutError:
         raise ProblemError(
             408,
@@ -227,7 +216,6 @@ async def _pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
             f"a piece of the body did not arrive within {settings.rag_api_body_timeout_s:g} s, or "
             f"the whole within {settings.rag_api_upload_timeout_s:g} s "
             "(RAG_API_BODY_TIMEOUT_S, RAG_API_UPLOAD_TIMEOUT_S)",
-            headers=_CLOSE,
         ) from None
     except ClientDisconnect:
-        raise ProblemError(400, "body-cut", "the client left before the body was whole") from None
+        raise body_cut() from None

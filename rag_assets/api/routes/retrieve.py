@@ -23,7 +23,7 @@ from rag_assets.api.models import (
     hit_model,
     plan_model,
 )
-from rag_assets.api.security import needs, service_of
+from rag_assets.api.security import Guard, service_of
 from rag_assets.api.service import Service
 from rag_assets.api.sources import Source
 from rag_assets.errors import RequestError
@@ -61,7 +61,7 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 @router.post(
     "/retrieve",
     response_model=RetrieveResponse,
-    dependencies=[Depends(needs("read"))],
+    dependencies=[Depends(Guard("read"))],
     summary="The passages nearest to a query or a vector",
 )
 async def retrieve(
@@ -76,7 +76,7 @@ async def retrieve(
 @router.get(
     "/retrieve",
     response_model=RetrieveResponse,
-    dependencies=[Depends(needs("read"))],
+    dependencies=[Depends(Guard("read"))],
     summary="The same for a simple query",
 )
 async def retrieve_simply(
@@ -89,7 +89,7 @@ async def retrieve_simply(
 
 @router.post(
     "/eval",
-    dependencies=[Depends(needs("read"))],
+    dependencies=[Depends(Guard("read"))],
     summary="How well queries find what they should",
 )
 async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:

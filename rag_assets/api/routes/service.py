@@ -46,9 +46,12 @@ async def ready(service: ServiceOf) -> Ready:
 )
 async def metrics(service: ServiceOf) -> Response:
     """The API's own, of all workers together; then what the databases tell of everything else."""
+    operations = await service.operations_exposition()
     service.read_gauges()
-    whole = service.metrics.exposition() + await service.operations_exposition()
-    return Response(whole, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(
+        service.metrics.exposition() + operations,
+        media_type="text/plain; version=0.0.4; charset=utf-8",
+    )
 
 
 @router.get("/", include_in_schema=False)

@@ -171,12 +171,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def printable(path: str) -> str:
-    """A path as it can be shown, whatever is in it."""
-    cleaned = path.encode(errors="replace").decode()
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cleaned)
-
-
 def refuse_too_large(path: str, most_bytes: int) -> DocumentTooLargeError:
     """The error of a file that is larger than a document may be."""
     return DocumentTooLargeError(

@@ -24,9 +24,9 @@ from rag_assets.corpus.documents.inbox_files import (
     check_name,
     fault_of,
     is_ignored,
-    printable,
 )
 from rag_assets.errors import InboxUnavailableError
+from rag_assets.visible import visible
 
 _LEFT_BEHIND_S = 86_400
 """Age at which a file that was never finished is removed."""
@@ -162,7 +162,7 @@ class LocalInbox:
     def _opened(self, path: str) -> Iterator[BufferedReader]:
         """A file of the inbox, opened without following any link."""
         if fault_of(path) is not None:
-            raise _GoneError(f"{printable(path)} is not in the inbox {self._root}")
+            raise _GoneError(f"{visible(path)} is not in the inbox {self._root}")
         try:
             file = beneath.open_file(self._root, path)
         except beneath.HardLinkedError as error:
@@ -238,7 +238,7 @@ class _Seen:
             with suppress(FileNotFoundError):  # gone in between
                 fault = self._add_file(path, entry.stat(follow_symlinks=False))
         if fault is not None:
-            self.troubles.append(Trouble(printable(path), fault))
+            self.troubles.append(Trouble(visible(path), fault))
 
     def _add_file(self, path: str, status: os.stat_result) -> str | None:
         """Take a file, or return why it is refused."""

@@ -31,10 +31,10 @@ from rag_assets.corpus.documents.inbox_files import (
     check_name,
     fault_of,
     is_ignored,
-    printable,
 )
 from rag_assets.errors import ConfigurationError, InboxUnavailableError, reason_of
 from rag_assets.secrecy import place_of, without_secrets
+from rag_assets.visible import visible
 
 _PIECE = 2**20
 _STAMPS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
@@ -119,7 +119,7 @@ class RemoteInbox:
             if fault is None and not _is_file(told):
                 fault = "is no file, or a link, which is not followed: put the file itself there"
             if fault is not None:
-                troubles.append(Trouble(printable(path), fault))
+                troubles.append(Trouble(visible(path), fault))
             else:
                 files.append(_found(path, told, now))
         files.sort(key=lambda file: file.path)
@@ -167,7 +167,7 @@ class RemoteInbox:
                     raise
                 unlisted.append(folder)
                 fault = f"the folder cannot be listed: {_words(error)}"
-                troubles.append(Trouble(printable(folder), fault))
+                troubles.append(Trouble(visible(folder), fault))
                 continue
             for told in entries:
                 path = told["name"].rstrip("/").removeprefix(prefix)
@@ -250,7 +250,7 @@ class RemoteInbox:
     def _pieces(self, path: str) -> Iterator[bytes]:
         """The content of a file."""
         if fault_of(path) is not None:
-            raise InboxUnavailableError(f"{printable(path)} is not in the inbox {self._shown}")
+            raise InboxUnavailableError(f"{visible(path)} is not in the inbox {self._shown}")
         with self.explained(f"asked for {path}"), self._storage.open(self._place(path)) as file:
             while piece := file.read(_PIECE):
                 yield piece

@@ -1,0 +1,405 @@
+"""Hundreds of clients that hold on to what they were given: memory, connections, files."""
+
+from __future__ import annotations
+
+import re
+import resource
+import selectors
+import socket
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rag_assets.api.connections import Connections, Reason
+from rag_assets.store.database import Database
+from rag_assets_tests.api.conftest import Copy
+from rag_assets_tests.api.server import (
+    DOCUMENTS,
+    METRICS,
+    RETRIEVE,
+    Server,
+    environment_of,
+    serving,
+    wait_until,
+)
+from rag_assets_tests.api.test_keys import new_key
+
+MB = 2**20
+VECTOR = [1.0] + [0.0] * 63
+CROWD = 800
+MOST_GROWN_MB = 200
+"""Of 800 bodies of 1 MB: without bounds a worker takes all of them."""
+TYPES = "Host: localhost\r\nContent-Type: application/json\r\n"
+NEARLY_WHOLE = b" " * (MB - 1)
+DECLARED = f"POST {RETRIEVE} HTTP/1.1\r\n{TYPES}Content-Length: {MB}\r\n\r\n".encode()
+CHUNKED = (
+    f"POST {RETRIEVE} HTTP/1.1\r\n{TYPES}Transfer-Encoding: chunked\r\n\r\n{MB:x}\r\n".encode()
+)
+HALF_A_HEAD = f"POST {RETRIEVE} HTTP/1.1\r\nHost: localhost\r\nX-Half".encode()
+HALF_A_BODY = f"POST {RETRIEVE} HTTP/1.1\r\n{TYPES}Content-Length: 100\r\n\r\n{{".encode()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _many_files() -> Iterator[None]:
+    """Room for the clients' ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8000
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"only {hard} open files are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Crowd:
+    """Clients that each send the same and then hold the connection; none of them reads."""
+
+    def __init__(self, server: Server, clients: int, data: bytes) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._sent: dict[socket.socket, int] = {}
+        self._data = data
+        for _ in range(clients):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+            client.setblocking(False)
+            self._sent[client] = 0
+            self._selector.register(client, selectors.EVENT_WRITE)
+            self._send(client)
+        while self._selector.get_map() and (ready := self._selector.select(3)):
+            for key, _ in ready:
+                self._send(key.fileobj)  # type: ignore[arg-type]
+
+    def _send(self, client: socket.socket) -> None:
+        start = self._sent[client]
+        try:
+            self._sent[client] += client.send(self._data[start : start + 65536])
+        except BlockingIOError:
+            return
+        except OSError:  # answered and closed meanwhile
+            self._selector.unregister(client)
+            return
+        if self._sent[client] == len(self._data):
+            self._selector.unregister(client)
+
+    def answers(self) -> Counter[int | str]:
+        """How many got which status, are still ``open`` without one, or were just ``closed``."""
+        return Counter(self._answer(client) for client in self._sent)
+
+    def _answer(self, client: socket.socket) -> int | str:
+        try:
+            head = client.recv(12, socket.MSG_PEEK)
+        except BlockingIOError:
+            return "open"
+        except OSError:
+            return "closed"
+        return int(head.split()[1]) if head else "closed"
+
+    def close(self) -> None:
+        self._selector.close()
+        for client in self._sent:
+            client.close()
+
+
+@contextmanager
+def crowd(server: Server, clients: int, data: bytes) -> Iterator[Crowd]:
+    """So many clients, until the block ends."""
+    with closing(Crowd(server, clients, data)) as gathered:
+        yield gathered
+
+
+def resident_mb(server: Server) -> float:
+    """Memory of the processes that answer, of the largest."""
+    return max(status_of(pid, "VmRSS") for pid in server.workers() or [server.process.pid]) / 1024
+
+
+def status_of(pid: int, name: str) -> int:
+    """A number of the kernel's on a process; sizes in kB."""
+    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text("utf-8"), re.M)
+    assert found
+    return int(found[1])
+
+
+def settled(server: Server, clients: Crowd) -> None:
+    """Wait until the service has read what it is going to: the system keeps much before that."""
+    seen: deque[tuple[Counter[int | str], float]] = deque(maxlen=30)
+
+    def unchanged() -> bool:
+        seen.append((clients.answers(), resident_mb(server)))
+        sizes = [size for _, size in seen]
+        full = len(seen) == seen.maxlen
+        return full and max(sizes) - min(sizes) < 4 and all(one[0] == seen[0][0] for one in seen)
+
+    wait_until(unchanged, 120)
+
+
+def healthy(server: Server) -> bool:
+    """Whether somebody who comes anew is told that the service lives."""
+    with httpx.Client(base_url=server.origin, trust_env=False, timeout=30) as http:
+        return http.get("/healthz").json() == {"status": "alive"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_bodies_of_who_has_no_key_are_not_read(
+    bilingual: Database, copied: Copy, tmp_path: Path, workers: int
+) -> None:
+    database = copied(bilingual)
+    key = new_key(database, "read")
+    environment = environment_of(database, RAG_API_BODY_TIMEOUT_S=120)
+    with serving(tmp_path, environment, workers=workers) as server:
+        assert server.retrieve(headers={"X-API-Key": key}, vector=VECTOR).status_code == 200
+        before = resident_mb(server)
+        with crowd(server, CROWD, DECLARED + NEARLY_WHOLE) as clients:
+            settled(server, clients)
+            assert resident_mb(server) - before < MOST_GROWN_MB / 2
+            assert clients.answers()["open"] == 0
+            assert clients.answers()[401] > CROWD / 2  # a reset may have overtaken the others
+            assert server.retrieve(headers={"X-API-Key": key}, vector=VECTOR).status_code == 200
+            assert healthy(server)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", [DECLARED, CHUNKED], ids=["declared", "chunked"])
+def test_without_keys_all_bodies_together_stay_within_the_budget_and_queries_are_answered(
+    bilingual: Database, copied: Copy, tmp_path: Path, head: bytes
+) -> None:
+    environment = environment_of(copied(bilingual), RAG_API_BODY_TIMEOUT_S=120)
+    with serving(tmp_path, environment) as server:
+        assert server.found(vector=VECTOR)["hits"]
+        before = resident_mb(server)
+        with crowd(server, CROWD, head + NEARLY_WHOLE) as clients:
+            settled(server, clients)
+            assert resident_mb(server) - before < MOST_GROWN_MB
+            answers = clients.answers()
+            assert answers["open"] < CROWD / 4, answers
+            assert answers[503], answers  # of the others a reset may have overtaken it
+            assert server.found(vector=VECTOR)["hits"]
+            assert healthy(server)
+        # What they held is free again.
+        whole = json_body(MB)
+        wait_until(lambda: post(server, whole).status_code == 200)
+        assert resident_mb(server) - before < MOST_GROWN_MB
+
+
+def json_body(size: int) -> bytes:
+    """A search of just that size."""
+    return f'{{"vector": {VECTOR}}}'.encode().ljust(size)
+
+
+def post(server: Server, body: bytes) -> httpx.Response:
+    """Ask with this body."""
+    return server.http.post(RETRIEVE, content=body, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.slow
+def test_uploads_are_counted_by_what_is_held_of_them_not_by_their_size(
+    bilingual: Database, copied: Copy, tmp_path: Path
+) -> None:
+    environment = environment_of(
+        copied(bilingual), RAG_DOCUMENTS_URL=tmp_path / "inbox", RAG_API_BODIES_MB=1
+    )
+    with serving(tmp_path, environment) as server:
+        for number in range(3):
+            answer = server.http.post(
+                DOCUMENTS,
+                params={"name": f"{number}.txt"},
+                content=b"a line of a document\n" * 200_000,
+                headers={"Content-Type": "application/octet-stream"},
+            )
+            assert answer.status_code == 201, answer.text
+
+
+@pytest.fixture(scope="module")
+def strict(
+    bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A service that waits two seconds for a head, and asks for no key."""
+    environment = environment_of(
+        copied(bilingual), RAG_API_HEAD_TIMEOUT_S=2, RAG_API_BODY_TIMEOUT_S=120
+    )
+    with serving(tmp_path_factory.mktemp("strict"), environment) as running:
+        yield running
+
+
+def metric(server: Server, reason: Reason) -> float:
+    """How many connections were closed for it."""
+    name = f'rag_api_closed_connections_total{{reason="{reason}"}}'
+    return server.metrics().get(name, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "end"),
+    [
+        (b"", "closed"),
+        (HALF_A_HEAD, 408),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + HALF_A_HEAD, 200),
+    ],
+    ids=["nothing", "half", "half-a-second-one"],
+)
+def test_heads_that_do_not_come_are_given_up(strict: Server, data: bytes, end: int | str) -> None:
+    before = metric(strict, "slow-head")
+    with crowd(strict, 200, data) as clients:
+        wait_until(lambda: metric(strict, "slow-head") - before == 200)
+        wait_until(lambda: clients.answers() == {end: 200})
+
+
+def test_a_blank_line_does_not_keep_a_connection(strict: Server) -> None:
+    with closing(socket.create_connection(("127.0.0.1", strict.port), timeout=20)) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"alive" in client.recv(65536)
+        client.sendall(b"\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 408")
+        assert client.recv(65536) == b""
+
+
+def test_a_head_that_drips_is_given_up(strict: Server) -> None:
+    with closing(socket.create_connection(("127.0.0.1", strict.port))) as client:
+        client.settimeout(0.2)
+        client.sendall(HALF_A_HEAD)
+        for _ in range(200):
+            client.sendall(b"x")
+            try:
+                first = client.recv(12)
+            except TimeoutError:
+                continue
+            break
+        assert first == b"HTTP/1.1 408"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HALF_A_HEAD + b"x" * 300_000,
+        b"GET /" + b"x" * 300_000,
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 1000,
+        HALF_A_BODY.replace(b"Content-Length: 100", b"Transfer-Encoding: chunked")
+        .removesuffix(b"{") + b"1\r\n{\r\n0\r\n" + b"a: b\r\n" * 1000,
+    ],
+    ids=["a-long-header", "a-long-address", "many-headers", "many-trailers"],
+)  # fmt: skip
+def test_a_head_without_an_end_does_not_fill_the_memory(strict: Server, data: bytes) -> None:
+    before = resident_mb(strict)
+    with crowd(strict, 100, data) as clients:
+        wait_until(lambda: clients.answers()["open"] == 0)
+        assert set(clients.answers()) <= {431, "closed"}
+    assert resident_mb(strict) - before < 60
+
+
+def test_requests_in_advance_are_not_all_kept(strict: Server) -> None:
+    before = resident_mb(strict)
+    one = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with crowd(strict, 100, one * 7000) as clients:
+        settled(strict, clients)
+        assert resident_mb(strict) - before < 100
+        assert healthy(strict)
+
+
+def test_an_answer_that_is_not_read_is_given_up(strict: Server) -> None:
+    before = metric(strict, "unread")
+    one = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with closing(socket.socket()) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", strict.port))
+        client.setblocking(False)
+
+        def asked_and_given_up() -> bool:
+            with suppress(OSError):  # until the answers fill every buffer in between
+                client.send(one)
+            return metric(strict, "unread") > before
+
+        wait_until(asked_and_given_up, 60)
+
+
+def test_who_has_no_key_is_not_asked_to_go_on(
+    bilingual: Database, copied: Copy, tmp_path: Path
+) -> None:
+    database = copied(bilingual)
+    new_key(database, "read")
+    with (
+        serving(tmp_path, environment_of(database)) as server,
+        closing(socket.create_connection(("127.0.0.1", server.port), timeout=30)) as client,
+    ):
+        client.sendall(DECLARED.replace(b"Content-Type", b"Expect: 100-continue\r\nContent-Type"))
+        data = b""
+        while got := client.recv(65536):
+            data += got
+        assert data.startswith(b"HTTP/1.1 401")
+        assert b"connection: close" in data.lower()
+        # What is small is read all the same: the connection can be used again.
+        answers = [server.retrieve(query="a") for _ in range(3)]
+        assert [one.status_code for one in answers] == [401] * 3
+        assert "connection" not in answers[0].headers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", [HALF_A_HEAD, HALF_A_BODY, DECLARED + NEARLY_WHOLE],
+                         ids=["heads", "bodies", "large-bodies"])  # fmt: skip
+@pytest.mark.parametrize("limit", ["ulimit -Sn 1024", "ulimit -n 1024"], ids=["soft", "hard"])
+def test_at_a_limit_of_1024_files_1100_connections_do_not_hide_that_it_lives(
+    bilingual: Database, copied: Copy, tmp_path: Path, limit: str, data: bytes
+) -> None:
+    environment = environment_of(
+        copied(bilingual), RAG_API_HEAD_TIMEOUT_S=120, RAG_API_BODY_TIMEOUT_S=120
+    )
+    with (
+        serving(tmp_path, environment, shell=limit) as server,
+        crowd(server, 1100, data) as clients,
+    ):
+        for _ in range(5):
+            assert healthy(server)
+            assert server.found(vector=VECTOR)["hits"]
+        assert server.http.get(METRICS).status_code == 200
+        still = clients.answers()["open"]
+        if limit == "ulimit -n 1024":
+            assert still <= 768
+            assert "only 1024 open files are allowed" in server.log
+        elif data is not DECLARED + NEARLY_WHOLE:
+            assert still <= 1000
+
+
+@pytest.mark.slow
+def test_scrapes_that_wait_for_the_database_hold_no_thread_each(
+    bilingual: Database, copied: Copy, tmp_path: Path
+) -> None:
+    database = copied(bilingual)
+    environment = environment_of(database, RAG_PROBE_TIMEOUT_S=30, RAG_METRICS_CACHE_S=0)
+    scrape = f"GET {METRICS} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    with serving(tmp_path, environment) as server, database.connect() as connection:
+        connection.execute("LOCK TABLE documents")
+        before = status_of(server.process.pid, "Threads")
+        with crowd(server, 300, scrape) as clients:
+            settled(server, clients)
+            assert status_of(server.process.pid, "Threads") - before < 50
+            connection.rollback()
+            wait_until(lambda: clients.answers() == {200: 300}, 120)
+
+
+class Recorded:
+    """A connection that notes when it is dropped."""
+
+    def __init__(self, name: str, dropped: list[str]) -> None:
+        self._name = name
+        self._dropped = dropped
+
+    def drop(self) -> None:
+        self._dropped.append(self._name)
+
+
+def test_the_least_recently_active_is_evicted_and_a_busy_one_stays() -> None:
+    dropped: list[str] = []
+    reasons: list[Reason] = []
+    all_of_them = Connections(limit=3, timeout_s=1, on_close=reasons.append)
+    first, answered, third, fourth = (Recorded(name, dropped) for name in "abcd")
+    for one in (first, answered, third):
+        all_of_them.mark_waiting(one)
+    all_of_them.mark_busy(answered)
+    all_of_them.mark_active(first)
+    all_of_them.mark_active(answered)  # a request in advance does not make it wait
+    all_of_them.mark_waiting(fourth)
+    for _ in range(3):
+        all_of_them.evict()
+    assert dropped == ["c", "a", "d"]
+    assert reasons == ["evicted"] * 3
