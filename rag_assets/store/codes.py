@@ -101,7 +101,7 @@ def hadamard(vectors: Vectors) -> Vectors:
     low = 1 << (width.bit_length() // 2)
     high = width // low
     square = vectors.reshape(rows * high, low) @ _matrix(low)
-    turned = np.matmul(_matrix(high), square.reshape(rows, high, low))
+    turned: Vectors = np.matmul(_matrix(high), square.reshape(rows, high, low))
     return turned.reshape(rows, width)
 
 
