@@ -92,7 +92,7 @@ def golden_result(
     vectors: NDArray[np.float32],
     languages: Mapping[str, str],
     *,
-    exact_rows: int,
+    exact_rows: int | None,
 ) -> GoldenResult:
     """Search with each query among the versions of its language, exactly and as a search would.
 

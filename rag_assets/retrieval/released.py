@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rag_assets.errors import NotReleasedError
-from rag_assets.retrieval.plan import Target
+from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import may_be_served
 from rag_assets.settings import Settings
 from rag_assets.store.bible import rows_by_book, version_languages
@@ -81,7 +81,14 @@ def served_now(connection: Connection, settings: Settings) -> Served:
     precision = generation_precision(connection, generation) or table.space.spec.precision
     served = _served(
         connection,
-        Target(table, scopes, generation, precision, bible.probes if bible else None),
+        Target(
+            table,
+            scopes,
+            generation,
+            precision,
+            bible.probes if bible else None,
+            codes_of(connection, table, bible.codes if bible else None),
+        ),
         release_id=release.release_id,
         large=bible_table(space_by_id(connection, large.space_id, "large")) if large else None,
         withheld=frozenset(release.versions) - scopes.keys(),
@@ -116,7 +123,14 @@ def _served_documents(connection: Connection, release: Release) -> ServedDocumen
     table = documents_table(space_by_id(connection, small.space_id, "small"))
     precision = generation_precision(connection, small.generation) or table.space.spec.precision
     return ServedDocuments(
-        Target(table, chunks_by_language(connection), small.generation, precision, small.probes),
+        Target(
+            table,
+            chunks_by_language(connection),
+            small.generation,
+            precision,
+            small.probes,
+            codes_of(connection, table, small.codes),
+        ),
         documents_table(space_by_id(connection, large.space_id, "large")) if large else None,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,25 @@ class CodeSet:
     def __str__(self) -> str:
         mean = "" if self.recipe.mean is None else ", mean removed"
         return f"code set {self.number} ({self.recipe.bits} bits{mean})"
+
+
+@dataclass(frozen=True)
+class CodeUse:
+    """How searches use a code set, as a generation, a decision or a release records it.
+
+    :param code_set: its number.
+    :param candidates: nearest codes whose vectors are compared exactly, for ten hits.
+    :param scan_rows: up to this many rows a scan of the codes is faster than the index.
+    """
+
+    code_set: int
+    candidates: int
+    scan_rows: int
+
+
+def code_use(code_set: int | None, candidates: int, scan_rows: int) -> CodeUse | None:
+    """The use that three columns record."""
+    return None if code_set is None else CodeUse(code_set, candidates, scan_rows)
 
 
 def code_sets(connection: Connection, table: VectorTable) -> tuple[CodeSet, ...]:
@@ -102,6 +121,41 @@ def create(
         )
     )
     return CodeSet(number, table.corpus, recipe, "filling")
+
+
+def analyze(connection: Connection, code_set: CodeSet) -> None:
+    """Statistics for the planner: whether a filter passes few rows or most."""
+    connection.execute(sql.SQL("ANALYZE {}").format(code_set.identifier))
+
+
+def measured(connection: Connection, code_set: CodeSet) -> Mapping[str, Any]:
+    """What the recipe was chosen by."""
+    (found,) = one(
+        connection.execute("SELECT measured FROM code_sets WHERE code_set = %s", (code_set.number,))
+    )
+    return cast(Mapping[str, Any], found)
+
+
+def floor_missed(connection: Connection, table: VectorTable) -> int | None:
+    """Rows at which the newest set, dropped since or not, was found to miss the recall floor."""
+    row = connection.execute(
+        """
+        SELECT (measured ->> 'missed_at_rows')::bigint FROM code_sets
+         WHERE corpus = %s AND space_id = %s AND encoder = %s ORDER BY code_set DESC LIMIT 1
+        """,
+        (table.corpus, table.space.space_id, Recipe.VERSION),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def measured_again(
+    connection: Connection, code_set: CodeSet, measured: Mapping[str, object]
+) -> None:
+    """Record that its recipe was chosen again, by these figures."""
+    connection.execute(
+        "UPDATE code_sets SET measured = %s WHERE code_set = %s",
+        (Jsonb(dict(measured)), code_set.number),
+    )
 
 
 def encode_new(connection: Connection, table: VectorTable, ids: Sequence[int]) -> None:

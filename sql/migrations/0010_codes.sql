@@ -113,5 +113,15 @@ ALTER TABLE release_spaces
 ALTER TABLE index_decisions
     ADD COLUMN code_set integer REFERENCES code_sets,
     ADD COLUMN candidates integer,
-    ADD COLUMN exact_rows bigint,
-    ADD COLUMN tuning jsonb;
+    ADD COLUMN scan_rows bigint,
+    ADD COLUMN tuning jsonb,
+    ADD COLUMN rows_changed bigint,
+    DROP CONSTRAINT index_decisions_action_check,
+    DROP CONSTRAINT index_decisions_check,
+    ADD CONSTRAINT index_decisions_action_check
+        CHECK (action IN ('build', 'keep', 'exact', 'codes')),
+    ADD CONSTRAINT index_decisions_check
+        CHECK ((action IN ('exact', 'codes')) = (generation IS NULL));
+COMMENT ON COLUMN index_decisions.tuning IS 'What the scan of the codes was measured to give; null for an index.';
+COMMENT ON COLUMN index_decisions.rows_changed IS
+    'Sum of vector_revisions.rows_changed when the scan was measured.';
