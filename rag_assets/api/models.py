@@ -184,6 +184,7 @@ class PlanModel(BaseModel):
     kind: Literal["exact", "codes", "ivfflat", "iterative"]
     generation: int | None
     probes: int | None
+    lists: int | None
     candidates: int | None
 
 
@@ -210,6 +211,7 @@ def _plan(plan: SearchPlan) -> PlanModel:
         kind=plan.kind,
         generation=plan.generation,
         probes=plan.probes or None,
+        lists=plan.lists or None,
         candidates=plan.candidates or None,
     )
 

@@ -219,7 +219,7 @@ def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
         }.items():
             plan = plan_of(case.target, filter_name, scopes, exact_rows=case.exact_rows)
             if plan.generation is None:
-                used[filter_name] = plan.kind
+                used[filter_name] = str(plan)
                 continue
             table = case.target.table
             confined = confined_to(table, filter_name, scopes)

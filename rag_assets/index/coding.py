@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +155,7 @@ def _complete(
         else:
             code_sets.measured_again(session, newest, found)
     code_sets.fill(session, table, newest, progress=progress)
-    return newest
+    return replace(newest, state="ready")
 
 
 def _measured(

@@ -75,16 +75,20 @@ def candidate_recall(
 ) -> float:
     """Share of the true neighbours among the nearest codes, from 0 to 1.
 
+    Of codes that are as near as the last candidate, a search takes any.
+
     :param truth: int, shape (queries, k): places of the true neighbours among the rows.
     """
     codes, asked = _words(recipe.encode(rows)), _words(recipe.encode(queries))
     shares = []
     for true, code in zip(truth, asked, strict=True):
         differing = np.bitwise_count(codes ^ code).sum(axis=1, dtype=np.int32)
-        last = np.partition(differing, min(candidates, len(differing)) - 1)[
-            min(candidates, len(differing)) - 1
-        ]
-        shares.append(float(np.mean(differing[true] <= last)))
+        place = min(candidates, len(differing)) - 1
+        last = np.partition(differing, place)[place]
+        nearer, as_near = np.sum(differing < last), np.sum(differing == last)
+        of_those = (place + 1 - nearer) / as_near
+        near = differing[true]
+        shares.append(float(np.mean(np.where(near == last, of_those, near < last))))
     return float(np.mean(shares))
 
 

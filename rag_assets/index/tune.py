@@ -348,7 +348,10 @@ def target_of(
     if probes_override is not None:
         most = max(probes.limit, probes_override)
         probes = Probes(probes_override, probes_override, most, probes.exact_rows)
-    return Target(table, scopes, generation.number, generation.precision, probes, codes)
+    return Target(
+        table, scopes, generation.number, generation.precision, probes, codes,
+        lists=generation.lists,
+    )  # fmt: skip
 
 
 def recall_of(

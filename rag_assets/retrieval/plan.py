@@ -33,7 +33,7 @@ class Target:
 
     :param scopes: rows of each version that may be served; of documents, about how many chunks each
         language has.
-    :param generation: ``None`` where there is no index.
+    :param generation: ``None`` where there is no index; ``lists`` are those of the index.
     :param codes: what is compared first, and what the index holds; ``None`` where the index holds
         the vectors, or exact search serves.
     """
@@ -44,6 +44,7 @@ class Target:
     precision: Precision
     probes: Probes | None
     codes: Codes | None = None
+    lists: int = 0
 
 
 def codes_of(connection: Connection, table: VectorTable, use: CodeUse | None) -> Codes | None:
@@ -111,4 +112,5 @@ def _through_index(target: Target, *, filtered: bool, wide: bool = False) -> Sea
         codes=codes.code_set if codes else None,
         candidates=codes.use.candidates if codes else 0,
         wide=wide,
+        lists=target.lists,
     )

@@ -108,7 +108,7 @@ def create(
     """
     (number,) = one(
         connection.execute(
-            "SELECT create_code_set(%s, %s, %s, %s, %s, %s, %s)",
+            "SELECT create_code_set(%s, %s, %s, %s, %s::real[], %s, %s)",
             (
                 table.corpus,
                 table.space.space_id,

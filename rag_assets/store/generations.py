@@ -378,9 +378,9 @@ def last_decision(connection: Connection, table: VectorTable) -> RecordedDecisio
     )  # fmt: skip
 
 
-def generation_precision(connection: Connection, generation: int | None) -> Precision | None:
-    """The precision of a generation's index; ``None`` for none."""
+def built_as(connection: Connection, generation: int | None) -> tuple[Precision, int] | None:
+    """Precision and lists of a generation's index; ``None`` for none."""
     row = connection.execute(
-        "SELECT precision FROM index_generations WHERE generation = %s", (generation,)
+        "SELECT precision, lists FROM index_generations WHERE generation = %s", (generation,)
     ).fetchone()
-    return row[0] if row else None
+    return (row[0], row[1]) if row else None

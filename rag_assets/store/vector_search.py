@@ -44,6 +44,18 @@ class SearchPlan:
     codes: CodeSet | None = None
     candidates: int = 0
     wide: bool = False
+    lists: int = 0
+
+    def __str__(self) -> str:
+        """For operators: ``ivfflat, 25 of 1,000 lists, 200 candidates``."""
+        parts: list[str] = [self.kind]
+        if self.probes:
+            parts.append(
+                f"{self.probes:,}" + (f" of {self.lists:,}" if self.lists else "") + " lists"
+            )
+        if self.codes is not None:
+            parts.append(f"{self.candidates:,} candidates")
+        return ", ".join(parts)
 
 
 EXACT = SearchPlan("exact")
@@ -184,7 +196,7 @@ def _set_local(connection: Connection, plan: SearchPlan) -> None:
 
 def _shape_of(plan: SearchPlan) -> SearchPlan:
     """What the text of a plan's statement depends on."""
-    return replace(plan, kind="exact", probes=0, max_probes=0, candidates=0)
+    return replace(plan, kind="exact", probes=0, max_probes=0, candidates=0, lists=0)
 
 
 @lru_cache(maxsize=512)

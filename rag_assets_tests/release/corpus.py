@@ -37,6 +37,7 @@ def release_settings(make_settings: MakeSettings, **overrides: object) -> Settin
     values: dict[str, object] = {
         "rag_embedding_small_dimensions": 64,
         "rag_embedding_large_dimensions": 96,
+        "rag_code_bits": 0,
         "rag_index_lists": LISTS,
         "rag_search_exact_rows": 10,
         "rag_golden_queries": None,

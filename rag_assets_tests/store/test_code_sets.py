@@ -37,7 +37,7 @@ def table(database: Database, make_settings: MakeSettings) -> VectorTable:
 
 
 @pytest.fixture
-def session(database: Database, table: VectorTable) -> Iterator[Connection]:  # noqa: ARG001
+def session(database: Database, table: VectorTable) -> Iterator[Connection]:
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         yield connection

@@ -21,7 +21,6 @@ from rag_assets.store.vector_stream import stream_vectors
 from rag_assets.store.vector_tables import (
     Revision,
     VectorTable,
-    bible_table,
     documents_table,
     has_rows,
     rows_by_part,
