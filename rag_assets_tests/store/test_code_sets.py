@@ -87,7 +87,7 @@ def test_a_publication_writes_its_codes_with_its_vectors(
 @pytest.mark.parametrize(
     ("statement", "lost"),
     [
-        ("UPDATE {} SET embedding = '" + str([1.0] * DIMENSIONS) + "' WHERE verse_id <= 7", 7),
+        ("UPDATE {} SET embedding = l2_normalize(embedding) WHERE verse_id <= 7", 7),
         ("DELETE FROM {} WHERE verse_id <= 7", 0),
         ("TRUNCATE {}", 0),
     ],
@@ -126,9 +126,7 @@ def test_a_fill_goes_on_while_versions_are_published_and_vectors_changed(
             with database.connect() as connection:
                 connection.execute(
                     sql.SQL(
-                        "UPDATE {} SET embedding = embedding || '' WHERE verse_id %% 97 = %s"
-                        if False
-                        else "UPDATE {} SET embedding = l2_normalize(embedding) WHERE verse_id = %s"
+                        "UPDATE {} SET embedding = l2_normalize(embedding) WHERE verse_id = %s"
                     ).format(table.identifier),
                     (seed % 800 + 1,),
                 )
@@ -153,7 +151,7 @@ def test_an_interrupted_fill_is_continued(
     made = code_sets.create(session, table, Recipe(DIMENSIONS, 64), measured={}, run_id="run")
 
     class Interrupts(Silent):
-        def advance(self, steps: int) -> None:
+        def advance(self, steps: int) -> None:  # noqa: ARG002
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -94,8 +94,8 @@ def _tuning_table(tuning: Tuning) -> str:
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {case} | {point.probes} | {point.candidates} | {point.recall:.3f} | {point.k_returned:.1f} "
-        f"| {point.p50_ms:.1f} | {point.p95_ms:.1f} |"
+        f"| {case} | {point.probes} | {point.candidates} | {point.recall:.3f} "
+        f"| {point.k_returned:.1f} | {point.p50_ms:.1f} | {point.p95_ms:.1f} |"
         for case, point in _points(tuning.curves)
     ]
     return "\n".join(lines)
