@@ -204,11 +204,24 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
         0.5, ge=0, le=1, description="Least share of golden queries that exact search must answer."
     )
     rag_golden_agreement: float = Field(
+        1,
+        ge=0,
+        le=1,
+        description="Minimum share of the golden queries answered by exact search that the "
+        "released search must answer, too.",
+    )
+    rag_index_text_sample: int = Field(
+        120,
+        ge=0,
+        description="Fragments of passages, of seven words, by which an index is judged as users "
+        "ask; three times as many choose its probes. Each is embedded once. 0 for none.",
+    )
+    rag_fragment_agreement: float = Field(
         0.98,
         ge=0,
         le=1,
-        description="Least share of the golden queries answered by exact search that the index "
-        "must answer, too.",
+        description="Minimum share of these fragments answered by exact search that the released "
+        "search must answer, too.",
     )
     rag_evidence_max_age_h: float = Field(
         168,

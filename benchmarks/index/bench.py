@@ -22,7 +22,7 @@ from rag_assets.store.database import Connection, Database, open_database
 from rag_assets.store.generations import Generation
 from rag_assets.store.migrations import migrate
 from rag_assets.store.spaces import register_space
-from rag_assets.store.vector_tables import VectorTable, bible_table, record_change
+from rag_assets.store.vector_tables import VectorTable, announce, bible_table, record_change
 
 RUN_ID = "bench"
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -87,6 +87,7 @@ class Bench:
                 "COPY {} (verse_id, version_code, language, book, chapter, embedding, text_hash,"
                 " run_id) FROM STDIN (FORMAT BINARY)"
             ).format(table.identifier)
+            announce(connection, table, None)
             counts: dict[str, int] = {}
             with connection.cursor().copy(statement) as copy:
                 copy.write(_HEADER)

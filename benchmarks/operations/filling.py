@@ -15,7 +15,7 @@ from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.document_attempts import count_attempts
 from rag_assets.store.spaces import register_space
-from rag_assets.store.vector_tables import DOCUMENTS, documents_table, record_change
+from rag_assets.store.vector_tables import DOCUMENTS, announce, documents_table
 
 ROOT = Path(__file__).parents[2]
 UNDER_WAY = 10
@@ -103,6 +103,7 @@ def _ledger(connection: Connection, count: int) -> None:
 
 def _vectors(connection: Connection, settings: Settings, count: int) -> None:
     table = documents_table(register_space(connection, settings, "small"))
+    announce(connection, table, DOCUMENTS, rows=count)
     connection.execute(
         sql.SQL(
             """
@@ -115,7 +116,6 @@ def _vectors(connection: Connection, settings: Settings, count: int) -> None:
         ).format(table.identifier),
         (DOCUMENTS, table.space.spec.dimensions, count),
     )
-    record_change(connection, table, DOCUMENTS, count)
 
 
 def fill_dagster(database: Database, corpus: Database, folder: Path, runs: int) -> None:

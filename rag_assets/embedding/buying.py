@@ -98,6 +98,16 @@ class Purchase:
     cost_usd: float = 0.0
     rejected: dict[bytes, tuple[str, str]] = field(default_factory=dict)
 
+    def add(self, other: Purchase) -> None:
+        """Count in what was bought elsewhere in the same run."""
+        self.inputs += other.inputs
+        self.requests += other.requests
+        self.retries += other.retries
+        self.rate_limited += other.rate_limited
+        self.tokens += other.tokens
+        self.cost_usd += other.cost_usd
+        self.rejected |= other.rejected
+
 
 def _ignore(_: object) -> None:
     return None

@@ -75,6 +75,9 @@ CHECKS = {
     "finite_and_normalised": "No NaN, infinity or zero vector; every norm is 1 within 0.01.",
 }
 
+_NAMED = 5
+"""Rows at fault that the evidence of a failure names."""
+
 _FAULTS = {
     "dimension_consistency": "wrong_dimension",
     "completeness": "missing",
@@ -153,7 +156,7 @@ def keep_evidence(
     for judged in spaces:
         counts = judged.counts
         for check in checks:
-            sentence = _failure(check, judged)
+            sentence = named_failure(check, judged)
             record_check(
                 connection,
                 judged.table,
@@ -164,6 +167,15 @@ def keep_evidence(
                 revision=judged.revision,
                 run_id=run_id,
             )
+
+
+def named_failure(check: str, judged: SpaceQuality) -> str:
+    """What fails a check in one space, with the first rows at fault; empty when it passes."""
+    sentence = _failure(check, judged)
+    rows = judged.counts.examples.get(_FAULTS[check], ())
+    if not (sentence and rows):
+        return sentence
+    return f"{sentence} ({'; '.join(rows[:_NAMED])}{'; …' if len(rows) > _NAMED else ''})"
 
 
 def judge(spaces: Sequence[SpaceQuality]) -> tuple[Verdict, ...]:

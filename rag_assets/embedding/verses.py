@@ -20,6 +20,10 @@ from rag_assets.store.purchases import LedgerKey
 from rag_assets.store.spaces import ROLES, Role, Space, register_space
 from rag_assets.store.verse_embeddings import StaleVerse
 
+VERIFIED_SAMPLE = 100
+"""Unverified vectors of a version that are embedded again: when all of them agree, fewer than 3 in
+100 of the others are wrong, with 95 % confidence."""
+
 Mode = Literal["only_missing", "overwrite"]
 
 
@@ -46,6 +50,7 @@ class SpaceReport:
     """What one run did for one version in one space. Counts are verses, but where said.
 
     :param rows: the version's vectors in the space afterwards.
+    :param accepted: vectors that no embedding run had written, kept because a sample agreed.
     """
 
     space: Space
@@ -60,6 +65,7 @@ class SpaceReport:
     tokens: int
     cost_usd: float
     seconds: float
+    accepted: int = 0
 
 
 def embed_version(
@@ -90,6 +96,17 @@ def embed_version(
             progress.say(f"another run is embedding {version_code} in {space.spec}: waiting for it")
             verse_embeddings.wait_for_version(session, space, version_code)
         try:
+            job = _Job(
+                database,
+                settings,
+                space,
+                options,
+                LedgerKey(run_id, "bible", version_code),
+                progress,
+            )
+            purchase, accepted = Purchase(), 0
+            if options.mode == "only_missing" and options.limit is None:
+                accepted = _verify(session, job, version_code, purchase)
             stale = verse_embeddings.stale_verses(
                 session,
                 space,
@@ -98,19 +115,11 @@ def embed_version(
                 run_id=run_id,
                 limit=options.limit,
             )
-            purchase = Purchase()
             embedded = reused = 0
             if stale:
-                job = _Job(
-                    database,
-                    settings,
-                    space,
-                    options,
-                    LedgerKey(run_id, "bible", version_code),
-                    progress,
-                )
-                purchase = asyncio.run(job.obtain(session, stale))
-                embedded, reused = _publish(session, job, version_code, stale, purchase)
+                bought = asyncio.run(job.obtain(session, stale))
+                embedded, reused = _publish(session, job, version_code, stale, bought)
+                purchase.add(bought)
             rejected = verse_embeddings.failures(session, space, version_code)
             rows = verse_embeddings.count(session, space, version_code)
         finally:
@@ -129,6 +138,7 @@ def embed_version(
         tokens=purchase.tokens,
         cost_usd=purchase.cost_usd,
         seconds=time.monotonic() - started,
+        accepted=accepted,
     )
 
 
@@ -167,7 +177,9 @@ class _Job:
     ledger_key: LedgerKey
     progress: Progress
 
-    async def obtain(self, session: Connection, stale: Sequence[StaleVerse]) -> Purchase:
+    async def obtain(
+        self, session: Connection, stale: Sequence[StaleVerse], *, overwrite: bool = False
+    ) -> Purchase:
         """Buy the texts that nobody has, and wait for those that another run is buying."""
         task = f"{self.ledger_key.partition_key} {self.space.role}"
         async with obtaining(
@@ -184,13 +196,43 @@ class _Job:
                 max_retries=self.options.max_retries,
             ),
             timeout_s=self.options.timeout_s,
-            overwrite=self.options.mode == "overwrite",
+            overwrite=overwrite or self.options.mode == "overwrite",
         ) as obtainer:
             await obtainer.obtain(
                 [Text(verse.text_hash, verse.text) for verse in stale],
                 wanted=lambda count: self.progress.start(task, count),
             )
             return obtainer.purchase
+
+
+def _verify(session: Connection, job: _Job, version_code: str, purchase: Purchase) -> int:
+    """Embed a sample of the vectors that no run has written; keep all of them when it agrees.
+
+    When it does not, all are stale, and the answers to the sample serve to replace them.
+
+    :param purchase: what the sample cost is added to it.
+    :returns: vectors accepted.
+    """
+    space = job.space
+    sample = verse_embeddings.unverified_sample(session, space, version_code, VERIFIED_SAMPLE)
+    if not sample:
+        return 0
+    job.progress.say(
+        f"{version_code}: vectors in {space.spec} were not written by an embedding run: embedding "
+        f"{len(sample)} of them again to compare"
+    )
+    purchase.add(asyncio.run(job.obtain(session, sample, overwrite=True)))
+    ids = [verse.verse_id for verse in sample]
+    agreeing = verse_embeddings.count_agreeing(session, space, ids)
+    if agreeing < len(sample):
+        job.progress.say(
+            f"{version_code}: {len(sample) - agreeing} of {len(sample)} differ from what the model "
+            "answers: all that no run has written are replaced"
+        )
+        return 0
+    with session.transaction():
+        verse_embeddings.publish(session, space, version_code, ids, run_id=job.ledger_key.run_id)
+        return verse_embeddings.accept_unverified(session, space, version_code) + len(ids)
 
 
 def _publish(

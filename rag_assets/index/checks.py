@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import RagAssetsError
-from rag_assets.index.golden import GoldenResult, golden_result, read_golden_queries
+from rag_assets.index.golden import GoldenResult, embedded_texts, golden_result
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.tables import ASSETS
@@ -28,7 +28,6 @@ from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Latency, measure_latency
-from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.retrieval.released import Served, served_on_trial
 from rag_assets.settings import Settings
 from rag_assets.store import code_sets, generations
@@ -44,7 +43,8 @@ INDEX_CHECKS = {
     "filtered_recall_at_10": "Recall@10 and hits returned under filters: the smallest version, the "
     "largest, each language.",
     "retrieval_latency_slo": "P95 of a search with top_k 10, at concurrency 1 and 8.",
-    "golden_queries": "Each golden query that exact search answers is answered through the index.",
+    "golden_queries": "What exact search finds for golden queries, with and without a language, "
+    "and for fragments of passages, is found as a search of users goes.",
 }
 
 CHUNK_INDEX_CHECKS = {
@@ -330,49 +330,66 @@ def production_conditions(
 
 
 def _golden(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
-    path = case.settings.rag_golden_queries
-    if path is None:
-        return (), {"golden_queries": "none, by RAG_GOLDEN_QUERIES"}
+    settings = case.settings
     try:
-        queries = read_golden_queries(path)
-        vectors = embed_queries(
-            case.settings, case.target.table.space.spec, [query.text for query in queries]
-        )
+        with case.database.connect(autocommit=True) as connection:
+            prepare_connection(connection)
+            texts = embedded_texts(
+                connection, settings, case.target.table, case.target.scopes, case.served.languages,
+                count=settings.rag_index_text_sample, seed=_SEED,
+            )  # fmt: skip
+            result = golden_result(connection, settings, case.served, texts)
     except RagAssetsError as error:
         return (str(error),), {}
-    result = golden_result(
-        case.database,
-        case.target,
-        queries,
-        vectors,
-        case.served.languages,
-        exact_rows=case.exact_rows,
-    )
+    without = settings.rag_golden_queries is None
     failures = judge_golden(
         result,
-        floor=case.settings.rag_golden_floor,
-        agreement=case.settings.rag_golden_agreement,
+        floor=settings.rag_golden_floor,
+        agreement=settings.rag_golden_agreement,
+        fragment_agreement=settings.rag_fragment_agreement,
+        without=without,
     )
-    return failures, asdict(result)
+    told = {"golden_queries": "none, by RAG_GOLDEN_QUERIES"} if without else {}
+    return failures, asdict(result) | told
 
 
-def judge_golden(result: GoldenResult, *, floor: float, agreement: float) -> tuple[str, ...]:
-    """Failures: nothing to ask, too little found even exactly, or found exactly and lost. Pure."""
-    if not result.applicable:
-        return (
-            "no golden query expects a verse of the versions served: write some for them in "
-            "RAG_GOLDEN_QUERIES",
-        )
+def judge_golden(
+    result: GoldenResult,
+    *,
+    floor: float,
+    agreement: float,
+    fragment_agreement: float,
+    without: bool = False,
+) -> tuple[str, ...]:
+    """Failures: nothing to ask, too little found even exactly, or found exactly and lost. Pure.
+
+    :param without: there are no golden queries, by choice.
+    """
     failures = []
+    if not (result.applicable or without):
+        failures.append(
+            "no golden query expects a verse of the versions served: write some for them in "
+            "RAG_GOLDEN_QUERIES"
+        )
     if result.by_exact < floor * result.applicable:
         failures.append(
             f"exact search answers {result.by_exact} of {result.applicable} golden queries, under "
-            f"{floor:.0%}: the vectors do not fit these texts. Missed: "
-            f"{'; '.join(result.missed[:3])}"
+            f"{floor:.0%}: the vectors do not fit these texts. Missed: {_first(result.missed)}"
         )
     if result.by_plan < agreement * result.by_exact:
         failures.append(
-            f"the index answers {result.by_plan} of the {result.by_exact} golden queries that "
-            f"exact search answers, under {agreement:.0%}. Lost: {'; '.join(result.lost[:3])}"
+            f"the released search answers {result.by_plan} of the {result.by_exact} golden queries "
+            f"that exact search answers, under {agreement:.0%}. Lost: {_first(result.lost)}"
+        )
+    lost = len(result.fragments_lost)
+    if lost > (1 - fragment_agreement) * result.fragments_by_exact:
+        failures.append(
+            f"the released search loses {lost} of the {result.fragments_by_exact} fragments of "
+            f"passages that exact search answers, over {1 - fragment_agreement:.0%}. Lost: "
+            f"{_first(result.fragments_lost)}"
         )
     return tuple(failures)
+
+
+def _first(queries: tuple[str, ...]) -> str:
+    return f"{'; '.join(queries[:3])}{'; …' if len(queries) > 3 else ''}"

@@ -15,6 +15,7 @@ from rag_assets.index.recipes import (
     longest_bits,
     name_of,
 )
+from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import EVERYTHING, TOP_K, Bench, Point
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
@@ -74,6 +75,7 @@ def coded(
     table: VectorTable,
     settings: Settings,
     queries: Callable[[], NDArray[np.float32]],
+    texts: Callable[[], EmbeddedTexts | None],
     *,
     scopes: Mapping[str, int],
     rows: int,
@@ -85,7 +87,7 @@ def coded(
 ) -> Coded | None:
     """The table's codes, complete and measured; longer ones where they miss the recall floor.
 
-    :param queries: called where something is to be measured.
+    :param queries: called where something is to be measured; ``texts`` likewise.
     :param scopes: rows by version or language that may be served.
     :param last: the decision whose measurement holds while the table has not changed much.
     :param measure_again: a check has failed since.
@@ -106,7 +108,10 @@ def coded(
         known = None if measure_again else _known(code_set, settings, last, rows_changed)
         if known is not None:
             return known
-        scan = _measured(session, table, settings, code_set, queries(), scopes, progress)
+        prepare_connection(session)
+        code_sets.analyze(session, code_set)
+        bench = Bench(session, table, queries(), {EVERYTHING: tuple(scopes)}, texts=texts())
+        scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
         if scan.kept:
             return Coded(code_set, scan.use, scan.points[-1].recall, rows_changed, scan.as_json())
         over_bits = code_set.recipe.bits
@@ -158,23 +163,10 @@ def _complete(
     return replace(newest, state="ready")
 
 
-def _measured(
-    session: Connection,
-    table: VectorTable,
-    settings: Settings,
-    code_set: CodeSet,
-    queries: NDArray[np.float32],
-    scopes: Mapping[str, int],
-    progress: Progress,
-) -> Scan:
-    prepare_connection(session)
-    code_sets.analyze(session, code_set)
-    bench = Bench(session, table, queries, {EVERYTHING: tuple(scopes)})
-    return measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
-
-
 def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress) -> Scan:
     """The fewest candidates that keep recall 0.98 over everything, or the floor where it is higher.
+
+    They must also find what exact search finds for queries in words.
 
     What a handful of queries shows to be too few is not measured with all of them.
     """
@@ -187,6 +179,15 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
         points.append(point)
         if point.recall >= wanted:
             break
+    enough = bench.enough_for_texts(
+        EVERYTHING,
+        lambda candidates: SearchPlan("codes", codes=code_set, candidates=candidates, wide=True),
+        start=points[-1].candidates,
+        most=CANDIDATES[-1],
+    )
+    if enough > points[-1].candidates:
+        plan = SearchPlan("codes", codes=code_set, candidates=enough, wide=True)
+        points.append(bench.measure_plan(EVERYTHING, plan))
     last = points[-1]
     progress.say(
         f"{code_set}: of the {TOP_K} nearest, the best {last.candidates} codes hold "

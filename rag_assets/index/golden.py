@@ -1,10 +1,10 @@
-"""Golden queries: what a person says each must find, and whether the index loses any of it."""
+"""Golden queries: what a person says each must find, and whether a search of users finds it."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 
 from rag_assets.corpus.bible.books import is_usfm_code
 from rag_assets.errors import ConfigurationError
+from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, answered_exactly, fragments
 from rag_assets.index.tune import TOP_K
-from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.retrieval.query_vectors import embed_queries_once
+from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.request import SearchRequest, primary
+from rag_assets.retrieval.search import search
+from rag_assets.settings import Settings
 from rag_assets.store.bible import verse_ids
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
+from rag_assets.store.database import Connection
+from rag_assets.store.vector_tables import VectorTable
+from rag_assets.store.verse_search import verses_by_id
 
 _REFERENCE = re.compile(r"([1-4A-Z]{3}) (\d+):(\d+)")
 
@@ -33,10 +39,15 @@ class GoldenQuery:
 
 @dataclass(frozen=True)
 class GoldenResult:
-    """Queries whose verse exact search finds, and the share of those that the plan finds, too.
+    """How the released plan answers queries in words, as against exact search.
 
-    :param applicable: queries with an expected verse in a version of their language.
-    :param lost: queries that exact search answers and the index does not.
+    A golden query is asked without a filter and, where other languages are served, too, confined to
+    its language; each counts by itself.
+
+    :param applicable: golden queries with an expected verse in a version of their language.
+    :param by_exact: of those, answered by exact search; ``by_plan`` of these, by the plan, too.
+    :param lost: queries that exact search answers and the plan does not, with their filter.
+    :param fragments: sampled fragments of passages, asked without a filter.
     """
 
     applicable: int
@@ -44,6 +55,9 @@ class GoldenResult:
     by_plan: int
     lost: tuple[str, ...]
     missed: tuple[str, ...]
+    fragments: int = 0
+    fragments_by_exact: int = 0
+    fragments_lost: tuple[str, ...] = ()
 
 
 def read_golden_queries(path: Path) -> tuple[GoldenQuery, ...]:
@@ -85,52 +99,122 @@ def _query(path: Path, place: int, entry: object) -> GoldenQuery:
     return GoldenQuery(language, text, tuple(expected))
 
 
-def golden_result(
-    database: Database,
-    target: Target,
+def golden_texts(
+    connection: Connection,
     queries: Sequence[GoldenQuery],
-    vectors: NDArray[np.float32],
+    scopes: Collection[str],
     languages: Mapping[str, str],
-    *,
-    exact_rows: int | None,
-) -> GoldenResult:
-    """Search with each query among the versions of its language, exactly and as a search would.
+) -> tuple[TextQuery, ...]:
+    """The queries that expect a verse of these versions, in the language of the query.
 
-    :param vectors: float32, shape (queries, dimensions).
     :param languages: by version, its BCP 47 tag.
     """
-    applicable, by_exact, lost, missed = 0, 0, [], []
-    with (
-        database.connect(autocommit=True) as exact,
-        database.connect(autocommit=True) as planned,
-    ):
-        prepare_connection(exact)
-        prepare_connection(planned)
-        for query, vector in zip(queries, vectors, strict=True):
-            spoken = _primary(query.language)
-            scopes = [code for code in target.scopes if _primary(languages[code]) == spoken]
-            wanted = _wanted(exact, scopes, query.expected)
-            if not wanted:
-                continue
-            applicable += 1
+    found = []
+    for query in queries:
+        spoken = versions_in(query.language, scopes, languages)
+        wanted = {
+            verse_id: code
+            for code in spoken
+            for verse_id in _wanted(connection, [code], query.expected)
+        }
+        if wanted:
+            found.append(TextQuery(query.text, wanted, query.language))
+    return tuple(found)
 
-            def finds(
-                connection: Connection,
-                plan: SearchPlan,
-                vector: NDArray[np.float32] = vector,
-                scopes: Sequence[str] = tuple(scopes),
-                wanted: frozenset[int] = wanted,
-            ) -> bool:
-                found = nearest(connection, target.table, plan, vector, top_k=TOP_K, scopes=scopes)
-                return any(verse_id in wanted for verse_id, _ in found)
 
-            if not finds(exact, EXACT):
-                missed.append(query.text)
+def versions_in(
+    language: str, scopes: Collection[str], languages: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The versions in a language, whatever its region."""
+    spoken = primary(language)
+    return tuple(code for code in sorted(scopes) if primary(languages[code]) == spoken)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One query with one filter.
+
+    :param language: that the search was confined to; empty for none.
+    """
+
+    query: TextQuery
+    language: str
+    exactly: bool
+    by_plan: bool
+
+    def __str__(self) -> str:
+        where = f"language {self.language}" if self.language else "no filter"
+        return f"{self.query.text} ({where})"
+
+
+def golden_result(
+    connection: Connection, settings: Settings, served: Served, texts: EmbeddedTexts
+) -> GoldenResult:
+    """Ask each query as an application would, by the plan that serves.
+
+    :param connection: autocommits and is prepared for vectors.
+    :param served: the index on trial.
+    """
+    asked = tuple(_ask_all(connection, settings, served, texts))
+    golden = [one for one in asked if one.query.language is not None]
+    fragments = [one for one in asked if one.query.language is None]
+    return GoldenResult(
+        applicable=len(golden),
+        by_exact=sum(one.exactly for one in golden),
+        by_plan=sum(one.by_plan for one in golden),
+        lost=_lost(golden),
+        missed=tuple(str(one) for one in golden if not one.exactly),
+        fragments=len(fragments),
+        fragments_by_exact=sum(one.exactly for one in fragments),
+        fragments_lost=_lost(fragments),
+    )
+
+
+def _lost(asked: Sequence[_Asked]) -> tuple[str, ...]:
+    return tuple(str(one) for one in asked if one.exactly and not one.by_plan)
+
+
+def _ask_all(
+    connection: Connection, settings: Settings, served: Served, texts: EmbeddedTexts
+) -> Iterator[_Asked]:
+    """Each query without a filter; a golden one also in its language, where there are others."""
+    scopes = tuple(served.target.scopes)
+    cases = {"": scopes}
+    for language in {primary(query.language) for query in texts.queries if query.language}:
+        spoken = versions_in(language, scopes, served.languages)
+        if len(spoken) < len(scopes):
+            cases[language] = spoken
+    answered = answered_exactly(connection, served.target.table, texts, cases, top_k=TOP_K)
+    for place, (query, vector) in enumerate(zip(texts.queries, texts.vectors, strict=True)):
+        for language in dict.fromkeys(("", primary(query.language or ""))):
+            if language not in cases:
                 continue
-            by_exact += 1
-            if not finds(planned, choose_plan(target, scopes, exact_rows=exact_rows)):
-                lost.append(query.text)
-    return GoldenResult(applicable, by_exact, by_exact - len(lost), tuple(lost), tuple(missed))
+            request = SearchRequest(top_k=TOP_K, text=query.text, language=language or None)
+            exactly = bool(answered[language][place])
+            by_plan = exactly and _finds(connection, settings, served, request, query, vector)
+            yield _Asked(query, language, exactly, by_plan)
+
+
+def loses_queries(measured: Mapping[str, object]) -> bool:
+    """Whether a result, as it is kept, names queries that only exact search answers."""
+    return bool(measured.get("lost") or measured.get("fragments_lost"))
+
+
+def _finds(
+    connection: Connection,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
+    query: TextQuery,
+    vector: NDArray[np.float32],
+) -> bool:
+    """Whether one of the wanted verses is among the hits of a search."""
+    wanted = {
+        (verse.version_code, f"{verse.book} {verse.chapter}:{verse.verse}")
+        for verse in verses_by_id(connection, query.wanted).values()
+    }
+    hits = search(connection, settings, served, request, vector).hits
+    return any((hit.version, hit.usfm.partition("-")[0]) in wanted for hit in hits)
 
 
 def _wanted(
@@ -145,5 +229,25 @@ def _wanted(
     return frozenset(found)
 
 
-def _primary(language: str) -> str:
-    return language.partition("-")[0].lower()
+def embedded_texts(
+    connection: Connection,
+    settings: Settings,
+    table: VectorTable,
+    scopes: Collection[str],
+    languages: Mapping[str, str],
+    *,
+    count: int,
+    seed: int,
+) -> EmbeddedTexts:
+    """The golden queries of these versions and a sample of fragments, embedded as queries are.
+
+    :param languages: by version; of no account for documents, of which there are only fragments.
+    :raises RagAssetsError: the file of golden queries is wrong, or the provider's errors.
+    """
+    queries: tuple[TextQuery, ...] = ()
+    if table.corpus == "bible" and settings.rag_golden_queries is not None:
+        asked = read_golden_queries(settings.rag_golden_queries)
+        queries = golden_texts(connection, asked, scopes, languages)
+    queries += fragments(connection, table, list(scopes), count, seed=seed)
+    texts = [query.text for query in queries]
+    return EmbeddedTexts(queries, embed_queries_once(connection, settings, table.space, texts))

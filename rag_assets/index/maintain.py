@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.errors import ConfigurationError
+from rag_assets.errors import ConfigurationError, RagAssetsError
 from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
 from rag_assets.index.coding import Coded, coded
+from rag_assets.index.golden import embedded_texts, loses_queries
 from rag_assets.index.policy import Action, Decision, InForce, ScanInForce, decide
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import EVERYTHING, Tuning, cases_of, request_of, tune
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Codes, Target
@@ -26,13 +29,14 @@ from rag_assets.store.check_results import CheckResult, check_results
 from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, ListsFrom
-from rag_assets.store.vector_tables import VectorTable, revision, rows_by_scope
+from rag_assets.store.vector_tables import VectorTable, fold_changes, revision, rows_by_scope
 
 EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1
 _LOAD, _LOAD_QUERIES = 8, 80
 """Concurrency, and queries that show whether a scan takes half the objective or twice as long."""
 _RECALL_CHECKS = ("recall_at_10", "filtered_recall_at_10")
+_TUNING_TEXTS = 3  # times as many fragments as the check judges by: a smaller loss is to be seen
 _MOST_IN_FULL = 2000  # dimensions of type vector that IVFFlat takes; of halfvec twice as many
 
 
@@ -110,6 +114,7 @@ def maintain(
             waiting=lambda: progress.say(f"another run is building on {table}: waiting for it"),
         )
         leftovers = drop_leftovers(session, table)
+        fold_changes(session)
         work = _Work(session, database, settings, table, request, run_id, progress, queries)
         rows, seen = work.rows, work.seen
         ready = generations.ready_generations(session, table)
@@ -180,6 +185,22 @@ class _Work:
         count = self.settings.rag_index_query_sample
         return held_out_queries(self.session, self.table, count, seed=_TUNING_SEED)
 
+    @cached_property
+    def languages(self) -> Mapping[str, str]:
+        return version_languages(self.session)
+
+    @cached_property
+    def texts(self) -> EmbeddedTexts | None:
+        """Queries in words; without them where they cannot be embedded now."""
+        try:
+            return embedded_texts(
+                self.session, self.settings, self.table, self.scopes, self.languages,
+                count=_TUNING_TEXTS * self.settings.rag_index_text_sample, seed=_TUNING_SEED,
+            )  # fmt: skip
+        except RagAssetsError as error:
+            self.progress.say(f"measured without queries in words: {error}")
+            return None
+
     def codes(self) -> Coded | None:
         """The table's codes, complete and measured."""
         last = generations.last_decision(self.session, self.table)
@@ -189,9 +210,9 @@ class _Work:
             if result.subject == subject_of(last.generation, last.codes)
         )
         return coded(
-            self.session, self.table, self.settings, lambda: self.queries, scopes=self.scopes,
-            rows=self.rows, rows_changed=self.seen.rows_changed, last=last, measure_again=failed,
-            run_id=self.run_id, progress=self.progress,
+            self.session, self.table, self.settings, lambda: self.queries, lambda: self.texts,
+            scopes=self.scopes, rows=self.rows, rows_changed=self.seen.rows_changed, last=last,
+            measure_again=failed, run_id=self.run_id, progress=self.progress,
         )  # fmt: skip
 
     def scan(self, codes: Coded | None, in_force: InForce | None) -> ScanInForce | None:
@@ -247,12 +268,13 @@ class _Work:
             self.session, self.database, self.table, options, rows=self.rows, run_id=self.run_id,
             progress=self.progress,
         )  # fmt: skip
-        cases = cases_of(self.table, self.scopes, version_languages(self.session))
+        cases = cases_of(self.table, self.scopes, self.languages)
         held = Codes(options.codes, codes.use) if options.codes and codes else None
         tuning = tune(
             self.database, self.table, _ready(self.session, self.table, number), self.queries,
             scopes=self.scopes, cases=cases, floor=self.settings.rag_recall_floor,
             exact_rows=self.settings.rag_search_exact_rows, progress=self.progress, codes=held,
+            texts=self.texts,
         )  # fmt: skip
         return number, tuning
 
@@ -289,14 +311,18 @@ def _in_force(
     if latest is None:
         return None
     # A check that judged other probes (PG_IVFFLAT_PROBES) says nothing against the index.
-    passed = {
-        result.check: result.passed
+    of_it = {
+        result.check: result
         for result in results
         if result.subject == subject_of(latest.number)
         and latest.probes is not None
         and result.measured.get("probes") == latest.probes.plain
     }
+    passed = {check: result.passed for check, result in of_it.items()}
     recalls = [passed[name] for name in _RECALL_CHECKS if name in passed]
+    asked = of_it.get("golden_queries")
+    # What exact search misses, too, no index would find.
+    lost = asked is not None and not asked.passed and loses_queries(asked.measured)
     return InForce(
         lists=latest.lists,
         lists_from=latest.lists_from,
@@ -304,6 +330,7 @@ def _in_force(
         changed=rows_changed - latest.changed_at_build,
         recall_ok=all(recalls) if recalls else None,
         latency_ok=passed.get("retrieval_latency_slo"),
+        queries_ok=not lost,
         code_set=latest.codes.code_set if latest.codes else None,
     )
 

@@ -44,6 +44,7 @@ class InForce:
     changed: int
     recall_ok: bool | None = None
     latency_ok: bool | None = None
+    queries_ok: bool = True
     code_set: int | None = None
 
 
@@ -170,4 +171,6 @@ def _reasons(rows: int, in_force: InForce, wanted: int, growth: float) -> tuple[
         reasons.append("the recall check failed")
     if in_force.latency_ok is False:
         reasons.append("the latency check failed")
+    if not in_force.queries_ok:
+        reasons.append("queries that exact search answers were lost")
     return tuple(reasons)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.index.text_queries import EmbeddedTexts, answered_exactly, enough_probes
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS, Codes, Target, choose_plan, scan_plan
@@ -18,7 +19,7 @@ from rag_assets.settings import Settings
 from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.vector_search import EXACT, SearchPlan, prepare_connection
+from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
 TOP_K = 10
@@ -149,8 +150,11 @@ def tune(
     exact_rows: int | None,
     progress: Progress,
     codes: Codes | None = None,
+    texts: EmbeddedTexts | None = None,
 ) -> Tuning:
     """Find the least probes that keep recall@10 above ``floor``; what they read decides latency.
+
+    They must also find what exact search finds for queries in words, which takes more of them.
 
     A filter that lets at most ``exact_rows`` through is searched exactly and needs no probes; so is
     a larger one where that is faster than the index. Reading every list is exact, so the floor is
@@ -160,11 +164,12 @@ def tune(
 
     :param queries: float32, shape (n, dimensions), none of them a row of the table.
     :param codes: what the index holds; ``None`` for the vectors.
+    :param texts: queries in words, where they could be embedded.
     """
     if codes is not None:
         return _tune_beside_scan(
             database, table, generation, codes, queries, scopes=scopes, cases=cases, floor=floor,
-            progress=progress,
+            progress=progress, texts=texts,
         )  # fmt: skip
     exact_rows = EXACT_ROWS if exact_rows is None else exact_rows
     rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
@@ -172,10 +177,14 @@ def tune(
     asked = {EVERYTHING: tuple(scopes), **through_index}
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        bench = Bench(connection, table, queries, asked, generation)
+        bench = Bench(connection, table, queries, asked, generation, texts=texts)
         plain, curve = least_probes(
             lambda probes: bench.measure(EVERYTHING, probes), generation.lists, floor
         )
+        enough = bench.probes_for_texts(EVERYTHING, plain.probes)
+        if enough > plain.probes:
+            plain = bench.measure(EVERYTHING, enough)
+            curve = tuple(sorted((*curve, plain), key=lambda point: point.probes))
         curves, chosen = {EVERYTHING: curve}, {EVERYTHING: plain}
         exactly = 0
         for name in through_index:
@@ -204,6 +213,7 @@ def _tune_beside_scan(
     cases: Mapping[str, Sequence[str]],
     floor: float,
     progress: Progress,
+    texts: EmbeddedTexts | None,
 ) -> Tuning:
     """The least probes of an index over codes, and up to how many rows the scan is faster."""
     rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
@@ -214,7 +224,7 @@ def _tune_beside_scan(
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         asked = {EVERYTHING: tuple(scopes), **cases}
-        bench = Bench(connection, table, queries, asked, generation, codes)
+        bench = Bench(connection, table, queries, asked, generation, codes, texts)
         for name in asked:
             scan = bench.measure_plan(
                 name, scan_plan(codes, rows[name], rows[EVERYTHING]), few=_FEW
@@ -254,6 +264,7 @@ class Bench:
     asked: Mapping[str, Sequence[str]]
     generation: Generation | None = None
     codes: Codes | None = None
+    texts: EmbeddedTexts | None = None
 
     def __post_init__(self) -> None:
         self._truth = similarity_floors(
@@ -265,15 +276,7 @@ class Bench:
 
         :param few: with a handful of the queries only, to see where it goes.
         """
-        plan = EXACT
-        if probes and self.generation is not None:
-            made, codes = self.generation, self.codes
-            plan = SearchPlan(
-                "ivfflat" if name == EVERYTHING else "iterative",
-                made.number, made.precision, probes, made.lists,
-                codes.code_set if codes else None, codes.use.candidates if codes else 0,
-                wide=name == EVERYTHING,
-            )  # fmt: skip
+        plan = self._plan(name, probes) if probes else EXACT
         return self.measure_plan(name, plan, few=_FEW if few else None)
 
     def measure_plan(self, name: str, plan: SearchPlan, *, few: int | None = None) -> Point:
@@ -286,6 +289,47 @@ class Bench:
         found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
         return _point(plan, [f.similarities for f in found], self._truth[name][: len(queries)],
                       [f.latency_ms for f in found])  # fmt: skip
+
+    def _plan(self, name: str, probes: int) -> SearchPlan:
+        made, codes = self.generation, self.codes
+        if made is None:
+            raise LookupError("there is no index to measure")
+        return SearchPlan(
+            "ivfflat" if name == EVERYTHING else "iterative",
+            made.number, made.precision, probes, made.lists,
+            codes.code_set if codes else None, codes.use.candidates if codes else 0,
+            wide=name == EVERYTHING, lists=made.lists,
+        )  # fmt: skip
+
+    def probes_for_texts(self, name: str, start: int) -> int:
+        """The least probes, from ``start`` on, that find what exact search finds for texts."""
+        lists = self.generation.lists if self.generation else 0
+        return self.enough_for_texts(
+            name, lambda probes: self._plan(name, probes), start=start, most=lists
+        )
+
+    def enough_for_texts(
+        self, name: str, plan_with: Callable[[int], SearchPlan], *, start: int, most: int
+    ) -> int:
+        """The least number, from ``start`` on, whose plan finds what exact search finds for texts.
+
+        :param plan_with: a plan with so many probes, or candidates.
+        """
+        texts = self.texts
+        if texts is None:
+            return start
+        asked = {name: self.asked[name]}
+        answered = answered_exactly(self.connection, self.table, texts, asked, top_k=TOP_K)[name]
+        scopes = confined_to(self.table, name, self.asked[name])
+
+        def finds(place: int, number: int) -> bool:
+            plan, vector = plan_with(number), texts.vectors[place]
+            hits = nearest(self.connection, self.table, plan, vector, top_k=TOP_K, scopes=scopes)
+            return not texts.queries[place].wanted.keys().isdisjoint(row for row, _ in hits)
+
+        places = [int(place) for place in np.flatnonzero(answered)]
+        golden = {place for place in places if texts.queries[place].language is not None}
+        return enough_probes(finds, places, golden, start=start, most=most)
 
     def least_filtered(
         self, name: str, start: int, floor: float, *, slowest_ms: float
@@ -306,8 +350,12 @@ class Bench:
                 if points[-1].p50_ms > slowest_ms:
                     return None
                 if points[-1].recall_low >= floor or probes >= lists:
-                    return points[-1], tuple(points)
+                    break
             probes = min(lists, max(probes + 1, round(probes * 1.3)))
+        enough = self.probes_for_texts(name, probes)
+        if enough > probes:
+            points.append(self.measure(name, enough))
+        return (points[-1], tuple(points)) if points[-1].p50_ms <= slowest_ms else None
 
 
 def least_probes(

@@ -6,7 +6,7 @@ The facts are gathered in :mod:`rag_assets.operations.facts`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -15,6 +15,7 @@ from rag_assets.settings import Settings
 from rag_assets.store.heavy_documents import HeavyDocument
 from rag_assets.store.incidents import Incident
 from rag_assets.store.lane_control import KeyState
+from rag_assets.store.vector_tables import DOCUMENTS
 
 Level = Literal["problem", "warning"]
 SPEED_S = 600
@@ -68,11 +69,13 @@ class ReleaseFacts:
     """What is served, and what the gate would say now.
 
     :param reasons: against another release; empty where the gate would let it through.
+    :param unverified: vectors that no embedding run wrote, by version, or ``documents``.
     """
 
     release_id: int | None
     activated_at: datetime | None
     reasons: tuple[str, ...] = ()
+    unverified: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def diagnose(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
         found += _provider(stored)
         found += _index(stored, settings)
         found += _release(stored)
+        found += _unverified(stored.release.unverified)
         if stored.unsent_messages:
             found.append(
                 Finding(
@@ -303,6 +307,19 @@ def _release(stored: Stored) -> Iterator[Finding]:
         told.append(f"the gate refuses the next release: {release.reasons[0]}{more}")
     if told:
         yield Finding("release", "warning", "; ".join(told), "`rag-assets release gate`")
+
+
+def _unverified(rows: Mapping[str, int]) -> Iterator[Finding]:
+    """Vectors that a client of the database wrote past the embedding runs."""
+    for subject, count in rows.items():
+        yield Finding(
+            "provenance",
+            "problem",
+            f"{subject}: {_count(count, 'vector')} not written by an embedding run",
+            "materialize document_embeddings of the documents that `rag-assets release gate` names"
+            if subject == DOCUMENTS
+            else f"`rag-assets bible embed {subject}`",
+        )
 
 
 def _keys(fingerprints: Sequence[str]) -> str:

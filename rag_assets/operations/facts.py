@@ -210,9 +210,10 @@ def _index(connection: Connection, table: VectorTable) -> IndexFacts:
 
 def _release(connection: Connection, settings: Settings) -> ReleaseFacts:
     active = active_release(connection)
-    _, verdict = evaluate(connection, settings)
+    evidence, verdict = evaluate(connection, settings)
     return ReleaseFacts(
         active.release_id if active else None,
         active.activated_at if active else None,
         tuple(map(str, verdict.reasons)),
+        evidence.unverified_rows(),
     )

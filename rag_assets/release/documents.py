@@ -13,6 +13,7 @@ from rag_assets.release.reasons import (
     Reason,
     index_reasons,
     missing,
+    reasons_now,
     result_reasons,
 )
 from rag_assets.store.releases import ReleasedSpace
@@ -76,6 +77,7 @@ def _reasons(
     for role, space in documents.spaces.items():
         if role == "large" and not space.rows:
             continue
+        reasons += reasons_now(DOCUMENTS, space, mend=f"{mend} of these documents", where=role)
         for check in CHECKS:
             # Of whatever data: each document is audited as it is published, and no check could
             # keep up with them.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from rag_assets.embedding.quality import CHECKS, SpaceQuality, named_failure
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.tune import target_of
 from rag_assets.settings import Settings
 from rag_assets.store import generations
-from rag_assets.store.bible import stored_versions
+from rag_assets.store.bible import StoredVersion, stored_versions
 from rag_assets.store.check_results import CheckResult, check_results
 from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection, one
+from rag_assets.store.document_quality import missing_by_document, unverified_by_document
 from rag_assets.store.generations import Generation, Probes, RecordedDecision
 from rag_assets.store.releases import Release, active_release, rolled_back_lately
 from rag_assets.store.spaces import ROLES, Role, Space, find_space
@@ -26,20 +28,36 @@ from rag_assets.store.vector_tables import (
     revision,
     rows_by_scope,
     scope_revisions,
+    unverified_by_scope,
 )
+from rag_assets.store.verse_embeddings import unverified_sample
+from rag_assets.store.verse_quality import quality
+
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Unverified:
+    """Vectors that no embedding run wrote or verified; the first verses or documents of them."""
+
+    rows: int = 0
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class SpaceEvidence:
-    """One version's vectors in one space.
+    """The vectors of one version, or of all documents, in one space.
 
     :param revision: of the data now; ``None`` when nothing was ever written.
     :param results: by check, its last result.
+    :param faults: by check, what is wrong with the data now, where no check has seen these data.
     """
 
     rows: int
     revision: int | None
     results: Mapping[str, CheckResult]
+    unverified: Unverified = Unverified()
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +138,17 @@ class Evidence:
     rolled_back: int | None
     documents: DocumentsEvidence | None = None
 
+    def unverified_rows(self) -> dict[str, int]:
+        """Vectors that no embedding run wrote, over both spaces, by version or ``documents``."""
+        spaces = {version.code: version.spaces for version in self.versions}
+        if self.documents is not None:
+            spaces[DOCUMENTS] = self.documents.spaces
+        rows = {
+            name: sum(space.unverified.rows for space in found.values())
+            for name, found in spaces.items()
+        }
+        return {name: count for name, count in rows.items() if count}
+
 
 def gather(connection: Connection, settings: Settings) -> Evidence:
     """Read the evidence, in the connection's transaction (repeatable read)."""
@@ -148,6 +177,7 @@ def _versions(
     rows = {role: rows_by_scope(connection, table) for role, table in tables.items()}
     seen = {role: scope_revisions(connection, table) for role, table in tables.items()}
     results = {role: check_results(connection, table) for role, table in tables.items()}
+    unverified = {role: unverified_by_scope(connection, table) for role, table in tables.items()}
     versions = []
     for stored in stored_versions(connection):
         if not stored.enabled_for_rag:
@@ -158,16 +188,47 @@ def _versions(
             withheld = "RAG_ALLOWED_VERSIONS leaves it out"
         else:
             withheld = ""
-        spaces: dict[Role, SpaceEvidence] = {
-            role: SpaceEvidence(
+        spaces: dict[Role, SpaceEvidence] = {}
+        for role, table in tables.items():
+            known = SpaceEvidence(
                 rows=rows[role].get(stored.code, 0),
                 revision=seen[role].get(stored.code),
                 results={r.check: r for r in results[role] if r.subject == stored.code},
             )
-            for role in tables
-        }
+            marked = unverified[role].get(stored.code, 0)
+            spaces[role] = replace(
+                known,
+                unverified=_unverified(connection, table.space, stored.code, marked),
+                faults={} if withheld else _faults(connection, table.space, stored, known),
+            )
         versions.append(VersionEvidence(stored.code, stored.verses, withheld, spaces))
     return tuple(versions)
+
+
+def _unverified(connection: Connection, space: Space, code: str, rows: int) -> Unverified:
+    if not rows:
+        return Unverified()
+    sample = unverified_sample(connection, space, code, _EXAMPLES)
+    return Unverified(rows, tuple(verse.reference for verse in sample))
+
+
+def _faults(
+    connection: Connection, space: Space, stored: StoredVersion, known: SpaceEvidence
+) -> dict[str, str]:
+    """What is wrong with a version's vectors now, where no check has seen them as they are.
+
+    Counted from the tables, a pass over the version's rows: the checks' results alone would say
+    that the data changed, not that vectors are gone, nor which.
+    """
+    seen = all(
+        check in known.results and known.results[check].revision == (known.revision or 0)
+        for check in CHECKS
+    )
+    if not known.rows or (seen and known.rows == stored.verses):
+        return {}
+    judged = SpaceQuality(space, quality(connection, space, stored.code))
+    found = {check: named_failure(check, judged) for check in CHECKS}
+    return {check: sentence for check, sentence in found.items() if sentence}
 
 
 def _documents(
@@ -191,6 +252,7 @@ def _documents(
             revision=scope_revisions(connection, table).get(DOCUMENTS),
             results={r.check: r for r in results if r.subject == DOCUMENTS},
         )
+        spaces[role] = _documents_now(connection, table, spaces[role])
     index = _index(connection, settings, small)
     at_build = index.generation.changed_at_build if index.generation else None
     changed = revision(connection, small).rows_changed
@@ -201,6 +263,32 @@ def _documents(
         min_rows=settings.rag_index_min_rows,
     )
     return DocumentsEvidence(spaces, tables, replace(index, drift=drift))
+
+
+def _documents_now(
+    connection: Connection, table: VectorTable, known: SpaceEvidence
+) -> SpaceEvidence:
+    """With what is missing or unverified now: of documents, no check has seen the last change."""
+    if not known.rows:
+        return known
+    marked = unverified_by_document(connection, table)
+    lacking = missing_by_document(connection, table)
+    faults = {}
+    if lacking:
+        count = sum(lacking.values())
+        faults["completeness"] = (
+            f"{'1 chunk has' if count == 1 else f'{count:,} chunks have'} no vector in "
+            f"{table.space.spec} ({_first(lacking)})"
+        )
+    return replace(
+        known,
+        unverified=Unverified(sum(marked.values()), tuple(marked)[:_EXAMPLES]),
+        faults=faults,
+    )
+
+
+def _first(names: Mapping[str, int]) -> str:
+    return f"{'; '.join(tuple(names)[:_EXAMPLES])}{'; …' if len(names) > _EXAMPLES else ''}"
 
 
 def _index(connection: Connection, settings: Settings, table: VectorTable) -> IndexEvidence:

@@ -14,6 +14,7 @@ from rag_assets.release.reasons import (
     Reason,
     index_reasons,
     missing,
+    reasons_now,
     result_reasons,
 )
 from rag_assets.store.releases import ReleasedSpace
@@ -167,6 +168,10 @@ def _version_reasons(
     for role, space in version.spaces.items():
         if role == "large" and not space.rows:
             continue
+        yield from reasons_now(
+            version.code, space, mend=f"`rag-assets bible embed {version.code}`", where=role,
+            kept="embeds a sample of them again and keeps them if it agrees, or ",
+        )  # fmt: skip
         for check in CHECKS:
             yield from result_reasons(
                 version.code, check, space.results.get(check), space.revision or 0, evidence.at,

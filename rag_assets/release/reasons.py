@@ -10,7 +10,7 @@ from typing import Literal
 from rag_assets.index.checks import CHECKS_OF
 from rag_assets.index.policy import MIN_ROWS_WITHOUT_CODES
 from rag_assets.index.tables import ASSETS
-from rag_assets.release.evidence import IndexEvidence
+from rag_assets.release.evidence import IndexEvidence, SpaceEvidence
 from rag_assets.store.check_results import CheckResult
 from rag_assets.store.vector_tables import Corpus
 
@@ -145,6 +145,32 @@ def result_reasons(
             f"{prefix}checked {hours:.0f} hours ago, more than "
             f"{max_age.total_seconds() / 3600:.0f}: {mend}",
         )  # fmt: skip
+
+
+def reasons_now(
+    subject: str, space: SpaceEvidence, *, mend: str, where: str, kept: str = ""
+) -> Iterator[Reason]:
+    """What is against a scope's vectors as they are, whatever its checks have seen.
+
+    :param mend: what to do about it.
+    :param kept: what that does with unverified vectors other than replace them.
+    """
+    for check, sentence in space.faults.items():
+        yield Reason(subject, check, "failed", f"{where}: {sentence}: {mend}")
+    marked = space.unverified
+    if marked.rows:
+        examples = f" ({'; '.join(marked.examples)}{'; …' * (marked.rows > len(marked.examples))})"
+        yield Reason(
+            subject,
+            "provenance",
+            "failed",
+            f"{where}: {_vectors(marked.rows)} not written by an embedding run"
+            f"{examples if marked.examples else ''}: {mend}, which {kept}replaces them",
+        )
+
+
+def _vectors(count: int) -> str:
+    return "1 vector was" if count == 1 else f"{count:,} vectors were"
 
 
 def missing(subject: str, check: str, sentence: str) -> Reason:

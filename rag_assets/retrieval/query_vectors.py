@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ from rag_assets.errors import (
     RateLimitedError,
 )
 from rag_assets.settings import Settings
-from rag_assets.store.query_embeddings import query_hash
+from rag_assets.store.database import Connection
+from rag_assets.store.query_embeddings import keep_query, known_query, query_hash
 from rag_assets.store.spaces import Space, SpaceSpec
 
 Vector = NDArray[np.float32]
@@ -39,6 +41,30 @@ def embed_queries(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -
     :raises RagAssetsError: the provider's errors.
     """
     return asyncio.run(_embed_once(settings, spec, queries))
+
+
+def embed_queries_once(
+    connection: Connection, settings: Settings, space: Space, queries: Sequence[str]
+) -> Vector:
+    """As :func:`embed_queries`, but what is known already is not asked for again.
+
+    Known is what the API, or an earlier call, has kept in PostgreSQL.
+
+    :param connection: what is asked for now is kept on it.
+    :returns: float32, shape (n, dimensions).
+    """
+    max_age = timedelta(hours=settings.rag_query_cache_max_age_h)
+    keys = [query_hash(query) for query in queries]
+    found = {key: known_query(connection, space.space_id, key, max_age=max_age) for key in keys}
+    unknown = {key: query for key, query in zip(keys, queries, strict=True) if found[key] is None}
+    if unknown:
+        vectors = embed_queries(settings, space.spec, list(unknown.values()))
+        for key, vector in zip(unknown, vectors, strict=True):
+            keep_query(connection, space.space_id, key, vector)
+            found[key] = vector
+    return np.array([found[key] for key in keys], dtype=np.float32).reshape(
+        len(keys), space.spec.dimensions
+    )
 
 
 async def _embed_once(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -> Vector:

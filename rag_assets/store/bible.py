@@ -14,7 +14,6 @@ from rag_assets.corpus.text import text_hash
 from rag_assets.corpus.versions import VersionDeclaration
 from rag_assets.errors import AuditError
 from rag_assets.store.database import Connection, one
-from rag_assets.store.vector_tables import texts_changed
 
 
 @dataclass(frozen=True)
@@ -203,8 +202,6 @@ def load_verses(
             f"{code}: {len(bible.verses)} verses were read but {stored} would be stored; "
             "nothing was changed"
         )
-    if inserted or updated or deleted:
-        texts_changed(connection, "bible", code)
     return VersesLoaded(len(bible.verses), inserted, updated, deleted)
 
 

@@ -20,7 +20,13 @@ from rag_assets.store.corpus_dump import dumped
 from rag_assets.store.database import Connection, Database, one
 from rag_assets.store.document_chunks import lock_answers, lock_vectors
 from rag_assets.store.spaces import space_by_id
-from rag_assets.store.vector_tables import Corpus, VectorTable, record_change, rows_by_scope
+from rag_assets.store.vector_tables import (
+    Corpus,
+    VectorTable,
+    announce,
+    record_change,
+    rows_by_scope,
+)
 
 _TABLES: dict[Corpus, tuple[str, ...]] = {
     "bible": ("bible_versions", "verses"),
@@ -66,6 +72,7 @@ def restore_corpus(
             with dumped(file, name) as found:
                 rows[name] = found.into(connection, name)
         for source, table in tables.items():
+            announce(connection, table, None)  # the marks on vectors are those of the dump
             with dumped(file, source) as found:
                 rows[table.name] = found.into(connection, table.name)
             _forget_set_aside(connection, table)
@@ -128,19 +135,17 @@ def _lock(
 
 def _set_aside(connection: Connection, table: VectorTable) -> None:
     """What was paid is kept by text, as when a verse goes."""
-    removed = {scope: count for scope, count in rows_by_scope(connection, table).items() if count}
     connection.execute(
         sql.SQL(
             """
-            WITH removed AS (DELETE FROM {table} RETURNING text_hash, embedding)
+            WITH removed AS (DELETE FROM {table} RETURNING text_hash, embedding, unverified)
             INSERT INTO {answers} (text_hash, embedding, set_aside)
             SELECT DISTINCT ON (text_hash) text_hash, embedding, true FROM removed
+             WHERE NOT unverified
             ON CONFLICT DO NOTHING
             """
         ).format(table=table.identifier, answers=table.space.answers_table)
     )
-    for scope, count in removed.items():
-        record_change(connection, table, scope, count)
 
 
 def _forget_set_aside(connection: Connection, table: VectorTable) -> None:

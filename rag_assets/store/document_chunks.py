@@ -41,13 +41,14 @@ def stored_document(connection: Connection, document_id: int) -> ChunkedDocument
 
 
 def lacks_vectors(connection: Connection, document_id: int, spaces: Sequence[Space]) -> bool:
-    """Whether any chunk of a document has no vector in one of the spaces."""
+    """Whether any chunk of a document has no verified vector of its text in one of the spaces."""
     for space in spaces:
         (lacking,) = one(
             connection.execute(
                 sql.SQL(
                     "SELECT EXISTS (SELECT FROM document_chunks c WHERE document_id = %s"
-                    " AND NOT EXISTS (SELECT FROM {table} e WHERE e.chunk_id = c.chunk_id))"
+                    " AND NOT EXISTS (SELECT FROM {table} e WHERE e.chunk_id = c.chunk_id"
+                    " AND e.text_hash = c.text_hash AND NOT e.unverified))"
                 ).format(table=documents_table(space).identifier),
                 (document_id,),
             )

@@ -22,7 +22,13 @@ from rag_assets.store.document_incoming import (
 )
 from rag_assets.store.documents import Digest
 from rag_assets.store.spaces import Space
-from rag_assets.store.vector_tables import DOCUMENTS, VectorTable, documents_table, record_change
+from rag_assets.store.vector_tables import (
+    DOCUMENTS,
+    VectorTable,
+    announce,
+    documents_table,
+    record_change,
+)
 from rag_assets.store.verse_embeddings import NORM_TOLERANCE
 
 
@@ -117,16 +123,29 @@ def _write_vectors(connection: Connection, publication: Publication, space: Spac
     table = documents_table(space)
     bought = sql.SQL("{answers} AS found USING (text_hash)").format(answers=space.answers_table)
     known = sql.SQL(
-        "LATERAL (SELECT embedding FROM {table} e WHERE e.text_hash = i.text_hash"
+        "LATERAL (SELECT embedding FROM {table} e"
+        " WHERE e.text_hash = i.text_hash AND NOT e.unverified"
         " ORDER BY created_at DESC LIMIT 1) AS found ON true"
     ).format(table=table.identifier)
     chunks = len(publication.document.chunks)
+    announce(connection, table, DOCUMENTS)
+    _delete_untrusted(connection, table)
     rows = _write(connection, publication, table, bought)
     if rows < chunks:
         rows += _write(connection, publication, table, known)
     if rows < chunks:
         _refuse_missing(connection, publication, table)
     return rows
+
+
+def _delete_untrusted(connection: Connection, table: VectorTable) -> None:
+    """Of chunks that keep their rows, the vectors that are unverified or of another text."""
+    connection.execute(
+        sql.SQL(
+            "DELETE FROM {table} e USING incoming_chunks i WHERE e.chunk_id = i.chunk_id"
+            " AND (e.unverified OR e.text_hash <> i.text_hash)"
+        ).format(table=table.identifier)
+    )
 
 
 def _write(

@@ -6,7 +6,7 @@ from psycopg import sql
 
 from rag_assets.store.database import Connection
 from rag_assets.store.spaces import Space
-from rag_assets.store.vector_tables import documents_table
+from rag_assets.store.vector_tables import VectorTable, documents_table
 from rag_assets.store.verse_quality import Quality, count_faults
 
 
@@ -28,3 +28,30 @@ def documents_quality(connection: Connection, space: Space) -> Quality:
         """
     ).format(table=documents_table(space).identifier, norm=space.norm_function)
     return count_faults(connection, space, judged, {})
+
+
+def missing_by_document(connection: Connection, table: VectorTable) -> dict[str, int]:
+    """Chunks of ready documents without a vector, by key. Joins the chunks to the primary key."""
+    rows = connection.execute(
+        sql.SQL(
+            """
+            SELECT document_key, count(*)
+              FROM document_chunks c JOIN documents d USING (document_id)
+             WHERE d.state = 'ready'
+               AND NOT EXISTS (SELECT FROM {table} e WHERE e.chunk_id = c.chunk_id)
+             GROUP BY 1 ORDER BY 1
+            """
+        ).format(table=table.identifier)
+    ).fetchall()
+    return dict(rows)
+
+
+def unverified_by_document(connection: Connection, table: VectorTable) -> dict[str, int]:
+    """Vectors that no embedding run wrote, by document. By the partial index on the mark."""
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT document_key, count(*) FROM {table} JOIN documents USING (document_id)"
+            " WHERE unverified GROUP BY 1 ORDER BY 1"
+        ).format(table=table.identifier)
+    ).fetchall()
+    return dict(rows)

@@ -12,7 +12,7 @@ from psycopg import sql
 from rag_assets.store.database import Connection
 from rag_assets.store.document_chunks import lock_answers, lock_vectors
 from rag_assets.store.spaces import Space, space_by_id
-from rag_assets.store.vector_tables import DOCUMENTS, documents_table, record_change
+from rag_assets.store.vector_tables import documents_table
 
 By = Literal["inbox", "command"]
 
@@ -59,23 +59,21 @@ def _set_aside(connection: Connection, space: Space, ids: Sequence[int]) -> None
     """Move vectors to the answers. By the document_id index."""
     lock_answers(connection, space)
     table = documents_table(space)
-    removed = connection.execute(
+    connection.execute(
         sql.SQL(
             """
             WITH removed AS (
-                DELETE FROM {table} WHERE document_id = ANY(%s) RETURNING text_hash, embedding
-            ), kept AS (
-                INSERT INTO {answers} (text_hash, embedding, set_aside)
-                SELECT DISTINCT ON (text_hash) text_hash, embedding, true FROM removed
-                ON CONFLICT DO NOTHING
+                DELETE FROM {table} WHERE document_id = ANY(%s)
+                RETURNING text_hash, embedding, unverified
             )
-            SELECT count(*) FROM removed
+            INSERT INTO {answers} (text_hash, embedding, set_aside)
+            SELECT DISTINCT ON (text_hash) text_hash, embedding, true FROM removed
+             WHERE NOT unverified
+            ON CONFLICT DO NOTHING
             """
         ).format(table=table.identifier, answers=space.answers_table),
         (list(ids),),
-    ).fetchone()
-    if removed and removed[0]:
-        record_change(connection, table, DOCUMENTS, removed[0])
+    )
 
 
 def _spaces(connection: Connection) -> tuple[Space, ...]:

@@ -69,15 +69,16 @@ def not_bought(
 ) -> list[bytes]:
     """Those of the texts for which no vector is kept. Uses both tables' text_hash indexes.
 
-    :param published_counts: a published vector of the same text in the same corpus will do (not
-        when overwriting).
+    :param published_counts: a published vector of the same text in the same corpus will do, unless
+        it is unverified (not when overwriting).
     """
     if not hashes:
         return []
     published: sql.Composable = sql.SQL("")
     if published_counts:
         published = sql.SQL(
-            "AND NOT EXISTS (SELECT FROM {table} e WHERE e.text_hash = wanted.text_hash)"
+            "AND NOT EXISTS (SELECT FROM {table} e"
+            " WHERE e.text_hash = wanted.text_hash AND NOT e.unverified)"
         ).format(table=VectorTable(corpus, space).identifier)
     rows = connection.execute(
         sql.SQL(

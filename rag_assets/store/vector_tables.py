@@ -127,12 +127,12 @@ class Revision:
 
 
 def revision(connection: Connection, table: VectorTable) -> Revision:
-    """The table's revision. By vector_revisions' primary key."""
+    """The table's revision. Reads the changes since the last fold."""
     number, rows_changed = one(
         connection.execute(
             """
             SELECT coalesce(sum(revision), 0)::bigint, coalesce(sum(rows_changed), 0)::bigint
-              FROM vector_revisions WHERE corpus = %s AND space_id = %s
+              FROM scope_revisions WHERE corpus = %s AND space_id = %s
             """,
             (table.corpus, table.space.space_id),
         )
@@ -143,26 +143,47 @@ def revision(connection: Connection, table: VectorTable) -> Revision:
 def scope_revisions(connection: Connection, table: VectorTable) -> dict[str, int]:
     """Each scope's revision; a scope that was never written has none."""
     rows = connection.execute(
-        "SELECT scope, revision FROM vector_revisions WHERE corpus = %s AND space_id = %s",
+        "SELECT scope, revision FROM scope_revisions WHERE corpus = %s AND space_id = %s",
         (table.corpus, table.space.space_id),
     ).fetchall()
     return dict(rows)
 
 
+def announce(
+    connection: Connection, table: VectorTable, scope: str | None, *, rows: int = 0
+) -> None:
+    """Say that this transaction writes a scope's vectors as an embedding run does.
+
+    It gives the scope a new revision. Vectors written without it are marked as unverified, by the
+    table's trigger.
+
+    :param scope: ``None`` for any: a restore, whose vectors bring their marks along.
+    :param rows: vectors that will be written.
+    """
+    connection.execute(
+        "SELECT announce_vectors(%s, %s, %s, %s)",
+        (table.corpus, table.space.space_id, scope, rows),
+    )
+
+
 def record_change(connection: Connection, table: VectorTable, scope: str, rows: int) -> None:
-    """Give a scope a new revision, in the transaction that changes it."""
+    """Count vectors that an announced transaction wrote, where it could not say so before."""
     connection.execute(
         "SELECT record_vector_change(%s, %s, %s, %s)",
         (table.corpus, table.space.space_id, scope, rows),
     )
 
 
-def texts_changed(connection: Connection, corpus: Corpus, scope: str) -> None:
-    """Give a scope a new revision in every space, in the transaction that changes its texts."""
-    connection.execute(
-        """
-        UPDATE vector_revisions SET revision = nextval('corpus_revisions'), changed_at = now()
-         WHERE corpus = %s AND scope = %s
-        """,
-        (corpus, scope),
-    )
+def fold_changes(connection: Connection) -> None:
+    """Add up what changed since the last time, so that reading a revision stays cheap."""
+    connection.execute("SELECT fold_vector_changes()")
+
+
+def unverified_by_scope(connection: Connection, table: VectorTable) -> dict[str, int]:
+    """Vectors that no embedding run wrote or verified. By the partial index on the mark."""
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT {scope}, count(*) FROM {table} WHERE unverified GROUP BY 1 ORDER BY 1"
+        ).format(scope=table.scope_column, table=table.identifier)
+    ).fetchall()
+    return dict(rows)

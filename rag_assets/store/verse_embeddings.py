@@ -14,16 +14,17 @@ from rag_assets.store.bible import lock_verses
 from rag_assets.store.code_sets import encode_new
 from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.spaces import Space
-from rag_assets.store.vector_tables import bible_table, record_change
+from rag_assets.store.vector_tables import announce, bible_table
 
 NORM_TOLERANCE = 0.01
-"""A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less."""
+"""A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less, and so
+does its direction, measured as cosine distance, when the same text is embedded again."""
 _TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))"
 
 
 @dataclass(frozen=True, slots=True)
 class StaleVerse:
-    """A verse whose vector is missing or belongs to another text."""
+    """A verse whose vector is missing, unverified, or belongs to another text."""
 
     verse_id: int
     reference: str
@@ -83,12 +84,13 @@ def stale_verses(
         fresh = sql.SQL(
             "EXISTS (SELECT FROM {table} e"
             " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash"
-            " AND e.language = b.language)"
+            " AND e.language = b.language AND NOT e.unverified)"
         ).format(table=space.verses_table)
     elif space is not None and run_id is not None:
         fresh = sql.SQL(
             "EXISTS (SELECT FROM {table} e"
-            " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash AND e.run_id = {run_id})"
+            " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash AND e.run_id = {run_id}"
+            " AND NOT e.unverified)"
         ).format(table=space.verses_table, run_id=run_id)
     rows = connection.execute(
         sql.SQL(
@@ -125,12 +127,15 @@ def publish(
     """
     connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
     lock_verses(connection, version_code)
+    if verse_ids:
+        announce(connection, bible_table(space), version_code, rows=len(verse_ids))
     table, answers = space.verses_table, space.answers_table
     bought = sql.SQL("{answers} AS found USING (text_hash)").format(answers=answers)
     # "Without one" is read from what this run has just written, not from the answers: another run
     # may add to them, and another publication use them up, between the two statements.
     known = sql.SQL(
-        "LATERAL (SELECT embedding FROM {table} e WHERE e.text_hash = v.text_hash"
+        "LATERAL (SELECT embedding FROM {table} e"
+        " WHERE e.text_hash = v.text_hash AND NOT e.unverified"
         " ORDER BY created_at DESC LIMIT 1) AS found"
         " ON NOT EXISTS (SELECT FROM {table} w WHERE w.verse_id = v.verse_id"
         " AND w.text_hash = v.text_hash AND w.run_id = %(run_id)s)"
@@ -146,7 +151,6 @@ def publish(
     all_written = from_answers == len(verse_ids)
     reused = 0 if all_written else _write(connection, space, known, values)
     if from_answers or reused:
-        record_change(connection, bible_table(space), version_code, from_answers + reused)
         encode_new(connection, bible_table(space), verse_ids)
     _forget_answers(connection, space, values)
     connection.execute(
@@ -162,6 +166,60 @@ def publish(
     return Published(from_answers, reused)
 
 
+def unverified_sample(
+    connection: Connection, space: Space, version_code: str, count: int
+) -> tuple[StaleVerse, ...]:
+    """Some of the verses whose vectors are unverified and said to be of their present text.
+
+    The same ones each time, so that a run that is started again after it died does not pay twice.
+    By the partial index on the mark.
+    """
+    rows = connection.execute(
+        sql.SQL(
+            """
+            SELECT verse_id, book || ' ' || v.chapter || ':' || verse, text, v.text_hash
+              FROM {table} e JOIN verses v USING (verse_id, version_code, book)
+             WHERE e.unverified AND e.version_code = %s AND e.text_hash = v.text_hash
+             ORDER BY hashint8extended(verse_id, 1)
+             LIMIT %s
+            """
+        ).format(table=space.verses_table),
+        (version_code, count),
+    ).fetchall()
+    return tuple(StaleVerse(*row) for row in rows)
+
+
+def count_agreeing(connection: Connection, space: Space, verse_ids: Sequence[int]) -> int:
+    """Of these verses, those whose vector is of length 1 and points where the new answer does."""
+    (agreeing,) = one(
+        connection.execute(
+            sql.SQL(
+                """
+                SELECT count(*) FROM {table} e JOIN {answers} a USING (text_hash)
+                 WHERE e.verse_id = ANY(%(verse_ids)s) AND NOT a.set_aside
+                   AND e.embedding <=> a.embedding <= %(tolerance)s
+                   AND {norm}(e.embedding) BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s
+                """
+            ).format(
+                table=space.verses_table, answers=space.answers_table, norm=space.norm_function
+            ),
+            {"verse_ids": list(verse_ids), "tolerance": NORM_TOLERANCE},
+        )
+    )
+    return int(agreeing)
+
+
+def accept_unverified(connection: Connection, space: Space, version_code: str) -> int:
+    """Take a version's unverified vectors for an embedding run's, in the transaction; how many."""
+    announce(connection, bible_table(space), version_code)
+    return connection.execute(
+        sql.SQL(
+            "UPDATE {table} SET unverified = false WHERE unverified AND version_code = %s"
+        ).format(table=space.verses_table),
+        (version_code,),
+    ).rowcount
+
+
 def _set_moved_aside(connection: Connection, space: Space, values: dict[str, object]) -> None:
     """Keep the vectors of texts that move from verse to verse, as answers to these texts.
 
@@ -175,6 +233,7 @@ def _set_moved_aside(connection: Connection, space: Space, values: dict[str, obj
             SELECT DISTINCT ON (e.text_hash) e.text_hash, e.embedding, true
               FROM {table} e JOIN verses v USING (verse_id)
              WHERE e.verse_id = ANY(%(verse_ids)s) AND e.text_hash <> v.text_hash
+               AND NOT e.unverified
                AND e.text_hash IN (SELECT text_hash FROM verses WHERE verse_id = ANY(%(verse_ids)s))
             ON CONFLICT DO NOTHING
             """
@@ -236,9 +295,9 @@ def _write(
               JOIN {source}
              WHERE v.verse_id = ANY(%(verse_ids)s) AND v.version_code = %(version_code)s
             ON CONFLICT (verse_id) DO UPDATE
-               SET (language, embedding, text_hash, run_id, created_at)
+               SET (language, embedding, text_hash, run_id, created_at, unverified)
                  = (EXCLUDED.language, EXCLUDED.embedding, EXCLUDED.text_hash, EXCLUDED.run_id,
-                    now())
+                    now(), false)
             RETURNING vector_dims(e.embedding) AS dimensions, {norm}(e.embedding) AS norm
         )
         SELECT count(*), count(*) FILTER (WHERE dimensions <> %(dimensions)s),

@@ -224,6 +224,22 @@ def test_one_corpus_comes_back_and_the_other_is_unharmed(
         assert one(connection.execute("SELECT sum(inputs) FROM embedding_ledger")) == paid
 
 
+def test_a_restored_corpus_has_the_marks_of_its_dump(database: Database, tmp_path: Path) -> None:
+    """Neither does a restore mark what was right, nor does it clear what was not."""
+    with database.connect() as connection:
+        connection.execute("UPDATE verse_embeddings_s1 SET book = book WHERE chapter = 2")
+    marked = "SELECT count(*), min(chapter), max(chapter) FROM verse_embeddings_s1 WHERE unverified"
+    with database.connect() as connection:
+        before = one(connection.execute(marked))
+    assert before[1:] == (2, 2)
+    file = dump(database, tmp_path / "the.dump")
+    with database.connect() as connection:
+        connection.execute("UPDATE verse_embeddings_s1 SET book = book")
+    restore_corpus(database, "bible", file)
+    with database.connect() as connection:
+        assert one(connection.execute(marked)) == before
+
+
 def alike(one: Sequence[str], other: Sequence[str]) -> bool:
     """As two indexes with lists of their own find it, of which a query reads three in four."""
     return len({*one} & {*other}) >= 3
@@ -233,7 +249,7 @@ def _revision(database: Database, corpus: Corpus) -> int:
     with database.connect() as connection:
         (found,) = one(
             connection.execute(
-                "SELECT sum(revision) FROM vector_revisions WHERE corpus = %s", (corpus,)
+                "SELECT sum(revision) FROM scope_revisions WHERE corpus = %s", (corpus,)
             )
         )
     return int(found)

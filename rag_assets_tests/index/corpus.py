@@ -16,7 +16,7 @@ from rag_assets.retrieval.released import Served, served_on_trial
 from rag_assets.settings import Precision, Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.spaces import Space
-from rag_assets.store.vector_tables import VectorTable, bible_table, record_change
+from rag_assets.store.vector_tables import VectorTable, announce, bible_table
 from rag_assets.store.verse_embeddings import publish, stale_verses
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version
@@ -177,6 +177,7 @@ def copy_rows(
     rows["embedding"] = vectors
     table = bible_table(space)
     with database.connect() as connection:
+        announce(connection, table, code, rows=len(vectors))
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
             table.identifier,
             sql.SQL(", ").join(
@@ -185,7 +186,6 @@ def copy_rows(
         )
         with connection.cursor().copy(statement) as copy:
             copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff")
-        record_change(connection, table, code, len(vectors))
     return table
 
 

@@ -17,10 +17,12 @@ from rag_assets.index.golden import (
     read_golden_queries,
 )
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.text_queries import EmbeddedTexts, TextQuery
 from rag_assets.index.tune import target_of
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.query_vectors import embed_queries
+from rag_assets.settings import Settings
 from rag_assets.store.check_results import check_results
 from rag_assets.store.database import Database
 from rag_assets.store.generations import Probes
@@ -28,7 +30,13 @@ from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_c
 from rag_assets.store.vector_tables import VectorTable, bible_table
 from rag_assets_tests.conftest import SAMPLES, MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
-from rag_assets_tests.index.corpus import filled_table, index_settings, maintained, republish
+from rag_assets_tests.index.corpus import (
+    filled_table,
+    index_settings,
+    maintained,
+    on_trial,
+    republish,
+)
 from rag_assets_tests.store.vectors import space_of
 
 QUERY = '[[query]]\nlanguage = "en"\ntext = "the river runs"\nexpected = ["GEN 1:1"]\n'
@@ -165,7 +173,7 @@ def test_an_expectation_that_the_vectors_cannot_meet_fails(
     verdict = judged(database, make_settings, offline, path)
     (failure,) = verdict.failures
     assert failure.startswith("exact search answers 1 of 3 golden queries, under 50%")
-    assert "number 17 runs before 24 days; number 18 runs" in failure
+    assert "number 17 runs before 24 days (no filter); number 18 runs" in failure
 
 
 def test_queries_for_versions_that_are_not_served_are_no_evidence(
@@ -198,19 +206,9 @@ def test_doing_without_golden_queries_passes_and_says_so(
     assert verdict.measured["golden_queries"] == "none, by RAG_GOLDEN_QUERIES"
 
 
-def reference_of(database: Database, verse_id: int) -> str:
-    with database.connect() as connection:
-        row = connection.execute(
-            "SELECT book || ' ' || chapter || ':' || verse FROM verses WHERE verse_id = %s",
-            (verse_id,),
-        ).fetchone()
-    assert row is not None
-    return str(row[0])
-
-
 def lost_by_one_probe(
     database: Database, table: VectorTable, queries: NDArray[np.float32]
-) -> dict[int, str]:
+) -> dict[int, int]:
     """Queries, by their place, with a verse that exact search finds and one list does not."""
     narrow = SearchPlan("ivfflat", 1, "halfvec", 1, 1)
     lost = {}
@@ -227,8 +225,17 @@ def lost_by_one_probe(
                      nearest(planned, table, narrow, query, top_k=10, scopes=["EN_A"])}  # fmt: skip
             missing = [row for row in true if row not in found]
             if missing:
-                lost[place] = reference_of(database, missing[0])
+                lost[place] = missing[0]
     return lost
+
+
+def asked(
+    database: Database, settings: Settings, target: Target, texts: EmbeddedTexts
+) -> GoldenResult:
+    served = on_trial(database, target)
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        return golden_result(connection, settings, served, texts)
 
 
 def test_an_answer_that_the_index_loses_is_named(
@@ -241,38 +248,93 @@ def test_an_answer_that_the_index_loses_is_named(
         queries = held_out_queries(connection, table, 30, seed=3)
     lost = lost_by_one_probe(database, table, queries)
     assert lost, "one list of 64 is not enough for these"
-    asked = [GoldenQuery("en", f"query {place}", (lost[place],)) for place in sorted(lost)]
-    vectors = queries[sorted(lost)]
-    scopes, languages = {"EN_A": 1100}, {"EN_A": "en"}
-    narrow = Target(table, scopes, 1, "halfvec", Probes(1, 1, 1))
-    result = golden_result(database, narrow, asked, vectors, languages, exact_rows=0)
-    count = len(asked)
-    assert result == GoldenResult(count, count, 0, tuple(query.text for query in asked), ())
-    (failure,) = judge_golden(result, floor=0.5, agreement=0.98)
-    assert failure.startswith(
-        f"the index answers 0 of the {count} golden queries that exact search answers, under 98%"
+    golden = [TextQuery(f"query {place}", {lost[place]: "EN_A"}, "en") for place in sorted(lost)]
+    sampled = [TextQuery(f"words {place}", {lost[place]: "EN_A"}) for place in sorted(lost)]
+    vectors = np.vstack([queries[sorted(lost)]] * 2)
+    texts = EmbeddedTexts((*golden, *sampled), vectors)
+    count = len(golden)
+
+    narrow = Target(table, {"EN_A": 1100}, 1, "halfvec", Probes(1, 1, 1))
+    result = asked(database, settings, narrow, texts)
+    named = tuple(f"{query.text} (no filter)" for query in golden)
+    assert result == GoldenResult(
+        count, count, 0, named, (), count, count, tuple(f"{q.text} (no filter)" for q in sampled)
     )
-    assert asked[0].text in failure
-    every_list = target_of(table, scopes, outcome.generation, 64)
-    result = golden_result(database, every_list, asked, vectors, languages, exact_rows=0)
-    assert (result.by_plan, result.lost) == (count, ())
-    assert judge_golden(result, floor=0.5, agreement=1) == ()
+    of_golden, of_fragments = judge_golden(result, floor=0.5, agreement=1, fragment_agreement=0.98)
+    assert of_golden.startswith(
+        f"the released search answers 0 of the {count} golden queries that exact search answers, "
+        "under 100%"
+    )
+    assert named[0] in of_golden
+    assert of_fragments.startswith(
+        f"the released search loses {count} of the {count} fragments of passages that exact"
+    )
+    assert sampled[0].text in of_fragments
+
+    every_list = target_of(table, {"EN_A": 1100}, outcome.generation, 64)
+    result = asked(database, settings, every_list, texts)
+    assert (result.by_plan, result.lost, result.fragments_lost) == (count, (), ())
+    assert judge_golden(result, floor=0.5, agreement=1, fragment_agreement=1) == ()
+
+
+def test_a_query_is_asked_without_its_language_too(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """A language of few rows is searched exactly, and hid what a search of everything loses."""
+    settings = index_settings(make_settings)
+    languages = {"EN_A": "en", "PT_A": "pt"}
+    table = filled_table(
+        database, settings, {"EN_A": 390, "PT_A": 800}, spread=1.5, languages=languages
+    )
+    maintained(database, settings, table)
+    with database.connect() as connection:
+        queries = held_out_queries(connection, table, 60, seed=3)
+    everything = ["EN_A", "PT_A"]
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        near = [
+            [row for row, _ in nearest(connection, table, EXACT, q, top_k=9, scopes=everything)]
+            for q in queries
+        ]
+        english = {
+            row[0]
+            for row in connection.execute("SELECT verse_id FROM verses WHERE version_code = 'EN_A'")
+        }
+    farthest = {
+        place: [row for row in rows if row in english][-1]
+        for place, rows in enumerate(near)
+        if english.intersection(rows)
+    }
+    places = list(farthest)
+    texts = EmbeddedTexts(
+        tuple(TextQuery(f"query {place}", {farthest[place]: "EN_A"}, "en-GB") for place in places),
+        queries[places],
+    )
+    one_list = Target(table, {"EN_A": 390, "PT_A": 800}, 1, "halfvec", Probes(1, 1, 1))
+    result = asked(database, settings, one_list, texts)
+    assert result.applicable == 2 * len(places)
+    assert result.lost
+    assert all(query.endswith(" (no filter)") for query in result.lost)
 
 
 @pytest.mark.parametrize(
-    ("applicable", "by_exact", "by_plan", "failures"),
+    ("applicable", "by_exact", "by_plan", "fragments_lost", "failures"),
     [
-        (0, 0, 0, 1),
-        (100, 50, 49, 0),
-        (100, 49, 49, 1),
-        (100, 100, 98, 0),
-        (100, 100, 97, 1),
-        (100, 40, 30, 2),
-        (100, 0, 0, 1),
+        (0, 0, 0, 0, 1),
+        (100, 50, 50, 0, 0),
+        (100, 49, 49, 0, 1),
+        (100, 100, 99, 0, 1),
+        (100, 100, 100, 2, 0),
+        (100, 100, 100, 3, 1),
+        (100, 40, 30, 3, 3),
+        (100, 0, 0, 0, 1),
     ],
 )
 def test_golden_results_are_judged_at_their_floors(
-    applicable: int, by_exact: int, by_plan: int, failures: int
+    applicable: int, by_exact: int, by_plan: int, fragments_lost: int, failures: int
 ) -> None:
-    result = GoldenResult(applicable, by_exact, by_plan, (), ())
-    assert len(judge_golden(result, floor=0.5, agreement=0.98)) == failures
+    result = GoldenResult(
+        applicable, by_exact, by_plan, (), (), 120, 118, ("seven words",) * fragments_lost
+    )
+    found = judge_golden(result, floor=0.5, agreement=1, fragment_agreement=0.98)
+    assert len(found) == failures

@@ -16,7 +16,7 @@ from rag_assets.store.database import Database
 from rag_assets.store.index_builds import analyze
 from rag_assets.store.spaces import register_space
 from rag_assets.store.vector_metrics import COUNTED_ROWS, rows_about
-from rag_assets.store.vector_tables import VectorTable, bible_table, record_change
+from rag_assets.store.vector_tables import VectorTable, announce, bible_table
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.operations.filled import (
@@ -257,6 +257,7 @@ def many_vectors(database: Database, settings: Settings, rows: int) -> VectorTab
     """A table of so many vectors, recorded as a change."""
     with database.connect() as connection:
         table = bible_table(register_space(connection, settings, "small"))
+        announce(connection, table, "EN_A", rows=rows)
         connection.execute(
             sql.SQL(
                 """
@@ -268,7 +269,6 @@ def many_vectors(database: Database, settings: Settings, rows: int) -> VectorTab
             ).format(table.identifier),
             (rows,),
         )
-        record_change(connection, table, "EN_A", rows)
     return table
 
 

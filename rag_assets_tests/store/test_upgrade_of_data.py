@@ -11,6 +11,7 @@ from psycopg import sql
 from rag_assets.settings import Settings
 from rag_assets.store.database import Database, one
 from rag_assets.store.migrations import migrate, read_migrations
+from rag_assets.store.vector_tables import revision, unverified_by_scope
 from rag_assets_tests.api.conftest import Copy, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of
 from rag_assets_tests.corpora import sentences
@@ -25,6 +26,7 @@ from rag_assets_tests.release.corpus import (
     prepare,
 )
 from rag_assets_tests.searches import ask
+from rag_assets_tests.store.other_clients import small, unverified
 
 NAMES = [migration.name for migration in read_migrations()]
 RELEASES, DOCUMENTS = 3, 5
@@ -159,6 +161,7 @@ def test_data_of_an_older_program_are_kept_and_the_newest_works_with_them(
     assert after == {table: lines for table, lines in before.items() if table not in changed}
 
     settings = corpus_settings(old)
+    changes_are_seen_from_now_on(old, settings)
     if number < RELEASES:
         release_it(old, settings)
     served = ask(old, settings, "The river number 7 runs down to the sea before 14 days", top_k=1)
@@ -175,6 +178,21 @@ def test_data_of_an_older_program_are_kept_and_the_newest_works_with_them(
     assert active_number(old) != served_before
     assert ask(old, settings, "The brook number 7", versions=["EN_B"]).hits
     assert len(indexed_generations(old)) >= 2
+
+
+def changes_are_seen_from_now_on(database: Database, settings: Settings) -> None:
+    """What was there counts as an embedding run's; what another client writes does not."""
+    table = small(database, settings)
+    assert unverified(database, table) == {}
+    with database.connect() as connection:
+        before = revision(connection, table).number
+        connection.execute("UPDATE verse_embeddings_s1 SET embedding = embedding")
+        changed = revision(connection, table).number > before
+        assert changed == bool(unverified_by_scope(connection, table))
+        assert changed == bool(
+            one(connection.execute("SELECT count(*) FROM verse_embeddings_s1"))[0]
+        )
+        connection.rollback()
 
 
 def release_it(database: Database, settings: Settings) -> None:

@@ -445,7 +445,7 @@ def test_a_version_that_is_not_there_has_no_verses(database: Database, half: Spa
     [
         ("DELETE FROM verse_embeddings_s1 WHERE verse_id = {id}", "missing", "no vector"),
         (
-            "UPDATE verses SET text_hash = decode(repeat('00', 32), 'hex') WHERE verse_id = {id}",
+            "UPDATE verses SET text = 'Changed.' WHERE verse_id = {id}",
             "stale",
             "vector of an earlier text",
         ),
