@@ -184,10 +184,11 @@ def _drifted(index: IndexEvidence) -> str:
     if drift is None or index.decision is None:
         return ""
     if index.decision.generation is None:
-        # A scan that was fast enough at more rows than that is so until a fifth more have come.
-        least = drift.min_rows if index.codes else min(drift.min_rows, MIN_ROWS_WITHOUT_CODES)
-        few = max(least, round(index.decision.rows * (1 + drift.share)))
-        if drift.rows < few:
+        enough = min(drift.min_rows, MIN_ROWS_WITHOUT_CODES)
+        if index.codes is not None:
+            # A scan that was fast enough at more rows than that is so until a fifth more have come.
+            enough = max(drift.min_rows, round(index.decision.rows * (1 + drift.share)))
+        if drift.rows < enough:
             return ""
         return f"{drift.rows:,} rows are too many to be searched without an index"
     if index.generation is None:

@@ -165,6 +165,12 @@ def encode_new(connection: Connection, table: VectorTable, ids: Sequence[int]) -
             table.id_column, sql.Literal(list(ids))))  # fmt: skip
 
 
+def encode_all(connection: Connection, table: VectorTable) -> None:
+    """Write the codes that any row lacks, in the transaction that wrote the table again."""
+    for each in code_sets(connection, table):
+        _encode(connection, table, each, sql.SQL("TRUE"))
+
+
 def fill(session: Connection, table: VectorTable, code_set: CodeSet, *, progress: Progress) -> int:
     """Encode every row that has no code, then call the set ready; how many were encoded.
 

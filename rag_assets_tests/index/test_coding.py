@@ -226,7 +226,8 @@ def test_a_vector_without_a_code_fails_the_check(
     maintained(database, settings, table)
     with database.connect() as connection:
         connection.execute(
-            "UPDATE verse_embeddings_s1 SET embedding = l2_normalize(embedding) WHERE verse_id = 7"
+            "UPDATE verse_embeddings_s1 SET embedding = o.embedding"
+            " FROM verse_embeddings_s1 o WHERE verse_embeddings_s1.verse_id = 7 AND o.verse_id = 8"
         )
     (verdict,) = judge_index(
         database, settings, table, ["index_valid_and_used"], run_id="check", progress=Silent()

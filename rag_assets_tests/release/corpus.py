@@ -96,7 +96,7 @@ def vouch(database: Database, settings: Settings) -> None:
             record_check(
                 connection,
                 known.tables["small"],
-                subject=subject_of(found.decision.generation),
+                subject=subject_of(found.decision.generation, found.codes),
                 check=name,
                 reasons=(),
                 measured={
@@ -107,6 +107,8 @@ def vouch(database: Database, settings: Settings) -> None:
                     ],
                     "probes": probes.plain if probes else None,
                     "filtered_probes": probes.filtered if probes else None,
+                    "candidates": found.codes.candidates if found.codes else None,
+                    "scan_rows": found.codes.scan_rows if found.codes else None,
                 },
                 revision=found.revision,
                 run_id="vouch",

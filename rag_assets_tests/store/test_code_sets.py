@@ -87,7 +87,13 @@ def test_a_publication_writes_its_codes_with_its_vectors(
 @pytest.mark.parametrize(
     ("statement", "lost"),
     [
-        ("UPDATE {} SET embedding = l2_normalize(embedding) WHERE verse_id <= 7", 7),
+        (
+            "UPDATE {0} e SET embedding = o.embedding FROM {0} o"
+            " WHERE e.verse_id <= 7 AND o.verse_id = e.verse_id + 10",
+            7,
+        ),
+        ("UPDATE {} SET chapter = 9 WHERE verse_id <= 7", 7),
+        ("UPDATE {} SET run_id = 'another' WHERE verse_id <= 7", 0),
         ("DELETE FROM {} WHERE verse_id <= 7", 0),
         ("TRUNCATE {}", 0),
     ],
@@ -126,9 +132,10 @@ def test_a_fill_goes_on_while_versions_are_published_and_vectors_changed(
             with database.connect() as connection:
                 connection.execute(
                     sql.SQL(
-                        "UPDATE {} SET embedding = l2_normalize(embedding) WHERE verse_id = %s"
+                        "UPDATE {0} e SET embedding = o.embedding FROM {0} o"
+                        " WHERE e.verse_id = %s AND o.verse_id = %s"
                     ).format(table.identifier),
-                    (seed % 800 + 1,),
+                    (seed % 800 + 1, seed % 790 + 5),
                 )
 
     writer = threading.Thread(target=write)

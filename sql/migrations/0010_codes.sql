@@ -32,7 +32,8 @@ CREATE FUNCTION code_table(p_corpus text, p_set integer) RETURNS text LANGUAGE s
 $$;
 
 -- Whatever client changes or deletes a vector, its codes go in the same transaction: a code never
--- belongs to another vector. Arguments: corpus, space, id column.
+-- belongs to another vector. Arguments: corpus, space, id column, columns that the code depends on
+-- or that stand beside it.
 CREATE FUNCTION forget_codes() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     n integer;
@@ -42,9 +43,14 @@ BEGIN
     LOOP
         IF TG_OP = 'TRUNCATE' THEN
             EXECUTE format('TRUNCATE %I', code_table(TG_ARGV[0], n));
-        ELSE
+        ELSIF TG_OP = 'DELETE' THEN
             EXECUTE format('DELETE FROM %1$I c USING gone WHERE c.%2$I = gone.%2$I',
                            code_table(TG_ARGV[0], n), TG_ARGV[2]);
+        ELSE
+            EXECUTE format('DELETE FROM %1$I c USING gone WHERE c.%2$I = gone.%2$I AND NOT EXISTS ('
+                           'SELECT FROM came WHERE (%2$I, %3$s) = (gone.%2$I, gone.%4$s))',
+                           code_table(TG_ARGV[0], n), TG_ARGV[2], TG_ARGV[3],
+                           replace(TG_ARGV[3], ', ', ', gone.'));
         END IF;
     END LOOP;
     RETURN NULL;
@@ -61,7 +67,9 @@ DECLARE
     bible boolean := p_corpus = 'bible';
     id text := CASE WHEN bible THEN 'verse_id' ELSE 'chunk_id' END;
     vectors text := CASE WHEN bible THEN 'verse_embeddings_s' ELSE 'chunk_embeddings_s' END || p_space;
-    arguments text := format('%L, %L, %L', p_corpus, p_space, id);
+    arguments text := format('%L, %L, %L, %L', p_corpus, p_space, id,
+        CASE WHEN bible THEN 'embedding, version_code, book, chapter'
+             ELSE 'embedding, language, document_id' END);
 BEGIN
     INSERT INTO code_sets (corpus, space_id, state, encoder, bits, mean, measured, run_id)
     VALUES (p_corpus, p_space, 'filling', p_encoder, p_bits, p_mean, p_measured, p_run_id)
@@ -88,7 +96,7 @@ BEGIN
 
     EXECUTE format($ddl$
         CREATE OR REPLACE TRIGGER forget_codes_of_changed AFTER UPDATE ON %1$I
-            REFERENCING OLD TABLE AS gone
+            REFERENCING OLD TABLE AS gone NEW TABLE AS came
             FOR EACH STATEMENT EXECUTE FUNCTION forget_codes(%2$s);
         CREATE OR REPLACE TRIGGER forget_codes_of_deleted AFTER DELETE ON %1$I
             REFERENCING OLD TABLE AS gone
