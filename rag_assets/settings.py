@@ -175,10 +175,18 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
     rag_index_lists: int | None = Field(
         None, ge=1, le=32768, description="A number of lists in the place of the profile's."
     )
-    rag_index_min_rows: int = Field(
-        10_000,
+    rag_code_bits: int | None = Field(
+        None,
         ge=0,
-        description="Below so many rows no index is built: exact search is fast and perfect.",
+        le=64_000,
+        description="Bits of a vector's code, by which searches find their candidates. Unset: the "
+        "shortest that keep recall, by measurement. 0: no codes; the index holds the vectors.",
+    )
+    rag_index_min_rows: int = Field(
+        150_000,
+        ge=0,
+        description="Below this many rows no index is built: a scan of the codes is fast enough. "
+        "Where codes miss the recall floor, from 10,000 rows on.",
     )
     rag_index_rebuild_share: float = Field(
         0.2,
@@ -263,11 +271,11 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
     rag_allowed_versions: str = Field(
         "", description="Comma-separated version codes; when set, no other version is served."
     )
-    rag_search_exact_rows: int = Field(
-        50_000,
+    rag_search_exact_rows: int | None = Field(
+        None,
         ge=0,
-        description="A filter that lets at most so many rows through is searched exactly: faster "
-        "and more complete there than an index that most of its rows drop out of.",
+        description="A filter that passes at most this many rows is searched exactly; unset, where "
+        "that was measured to be fastest: 1,000 rows beside codes, 50,000 without.",
     )
 
     # The retrieval API

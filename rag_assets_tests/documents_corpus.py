@@ -141,12 +141,14 @@ def vouch_for_documents(database: Database, settings: Settings) -> None:
             record_check(
                 connection,
                 known.tables["small"],
-                subject=subject_of(found.decision.generation),
+                subject=subject_of(found.decision.generation, found.codes),
                 check=name,
                 reasons=(),
                 measured={
                     "probes": found.probes.plain if found.probes else None,
                     "filtered_probes": found.probes.filtered if found.probes else None,
+                    "candidates": found.codes.candidates if found.codes else None,
+                    "scan_rows": found.codes.scan_rows if found.codes else None,
                 },
                 revision=found.revision,
                 run_id="vouch",

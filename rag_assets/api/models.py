@@ -181,9 +181,11 @@ class Timing(BaseModel):
 class PlanModel(BaseModel):
     """How the table was read."""
 
-    kind: Literal["exact", "ivfflat", "iterative"]
+    kind: Literal["exact", "codes", "ivfflat", "iterative"]
     generation: int | None
     probes: int | None
+    lists: int | None
+    candidates: int | None
 
 
 class BothPlansModel(BaseModel):
@@ -205,7 +207,13 @@ def plan_model(found: SearchResult) -> PlanModel | BothPlansModel:
 
 
 def _plan(plan: SearchPlan) -> PlanModel:
-    return PlanModel(kind=plan.kind, generation=plan.generation, probes=plan.probes or None)
+    return PlanModel(
+        kind=plan.kind,
+        generation=plan.generation,
+        probes=plan.probes or None,
+        lists=plan.lists or None,
+        candidates=plan.candidates or None,
+    )
 
 
 class RetrieveResponse(BaseModel):

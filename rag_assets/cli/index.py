@@ -19,7 +19,7 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.index.tables import indexed_tables
-from rag_assets.store import generations
+from rag_assets.store import code_sets, generations
 from rag_assets.store.database import Connection
 from rag_assets.store.vector_tables import Corpus, VectorTable
 
@@ -42,7 +42,7 @@ def status(as_json: Json = False) -> None:
         rows = table.pop("generations")
         show_record(table)
         out.print()
-        show_table(rows if isinstance(rows, list) else [], empty="no index: exact search")
+        show_table(rows if isinstance(rows, list) else [], empty="no index")
         out.print()
 
 
@@ -109,12 +109,15 @@ def _describe(connection: Connection, table: VectorTable) -> dict[str, object]:
         "table": str(table),
         "decision": decision.action if decision else None,
         "reasons": "; ".join(decision.reasons) if decision else None,
+        "code sets": ", ".join(map(str, code_sets.code_sets(connection, table))) or None,
+        "candidates": decision.codes.candidates if decision and decision.codes else None,
         "generations": [
             {
                 "generation": made.number,
                 "in force": made.number in pinned,
                 "index": names[made.number],
                 "lists": made.lists,
+                "holds": f"codes of set {made.codes.code_set}" if made.codes else made.precision,
                 "probes": made.probes.plain if made.probes else None,
                 "rows at build": made.rows_at_build,
                 "MB": round(made.index_bytes / 1e6, 1),

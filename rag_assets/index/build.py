@@ -13,6 +13,7 @@ from rag_assets.interrupts import let_go_by
 from rag_assets.progress import Progress
 from rag_assets.settings import Precision
 from rag_assets.store import generations, index_builds
+from rag_assets.store.code_sets import CodeSet
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import ListsFrom
 from rag_assets.store.vector_tables import VectorTable, revision
@@ -26,6 +27,7 @@ _LITTLE_DATA = "little data"  # pgvector: "ivfflat index created with little dat
 class BuildOptions:
     """How to build.
 
+    :param codes: what is indexed; ``None`` for the vectors, in ``precision``.
     :param maintenance_work_mem: as PostgreSQL writes sizes, such as ``2GB``.
     :param workers: parallel workers beside the session itself.
     """
@@ -35,6 +37,7 @@ class BuildOptions:
     precision: Precision
     maintenance_work_mem: str
     workers: int
+    codes: CodeSet | None = None
 
 
 def build(
@@ -66,8 +69,13 @@ def build(
         rows=rows,
         revision=revision(session, table),
         run_id=run_id,
+        code_set=options.codes.number if options.codes else None,
     )
-    progress.say(f"building generation {number} of {table}: {options.lists} lists, {rows:,} rows")
+    indexed = str(options.codes or options.precision)
+    progress.say(
+        f"building generation {number} of {table} over {indexed}: {options.lists} lists, "
+        f"{rows:,} rows"
+    )
     notices: list[str] = []
     started = time.monotonic()
     with ThreadPoolExecutor(1) as thread, let_go_by(partial(index_builds.cancel, session)):
@@ -77,11 +85,12 @@ def build(
             table,
             number,
             precision=options.precision,
+            codes=options.codes,
             lists=options.lists,
             notice=notices.append,
         )
         try:
-            _watch(building, database, table, progress)
+            _watch(building, database, options.codes or table, progress)
             building.result()
         except BaseException as error:
             index_builds.cancel(session)  # an interrupted run must not leave the server building
@@ -95,7 +104,7 @@ def build(
             f"{table}: {sentence}, recall would be low: ask for fewer lists, or leave it to exact "
             "search until there are more rows (RAG_INDEX_MIN_ROWS)"
         )
-    index_builds.analyze(session, table)
+    index_builds.analyze(session, options.codes or table)
     (index,) = (
         index for index in generations.live_indexes(session, table) if index.generation == number
     )
@@ -120,8 +129,8 @@ def check_size(
     size = build_size(
         rows=rows,
         lists=options.lists,
-        dimensions=table.space.spec.dimensions,
-        precision=options.precision,
+        dimensions=options.codes.recipe.bits if options.codes else table.space.spec.dimensions,
+        precision="bit" if options.codes else options.precision,
     )
     given = kilobytes(options.maintenance_work_mem) * 1024
     if size.memory > given:
@@ -157,13 +166,13 @@ def drop_leftovers(session: Connection, table: VectorTable) -> tuple[str, ...]:
 
 
 def _watch(
-    building: Future[str], database: Database, table: VectorTable, progress: Progress
+    building: Future[str], database: Database, relation: VectorTable | CodeSet, progress: Progress
 ) -> None:
     """Tell each phase as it comes, its share where there is one, and a sign of life otherwise."""
     phase, told = "", 0.0
     with database.connect(autocommit=True) as watcher:
         while not wait([building], timeout=_POLL_S).done:
-            found = index_builds.build_progress(watcher, table)
+            found = index_builds.build_progress(watcher, relation)
             now = time.monotonic()
             if found is None or (found.phase == phase and now - told < _SAY_EVERY_S):
                 continue

@@ -25,12 +25,12 @@ from rag_assets.index.tune import (
     target_of,
 )
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import Target
+from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Latency, measure_latency
 from rag_assets.retrieval.released import Served, served_on_trial
 from rag_assets.settings import Settings
-from rag_assets.store import generations
+from rag_assets.store import code_sets, generations
 from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Database
 from rag_assets.store.generations import Generation
@@ -91,7 +91,7 @@ class _Case:
     queries: NDArray[np.float32]
 
     @property
-    def exact_rows(self) -> int:
+    def exact_rows(self) -> int | None:
         return self.settings.rag_search_exact_rows
 
 
@@ -120,9 +120,11 @@ def judge_index(
             yield IndexVerdict(check, subject_of(None), (undecided,), {})
         return
     generation = ready.get(decision.generation) if decision.generation else None
+    use = generation.codes if generation else decision.codes
     gone = decision.generation is not None and generation is None
-    target = target_of(table, scopes, generation, settings.pg_ivfflat_probes)
     with database.connect(autocommit=True) as connection:
+        codes = codes_of(connection, table, use)
+        target = target_of(table, scopes, generation, settings.pg_ivfflat_probes, codes)
         served = served_on_trial(connection, target)
     case = _Case(database, settings, generation, target, served, queries)
     for check in CHECKS_OF[table.corpus]:
@@ -142,7 +144,7 @@ def judge_index(
         else:
             failures, measured = _evaluate(check, case)
         verdict = IndexVerdict(
-            check, subject_of(decision.generation), failures, _facts(case) | measured
+            check, subject_of(decision.generation, use), failures, _facts(case) | measured
         )
         with database.connect() as connection:
             record_check(
@@ -164,7 +166,7 @@ def _mend(table: VectorTable) -> str:
 
 def _facts(case: _Case) -> dict[str, object]:
     """What was judged, read from the index itself and not from the settings."""
-    probes = case.target.probes
+    probes, codes = case.target.probes, case.target.codes
     parts = "versions" if case.target.table.corpus == "bible" else "languages"
     return {
         parts: sorted(case.target.scopes),
@@ -173,6 +175,10 @@ def _facts(case: _Case) -> dict[str, object]:
         "probes": probes.plain if probes else None,
         "filtered_probes": probes.filtered if probes else None,
         "max_probes": probes.limit if probes else None,
+        "code_set": codes.use.code_set if codes else None,
+        "bits": codes.code_set.recipe.bits if codes else None,
+        "candidates": codes.use.candidates if codes else None,
+        "scan_rows": codes.use.scan_rows if codes else None,
     }
 
 
@@ -195,10 +201,10 @@ def _filters(case: _Case) -> dict[str, tuple[str, ...]]:
 
 
 def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
-    """Whether EXPLAIN shows the index wherever the search's plan calls for it."""
+    """Whether each vector has a code, and EXPLAIN shows the index wherever a plan calls for it."""
+    failures = _without_code(case)
     if case.generation is None:
-        return (), {"plan": "exact"}
-    failures = []
+        return failures, {"plan": "codes" if case.target.codes else "exact"}
     used: dict[str, object] = {}
     with case.database.connect(autocommit=True) as connection:
         prepare_connection(connection)
@@ -212,8 +218,8 @@ def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
             **_filters(case),
         }.items():
             plan = plan_of(case.target, filter_name, scopes, exact_rows=case.exact_rows)
-            if plan.kind == "exact":
-                used[filter_name] = "exact"
+            if plan.generation is None:
+                used[filter_name] = str(plan)
                 continue
             table = case.target.table
             confined = confined_to(table, filter_name, scopes)
@@ -221,13 +227,27 @@ def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
                 connection, table, plan, case.queries[0], top_k=TOP_K, scopes=confined
             )
             used[filter_name] = found
-            failures += [
+            failures += tuple(
                 f"{filter_name}: the {mode} plan does not use {name} but "
                 f"{', '.join(names) or 'a scan of the table'}"
                 for mode, names in found.items()
                 if name not in names
-            ]
-    return tuple(failures), {"plans": used}
+            )
+    return failures, {"plans": used}
+
+
+def _without_code(case: _Case) -> tuple[str, ...]:
+    codes, table = case.target.codes, case.target.table
+    if codes is None:
+        return ()
+    with case.database.connect() as connection:
+        missing = code_sets.missing(connection, table, codes.code_set)
+    if not missing:
+        return ()
+    return (
+        f"{missing:,} vectors have no code in {codes.code_set}, so that no search finds them: "
+        f"{_mend(table)}",
+    )
 
 
 def _recall(
@@ -302,7 +322,7 @@ def production_conditions(
     if settings.rag_index_profile != "prod":
         return None
     if generation is None or target.probes is None:
-        return "exact search: the objective's lists and probes do not apply"
+        return "no index: the objective's lists and probes do not apply"
     return (
         f"lists {generation.lists} (the objective was written for {_PROD_LISTS} or more), "
         f"probes {target.probes.plain} ({_PROD_PROBES} or more)"

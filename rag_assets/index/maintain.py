@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import ConfigurationError, RagAssetsError
 from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
+from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
-from rag_assets.index.policy import Action, Decision, InForce, decide
+from rag_assets.index.policy import Action, Decision, InForce, ScanInForce, decide
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.text_queries import EmbeddedTexts
-from rag_assets.index.tune import Tuning, cases_of, tune
+from rag_assets.index.tune import EVERYTHING, Tuning, cases_of, request_of, tune
 from rag_assets.progress import Progress
+from rag_assets.retrieval.plan import Codes, Target
 from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.probe import measure_latency
+from rag_assets.retrieval.released import served_on_trial
 from rag_assets.settings import Precision, Settings
-from rag_assets.store import generations, index_builds
+from rag_assets.store import code_sets, generations, index_builds
 from rag_assets.store.bible import version_languages
 from rag_assets.store.check_results import CheckResult, check_results
+from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, ListsFrom
 from rag_assets.store.vector_tables import VectorTable, fold_changes, revision, rows_by_scope
 
 EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1
+_LOAD, _LOAD_QUERIES = 8, 80
+"""Concurrency, and queries that show whether a scan takes half the objective or twice as long."""
+_RECALL_CHECKS = ("recall_at_10", "filtered_recall_at_10")
 _TUNING_TEXTS = 3  # times as many fragments as the check judges by: a smaller loss is to be seen
 _MOST_IN_FULL = 2000  # dimensions of type vector that IVFFlat takes; of halfvec twice as many
 
@@ -63,7 +72,8 @@ class IndexRequest:
 class Outcome:
     """What became of one table.
 
-    :param generation: to serve next; ``None`` for exact search.
+    :param generation: to serve next; ``None`` for no index.
+    :param codes: the table's codes and their scan; ``None`` where they are not used.
     :param tuning: of a generation that was built now.
     :param leftovers: invalid indexes of earlier failures, dropped.
     :param dropped: generations that nothing needs any more.
@@ -76,6 +86,7 @@ class Outcome:
     tuning: Tuning | None
     leftovers: tuple[str, ...]
     dropped: tuple[int, ...]
+    codes: Coded | None = None
 
 
 def maintain(
@@ -104,31 +115,26 @@ def maintain(
         )
         leftovers = drop_leftovers(session, table)
         fold_changes(session)
-        rows = sum(rows_by_scope(session, table).values())
-        seen = revision(session, table)
+        work = _Work(session, database, settings, table, request, run_id, progress, queries)
+        rows, seen = work.rows, work.seen
         ready = generations.ready_generations(session, table)
         latest = next((made for made in reversed(ready) if made.probes is not None), None)
+        codes = work.codes()
+        in_force = _in_force(latest, seen.rows_changed, work.results)
         decision = decide(
             rows=rows,
-            in_force=_in_force(latest, seen.rows_changed, check_results(session, table)),
+            in_force=in_force,
             profile=settings.rag_index_profile,
             min_rows=settings.rag_index_min_rows,
             growth=settings.rag_index_rebuild_share,
+            scan=work.scan(codes, in_force),
             lists=request.lists or settings.rag_index_lists,
             asked=request.asked,
         )
         progress.say(f"{table}: {decision.action} because {'; '.join(decision.reasons)}")
         generation, tuning = (latest if decision.action is Action.KEEP else None), None
         if decision.action is Action.BUILD:
-            options = _build_options(settings, table, request, decision.lists)
-            if queries is None:
-                queries = held_out_queries(
-                    session, table, settings.rag_index_query_sample, seed=_TUNING_SEED
-                )
-            generation, tuning = _best(
-                session, database, settings, table, options, request.lists_candidates, rows,
-                queries, run_id=run_id, progress=progress,
-            )  # fmt: skip
+            generation, tuning = work.build(decision.lists, codes)
         generations.record_decision(
             session,
             table,
@@ -138,14 +144,149 @@ def maintain(
             rows=rows,
             revision=seen.number,
             run_id=run_id,
+            codes=codes.use if codes else None,
+            tuning=codes.record if codes else None,
+            rows_changed=codes.rows_changed if codes else 0,
         )
         dropped = drop_unneeded(session, table, generation, kept=settings.rag_releases_kept)
-    return Outcome(table, rows, decision, generation, tuning, leftovers, dropped)
+        code_sets.drop_unneeded(
+            session,
+            table,
+            generations.pinned_code_sets(session, kept=settings.rag_releases_kept)
+            | ({codes.code_set.number} if codes else set()),
+        )
+    return Outcome(table, rows, decision, generation, tuning, leftovers, dropped, codes)
 
 
-def subject_of(generation: int | None) -> str:
-    """What an index check's result is filed under."""
-    return EXACT_SUBJECT if generation is None else f"generation {generation}"
+@dataclass
+class _Work:
+    """One run on one table: what its steps share. The session holds the build lock."""
+
+    session: Connection
+    database: Database
+    settings: Settings
+    table: VectorTable
+    request: IndexRequest
+    run_id: str
+    progress: Progress
+    given_queries: NDArray[np.float32] | None
+
+    def __post_init__(self) -> None:
+        self.rows = sum(rows_by_scope(self.session, self.table).values())
+        self.seen = revision(self.session, self.table)
+        self.results = check_results(self.session, self.table)
+        self.scopes = servable_scopes(self.session, self.settings, self.table)
+
+    @cached_property
+    def queries(self) -> NDArray[np.float32]:
+        """Held-out queries, float32, shape (n, dimensions)."""
+        if self.given_queries is not None:
+            return self.given_queries
+        count = self.settings.rag_index_query_sample
+        return held_out_queries(self.session, self.table, count, seed=_TUNING_SEED)
+
+    @cached_property
+    def languages(self) -> Mapping[str, str]:
+        return version_languages(self.session)
+
+    @cached_property
+    def texts(self) -> EmbeddedTexts | None:
+        """Queries in words; without them where they cannot be embedded now."""
+        try:
+            return embedded_texts(
+                self.session, self.settings, self.table, self.scopes, self.languages,
+                count=_TUNING_TEXTS * self.settings.rag_index_text_sample, seed=_TUNING_SEED,
+            )  # fmt: skip
+        except RagAssetsError as error:
+            self.progress.say(f"measured without queries in words: {error}")
+            return None
+
+    def codes(self) -> Coded | None:
+        """The table's codes, complete and measured."""
+        last = generations.last_decision(self.session, self.table)
+        failed = last is not None and any(
+            not result.passed and result.check in _RECALL_CHECKS
+            for result in self.results
+            if result.subject == subject_of(last.generation, last.codes)
+        )
+        return coded(
+            self.session, self.table, self.settings, lambda: self.queries, lambda: self.texts,
+            scopes=self.scopes, rows=self.rows, rows_changed=self.seen.rows_changed, last=last,
+            measure_again=failed, run_id=self.run_id, progress=self.progress,
+        )  # fmt: skip
+
+    def scan(self, codes: Coded | None, in_force: InForce | None) -> ScanInForce | None:
+        """What the scan gives; its latency under load where an index over codes may be due."""
+        if codes is None:
+            return None
+        p95_ms = None
+        indexed = in_force is not None and in_force.code_set == codes.code_set.number
+        if self.rows >= self.settings.rag_index_min_rows and not indexed:
+            p95_ms = self._scan_p95_ms(codes)
+        return ScanInForce(codes.code_set.number, codes.recall, p95_ms)
+
+    def _scan_p95_ms(self, codes: Coded) -> float:
+        own = self.table.space.spec.precision
+        target = Target(self.table, self.scopes, None, own, None, Codes(codes.code_set, codes.use))
+        request = request_of(self.table, EVERYTHING, tuple(self.scopes))
+        self.progress.say(f"measuring the scan of {codes.code_set} at concurrency {_LOAD}")
+        found = measure_latency(
+            self.database, self.settings, served_on_trial(self.session, target), request,
+            self.queries[:_LOAD_QUERIES], concurrency=_LOAD,
+        )  # fmt: skip
+        return found.p95_ms
+
+    def build(self, lists: int, codes: Coded | None) -> tuple[Generation, Tuning]:
+        """Build and tune each candidate, keep the fastest that reaches the floor, drop the rest."""
+        options = _build_options(self.settings, self.table, self.request, lists, codes)
+        candidates = self.request.lists_candidates
+        source: ListsFrom = "measured" if candidates else options.lists_from
+        wanted = [
+            replace(options, lists=lists, lists_from=source)
+            for lists in candidates or (options.lists,)
+        ]
+        for each in wanted:
+            check_size(self.session, self.table, each, rows=self.rows, progress=self.progress)
+        best: tuple[int, Tuning] | None = None
+        for each in wanted:
+            number, tuning = self._build_one(each, codes)
+            better = best is None or tuning.p95_ms < best[1].p95_ms
+            if best is not None:
+                _drop(self.session, self.table, best[0] if better else number)
+            if better:
+                best = number, tuning
+        if best is None:
+            raise ConfigurationError("no number of lists to build with")
+        # Only now: a generation without probes never serves, so that what a run that fails or is
+        # killed between two candidates leaves behind is dropped by the next.
+        number, tuning = best
+        generations.tuned(self.session, number, tuning.probes, tuning.as_json(), tuning.codes)
+        return _ready(self.session, self.table, number), tuning
+
+    def _build_one(self, options: BuildOptions, codes: Coded | None) -> tuple[int, Tuning]:
+        number = build(
+            self.session, self.database, self.table, options, rows=self.rows, run_id=self.run_id,
+            progress=self.progress,
+        )  # fmt: skip
+        cases = cases_of(self.table, self.scopes, self.languages)
+        held = Codes(options.codes, codes.use) if options.codes and codes else None
+        tuning = tune(
+            self.database, self.table, _ready(self.session, self.table, number), self.queries,
+            scopes=self.scopes, cases=cases, floor=self.settings.rag_recall_floor,
+            exact_rows=self.settings.rag_search_exact_rows, progress=self.progress, codes=held,
+            texts=self.texts,
+        )  # fmt: skip
+        return number, tuning
+
+
+def subject_of(generation: int | None, codes: CodeUse | None = None) -> str:
+    """What an index check's result is filed under.
+
+    :param codes: the codes that are scanned where there is no index.
+    """
+    if generation is not None:
+        return f"generation {generation}"
+    return EXACT_SUBJECT if codes is None else f"code set {codes.code_set}"
 
 
 def drop_unneeded(
@@ -178,7 +319,7 @@ def _in_force(
         and result.measured.get("probes") == latest.probes.plain
     }
     passed = {check: result.passed for check, result in of_it.items()}
-    recalls = [passed[name] for name in ("recall_at_10", "filtered_recall_at_10") if name in passed]
+    recalls = [passed[name] for name in _RECALL_CHECKS if name in passed]
     asked = of_it.get("golden_queries")
     # What exact search misses, too, no index would find.
     lost = asked is not None and not asked.passed and loses_queries(asked.measured)
@@ -190,11 +331,12 @@ def _in_force(
         recall_ok=all(recalls) if recalls else None,
         latency_ok=passed.get("retrieval_latency_slo"),
         queries_ok=not lost,
+        code_set=latest.codes.code_set if latest.codes else None,
     )
 
 
 def _build_options(
-    settings: Settings, table: VectorTable, request: IndexRequest, lists: int
+    settings: Settings, table: VectorTable, request: IndexRequest, lists: int, codes: Coded | None
 ) -> BuildOptions:
     own, dimensions = table.space.spec.precision, table.space.spec.dimensions
     precision = request.precision or ("halfvec" if dimensions > _MOST_IN_FULL else own)
@@ -213,74 +355,11 @@ def _build_options(
         lists=lists,
         lists_from="asked" if asked else "profile",
         precision=precision,
+        codes=codes.code_set if codes and request.precision is None else None,
         maintenance_work_mem=request.maintenance_work_mem
         or settings.rag_index_maintenance_work_mem,
         workers=settings.rag_index_parallel_workers,
     )
-
-
-def _best(
-    session: Connection,
-    database: Database,
-    settings: Settings,
-    table: VectorTable,
-    options: BuildOptions,
-    candidates: tuple[int, ...],
-    rows: int,
-    queries: NDArray[np.float32],
-    *,
-    run_id: str,
-    progress: Progress,
-) -> tuple[Generation, Tuning]:
-    """Build and tune each candidate, keep the fastest that reaches the floor, drop the others."""
-    scopes = servable_scopes(session, settings, table)
-    languages = version_languages(session)
-    cases = cases_of(table, scopes, languages)
-    texts = _texts(session, settings, table, scopes, languages, progress)
-    source: ListsFrom = "measured" if candidates else options.lists_from
-    wanted = [
-        replace(options, lists=lists, lists_from=source) for lists in candidates or (options.lists,)
-    ]
-    for each in wanted:
-        check_size(session, table, each, rows=rows, progress=progress)
-    best: tuple[int, Tuning] | None = None
-    for each in wanted:
-        number = build(session, database, table, each, rows=rows, run_id=run_id, progress=progress)
-        tuning = tune(
-            database, table, _ready(session, table, number), queries, scopes=scopes, cases=cases,
-            floor=settings.rag_recall_floor, exact_rows=settings.rag_search_exact_rows,
-            progress=progress, texts=texts,
-        )  # fmt: skip
-        better = best is None or tuning.p95_ms < best[1].p95_ms
-        if best is not None:
-            _drop(session, table, best[0] if better else number)
-        if better:
-            best = number, tuning
-    if best is None:
-        raise ConfigurationError("no number of lists to build with")
-    # Only now: a generation without probes never serves, so that what a run that fails or is
-    # killed between two candidates leaves behind is dropped by the next.
-    generations.tuned(session, best[0], best[1].probes, best[1].as_json())
-    return _ready(session, table, best[0]), best[1]
-
-
-def _texts(
-    session: Connection,
-    settings: Settings,
-    table: VectorTable,
-    scopes: Mapping[str, int],
-    languages: Mapping[str, str],
-    progress: Progress,
-) -> EmbeddedTexts | None:
-    """Queries in words to tune with; without them where they cannot be embedded now."""
-    try:
-        return embedded_texts(
-            session, settings, table, scopes, languages,
-            count=_TUNING_TEXTS * settings.rag_index_text_sample, seed=_TUNING_SEED,
-        )  # fmt: skip
-    except RagAssetsError as error:
-        progress.say(f"probes are chosen without queries in words: {error}")
-        return None
 
 
 def _ready(session: Connection, table: VectorTable, number: int) -> Generation:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Precision
 
+Indexed = Precision | Literal["bit"]
 _SAMPLES_PER_LIST = 50
 _MIN_SAMPLES = 10_000
 _ARRAY_HEADER_BYTES = 32  # of the samples, the centres, and the next centres
@@ -31,7 +33,7 @@ class BuildSize:
     disk: int
 
 
-def build_size(*, rows: int, lists: int, dimensions: int, precision: Precision) -> BuildSize:
+def build_size(*, rows: int, lists: int, dimensions: int, precision: Indexed) -> BuildSize:
     """Size a build.
 
     :param rows: rows of the table. Room is made for ``max(50 × lists, 10,000)`` samples, also where
@@ -51,9 +53,10 @@ def build_size(*, rows: int, lists: int, dimensions: int, precision: Precision) 
     return BuildSize(memory=memory, disk=index + rows * (item + _TUPLE_HEADER_BYTES))
 
 
-def item_bytes(dimensions: int, precision: Precision) -> int:
-    """Bytes of one stored vector: 8 and its components, rounded up to 8."""
-    size = 8 + dimensions * (4 if precision == "vector" else 2)
+def item_bytes(dimensions: int, precision: Indexed) -> int:
+    """Bytes of one stored vector or code: 8 and its components, rounded up to 8."""
+    bits = {"vector": 32, "halfvec": 16, "bit": 1}[precision]
+    size = 8 + -(-dimensions * bits // 8)
     return -(-size // 8) * 8
 
 

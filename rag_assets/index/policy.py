@@ -13,12 +13,20 @@ MIN_LISTS, MAX_LISTS = 64, 4000
 DEV_LISTS = 64
 
 
+MIN_ROWS_WITHOUT_CODES = 10_000
+"""Rows from which an index over the vectors beats exact search, where codes miss the floor."""
+
+SCAN_P95_MS = 125.0
+"""Half the latency objective: a scan of the codes that keeps it at concurrency 8 needs no index."""
+
+
 class Action(StrEnum):
     """What to do. Keeping is an outcome, not a failure."""
 
     BUILD = "build"
     KEEP = "keep"
     EXACT = "exact"  # no index: exact search is faster and perfect
+    CODES = "codes"  # no index: a scan of the codes is fast and complete enough
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class InForce:
 
     :param changed: rows added, changed or removed since the build.
     :param recall_ok: the last recall check; ``None`` when there is none.
+    :param code_set: the set of codes that it holds; ``None`` for vectors.
     """
 
     lists: int
@@ -36,6 +45,21 @@ class InForce:
     recall_ok: bool | None = None
     latency_ok: bool | None = None
     queries_ok: bool = True
+    code_set: int | None = None
+
+
+@dataclass(frozen=True)
+class ScanInForce:
+    """What a scan of the codes gives.
+
+    :param code_set: its number.
+    :param recall: recall@10, which keeps the floor: codes that do not are not considered.
+    :param p95_ms: at concurrency 8; ``None`` where it was not measured because rows are few.
+    """
+
+    code_set: int
+    recall: float
+    p95_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -62,12 +86,14 @@ def decide(
     profile: IndexProfile,
     min_rows: int,
     growth: float,
+    scan: ScanInForce | None = None,
     lists: int | None = None,
     asked: str | None = None,
 ) -> Decision:
     """Decide on one space.
 
-    :param min_rows: below it no index is built.
+    :param min_rows: below it no index is built beside codes.
+    :param scan: ``None`` where there are no codes that keep the floor.
     :param growth: share of the rows at build whose change calls for another build.
     :param lists: a number in the place of the profile's.
     :param asked: what a person asked for in so many words: it is built at once.
@@ -75,12 +101,19 @@ def decide(
     wanted = lists or recommended_lists(rows, profile)
     if asked and rows:
         return Decision(Action.BUILD, wanted, (asked,))
-    if rows < max(1, min_rows):
-        return Decision(
-            Action.EXACT, 0, (f"{rows:,} rows are fewer than {min_rows:,}: exact search serves",)
-        )
+    if scan is None:
+        min_rows = min(min_rows, MIN_ROWS_WITHOUT_CODES)
+        if rows < max(1, min_rows):
+            few = f"{rows:,} rows are fewer than {min_rows:,}: exact search serves"
+            return Decision(Action.EXACT, 0, (few,))
+    elif scans := _scans(rows, min_rows, scan):
+        return Decision(Action.CODES, 0, (scans,))
     if in_force is None:
-        return Decision(Action.BUILD, wanted, ("first build",))
+        return Decision(Action.BUILD, wanted, (_too_slow(scan) or "first build",))
+    wanted_set = scan.code_set if scan else None
+    if in_force.code_set != wanted_set:
+        holds, due = _what(in_force.code_set), _what(wanted_set)
+        return Decision(Action.BUILD, wanted, (f"the index holds {holds}, and {due} are due",))
     reasons = _reasons(rows, in_force, wanted, growth)
     if reasons:
         return Decision(Action.BUILD, wanted, reasons)
@@ -92,6 +125,34 @@ def decide(
             f"{share:.1%} of the rows changed since the build (limit {growth:.0%}), "
             f"lists {in_force.lists} suit {rows:,} rows",
         ),
+    )
+
+
+def _what(code_set: int | None) -> str:
+    return "the vectors" if code_set is None else f"the codes of set {code_set}"
+
+
+def _scans(rows: int, min_rows: int, scan: ScanInForce) -> str:
+    """Why a scan of the codes serves; empty where an index is due."""
+    if rows < max(1, min_rows):
+        return (
+            f"{rows:,} rows are fewer than {min_rows:,}: a scan of the codes serves, "
+            f"recall@10 {scan.recall:.3f}"
+        )
+    if scan.p95_ms is not None and scan.p95_ms <= SCAN_P95_MS:
+        return (
+            f"a scan of the codes keeps P95 {scan.p95_ms:.0f} ms at concurrency 8 (limit "
+            f"{SCAN_P95_MS:.0f}) with recall@10 {scan.recall:.3f}"
+        )
+    return ""
+
+
+def _too_slow(scan: ScanInForce | None) -> str:
+    if scan is None or scan.p95_ms is None:
+        return ""
+    return (
+        f"a scan of the codes takes P95 {scan.p95_ms:.0f} ms at concurrency 8 (limit "
+        f"{SCAN_P95_MS:.0f})"
     )
 
 

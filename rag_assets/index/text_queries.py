@@ -106,15 +106,15 @@ def enough_probes(
     golden: Collection[int],
     *,
     start: int,
-    lists: int,
+    most: int,
 ) -> int:
-    """The least probes from ``start`` on that lose no golden query and hardly a fragment. Pure but
-    for ``finds``.
+    """The least probes, or candidates, from ``start`` to ``most`` that lose no golden query and
+    hardly a fragment. Pure but for ``finds``.
 
-    What some probes find, more of them find, too: only what was lost is asked for again, so that
-    this takes hardly more searches than there are queries. Every list finds everything.
+    What some find, more of them find, too: only what was lost is asked for again, so that this
+    takes hardly more searches than there are queries.
 
-    :param finds: whether a query, by its place, is answered with so many probes.
+    :param finds: whether a query, by its place, is answered with this many.
     :param places: of the queries that exact search answers; ``golden`` among them.
     """
     allowed = _MAX_LOST * len(places)
@@ -127,8 +127,8 @@ def enough_probes(
 
     low = high = start
     lost_low = lost = still_lost(places, start)
-    while not may_lose(lost) and high < lists:
-        low, lost_low, high = high, lost, min(2 * high, lists)
+    while not may_lose(lost) and high < most:
+        low, lost_low, high = high, lost, min(2 * high, most)
         lost = still_lost(lost, high)
     while high - low > max(1, high // 10):
         middle = (low + high) // 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from rag_assets.index.text_queries import EmbeddedTexts, answered_exactly, enough_probes
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.retrieval.plan import EXACT_ROWS, Codes, Target, choose_plan, scan_plan
 from rag_assets.retrieval.probe import probe, probe_search
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.settings import Settings
+from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.vector_search import EXACT, Kind, SearchPlan, nearest, prepare_connection
+from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
 TOP_K = 10
@@ -36,6 +37,7 @@ class Point:
 
     :param recall: mean recall@10 over the queries, from 0 to 1; ``recall_low`` its lower bound.
     :param k_returned: mean number of hits.
+    :param candidates: codes compared exactly; 0 where vectors are compared at once.
     """
 
     probes: int
@@ -44,6 +46,7 @@ class Point:
     k_returned: float
     p50_ms: float
     p95_ms: float
+    candidates: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,11 @@ class Tuning:
     """The curve of each case (everything, and filters that the index answers), and the choice.
 
     :param chosen: of each case, the point with the least probes that keep its recall.
+    :param codes: how the codes are used, where the index holds them.
     """
 
     probes: Probes
+    codes: CodeUse | None
     curves: Mapping[str, tuple[Point, ...]]
     chosen: Mapping[str, Point]
     queries: int
@@ -114,7 +119,9 @@ def confined_to(table: VectorTable, case: str, scopes: Sequence[str]) -> tuple[s
     return None if table.corpus == "documents" and case == EVERYTHING else tuple(scopes)
 
 
-def plan_of(target: Target, case: str, scopes: Sequence[str], *, exact_rows: int) -> SearchPlan:
+def plan_of(
+    target: Target, case: str, scopes: Sequence[str], *, exact_rows: int | None
+) -> SearchPlan:
     """How a search of a case reads the table. A language is a filter, also where it is the only."""
     rows = None
     if target.table.corpus == "documents" and case != EVERYTHING:
@@ -140,8 +147,9 @@ def tune(
     scopes: Mapping[str, int],
     cases: Mapping[str, Sequence[str]],
     floor: float,
-    exact_rows: int,
+    exact_rows: int | None,
     progress: Progress,
+    codes: Codes | None = None,
     texts: EmbeddedTexts | None = None,
 ) -> Tuning:
     """Find the least probes that keep recall@10 above ``floor``; what they read decides latency.
@@ -152,15 +160,24 @@ def tune(
     a larger one where that is faster than the index. Reading every list is exact, so the floor is
     always reached; what that costs is for the latency check to judge.
 
+    Beside an index over codes stands the scan of the codes: where that is faster, it is kept.
+
     :param queries: float32, shape (n, dimensions), none of them a row of the table.
+    :param codes: what the index holds; ``None`` for the vectors.
     :param texts: queries in words, where they could be embedded.
     """
+    if codes is not None:
+        return _tune_beside_scan(
+            database, table, generation, codes, queries, scopes=scopes, cases=cases, floor=floor,
+            progress=progress, texts=texts,
+        )  # fmt: skip
+    exact_rows = EXACT_ROWS if exact_rows is None else exact_rows
     rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
     through_index = {name: cases[name] for name in cases if rows[name] > exact_rows}
     asked = {EVERYTHING: tuple(scopes), **through_index}
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        bench = _Bench(connection, table, generation, queries, asked, texts)
+        bench = Bench(connection, table, queries, asked, generation, texts=texts)
         plain, curve = least_probes(
             lambda probes: bench.measure(EVERYTHING, probes), generation.lists, floor
         )
@@ -179,25 +196,74 @@ def tune(
                 chosen[name], curves[name] = exact, (exact,)
             else:
                 chosen[name], curves[name] = found
-        for name, point in chosen.items():
-            how = (
-                f"{point.probes} probes of {generation.lists} lists" if point.probes else "exactly"
-            )
-            progress.say(f"{name}: {how}, recall@10 {point.recall:.3f}, P95 {point.p95_ms:.1f} ms")
+        _say_chosen(chosen, generation.lists, progress)
     most = max(point.probes for point in chosen.values())
     probes = Probes(plain.probes, most, generation.lists, exactly)
-    return Tuning(probes, curves, chosen, len(queries))
+    return Tuning(probes, None, curves, chosen, len(queries))
+
+
+def _tune_beside_scan(
+    database: Database,
+    table: VectorTable,
+    generation: Generation,
+    codes: Codes,
+    queries: NDArray[np.float32],
+    *,
+    scopes: Mapping[str, int],
+    cases: Mapping[str, Sequence[str]],
+    floor: float,
+    progress: Progress,
+    texts: EmbeddedTexts | None,
+) -> Tuning:
+    """The least probes of an index over codes, and up to how many rows the scan is faster."""
+    rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
+    rows[EVERYTHING] = sum(scopes.values())
+    curves: dict[str, tuple[Point, ...]] = {}
+    chosen: dict[str, Point] = {}
+    scan_rows, start = 0, max(1, round(generation.lists**0.5 / 2))
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        asked = {EVERYTHING: tuple(scopes), **cases}
+        bench = Bench(connection, table, queries, asked, generation, codes, texts)
+        for name in asked:
+            scan = bench.measure_plan(
+                name, scan_plan(codes, rows[name], rows[EVERYTHING]), few=_FEW
+            )
+            found = bench.least_filtered(name, start, floor, slowest_ms=scan.p50_ms)
+            if found is None:
+                scan_rows = max(scan_rows, rows[name])
+                chosen[name], curves[name] = scan, (scan,)
+            else:
+                chosen[name], curves[name] = found
+            _say_chosen({name: chosen[name]}, generation.lists, progress)
+    if not chosen[EVERYTHING].probes:
+        scan_rows *= 2  # the index does not gain before the rows have grown well beyond
+    plain = chosen[EVERYTHING].probes or start
+    most = max([plain, *(point.probes for point in chosen.values())])
+    use = replace(codes.use, scan_rows=scan_rows)
+    return Tuning(Probes(plain, most, generation.lists), use, curves, chosen, len(queries))
+
+
+def _say_chosen(chosen: Mapping[str, Point], lists: int, progress: Progress) -> None:
+    for name, point in chosen.items():
+        how = "exactly"
+        if point.probes:
+            how = f"{point.probes} probes of {lists} lists"
+        elif point.candidates:
+            how = f"by a scan of the codes, {point.candidates} candidates"
+        progress.say(f"{name}: {how}, recall@10 {point.recall:.3f}, P95 {point.p95_ms:.1f} ms")
 
 
 @dataclass
-class _Bench:
-    """Measures one generation; the truth is found once for all."""
+class Bench:
+    """Measures plans, such as those of one generation; the truth is found once for all."""
 
     connection: Connection
     table: VectorTable
-    generation: Generation
     queries: NDArray[np.float32]
     asked: Mapping[str, Sequence[str]]
+    generation: Generation | None = None
+    codes: Codes | None = None
     texts: EmbeddedTexts | None = None
 
     def __post_init__(self) -> None:
@@ -211,19 +277,44 @@ class _Bench:
         :param few: with a handful of the queries only, to see where it goes.
         """
         plan = self._plan(name, probes) if probes else EXACT
-        queries = self.queries[:_FEW] if few else self.queries
+        return self.measure_plan(name, plan, few=_FEW if few else None)
+
+    def measure_plan(self, name: str, plan: SearchPlan, *, few: int | None = None) -> Point:
+        """What a plan gives for a case.
+
+        :param few: with so many of the queries only.
+        """
+        queries = self.queries[:few]
         scopes = confined_to(self.table, name, self.asked[name])
         found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
-        return _point(probes, [f.similarities for f in found], self._truth[name][: len(queries)],
+        return _point(plan, [f.similarities for f in found], self._truth[name][: len(queries)],
                       [f.latency_ms for f in found])  # fmt: skip
 
     def _plan(self, name: str, probes: int) -> SearchPlan:
-        kind: Kind = "ivfflat" if name == EVERYTHING else "iterative"
-        made = self.generation
-        return SearchPlan(kind, made.number, made.precision, probes, made.lists)
+        made, codes = self.generation, self.codes
+        if made is None:
+            raise LookupError("there is no index to measure")
+        return SearchPlan(
+            "ivfflat" if name == EVERYTHING else "iterative",
+            made.number, made.precision, probes, made.lists,
+            codes.code_set if codes else None, codes.use.candidates if codes else 0,
+            wide=name == EVERYTHING, lists=made.lists,
+        )  # fmt: skip
 
     def probes_for_texts(self, name: str, start: int) -> int:
         """The least probes, from ``start`` on, that find what exact search finds for texts."""
+        lists = self.generation.lists if self.generation else 0
+        return self.enough_for_texts(
+            name, lambda probes: self._plan(name, probes), start=start, most=lists
+        )
+
+    def enough_for_texts(
+        self, name: str, plan_with: Callable[[int], SearchPlan], *, start: int, most: int
+    ) -> int:
+        """The least number, from ``start`` on, whose plan finds what exact search finds for texts.
+
+        :param plan_with: a plan with so many probes, or candidates.
+        """
         texts = self.texts
         if texts is None:
             return start
@@ -231,14 +322,14 @@ class _Bench:
         answered = answered_exactly(self.connection, self.table, texts, asked, top_k=TOP_K)[name]
         scopes = confined_to(self.table, name, self.asked[name])
 
-        def finds(place: int, probes: int) -> bool:
-            plan, vector = self._plan(name, probes), texts.vectors[place]
+        def finds(place: int, number: int) -> bool:
+            plan, vector = plan_with(number), texts.vectors[place]
             hits = nearest(self.connection, self.table, plan, vector, top_k=TOP_K, scopes=scopes)
             return not texts.queries[place].wanted.keys().isdisjoint(row for row, _ in hits)
 
         places = [int(place) for place in np.flatnonzero(answered)]
         golden = {place for place in places if texts.queries[place].language is not None}
-        return enough_probes(finds, places, golden, start=start, lists=self.generation.lists)
+        return enough_probes(finds, places, golden, start=start, most=most)
 
     def least_filtered(
         self, name: str, start: int, floor: float, *, slowest_ms: float
@@ -249,18 +340,18 @@ class _Bench:
         by row. That shows with a few queries; measuring it with all of them would take hours.
         """
         points = []
-        probes = start
+        probes, lists = start, self.generation.lists if self.generation else 0
         while True:
             glance = self.measure(name, probes, few=True)
             if glance.p50_ms > slowest_ms:
                 return None
-            if glance.recall >= floor or probes >= self.generation.lists:
+            if glance.recall >= floor or probes >= lists:
                 points.append(self.measure(name, probes))
                 if points[-1].p50_ms > slowest_ms:
                     return None
-                if points[-1].recall_low >= floor or probes >= self.generation.lists:
+                if points[-1].recall_low >= floor or probes >= lists:
                     break
-            probes = min(self.generation.lists, max(probes + 1, round(probes * 1.3)))
+            probes = min(lists, max(probes + 1, round(probes * 1.3)))
         enough = self.probes_for_texts(name, probes)
         if enough > probes:
             points.append(self.measure(name, enough))
@@ -296,15 +387,19 @@ def target_of(
     scopes: Mapping[str, int],
     generation: Generation | None,
     probes_override: int | None,
+    codes: Codes | None = None,
 ) -> Target:
     """What a search would read with this generation; ``probes_override`` is PG_IVFFLAT_PROBES."""
     if generation is None or generation.probes is None:
-        return Target(table, scopes, None, table.space.spec.precision, None)
+        return Target(table, scopes, None, table.space.spec.precision, None, codes)
     probes = generation.probes
     if probes_override is not None:
         most = max(probes.limit, probes_override)
         probes = Probes(probes_override, probes_override, most, probes.exact_rows)
-    return Target(table, scopes, generation.number, generation.precision, probes)
+    return Target(
+        table, scopes, generation.number, generation.precision, probes, codes,
+        lists=generation.lists,
+    )  # fmt: skip
 
 
 def recall_of(
@@ -330,13 +425,13 @@ def recall_of(
             plan = plan_of(target, name, confined, exact_rows=settings.rag_search_exact_rows)
             request = request_of(target.table, name, confined)
             found = probe_search(connection, settings, served, request, queries)
-            points[name] = _point(plan.probes, [f.similarities for f in found], truth[name],
+            points[name] = _point(plan, [f.similarities for f in found], truth[name],
                                   [f.latency_ms for f in found])  # fmt: skip
     return points
 
 
 def _point(
-    probes: int,
+    plan: SearchPlan,
     similarities: Sequence[Sequence[float]],
     truth: NDArray[np.float32],
     latencies_ms: Sequence[float],
@@ -345,7 +440,8 @@ def _point(
     mean = float(np.mean(recalls))
     error = float(np.std(recalls)) / len(recalls) ** 0.5
     return Point(
-        probes=probes,
+        probes=plan.probes,
+        candidates=plan.candidates,
         recall=mean,
         recall_low=mean - _CONFIDENCE * error,
         k_returned=float(np.mean([len(found) for found in similarities])),

@@ -97,6 +97,7 @@ def documents_spaces(documents: DocumentsEvidence) -> tuple[ReleasedSpace, ...]:
         documents.tables["small"].space.space_id,
         generation.number if generation else None,
         documents.index.probes,
+        documents.index.codes,
     )
     large = documents.spaces.get("large")
     if large is None or large.rows != documents.spaces["small"].rows:

@@ -13,6 +13,7 @@ from rag_assets.settings import Settings
 from rag_assets.store import generations
 from rag_assets.store.bible import StoredVersion, stored_versions
 from rag_assets.store.check_results import CheckResult, check_results
+from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection, one
 from rag_assets.store.document_quality import missing_by_document, unverified_by_document
 from rag_assets.store.generations import Generation, Probes, RecordedDecision
@@ -94,6 +95,7 @@ class IndexEvidence:
 
     :param generation: as decided, when its index is there and valid.
     :param probes: as a search would take them now, PG_IVFFLAT_PROBES considered.
+    :param codes: how a search would use codes; ``None`` where it would not.
     :param drift: of the documents; ``None`` for the Bible, of which any change counts.
     """
 
@@ -103,6 +105,7 @@ class IndexEvidence:
     probes: Probes | None
     results: Mapping[str, CheckResult]
     drift: Drift | None = None
+    codes: CodeUse | None = None
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,8 @@ def _index(connection: Connection, settings: Settings, table: VectorTable) -> In
     decided = decision.generation if decision else None
     ready = {made.number: made for made in generations.ready_generations(connection, table)}
     generation = ready.get(decided) if decided is not None else None
+    scanned = decision.codes if decision else None
+    codes = generation.codes if generation else scanned
     return IndexEvidence(
         revision=revision(connection, table).number,
         decision=decision,
@@ -301,6 +306,7 @@ def _index(connection: Connection, settings: Settings, table: VectorTable) -> In
         results={
             result.check: result
             for result in check_results(connection, table)
-            if decision is not None and result.subject == subject_of(decided)
+            if decision is not None and result.subject == subject_of(decided, codes)
         },
+        codes=codes,
     )

@@ -201,6 +201,7 @@ def _spaces(evidence: Evidence, serve: list[VersionEvidence]) -> tuple[ReleasedS
                 evidence.tables["small"].space.space_id,
                 generation.number if generation else None,
                 evidence.index.probes,
+                evidence.index.codes,
             )
         )
     if "large" in evidence.tables and serve and all(_rows(v, "large") for v in serve):

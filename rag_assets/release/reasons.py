@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from rag_assets.index.checks import CHECKS_OF
+from rag_assets.index.policy import MIN_ROWS_WITHOUT_CODES
 from rag_assets.index.tables import ASSETS
 from rag_assets.release.evidence import IndexEvidence, SpaceEvidence
 from rag_assets.store.check_results import CheckResult
@@ -78,6 +79,11 @@ def index_reasons(
                 f"it judged {result.measured.get('probes')} probes, a search would read "
                 f"{index.probes.plain}: {mend}",
             )  # fmt: skip
+        if result is not None and _other_candidates(result, index):
+            yield Reason(
+                subject, check, "stale",
+                f"it judged another use of the codes than a search would make: {mend}",
+            )  # fmt: skip
         if result is None or flows:
             continue
         if result.measured.get("versions") != sorted(searched):
@@ -87,6 +93,13 @@ def index_reasons(
                 "stale",
                 f"it judged other versions than policy lets be served now: {mend}",
             )
+
+
+def _other_candidates(result: CheckResult, index: IndexEvidence) -> bool:
+    return index.codes is not None and (
+        result.measured.get("candidates"),
+        result.measured.get("scan_rows"),
+    ) != (index.codes.candidates, index.codes.scan_rows)
 
 
 def _other_probes(result: CheckResult, index: IndexEvidence) -> bool:
@@ -171,9 +184,13 @@ def _drifted(index: IndexEvidence) -> str:
     if drift is None or index.decision is None:
         return ""
     if index.decision.generation is None:
-        if drift.rows < drift.min_rows:
+        enough = min(drift.min_rows, MIN_ROWS_WITHOUT_CODES)
+        if index.codes is not None:
+            # A scan that was fast enough at more rows than that is so until a fifth more have come.
+            enough = max(drift.min_rows, round(index.decision.rows * (1 + drift.share)))
+        if drift.rows < enough:
             return ""
-        return f"{drift.rows:,} rows are too many to be searched exactly (RAG_INDEX_MIN_ROWS)"
+        return f"{drift.rows:,} rows are too many to be searched without an index"
     if index.generation is None:
         return ""  # gone, which is told by itself
     share = drift.changed / max(1, index.generation.rows_at_build)

@@ -239,5 +239,6 @@ def _index_facts(index: IndexEvidence | None) -> dict[str, object]:
         "reasons": list(index.decision.reasons) if index and index.decision else [],
         "lists": index.generation.lists if index and index.generation else None,
         "probes": asdict(index.probes) if index and index.probes else None,
+        "codes": asdict(index.codes) if index and index.codes else None,
         "figures": figures,
     }

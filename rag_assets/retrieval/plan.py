@@ -1,4 +1,4 @@
-"""How a search reads its table: exactly or through the index, by what its filter lets through."""
+"""How a search reads its table: exactly, by codes or through the index, as its filter suggests."""
 
 from __future__ import annotations
 
@@ -6,18 +6,36 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rag_assets.settings import Precision
+from rag_assets.store.code_sets import CodeSet, CodeUse, code_set_by_number
+from rag_assets.store.database import Connection
 from rag_assets.store.generations import Probes
 from rag_assets.store.vector_search import EXACT, SearchPlan
 from rag_assets.store.vector_tables import VectorTable
 
+EXACT_ROWS = 50_000
+"""Where there are no codes, filters that pass at most this many rows are searched exactly."""
+
+EXACT_ROWS_BESIDE_CODES = 1_000
+"""Where there are, a scan of the codes is faster from about here on."""
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A code set and how it is used."""
+
+    code_set: CodeSet
+    use: CodeUse
+
 
 @dataclass(frozen=True)
 class Target:
-    """What may be searched, and through which index: a release's, or a candidate's under test.
+    """What may be searched, and how: a release's, or a candidate's under test.
 
     :param scopes: rows of each version that may be served; of documents, about how many chunks each
         language has.
-    :param generation: ``None`` where exact search serves.
+    :param generation: ``None`` where there is no index; ``lists`` are those of the index.
+    :param codes: what is compared first, and what the index holds; ``None`` where the index holds
+        the vectors, or exact search serves.
     """
 
     table: VectorTable
@@ -25,29 +43,74 @@ class Target:
     generation: int | None
     precision: Precision
     probes: Probes | None
+    codes: Codes | None = None
+    lists: int = 0
+
+
+def codes_of(connection: Connection, table: VectorTable, use: CodeUse | None) -> Codes | None:
+    """A recorded use with its code set; ``None`` where the set is gone: exact search serves."""
+    if use is None:
+        return None
+    found = code_set_by_number(connection, table, use.code_set)
+    return Codes(found, use) if found else None
 
 
 def choose_plan(
-    target: Target, scopes: Iterable[str], *, exact_rows: int, rows: int | None = None
+    target: Target, scopes: Iterable[str], *, exact_rows: int | None, rows: int | None = None
 ) -> SearchPlan:
     """Decide how to search these versions, or languages of documents. Pure.
 
     :param scopes: those that the search is confined to, each one of the target's.
-    :param exact_rows: a filter that lets at most so many rows through is searched exactly; more
-        where the index was measured to be slower.
-    :param rows: about how many a further filter lets through; ``None`` when there is none.
+    :param exact_rows: a filter that passes at most this many rows is searched exactly; ``None`` for
+        what was measured to be faster.
+    :param rows: about how many a further filter passes; ``None`` when there is none.
     """
-    if target.generation is None or target.probes is None:
-        return EXACT
     wanted = set(scopes)
     filtered = rows is not None or wanted != set(target.scopes)
     matching = sum(target.scopes[scope] for scope in wanted) if rows is None else rows
-    if filtered and matching <= max(exact_rows, target.probes.exact_rows):
+    if target.codes is not None:
+        return _by_codes(target, target.codes, matching, exact_rows, filtered=filtered)
+    if target.generation is None or target.probes is None:
         return EXACT
+    few = EXACT_ROWS if exact_rows is None else exact_rows
+    if filtered and matching <= max(few, target.probes.exact_rows):
+        return EXACT
+    return _through_index(target, filtered=filtered)
+
+
+def scan_plan(codes: Codes, matching: int, rows: int) -> SearchPlan:
+    """The scan of the codes of ``matching`` rows among ``rows``."""
+    return SearchPlan(
+        "codes",
+        codes=codes.code_set,
+        candidates=codes.use.candidates,
+        wide=2 * matching >= rows,
+    )
+
+
+def _by_codes(
+    target: Target, codes: Codes, matching: int, exact_rows: int | None, *, filtered: bool
+) -> SearchPlan:
+    if matching <= (EXACT_ROWS_BESIDE_CODES if exact_rows is None else exact_rows):
+        return EXACT
+    scan = scan_plan(codes, matching, sum(target.scopes.values()))
+    if target.generation is None or target.probes is None or matching <= codes.use.scan_rows:
+        return scan
+    return _through_index(target, filtered=filtered, wide=scan.wide)
+
+
+def _through_index(target: Target, *, filtered: bool, wide: bool = False) -> SearchPlan:
+    if target.generation is None or target.probes is None:
+        raise LookupError("there is no index")
+    codes = target.codes
     return SearchPlan(
         "iterative" if filtered else "ivfflat",
         generation=target.generation,
         precision=target.precision,
         probes=target.probes.filtered if filtered else target.probes.plain,
         max_probes=target.probes.limit,
+        codes=codes.code_set if codes else None,
+        candidates=codes.use.candidates if codes else 0,
+        wide=wide,
+        lists=target.lists,
     )

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rag_assets.errors import NotReleasedError
-from rag_assets.retrieval.plan import Target
+from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import may_be_served
 from rag_assets.settings import Settings
 from rag_assets.store.bible import rows_by_book, version_languages
 from rag_assets.store.chunk_search import chunks_by_language
 from rag_assets.store.database import Connection
-from rag_assets.store.generations import generation_precision
-from rag_assets.store.releases import Release, active_release
+from rag_assets.store.generations import built_as
+from rag_assets.store.releases import Release, ReleasedSpace, active_release
 from rag_assets.store.spaces import Space, space_by_id
 from rag_assets.store.vector_tables import VectorTable, bible_table, documents_table
 
@@ -77,11 +77,9 @@ def served_now(connection: Connection, settings: Settings) -> Served:
     servable = may_be_served(connection, settings)
     released = release.manifest["content"]["versions"]
     scopes = {code: released[code]["rows"] for code in release.versions if code in servable}
-    generation = bible.generation if bible else None
-    precision = generation_precision(connection, generation) or table.space.spec.precision
     served = _served(
         connection,
-        Target(table, scopes, generation, precision, bible.probes if bible else None),
+        _target(connection, table, scopes, bible),
         release_id=release.release_id,
         large=bible_table(space_by_id(connection, large.space_id, "large")) if large else None,
         withheld=frozenset(release.versions) - scopes.keys(),
@@ -114,10 +112,32 @@ def _served_documents(connection: Connection, release: Release) -> ServedDocumen
     if small is None:
         return None
     table = documents_table(space_by_id(connection, small.space_id, "small"))
-    precision = generation_precision(connection, small.generation) or table.space.spec.precision
     return ServedDocuments(
-        Target(table, chunks_by_language(connection), small.generation, precision, small.probes),
+        _target(connection, table, chunks_by_language(connection), small),
         documents_table(space_by_id(connection, large.space_id, "large")) if large else None,
+    )
+
+
+def _target(
+    connection: Connection,
+    table: VectorTable,
+    scopes: Mapping[str, int],
+    released: ReleasedSpace | None,
+) -> Target:
+    """How a released space is searched; exactly where its codes are gone, and with them its index.
+
+    :param released: ``None`` where the release does not serve the corpus.
+    """
+    own = table.space.spec.precision
+    exact = Target(table, scopes, None, own, None)
+    if released is None:
+        return exact
+    codes = codes_of(connection, table, released.codes)
+    if released.codes is not None and codes is None:
+        return exact
+    precision, lists = built_as(connection, released.generation) or (own, 0)
+    return Target(
+        table, scopes, released.generation, precision, released.probes, codes, lists=lists
     )
 
 

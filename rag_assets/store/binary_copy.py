@@ -1,9 +1,10 @@
-"""PostgreSQL's binary COPY format for rows of (hash, vector), built as one NumPy array.
+"""PostgreSQL's binary COPY format for rows of (hash, vector) and (id, code), built by NumPy.
 
 Every field has a fixed width, so a batch is one structured array and one ``tobytes()``: no Python
 code runs per row or per component.
 Format: https://www.postgresql.org/docs/18/sql-copy.html (Binary Format); vectors: pgvector's
-``vector_send`` and ``halfvec_send`` (int16 dimensions, int16 zero, components, big-endian).
+``vector_send`` and ``halfvec_send`` (int16 dimensions, int16 zero, components, big-endian);
+codes: ``bit_send`` (int32 bits, bytes).
 """
 
 from __future__ import annotations
@@ -48,4 +49,31 @@ def hashed_vectors(
     row["embedding_length"] = 4 + component.itemsize * dimensions
     row["dimensions"] = dimensions
     row["components"] = vectors
+    return _HEADER + row.tobytes() + _TRAILER
+
+
+def ids_and_codes(ids: NDArray[np.int64], codes: NDArray[np.uint8], bits: int) -> bytes:
+    """A whole COPY stream of two columns, ``bigint`` and ``bit varying``.
+
+    :param ids: int64, shape (n,).
+    :param codes: uint8, shape (n, bits / 8 rounded up).
+    """
+    rows, width = codes.shape
+    row = np.zeros(
+        rows,
+        dtype=[
+            ("fields", ">i2"),
+            ("id_length", ">i4"),
+            ("id", ">i8"),
+            ("code_length", ">i4"),
+            ("bits", ">i4"),
+            ("code", "u1", (width,)),
+        ],
+    )
+    row["fields"] = 2
+    row["id_length"] = 8
+    row["id"] = ids
+    row["code_length"] = 4 + width
+    row["bits"] = bits
+    row["code"] = codes
     return _HEADER + row.tobytes() + _TRAILER

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
+from rag_assets.store.code_sets import encode_all
 from rag_assets.store.corpus_dump import dumped
 from rag_assets.store.database import Connection, Database, one
 from rag_assets.store.document_chunks import lock_answers, lock_vectors
@@ -75,6 +76,7 @@ def restore_corpus(
             announce(connection, table, None)  # the marks on vectors are those of the dump
             with dumped(file, source) as found:
                 rows[table.name] = found.into(connection, table.name)
+            encode_all(connection, table)
             _forget_set_aside(connection, table)
             for scope, count in rows_by_scope(connection, table).items():
                 record_change(connection, table, scope, count)

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from rag_assets.corpus.documents.model import ChunkedDocument
 from rag_assets.errors import AuditError
+from rag_assets.store.code_sets import encode_new
 from rag_assets.store.database import Connection, one
 from rag_assets.store.document_chunks import lock_answers, lock_vectors
 from rag_assets.store.document_incoming import (
@@ -92,10 +93,15 @@ def publish(
         for space, rows in written.items():
             if rows:
                 record_change(connection, documents_table(space), DOCUMENTS, rows)
+                encode_new(connection, documents_table(space), _chunk_ids(connection))
             _forget_answers(connection, space)
         seconds = {**publication.seconds, "store": time.monotonic() - started}
         _mark_ready(connection, publication, seconds)
     return Published(added, removed, sum(written.values()), seconds)
+
+
+def _chunk_ids(connection: Connection) -> list[int]:
+    return [row[0] for row in connection.execute("SELECT chunk_id FROM incoming_chunks")]
 
 
 def _lock_document(connection: Connection, publication: Publication) -> bool:

@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from rag_assets.settings import Precision
+from rag_assets.store.code_sets import CodeUse, code_use
 from rag_assets.store.database import Connection, one
 from rag_assets.store.vector_tables import Corpus, Revision, VectorTable
 
@@ -49,6 +50,8 @@ class Generation:
 
     :param lists_from: the profile's, asked for by a person, or the best of several by measurement.
     :param probes: as tuned; ``None`` before that.
+    :param codes: what the index holds, and how its candidates are compared; ``None`` where it holds
+        the vectors. Its candidates are 0 before they are tuned.
     :param changed_at_build: the table's ``rows_changed`` when the build began.
     """
 
@@ -63,6 +66,7 @@ class Generation:
     index_bytes: int
     started_at: datetime
     run_id: str
+    codes: CodeUse | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class LiveIndex:
 
 
 def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex, ...]:
-    """The IVFFlat indexes of a table, invalid ones too; the oldest generation first."""
+    """The IVFFlat indexes of a table and its codes, invalid ones too; the oldest first."""
     rows = connection.execute(
         """
         SELECT c.relname, pg_get_expr(i.indpred, i.indrelid),
@@ -88,9 +92,13 @@ def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex,
                  WHERE option LIKE 'lists=%%'),
                i.indisvalid, pg_relation_size(c.oid)
           FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-         WHERE i.indrelid = to_regclass(%s) AND a.amname = 'ivfflat'
+         WHERE a.amname = 'ivfflat' AND i.indrelid IN (
+                   SELECT to_regclass(%(table)s)
+                   UNION ALL
+                   SELECT to_regclass(code_table(corpus, code_set)) FROM code_sets
+                    WHERE corpus = %(corpus)s AND space_id = %(space)s)
         """,
-        (table.name,),
+        {"table": table.name, "corpus": table.corpus, "space": table.space.space_id},
     ).fetchall()
     found = []
     for name, predicate, lists, valid, size in rows:
@@ -100,14 +108,32 @@ def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex,
     return tuple(sorted(found, key=lambda index: index.generation or 0))
 
 
+def own_name(connection: Connection, index: str) -> str | None:
+    """What an index was called when it was built; ``None`` where there is none of this name."""
+    row = connection.execute(
+        """
+        SELECT indrelid::regclass::text, pg_get_expr(indpred, indrelid)
+          FROM pg_index WHERE indexrelid = to_regclass(%s)
+        """,
+        (index,),
+    ).fetchone()
+    match = _GENERATION.search(row[1] or "") if row else None
+    return index_name(row[0], int(match.group(1))) if row and match else None
+
+
+def index_name(relation: str, generation: int) -> str:
+    """The name of a generation's index on a table of vectors or codes."""
+    return f"{relation}_ivf_g{generation}"
+
+
 def ready_generations(connection: Connection, table: VectorTable) -> tuple[Generation, ...]:
     """Builds whose index is there and valid, the oldest first; ``lists`` as the index has it."""
     lists = {i.generation: i.lists for i in live_indexes(connection, table) if i.valid}
     rows = connection.execute(
         """
         SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
-               probes, filtered_probes, max_probes, exact_rows, build_seconds, index_bytes,
-               started_at, run_id
+               probes, filtered_probes, max_probes, exact_rows, code_set, candidates, scan_rows,
+               build_seconds, index_bytes, started_at, run_id
           FROM index_generations
          WHERE corpus = %s AND space_id = %s AND state = 'ready' ORDER BY generation
         """,
@@ -117,9 +143,10 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
 
 
 def _generation(row: tuple[Any, ...]) -> Generation:
-    plain, filtered, limit, exact_rows = row[6:10]
+    plain, filtered, limit, exact_rows, code_set, candidates, scan_rows = row[6:13]
     probes = None if plain is None else Probes(plain, filtered, limit, exact_rows)
-    return Generation(*row[:6], probes, *row[10:])  # type: ignore[call-arg]
+    codes = code_use(code_set, candidates or 0, scan_rows or 0)
+    return Generation(*row[:6], probes, *row[13:], codes)  # type: ignore[call-arg]
 
 
 def start_generation(
@@ -132,15 +159,19 @@ def start_generation(
     rows: int,
     revision: Revision,
     run_id: str,
+    code_set: int | None = None,
 ) -> int:
-    """Record that a build begins; its number."""
+    """Record that a build begins; its number.
+
+    :param code_set: what is indexed; ``None`` for the vectors.
+    """
     (number,) = one(
         connection.execute(
             """
             INSERT INTO index_generations
                    (corpus, space_id, state, precision, lists, lists_from, rows_at_build,
-                    changed_at_build, run_id)
-            VALUES (%s, %s, 'building', %s, %s, %s, %s, %s, %s) RETURNING generation
+                    changed_at_build, run_id, code_set)
+            VALUES (%s, %s, 'building', %s, %s, %s, %s, %s, %s, %s) RETURNING generation
             """,
             (
                 table.corpus,
@@ -151,6 +182,7 @@ def start_generation(
                 rows,
                 revision.rows_changed,
                 run_id,
+                code_set,
             ),
         )
     )
@@ -170,13 +202,18 @@ def finish_generation(connection: Connection, number: int, *, seconds: float, si
 
 
 def tuned(
-    connection: Connection, number: int, probes: Probes, tuning: Mapping[str, object]
+    connection: Connection,
+    number: int,
+    probes: Probes,
+    tuning: Mapping[str, object],
+    codes: CodeUse | None = None,
 ) -> None:
-    """Record the probes chosen and the curve that they were chosen from."""
+    """Record the probes and the use of codes chosen, and the curve that they were chosen from."""
     connection.execute(
         """
         UPDATE index_generations
-           SET (probes, filtered_probes, max_probes, exact_rows, tuning) = (%s, %s, %s, %s, %s)
+           SET (probes, filtered_probes, max_probes, exact_rows, tuning, candidates, scan_rows)
+             = (%s, %s, %s, %s, %s, %s, %s)
          WHERE generation = %s
         """,
         (
@@ -185,6 +222,8 @@ def tuned(
             probes.limit,
             probes.exact_rows,
             Jsonb(dict(tuning)),
+            codes.candidates if codes else None,
+            codes.scan_rows if codes else None,
             number,
         ),
     )
@@ -227,17 +266,28 @@ def drop_indexes(connection: Connection, indexes: Sequence[LiveIndex]) -> None:
 
 def pinned_generations(connection: Connection, *, kept: int) -> frozenset[int]:
     """Generations that the active release serves, or one of the ``kept`` that came before it."""
+    return _pinned(connection, "generation", kept)
+
+
+def pinned_code_sets(connection: Connection, *, kept: int) -> frozenset[int]:
+    """Code sets that the active release searches, or one of the ``kept`` that came before it."""
+    return _pinned(connection, "code_set", kept)
+
+
+def _pinned(connection: Connection, column: str, kept: int) -> frozenset[int]:
     rows = connection.execute(
-        """
-        WITH RECURSIVE line AS (
-            SELECT release_id, previous_id, 0 AS depth FROM releases WHERE state = 'active'
-            UNION ALL
-            SELECT r.release_id, r.previous_id, depth + 1
-              FROM releases r JOIN line ON r.release_id = line.previous_id WHERE depth < %s
-        )
-        SELECT generation FROM release_spaces JOIN line USING (release_id)
-         WHERE generation IS NOT NULL
-        """,
+        sql.SQL(
+            """
+            WITH RECURSIVE line AS (
+                SELECT release_id, previous_id, 0 AS depth FROM releases WHERE state = 'active'
+                UNION ALL
+                SELECT r.release_id, r.previous_id, depth + 1
+                  FROM releases r JOIN line ON r.release_id = line.previous_id WHERE depth < %s
+            )
+            SELECT {column} FROM release_spaces JOIN line USING (release_id)
+             WHERE {column} IS NOT NULL
+            """
+        ).format(column=sql.Identifier(column)),
         (kept,),
     ).fetchall()
     return frozenset(row[0] for row in rows)
@@ -245,7 +295,12 @@ def pinned_generations(connection: Connection, *, kept: int) -> frozenset[int]:
 
 @dataclass(frozen=True)
 class RecordedDecision:
-    """The last decision on a table: the generation to serve next, or ``None`` for exact search."""
+    """The last decision on a table: the generation to serve next, or ``None`` for no index.
+
+    :param codes: how the codes are scanned where there is no index; ``None`` for exact search.
+    :param tuning: what that scan was measured to give.
+    :param rows_changed: the table's when it was measured.
+    """
 
     action: str
     generation: int | None
@@ -253,6 +308,9 @@ class RecordedDecision:
     rows: int
     revision: int
     decided_at: datetime
+    codes: CodeUse | None = None
+    tuning: Mapping[str, Any] | None = None
+    rows_changed: int = 0
 
 
 def record_decision(
@@ -265,17 +323,23 @@ def record_decision(
     rows: int,
     revision: int,
     run_id: str,
+    codes: CodeUse | None = None,
+    tuning: Mapping[str, object] | None = None,
+    rows_changed: int = 0,
 ) -> None:
     """Keep the decision in the place of the one before."""
     connection.execute(
         """
         INSERT INTO index_decisions AS d
-               (corpus, space_id, action, generation, reasons, rows, revision, run_id)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+               (corpus, space_id, action, generation, reasons, rows, revision, run_id,
+                code_set, candidates, scan_rows, tuning, rows_changed)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (corpus, space_id) DO UPDATE
-           SET (action, generation, reasons, rows, revision, run_id, decided_at)
+           SET (action, generation, reasons, rows, revision, run_id, code_set, candidates,
+                scan_rows, tuning, rows_changed, decided_at)
              = (EXCLUDED.action, EXCLUDED.generation, EXCLUDED.reasons, EXCLUDED.rows,
-                EXCLUDED.revision, EXCLUDED.run_id, now())
+                EXCLUDED.revision, EXCLUDED.run_id, EXCLUDED.code_set, EXCLUDED.candidates,
+                EXCLUDED.scan_rows, EXCLUDED.tuning, EXCLUDED.rows_changed, now())
         """,
         (
             table.corpus,
@@ -286,6 +350,11 @@ def record_decision(
             rows,
             revision,
             run_id,
+            codes.code_set if codes else None,
+            codes.candidates if codes else None,
+            codes.scan_rows if codes else None,
+            Jsonb(dict(tuning)) if tuning is not None else None,
+            rows_changed,
         ),
     )
 
@@ -294,17 +363,24 @@ def last_decision(connection: Connection, table: VectorTable) -> RecordedDecisio
     """The last decision, if there was one."""
     row = connection.execute(
         """
-        SELECT action, generation, reasons, rows, revision, decided_at
+        SELECT action, generation, reasons, rows, revision, decided_at, code_set, candidates,
+               scan_rows, tuning, coalesce(rows_changed, 0)
           FROM index_decisions WHERE corpus = %s AND space_id = %s
         """,
         (table.corpus, table.space.space_id),
     ).fetchone()
-    return RecordedDecision(row[0], row[1], tuple(row[2]), *row[3:]) if row else None
+    if row is None:
+        return None
+    action, generation, reasons, rows, revision, decided_at, *use, tuning, rows_changed = row
+    return RecordedDecision(
+        action, generation, tuple(reasons), rows, revision, decided_at, code_use(*use), tuning,
+        rows_changed,
+    )  # fmt: skip
 
 
-def generation_precision(connection: Connection, generation: int | None) -> Precision | None:
-    """The precision of a generation's index; ``None`` for none."""
+def built_as(connection: Connection, generation: int | None) -> tuple[Precision, int] | None:
+    """Precision and lists of a generation's index; ``None`` for none."""
     row = connection.execute(
-        "SELECT precision FROM index_generations WHERE generation = %s", (generation,)
+        "SELECT precision, lists FROM index_generations WHERE generation = %s", (generation,)
     ).fetchone()
-    return row[0] if row else None
+    return (row[0], row[1]) if row else None

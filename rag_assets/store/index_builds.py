@@ -15,7 +15,9 @@ from psycopg import sql
 
 from rag_assets.errors import IndexBuildError
 from rag_assets.settings import Precision
+from rag_assets.store.code_sets import CodeSet
 from rag_assets.store.database import Connection, one, take_lock
+from rag_assets.store.generations import index_name
 from rag_assets.store.vector_tables import VectorTable
 
 _OPERATORS = {
@@ -68,22 +70,24 @@ def create_index(
     precision: Precision,
     lists: int,
     notice: Callable[[str], None],
+    codes: CodeSet | None = None,
 ) -> str:
     """CREATE INDEX CONCURRENTLY; the index's name. Blocks until it is built.
 
+    :param codes: what is indexed; ``None`` for the vectors, in ``precision``.
     :param notice: told each message of the server, such as that of too little data.
     :raises IndexBuildError: the server runs out of memory or disk.
     """
-    name = f"{table.name}_ivf_g{generation}"
+    name = index_name(codes.name if codes else table.name, generation)
     connection.add_notice_handler(lambda message: notice(message.message_primary or ""))
     statement = sql.SQL(
         "CREATE INDEX CONCURRENTLY {name} ON {table} USING ivfflat ({expression} {operators})"
         " WITH (lists = {lists}) WHERE {id} <> {generation}"
     ).format(
         name=sql.Identifier(name),
-        table=table.identifier,
-        expression=table.indexed(precision),
-        operators=_OPERATORS[precision],
+        table=codes.identifier if codes else table.identifier,
+        expression=sql.Identifier("code") if codes else table.indexed(precision),
+        operators=sql.SQL("bit_hamming_ops") if codes else _OPERATORS[precision],
         lists=sql.Literal(lists),
         id=table.id_column,
         generation=sql.Literal(-generation),
@@ -108,23 +112,23 @@ def cancel(connection: Connection) -> None:
         connection.cancel_safe()
 
 
-def build_progress(connection: Connection, table: VectorTable) -> BuildProgress | None:
-    """How far the build on a table is; ``None`` when none is running."""
+def build_progress(connection: Connection, relation: VectorTable | CodeSet) -> BuildProgress | None:
+    """How far the build on a table of vectors or codes is; ``None`` when none is running."""
     row = connection.execute(
         """
         SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index
          WHERE relid = to_regclass(%s) AND datname = current_database()
         """,
-        (table.name,),
+        (relation.name,),
     ).fetchone()
     return BuildProgress(*row) if row else None
 
 
-def analyze(connection: Connection, table: VectorTable) -> None:
+def analyze(connection: Connection, relation: VectorTable | CodeSet) -> None:
     """Statistics for the planner: of 9,000 rows, since wide ones are mostly a page each to read."""
     with connection.transaction():
         connection.execute("SET LOCAL default_statistics_target = 30")
-        connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
+        connection.execute(sql.SQL("ANALYZE {}").format(relation.identifier))
 
 
 def relation_bytes(connection: Connection, name: str) -> int:
@@ -157,7 +161,9 @@ def builds_in_progress(connection: Connection) -> int:
                AND relid IN (SELECT to_regclass(corpus || space_id)
                                FROM embedding_spaces,
                                     unnest('{verse_embeddings_s,chunk_embeddings_s}'::text[])
-                                        AS corpus)
+                                        AS corpus
+                             UNION ALL
+                             SELECT to_regclass(code_table(corpus, code_set)) FROM code_sets)
             """
         )
     )

@@ -12,10 +12,11 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from rag_assets.store.code_sets import CodeUse, code_use
 from rag_assets.store.database import Connection, one, take_lock
-from rag_assets.store.generations import LIVING_NAMES, Probes, live_indexes
+from rag_assets.store.generations import LIVING_NAMES, Probes, live_indexes, own_name
 from rag_assets.store.spaces import Role, space_by_id
-from rag_assets.store.vector_tables import CORPORA, Corpus, VectorTable, corpus_of
+from rag_assets.store.vector_tables import CORPORA, Corpus, VectorTable
 
 CHANNEL = "rag_release"
 """PostgreSQL notifies it, with the release's number, when another release becomes active."""
@@ -25,13 +26,18 @@ _TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext('release'))"
 
 @dataclass(frozen=True)
 class ReleasedSpace:
-    """One space of a release and how it is searched; no generation stands for exact search."""
+    """One space of a release and how it is searched.
+
+    :param generation: ``None`` where there is no index.
+    :param codes: ``None`` where an index holds the vectors, or exact search serves.
+    """
 
     corpus: Corpus
     role: Role
     space_id: int
     generation: int | None
     probes: Probes | None
+    codes: CodeUse | None = None
 
 
 @dataclass(frozen=True)
@@ -91,16 +97,18 @@ def releases(
         {"only": only, "limit": limit},
     ).fetchall()
     spaces: dict[int, list[ReleasedSpace]] = {row[0]: [] for row in rows}
-    for release_id, corpus, role, space_id, generation, *probes in connection.execute(
+    for release_id, corpus, role, space_id, generation, *rest in connection.execute(
         """
         SELECT release_id, corpus, role, space_id, generation, probes, filtered_probes, max_probes,
-               exact_rows
+               exact_rows, code_set, candidates, scan_rows
           FROM release_spaces WHERE release_id = ANY(%s) ORDER BY corpus, role DESC
         """,
         (list(spaces),),
     ):
-        known = None if probes[0] is None else Probes(*probes)
-        spaces[release_id].append(ReleasedSpace(corpus, role, space_id, generation, known))
+        probes = None if rest[0] is None else Probes(*rest[:4])
+        spaces[release_id].append(
+            ReleasedSpace(corpus, role, space_id, generation, probes, code_use(*rest[4:]))
+        )
     return tuple(
         Release(
             row[0], row[1], tuple(row[2]), tuple(row[3]), row[4], row[5], row[6], row[7], row[8],
@@ -154,8 +162,9 @@ def write_release(
         connection.execute(
             """
             INSERT INTO release_spaces (release_id, corpus, role, space_id, generation, probes,
-                                        filtered_probes, max_probes, exact_rows)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                        filtered_probes, max_probes, exact_rows,
+                                        code_set, candidates, scan_rows)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 release_id,
@@ -167,6 +176,9 @@ def write_release(
                 probes.filtered if probes else None,
                 probes.limit if probes else None,
                 probes.exact_rows if probes else None,
+                space.codes.code_set if space.codes else None,
+                space.codes.candidates if space.codes else None,
+                space.codes.scan_rows if space.codes else None,
             ),
         )
     return int(release_id)
@@ -224,9 +236,7 @@ def _name_living_index(connection: Connection, release: Release, corpus: Corpus)
     if space is None:
         return True
     name = LIVING_NAMES[corpus]
-    holder = connection.execute(
-        "SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass(%s)", (name,)
-    ).fetchone()
+    holders = own_name(connection, name)
     table = VectorTable(corpus, space_by_id(connection, space.space_id, "small"))
     wanted = _living(connection, table, space.generation)
     if wanted == name:
@@ -234,14 +244,8 @@ def _name_living_index(connection: Connection, release: Release, corpus: Corpus)
     rename = sql.SQL("ALTER INDEX {} RENAME TO {}")
     with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '500ms'")
-        if holder is not None:
-            old_table = _table_named(connection, holder[0])
-            (generation,) = (
-                index.generation for index in live_indexes(connection, old_table)
-                if index.name == name
-            )  # fmt: skip
-            own = f"{old_table.name}_ivf_g{generation}"
-            connection.execute(rename.format(sql.Identifier(name), sql.Identifier(own)))
+        if holders is not None:
+            connection.execute(rename.format(sql.Identifier(name), sql.Identifier(holders)))
         if wanted is not None:
             connection.execute(rename.format(sql.Identifier(wanted), sql.Identifier(name)))
         return True
@@ -263,11 +267,6 @@ def _living(connection: Connection, table: VectorTable, generation: int | None) 
     return next(
         (i.name for i in live_indexes(connection, table) if i.generation == generation), None
     )
-
-
-def _table_named(connection: Connection, name: str) -> VectorTable:
-    space = space_by_id(connection, int(name.rpartition("_s")[2]), "small")
-    return VectorTable(corpus_of(name), space)
 
 
 def release_state(connection: Connection) -> tuple[object, ...]:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pgvector import HalfVector, Vector
+from pgvector import Bit, HalfVector, Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
 from rag_assets.settings import Precision
+from rag_assets.store.code_sets import CodeSet
 from rag_assets.store.database import Connection, one
 from rag_assets.store.time_limit import limited
 from rag_assets.store.vector_tables import VectorTable
 
-Kind = Literal["exact", "ivfflat", "iterative"]
+Kind = Literal["exact", "codes", "ivfflat", "iterative"]
 
 
 @dataclass(frozen=True)
 class SearchPlan:
     """How a search reads the table.
 
-    ``exact`` compares every row that the filter lets through. ``ivfflat`` reads ``probes`` lists of
-    one index generation, over everything released; ``iterative`` does so under a filter. Both go on
-    in batches of ``probes`` lists, up to ``max_probes``, until enough rows were let through.
+    ``exact`` compares every row that passes the filter. ``codes`` compares the codes of these rows
+    and then the ``candidates`` nearest exactly. ``ivfflat`` reads ``probes`` lists of one index
+    generation, without a filter; ``iterative`` does so under a filter. Both continue in batches of
+    ``probes`` lists, up to ``max_probes``, until enough rows have passed.
+
+    :param codes: what is compared first, also by an index over codes; ``None`` where an index holds
+        the vectors.
+    :param wide: most rows pass the filter, so that it is cheaper to leave out the others.
     """
 
     kind: Kind
@@ -35,6 +41,21 @@ class SearchPlan:
     precision: Precision = "halfvec"
     probes: int = 0
     max_probes: int = 0
+    codes: CodeSet | None = None
+    candidates: int = 0
+    wide: bool = False
+    lists: int = 0
+
+    def __str__(self) -> str:
+        """For operators: ``ivfflat, 25 of 1,000 lists, 200 candidates``."""
+        parts: list[str] = [self.kind]
+        if self.probes:
+            parts.append(
+                f"{self.probes:,}" + (f" of {self.lists:,}" if self.lists else "") + " lists"
+            )
+        if self.codes is not None:
+            parts.append(f"{self.candidates:,} candidates")
+        return ", ".join(parts)
 
 
 EXACT = SearchPlan("exact")
@@ -110,7 +131,7 @@ def nearest(
     with limited(connection, timeout_ms):
         _set_local(connection, plan)
         found = connection.execute(
-            _text(table, plan.generation, plan.precision, rows.shape),
+            _text(table, _shape_of(plan), rows.shape),
             _values(table, plan, vector, rows, top_k),
         )
     hits: list[tuple[int, float]] = found.fetchall()
@@ -148,8 +169,18 @@ def distances(
     return dict(found.fetchall())
 
 
+def candidates_for(candidates: int, top_k: int) -> int:
+    """How many codes to compare exactly for ``top_k`` hits, where ``candidates`` do for ten.
+
+    Measured over codes of one to four bits per dimension: the further down the neighbours, the more
+    others are as near, but less so than in proportion; and five per hit where codes are long.
+    """
+    deeper: float = max(1.0, top_k / 10) ** 0.75
+    return max(round(candidates * deeper), 5 * top_k)
+
+
 def _set_local(connection: Connection, plan: SearchPlan) -> None:
-    if plan.kind == "exact":
+    if plan.generation is None:
         return
     # With enable_sort off nothing but the index can give rows in order of distance: the planner
     # may otherwise prefer the filter's index, or a scan, by its estimate of the cost.
@@ -163,12 +194,14 @@ def _set_local(connection: Connection, plan: SearchPlan) -> None:
     )
 
 
+def _shape_of(plan: SearchPlan) -> SearchPlan:
+    """What the text of a plan's statement depends on."""
+    return replace(plan, kind="exact", probes=0, max_probes=0, candidates=0, lists=0)
+
+
 @lru_cache(maxsize=512)
-def _text(
-    table: VectorTable, generation: int | None, precision: Precision, shape: RowFilter
-) -> bytes:
+def _text(table: VectorTable, plan: SearchPlan, shape: RowFilter) -> bytes:
     """The statement as it is sent. Putting it together takes 50 µs, a tenth of a search here."""
-    plan = SearchPlan("exact" if generation is None else "ivfflat", generation, precision)
     return _statement(table, plan, shape, sql.Placeholder).as_bytes(None)
 
 
@@ -180,19 +213,18 @@ def _statement(
     The generation is written into the text, not sent as a parameter: the planner takes a partial
     index only where it can prove its predicate, which a generic plan cannot do of a parameter.
     """
-    precision = table.space.spec.precision if plan.generation is None else plan.precision
-    through_index = plan.generation is not None
-    if table.corpus == "bible":
-        let_through = _of_verses(table, rows, place, through_index=through_index)
+    precision = _compared(table, plan)
+    if plan.codes is not None:
+        passing = _nearest_codes(table, plan, plan.codes, rows, place)
+    elif table.corpus == "bible":
+        passing = _of_verses(table, rows, place, through_index=plan.generation is not None)
     else:
-        let_through = _of_chunks(table, rows, place, through_index=through_index)
-    if plan.generation is not None:
-        let_through += sql.SQL(" AND {} <> {}").format(
-            table.id_column, sql.Literal(-plan.generation)
-        )
+        passing = _of_chunks(table, rows, place, through_index=plan.generation is not None)
+    if plan.codes is None:
+        passing += _of_generation(table, plan)
     return sql.SQL(
         "SELECT {id}, {expression} <=> {vector}::{type}({dimensions}) AS distance FROM {table}"
-        " WHERE {let_through} ORDER BY distance LIMIT {limit}::bigint"
+        " WHERE {passing} ORDER BY distance LIMIT {limit}::bigint"
     ).format(
         id=table.id_column,
         expression=table.indexed(precision),
@@ -200,9 +232,78 @@ def _statement(
         type=sql.SQL(precision),
         dimensions=sql.Literal(table.space.spec.dimensions),
         table=table.identifier,
-        let_through=let_through,
+        passing=passing,
         limit=place("limit"),
     )
+
+
+def _compared(table: VectorTable, plan: SearchPlan) -> Precision:
+    """The type in which distances are computed: the index's where it holds the vectors."""
+    if plan.generation is None or plan.codes is not None:
+        return table.space.spec.precision
+    return plan.precision
+
+
+def _of_generation(table: VectorTable, plan: SearchPlan) -> sql.Composable:
+    if plan.generation is None:
+        return sql.SQL("")
+    return sql.SQL(" AND {} <> {}").format(table.id_column, sql.Literal(-plan.generation))
+
+
+def _nearest_codes(
+    table: VectorTable,
+    plan: SearchPlan,
+    codes: CodeSet,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+) -> sql.Composed:
+    """The rows with the nearest codes, found by primary key.
+
+    Without a generation the codes are scanned: all of them, or by the index on their parts.
+    """
+    passing = sql.SQL(" AND ").join(_of_codes(table, plan, rows, place))
+    return sql.SQL(
+        "{id} = ANY(ARRAY(SELECT {id} FROM {codes} WHERE {passing}"
+        " ORDER BY code <~> {code}::bit({bits}) LIMIT {candidates}::bigint))"
+    ).format(
+        id=table.id_column,
+        codes=codes.identifier,
+        passing=passing + _of_generation(table, plan),
+        code=place("code"),
+        bits=sql.Literal(codes.recipe.bits),
+        candidates=place("candidates"),
+    )
+
+
+def _of_codes(
+    table: VectorTable,
+    plan: SearchPlan,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+) -> list[sql.Composed]:
+    conditions = [sql.SQL("TRUE").format()]
+    if rows.scopes is not None:
+        # What is left out is none or few numbers, which are compared faster than many; it is read
+        # with the rows, so that a part that is new to the table is left out as well.
+        others = "part <> ALL(ARRAY({parts} AND name <> ALL({scopes}::text[])))"
+        these = "part = ANY(ARRAY({parts} AND name = ANY({scopes}::text[])))"
+        conditions.append(
+            sql.SQL(others if plan.wide else these).format(
+                parts=sql.SQL("SELECT part FROM code_parts WHERE corpus = {}").format(
+                    sql.Literal(table.corpus)
+                ),
+                scopes=place("scopes"),
+            )
+        )
+    if rows.books is not None:
+        conditions.append(sql.SQL("book = ANY({}::text[])").format(place("books")))
+    if rows.chapters is not None:
+        conditions.append(
+            sql.SQL("chapter BETWEEN {}::int AND {}::int").format(place("first"), place("last"))
+        )
+    if rows.documents is not None:
+        conditions.append(sql.SQL("document_id = ANY({}::bigint[])").format(place("documents")))
+    return conditions
 
 
 def _of_verses(
@@ -261,10 +362,12 @@ def _values(
     rows: RowFilter,
     top_k: int,
 ) -> dict[str, object]:
-    precision = table.space.spec.precision if plan.generation is None else plan.precision
     first, last = rows.chapters or (None, None)
+    code = None if plan.codes is None else plan.codes.recipe.encode(vector[None])
     return {
-        "vector": _typed(vector, precision),
+        "vector": _typed(vector, _compared(table, plan)),
+        "code": None if code is None else Bit(code.tobytes()),
+        "candidates": candidates_for(plan.candidates, top_k),
         "scopes": None if rows.scopes is None else list(rows.scopes),
         "limit": top_k,
         "books": None if rows.books is None else list(rows.books),

@@ -36,8 +36,29 @@ def stream_vectors(
 ) -> Iterator[Chunk]:
     """Every vector of these versions, or languages of documents, in the order of the table.
 
+    Scopes are sent as their places in ``scopes``.
+    """
+    condition = sql.SQL("e.{scope} = ANY({scopes}::text[])").format(
+        scope=table.part_column, scopes=sql.Literal(scopes)
+    )
+    place = sql.SQL("array_position({scopes}::text[], e.{scope})").format(
+        scope=table.part_column, scopes=sql.Literal(scopes)
+    )
+    return stream_where(connection, table, condition, place)
+
+
+def stream_where(
+    connection: Connection,
+    table: VectorTable,
+    condition: sql.Composable,
+    place: sql.Composable | None = None,
+) -> Iterator[Chunk]:
+    """The vectors of the rows, as ``e``, that a condition names.
+
     By binary COPY: fields have fixed widths, so that a chunk is one structured array and no Python
-    code runs per row. Scopes are sent as their places in ``scopes`` for the same reason.
+    code runs per row.
+
+    :param place: an integer of each row, from 1 on; it arrives less 1 as ``scopes``.
     """
     spec = table.space.spec
     component = np.dtype(_COMPONENT[spec.precision])
@@ -55,15 +76,10 @@ def stream_vectors(
         ]
     )
     statement = sql.SQL(
-        """
-        COPY (SELECT {id}, array_position({scopes}::text[], {scope}), embedding FROM {table}
-               WHERE {scope} = ANY({scopes}::text[])) TO STDOUT (FORMAT BINARY)
-        """
+        "COPY (SELECT e.{id}, {place}, e.embedding FROM {table} e WHERE {condition})"
+        " TO STDOUT (FORMAT BINARY)"
     ).format(
-        id=table.id_column,
-        scope=table.part_column,
-        scopes=sql.Literal(scopes),
-        table=table.identifier,
+        id=table.id_column, place=place or sql.SQL("1"), table=table.identifier, condition=condition
     )
     buffer = bytearray()
     with connection.cursor().copy(statement) as copy:

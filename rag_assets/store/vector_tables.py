@@ -88,17 +88,6 @@ def documents_table(space: Space) -> VectorTable:
     return VectorTable("documents", space)
 
 
-def corpus_of(table_name: str) -> Corpus:
-    """Whose table it is that has this name.
-
-    :raises LookupError: it is no table of vectors.
-    """
-    for corpus in CORPORA:
-        if table_name.startswith(_NAMES[corpus].table):
-            return corpus
-    raise LookupError(f"{table_name} is no table of vectors")
-
-
 def rows_by_scope(connection: Connection, table: VectorTable) -> dict[str, int]:
     """Vectors by scope. An index-only scan of the scope's index where the table was vacuumed."""
     rows = connection.execute(

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from rag_assets.errors import AuditError
 from rag_assets.store.bible import lock_verses
+from rag_assets.store.code_sets import encode_new
 from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.spaces import Space
 from rag_assets.store.vector_tables import announce, bible_table
@@ -149,6 +150,8 @@ def publish(
     from_answers = _write(connection, space, bought, values)
     all_written = from_answers == len(verse_ids)
     reused = 0 if all_written else _write(connection, space, known, values)
+    if from_answers or reused:
+        encode_new(connection, bible_table(space), verse_ids)
     _forget_answers(connection, space, values)
     connection.execute(
         sql.SQL(

@@ -26,9 +26,10 @@ DIMENSIONS = 64
 
 
 def index_settings(make_settings: MakeSettings, **overrides: object) -> Settings:
-    """Small vectors, few rows for an index, filters that go through it, no golden queries."""
+    """Small vectors without codes, few rows for an index, filters that go through it."""
     values: dict[str, object] = {
         "rag_embedding_small_dimensions": DIMENSIONS,
+        "rag_code_bits": 0,
         "rag_index_profile": "dev",
         "rag_index_min_rows": 1000,
         "rag_index_query_sample": 200,

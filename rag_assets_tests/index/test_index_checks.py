@@ -372,5 +372,5 @@ def test_the_conditions_of_production_are_told_in_its_profile_alone(
         "lists 8 (the objective was written for 1000 or more), probes 3 (10 or more)"
     )
     assert production_conditions(prod, exact, None) == (
-        "exact search: the objective's lists and probes do not apply"
+        "no index: the objective's lists and probes do not apply"
     )

@@ -53,7 +53,7 @@ def test_enough_probes_lose_no_golden_query_and_hardly_a_fragment(
 ) -> None:
     places = list(range(len(needed)))
     found = enough_probes(
-        lambda place, probes: probes >= needed[place], places, golden, start=start, lists=64
+        lambda place, probes: probes >= needed[place], places, golden, start=start, most=64
     )
     lost = [place for place in places if needed[place] > found]
     assert start <= found <= 64

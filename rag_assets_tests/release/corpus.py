@@ -37,6 +37,7 @@ def release_settings(make_settings: MakeSettings, **overrides: object) -> Settin
     values: dict[str, object] = {
         "rag_embedding_small_dimensions": 64,
         "rag_embedding_large_dimensions": 96,
+        "rag_code_bits": 0,
         "rag_index_lists": LISTS,
         "rag_search_exact_rows": 10,
         "rag_golden_queries": None,
@@ -95,7 +96,7 @@ def vouch(database: Database, settings: Settings) -> None:
             record_check(
                 connection,
                 known.tables["small"],
-                subject=subject_of(found.decision.generation),
+                subject=subject_of(found.decision.generation, found.codes),
                 check=name,
                 reasons=(),
                 measured={
@@ -106,6 +107,8 @@ def vouch(database: Database, settings: Settings) -> None:
                     ],
                     "probes": probes.plain if probes else None,
                     "filtered_probes": probes.filtered if probes else None,
+                    "candidates": found.codes.candidates if found.codes else None,
+                    "scan_rows": found.codes.scan_rows if found.codes else None,
                 },
                 revision=found.revision,
                 run_id="vouch",

@@ -205,8 +205,8 @@ def test_a_failed_or_missing_check_of_the_index_refuses(check: str) -> None:
         (False, {"changed": 30, "share": 0.3}, ""),
         (False, {"rows": 10**9}, ""),
         (True, {"rows": 9_999}, ""),
-        (True, {"rows": 10_000}, "10,000 rows are too many to be searched exactly"),
-        (True, {"rows": 5, "min_rows": 5}, "5 rows are too many to be searched exactly"),
+        (True, {"rows": 10_000}, "10,000 rows are too many to be searched without an index"),
+        (True, {"rows": 5, "min_rows": 5}, "5 rows are too many to be searched without an index"),
     ],
 )
 def test_a_decision_holds_until_the_policy_would_decide_anew(

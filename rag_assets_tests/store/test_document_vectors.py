@@ -21,8 +21,6 @@ from rag_assets.store.vector_stream import stream_vectors
 from rag_assets.store.vector_tables import (
     Revision,
     VectorTable,
-    bible_table,
-    corpus_of,
     documents_table,
     has_rows,
     rows_by_part,
@@ -83,10 +81,6 @@ def test_a_table_is_named_by_its_corpus_and_space(database: Database, settings: 
     space = space_of(database, settings)
     table = documents_table(space)
     assert table.name == "chunk_embeddings_s1"
-    assert corpus_of(table.name) == "documents"
-    assert corpus_of(bible_table(space).name) == "bible"
-    with pytest.raises(LookupError):
-        corpus_of("documents")
     with database.connect() as connection:
         assert not has_rows(connection, table)
 

@@ -45,6 +45,13 @@ def of_index(outcomes: Sequence[Outcome]) -> dict[str, dg.MetadataValue]:
             "filtered_probes": dg.MetadataValue.int(generation.probes.filtered),
             "max_probes": dg.MetadataValue.int(generation.probes.limit),
         }
+    if outcome.codes is not None:
+        shown |= {
+            "code_set": dg.MetadataValue.int(outcome.codes.code_set.number),
+            "code_bits": dg.MetadataValue.int(outcome.codes.code_set.recipe.bits),
+            "candidates": dg.MetadataValue.int(outcome.codes.use.candidates),
+            "scan_recall_at_10": dg.MetadataValue.float(round(outcome.codes.recall, 4)),
+        }
     if outcome.tuning is not None:
         shown["recall_and_latency"] = dg.MetadataValue.md(curve_picture(outcome.tuning))
         shown["tuning"] = dg.MetadataValue.md(_tuning_table(outcome.tuning))
@@ -83,12 +90,12 @@ def _tables(outcomes: Sequence[Outcome]) -> str:
 
 def _tuning_table(tuning: Tuning) -> str:
     lines = [
-        "| searched | probes | recall@10 | hits | P50 ms | P95 ms |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| searched | probes | candidates | recall@10 | hits | P50 ms | P95 ms |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {case} | {point.probes} | {point.recall:.3f} | {point.k_returned:.1f} "
-        f"| {point.p50_ms:.1f} | {point.p95_ms:.1f} |"
+        f"| {case} | {point.probes} | {point.candidates} | {point.recall:.3f} "
+        f"| {point.k_returned:.1f} | {point.p50_ms:.1f} | {point.p95_ms:.1f} |"
         for case, point in _points(tuning.curves)
     ]
     return "\n".join(lines)

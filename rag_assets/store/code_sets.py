@@ -1,0 +1,336 @@
+"""Code sets: a table of codes beside a table of vectors, filled, kept complete, dropped.
+
+A code is written in the transaction that writes its vector (:func:`encode_new`); what any other
+client changes loses its code by a trigger and gets one from the next :func:`fill`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from rag_assets.progress import Progress
+from rag_assets.store.binary_copy import ids_and_codes
+from rag_assets.store.codes import Recipe
+from rag_assets.store.database import Connection, one
+from rag_assets.store.vector_stream import stream_where
+from rag_assets.store.vector_tables import Corpus, VectorTable
+
+FILL_ROWS = 16_384
+"""Rows that one transaction of a fill encodes: half a second in which writers wait."""
+
+State = Literal["filling", "ready"]
+_COLUMNS: Mapping[Corpus, tuple[str, ...]] = {
+    "bible": ("book", "chapter"),
+    "documents": ("document_id",),
+}
+
+
+@dataclass(frozen=True)
+class CodeSet:
+    """One way of making codes of a table's vectors, and the table that holds them."""
+
+    number: int
+    corpus: Corpus
+    recipe: Recipe
+    state: State
+
+    @property
+    def name(self) -> str:
+        return f"{'verse' if self.corpus == 'bible' else 'chunk'}_codes_c{self.number}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.name)
+
+    def __str__(self) -> str:
+        mean = "" if self.recipe.mean is None else ", mean removed"
+        return f"code set {self.number} ({self.recipe.bits} bits{mean})"
+
+
+@dataclass(frozen=True)
+class CodeUse:
+    """How searches use a code set, as a generation, a decision or a release records it.
+
+    :param code_set: its number.
+    :param candidates: nearest codes whose vectors are compared exactly, for ten hits.
+    :param scan_rows: up to this many rows a scan of the codes is faster than the index.
+    """
+
+    code_set: int
+    candidates: int
+    scan_rows: int
+
+
+def code_use(code_set: int | None, candidates: int, scan_rows: int) -> CodeUse | None:
+    """The use that three columns record."""
+    return None if code_set is None else CodeUse(code_set, candidates, scan_rows)
+
+
+def code_sets(connection: Connection, table: VectorTable) -> tuple[CodeSet, ...]:
+    """The sets of a table that are written, the oldest first."""
+    rows = connection.execute(
+        """
+        SELECT code_set, bits, mean, state FROM code_sets
+         WHERE corpus = %s AND space_id = %s AND state <> 'dropped' AND encoder = %s
+         ORDER BY code_set
+        """,
+        (table.corpus, table.space.space_id, Recipe.VERSION),
+    ).fetchall()
+    return tuple(_code_set(table, *row) for row in rows)
+
+
+def _code_set(
+    table: VectorTable, number: int, bits: int, mean: list[float] | None, state: str
+) -> CodeSet:
+    centre = None if mean is None else np.array(mean, dtype=np.float32)
+    recipe = Recipe(table.space.spec.dimensions, bits, centre)
+    return CodeSet(number, table.corpus, recipe, cast(State, state))
+
+
+def create(
+    connection: Connection,
+    table: VectorTable,
+    recipe: Recipe,
+    *,
+    measured: Mapping[str, object],
+    run_id: str,
+) -> CodeSet:
+    """An empty set, to be filled. From now on publications write its codes, too.
+
+    :param measured: what the recipe was chosen by.
+    """
+    (number,) = one(
+        connection.execute(
+            "SELECT create_code_set(%s, %s, %s, %s, %s::real[], %s, %s)",
+            (
+                table.corpus,
+                table.space.space_id,
+                Recipe.VERSION,
+                recipe.bits,
+                None if recipe.mean is None else recipe.mean.tolist(),
+                Jsonb(dict(measured)),
+                run_id,
+            ),
+        )
+    )
+    return CodeSet(number, table.corpus, recipe, "filling")
+
+
+def analyze(connection: Connection, code_set: CodeSet) -> None:
+    """Statistics for the planner: whether a filter passes few rows or most."""
+    connection.execute(sql.SQL("ANALYZE {}").format(code_set.identifier))
+
+
+def measured(connection: Connection, code_set: CodeSet) -> Mapping[str, Any]:
+    """What the recipe was chosen by."""
+    (found,) = one(
+        connection.execute("SELECT measured FROM code_sets WHERE code_set = %s", (code_set.number,))
+    )
+    return cast(Mapping[str, Any], found)
+
+
+def floor_missed(connection: Connection, table: VectorTable) -> int | None:
+    """Rows at which the newest set, dropped since or not, was found to miss the recall floor."""
+    row = connection.execute(
+        """
+        SELECT (measured ->> 'missed_at_rows')::bigint FROM code_sets
+         WHERE corpus = %s AND space_id = %s AND encoder = %s ORDER BY code_set DESC LIMIT 1
+        """,
+        (table.corpus, table.space.space_id, Recipe.VERSION),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def measured_again(
+    connection: Connection, code_set: CodeSet, measured: Mapping[str, object]
+) -> None:
+    """Record that its recipe was chosen again, by these figures."""
+    connection.execute(
+        "UPDATE code_sets SET measured = %s WHERE code_set = %s",
+        (Jsonb(dict(measured)), code_set.number),
+    )
+
+
+def encode_new(connection: Connection, table: VectorTable, ids: Sequence[int]) -> None:
+    """Write the codes that these rows lack, in the transaction that wrote their vectors."""
+    for each in code_sets(connection, table):
+        _encode(connection, table, each, sql.SQL("e.{} = ANY({})").format(
+            table.id_column, sql.Literal(list(ids))))  # fmt: skip
+
+
+def encode_all(connection: Connection, table: VectorTable) -> None:
+    """Write the codes that any row lacks, in the transaction that wrote the table again."""
+    for each in code_sets(connection, table):
+        _encode(connection, table, each, sql.SQL("TRUE"))
+
+
+def fill(session: Connection, table: VectorTable, code_set: CodeSet, *, progress: Progress) -> int:
+    """Encode every row that has no code, then call the set ready; how many were encoded.
+
+    Searches go on; writers wait for one part at a time. A fill that was interrupted is continued by
+    the next. Reads the vectors by primary key, in its order.
+
+    :param session: autocommits.
+    """
+    progress.start(f"encoding {code_set}", missing(session, table, code_set))
+    done, start = 0, 0
+    while True:
+        with session.transaction():
+            # Nobody changes a vector between its reading and the writing of its code.
+            session.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(table.identifier))
+            stop = _end_of_part(session, table, code_set, start)
+            if stop is None and start == 0:  # a whole pass found none, and no writer is at work
+                session.execute(
+                    "UPDATE code_sets SET state = 'ready', ready_at = coalesce(ready_at, now())"
+                    " WHERE code_set = %s",
+                    (code_set.number,),
+                )
+                return done
+            if stop is None:
+                start = 0
+                continue
+            between = sql.SQL("e.{id} BETWEEN {start} AND {stop}").format(
+                id=table.id_column, start=sql.Literal(start), stop=sql.Literal(stop)
+            )
+            encoded = _encode(session, table, code_set, between)
+        done, start = done + encoded, stop + 1
+        progress.advance(encoded)
+
+
+def _end_of_part(
+    connection: Connection, table: VectorTable, code_set: CodeSet, start: int
+) -> int | None:
+    """Id of the last of the next rows without a code; ``None`` when there are none."""
+    row = one(
+        connection.execute(
+            sql.SQL(
+                """
+                SELECT max({id}) FROM (
+                    SELECT {id} FROM {table} e
+                     WHERE {id} >= %s AND NOT EXISTS (SELECT FROM {codes} c WHERE c.{id} = e.{id})
+                     ORDER BY {id} LIMIT %s) AS part
+                """
+            ).format(id=table.id_column, table=table.identifier, codes=code_set.identifier),
+            (start, FILL_ROWS),
+        )
+    )
+    return None if row[0] is None else int(row[0])
+
+
+def missing(connection: Connection, table: VectorTable, code_set: CodeSet) -> int:
+    """Vectors without a code: 0 in a set that is ready, unless another client wrote vectors.
+
+    Counts both tables: a code without a vector cannot be.
+    """
+    (count,) = one(
+        connection.execute(
+            sql.SQL("SELECT (SELECT count(*) FROM {}) - (SELECT count(*) FROM {})").format(
+                table.identifier, code_set.identifier
+            )
+        )
+    )
+    return int(count)
+
+
+def _encode(
+    connection: Connection, table: VectorTable, code_set: CodeSet, condition: sql.Composable
+) -> int:
+    """Write the codes of the rows that a condition on ``e`` names and that have none."""
+    lacking = sql.SQL(
+        "{condition} AND NOT EXISTS (SELECT FROM {codes} c WHERE c.{id} = e.{id})"
+    ).format(condition=condition, codes=code_set.identifier, id=table.id_column)
+    ids: list[NDArray[np.int64]] = []
+    codes: list[NDArray[np.uint8]] = []
+    for chunk in stream_where(connection, table, lacking):
+        ids.append(chunk.ids)
+        codes.append(code_set.recipe.encode(chunk.vectors))
+    if not ids:
+        return 0
+    _write(connection, table, code_set, np.concatenate(ids), np.concatenate(codes))
+    return sum(map(len, ids))
+
+
+def _write(
+    connection: Connection,
+    table: VectorTable,
+    code_set: CodeSet,
+    ids: NDArray[np.int64],
+    codes: NDArray[np.uint8],
+) -> None:
+    # One table a session: making it anew each time would leave rows in the catalogue.
+    connection.execute("SET LOCAL client_min_messages = warning")
+    connection.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_codes (id bigint, code varbit)"
+        " ON COMMIT DELETE ROWS"
+    )
+    connection.execute("TRUNCATE incoming_codes")
+    with connection.cursor().copy("COPY incoming_codes FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(ids_and_codes(ids, codes, code_set.recipe.bits))
+    names = {
+        "id": table.id_column,
+        "part": table.part_column,
+        "table": table.identifier,
+        "codes": code_set.identifier,
+        "bits": sql.Literal(code_set.recipe.bits),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, _COLUMNS[table.corpus])),
+        "corpus": sql.Literal(table.corpus),
+    }
+    connection.execute(
+        sql.SQL(
+            """
+            INSERT INTO code_parts (corpus, name)
+            SELECT DISTINCT {corpus}, e.{part} FROM incoming_codes i JOIN {table} e ON e.{id} = i.id
+             WHERE NOT EXISTS (SELECT FROM code_parts p
+                                WHERE p.corpus = {corpus} AND p.name = e.{part})
+            ON CONFLICT DO NOTHING
+            """
+        ).format(**names)
+    )
+    connection.execute(
+        sql.SQL(
+            """
+            INSERT INTO {codes} ({id}, part, {columns}, code)
+            SELECT i.id, p.part, {columns}, i.code::bit({bits})
+              FROM incoming_codes i
+              JOIN {table} e ON e.{id} = i.id
+              JOIN code_parts p ON p.corpus = {corpus} AND p.name = e.{part}
+             ORDER BY i.id
+            ON CONFLICT ({id}) DO UPDATE SET code = EXCLUDED.code
+            """
+        ).format(**names)
+    )
+
+
+def drop_unneeded(
+    session: Connection, table: VectorTable, needed: Collection[int]
+) -> tuple[int, ...]:
+    """Drop the sets, also of other encoders, that are not needed any more; their numbers.
+
+    :param session: autocommits.
+    """
+    gone = session.execute(
+        """
+        SELECT code_set, code_table(corpus, code_set) FROM code_sets
+         WHERE corpus = %s AND space_id = %s AND state <> 'dropped' AND code_set <> ALL(%s)
+        """,
+        (table.corpus, table.space.space_id, list(needed)),
+    ).fetchall()
+    for number, name in gone:
+        with session.transaction():
+            session.execute("UPDATE code_sets SET state = 'dropped' WHERE code_set = %s", (number,))
+            session.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+    return tuple(row[0] for row in gone)
+
+
+def code_set_by_number(
+    connection: Connection, table: VectorTable, number: int | None
+) -> CodeSet | None:
+    """The set with this number, where it is there and of this encoder."""
+    return next((each for each in code_sets(connection, table) if each.number == number), None)

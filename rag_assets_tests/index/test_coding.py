@@ -1,0 +1,236 @@
+"""Codes in the upkeep of an index: chosen, filled, measured, indexed, given up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rag_assets.index.checks import INDEX_CHECKS, judge_index
+from rag_assets.index.maintain import Outcome, subject_of
+from rag_assets.index.policy import Action
+from rag_assets.progress import Silent
+from rag_assets.retrieval.plan import Codes, Target, choose_plan
+from rag_assets.settings import Settings
+from rag_assets.store import code_sets, generations
+from rag_assets.store.check_results import record_check
+from rag_assets.store.database import Database
+from rag_assets.store.vector_search import EXACT, nearest, prepare_connection
+from rag_assets.store.vector_tables import VectorTable, bible_table
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.index.corpus import (
+    Heard,
+    clustered,
+    fill,
+    filled_table,
+    index_names,
+    index_settings,
+    maintained,
+    republish,
+    texts_of,
+)
+from rag_assets_tests.store.vectors import space_of
+
+VERSIONS = {"EN_A": 1500, "PT_B": 700}
+QUERIES = clustered(30, seed=77)
+
+
+def coded_settings(make_settings: MakeSettings, **overrides: object) -> Settings:
+    """As :func:`index_settings`, with codes chosen by measurement."""
+    values: dict[str, object] = {"rag_code_bits": None, "rag_index_min_rows": 100_000}
+    return index_settings(make_settings, **(values | overrides))
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    return coded_settings(make_settings)
+
+
+@pytest.fixture
+def table(database: Database, settings: Settings) -> VectorTable:
+    return filled_table(database, settings, VERSIONS, languages={"PT_B": "pt"})
+
+
+def target(table: VectorTable, outcome: Outcome) -> Target:
+    assert outcome.codes is not None
+    made = outcome.generation
+    use = made.codes if made else outcome.codes.use
+    assert use is not None
+    codes = Codes(outcome.codes.code_set, use)
+    if made is None:
+        return Target(table, VERSIONS, None, "halfvec", None, codes)
+    return Target(table, VERSIONS, made.number, made.precision, made.probes, codes)
+
+
+def recall_of(database: Database, table: VectorTable, outcome: Outcome) -> float:
+    """Of searches over everything, as their plan has it."""
+    plan = choose_plan(target(table, outcome), VERSIONS, exact_rows=0)
+    scopes, shares = list(VERSIONS), []
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        for query in QUERIES:
+            exact = nearest(connection, table, EXACT, query, top_k=10, scopes=scopes)
+            found = nearest(connection, table, plan, query, top_k=10, scopes=scopes)
+            shares.append(len(set(exact) & set(found)) / 10)
+    return float(np.mean(shares))
+
+
+def missed_floor(count: int, dimensions: int) -> NDArray[np.float32]:
+    """Two points with a fog around each, far too thin for a sign to differ within it."""
+    draw = np.random.default_rng(4)
+    sides = np.sign(draw.normal(size=(count, 1)))
+    rows = sides + 0.05 * draw.normal(size=(count, dimensions))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_a_scan_of_the_codes_serves_without_an_index(
+    database: Database, settings: Settings, table: VectorTable
+) -> None:
+    outcome = maintained(database, settings, table)
+    assert outcome.decision.action is Action.CODES
+    assert outcome.generation is None
+    assert outcome.codes is not None
+    assert outcome.codes.recall >= 0.98
+    assert recall_of(database, table, outcome) >= 0.97
+    with database.connect() as connection:
+        decision = generations.last_decision(connection, table)
+        assert code_sets.missing(connection, table, outcome.codes.code_set) == 0
+        assert index_names(connection) == []
+    assert decision is not None
+    assert (decision.action, decision.codes) == ("codes", outcome.codes.use)
+
+
+def test_what_was_measured_holds_until_enough_rows_change(
+    database: Database, settings: Settings, table: VectorTable
+) -> None:
+    maintained(database, settings, table)
+    heard = Heard()
+    republish(database, table.space, "EN_A", texts_of("EN_A", 300), clustered(300, seed=7))
+    maintained(database, settings, table, progress=heard)
+    assert not any("nearest" in line for line in heard.lines)
+    republish(database, table.space, "EN_A", texts_of("EN_A", 300), clustered(300, seed=8))
+    maintained(database, settings, table, progress=heard)
+    assert any("nearest" in line for line in heard.lines)
+
+
+def test_a_failed_recall_check_has_the_scan_measured_again(
+    database: Database, settings: Settings, table: VectorTable
+) -> None:
+    outcome = maintained(database, settings, table)
+    assert outcome.codes is not None
+    with database.connect() as connection:
+        record_check(
+            connection,
+            table,
+            subject=subject_of(None, outcome.codes.use),
+            check="recall_at_10",
+            reasons=["under the floor"],
+            measured={},
+            revision=1,
+            run_id="check",
+        )
+    heard = Heard()
+    maintained(database, settings, table, progress=heard)
+    assert any("nearest" in line for line in heard.lines)
+
+
+def test_an_index_asked_for_holds_the_codes_under_its_generation(
+    database: Database, settings: Settings, table: VectorTable
+) -> None:
+    outcome = maintained(database, settings, table, lists=16)
+    assert outcome.decision.action is Action.BUILD
+    made = outcome.generation
+    assert made is not None
+    assert outcome.codes is not None
+    assert made.codes is not None
+    assert made.codes.code_set == outcome.codes.code_set.number
+    with database.connect() as connection:
+        assert index_names(connection) == [f"{outcome.codes.code_set.name}_ivf_g{made.number}"]
+    assert recall_of(database, table, outcome) >= 0.94
+
+
+def test_an_index_is_built_once_a_scan_is_too_slow(
+    database: Database,
+    make_settings: MakeSettings,
+    table: VectorTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = coded_settings(make_settings, rag_index_min_rows=1)
+    assert maintained(database, settings, table).decision.action is Action.CODES
+    monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 0.001)
+    outcome = maintained(database, settings, table)
+    assert outcome.decision.action is Action.BUILD
+    assert "P95" in outcome.decision.reasons[0]
+    assert maintained(database, settings, table).decision.action is Action.KEEP
+
+
+def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = coded_settings(
+        make_settings,
+        rag_index_min_rows=1,
+        rag_index_lists=8,
+        rag_embedding_small_dimensions=16,
+    )
+    space = space_of(database, settings)
+    fill(database, space, "EN_A", missed_floor(7000, space.spec.dimensions))
+    table = bible_table(space)
+    heard = Heard()
+    outcome = maintained(database, settings, table, progress=heard)
+    assert outcome.codes is None
+    assert outcome.decision.action is Action.BUILD
+    assert outcome.generation is not None
+    assert outcome.generation.codes is None
+    with database.connect() as connection:
+        assert code_sets.code_sets(connection, table) == ()
+        assert index_names(connection) == [f"{table.name}_ivf_g{outcome.generation.number}"]
+    heard = Heard()
+    again = maintained(database, settings, table, progress=heard)
+    assert again.decision.action is Action.KEEP
+    assert any("missed the recall floor at 7,000 rows" in line for line in heard.lines)
+
+
+def test_an_index_over_vectors_gives_way_to_codes(
+    database: Database, make_settings: MakeSettings, table: VectorTable
+) -> None:
+    before = maintained(database, index_settings(make_settings), table)
+    assert before.generation is not None
+    after = maintained(database, coded_settings(make_settings), table)
+    assert after.decision.action is Action.CODES
+
+
+@pytest.mark.parametrize("lists", [None, 16])
+def test_the_checks_judge_the_codes_by_the_plan_that_serves(
+    database: Database, settings: Settings, table: VectorTable, lists: int | None
+) -> None:
+    outcome = maintained(database, settings, table, lists=lists)
+    verdicts = {
+        found.check: found
+        for found in judge_index(
+            database, settings, table, INDEX_CHECKS, run_id="check", progress=Silent()
+        )
+    }
+    assert {check: found.failures for check, found in verdicts.items()} == dict.fromkeys(
+        INDEX_CHECKS, ()
+    )
+    measured = verdicts["recall_at_10"].measured
+    assert outcome.codes is not None
+    assert measured["code_set"] == outcome.codes.code_set.number
+    assert measured["candidates"] == outcome.codes.use.candidates
+
+
+def test_a_vector_without_a_code_fails_the_check(
+    database: Database, settings: Settings, table: VectorTable
+) -> None:
+    maintained(database, settings, table)
+    with database.connect() as connection:
+        connection.execute(
+            "UPDATE verse_embeddings_s1 SET embedding = o.embedding"
+            " FROM verse_embeddings_s1 o WHERE verse_embeddings_s1.verse_id = 7 AND o.verse_id = 8"
+        )
+    (verdict,) = judge_index(
+        database, settings, table, ["index_valid_and_used"], run_id="check", progress=Silent()
+    )
+    assert len(verdict.failures) == 1
+    assert verdict.failures[0].startswith("1 vectors have no code in code set 1")

@@ -1,0 +1,99 @@
+"""Codes from a release to the next one and back, beside an index made before there were any."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag_assets.release.releasing import roll_back
+from rag_assets.settings import Settings
+from rag_assets.store import code_sets
+from rag_assets.store.database import Database
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.corpora import sentences
+from rag_assets_tests.release.corpus import (
+    LIVING,
+    index,
+    index_of_name,
+    let_through,
+    prepare,
+    release_settings,
+    table_of,
+)
+from rag_assets_tests.searches import ask
+
+WANTED = sentences(60, word="EN_A")[7]
+
+
+@pytest.fixture
+def before(make_settings: MakeSettings) -> Settings:
+    """Of a release through an index over the vectors."""
+    return release_settings(make_settings, rag_index_min_rows=1)
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    """With codes, and no index at this size."""
+    return release_settings(make_settings, rag_code_bits=None)
+
+
+def sets(database: Database, settings: Settings) -> list[int]:
+    table = table_of(database, settings)
+    with database.connect() as connection:
+        return [made.number for made in code_sets.code_sets(connection, table)]
+
+
+def test_a_release_is_searched_by_its_codes(database: Database, settings: Settings) -> None:
+    prepare(database, settings)
+    released = let_through(database, settings)
+    assert released.release is not None
+    (space,) = released.release.spaces
+    assert (space.generation, space.codes is not None) == (None, True)
+    found = ask(database, settings, WANTED)
+    assert found.plan.kind == "codes"
+    assert found.hits[0].text == WANTED
+
+
+def test_a_release_made_before_codes_serves_on_and_is_brought_back(
+    database: Database, before: Settings, settings: Settings
+) -> None:
+    prepare(database, before)
+    let_through(database, before)
+    index(database, settings)
+    assert ask(database, settings, WANTED).plan.kind == "ivfflat"
+    let_through(database, settings)
+    assert ask(database, settings, WANTED).plan.kind == "codes"
+    roll_back(database)
+    found = ask(database, settings, WANTED)
+    assert (found.plan.kind, found.plan.codes) == ("ivfflat", None)
+    assert found.hits[0].text == WANTED
+    assert sets(database, settings) == [1]
+
+
+def test_an_index_over_codes_carries_the_well_known_name(
+    database: Database, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 0.0)
+    settings = release_settings(make_settings, rag_code_bits=None, rag_index_min_rows=1)
+    prepare(database, settings)
+    released = let_through(database, settings)
+    assert released.release is not None
+    (space,) = released.release.spaces
+    assert space.codes is not None
+    assert index_of_name(database) == ("verse_codes_c1", space.generation)
+    assert index_of_name(database, LIVING) == index_of_name(database)
+    assert ask(database, settings, WANTED).hits[0].text == WANTED
+
+
+def test_codes_of_a_kept_release_stay_and_others_go(
+    database: Database, make_settings: MakeSettings, settings: Settings
+) -> None:
+    prepare(database, settings)
+    let_through(database, settings)
+    for bits, before_release in ((256, [1, 2]), (128, [1, 2, 3])):
+        other = release_settings(make_settings, rag_code_bits=bits, rag_releases_kept=1)
+        index(database, other)
+        assert sets(database, settings) == before_release
+        let_through(database, other)
+        assert ask(database, other, WANTED).hits[0].text == WANTED
+    index(database, other)
+    assert sets(database, settings) == [2, 3]

@@ -1,0 +1,209 @@
+"""Code sets: complete whatever client writes, filled while others work, read by the search."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from psycopg import sql
+
+from rag_assets.progress import Silent
+from rag_assets.store import code_sets
+from rag_assets.store.code_sets import CodeSet
+from rag_assets.store.codes import Recipe
+from rag_assets.store.database import Connection, Database
+from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
+from rag_assets.store.vector_stream import stream_vectors
+from rag_assets.store.vector_tables import VectorTable
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.index.corpus import (
+    DIMENSIONS,
+    clustered,
+    fill,
+    filled_table,
+    index_settings,
+    republish,
+    texts_of,
+)
+
+QUERIES = clustered(10, seed=77)
+
+
+@pytest.fixture
+def table(database: Database, make_settings: MakeSettings) -> VectorTable:
+    return filled_table(database, index_settings(make_settings), {"EN_A": 800, "EN_B": 400})
+
+
+@pytest.fixture
+def session(database: Database, table: VectorTable) -> Iterator[Connection]:
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        yield connection
+
+
+def filled(session: Connection, table: VectorTable, bits: int = 256) -> CodeSet:
+    made = code_sets.create(session, table, Recipe(DIMENSIONS, bits), measured={}, run_id="run")
+    code_sets.fill(session, table, made, progress=Silent())
+    (found,) = (s for s in code_sets.code_sets(session, table) if s.number == made.number)
+    return found
+
+
+def wrong_codes(session: Connection, table: VectorTable, made: CodeSet) -> int:
+    """Codes that are missing, left over, or not those of their vectors."""
+    expected = {}
+    for chunk in stream_vectors(session, table, ["EN_A", "EN_B", "EN_C"]):
+        codes = made.recipe.encode(chunk.vectors)
+        expected |= {int(i): code.tobytes() for i, code in zip(chunk.ids, codes, strict=True)}
+    found = {
+        row[0]: np.packbits(np.array(list(row[1]), dtype=np.uint8)).tobytes()
+        for row in session.execute(
+            sql.SQL("SELECT verse_id, code::text FROM {}").format(made.identifier)
+        )
+    }
+    return sum(found.get(i) != code for i, code in expected.items()) + len(found.keys() - expected)
+
+
+def test_a_fill_encodes_every_vector_and_calls_the_set_ready(
+    session: Connection, table: VectorTable
+) -> None:
+    made = filled(session, table)
+    assert made.state == "ready"
+    assert code_sets.missing(session, table, made) == 0
+    assert wrong_codes(session, table, made) == 0
+
+
+def test_a_publication_writes_its_codes_with_its_vectors(
+    database: Database, session: Connection, table: VectorTable
+) -> None:
+    made = filled(session, table)
+    republish(database, table.space, "EN_A", texts_of("EN_A", 50), clustered(50, seed=5))
+    fill(database, table.space, "EN_C", clustered(30, seed=6))
+    assert code_sets.missing(session, table, made) == 0
+    assert wrong_codes(session, table, made) == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "lost"),
+    [
+        (
+            "UPDATE {0} e SET embedding = o.embedding FROM {0} o"
+            " WHERE e.verse_id <= 7 AND o.verse_id = e.verse_id + 10",
+            7,
+        ),
+        ("UPDATE {} SET chapter = 9 WHERE verse_id <= 7", 7),
+        ("UPDATE {} SET run_id = 'another' WHERE verse_id <= 7", 0),
+        ("DELETE FROM {} WHERE verse_id <= 7", 0),
+        ("TRUNCATE {}", 0),
+    ],
+)
+def test_what_another_client_changes_loses_its_code_at_once_and_gets_one_by_a_fill(
+    session: Connection, table: VectorTable, statement: str, lost: int
+) -> None:
+    made = filled(session, table)
+    session.execute(statement.format(table.name).encode())
+    assert code_sets.missing(session, table, made) == lost
+    code_sets.fill(session, table, made, progress=Silent())
+    assert wrong_codes(session, table, made) == 0
+
+
+def test_a_verse_that_goes_takes_its_code_with_it(session: Connection, table: VectorTable) -> None:
+    made = filled(session, table)
+    session.execute("DELETE FROM verses WHERE version_code = 'EN_B'")
+    assert wrong_codes(session, table, made) == 0
+
+
+def test_a_fill_goes_on_while_versions_are_published_and_vectors_changed(
+    database: Database,
+    session: Connection,
+    table: VectorTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(code_sets, "FILL_ROWS", 20)
+    made = code_sets.create(session, table, Recipe(DIMENSIONS, 64), measured={}, run_id="run")
+    stop = threading.Event()
+
+    def write() -> None:
+        seed = 0
+        while not stop.is_set():
+            seed += 1
+            republish(database, table.space, "EN_B", texts_of("EN_B", 9), clustered(9, seed=seed))
+            with database.connect() as connection:
+                connection.execute(
+                    sql.SQL(
+                        "UPDATE {0} e SET embedding = o.embedding FROM {0} o"
+                        " WHERE e.verse_id = %s AND o.verse_id = %s"
+                    ).format(table.identifier),
+                    (seed % 800 + 1, seed % 790 + 5),
+                )
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        code_sets.fill(session, table, made, progress=Silent())
+    finally:
+        stop.set()
+        writer.join()
+    (made,) = code_sets.code_sets(session, table)
+    assert made.state == "ready"
+    code_sets.fill(session, table, made, progress=Silent())  # of what the other client changed
+    assert wrong_codes(session, table, made) == 0
+
+
+def test_an_interrupted_fill_is_continued(
+    session: Connection, table: VectorTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_sets, "FILL_ROWS", 100)
+    made = code_sets.create(session, table, Recipe(DIMENSIONS, 64), measured={}, run_id="run")
+
+    class Interrupts(Silent):
+        def advance(self, steps: int) -> None:  # noqa: ARG002
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        code_sets.fill(session, table, made, progress=Interrupts())
+    assert code_sets.missing(session, table, made) == 1100
+    assert code_sets.fill(session, table, made, progress=Silent()) == 1100
+    assert wrong_codes(session, table, made) == 0
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("scopes", [["EN_A", "EN_B"], ["EN_B"]])
+def test_a_scan_of_the_codes_finds_what_exact_search_finds(
+    session: Connection, table: VectorTable, scopes: list[str], wide: bool
+) -> None:
+    made = filled(session, table)
+    plan = SearchPlan("codes", codes=made, candidates=200, wide=wide)
+    for query in QUERIES:
+        exact = nearest(session, table, EXACT, query, top_k=10, scopes=scopes)
+        assert nearest(session, table, plan, query, top_k=10, scopes=scopes) == exact
+
+
+def test_a_version_that_is_not_served_is_never_found_through_codes(
+    database: Database, session: Connection, table: VectorTable
+) -> None:
+    made = filled(session, table)
+    fill(database, table.space, "EN_C", clustered(30, seed=6))
+    for wide in (False, True):
+        plan = SearchPlan("codes", codes=made, candidates=1230, wide=wide)
+        found = nearest(session, table, plan, QUERIES[0], top_k=1230, scopes=["EN_A", "EN_B"])
+        assert len(found) == 1200
+
+
+def test_books_and_chapters_confine_a_scan_of_the_codes(
+    session: Connection, table: VectorTable
+) -> None:
+    plan = SearchPlan("codes", codes=filled(session, table), candidates=50)
+    for books, chapters in ((["GEN"], None), (["GEN"], (1, 1)), (["EXO"], None)):
+        asked = {"books": books, "chapters": chapters, "scopes": ["EN_A", "EN_B"], "top_k": 5}
+        exact = nearest(session, table, EXACT, QUERIES[0], **asked)  # type: ignore[arg-type]
+        assert nearest(session, table, plan, QUERIES[0], **asked) == exact  # type: ignore[arg-type]
+
+
+def test_sets_that_nothing_needs_are_dropped(session: Connection, table: VectorTable) -> None:
+    old, new = filled(session, table, 64), filled(session, table, 128)
+    assert code_sets.drop_unneeded(session, table, [new.number]) == (old.number,)
+    assert [made.number for made in code_sets.code_sets(session, table)] == [new.number]
+    session.execute("DELETE FROM verses WHERE version_code = 'EN_B'")
+    assert wrong_codes(session, table, new) == 0
