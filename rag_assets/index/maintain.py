@@ -29,6 +29,7 @@ from rag_assets.store.check_results import CheckResult, check_results
 from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, ListsFrom
+from rag_assets.store.prewarm import prewarm
 from rag_assets.store.vector_tables import VectorTable, fold_changes, revision, rows_by_scope
 
 EXACT_SUBJECT = "exact"
@@ -269,6 +270,10 @@ class _Work:
             progress=self.progress,
         )  # fmt: skip
         cases = cases_of(self.table, self.scopes, self.languages)
+        made = [i for i in generations.live_indexes(self.session, self.table)
+                if i.generation == number]  # fmt: skip
+        relations = [index.name for index in made]
+        prewarm(self.session, [*relations, *([options.codes.name] if options.codes else [])])
         held = Codes(options.codes, codes.use) if options.codes and codes else None
         tuning = tune(
             self.database, self.table, _ready(self.session, self.table, number), self.queries,

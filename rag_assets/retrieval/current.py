@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from rag_assets.errors import NotReleasedError, reason_of
-from rag_assets.retrieval.released import Served, recounted, served_now
+from rag_assets.retrieval.released import Served, recounted, served_now, warm
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.releases import listen, release_state, wait_for_notice
@@ -88,6 +88,7 @@ class CurrentRelease:
         try:
             self._served = served_now(connection, self._settings)
             self._changed(self._served)
+            warm(connection, self._served)
         except NotReleasedError:
             self._served = None
         self._state = state

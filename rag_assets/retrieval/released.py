@@ -12,7 +12,8 @@ from rag_assets.settings import Settings
 from rag_assets.store.bible import rows_by_book, version_languages
 from rag_assets.store.chunk_search import chunks_by_language
 from rag_assets.store.database import Connection
-from rag_assets.store.generations import built_as
+from rag_assets.store.generations import built_as, live_indexes
+from rag_assets.store.prewarm import prewarm
 from rag_assets.store.releases import Release, ReleasedSpace, active_release
 from rag_assets.store.spaces import Space, space_by_id
 from rag_assets.store.vector_tables import VectorTable, bible_table, documents_table
@@ -95,6 +96,20 @@ def recounted(connection: Connection, served: Served) -> Served:
         return served
     target = replace(served.documents.target, scopes=chunks_by_language(connection))
     return replace(served, documents=replace(served.documents, target=target))
+
+
+def warm(connection: Connection, served: Served) -> None:
+    """Read the codes and indexes of a release into memory before the first searches need them."""
+    targets = [served.target] + ([served.documents.target] if served.documents else [])
+    for target in targets:
+        names = [target.codes.code_set.name] if target.codes else []
+        if target.generation is not None:
+            names += [
+                index.name
+                for index in live_indexes(connection, target.table)
+                if index.generation == target.generation
+            ]
+        prewarm(connection, names)
 
 
 def served_on_trial(connection: Connection, target: Target) -> Served:
