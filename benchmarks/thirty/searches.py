@@ -86,7 +86,7 @@ def in_process(
         )
     return Report(
         f"{what}: {len(queries)} queries, P50 / P95 in ms by connections",
-        ("filter", "rows", "recall@10", *(f"{many} connections" for many in CONCURRENCIES)),
+        ("filter", "rows", "recall@10", *(f"at {many}" for many in CONCURRENCIES)),
         rows,
     )
 
