@@ -27,6 +27,11 @@ FRAGMENT = 7
 """Words of a query taken out of a verse."""
 GROWN = 310_000
 LOCAL_VERSES = 5_000
+SAMPLES = {
+    False: ((2_000, 100), (5_000, 50), (5_000, 200), (10_000, 100)),
+    True: ((200, 20),),
+}
+"""Rows and queries, without and with ``--smoke``."""
 _SEED = 11
 _TEXTS = 4096
 
@@ -38,6 +43,7 @@ class Kind:
     :param rows: float32, shape (n, d), of length 1.
     :param queries: by what they are; each float32, shape (m, d), of length 1.
     :param sizes: numbers of rows at which the candidates needed are compared.
+    :param samples: rows and queries by which a choice by sample is judged.
     :param more: further rows, for sizes beyond ``rows``.
     """
 
@@ -45,6 +51,7 @@ class Kind:
     rows: Vectors
     queries: dict[str, Vectors]
     sizes: tuple[int, ...] = ()
+    samples: tuple[tuple[int, int], ...] = ()
     more: Vectors | None = None
 
     def at(self, size: int) -> Vectors:
@@ -66,7 +73,9 @@ def dense(count: int, smoke: bool) -> Iterator[Kind]:
     grown = 2 * len(rows) if smoke else GROWN
     more = np.vstack([vectors for _, vectors in corpus.blocks(grown)])[len(rows) :]
     sizes = _sizes(len(rows), smoke=smoke)
-    yield Kind(f"{corpus.what}, {rows.shape[1]}", rows, queries, (*sizes, grown), more)
+    yield Kind(
+        f"{corpus.what}, {rows.shape[1]}", rows, queries, (*sizes, grown), SAMPLES[smoke], more
+    )
     raised = {what: corpus.raised(vectors) for what, vectors in queries.items()}
     yield Kind(f"the same, raised to {corpus.dimensions}", corpus.raised(rows), raised)
 
@@ -80,7 +89,7 @@ def lexical(count: int, smoke: bool) -> Iterator[Kind]:
         "mixtures": mixtures(rows, count, seed=_SEED),
     }
     sizes = _sizes(len(rows), smoke=smoke)
-    yield Kind(f"lexical, {DIMENSIONS}", rows, queries, sizes)
+    yield Kind(f"lexical, {DIMENSIONS}", rows, queries, sizes, SAMPLES[smoke])
 
 
 def local_model(count: int, smoke: bool) -> Iterator[Kind]:
