@@ -8,8 +8,9 @@
 *Dense* vectors are loaded by binary COPY; *lexical* ones are embedded by the product with its
 offline embedder. From there both take the product's own steps: checks of the vectors, the index
 (decision, build, tuning), its checks, the gate, the release. A refusal is a result: searches are
-then measured on what was refused, and not over HTTP. An embedded PostgreSQL of the benchmark's own,
-gone at the end; thirty versions take 15 GB there.
+then measured on what was refused, and not over HTTP. `--rows` cuts each version after its first
+verses, among which the golden queries may find nothing to judge. An embedded PostgreSQL of the
+benchmark's own, gone at the end; thirty versions take 15 GB there.
 """
 
 from __future__ import annotations
