@@ -35,6 +35,7 @@ lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, ours and others' (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bible_embeddings
 	@$(BIN)/python -m benchmarks.index
+	@$(BIN)/python -m benchmarks.codes
 	@$(BIN)/python -m benchmarks.retrieve
 	@$(BIN)/python -m benchmarks.retrieve.soak
 	@$(BIN)/python -m benchmarks.documents.extraction
@@ -48,7 +49,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings operations index documents.scan \
-	documents.extraction)
+	documents.extraction codes thirty)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:
 	@$(BIN)/python -m benchmarks.$* --smoke

@@ -84,12 +84,15 @@ def release_row(
 
 
 def fill_verses(bench: Bench, table: VectorTable) -> None:
-    """A verse for each row of the table, with the texts of a whole Bible over and over."""
+    """A verse for each row of the table, with the texts of a whole Bible over and over.
+
+    Each has its row's hash, by which the checks take the vector for that of this text.
+    """
     say("filling verses")
     texts = [verse.text for verse in workload(_TEXTS).verses]
     with bench.database.connect() as connection:
         rows = connection.execute(
-            sql.SQL("SELECT verse_id, version_code FROM {} ORDER BY verse_id").format(
+            sql.SQL("SELECT verse_id, version_code, text_hash FROM {} ORDER BY verse_id").format(
                 table.identifier
             )
         ).fetchall()
@@ -97,10 +100,10 @@ def fill_verses(bench: Bench, table: VectorTable) -> None:
             "COPY verses (verse_id, version_code, book, book_order, chapter, verse, verse_end,"
             " text, text_hash) FROM STDIN"
         ) as copy:
-            for number, code in rows:
+            for number, code, hashed in rows:
                 chapter, verse = divmod(number, 1000)
                 text = texts[number % len(texts)]
-                copy.write_row((number, code, "GEN", 1, chapter, verse, verse, text, b""))
+                copy.write_row((number, code, "GEN", 1, chapter, verse, verse, text, hashed))
     with bench.database.connect(autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE verses")
         connection.execute("CHECKPOINT")

@@ -13,15 +13,23 @@ from rag_assets.store.vector_tables import VectorTable
 def held_out_queries(
     connection: Connection, table: VectorTable, count: int, *, seed: int
 ) -> NDArray[np.float32]:
-    """Make queries of a table's own vectors.
+    """Make queries of a table's own vectors; see :func:`mixtures`.
+
+    :returns: float32, shape (n, dimensions), of length 1; n is ``count`` unless the table is empty.
+    """
+    return mixtures(sample_vectors(connection, table, 4 * count, seed=seed), count, seed=seed)
+
+
+def mixtures(rows: NDArray[np.float32], count: int, *, seed: int) -> NDArray[np.float32]:
+    """Make queries of vectors.
 
     Each lies between two rows drawn at random, nearer to the first: about as far from its nearest
     row as a paraphrase is, and at the border of its list as often. Rows themselves would flatter an
     index, because the list of a row holds its neighbours, and random directions have none.
 
-    :returns: float32, shape (n, dimensions), of length 1; n is ``count`` unless the table is empty.
+    :param rows: float32, shape (m, dimensions).
+    :returns: float32, shape (n, dimensions), of length 1; n is ``count`` unless m is 0.
     """
-    rows = sample_vectors(connection, table, 4 * count, seed=seed)
     if not len(rows):
         return rows
     draw = np.random.default_rng(seed)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 _ROUNDS = 2  # one leaves vectors of few components with few different values
+_PART = 32
 
 
 @dataclass(frozen=True)
@@ -83,26 +84,31 @@ class Recipe:
         return np.vstack(parts) if parts else np.zeros((0, -(-self.bits // 8)), dtype=np.uint8)
 
     def _transform(self, padded: Vectors, signs: Vectors) -> Vectors:
-        found = padded
-        for each in signs:
-            found = hadamard(found * each)
+        # Two buffers for all rounds: fresh ones cost as much as the arithmetic.
+        found: Vectors = padded * signs[0]
+        spare = np.empty_like(padded)
+        hadamard(found, spare)
+        for each in signs[1:]:
+            np.multiply(found, each, out=found)
+            hadamard(found, spare)
         return found
 
 
-def hadamard(vectors: Vectors) -> Vectors:
-    """The Walsh-Hadamard transform of each row, not normalised.
+def hadamard(vectors: Vectors, spare: Vectors) -> None:
+    """Replace each row by its Walsh-Hadamard transform, not normalised.
 
     As two small matrix products, because the transform of width a · b is the one of width a along
     one axis of (a, b) and the one of width b along the other.
 
-    :param vectors: float32, shape (n, power of two).
+    :param vectors: float32, shape (n, power of two), contiguous.
+    :param spare: of the same shape, overwritten.
     """
     rows, width = vectors.shape
     low = 1 << (width.bit_length() // 2)
     high = width // low
-    square = vectors.reshape(rows * high, low) @ _matrix(low)
-    turned: Vectors = np.matmul(_matrix(high), square.reshape(rows, high, low))
-    return turned.reshape(rows, width)
+    np.matmul(vectors.reshape(rows * high, low), _matrix(low), out=spare.reshape(rows * high, low))
+    square = (rows, high, low)
+    np.matmul(_matrix(high), spare.reshape(square), out=vectors.reshape(square))
 
 
 @lru_cache(maxsize=16)
@@ -114,6 +120,6 @@ def _matrix(width: int) -> Vectors:
 
 
 def _parts(vectors: Vectors) -> Iterator[Vectors]:
-    """In parts that stay in the processor's cache."""
-    for start in range(0, len(vectors), 512):
-        yield vectors[start : start + 512]
+    """In parts whose projections stay in a core's cache: 32 rows of 2,048 components are 256 kB."""
+    for start in range(0, len(vectors), _PART):
+        yield vectors[start : start + _PART]

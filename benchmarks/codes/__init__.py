@@ -1,0 +1,1 @@
+"""Which binary codes keep the neighbours of which kinds of vectors."""
