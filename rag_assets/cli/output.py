@@ -116,11 +116,12 @@ def show_error(error: Exception, *, as_json: bool = False) -> None:
     if not foreseen:
         trace = "".join(traceback.format_exception(error))
         err.print(*masked(trace).rstrip("\n").split("\n"), sep="\n", markup=False, style="dim")
+    reason = str(error) if foreseen else reason_of(error)
     if as_json:
-        show_json({"error": type(error).__name__, "message": reason_of(error)})
+        show_json({"error": type(error).__name__, "message": reason})
         return
     report = "" if foreseen else ". This is a fault of rag-assets: report it with the trace above"
-    err.print(f"[red]error:[/red] {plain(reason_of(error) + report)}")
+    err.print(f"[red]error:[/red] {plain(reason + report)}")
 
 
 @contextmanager

@@ -66,7 +66,8 @@ def test_a_passage_is_told_with_its_document_and_place(stocked_server: Server) -
         "source": "vector",
     }
     assert (found["release"], found["k_returned"]) == (2, 2)
-    assert found["plan"] == {"kind": "exact", "generation": None, "probes": None}
+    unused = dict.fromkeys(("generation", "probes", "lists", "candidates"))
+    assert found["plan"] == {"kind": "exact", **unused}
 
 
 def test_without_pages_the_heading_says_where(stocked_server: Server) -> None:
@@ -176,6 +177,7 @@ def test_the_openapi_document_tells_both_kinds_of_hits(stocked_server: Server) -
     assert set(hits["discriminator"]["mapping"]) == {"bible", "documents"}
     assert schemas["RetrieveResponse"]["properties"]["plan"]["discriminator"]["mapping"].keys() == {
         "exact",
+        "codes",
         "ivfflat",
         "iterative",
         "both",
