@@ -16,10 +16,11 @@ VERSION_CHECKS = sorted(CHECKS)
 
 
 def release_lane(make_lane: MakeLane, **overrides: object) -> Lane:
-    """The lane with small vectors, four lists once there is an index, no golden queries."""
+    """The lane with small vectors, no codes, four lists once there is an index, no golden queries."""
     values: dict[str, object] = {
         "rag_embedding_small_dimensions": 64,
         "rag_embedding_large_dimensions": 96,
+        "rag_code_bits": 0,
         "rag_index_lists": 4,
         "rag_search_exact_rows": 10,
         "rag_golden_queries": None,

@@ -65,6 +65,21 @@ def test_few_rows_are_searched_exactly_and_that_is_an_outcome_with_its_reason(
     assert run.checks()["index_valid_and_used"].metadata["judged"].value == "exact"
 
 
+def test_codes_are_shown_with_what_a_scan_of_them_gives(make_lane: MakeLane) -> None:
+    lane = release_lane(make_lane, rag_code_bits=None)
+    embed(lane, "EN_A")
+    run = decide(lane, checks=True)
+    assert run.success
+    told = run.metadata(INDEX)
+    assert told["decision"] == "codes"
+    assert told["reasons"] == (
+        "- 60 rows are fewer than 150,000: a scan of the codes serves, recall@10 1.000"
+    )
+    assert (told["code_set"], told["code_bits"], told["scan_recall_at_10"]) == (1, 64, 1.0)
+    assert run.failed_checks() == []
+    assert run.checks()["recall_at_10"].metadata["judged"].value == "code set 1"
+
+
 def test_a_build_shows_its_figures_and_a_picture_of_recall_and_latency(indexed: Lane) -> None:
     run = decide(indexed)
     assert run.success
