@@ -28,6 +28,7 @@ _PLACEHOLDER = re.compile(r"(user)?:password")
 _SHORTEST = 6  # characters of a secret, or of a part of one, that are looked for in a text
 _SHORTEST_IN_WORD = 5
 _SHORTEST_KEY = 16  # characters; what is shorter is a word such as ``not-needed``
+_WORD = re.compile(r"\w{2,}")
 _PUBLIC_PREFIX = re.compile(r"(?:sk-(?:(?:proj|svcacct|admin|or-v\d|ant-api\d+)-)?)?")
 _SHOWN_END = 4  # characters of a key that providers show to name it
 _PLAIN_WORD = re.compile(r"[a-z]{1,11}|[A-Z]{1,11}")
@@ -129,6 +130,17 @@ def masked(text: str) -> str:
         return text
     shown = "".join("\0" if hide else one for one, hide in zip(text, hidden, strict=True))
     return re.sub("\0+", MASK, shown)
+
+
+def masked_of(address: str, text: str) -> str:
+    """What was said about an address: masked, with ``***`` for each word of its secrets, too.
+
+    A URL that is taken apart at a sign of its password is quoted in pieces: "port 'hunter'".
+    """
+    words = {
+        one for secret in secrets_in(address, parameters=True) for one in _WORD.findall(secret)
+    }
+    return _WORD.sub(lambda found: MASK if found[0] in words else found[0], masked(text))
 
 
 def word(value: object) -> str | None:

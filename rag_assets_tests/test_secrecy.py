@@ -337,3 +337,19 @@ def test_an_ftp_server_that_repeats_the_password_is_not_quoted() -> None:
         with pytest.raises(InboxUnavailableError, match=r"530 no entry for \*\*\*") as caught:
             open_inbox(Settings(rag_documents_url=url))
     assert PASSWORD not in everything_shown(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://someone:hunter/tail@127.0.0.1:1/inbox",
+        "ftp://someone:hunter::tail@127.0.0.1:1/inbox",
+        "http://127.0.0.1:1/inbox?sig=abc::hunter",
+    ],
+)
+def test_an_address_that_is_taken_apart_in_its_password_is_not_quoted_in_pieces(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"RAG_DOCUMENTS_URL \w+://127.*: ") as caught:
+        open_inbox(Settings(rag_documents_url=url))
+    shown = everything_shown(caught.value)
+    assert "hunter" not in shown
+    assert "tail" not in shown
