@@ -74,12 +74,15 @@ def register_passwords(passwords: Iterable[str]) -> None:
             _whole.update((password, quote(password, safe=""), quote(password)))
 
 
-def register_address(address: str) -> None:
-    """Show only the place of this URL from now on.
+def register_address(address: str, *, parameters: bool = False) -> None:
+    """Mask the passwords in this address, and show only its place if it is a URL, from now on.
 
-    A password that nobody encoded may hold a blank or a quote, at which a URL seems to end in a
-    text.
+    A password that is not encoded may hold a blank or a quote, at which a URL in a text seems to
+    end.
+
+    :param parameters: as for :func:`secrets_in`.
     """
+    register_passwords(secrets_in(address, parameters=parameters))
     if "://" in address and (place := place_of(address)) != address:
         _places[address] = place
 

@@ -25,7 +25,7 @@ from rag_assets.database_settings import DatabaseSettings
 from rag_assets.document_settings import DocumentSettings
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations_settings import OperationsSettings
-from rag_assets.secrecy import register_address, register_keys, register_passwords, secrets_in
+from rag_assets.secrecy import register_address, register_keys, register_passwords
 
 Precision = Literal["vector", "halfvec"]
 IndexProfile = Literal["dev", "prod"]
@@ -394,9 +394,7 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
         urls = given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url)
         for address in (*urls, self.openai_base_url):
             register_address(address)
-            register_passwords(secrets_in(address))
-        register_address(self.rag_documents_url)
-        register_passwords(secrets_in(self.rag_documents_url, parameters=True))
+        register_address(self.rag_documents_url, parameters=True)
         for webhook in given(self.slack_webhook_url):
             register_passwords(webhook.split("/")[3:])
         return self
