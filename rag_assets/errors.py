@@ -46,6 +46,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rag_assets.secrecy import masked
+from rag_assets.visible import visible
 
 
 class RagAssetsError(Exception):
@@ -237,9 +238,12 @@ class SlackUnavailableError(TransientError):
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in one line for people: the sentence of ours; class and words of any other."""
+    """An error in one line for people: the sentence of ours; class and words of any other.
+
+    Blanks and the ends of lines become one blank; what else would act on a terminal is an escape.
+    """
     if isinstance(error, RagAssetsError):
         text = str(error)
     else:
         text = masked(f"{type(error).__name__}: {error}").removesuffix(": ")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return visible(" ".join(text.split()))

@@ -20,11 +20,16 @@ from rag_assets.visible import LineFormatter
 MASK = "***"
 _SAFE_WORD = re.compile(r"[A-Za-z0-9._:/@+-]{1,80}", re.ASCII)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_LINK = re.compile(r"::(?=(?:[A-Za-z][A-Za-z0-9+.-]*::){0,9}[A-Za-z][A-Za-z0-9+.-]*://)")
+"""What separates chained URLs; any other ``::`` may be part of a password or a token."""
 _PASSWORD_IN_CONNINFO = re.compile(r"\bpassword=('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"(user)?:password")
 """What our own messages write where an address needs a password."""
 _SHORTEST = 6  # characters of a secret, or of a part of one, that are looked for in a text
 _SHORTEST_IN_WORD = 5
+_SHORTEST_KEY = 16  # characters; what is shorter is a word such as ``not-needed``
+_WORD = re.compile(r"\w{2,}")
+_PUBLIC_PREFIX = re.compile(r"(?:sk-(?:(?:proj|svcacct|admin|or-v\d|ant-api\d+)-)?)?")
 _SHOWN_END = 4  # characters of a key that providers show to name it
 _PLAIN_WORD = re.compile(r"[a-z]{1,11}|[A-Z]{1,11}")
 _LONGEST_USER_NAME = 20  # characters; what is longer is a token in its place
@@ -33,19 +38,29 @@ _LONGEST_USER_NAME = 20  # characters; what is longer is a token in its place
 _parts: dict[int, set[str]] = {}
 _parts_of_words: set[str] = set()
 _whole: set[str] = set()
+_places: dict[str, str] = {}  # of registered addresses
 
 
 def register_keys(keys: Iterable[str]) -> None:
     """Mask these API keys from now on: whole, in part, and as they are usually encoded.
 
-    A key is long and random: six characters in a row that a text shares with it are a part of it.
+    A key is long and random: six characters in a row that a text shares with it are a part of it,
+    unless they are of a prefix that all keys of a provider have. A short one, such as a server
+    without keys is given, is masked as passwords are: ``needed`` is a part of ``not-needed``.
     """
     for key in keys:
+        if len(key) < _SHORTEST_KEY:
+            register_passwords([key])
+            continue
+        found = _PUBLIC_PREFIX.match(key)
+        public = found[0] if found else ""
         _parts_of_words.update(
-            _pieces(key, _SHORTEST_IN_WORD), _pieces(key[-_SHOWN_END:], _SHOWN_END)
+            _pieces(key, _SHORTEST_IN_WORD) - _pieces(public, _SHORTEST_IN_WORD),
+            _pieces(key[-_SHOWN_END:], _SHOWN_END),
         )
         for form, shortest in _forms(key):
-            _parts.setdefault(shortest, set()).update(_pieces(form, shortest))
+            parts = _pieces(form, shortest) - _pieces(public, shortest)
+            _parts.setdefault(shortest, set()).update(parts)
 
 
 def register_passwords(passwords: Iterable[str]) -> None:
@@ -59,6 +74,19 @@ def register_passwords(passwords: Iterable[str]) -> None:
             _whole.update((password, quote(password, safe=""), quote(password)))
 
 
+def register_address(address: str, *, parameters: bool = False) -> None:
+    """Mask the passwords in this address, and show only its place if it is a URL, from now on.
+
+    A password that is not encoded may hold a blank or a quote, at which a URL in a text seems to
+    end.
+
+    :param parameters: as for :func:`secrets_in`.
+    """
+    register_passwords(secrets_in(address, parameters=parameters))
+    if "://" in address and (place := place_of(address)) != address:
+        _places[address] = place
+
+
 def secrets_in(address: str, *, parameters: bool = False) -> tuple[str, ...]:
     """The passwords in an address: a URL, or libpq's ``name=value`` pairs.
 
@@ -67,7 +95,7 @@ def secrets_in(address: str, *, parameters: bool = False) -> tuple[str, ...]:
     if "://" not in address:
         return tuple(one.strip("'") for one in _PASSWORD_IN_CONNINFO.findall(address))
     found: list[str] = []
-    for url in address.split("::"):
+    for url in _LINK.split(address):
         rest = url.partition("://")[2]
         user, _, password = rest.rpartition("@")[0].partition(":")
         found += [password, user if len(user) > _LONGEST_USER_NAME else ""]
@@ -83,11 +111,13 @@ def place_of(url: str) -> str:
 
     A password may hold an ``@`` or a ``/`` that nobody encoded, so all before the last ``@`` goes.
     """
-    return "::".join(_place_of_one(one) for one in url.split("::"))
+    return "::".join(_place_of_one(one) for one in _LINK.split(url))
 
 
 def masked(text: str) -> str:
     """The text with ``***`` for each part of a registered secret, and with URLs' places only."""
+    for address, place in _places.items():
+        text = text.replace(address, place)
     for secret in sorted(_whole, key=len, reverse=True):
         text = text.replace(secret, MASK)
     if "://" in text:
@@ -103,6 +133,17 @@ def masked(text: str) -> str:
         return text
     shown = "".join("\0" if hide else one for one, hide in zip(text, hidden, strict=True))
     return re.sub("\0+", MASK, shown)
+
+
+def masked_of(address: str, text: str) -> str:
+    """What was said about an address: masked, with ``***`` for each word of its secrets, too.
+
+    A URL that is taken apart at a sign of its password is quoted in pieces: "port 'hunter'".
+    """
+    words = {
+        one for secret in secrets_in(address, parameters=True) for one in _WORD.findall(secret)
+    }
+    return _WORD.sub(lambda found: MASK if found[0] in words else found[0], masked(text))
 
 
 def word(value: object) -> str | None:

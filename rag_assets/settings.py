@@ -25,7 +25,7 @@ from rag_assets.database_settings import DatabaseSettings
 from rag_assets.document_settings import DocumentSettings
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations_settings import OperationsSettings
-from rag_assets.secrecy import register_keys, register_passwords, secrets_in
+from rag_assets.secrecy import register_address, register_keys, register_passwords
 
 Precision = Literal["vector", "halfvec"]
 IndexProfile = Literal["dev", "prod"]
@@ -393,8 +393,8 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
         register_passwords(given(self.rag_database_password, self.rag_celery_broker_password))
         urls = given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url)
         for address in (*urls, self.openai_base_url):
-            register_passwords(secrets_in(address))
-        register_passwords(secrets_in(self.rag_documents_url, parameters=True))
+            register_address(address)
+        register_address(self.rag_documents_url, parameters=True)
         for webhook in given(self.slack_webhook_url):
             register_passwords(webhook.split("/")[3:])
         return self

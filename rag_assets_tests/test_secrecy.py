@@ -48,7 +48,7 @@ PASSWORD = "pa/ss:w0rd@7&x?y#z"  # noqa: S105
 @pytest.fixture(autouse=True)
 def _only_own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many random keys together share short parts with any word."""
-    for name in ("_parts", "_parts_of_words", "_whole"):
+    for name in ("_parts", "_parts_of_words", "_whole", "_places"):
         monkeypatch.setattr(secrecy, name, type(getattr(secrecy, name))())
 
 
@@ -136,6 +136,17 @@ def test_a_key_is_masked_in_every_form(key: str, encoded: Callable[[str], str]) 
     assert not shows_part_of(shown, key)
 
 
+def test_what_all_keys_begin_with_and_short_keys_of_words_mask_no_words() -> None:
+    secret = secrets.token_urlsafe(48)
+    register_keys([f"sk-proj-{secret}", "sk-test-one", "not-needed"])
+    said = "pytest-of-root/my-proj-/a.md: a key is needed"
+    assert masked(said) == said
+    assert word("my-proj-") == "my-proj-"
+    shown = masked(f"sk-proj-{secret}, {secret[:6]}, sk-test-one, not-needed")
+    assert not shows_part_of(shown, secret)
+    assert shown.endswith(", ***, ***, ***")
+
+
 @pytest.mark.parametrize(
     ("url", "place"),
     [
@@ -146,12 +157,23 @@ def test_a_key_is_masked_in_every_form(key: str, encoded: Callable[[str], str]) 
         ("https://host/inbox?sig=abc&se=1#part", "https://host/inbox"),
         ("https://host/inbox#token", "https://host/inbox"),
         ("zip://a.zip::https://u:p@host/x?k=v", "zip://a.zip::https://host/x"),
+        ("zip://a.zip::filecache::s3://u:p@host/x", "zip://a.zip::filecache::s3://host/x"),
+        ("sftp://user:pa::ss@host/inbox", "sftp://host/inbox"),
+        ("https://host/inbox?sig=abc::def#part::end", "https://host/inbox"),
         ("inbox", "inbox"),
         ("sftp://user:pw@[::1]:22/inbox", "sftp://[::1]:22/inbox"),
     ],
 )
 def test_of_a_url_only_its_place_is_shown(url: str, place: str) -> None:
     assert place_of(url) == place
+    assert masked(f"cannot reach {url} now") == f"cannot reach {place} now"
+
+
+@pytest.mark.parametrize("password", ["a b", "a'b", 'a"b', "a<b", "a::b"])
+def test_an_address_of_the_settings_is_masked_whole(password: str) -> None:
+    url = f"sftp://user:{password}@host/inbox-{secrets.token_hex(4)}"
+    place = url.replace(f"user:{password}@", "")
+    Settings(rag_documents_url=url)
     assert masked(f"cannot reach {url} now") == f"cannot reach {place} now"
 
 
@@ -204,6 +226,7 @@ def test_an_error_without_secrets_stays_the_same_object() -> None:
 def test_a_reason_is_one_line_with_the_class_of_what_is_not_ours(key: str) -> None:
     assert reason_of(ValueError(f"first\nsecond {key}")) == "ValueError: first second ***"
     assert reason_of(ValueError()) == "ValueError"
+    assert reason_of(ValueError("a\x1b[2J\r\nb")) == r"ValueError: a\x1b[2J b"
     assert reason_of(ConfigurationError("a sentence")) == "a sentence"
 
 
@@ -314,3 +337,19 @@ def test_an_ftp_server_that_repeats_the_password_is_not_quoted() -> None:
         with pytest.raises(InboxUnavailableError, match=r"530 no entry for \*\*\*") as caught:
             open_inbox(Settings(rag_documents_url=url))
     assert PASSWORD not in everything_shown(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://someone:hunter/tail@127.0.0.1:1/inbox",
+        "ftp://someone:hunter::tail@127.0.0.1:1/inbox",
+        "http://127.0.0.1:1/inbox?sig=abc::hunter",
+    ],
+)
+def test_an_address_that_is_taken_apart_in_its_password_is_not_quoted_in_pieces(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"RAG_DOCUMENTS_URL \w+://127.*: ") as caught:
+        open_inbox(Settings(rag_documents_url=url))
+    shown = everything_shown(caught.value)
+    assert "hunter" not in shown
+    assert "tail" not in shown

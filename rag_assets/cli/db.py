@@ -61,7 +61,7 @@ def status(as_json: Json = False) -> None:
     show_record(record)
     if pgvector and pgvector.told:
         remedy = pgvector.remedy(embedded=settings.rag_database_url is None)
-        out.print(f"\n{pgvector.told}\n{remedy}", markup=False)
+        out.print("", pgvector.told, remedy, sep="\n", markup=False)
     out.print()
     show_table(spaces, empty="no embedding space yet: `rag-assets demo` makes the first")
 

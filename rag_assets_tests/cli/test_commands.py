@@ -46,7 +46,7 @@ def test_the_database_says_what_it_is(run: Run) -> None:
     assert [fault["fixed_in"] for fault in status["pgvector_faults"]] == ["0.8.7"]
     told = run("db", "status").out
     assert "pgvector 0.8.5 has known faults: a buffer overflow in IVFFlat index builds" in told
-    assert "install pgvector 0.8.7 or newer on the server" in told
+    assert "\ninstall pgvector 0.8.7 or newer on the server" in told
     assert status["migrations_waiting"] == []
     assert run("db", "migrate").out.strip() == "nothing to apply: up to date"
 

@@ -60,7 +60,8 @@ def test_a_document_s_key_and_error_act_nowhere(
 def test_an_error_that_repeats_a_name_is_one_line(run: Run) -> None:
     done = run("documents", "show", EVIL)
     assert done.status == 1
-    assert done.err.startswith(f"error: there is no document {SHOWN}")
+    shown = SHOWN.replace(r"\n", " ").replace(r"\r", " ")
+    assert done.err.startswith(f"error: there is no document {shown}")
     assert harmless(done)
 
 

@@ -17,8 +17,9 @@ from rag_assets.corpus.documents.blocks import Block, Reading, heading, one_line
 from rag_assets.corpus.documents.library import extracted
 from rag_assets.corpus.documents.lines import plain_markdown, read_markdown
 from rag_assets.corpus.documents.ocr import languages
-from rag_assets.corpus.documents.recognise import DAMAGED, ODS, XLSX
+from rag_assets.corpus.documents.recognise import DAMAGED, DOCX, ODS, XLSX
 from rag_assets.corpus.documents.text import clean
+from rag_assets.corpus.documents.word import readable_word
 from rag_assets.errors import (
     CorruptDocumentError,
     DocumentTooLargeError,
@@ -48,6 +49,8 @@ def read_packaged(content: bytes, media_type: str, name: str, *, most: int) -> R
     :raises CorruptDocumentError: it cannot be opened.
     """
     _refuse_damaged(content, name, most)
+    if media_type == DOCX:
+        content = readable_word(content)
     is_sheet, has_slides = media_type in _SHEETS, media_type.endswith("presentation")
     config = _config(
         include_document_structure=not is_sheet,

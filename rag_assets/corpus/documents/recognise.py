@@ -24,6 +24,7 @@ MAIL = "message/rfc822"
 PLAIN = "text/plain"
 MARKDOWN = "text/markdown"
 ASCIIDOC = "text/asciidoc"
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 
@@ -38,7 +39,7 @@ _SIGNATURES = (
 )
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _MEMBERS = (  # of a ZIP archive: whose content type it is
-    ("word/document.xml", f"{_OFFICE}.wordprocessingml.document"),
+    ("word/document.xml", DOCX),
     ("ppt/presentation.xml", f"{_OFFICE}.presentationml.presentation"),
     ("xl/workbook.xml", XLSX),
 )

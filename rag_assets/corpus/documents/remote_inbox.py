@@ -33,7 +33,7 @@ from rag_assets.corpus.documents.inbox_files import (
     is_ignored,
 )
 from rag_assets.errors import ConfigurationError, InboxUnavailableError, reason_of
-from rag_assets.secrecy import place_of, without_secrets
+from rag_assets.secrecy import masked_of, place_of, without_secrets
 from rag_assets.visible import visible
 
 _PIECE = 2**20
@@ -55,21 +55,27 @@ def open_remote(url: str) -> RemoteInbox | Path:
         storage, root = url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
-            f"RAG_DOCUMENTS_URL {place_of(url)}: {_words(error)}. It is a folder, or a URL that "
-            "fsspec knows; some need a package more, such as s3fs"
+            f"RAG_DOCUMENTS_URL {place_of(url)}: {_words_on(url, error)}. It is a folder, or a URL "
+            "that fsspec knows; some need a package more, such as s3fs"
         ) from None
     except Exception as error:  # some connect at once
         raise InboxUnavailableError(
-            f"the inbox {place_of(url)} cannot be reached ({_words(error)})"
+            f"the inbox {place_of(url)} cannot be reached ({_words_on(url, error)})"
         ) from without_secrets(error)
     if getattr(storage, "local_file", False):
         return Path(root)
-    if getattr(getattr(storage, "fs", None), "local_file", False):
+    wrapped = (getattr(storage, name, None) for name in ("fs", "sync_fs"))
+    if any(getattr(one, "local_file", False) for one in wrapped):
         raise ConfigurationError(
             f"RAG_DOCUMENTS_URL {place_of(url)} wraps a folder of this machine: give the "
             "folder's path"
         )
     return RemoteInbox(storage, root, place_of(url))
+
+
+def _words_on(url: str, error: Exception) -> str:
+    """What is said of a URL that may have been taken apart in the midst of its password."""
+    return masked_of(url, _words(error))
 
 
 def _words(error: Exception) -> str:

@@ -64,8 +64,8 @@ def _tabbed(text: str, tab: str) -> str:
     return escape(text).replace("\t", tab)
 
 
-def docx(blocks: Sequence[Block], title: str = "") -> bytes:
-    """A Word document with headings and paragraphs."""
+def docx(blocks: Sequence[Block], title: str = "", markup: str = "") -> bytes:
+    """A Word document with headings and paragraphs, and then what is written as ``markup``."""
     body = "".join(
         "<w:p>"
         + (f'<w:pPr><w:pStyle w:val="Heading{level}"/></w:pPr>' if level else "")
@@ -103,7 +103,7 @@ def docx(blocks: Sequence[Block], title: str = "") -> bytes:
                 "</cp:coreProperties>"
             ),
             "word/document.xml": (
-                f'<?xml version="1.0"?><w:document xmlns:w="{_W}"><w:body>{body}</w:body>'
+                f'<?xml version="1.0"?><w:document xmlns:w="{_W}"><w:body>{body}{markup}</w:body>'
                 "</w:document>"
             ),
             "word/styles.xml": (

@@ -459,8 +459,9 @@ def test_a_storage_that_is_not_known_or_does_not_answer_is_said_without_its_pass
         with pytest.raises(ConfigurationError, match=what) as wrong:
             open_inbox(Settings(rag_documents_url=url))
         assert "hidden-word" not in str(wrong.value)
-    with pytest.raises(ConfigurationError, match="wraps a folder of this machine"):
-        open_inbox(Settings(rag_documents_url="dir::file:///tmp"))
+    for wrapper in ("dir", "async_wrapper"):
+        with pytest.raises(ConfigurationError, match="wraps a folder of this machine"):
+            open_inbox(Settings(rag_documents_url=f"{wrapper}::file:///tmp"))
     with pytest.raises(InboxUnavailableError, match="cannot be reached") as away:
         open_inbox(Settings(rag_documents_url="ftp://user:hidden-word@127.0.0.1:1/inbox"))
     assert "hidden-word" not in str(away.value)

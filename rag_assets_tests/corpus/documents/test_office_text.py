@@ -45,6 +45,29 @@ def test_a_tab_parts_words(content: bytes) -> None:
     assert words(content) == "Name: Maria Age: 42"
 
 
+@pytest.mark.parametrize(
+    ("markup", "read"),
+    [
+        ("<w:r><w:t><![CDATA[R&D <x> 1]]>]]&gt; 2</w:t></w:r>", "R&D <x> 1]]> 2"),
+        ("<w:r><w:t>one</w:t><w:cr/><w:t>two</w:t></w:r>", "one two"),
+        ('<w:r><w:t>one</w:t><w:br w:type="page" /><w:t>two</w:t></w:r>', "one two"),
+        ('<w:r><w:t>one</w:t><w:br w:type="column"/><w:t>two</w:t></w:r>', "one two"),
+        ('<w:r><w:t>one</w:t><w:ptab w:leader="none"/><w:t>two</w:t></w:r>', "one two"),
+        ("<w:r><w:t>un</w:t><w:lastRenderedPageBreak/><w:t>done</w:t></w:r>", "undone"),
+        (
+            '<w:rPr><w:moveFrom w:author="A>B"/></w:rPr><w:r><w:t>stays</w:t></w:r>'
+            '<w:moveFromRangeStart w:id="1"/><w:moveFrom w:id="2"><w:r><w:t>old</w:t></w:r>'
+            '</w:moveFrom><w:moveTo w:id="3"><w:r><w:t> moved</w:t></w:r></w:moveTo>',
+            "stays moved",
+        ),
+    ],
+    ids=["cdata", "carriage return", "page", "column", "aligned", "rendered", "moved"],
+)
+def test_what_the_library_would_misread_of_a_word_file(markup: str, read: str) -> None:
+    content = office.docx([(0, "before")], markup=f"<w:p>{markup}</w:p>")
+    assert words(content) == f"before {read}"
+
+
 def test_the_numbers_of_a_sheet_are_kept() -> None:
     content = office.xlsx({"R&D": [["Q&A\tx", "1.50"]]})
     assert "| Q&A x | 1.50 |" in words(content)
