@@ -79,7 +79,19 @@ $(VENV)/bin/python:
 	  PYTHONPATH=$(VENV)-virtualenv $(PYTHON) -m virtualenv -q $(VENV); \
 	  rm -rf $(VENV)-virtualenv; }
 
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+# pip takes Ctrl-C well once it is imported; while it is, it would show a traceback.
+define QUIET_PIP
+import signal, sys
+import pip._internal.commands.install
+from pip._internal.cli.main import main
+try:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.exit(130)
+endef
+export QUIET_PIP
+PIP := $(HELD) $(BIN)/python -c "$$QUIET_PIP" install --quiet --disable-pip-version-check --no-deps
 
 $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing $$(grep -c '^[a-z]' requirements.lock) locked packages (once; a minute or two)"

@@ -13,7 +13,7 @@ import typer
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.operations.dependencies import Probe
-from rag_assets.operations.doctor import Finding, Level, Stored, diagnose, span
+from rag_assets.operations.doctor import Finding, IndexFacts, Level, Stored, diagnose, span
 from rag_assets.operations.facts import gather
 from rag_assets.settings import Settings, load_settings
 
@@ -119,12 +119,7 @@ def _lines(stored: Stored, settings: Settings) -> Iterator[tuple[str, str]]:
     if stored.share < 1:
         yield "share", f"{stored.share:.0%} of batch size and concurrency"
     for index in stored.indexes:
-        made = (
-            "none: exact search"
-            if index.generation is None
-            else f"generation {index.generation}, lists {index.lists}, {index.changed:.1%} changed"
-        )
-        yield "index", f"{index.table}: {made}"
+        yield "index", f"{index.table}: {_made(index)}"
     if stored.builds:
         yield "building", str(stored.builds)
     release = stored.release
@@ -137,6 +132,14 @@ def _lines(stored: Stored, settings: Settings) -> Iterator[tuple[str, str]]:
     if stored.incident is not None:
         incident = stored.incident
         yield "incident", f"{incident.name} {incident.state}: {incident.cause} {incident.subject}"
+
+
+def _made(index: IndexFacts) -> str:
+    if index.generation is not None:
+        return f"generation {index.generation}, lists {index.lists}, {index.changed:.1%} changed"
+    if index.code_set is not None:
+        return f"none: a scan of code set {index.code_set}"
+    return "none: exact search"
 
 
 def _show_findings(findings: Sequence[Finding]) -> None:

@@ -215,7 +215,11 @@ def _flat(content: Mapping[str, Any]) -> dict[str, object]:
     for space in content.get("spaces", ()):
         name = f"{space['corpus']} {space['role']}"
         flat[f"{name}: space"] = space["space"]
-        flat[f"{name}: index generation"] = space["generation"] or "exact search"
+        codes = space.get("codes") or {}  # there is none in manifests before there were codes
+        flat[f"{name}: index generation"] = space["generation"] or (
+            f"none: code set {codes['code_set']}" if codes else "exact search"
+        )
+        flat[f"{name}: candidates"] = codes.get("candidates")
         flat[f"{name}: probes"] = (space["probes"] or {}).get("plain")
     for code, version in content.get("versions", {}).items():
         flat[f"{code}: rows"] = version["rows"]
@@ -239,7 +243,11 @@ def _describe(found: Release) -> dict[str, object]:
 
 
 def _searched(space: ReleasedSpace | None) -> str:
-    return f"index generation {space.generation}" if space and space.generation else "exactly"
+    if space is None:
+        return "exactly"
+    if space.generation is not None:
+        return f"index generation {space.generation}"
+    return f"code set {space.codes.code_set}" if space.codes else "exactly"
 
 
 def _row(found: Release) -> dict[str, object]:

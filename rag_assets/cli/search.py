@@ -70,8 +70,9 @@ def show_hits(result: SearchResult) -> None:
         )
         for line in hit.text.expandtabs().splitlines():
             out.print(f"           {line}", markup=False)
+    plans = " + ".join(str(plan) for plan in (result.plan, result.documents_plan) if plan)
     out.print(
-        f"[dim]{len(result.hits)} hits of release {result.release_id} ({result.plan_name}); "
+        f"[dim]{len(result.hits)} hits of release {result.release_id} ({plans}); "
         f"embedding {result.embedding_ms:.0f} ms, search {result.search_ms:.0f} ms[/dim]"
     )
     if result.why_fewer:

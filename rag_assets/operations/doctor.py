@@ -58,8 +58,9 @@ class LaneFacts:
 
 @dataclass(frozen=True)
 class IndexFacts:
-    """One table's index; without generation it is searched exactly.
+    """How one table is searched: by its index, by a scan of codes, or exactly.
 
+    :param code_set: that is scanned where there is no index; ``None`` where there is none either.
     :param changed: share of the rows at build that changed since.
     """
 
@@ -68,6 +69,7 @@ class IndexFacts:
     lists: int | None
     rows_at_build: int
     changed: float
+    code_set: int | None = None
 
 
 @dataclass(frozen=True)

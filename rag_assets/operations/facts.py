@@ -204,6 +204,10 @@ def _indexes(connection: Connection, settings: Settings) -> tuple[IndexFacts, ..
 
 
 def _index(connection: Connection, table: VectorTable) -> IndexFacts:
+    decision = generations.last_decision(connection, table)
+    if decision is not None and decision.generation is None:
+        used = decision.codes.code_set if decision.codes else None
+        return IndexFacts(str(table), None, None, 0, 0.0, used)
     ready = generations.ready_generations(connection, table)
     made = next((one for one in reversed(ready) if one.probes is not None), None)
     if made is None:

@@ -13,7 +13,7 @@ from rag_assets.settings import Settings
 from rag_assets.store import generations
 from rag_assets.store.bible import StoredVersion, stored_versions
 from rag_assets.store.check_results import CheckResult, check_results
-from rag_assets.store.code_sets import CodeUse
+from rag_assets.store.code_sets import CodeUse, code_set_by_number, missing
 from rag_assets.store.database import Connection, one
 from rag_assets.store.document_quality import missing_by_document, unverified_by_document
 from rag_assets.store.generations import Generation, Probes, RecordedDecision
@@ -97,6 +97,7 @@ class IndexEvidence:
     :param probes: as a search would take them now, PG_IVFFLAT_PROBES considered.
     :param codes: how a search would use codes; ``None`` where it would not.
     :param drift: of the documents; ``None`` for the Bible, of which any change counts.
+    :param uncoded: vectors without a code now, which a search by codes cannot find.
     """
 
     revision: int
@@ -106,6 +107,7 @@ class IndexEvidence:
     results: Mapping[str, CheckResult]
     drift: Drift | None = None
     codes: CodeUse | None = None
+    uncoded: int = 0
 
 
 @dataclass(frozen=True)
@@ -309,4 +311,11 @@ def _index(connection: Connection, settings: Settings, table: VectorTable) -> In
             if decision is not None and result.subject == subject_of(decided, codes)
         },
         codes=codes,
+        uncoded=_uncoded(connection, table, codes),
     )
+
+
+def _uncoded(connection: Connection, table: VectorTable, use: CodeUse | None) -> int:
+    """Counted each time: no revision tells of codes that another client deleted."""
+    code_set = code_set_by_number(connection, table, use.code_set) if use else None
+    return missing(connection, table, code_set) if code_set else 0

@@ -69,6 +69,14 @@ def index_reasons(
             "failed",
             f"the index of generation {index.decision.generation} is gone or invalid: {mend}",
         )
+    if index.uncoded > 0:
+        count = "1 vector has" if index.uncoded == 1 else f"{index.uncoded:,} vectors have"
+        yield Reason(
+            subject,
+            "index_valid_and_used",
+            "failed",
+            f"{count} no code now, so that no search finds them: {mend}",
+        )
     for check in CHECKS_OF[corpus]:
         result = index.results.get(check)
         seen = None if flows else index.revision

@@ -1,7 +1,8 @@
 """Code sets: a table of codes beside a table of vectors, filled, kept complete, dropped.
 
 A code is written in the transaction that writes its vector (:func:`encode_new`); what any other
-client changes loses its code by a trigger and gets one from the next :func:`fill`.
+client changes loses its code by a trigger and gets one from the next :func:`fill`. Codes that
+another client writes are ignored, by a trigger, too.
 """
 
 from __future__ import annotations
@@ -264,6 +265,7 @@ def _write(
     ids: NDArray[np.int64],
     codes: NDArray[np.uint8],
 ) -> None:
+    connection.execute("SELECT set_config('rag_assets.coding', %s, true)", (code_set.name,))
     # One table a session: making it anew each time would leave rows in the catalogue.
     connection.execute("SET LOCAL client_min_messages = warning")
     connection.execute(

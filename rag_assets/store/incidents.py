@@ -137,10 +137,18 @@ def open_incident(
     row = connection.execute(
         """
         INSERT INTO incidents (state, cause, evidence, began_at, longest_queue, job_cause)
-        VALUES ('open', %s, %s, least(%s, now()), %s, %s)
+        SELECT 'open', %(cause)s, %(evidence)s, least(%(began_at)s, now()), %(queue)s, %(job)s
+         WHERE NOT EXISTS (SELECT FROM incidents WHERE state <> 'closed'
+                            AND coalesce(job_cause, '') = coalesce(%(job)s::text, ''))
         ON CONFLICT DO NOTHING RETURNING incident_id
-        """,
-        (cause, _evidence(subject, facts), began_at, longest_queue, job_cause),
+        """,  # a conflict at each tick would leave a gap in the incidents' numbers
+        {
+            "cause": cause,
+            "evidence": _evidence(subject, facts),
+            "began_at": began_at,
+            "queue": longest_queue,
+            "job": job_cause,
+        },
     ).fetchone()
     return int(row[0]) if row else None
 

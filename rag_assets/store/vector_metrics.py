@@ -77,12 +77,14 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
     rows = connection.execute(
         """
         WITH served AS (
-            SELECT corpus, space_id, generation FROM release_spaces JOIN releases USING (release_id)
+            SELECT corpus, space_id, generation, code_set
+              FROM release_spaces JOIN releases USING (release_id)
              WHERE state = 'active'
         ), indexes AS (
-            SELECT corpus, space_id, coalesce('generation ' || generation, 'exact') AS subject
+            SELECT corpus, space_id, coalesce('generation ' || generation,
+                                              'code set ' || code_set, 'exact') AS subject
               FROM (TABLE served UNION
-                    SELECT corpus, space_id, generation FROM index_decisions) AS either
+                    SELECT corpus, space_id, generation, code_set FROM index_decisions) AS either
         )
         SELECT corpus, provider || '/' || model || ' ' || precision || '(' || dimensions || ')',
                subject, check_name, passed,

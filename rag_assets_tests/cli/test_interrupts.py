@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -127,3 +128,32 @@ def test_other_commands_end_quietly_while_they_start(
             said, _ = process.communicate(timeout=120)
         assert process.returncode in (0, 128 + number), said
         assert "Traceback" not in said, said
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.15, 0.3, 0.5])
+def test_ctrl_c_while_make_installs_the_packages_shows_no_trace(
+    tmp_path: Path, after_s: float
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "requirements.lock").write_text(f"nothing==1 --hash=sha256:{'0' * 64}\n")
+    python = tmp_path / "env/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    make = subprocess.Popen(
+        ["make", "VENV=env", "demo"],
+        cwd=tmp_path,
+        env=os.environ | {"PIP_NO_INDEX": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
+    assert make.stdout is not None
+    assert make.stdout.readline().startswith("installing 1 locked packages")
+    time.sleep(after_s)
+    os.killpg(make.pid, signal.SIGINT)
+    shown, _ = make.communicate(timeout=60)
+    assert "Traceback" not in shown
+    assert make.returncode != 0

@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from rag_assets.cli.main import app
 from rag_assets.definitions import build_defs
+from rag_assets.defs.failures import as_failures
 from rag_assets.defs.operations.run_failures import partition_of
 from rag_assets.defs.resources import Corpus
+from rag_assets.errors import ConfigurationError
 from rag_assets.operations.doctor import diagnose
 from rag_assets.operations.facts import gather
 from rag_assets.store.database import Database
@@ -184,19 +186,42 @@ def test_documents_that_cannot_be_processed_are_dead_letters_and_no_incident(
 def test_an_operator_closes_what_is_not_to_be_run_again(
     ticks: Ticks, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = lane.defs().resolve_job_def("document_dead_letters")
-    assert not job.execute_in_process(instance=ticks.instance, raise_on_error=False).success
+    @dg.op
+    @as_failures()
+    def breaks() -> None:
+        raise ConfigurationError("say which")
+
+    @dg.job
+    def once() -> None:
+        breaks()
+
+    assert not once.execute_in_process(instance=ticks.instance, raise_on_error=False).success
     ticks.tick()
-    assert ticks.rows(INCIDENTS) == [("open", "job-failed", "document_dead_letters", 1)]
-    assert "ConfigurationError: say which dead letters" in ticks.slack.texts[0]
+    assert ticks.rows(INCIDENTS) == [("open", "job-failed", "once", 1)]
+    assert "ConfigurationError: say which" in ticks.slack.texts[0]
     done = CliRunner().invoke(app, ["incidents", "close", "incident-0001"])
     assert done.exit_code == 0, done.output
-    assert "incident-0001 is closed: document_dead_letters" in done.output
+    assert "incident-0001 is closed: once" in done.output
     ticks.tick()
     assert [row[0] for row in ticks.rows(INCIDENTS)] == ["closed"]
     again = CliRunner().invoke(app, ["incidents", "close", "incident-0001"])
     assert again.exit_code == 1
     assert "incident-0001 is closed already" in again.output
+
+
+def test_an_error_with_its_module_in_its_message_is_named_once(ticks: Ticks, lane: Lane) -> None:
+    @dg.op
+    def breaks() -> None:
+        raise dg.DagsterInvariantViolationError("no parts")
+
+    @dg.job
+    def broken() -> None:
+        breaks()
+
+    broken.execute_in_process(instance=ticks.instance, raise_on_error=False)
+    ticks.tick()
+    (told,) = ticks.slack.texts
+    assert "DagsterInvariantViolationError: no parts" in told
 
 
 def test_an_error_that_nobody_foresaw_is_named_by_its_class(ticks: Ticks, lane: Lane) -> None:

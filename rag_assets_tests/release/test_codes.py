@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.release.releasing import roll_back
+from rag_assets.cli.release import _describe, _flat
+from rag_assets.index.checks import INDEX_CHECKS
+from rag_assets.operations.facts import gather
+from rag_assets.release.releasing import evaluate, roll_back
 from rag_assets.settings import Settings
 from rag_assets.store import code_sets
-from rag_assets.store.database import Database
+from rag_assets.store.database import Database, one
+from rag_assets.store.vector_metrics import checks_now
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.release.corpus import (
@@ -20,6 +24,7 @@ from rag_assets_tests.release.corpus import (
     table_of,
 )
 from rag_assets_tests.searches import ask
+from rag_assets_tests.store.other_clients import run
 
 WANTED = sentences(60, word="EN_A")[7]
 
@@ -40,6 +45,18 @@ def sets(database: Database, settings: Settings) -> list[int]:
     table = table_of(database, settings)
     with database.connect() as connection:
         return [made.number for made in code_sets.code_sets(connection, table)]
+
+
+def codes_of(database: Database) -> str:
+    """One hash over every code with its verse and its place."""
+    with database.connect() as connection:
+        (found,) = one(
+            connection.execute(
+                "SELECT md5(string_agg(verse_id || book || chapter || code, ' '"
+                " ORDER BY verse_id)) FROM verse_codes_c1"
+            )
+        )
+    return str(found)
 
 
 def test_a_release_is_searched_by_its_codes(database: Database, settings: Settings) -> None:
@@ -97,3 +114,55 @@ def test_codes_of_a_kept_release_stay_and_others_go(
         assert ask(database, other, WANTED).hits[0].text == WANTED
     index(database, other)
     assert sets(database, settings) == [2, 3]
+
+
+def test_codes_that_another_client_deletes_are_missed_by_the_gate_until_they_are_there_again(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    let_through(database, settings)
+    assert run(database, "DELETE FROM verse_codes_c1 WHERE verse_id % 10 = 3") == 6
+    with database.connect() as connection:
+        _, verdict = evaluate(connection, settings)
+    assert [str(reason) for reason in verdict.reasons] == [
+        "index: index_valid_and_used: 6 vectors have no code now, so that no search finds them: "
+        "materialize verse_embeddings_index"
+    ]
+    index(database, settings)
+    with database.connect() as connection:
+        _, verdict = evaluate(connection, settings)
+    assert verdict.reasons == ()
+
+
+def test_codes_that_another_client_writes_are_ignored(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    let_through(database, settings)
+    before = codes_of(database)
+    assert run(database, "UPDATE verse_codes_c1 SET code = ~code, book = 'REV'") == 0
+    run(database, "CREATE TABLE theirs AS SELECT * FROM verse_codes_c1; TRUNCATE verse_codes_c1")
+    assert run(database, "INSERT INTO verse_codes_c1 SELECT * FROM theirs") == 0
+    index(database, settings)
+    assert codes_of(database) == before
+
+
+def test_release_and_doctor_say_that_codes_are_scanned(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    released = let_through(database, settings).release
+    assert released is not None
+    assert _describe(released)["searched"] == "code set 1"
+    flat = _flat(released.manifest["content"])
+    assert flat["bible small: index generation"] == "none: code set 1"
+    facts = gather(settings).stored
+    assert facts is not None
+    assert [(made.generation, made.code_set) for made in facts.indexes] == [(None, 1)]
+
+
+def test_checks_of_codes_are_among_the_metrics(database: Database, settings: Settings) -> None:
+    prepare(database, settings)
+    with database.connect() as connection:
+        found = {(known.subject, known.check) for known in checks_now(connection, settings)}
+    assert {check for subject, check in found if subject == "code set 1"} == set(INDEX_CHECKS)

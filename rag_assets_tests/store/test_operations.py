@@ -43,6 +43,7 @@ def test_there_is_one_incident_at_a_time(database: Database) -> None:
     with database.connect() as connection:
         latest = incidents.last_incidents(connection, limit=5)
     assert [incident.incident_id for incident in latest] == [second, first]
+    assert second == first + 1
 
 
 def test_an_incident_keeps_when_it_came_to_what(database: Database) -> None:

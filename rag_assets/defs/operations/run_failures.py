@@ -4,6 +4,7 @@ Classes and fields are read, not sentences: an error of this project names its c
 of its ``dg.Failure`` (:mod:`rag_assets.defs.failures`), any other is the exception's own.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -89,7 +90,8 @@ def _failure(run: EndedRun, events: Sequence[DagsterEvent], *, retried: bool) ->
     if error is None:
         return Failure("StepFailure", f"step {steps[0].step_key} failed", retried=retried)
     name = error.cls_name or "Exception"
-    return Failure(name, _short(error.message.removeprefix(f"{name}: ")), retried=retried)
+    said = re.sub(rf"^([\w.]+\.)?{re.escape(name)}: ", "", error.message)
+    return Failure(name, _short(said), retried=retried)
 
 
 def _without_steps(events: Sequence[DagsterEvent]) -> str:
