@@ -2,7 +2,7 @@
 
 A code is written in the transaction that writes its vector (:func:`encode_new`); what any other
 client changes loses its code by a trigger and gets one from the next :func:`fill`. Codes that
-another client writes are ignored, by a trigger, too.
+another client writes are refused, by a trigger, too.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from psycopg.errors import RaiseException
 
 from rag_assets.cli.release import _describe, _flat
 from rag_assets.index.checks import INDEX_CHECKS
@@ -134,16 +135,18 @@ def test_codes_that_another_client_deletes_are_missed_by_the_gate_until_they_are
     assert verdict.reasons == ()
 
 
-def test_codes_that_another_client_writes_are_ignored(
+def test_codes_that_another_client_writes_are_refused(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    run(database, "CREATE TABLE theirs AS SELECT * FROM verse_codes_c1")
     before = codes_of(database)
-    assert run(database, "UPDATE verse_codes_c1 SET code = ~code, book = 'REV'") == 0
-    run(database, "CREATE TABLE theirs AS SELECT * FROM verse_codes_c1; TRUNCATE verse_codes_c1")
-    assert run(database, "INSERT INTO verse_codes_c1 SELECT * FROM theirs") == 0
-    index(database, settings)
+    for statement in (
+        "UPDATE verse_codes_c1 SET code = ~code, book = 'REV'",
+        "INSERT INTO verse_codes_c1 SELECT * FROM theirs",
+    ):
+        with pytest.raises(RaiseException, match="codes are written by rag-assets only"):
+            run(database, statement)
     assert codes_of(database) == before
 
 

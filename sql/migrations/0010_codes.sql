@@ -57,6 +57,18 @@ BEGIN
 END
 $$;
 
+-- A search finds a row by its code: only the program writes codes, with the vectors they are of. It
+-- names the table in its transaction (rag_assets.coding).
+CREATE FUNCTION refuse_foreign_codes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('rag_assets.coding', true) IS DISTINCT FROM TG_TABLE_NAME::text THEN
+        RAISE EXCEPTION 'codes are written by rag-assets only, with the vectors they belong to'
+            USING HINT = 'What is missing is written by materializing the index: rag-assets index build';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 -- Makes the table of a set, and the triggers on the table of vectors, which wait for its writers.
 CREATE FUNCTION create_code_set(
     p_corpus text, p_space integer, p_encoder integer, p_bits integer, p_mean real[],
@@ -85,6 +97,8 @@ BEGIN
         );
         ALTER TABLE %1$I ALTER COLUMN code SET STORAGE PLAIN;
         CREATE INDEX ON %1$I (%5$s);
+        CREATE TRIGGER refuse_foreign_codes BEFORE INSERT OR UPDATE ON %1$I
+            FOR EACH STATEMENT EXECUTE FUNCTION refuse_foreign_codes();
     $ddl$, code_table(p_corpus, n), id,
            CASE WHEN bible THEN 'book text NOT NULL, chapter smallint NOT NULL'
                 ELSE 'document_id bigint NOT NULL' END,
