@@ -24,11 +24,11 @@ from pydantic_settings import (
 from rag_assets.database_settings import DatabaseSettings
 from rag_assets.document_settings import DocumentSettings
 from rag_assets.errors import ConfigurationError
+from rag_assets.index_settings import IndexSettings
 from rag_assets.operations_settings import OperationsSettings
 from rag_assets.secrecy import register_address, register_keys, register_passwords
 
 Precision = Literal["vector", "halfvec"]
-IndexProfile = Literal["dev", "prod"]
 _SECRETS = "/run/secrets"
 """Where containers find secrets: a file a setting, by its name in lower case."""
 
@@ -40,7 +40,7 @@ class _FilledSecrets(SecretsSettingsSource):
         return {name: value for name, value in super().__call__().items() if value != ""}
 
 
-class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSettings):
+class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSettings, BaseSettings):
     """Read from the environment, then from ``.env`` in the working directory, then from secrets."""
 
     # Compose files and CI pass unset variables on as empty strings.
@@ -164,118 +164,6 @@ class Settings(DatabaseSettings, DocumentSettings, OperationsSettings, BaseSetti
     )
     rag_max_run_cost_usd: float | None = Field(
         None, ge=0, description="A run that is planned to cost more does not start."
-    )
-
-    # Index
-    rag_index_profile: IndexProfile = Field(
-        "prod",
-        description="How many lists an index has. dev: 64. prod: rows/1000 to a million rows, the "
-        "square root above, never under 64 or over 4000.",
-    )
-    rag_index_lists: int | None = Field(
-        None, ge=1, le=32768, description="A number of lists in the place of the profile's."
-    )
-    rag_code_bits: int | None = Field(
-        None,
-        ge=0,
-        le=64_000,
-        description="Bits of a vector's code, by which searches find their candidates. Unset: the "
-        "shortest that keep recall, by measurement. 0: no codes; the index holds the vectors.",
-    )
-    rag_index_min_rows: int = Field(
-        150_000,
-        ge=0,
-        description="Below this many rows no index is built: a scan of the codes is fast enough. "
-        "Where codes miss the recall floor, from 10,000 rows on.",
-    )
-    rag_index_rebuild_share: float = Field(
-        0.2,
-        gt=0,
-        description="Share of the rows whose change since the build calls for another build.",
-    )
-    rag_index_maintenance_work_mem: str = Field(
-        "2GB",
-        description="Memory that an index build may use, set for its session only. Too little is "
-        "refused before anything is built, with the figure that is needed.",
-    )
-    rag_index_parallel_workers: int = Field(
-        2, ge=0, description="Parallel workers of an index build."
-    )
-    rag_index_query_sample: int = Field(
-        400,
-        ge=200,
-        description="Held-out queries by which probes are chosen, and recall and latency judged.",
-    )
-    pg_ivfflat_probes: int | None = Field(
-        None,
-        ge=1,
-        le=32768,
-        description="Lists that a query reads. Unset: as tuned by measurement. A number is judged "
-        "by the checks like a tuned one.",
-    )
-
-    # Checks and the gate
-    rag_recall_floor: float = Field(
-        0.95,
-        gt=0,
-        le=1,
-        description="Least recall@10 against exact search, with and without filter.",
-    )
-    rag_slo_p95_ms: float = Field(
-        250, gt=0, description="The latency objective: P95 of a search with top_k 10, in ms."
-    )
-    rag_golden_queries: Path | None = Field(
-        Path("samples/golden_queries.toml"),
-        description="File of queries with the references that each must find; `none` does without.",
-    )
-    rag_golden_floor: float = Field(
-        0.5, ge=0, le=1, description="Least share of golden queries that exact search must answer."
-    )
-    rag_golden_agreement: float = Field(
-        1,
-        ge=0,
-        le=1,
-        description="Minimum share of the golden queries answered by exact search that the "
-        "released search must answer, too.",
-    )
-    rag_index_text_sample: int = Field(
-        120,
-        ge=0,
-        description="Fragments of passages, of seven words, by which an index is judged as users "
-        "ask; three times as many choose its probes. Each is embedded once. 0 for none.",
-    )
-    rag_fragment_agreement: float = Field(
-        0.98,
-        ge=0,
-        le=1,
-        description="Minimum share of these fragments answered by exact search that the released "
-        "search must answer, too.",
-    )
-    rag_evidence_max_age_h: float = Field(
-        168,
-        gt=0,
-        description="Hours after which a check's result no longer lets a release through.",
-    )
-    rag_release_leave_out_failing: bool = Field(
-        False,
-        description="A version whose checks fail is left out of the release; false refuses the "
-        "whole release.",
-    )
-    rag_releases_kept: int = Field(
-        2,
-        ge=1,
-        description="Earlier releases whose indexes are kept for a rollback.",
-    )
-
-    # Retrieval
-    rag_allowed_versions: str = Field(
-        "", description="Comma-separated version codes; when set, no other version is served."
-    )
-    rag_search_exact_rows: int | None = Field(
-        None,
-        ge=0,
-        description="A filter that passes at most this many rows is searched exactly; unset, where "
-        "that was measured to be fastest: 1,000 rows beside codes, 50,000 without.",
     )
 
     # The retrieval API

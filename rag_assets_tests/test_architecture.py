@@ -58,6 +58,7 @@ LAYERS = (
         "errors",
         "database_settings",
         "document_settings",
+        "index_settings",
         "operations_settings",
         "settings",
         "progress",

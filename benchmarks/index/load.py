@@ -22,8 +22,9 @@ import numpy as np
 
 from benchmarks.index.bench import RUN_ID, Bench, Report, say
 from benchmarks.index.corpus import Vectors
+from rag_assets.index.cases import TOP_K
 from rag_assets.index.maintain import IndexRequest, drop_unneeded, maintain
-from rag_assets.index.tune import TOP_K, target_of
+from rag_assets.index.tune import target_of
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.policy import servable_scopes

@@ -19,12 +19,13 @@ import numpy as np
 
 from benchmarks.index.bench import RUN_ID, Bench, Report, say
 from benchmarks.index.corpus import FIRST, SECOND
+from rag_assets.index.cases import EVERYTHING, TOP_K, filter_cases
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.memory import kilobytes
 from rag_assets.index.policy import recommended_lists
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.truth import recall, similarity_floors
-from rag_assets.index.tune import EVERYTHING, TOP_K, filter_cases, target_of, tune
+from rag_assets.index.tune import target_of, tune
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.policy import servable_scopes

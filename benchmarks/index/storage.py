@@ -17,9 +17,9 @@ from psycopg import sql
 from benchmarks.index.bench import RUN_ID, Bench, Report, median, say
 from benchmarks.index.corpus import FIRST
 from rag_assets.index.build import BuildOptions, build
+from rag_assets.index.cases import EVERYTHING, TOP_K
 from rag_assets.index.policy import recommended_lists
 from rag_assets.index.truth import recall, similarity_floors
-from rag_assets.index.tune import EVERYTHING, TOP_K
 from rag_assets.progress import Silent
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Probe, probe

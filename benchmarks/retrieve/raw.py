@@ -18,12 +18,7 @@ from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve.released import ServedCorpus
 from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import (
-    RowFilter,
-    SearchPlan,
-    _statement,
-    prepare_connection,
-)
+from rag_assets.store.vector_search import RowFilter, SearchPlan, _statement, prepare_connection
 
 TOP_K = 10
 _READY_S = 120

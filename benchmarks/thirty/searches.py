@@ -12,9 +12,10 @@ from psycopg import sql
 from benchmarks.index.bench import Report, say
 from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve import services
+from rag_assets.index.cases import TOP_K
 from rag_assets.index.checks import CONCURRENCIES
 from rag_assets.index.truth import recall, similarity_floors
-from rag_assets.index.tune import TOP_K, target_of
+from rag_assets.index.tune import target_of
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import measure_latency, probe_search
 from rag_assets.retrieval.released import Served, served_now, served_on_trial

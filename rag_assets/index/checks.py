@@ -9,21 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import RagAssetsError
+from rag_assets.index.cases import EVERYTHING, TOP_K, cases_of, confined_to, plan_of, request_of
 from rag_assets.index.golden import GoldenResult, embedded_texts, golden_result
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.tables import ASSETS
-from rag_assets.index.tune import (
-    EVERYTHING,
-    TOP_K,
-    Point,
-    cases_of,
-    confined_to,
-    plan_of,
-    recall_of,
-    request_of,
-    target_of,
-)
+from rag_assets.index.tune import Point, recall_of, target_of
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import servable_scopes
@@ -33,8 +24,9 @@ from rag_assets.settings import Settings
 from rag_assets.store import code_sets, generations
 from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Database
+from rag_assets.store.explained import indexes_used
 from rag_assets.store.generations import Generation
-from rag_assets.store.vector_search import indexes_used, prepare_connection
+from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_tables import Corpus, VectorTable, revision
 
 INDEX_CHECKS = {

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.index.cases import EVERYTHING, TOP_K
 from rag_assets.index.recipes import (
     SAMPLE_QUERIES,
     SAMPLE_ROWS,
@@ -16,7 +17,7 @@ from rag_assets.index.recipes import (
     name_of,
 )
 from rag_assets.index.text_queries import EmbeddedTexts
-from rag_assets.index.tune import EVERYTHING, TOP_K, Bench, Point
+from rag_assets.index.tune import Bench, Point
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
 from rag_assets.store import code_sets

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from rag_assets.corpus.bible.books import is_usfm_code
 from rag_assets.errors import ConfigurationError
+from rag_assets.index.cases import TOP_K
 from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, answered_exactly, fragments
-from rag_assets.index.tune import TOP_K
 from rag_assets.retrieval.query_vectors import embed_queries_once
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, primary

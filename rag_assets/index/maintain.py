@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from rag_assets.errors import ConfigurationError, RagAssetsError
 from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
+from rag_assets.index.cases import EVERYTHING, cases_of, request_of
 from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
 from rag_assets.index.policy import Action, Decision, InForce, ScanInForce, decide
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.text_queries import EmbeddedTexts
-from rag_assets.index.tune import EVERYTHING, Tuning, cases_of, request_of, tune
+from rag_assets.index.tune import Tuning, tune
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Codes, Target
 from rag_assets.retrieval.policy import servable_scopes

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rag_assets.settings import IndexProfile
+from rag_assets.index_settings import IndexProfile
 from rag_assets.store.generations import ListsFrom
 
 MIN_LISTS, MAX_LISTS = 64, 4000

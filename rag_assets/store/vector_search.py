@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -15,7 +15,7 @@ from psycopg import sql
 
 from rag_assets.settings import Precision
 from rag_assets.store.code_sets import CodeSet
-from rag_assets.store.database import Connection, one
+from rag_assets.store.database import Connection
 from rag_assets.store.time_limit import limited
 from rag_assets.store.vector_tables import VectorTable
 
@@ -129,10 +129,10 @@ def nearest(
         documents=None if documents is None else tuple(documents),
     )
     with limited(connection, timeout_ms):
-        _set_local(connection, plan)
+        set_local(connection, plan)
         found = connection.execute(
             _text(table, _shape_of(plan), rows.shape),
-            _values(table, plan, vector, rows, top_k),
+            values(table, plan, vector, rows, top_k),
         )
     hits: list[tuple[int, float]] = found.fetchall()
     # relaxed_order: from one batch of lists to the next, distances may step back a little.
@@ -179,7 +179,7 @@ def candidates_for(candidates: int, top_k: int) -> int:
     return max(round(candidates * deeper), 5 * top_k)
 
 
-def _set_local(connection: Connection, plan: SearchPlan) -> None:
+def set_local(connection: Connection, plan: SearchPlan) -> None:
     if plan.generation is None:
         return
     # With enable_sort off nothing but the index can give rows in order of distance: the planner
@@ -202,13 +202,13 @@ def _shape_of(plan: SearchPlan) -> SearchPlan:
 @lru_cache(maxsize=512)
 def _text(table: VectorTable, plan: SearchPlan, shape: RowFilter) -> bytes:
     """The statement as it is sent. Putting it together takes 50 µs, a tenth of a search here."""
-    return _statement(table, plan, shape, sql.Placeholder).as_bytes(None)
+    return statement(table, plan, shape, sql.Placeholder).as_bytes(None)
 
 
-def _statement(
+def statement(
     table: VectorTable, plan: SearchPlan, rows: RowFilter, place: Callable[[str], sql.Composable]
 ) -> sql.Composed:
-    """The statement, with its parameters (named as in :func:`_values`) where ``place`` puts them.
+    """The statement, with its parameters (named as in :func:`values`) where ``place`` puts them.
 
     The generation is written into the text, not sent as a parameter: the planner takes a partial
     index only where it can prove its predicate, which a generic plan cannot do of a parameter.
@@ -355,7 +355,7 @@ def _of_chunks(
     return sql.SQL(" AND ").join(conditions)
 
 
-def _values(
+def values(
     table: VectorTable,
     plan: SearchPlan,
     vector: NDArray[np.float32],
@@ -379,51 +379,3 @@ def _values(
 
 def _typed(vector: NDArray[np.float32], precision: Precision) -> HalfVector | Vector:
     return HalfVector(vector) if precision == "halfvec" else Vector(vector)
-
-
-def indexes_used(
-    connection: Connection,
-    table: VectorTable,
-    plan: SearchPlan,
-    vector: NDArray[np.float32],
-    *,
-    top_k: int,
-    scopes: Sequence[str] | None,
-) -> dict[str, tuple[str, ...]]:
-    """Names of the indexes that the search's statement reads, by the server's EXPLAIN.
-
-    Under ``custom`` as planned for these very values, under ``generic`` as PostgreSQL may plan it
-    for all values once a connection has prepared it: a plan that changes there would be measured
-    once and never be seen again.
-    """
-    used = {}
-    rows = RowFilter(None if scopes is None else tuple(scopes))
-    numbers: dict[str, int] = {}
-
-    def numbered(name: str) -> sql.Composable:
-        return sql.SQL("${}").format(sql.Literal(numbers.setdefault(name, len(numbers) + 1)))
-
-    statement = _statement(table, plan, rows, numbered)
-    values = _values(table, plan, vector, rows, top_k)
-    given = sql.SQL(", ").join(sql.Literal(values[name]) for name in numbers)
-    for name, mode in (("custom", "force_custom_plan"), ("generic", "force_generic_plan")):
-        with connection.transaction(force_rollback=True):
-            _set_local(connection, plan)
-            connection.execute("SELECT set_config('plan_cache_mode', %s, true)", (mode,))
-            connection.execute(sql.SQL("PREPARE rag_explained AS {}").format(statement))
-            (answer,) = one(
-                connection.execute(
-                    sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE rag_explained ({})").format(given)
-                )
-            )
-            connection.execute("DEALLOCATE rag_explained")
-        used[name] = tuple(_index_names(answer[0]["Plan"]))
-    return used
-
-
-def _index_names(node: dict[str, object]) -> Iterator[str]:
-    if "Index Name" in node:
-        yield str(node["Index Name"])
-    below = node.get("Plans", ())
-    for child in below if isinstance(below, list) else ():
-        yield from _index_names(child)

@@ -16,7 +16,7 @@ VERSION_CHECKS = sorted(CHECKS)
 
 
 def release_lane(make_lane: MakeLane, **overrides: object) -> Lane:
-    """The lane with small vectors, no codes, four lists once there is an index, no golden queries."""
+    """The lane with small vectors, no codes, four lists once there is an index."""
     values: dict[str, object] = {
         "rag_embedding_small_dimensions": 64,
         "rag_embedding_large_dimensions": 96,

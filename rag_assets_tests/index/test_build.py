@@ -14,7 +14,8 @@ from rag_assets.retrieval.plan import choose_plan
 from rag_assets.settings import Settings
 from rag_assets.store import generations, index_builds
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import indexes_used, nearest, prepare_connection
+from rag_assets.store.explained import indexes_used
+from rag_assets.store.vector_search import nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (

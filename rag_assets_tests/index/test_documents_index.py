@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rag_assets.index.cases import EVERYTHING, cases_of
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS, INDEX_CHECKS, IndexVerdict, judge_index
 from rag_assets.index.maintain import IndexRequest
 from rag_assets.index.policy import Action
 from rag_assets.index.tables import indexed_tables
-from rag_assets.index.tune import EVERYTHING, cases_of
 from rag_assets.progress import Silent
 from rag_assets.settings import Settings
 from rag_assets.store import generations

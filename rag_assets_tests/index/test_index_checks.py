@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from rag_assets.index.cases import EVERYTHING
 from rag_assets.index.checks import (
     INDEX_CHECKS,
     IndexVerdict,
@@ -15,7 +16,7 @@ from rag_assets.index.checks import (
     production_conditions,
 )
 from rag_assets.index.queries import held_out_queries
-from rag_assets.index.tune import EVERYTHING, Point, recall_of
+from rag_assets.index.tune import Point, recall_of
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.probe import Latency

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.index.policy import Action, Decision, InForce, decide, recommended_lists
-from rag_assets.settings import IndexProfile
+from rag_assets.index_settings import IndexProfile
 from rag_assets.store.generations import ListsFrom
 
 ROWS = 100_000

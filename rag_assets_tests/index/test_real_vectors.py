@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rag_assets.index.cases import EVERYTHING, filter_cases
 from rag_assets.index.checks import judge_recall
-from rag_assets.index.tune import EVERYTHING, filter_cases, recall_of, target_of
+from rag_assets.index.tune import recall_of, target_of
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.store.database import Database
 from rag_assets.store.vector_search import nearest, prepare_connection

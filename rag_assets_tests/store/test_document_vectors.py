@@ -9,14 +9,9 @@ from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.settings import Settings
 from rag_assets.store import generations
 from rag_assets.store.database import Connection, Database
+from rag_assets.store.explained import indexes_used
 from rag_assets.store.index_builds import analyze, create_index, prepare_session
-from rag_assets.store.vector_search import (
-    EXACT,
-    SearchPlan,
-    indexes_used,
-    nearest,
-    prepare_connection,
-)
+from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
 from rag_assets.store.vector_stream import stream_vectors
 from rag_assets.store.vector_tables import (
     Revision,

@@ -10,15 +10,9 @@ from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.settings import Precision
 from rag_assets.store import generations
 from rag_assets.store.database import Connection, Database
+from rag_assets.store.explained import indexes_used
 from rag_assets.store.index_builds import analyze, create_index, prepare_session
-from rag_assets.store.vector_search import (
-    EXACT,
-    Kind,
-    SearchPlan,
-    indexes_used,
-    nearest,
-    prepare_connection,
-)
+from rag_assets.store.vector_search import EXACT, Kind, SearchPlan, nearest, prepare_connection
 from rag_assets.store.vector_tables import Revision, VectorTable
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import clustered, filled_table, index_settings
