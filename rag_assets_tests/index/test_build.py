@@ -165,7 +165,9 @@ def test_a_build_says_what_it_does(
     vectors = clustered(20_000, clusters=1, spread=5)
     table = copy_rows(database, space_of(database, settings), "EN_A", vectors)
     number, heard = built_by_hand(database, table, 1000, rows=20_000, workers=workers)
-    assert heard.lines[0] == (f"building generation {number} of {table}: 1000 lists, 20,000 rows")
+    assert heard.lines[0] == (
+        f"building generation {number} of {table} over halfvec: 1000 lists, 20,000 rows"
+    )
     assert re.fullmatch(rf"generation {number} built in \d+\.\d s, \d+ MB", heard.lines[-1])
     phases = ("initializing", "building index", "waiting for", "index validation")
     between = heard.lines[1:-1]
