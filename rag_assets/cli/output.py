@@ -116,7 +116,7 @@ def show_error(error: Exception, *, as_json: bool = False) -> None:
     if not foreseen:
         trace = "".join(traceback.format_exception(error))
         err.print(*masked(trace).rstrip("\n").split("\n"), sep="\n", markup=False, style="dim")
-    reason = str(error) if foreseen else reason_of(error)
+    reason = reason_of(error)
     if as_json:
         show_json({"error": type(error).__name__, "message": reason})
         return

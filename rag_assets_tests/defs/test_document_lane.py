@@ -134,8 +134,9 @@ def test_dead_letters_are_put_back_by_a_job(documents_lane: DocumentLane) -> Non
             raise_on_error=False,
         ).success
 
-    assert not put_back()
-    assert not put_back(everything=True, error_class="EmptyDocumentError")
+    for config in ({}, {"everything": True, "error_class": "EmptyDocumentError"}):
+        with pytest.raises(dg.DagsterInvalidConfigError, match="say which dead letters"):
+            put_back(**config)
     assert lane.rows("SELECT count(*) FROM rag_dlq") == [(1,)]
     assert put_back(error_class="EmptyDocumentError")
     assert lane.rows("SELECT state FROM documents") == [("waiting",)]
