@@ -35,6 +35,7 @@ from rag_assets.errors import (
     UnsupportedDocumentError,
 )
 from rag_assets.settings import Settings
+from rag_assets.visible import visible
 
 SETTINGS = Settings(rag_document_retry_s=30, rag_document_max_attempts=5)
 
