@@ -143,9 +143,15 @@ class Bench:
 
 @contextmanager
 def own_server() -> Iterator[tuple[Database, Settings]]:
-    """An embedded server of the benchmark's own, gone at the end."""
+    """An embedded server of the benchmark's own, gone at the end.
+
+    Without codes: these tables are of the index over vectors, which serves where codes miss the
+    recall floor, and which codes are to be compared with.
+    """
     home = Path(tempfile.mkdtemp(prefix="rag-bench-index-"))
-    settings = Settings(_env_file=None, rag_home=home, rag_database_url=None)  # type: ignore[call-arg]
+    settings = Settings(  # type: ignore[call-arg]
+        _env_file=None, rag_home=home, rag_database_url=None, rag_code_bits=0
+    )
     try:
         database = open_database(settings)
         migrate(database)

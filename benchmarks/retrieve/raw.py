@@ -18,7 +18,7 @@ from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve.released import ServedCorpus
 from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import RowFilter, SearchPlan, _statement, prepare_connection
+from rag_assets.store.vector_search import RowFilter, SearchPlan, prepare_connection, statement
 
 TOP_K = 10
 _READY_S = 120
@@ -38,7 +38,7 @@ class RawSearch:
         self._database = database
         self._plan = plan_of(corpus)
         self._scopes = tuple(sorted(corpus.scopes))
-        found = _statement(corpus.table, self._plan, RowFilter(self._scopes), sql.Placeholder)
+        found = statement(corpus.table, self._plan, RowFilter(self._scopes), sql.Placeholder)
         self._query = sql.SQL(
             """
             SELECT n.verse_id, n.distance, v.version_code, b.language, v.book, v.chapter, v.verse,
