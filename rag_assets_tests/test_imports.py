@@ -27,8 +27,10 @@ NOWHERE = {
 STAGES = (
     (
         *(
+            *("rag_assets.visible", "rag_assets.secrecy", "rag_assets.interrupts"),
             "rag_assets.errors",
             "rag_assets.document_settings",
+            "rag_assets.index_settings",
             "rag_assets.database_settings",
             "rag_assets.operations_settings",
             "rag_assets.settings",
