@@ -126,13 +126,9 @@ PARTS = {"dense": dense, "lexical": lexical}
 
 
 def _settings(usual: Settings, wanted: Wanted) -> Settings:
-    """The defaults; few rows are to have an index all the same."""
-    few = {
-        "rag_index_min_rows": 500,
-        "rag_search_exact_rows": 300,
-        "rag_index_query_sample": SMOKE_QUERIES,
-    }
-    return usual.model_copy(update=few) if wanted.smoke else usual
+    """The defaults, codes among them; few rows are to be searched as many are."""
+    few = {"rag_search_exact_rows": 300, "rag_index_query_sample": SMOKE_QUERIES}
+    return usual.model_copy(update={"rag_code_bits": None, **(few if wanted.smoke else {})})
 
 
 def _measure(

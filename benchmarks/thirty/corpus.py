@@ -20,10 +20,11 @@ from benchmarks.index.bench import RUN_ID, Bench, say
 from benchmarks.index.corpus import Corpus
 from benchmarks.retrieve.released import fill_verses
 from benchmarks.workload import ROOT, SAMPLE
-from rag_assets.corpus.bible.fingerprint import folder_hash
 from rag_assets.corpus.bible.intake import add_version
+from rag_assets.corpus.bible.limits import reading_limits
 from rag_assets.corpus.bible.model import Verse
 from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.corpus.bible.sandbox import read_version
 from rag_assets.corpus.versions import VersionDeclaration, find_version_folder, read_declaration
 from rag_assets.embedding.verses import EmbedOptions
 from rag_assets.embedding.versions import embed_spaces
@@ -95,6 +96,7 @@ def add_lexical(settings: Settings, sources: Sequence[Source], verses: int | Non
 
     :param verses: of each version at most; ``None`` for all.
     """
+    limits = reading_limits(settings)
     for source in sources:
         declaration = VersionDeclaration(
             name=source.code,
@@ -104,13 +106,13 @@ def add_lexical(settings: Settings, sources: Sequence[Source], verses: int | Non
             enabled_for_rag=True,
         )
         if not source.variation and verses is None:
-            add_version(settings.rag_bibles_dir, source.code, source.path, declaration)
+            add_version(settings.rag_bibles_dir, source.code, source.path, declaration, limits)
             continue
         text = read_bible(source.path).verses[:verses]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{source.code}.csv"
             write_csv(varied(text, source.variation) if source.variation else text, path)
-            add_version(settings.rag_bibles_dir, source.code, path, declaration)
+            add_version(settings.rag_bibles_dir, source.code, path, declaration, limits)
 
 
 def load_lexical(database: Database, settings: Settings, sources: Sequence[Source]) -> int:
@@ -118,13 +120,14 @@ def load_lexical(database: Database, settings: Settings, sources: Sequence[Sourc
     rows = 0
     for source in sources:
         folder = find_version_folder(settings.rag_bibles_dir, source.code)
+        read = read_version(folder.path, reading_limits(settings))
         with database.connect() as connection:
             load_verses(
                 connection,
                 source.code,
                 read_declaration(folder),
-                read_bible(folder.path),
-                source_hash=folder_hash(folder.path),
+                read.bible,
+                source_hash=read.source_hash,
                 run_id=RUN_ID,
             )
         (report,) = embed_spaces(
