@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.maintain import Outcome, subject_of
 from rag_assets.index.policy import Action
+from rag_assets.index.queries import held_out_queries
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Codes, Target, choose_plan
 from rag_assets.settings import Settings
@@ -32,7 +33,6 @@ from rag_assets_tests.index.corpus import (
 from rag_assets_tests.store.vectors import space_of
 
 VERSIONS = {"EN_A": 1500, "PT_B": 700}
-QUERIES = clustered(60, seed=77)
 
 
 def coded_settings(make_settings: MakeSettings, **overrides: object) -> Settings:
@@ -63,12 +63,12 @@ def target(table: VectorTable, outcome: Outcome) -> Target:
 
 
 def recall_of(database: Database, table: VectorTable, outcome: Outcome) -> float:
-    """Of searches over everything, as their plan has it."""
+    """Of searches over everything, as their plan has it, with queries that tuning did not see."""
     plan = choose_plan(target(table, outcome), VERSIONS, exact_rows=0)
     scopes, shares = list(VERSIONS), []
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        for query in QUERIES:
+        for query in held_out_queries(connection, table, 200, seed=77):
             exact = nearest(connection, table, EXACT, query, top_k=10, scopes=scopes)
             found = nearest(connection, table, plan, query, top_k=10, scopes=scopes)
             shares.append(len(set(exact) & set(found)) / 10)
@@ -146,8 +146,7 @@ def test_an_index_asked_for_holds_the_codes_under_its_generation(
     assert made.codes.code_set == outcome.codes.code_set.number
     with database.connect() as connection:
         assert index_names(connection) == [f"{outcome.codes.code_set.name}_ivf_g{made.number}"]
-    # Tuned for 0.95 on other queries; where the lists lie is chance.
-    assert recall_of(database, table, outcome) >= 0.88
+    assert recall_of(database, table, outcome) >= 0.94
 
 
 def test_an_index_is_built_once_a_scan_is_too_slow(
