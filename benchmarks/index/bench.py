@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.index.corpus import Corpus, Vectors
+from benchmarks.workload import workload
+from rag_assets.corpus.text import text_hash
 from rag_assets.settings import Precision, Settings
 from rag_assets.store import embedded, generations
 from rag_assets.store.database import Connection, Database, open_database
@@ -182,6 +185,17 @@ def show(report: Report) -> None:
     print(flush=True)
 
 
+def row_text(number: int) -> str:
+    """The text of a row by its id, of which its vector is said to be: one of a whole Bible's."""
+    texts = _texts()
+    return f"{texts[number % len(texts)]} ({number})"
+
+
+@cache
+def _texts() -> tuple[str, ...]:
+    return tuple(verse.text for verse in workload().verses)
+
+
 def median(values: Sequence[float]) -> float:
     """The median."""
     return float(np.median(values))
@@ -227,7 +241,7 @@ def _copy_rows(vectors: Vectors, code: str, first_id: int, precision: Precision)
     rows["chapter_length"], rows["chapter"] = 2, 1
     rows["embedding_length"] = 4 + component.itemsize * dimensions
     rows["dimensions"], rows["components"] = dimensions, vectors
-    hashes = np.random.default_rng(first_id).bytes(32 * count)
+    hashes = b"".join(text_hash(row_text(number)) for number in range(first_id, first_id + count))
     rows["hash_length"], rows["hash"] = 32, np.frombuffer(hashes, dtype="V32")
     rows["run_length"], rows["run"] = len(RUN_ID), RUN_ID.encode()
     return rows.tobytes()

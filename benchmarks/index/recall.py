@@ -24,6 +24,7 @@ from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.memory import kilobytes
 from rag_assets.index.policy import recommended_lists
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import ask
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.index.tune import target_of, tune
 from rag_assets.progress import LogLines
@@ -160,9 +161,10 @@ def _ours(bench: Bench, table: VectorTable, scopes: dict[str, int]) -> list[Sett
             seed=_MADE_SEED,
         )
         cases = filter_cases(scopes, version_languages(connection))
+        questions = ask(connection, table, queries, [tuple(scopes), *cases.values()])
     settings = bench.settings
     tuning = tune(
-        bench.database, table, made, queries, scopes=scopes, cases=cases,
+        bench.database, table, made, questions, scopes=scopes, cases=cases,
         floor=settings.rag_recall_floor, exact_rows=settings.rag_search_exact_rows,
         progress=LogLines(say),
     )  # fmt: skip

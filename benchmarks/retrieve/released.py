@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from benchmarks.index.bench import RUN_ID, Bench, say
-from benchmarks.workload import workload
+from benchmarks.index.bench import RUN_ID, Bench, row_text, say
+from rag_assets.corpus.text import text_hash
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.policy import servable_scopes
@@ -16,8 +16,6 @@ from rag_assets.store.database import Connection
 from rag_assets.store.generations import Generation
 from rag_assets.store.releases import ReleasedSpace, activate_release, write_release
 from rag_assets.store.vector_tables import VectorTable
-
-_TEXTS = 31_102
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,11 @@ def release_row(
 
 
 def fill_verses(bench: Bench, table: VectorTable) -> None:
-    """A verse for each row of the table, with the texts of a whole Bible over and over.
-
-    Each has its row's hash, by which the checks take the vector for that of this text.
-    """
+    """A verse for each row of the table, with the text that its vector is said to be of."""
     say("filling verses")
-    texts = [verse.text for verse in workload(_TEXTS).verses]
     with bench.database.connect() as connection:
         rows = connection.execute(
-            sql.SQL("SELECT verse_id, version_code, text_hash FROM {} ORDER BY verse_id").format(
+            sql.SQL("SELECT verse_id, version_code FROM {} ORDER BY verse_id").format(
                 table.identifier
             )
         ).fetchall()
@@ -100,10 +94,12 @@ def fill_verses(bench: Bench, table: VectorTable) -> None:
             "COPY verses (verse_id, version_code, book, book_order, chapter, verse, verse_end,"
             " text, text_hash) FROM STDIN"
         ) as copy:
-            for number, code, hashed in rows:
+            for number, code in rows:
                 chapter, verse = divmod(number, 1000)
-                text = texts[number % len(texts)]
-                copy.write_row((number, code, "GEN", 1, chapter, verse, verse, text, hashed))
+                text = row_text(number)
+                copy.write_row(
+                    (number, code, "GEN", 1, chapter, verse, verse, text, text_hash(text))
+                )
     with bench.database.connect(autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE verses")
         connection.execute("CHECKPOINT")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import RagAssetsError
 from rag_assets.index.cases import EVERYTHING, TOP_K, cases_of, confined_to, plan_of, request_of
-from rag_assets.index.golden import GoldenResult, embedded_texts, golden_result
+from rag_assets.index.golden import GoldenResult, embedded_texts, golden_cases, golden_result
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import Questions, ask
 from rag_assets.index.tables import ASSETS
+from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import Point, recall_of, target_of
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
@@ -71,9 +74,13 @@ class IndexVerdict:
     measured: Mapping[str, object]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Case:
-    """What the checks of one table share; ``served`` as if it were released."""
+    """What the checks of one table share.
+
+    :param served: as if it were released.
+    :param wanted: names of the checks.
+    """
 
     database: Database
     settings: Settings
@@ -81,10 +88,44 @@ class _Case:
     target: Target
     served: Served
     queries: NDArray[np.float32]
+    wanted: Collection[str]
+    progress: Progress
 
     @property
     def exact_rows(self) -> int | None:
         return self.settings.rag_search_exact_rows
+
+    @cached_property
+    def filters(self) -> dict[str, tuple[str, ...]]:
+        return cases_of(self.target.table, self.target.scopes, self.served.languages)
+
+    @cached_property
+    def texts(self) -> EmbeddedTexts | RagAssetsError:
+        """Queries in words, or why there are none."""
+        try:
+            with self.database.connect(autocommit=True) as connection:
+                return embedded_texts(
+                    connection, self.settings, self.target.table, self.target.scopes,
+                    self.served.languages, count=self.settings.rag_index_text_sample, seed=_SEED,
+                )  # fmt: skip
+        except RagAssetsError as error:
+            return error
+
+    @cached_property
+    def questions(self) -> Questions:
+        """What exact search finds, for all of these checks by one pass over the table."""
+        scopes = self.target.scopes
+        texts = self.texts if "golden_queries" in self.wanted else None
+        cases = [tuple(scopes), *self.filters.values()]
+        if isinstance(texts, EmbeddedTexts):
+            cases += golden_cases(texts, scopes, self.served.languages).values()
+        # Another connection than the checks': nothing that one set or prepared reaches the others.
+        with self.database.connect(autocommit=True) as connection:
+            return ask(
+                connection, self.target.table, self.queries, cases,
+                texts=texts if isinstance(texts, EmbeddedTexts) else None,
+                rows=sum(scopes.values()), progress=self.progress,
+            )  # fmt: skip
 
 
 def judge_index(
@@ -118,7 +159,7 @@ def judge_index(
         codes = codes_of(connection, table, use)
         target = target_of(table, scopes, generation, settings.pg_ivfflat_probes, codes)
         served = served_on_trial(connection, target)
-    case = _Case(database, settings, generation, target, served, queries)
+    case = _Case(database, settings, generation, target, served, queries, wanted, progress)
     for check in CHECKS_OF[table.corpus]:
         if check not in wanted:
             continue
@@ -181,15 +222,11 @@ def _evaluate(check: str, case: _Case) -> tuple[tuple[str, ...], dict[str, objec
         case "recall_at_10":
             return _recall(case, {EVERYTHING: tuple(case.target.scopes)})
         case "filtered_recall_at_10":
-            return _recall(case, _filters(case))
+            return _recall(case, case.filters)
         case "retrieval_latency_slo":
             return _latency(case)
         case _:
             return _golden(case)
-
-
-def _filters(case: _Case) -> dict[str, tuple[str, ...]]:
-    return cases_of(case.target.table, case.target.scopes, case.served.languages)
 
 
 def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
@@ -207,7 +244,7 @@ def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
         )
         for filter_name, scopes in {
             EVERYTHING: tuple(case.target.scopes),
-            **_filters(case),
+            **case.filters,
         }.items():
             plan = plan_of(case.target, filter_name, scopes, exact_rows=case.exact_rows)
             if plan.generation is None:
@@ -245,7 +282,7 @@ def _without_code(case: _Case) -> tuple[str, ...]:
 def _recall(
     case: _Case, cases: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[str, ...], dict[str, object]]:
-    points = recall_of(case.database, case.settings, case.served, case.queries, cases)
+    points = recall_of(case.database, case.settings, case.served, case.questions, cases)
     rows = {
         name: sum(case.target.scopes[scope] for scope in scopes) for name, scopes in cases.items()
     }
@@ -322,15 +359,14 @@ def production_conditions(
 
 
 def _golden(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
-    settings = case.settings
+    settings, texts = case.settings, case.texts
+    if isinstance(texts, RagAssetsError):
+        return (str(texts),), {}
+    questions = case.questions
     try:
         with case.database.connect(autocommit=True) as connection:
             prepare_connection(connection)
-            texts = embedded_texts(
-                connection, settings, case.target.table, case.target.scopes, case.served.languages,
-                count=settings.rag_index_text_sample, seed=_SEED,
-            )  # fmt: skip
-            result = golden_result(connection, settings, case.served, texts)
+            result = golden_result(connection, settings, case.served, questions)
     except RagAssetsError as error:
         return (str(error),), {}
     without = settings.rag_golden_queries is None

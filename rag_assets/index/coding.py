@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K
+from rag_assets.index.questions import Questions
 from rag_assets.index.recipes import (
     SAMPLE_QUERIES,
     SAMPLE_ROWS,
@@ -16,7 +17,6 @@ from rag_assets.index.recipes import (
     longest_bits,
     name_of,
 )
-from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import Bench, Point
 from rag_assets.progress import Progress
 from rag_assets.settings import Settings
@@ -76,7 +76,7 @@ def coded(
     table: VectorTable,
     settings: Settings,
     queries: Callable[[], NDArray[np.float32]],
-    texts: Callable[[], EmbeddedTexts | None],
+    questions: Callable[[], Questions],
     *,
     scopes: Mapping[str, int],
     rows: int,
@@ -88,7 +88,7 @@ def coded(
 ) -> Coded | None:
     """The table's codes, complete and measured; longer ones where they miss the recall floor.
 
-    :param queries: called where something is to be measured; ``texts`` likewise.
+    :param queries: called where a recipe is to be chosen; ``questions`` where a scan is measured.
     :param scopes: rows by version or language that may be served.
     :param last: the decision whose measurement holds while the table has not changed much.
     :param measure_again: a check has failed since.
@@ -111,7 +111,7 @@ def coded(
             return known
         prepare_connection(session)
         code_sets.analyze(session, code_set)
-        bench = Bench(session, table, queries(), {EVERYTHING: tuple(scopes)}, texts=texts())
+        bench = Bench(session, table, questions(), {EVERYTHING: tuple(scopes)})
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
         if scan.kept:
             return Coded(code_set, scan.use, scan.points[-1].recall, rows_changed, scan.as_json())

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rag_assets.corpus.bible.books import is_usfm_code
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.cases import TOP_K
-from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, answered_exactly, fragments
+from rag_assets.index.questions import Questions
+from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, fragments
 from rag_assets.retrieval.query_vectors import embed_queries_once
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, primary
@@ -147,15 +148,29 @@ class _Asked:
         return f"{self.query.text} ({where})"
 
 
+def golden_cases(
+    texts: EmbeddedTexts, scopes: Collection[str], languages: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Filters that golden queries are asked under: none (the empty name), and their languages,
+    where other languages are served, too."""
+    cases = {"": tuple(scopes)}
+    for language in {primary(query.language) for query in texts.queries if query.language}:
+        spoken = versions_in(language, scopes, languages)
+        if len(spoken) < len(scopes):
+            cases[language] = spoken
+    return cases
+
+
 def golden_result(
-    connection: Connection, settings: Settings, served: Served, texts: EmbeddedTexts
+    connection: Connection, settings: Settings, served: Served, questions: Questions
 ) -> GoldenResult:
     """Ask each query as an application would, by the plan that serves.
 
     :param connection: autocommits and is prepared for vectors.
     :param served: the index on trial.
+    :param questions: with queries in words, compared under :func:`golden_cases`.
     """
-    asked = tuple(_ask_all(connection, settings, served, texts))
+    asked = tuple(_ask_all(connection, settings, served, questions))
     golden = [one for one in asked if one.query.language is not None]
     fragments = [one for one in asked if one.query.language is None]
     return GoldenResult(
@@ -175,22 +190,19 @@ def _lost(asked: Sequence[_Asked]) -> tuple[str, ...]:
 
 
 def _ask_all(
-    connection: Connection, settings: Settings, served: Served, texts: EmbeddedTexts
+    connection: Connection, settings: Settings, served: Served, questions: Questions
 ) -> Iterator[_Asked]:
     """Each query without a filter; a golden one also in its language, where there are others."""
-    scopes = tuple(served.target.scopes)
-    cases = {"": scopes}
-    for language in {primary(query.language) for query in texts.queries if query.language}:
-        spoken = versions_in(language, scopes, served.languages)
-        if len(spoken) < len(scopes):
-            cases[language] = spoken
-    answered = answered_exactly(connection, served.target.table, texts, cases, top_k=TOP_K)
+    texts = questions.texts
+    if texts is None:
+        return
+    cases = golden_cases(texts, served.target.scopes, served.languages)
     for place, (query, vector) in enumerate(zip(texts.queries, texts.vectors, strict=True)):
         for language in dict.fromkeys(("", primary(query.language or ""))):
             if language not in cases:
                 continue
+            exactly = bool(questions.answered(cases[language])[place])
             request = SearchRequest(top_k=TOP_K, text=query.text, language=language or None)
-            exactly = bool(answered[language][place])
             by_plan = exactly and _finds(connection, settings, served, request, query, vector)
             yield _Asked(query, language, exactly, by_plan)
 

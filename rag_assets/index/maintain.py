@@ -16,6 +16,7 @@ from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
 from rag_assets.index.policy import Action, Decision, InForce, ScanInForce, decide
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import Questions, ask
 from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import Tuning, tune
 from rag_assets.progress import Progress
@@ -203,6 +204,19 @@ class _Work:
             self.progress.say(f"measured without queries in words: {error}")
             return None
 
+    @cached_property
+    def cases(self) -> Mapping[str, tuple[str, ...]]:
+        """Filters that are tuned for."""
+        return cases_of(self.table, self.scopes, self.languages)
+
+    @cached_property
+    def questions(self) -> Questions:
+        """Queries, and what exact search finds for them: compared with every row once a run."""
+        return ask(
+            self.session, self.table, self.queries, [tuple(self.scopes), *self.cases.values()],
+            texts=self.texts, rows=self.rows, progress=self.progress,
+        )  # fmt: skip
+
     def codes(self) -> Coded | None:
         """The table's codes, complete and measured."""
         last = generations.last_decision(self.session, self.table)
@@ -212,7 +226,7 @@ class _Work:
             if result.subject == subject_of(last.generation, last.codes)
         )
         return coded(
-            self.session, self.table, self.settings, lambda: self.queries, lambda: self.texts,
+            self.session, self.table, self.settings, lambda: self.queries, lambda: self.questions,
             scopes=self.scopes, rows=self.rows, rows_changed=self.seen.rows_changed, last=last,
             measure_again=failed, run_id=self.run_id, progress=self.progress,
         )  # fmt: skip
@@ -270,17 +284,15 @@ class _Work:
             self.session, self.database, self.table, options, rows=self.rows, run_id=self.run_id,
             progress=self.progress,
         )  # fmt: skip
-        cases = cases_of(self.table, self.scopes, self.languages)
         made = [i for i in generations.live_indexes(self.session, self.table)
                 if i.generation == number]  # fmt: skip
         relations = [index.name for index in made]
         prewarm(self.session, [*relations, *([options.codes.name] if options.codes else [])])
         held = Codes(options.codes, codes.use) if options.codes and codes else None
         tuning = tune(
-            self.database, self.table, _ready(self.session, self.table, number), self.queries,
-            scopes=self.scopes, cases=cases, floor=self.settings.rag_recall_floor,
+            self.database, self.table, _ready(self.session, self.table, number), self.questions,
+            scopes=self.scopes, cases=self.cases, floor=self.settings.rag_recall_floor,
             exact_rows=self.settings.rag_search_exact_rows, progress=self.progress, codes=held,
-            texts=self.texts,
         )  # fmt: skip
         return number, tuning
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.index.truth import TOLERANCE, similarity_floors
 from rag_assets.store.database import Connection
 from rag_assets.store.passage_texts import sample_texts
-from rag_assets.store.vector_search import distances
 from rag_assets.store.vector_tables import VectorTable
 
 FRAGMENT_WORDS = 7
@@ -70,34 +68,6 @@ def fragments(
         fragment = " ".join(words[start : start + FRAGMENT_WORDS])
         queries.append(TextQuery(fragment, {row: scope}))
     return tuple(queries)
-
-
-def answered_exactly(
-    connection: Connection,
-    table: VectorTable,
-    texts: EmbeddedTexts,
-    cases: Mapping[str, Sequence[str]],
-    *,
-    top_k: int,
-) -> dict[str, NDArray[np.bool_]]:
-    """Whether exact search finds a wanted passage among the first ``top_k``, by case and query.
-
-    One pass over the table for all of them. A passage that is as near as the one behind the last
-    hit does not count: which of the two is found is chance.
-
-    :param cases: by name, the scopes that the search is confined to.
-    """
-    if not texts.queries:
-        return {name: np.zeros(0, dtype=bool) for name in cases}
-    floors = similarity_floors(connection, table, texts.vectors, cases, top_k=top_k + 1)
-    found = {name: np.zeros(len(texts.queries), dtype=bool) for name in cases}
-    for place, (query, vector) in enumerate(zip(texts.queries, texts.vectors, strict=True)):
-        away = distances(connection, table, vector, list(query.wanted))
-        for name, scopes in cases.items():
-            near = [away[row] for row in query.within(scopes) if row in away]
-            beyond = floors[name][place][-1]
-            found[name][place] = bool(near) and 1 - min(near) > beyond + TOLERANCE
-    return found
 
 
 def enough_probes(

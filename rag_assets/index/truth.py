@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,23 @@ TOLERANCE = 1e-4
 word for word, and components are stored in 16 bits."""
 
 
+Case = TypeVar("Case", bound=Hashable)
+
+
 def similarity_floors(
     connection: Connection,
     table: VectorTable,
     queries: NDArray[np.float32],
-    cases: Mapping[str, Sequence[str]],
+    cases: Mapping[Case, Sequence[str]],
     *,
     top_k: int,
-) -> dict[str, NDArray[np.float32]]:
+    compared: Callable[[int], None] = lambda _: None,
+) -> dict[Case, NDArray[np.float32]]:
     """For each case, the similarities of each query's true nearest rows.
 
     :param queries: float32, shape (n, dimensions), of length 1.
     :param cases: by name, the scopes that the search is confined to.
+    :param compared: called with the rows of each piece of the table.
     :returns: by name, float32, shape (n, top_k), descending; -inf where there are fewer rows.
     """
     scopes = sorted({scope for confined in cases.values() for scope in confined})
@@ -40,9 +46,11 @@ def similarity_floors(
         norms = np.linalg.norm(chunk.vectors, axis=1)
         similarities = queries @ chunk.vectors.T / norms
         for name, belongs in members.items():
-            mine = similarities[:, belongs[chunk.scopes]]
-            if mine.shape[1]:
-                best[name] = _top(np.hstack([best[name], mine]), top_k)
+            columns = belongs[chunk.scopes]
+            if columns.any():
+                mine = similarities if columns.all() else similarities[:, columns]
+                _keep_best(best[name], mine)
+        compared(len(chunk.ids))
     return best
 
 
@@ -60,7 +68,9 @@ def recall(found: Sequence[float], truth: NDArray[np.float32]) -> float:
     return min(near, len(true)) / len(true)
 
 
-def _top(similarities: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    kept = np.partition(similarities, -count, axis=1)[:, -count:]
-    descending: NDArray[np.float32] = -np.sort(-kept, axis=1)
-    return descending
+def _keep_best(best: NDArray[np.float32], similarities: NDArray[np.float32]) -> None:
+    """Take what is nearer than the worst of the best so far, in place; few queries have any."""
+    better = np.flatnonzero(similarities.max(axis=1) > best[:, -1])
+    both = np.hstack([best[better], similarities[better]])
+    count = best.shape[1]
+    best[better] = -np.sort(-np.partition(both, -count, axis=1)[:, -count:], axis=1)

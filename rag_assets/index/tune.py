@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
-from rag_assets.index.text_queries import EmbeddedTexts, answered_exactly, enough_probes
-from rag_assets.index.truth import recall, similarity_floors
+from rag_assets.index.questions import Questions
+from rag_assets.index.text_queries import enough_probes
+from rag_assets.index.truth import recall
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS, Codes, Target, scan_plan
-from rag_assets.retrieval.probe import probe, probe_search
+from rag_assets.retrieval.probe import Probe, probe, probe_search
 from rag_assets.retrieval.released import Served
 from rag_assets.settings import Settings
 from rag_assets.store.code_sets import CodeUse
@@ -76,7 +77,7 @@ def tune(
     database: Database,
     table: VectorTable,
     generation: Generation,
-    queries: NDArray[np.float32],
+    questions: Questions,
     *,
     scopes: Mapping[str, int],
     cases: Mapping[str, Sequence[str]],
@@ -84,7 +85,6 @@ def tune(
     exact_rows: int | None,
     progress: Progress,
     codes: Codes | None = None,
-    texts: EmbeddedTexts | None = None,
 ) -> Tuning:
     """Find the least probes that keep recall@10 above ``floor``; what they read decides latency.
 
@@ -96,14 +96,13 @@ def tune(
 
     Beside an index over codes stands the scan of the codes: where that is faster, it is kept.
 
-    :param queries: float32, shape (n, dimensions), none of them a row of the table.
+    :param questions: asked of everything and of each case; none of them a row of the table.
     :param codes: what the index holds; ``None`` for the vectors.
-    :param texts: queries in words, where they could be embedded.
     """
     if codes is not None:
         return _tune_beside_scan(
-            database, table, generation, codes, queries, scopes=scopes, cases=cases, floor=floor,
-            progress=progress, texts=texts,
+            database, table, generation, codes, questions, scopes=scopes, cases=cases, floor=floor,
+            progress=progress,
         )  # fmt: skip
     exact_rows = EXACT_ROWS if exact_rows is None else exact_rows
     rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
@@ -111,7 +110,7 @@ def tune(
     asked = {EVERYTHING: tuple(scopes), **through_index}
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        bench = Bench(connection, table, queries, asked, generation, texts=texts)
+        bench = Bench(connection, table, questions, asked, generation)
         plain, curve = least_probes(
             lambda probes: bench.measure(EVERYTHING, probes), generation.lists, floor
         )
@@ -133,7 +132,7 @@ def tune(
         _say_chosen(chosen, generation.lists, progress)
     most = max(point.probes for point in chosen.values())
     probes = Probes(plain.probes, most, generation.lists, exactly)
-    return Tuning(probes, None, curves, chosen, len(queries))
+    return Tuning(probes, None, curves, chosen, len(questions.queries))
 
 
 def _tune_beside_scan(
@@ -141,13 +140,12 @@ def _tune_beside_scan(
     table: VectorTable,
     generation: Generation,
     codes: Codes,
-    queries: NDArray[np.float32],
+    questions: Questions,
     *,
     scopes: Mapping[str, int],
     cases: Mapping[str, Sequence[str]],
     floor: float,
     progress: Progress,
-    texts: EmbeddedTexts | None,
 ) -> Tuning:
     """The least probes of an index over codes, and up to how many rows the scan is faster."""
     rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
@@ -158,7 +156,7 @@ def _tune_beside_scan(
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         asked = {EVERYTHING: tuple(scopes), **cases}
-        bench = Bench(connection, table, queries, asked, generation, codes, texts)
+        bench = Bench(connection, table, questions, asked, generation, codes)
         for name in asked:
             scan = bench.measure_plan(
                 name, scan_plan(codes, rows[name], rows[EVERYTHING]), few=_FEW
@@ -175,7 +173,9 @@ def _tune_beside_scan(
     plain = chosen[EVERYTHING].probes or start
     most = max([plain, *(point.probes for point in chosen.values())])
     use = replace(codes.use, scan_rows=scan_rows)
-    return Tuning(Probes(plain, most, generation.lists), use, curves, chosen, len(queries))
+    return Tuning(
+        Probes(plain, most, generation.lists), use, curves, chosen, len(questions.queries)
+    )
 
 
 def _say_chosen(chosen: Mapping[str, Point], lists: int, progress: Progress) -> None:
@@ -190,20 +190,17 @@ def _say_chosen(chosen: Mapping[str, Point], lists: int, progress: Progress) -> 
 
 @dataclass
 class Bench:
-    """Measures plans, such as those of one generation; the truth is found once for all."""
+    """Measures plans, such as those of one generation.
+
+    :param asked: by case, the scopes that its searches are confined to.
+    """
 
     connection: Connection
     table: VectorTable
-    queries: NDArray[np.float32]
+    questions: Questions
     asked: Mapping[str, Sequence[str]]
     generation: Generation | None = None
     codes: Codes | None = None
-    texts: EmbeddedTexts | None = None
-
-    def __post_init__(self) -> None:
-        self._truth = similarity_floors(
-            self.connection, self.table, self.queries, self.asked, top_k=TOP_K
-        )
 
     def measure(self, name: str, probes: int, *, few: bool = False) -> Point:
         """One point of a case's curve; 0 probes stand for exact search.
@@ -218,11 +215,11 @@ class Bench:
 
         :param few: with so many of the queries only.
         """
-        queries = self.queries[:few]
+        queries = self.questions.queries[:few]
+        truth = self.questions.nearest(self.asked[name])[: len(queries)]
         scopes = confined_to(self.table, name, self.asked[name])
         found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
-        return _point(plan, [f.similarities for f in found], self._truth[name][: len(queries)],
-                      [f.latency_ms for f in found])  # fmt: skip
+        return _point(plan, found, truth)
 
     def _plan(self, name: str, probes: int) -> SearchPlan:
         made, codes = self.generation, self.codes
@@ -249,11 +246,10 @@ class Bench:
 
         :param plan_with: a plan with so many probes, or candidates.
         """
-        texts = self.texts
+        texts = self.questions.texts
         if texts is None:
             return start
-        asked = {name: self.asked[name]}
-        answered = answered_exactly(self.connection, self.table, texts, asked, top_k=TOP_K)[name]
+        answered = self.questions.answered(self.asked[name])
         scopes = confined_to(self.table, name, self.asked[name])
 
         def finds(place: int, number: int) -> bool:
@@ -340,37 +336,29 @@ def recall_of(
     database: Database,
     settings: Settings,
     served: Served,
-    queries: NDArray[np.float32],
+    questions: Questions,
     cases: Mapping[str, Sequence[str]],
 ) -> dict[str, Point]:
     """Recall and latency of each case as a search goes; ``probes`` is 0 where it is exact.
 
-    :param queries: float32, shape (n, dimensions).
     :param cases: by name, the versions that the search is confined to.
     """
     target = served.target if served.documents is None else served.documents.target
     points = {}
     with database.connect(autocommit=True) as connection:
-        truth = similarity_floors(connection, target.table, queries, cases, top_k=TOP_K)
-    # Another connection than the truth's: nothing that one set or prepared reaches the other.
-    with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         for name, confined in cases.items():
             plan = plan_of(target, name, confined, exact_rows=settings.rag_search_exact_rows)
             request = request_of(target.table, name, confined)
-            found = probe_search(connection, settings, served, request, queries)
-            points[name] = _point(plan, [f.similarities for f in found], truth[name],
-                                  [f.latency_ms for f in found])  # fmt: skip
+            found = probe_search(connection, settings, served, request, questions.queries)
+            points[name] = _point(plan, found, questions.nearest(confined))
     return points
 
 
-def _point(
-    plan: SearchPlan,
-    similarities: Sequence[Sequence[float]],
-    truth: NDArray[np.float32],
-    latencies_ms: Sequence[float],
-) -> Point:
-    recalls = [recall(found, true) for found, true in zip(similarities, truth, strict=True)]
+def _point(plan: SearchPlan, probes: Sequence[Probe], truth: NDArray[np.float32]) -> Point:
+    found = [probe.similarities for probe in probes]
+    latencies_ms = [probe.latency_ms for probe in probes]
+    recalls = [recall(near, true) for near, true in zip(found, truth, strict=True)]
     mean = float(np.mean(recalls))
     error = float(np.std(recalls)) / len(recalls) ** 0.5
     return Point(
@@ -378,7 +366,7 @@ def _point(
         candidates=plan.candidates,
         recall=mean,
         recall_low=mean - _CONFIDENCE * error,
-        k_returned=float(np.mean([len(found) for found in similarities])),
+        k_returned=float(np.mean([len(near) for near in found])),
         p50_ms=float(np.percentile(latencies_ms, 50)),
         p95_ms=float(np.percentile(latencies_ms, 95)),
     )

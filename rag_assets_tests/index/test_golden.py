@@ -13,10 +13,12 @@ from rag_assets.index.checks import IndexVerdict, judge_golden, judge_index
 from rag_assets.index.golden import (
     GoldenQuery,
     GoldenResult,
+    golden_cases,
     golden_result,
     read_golden_queries,
 )
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import ask
 from rag_assets.index.text_queries import EmbeddedTexts, TextQuery
 from rag_assets.index.tune import target_of
 from rag_assets.progress import Silent
@@ -233,9 +235,11 @@ def asked(
     database: Database, settings: Settings, target: Target, texts: EmbeddedTexts
 ) -> GoldenResult:
     served = on_trial(database, target)
+    cases = golden_cases(texts, target.scopes, served.languages)
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        return golden_result(connection, settings, served, texts)
+        questions = ask(connection, target.table, texts.vectors[:0], cases.values(), texts=texts)
+        return golden_result(connection, settings, served, questions)
 
 
 def test_an_answer_that_the_index_loses_is_named(

@@ -16,6 +16,7 @@ from rag_assets.index.checks import (
     production_conditions,
 )
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import ask
 from rag_assets.index.tune import Point, recall_of
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Target
@@ -230,10 +231,11 @@ def test_a_filter_whose_reading_ends_too_early_returns_too_few_hits(
     cases = {"a few": ("EN_B",), EVERYTHING: ("EN_A", "EN_B")}
     with database.connect() as connection:
         queries = held_out_queries(connection, table, 200, seed=4)
+        questions = ask(connection, table, queries, cases.values())
     tight = Target(table, SCOPES, 1, "halfvec", Probes(64, 1, 64))
     for probes, sound in ((tight.probes, True), (Probes(64, 1, 1), False)):
         served = on_trial(database, replace(tight, probes=probes))
-        points = recall_of(database, settings, served, queries, cases)
+        points = recall_of(database, settings, served, questions, cases)
         assert (points["a few"].k_returned == 10) is sound
         assert points["a few"].probes == 1
         failures = judge_recall(points, {"a few": 600, EVERYTHING: 2100}, floor=0.0001)

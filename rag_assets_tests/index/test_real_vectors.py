@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
 from rag_assets.index.checks import judge_recall
+from rag_assets.index.questions import ask
 from rag_assets.index.tune import recall_of, target_of
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.store.database import Database
@@ -57,13 +58,15 @@ def test_two_bibles_are_indexed_within_the_floors_and_real_queries_find_their_ve
     queries = vectors_of("queries_EN_ASV")[:300]
     target = target_of(table, rows, outcome.generation, None)
     served = on_trial(database, target)
-    whole = recall_of(database, settings, served, queries, {EVERYTHING: (KJV, PT)})
+    filters = filter_cases(rows, {KJV: "en", PT: "pt"})
+    with database.connect(autocommit=True) as connection:
+        questions = ask(connection, table, queries, [(KJV, PT), *filters.values()])
+    whole = recall_of(database, settings, served, questions, {EVERYTHING: (KJV, PT)})
     point = whole[EVERYTHING]
     assert point.probes == outcome.generation.probes.plain
     assert point.recall >= 0.95
     assert point.k_returned == 10
-    filters = filter_cases(rows, {KJV: "en", PT: "pt"})
-    confined = recall_of(database, settings, served, queries[:50], filters)
+    confined = recall_of(database, settings, served, questions, filters)
     assert judge_recall(confined, dict.fromkeys(filters, 31101), floor=0.999) == ()
     assert {one.probes for one in confined.values()} == {0}, "one Bible is searched exactly"
 

@@ -17,6 +17,7 @@ from rag_assets.index.checks import judge_index
 from rag_assets.index.golden import embedded_texts, golden_result
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import ask
 from rag_assets.index.tables import candidate_table
 from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, enough_probes, fragments
 from rag_assets.index.tune import target_of, tune
@@ -82,17 +83,20 @@ def test_probes_are_raised_until_texts_find_what_exact_search_finds(
         tuple(TextQuery(f"query {n}", {row: "EN_A"}, "en") for n, row in enumerate(ninth)), vectors
     )
 
+    with database.connect(autocommit=True) as connection:
+        questions = ask(connection, table, vectors, [["EN_A"]], texts=texts)
+
     def lost(generation: Generation) -> tuple[str, ...]:
         target = target_of(table, {"EN_A": 1100}, generation, None)
         served = on_trial(database, target)
         with database.connect(autocommit=True) as connection:
             prepare_connection(connection)
-            return golden_result(connection, settings, served, texts).lost
+            return golden_result(connection, settings, served, questions).lost
 
     assert lost(made), "what keeps recall at 0.5 loses some of these"
     tuning = tune(
-        database, table, made, vectors, scopes={"EN_A": 1100}, cases={}, floor=0.5, exact_rows=0,
-        progress=Silent(), texts=texts,
+        database, table, made, questions, scopes={"EN_A": 1100}, cases={}, floor=0.5,
+        exact_rows=0, progress=Silent(),
     )  # fmt: skip
     assert tuning.probes.plain > made.probes.plain
     assert lost(replace(made, probes=tuning.probes)) == ()

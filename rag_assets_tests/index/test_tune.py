@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import ask
 from rag_assets.index.tune import Point, least_probes, recall_of, target_of
 from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.settings import Settings
@@ -150,8 +151,9 @@ def measured(
 ) -> dict[str, Point]:
     with database.connect() as connection:
         queries = held_out_queries(connection, target.table, 200, seed=seed)
+        questions = ask(connection, target.table, queries, cases.values())
     settings = Settings(rag_search_exact_rows=400)
-    return recall_of(database, settings, on_trial(database, target), queries, cases)
+    return recall_of(database, settings, on_trial(database, target), questions, cases)
 
 
 def test_the_probes_chosen_keep_recall_with_and_without_filters_for_other_queries(
