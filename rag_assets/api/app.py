@@ -43,7 +43,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("rag-assets"),
         description="Search what the active release holds: Bible versions that passed the gate.",
         lifespan=lifespan,
-        docs_url=None,  # its page loads scripts from elsewhere; openapi.json stays
+        openapi_url=None,  # describe() answers it
+        docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
     )
     app.state.service = opened

@@ -1,16 +1,21 @@
-"""The OpenAPI document, exact about errors: each one is a problem, in the media type of one."""
+"""The OpenAPI document, exact about errors: each one is a problem, in the media type of one.
+
+It is written once: as JSON it takes some milliseconds, and anybody may ask for it.
+"""
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from rag_assets.api.problems import MEDIA_TYPE
 
 
 def describe(app: FastAPI) -> None:
-    """Let the app show its document so."""
+    """Let the app show its document so, at ``/openapi.json``."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -19,6 +24,14 @@ def describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+    @cache
+    def written() -> bytes:
+        return json.dumps(openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi_json() -> Response:
+        return Response(written(), media_type="application/json")
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
