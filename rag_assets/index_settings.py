@@ -53,9 +53,11 @@ class IndexSettings(BaseModel):
         2, ge=0, description="Parallel workers of an index build."
     )
     rag_index_query_sample: int = Field(
-        400,
-        ge=200,
-        description="Held-out queries by which probes are chosen, and recall and latency judged.",
+        200,
+        ge=100,
+        description="Held-out queries by which probes are chosen, and recall and latency judged. "
+        "With 200 the standard error of a recall of 0.95 is about 0.006; each costs a search of "
+        "every case, and a comparison with every vector.",
     )
     pg_ivfflat_probes: int | None = Field(
         None,

@@ -148,6 +148,7 @@ def vouch_for_documents(database: Database, settings: Settings) -> None:
                     "probes": found.probes.plain if found.probes else None,
                     "filtered_probes": found.probes.filtered if found.probes else None,
                     "candidates": found.codes.candidates if found.codes else None,
+                    "filtered_candidates": found.codes.filtered if found.codes else None,
                     "scan_rows": found.codes.scan_rows if found.codes else None,
                 },
                 revision=found.revision,

@@ -100,9 +100,9 @@ def lexical(wanted: Wanted) -> Iterator[Kind]:
     texts = _texts(smoke=smoke)
     draw = np.random.default_rng(_SEED)
     texts = [texts[place] for place in draw.permutation(len(texts))[: wanted.rows]]
-    rows = _embedded(texts)
+    rows = embedded(texts)
     queries = {
-        "fragments": _embedded(fragments(texts, count)),
+        "fragments": embedded(fragments(texts, count)),
         "mixtures": mixtures(rows, count, seed=_SEED),
     }
     sizes = _sizes(len(rows), smoke=smoke)
@@ -170,7 +170,7 @@ def _parallel(*, smoke: bool) -> tuple[list[str], list[str]]:
     return [first[each] for each in both], [second[each] for each in both]
 
 
-def _embedded(texts: Sequence[str]) -> Vectors:
+def embedded(texts: Sequence[str]) -> Vectors:
     embedder, spec = OfflineEmbedder(), SpaceSpec("offline", "char-ngrams", DIMENSIONS, "halfvec")
     return np.vstack(
         [

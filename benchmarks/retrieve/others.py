@@ -35,7 +35,7 @@ def start_others(
         say("others: no .venv-peers, see benchmarks/peers/README.md")
         return
     parameters = bench.database.parameters()
-    probes = corpus.generation.probes
+    probes = corpus.vectors.probes
     assert probes is not None
     url = f"postgresql://{parameters['user']}@/{parameters['dbname']}?host={parameters['host']}"
     for name, script in _SCRIPTS.items():
@@ -113,7 +113,7 @@ def _index(bench: Bench, corpus: ServedCorpus, table: str) -> None:
         session.execute(
             sql.SQL(
                 "CREATE INDEX ON {} USING ivfflat (embedding halfvec_cosine_ops) WITH (lists = {})"
-            ).format(sql.Identifier(table), sql.Literal(corpus.generation.lists))
+            ).format(sql.Identifier(table), sql.Literal(corpus.vectors.lists))
         )
         session.execute(sql.SQL("VACUUM ANALYZE {}").format(sql.Identifier(table)))
         session.execute("CHECKPOINT")

@@ -1,4 +1,4 @@
-"""The limit: the search's own statement and the join to the texts, prepared, and nothing else.
+"""The limits: a search's own statement and the join to the texts, prepared, and nothing else.
 
 A thread a connection; the settings of a search are the session's, once; the vector goes in binary.
 """
@@ -11,34 +11,49 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import numpy as np
-from pgvector import HalfVector
 from psycopg import sql
 
 from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve.released import ServedCorpus
-from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.index.tune import target_of
+from rag_assets.retrieval.plan import Target, choose_plan, codes_of
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import RowFilter, SearchPlan, prepare_connection, statement
+from rag_assets.store.vector_search import (
+    RowFilter,
+    SearchPlan,
+    prepare_connection,
+    statement,
+    values,
+)
 
 TOP_K = 10
 _READY_S = 120
 
 
-def plan_of(corpus: ServedCorpus) -> SearchPlan:
-    """How our search reads the table when nothing is filtered."""
-    made = corpus.generation
+def plan_of_vectors(corpus: ServedCorpus) -> SearchPlan:
+    """How an index over the vectors is read when nothing is filtered."""
+    made = corpus.vectors
     target = Target(corpus.table, corpus.scopes, made.number, made.precision, made.probes)
     return choose_plan(target, corpus.scopes, exact_rows=0)
 
 
-class RawSearch:
-    """Searches of one corpus."""
+def plan_served(database: Database, corpus: ServedCorpus) -> SearchPlan:
+    """How our search reads the table when nothing is filtered."""
+    with database.connect() as connection:
+        codes = codes_of(connection, corpus.table, corpus.codes)
+    target = target_of(corpus.table, corpus.scopes, corpus.generation, None, codes)
+    return choose_plan(target, corpus.scopes, exact_rows=None)
 
-    def __init__(self, database: Database, corpus: ServedCorpus) -> None:
+
+class RawSearch:
+    """Searches of one corpus by one plan."""
+
+    def __init__(self, database: Database, corpus: ServedCorpus, plan: SearchPlan) -> None:
         self._database = database
-        self._plan = plan_of(corpus)
-        self._scopes = tuple(sorted(corpus.scopes))
-        found = statement(corpus.table, self._plan, RowFilter(self._scopes), sql.Placeholder)
+        self._table = corpus.table
+        self.plan = plan
+        self._rows = RowFilter(tuple(sorted(corpus.scopes)))
+        found = statement(corpus.table, plan, self._rows, sql.Placeholder)
         self._query = sql.SQL(
             """
             SELECT n.verse_id, n.distance, v.version_code, b.language, v.book, v.chapter, v.verse,
@@ -85,16 +100,23 @@ class RawSearch:
 
     def search(self, connection: Connection, query: Vectors) -> list[tuple[object, ...]]:
         """The nearest, with their texts."""
-        values = {"vector": HalfVector(query), "scopes": list(self._scopes), "limit": TOP_K}
-        rows = connection.execute(self._query, values, prepare=True).fetchall()
+        given = values(self._table, self.plan, query, self._rows, TOP_K)
+        rows = connection.execute(self._query, given, prepare=True).fetchall()
         return sorted(rows, key=lambda row: (row[1], row[0]))
 
     def _prepare(self, connection: Connection) -> None:
         prepare_connection(connection)
-        for name, value in (
-            ("ivfflat.probes", self._plan.probes),
-            ("ivfflat.max_probes", max(self._plan.probes, self._plan.max_probes)),
-            ("ivfflat.iterative_scan", "relaxed_order"),
-            ("enable_sort", "off"),
-        ):
-            connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
+        set_for_session(connection, self.plan)
+
+
+def set_for_session(connection: Connection, plan: SearchPlan) -> None:
+    """What a search sets for its transaction, once for all searches of a connection."""
+    if plan.generation is None:
+        return
+    for name, value in (
+        ("ivfflat.probes", plan.probes),
+        ("ivfflat.max_probes", max(plan.probes, plan.max_probes)),
+        ("ivfflat.iterative_scan", "relaxed_order"),
+        ("enable_sort", "off"),
+    ):
+        connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))

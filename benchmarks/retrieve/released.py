@@ -1,4 +1,4 @@
-"""A corpus that is served: vectors, an index by ``maintain()``, verses with texts, releases."""
+"""A corpus that is served: vectors, codes and indexes by ``maintain()``, texts, releases."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from psycopg import sql
 
 from benchmarks.index.bench import RUN_ID, Bench, row_text, say
 from rag_assets.corpus.text import text_hash
-from rag_assets.index.maintain import IndexRequest, maintain
+from rag_assets.index.maintain import IndexRequest, Outcome, maintain
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.settings import Settings
+from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection
 from rag_assets.store.generations import Generation
 from rag_assets.store.releases import ReleasedSpace, activate_release, write_release
@@ -23,57 +25,75 @@ class ServedCorpus:
     """What was released, and how.
 
     :param scopes: rows by version.
+    :param vectors: an index over the vectors, tuned to the same recall: what the others search.
+    :param generation: what the release serves; ``None`` where a scan of the codes does.
+    :param codes: how the release uses its codes.
     """
 
     table: VectorTable
-    generation: Generation
     scopes: Mapping[str, int]
+    vectors: Generation
+    generation: Generation | None
+    codes: CodeUse | None
 
 
 def serve_corpus(bench: Bench, rows: int) -> ServedCorpus:
-    """Fill, index, tune with held-out queries, and release all versions."""
+    """Fill, index the vectors, then index as the product decides, and release all versions.
+
+    Tuned with held-out queries, each time.
+    """
     model = bench.settings.rag_embedding_small_model  # the emulator knows no other
     table = bench.space_table(model, "halfvec")
     bench.fill(table, rows)
     fill_verses(bench, table)
-    say("building and tuning the index")
+    say("building and tuning an index over the vectors")
     # Searches here have no filter: with this, none is tuned for.
-    settings = bench.settings.model_copy(update={"rag_search_exact_rows": rows})
-    generation = maintain(
+    plain = bench.settings.model_copy(update={"rag_search_exact_rows": rows, "rag_code_bits": 0})
+    vectors = _kept(bench, table, plain, IndexRequest(force=True)).generation
+    assert vectors is not None
+    with bench.database.connect() as connection:
+        scopes = servable_scopes(connection, bench.settings, table)
+        activate_release(connection, release_row(connection, table, vectors, None, scopes))
+    say("codes, and the product's decision")
+    chosen = bench.settings.model_copy(update={"rag_code_bits": None})
+    outcome = _kept(bench, table, chosen, IndexRequest())
+    codes = outcome.codes.use if outcome.codes else None
+    if outcome.generation is not None and outcome.generation.codes is not None:
+        codes = outcome.generation.codes
+    with bench.database.connect() as connection:
+        made = release_row(connection, table, outcome.generation, codes, scopes)
+        activate_release(connection, made)
+    return ServedCorpus(table, scopes, vectors, outcome.generation, codes)
+
+
+def _kept(bench: Bench, table: VectorTable, settings: Settings, request: IndexRequest) -> Outcome:
+    return maintain(
         bench.database,
         settings,
         table,
-        IndexRequest(force=True),
+        request,
         run_id=RUN_ID,
         progress=LogLines(say),
         queries=bench.corpus.queries(0, bench.tuning),
-    ).generation
-    assert generation is not None
-    with bench.database.connect() as connection:
-        scopes = servable_scopes(connection, bench.settings, table)
-        made = release_row(connection, table, generation, scopes)
-        activate_release(connection, made)
-    return ServedCorpus(table, generation, scopes)
+    )
 
 
 def release_row(
     connection: Connection,
     table: VectorTable,
-    generation: Generation,
+    generation: Generation | None,
+    codes: CodeUse | None,
     scopes: Mapping[str, int],
     versions: Sequence[str] | None = None,
 ) -> int:
     """A candidate of these versions, as the gate would write it; its number."""
     chosen = sorted(scopes if versions is None else versions)
     content = {"versions": {code: {"rows": scopes[code]} for code in chosen}}
+    number, probes = (generation.number, generation.probes) if generation else (None, None)
     return write_release(
         connection,
         versions=chosen,
-        spaces=[
-            ReleasedSpace(
-                "bible", "small", table.space.space_id, generation.number, generation.probes
-            )
-        ],
+        spaces=[ReleasedSpace("bible", "small", table.space.space_id, number, probes, codes)],
         manifest={"content": content},
         reasons=(),
         code_version="benchmark",

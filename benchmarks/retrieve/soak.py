@@ -299,7 +299,7 @@ def run(bench: Bench, seconds: float) -> Soak:
         first = active_release(connection)
         assert first is not None
         second = release_row(
-            connection, served.table, served.generation, served.scopes, versions=[FIRST]
+            connection, served.table, served.generation, served.codes, served.scopes, [FIRST]
         )
     releases = {first.release_id: versions, second: (FIRST,)}
     with (

@@ -111,6 +111,7 @@ def _describe(connection: Connection, table: VectorTable) -> dict[str, object]:
         "reasons": "; ".join(decision.reasons) if decision else None,
         "code sets": ", ".join(map(str, code_sets.code_sets(connection, table))) or None,
         "candidates": decision.codes.candidates if decision and decision.codes else None,
+        "filtered_candidates": decision.codes.filtered if decision and decision.codes else None,
         "generations": [
             {
                 "generation": made.number,

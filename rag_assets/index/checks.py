@@ -211,6 +211,7 @@ def _facts(case: _Case) -> dict[str, object]:
         "code_set": codes.use.code_set if codes else None,
         "bits": codes.code_set.recipe.bits if codes else None,
         "candidates": codes.use.candidates if codes else None,
+        "filtered_candidates": codes.use.filtered if codes else None,
         "scan_rows": codes.use.scan_rows if codes else None,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from rag_assets.index.recipes import (
 )
 from rag_assets.index.tune import Bench, Point
 from rag_assets.progress import Progress
+from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES
 from rag_assets.settings import Settings
 from rag_assets.store import code_sets
 from rag_assets.store.code_sets import CodeSet, CodeUse
@@ -34,25 +35,32 @@ CANDIDATES = 50, 100, 200, 400, 800, 1600
 SCAN_RECALL = 0.98
 _OUTGROWN = 4  # times the rows at its choice, after which a recipe is chosen again
 _SEED = 3
-_GLANCE = 40
-"""Queries that show whether a number of candidates is worth measuring with all."""
+SCAN_QUERIES = 100
+"""Queries by which candidates are chosen: they tell 0.98 from the floor of 0.95 by six standard
+errors, and each reads every code that passes."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scan of all codes gives.
+    """What a scan of the codes gives.
 
-    :param points: recall@10 and latency by number of candidates; the last is the one in use.
-    :param kept: whether the last keeps recall 0.98.
+    :param curves: by case, recall@10 with each of :data:`CANDIDATES`.
+    :param point: recall@10 and latency over everything, as it is used.
+    :param kept: whether it keeps recall 0.98, and under filters the floor.
     """
 
     use: CodeUse
-    points: tuple[Point, ...]
+    curves: Mapping[str, Sequence[float]]
+    point: Point
     kept: bool
 
     def as_json(self) -> dict[str, object]:
         """For the decision's record."""
-        return {"points": [asdict(point) for point in self.points], "kept": self.kept}
+        curves = {
+            name: dict(zip(map(str, CANDIDATES), curve, strict=True))
+            for name, curve in self.curves.items()
+        }
+        return {"points": [asdict(self.point)], "curves": curves, "kept": self.kept}
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ def coded(
     questions: Callable[[], Questions],
     *,
     scopes: Mapping[str, int],
+    cases: Mapping[str, Sequence[str]],
     rows: int,
     rows_changed: int,
     last: RecordedDecision | None,
@@ -89,7 +98,7 @@ def coded(
     """The table's codes, complete and measured; longer ones where they miss the recall floor.
 
     :param queries: called where a recipe is to be chosen; ``questions`` where a scan is measured.
-    :param scopes: rows by version or language that may be served.
+    :param scopes: rows by version or language that may be served; ``cases`` are filters of them.
     :param last: the decision whose measurement holds while the table has not changed much.
     :param measure_again: a check has failed since.
     :returns: ``None`` where the settings want no codes, or the longest miss the floor.
@@ -111,10 +120,10 @@ def coded(
             return known
         prepare_connection(session)
         code_sets.analyze(session, code_set)
-        bench = Bench(session, table, questions(), {EVERYTHING: tuple(scopes)})
+        bench = Bench(session, table, questions(), {EVERYTHING: tuple(scopes), **cases}, scopes)
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
         if scan.kept:
-            return Coded(code_set, scan.use, scan.points[-1].recall, rows_changed, scan.as_json())
+            return Coded(code_set, scan.use, scan.point.recall, rows_changed, scan.as_json())
         over_bits = code_set.recipe.bits
         if settings.rag_code_bits is not None or over_bits >= longest_bits(
             table.space.spec.dimensions
@@ -129,6 +138,8 @@ def _known(
 ) -> Coded | None:
     """The last measurement of this set, where few rows changed since."""
     if last is None or last.codes is None or last.tuning is None:
+        return None
+    if "curves" not in last.tuning:  # of an earlier version, which did not measure filters
         return None
     if last.codes.code_set != code_set.number:
         return None
@@ -165,37 +176,40 @@ def _complete(
 
 
 def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress) -> Scan:
-    """The fewest candidates that keep recall 0.98 over everything, or the floor where it is higher.
+    """The fewest candidates that keep recall 0.98, or the floor where it is higher.
 
-    They must also find what exact search finds for queries in words.
-
-    What a handful of queries shows to be too few is not measured with all of them.
+    Over everything and under filters: a filter may leave out all that is near a query, and many of
+    the rest are then about as far. Where none keep 0.98 under a filter, the most must keep the
+    floor. They must also find what exact search finds for queries in words.
     """
-    wanted, points = max(SCAN_RECALL, floor), []
-    for candidates in CANDIDATES:
-        plan = SearchPlan("codes", codes=code_set, candidates=candidates, wide=True)
-        point = bench.measure_plan(EVERYTHING, plan, few=_GLANCE)
-        if point.recall >= wanted or candidates == CANDIDATES[-1]:
-            point = bench.measure_plan(EVERYTHING, plan)
-        points.append(point)
-        if point.recall >= wanted:
-            break
-    enough = bench.enough_for_texts(
+    wanted, whole = max(SCAN_RECALL, floor), SearchPlan("codes", codes=code_set, wide=True)
+    curves: dict[str, list[float]] = {}
+    chosen: dict[str, int] = {}
+    for name in bench.asked:
+        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_BESIDE_CODES:
+            continue
+        wide = 2 * bench.rows(name) >= bench.rows(EVERYTHING)
+        most = replace(whole, candidates=CANDIDATES[-1], wide=wide)
+        curves[name] = bench.recall_by_candidates(name, most, CANDIDATES, few=SCAN_QUERIES)
+        chosen[name] = next(
+            (many for many, found in zip(CANDIDATES, curves[name], strict=True) if found >= wanted),
+            CANDIDATES[-1],
+        )
+        kept = curves[name][CANDIDATES.index(chosen[name])]
+        progress.say(
+            f"{code_set}: {name}: of the {TOP_K} nearest, the best {chosen[name]} codes hold "
+            f"{kept:.3f} ({SCAN_QUERIES} queries)"
+        )
+    plain = bench.enough_for_texts(
         EVERYTHING,
-        lambda candidates: SearchPlan("codes", codes=code_set, candidates=candidates, wide=True),
-        start=points[-1].candidates,
+        lambda candidates: replace(whole, candidates=candidates),
+        start=chosen[EVERYTHING],
         most=CANDIDATES[-1],
     )
-    if enough > points[-1].candidates:
-        plan = SearchPlan("codes", codes=code_set, candidates=enough, wide=True)
-        points.append(bench.measure_plan(EVERYTHING, plan))
-    last = points[-1]
-    progress.say(
-        f"{code_set}: of the {TOP_K} nearest, the best {last.candidates} codes hold "
-        f"{last.recall:.3f}, P50 {last.p50_ms:.1f} ms"
-    )
-    use = CodeUse(code_set.number, last.candidates, 0)
-    return Scan(use, tuple(points), last.recall >= wanted)
+    last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), few=SCAN_QUERIES)
+    kept = last.recall >= wanted and all(curve[-1] >= floor for curve in curves.values())
+    use = CodeUse(code_set.number, plain, max(plain, *chosen.values()), 0)
+    return Scan(use, curves, last, kept)
 
 
 def _outgrown(

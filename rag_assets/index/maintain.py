@@ -227,8 +227,9 @@ class _Work:
         )
         return coded(
             self.session, self.table, self.settings, lambda: self.queries, lambda: self.questions,
-            scopes=self.scopes, rows=self.rows, rows_changed=self.seen.rows_changed, last=last,
-            measure_again=failed, run_id=self.run_id, progress=self.progress,
+            scopes=self.scopes, cases=self.cases, rows=self.rows,
+            rows_changed=self.seen.rows_changed, last=last, measure_again=failed,
+            run_id=self.run_id, progress=self.progress,
         )  # fmt: skip
 
     def scan(self, codes: Coded | None, in_force: InForce | None) -> ScanInForce | None:

@@ -13,14 +13,20 @@ from rag_assets.index.questions import Questions
 from rag_assets.index.text_queries import enough_probes
 from rag_assets.index.truth import recall
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import EXACT_ROWS, Codes, Target, scan_plan
+from rag_assets.retrieval.plan import EXACT_ROWS, FETCHED, Codes, Target, index_plan, scan_plan
 from rag_assets.retrieval.probe import Probe, probe, probe_search
 from rag_assets.retrieval.released import Served
 from rag_assets.settings import Settings
 from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
+from rag_assets.store.vector_search import (
+    EXACT,
+    SearchPlan,
+    by_rank,
+    nearest,
+    prepare_connection,
+)
 from rag_assets.store.vector_tables import VectorTable
 
 _FEW = 20
@@ -46,6 +52,7 @@ class Point:
     p50_ms: float
     p95_ms: float
     candidates: int = 0
+    mean_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def tune(
     asked = {EVERYTHING: tuple(scopes), **through_index}
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        bench = Bench(connection, table, questions, asked, generation)
+        bench = Bench(connection, table, questions, asked, scopes, generation)
         plain, curve = least_probes(
             lambda probes: bench.measure(EVERYTHING, probes), generation.lists, floor
         )
@@ -148,22 +155,20 @@ def _tune_beside_scan(
     progress: Progress,
 ) -> Tuning:
     """The least probes of an index over codes, and up to how many rows the scan is faster."""
-    rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
-    rows[EVERYTHING] = sum(scopes.values())
     curves: dict[str, tuple[Point, ...]] = {}
     chosen: dict[str, Point] = {}
     scan_rows, start = 0, max(1, round(generation.lists**0.5 / 2))
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         asked = {EVERYTHING: tuple(scopes), **cases}
-        bench = Bench(connection, table, questions, asked, generation, codes)
+        bench = Bench(connection, table, questions, asked, scopes, generation, codes)
         for name in asked:
-            scan = bench.measure_plan(
-                name, scan_plan(codes, rows[name], rows[EVERYTHING]), few=_FEW
-            )
-            found = bench.least_filtered(name, start, floor, slowest_ms=scan.p50_ms)
+            scan = bench.measure_plan(name, bench.scan(name), few=_FEW)
+            found = None
+            if name == EVERYTHING or FETCHED * bench.rows(name) >= bench.rows(EVERYTHING):
+                found = bench.least_beside_scan(name, start, floor, slowest_ms=scan.mean_ms)
             if found is None:
-                scan_rows = max(scan_rows, rows[name])
+                scan_rows = max(scan_rows, bench.rows(name))
                 chosen[name], curves[name] = scan, (scan,)
             else:
                 chosen[name], curves[name] = found
@@ -193,14 +198,28 @@ class Bench:
     """Measures plans, such as those of one generation.
 
     :param asked: by case, the scopes that its searches are confined to.
+    :param scopes: rows of each scope.
     """
 
     connection: Connection
     table: VectorTable
     questions: Questions
     asked: Mapping[str, Sequence[str]]
+    scopes: Mapping[str, int]
     generation: Generation | None = None
     codes: Codes | None = None
+
+    def rows(self, name: str) -> int:
+        """Rows that a case's filter passes."""
+        return sum(self.scopes[scope] for scope in self.asked[name])
+
+    def scan(self, name: str) -> SearchPlan:
+        """The scan of the codes that a case's searches pass."""
+        if self.codes is None:
+            raise LookupError("there are no codes to scan")
+        return scan_plan(
+            self.codes, self.rows(name), sum(self.scopes.values()), filtered=name != EVERYTHING
+        )
 
     def measure(self, name: str, probes: int, *, few: bool = False) -> Point:
         """One point of a case's curve; 0 probes stand for exact search.
@@ -209,6 +228,24 @@ class Bench:
         """
         plan = self._plan(name, probes) if probes else EXACT
         return self.measure_plan(name, plan, few=_FEW if few else None)
+
+    def recall_by_candidates(
+        self, name: str, scan: SearchPlan, numbers: Sequence[int], *, few: int
+    ) -> list[float]:
+        """Recall@10 of a scan with each number of candidates: one search a query for all of them.
+
+        :param scan: with the largest of the numbers.
+        :param few: with so many of the queries.
+        """
+        scopes = confined_to(self.table, name, self.asked[name])
+        truth = self.questions.nearest(self.asked[name])[:few]
+        recalls = np.zeros((len(truth), len(numbers)))
+        for place, query in enumerate(self.questions.queries[:few]):
+            ranked = by_rank(self.connection, self.table, scan, query, scopes=scopes)
+            for column, number in enumerate(numbers):
+                near = sorted((away for rank, away in ranked if rank <= number))[:TOP_K]
+                recalls[place, column] = recall([1 - away for away in near], truth[place])
+        return [float(mean) for mean in recalls.mean(axis=0)]
 
     def measure_plan(self, name: str, plan: SearchPlan, *, few: int | None = None) -> Point:
         """What a plan gives for a case.
@@ -225,12 +262,11 @@ class Bench:
         made, codes = self.generation, self.codes
         if made is None:
             raise LookupError("there is no index to measure")
-        return SearchPlan(
-            "ivfflat" if name == EVERYTHING else "iterative",
-            made.number, made.precision, probes, made.lists,
-            codes.code_set if codes else None, codes.use.candidates if codes else 0,
-            wide=name == EVERYTHING, lists=made.lists,
+        target = Target(
+            self.table, self.scopes, made.number, made.precision,
+            Probes(probes, probes, made.lists), codes, lists=made.lists,
         )  # fmt: skip
+        return index_plan(target, self.rows(name), filtered=name != EVERYTHING)
 
     def probes_for_texts(self, name: str, start: int) -> int:
         """The least probes, from ``start`` on, that find what exact search finds for texts."""
@@ -260,6 +296,41 @@ class Bench:
         places = [int(place) for place in np.flatnonzero(answered)]
         golden = {place for place in places if texts.queries[place].language is not None}
         return enough_probes(finds, places, golden, start=start, most=most)
+
+    def least_beside_scan(
+        self, name: str, start: int, floor: float, *, slowest_ms: float
+    ) -> tuple[Point, tuple[Point, ...]] | None:
+        """The least probes of an index over codes that keep recall faster than the scan does.
+
+        The time of an index grows with the probes: as many as take the scan's time are tried
+        first, with a few queries, and where these miss the floor, no number of probes will do.
+        """
+        lists = self.generation.lists if self.generation else 0
+        low = min(start, lists)
+        glance = self.measure(name, low, few=True)
+        if glance.mean_ms > slowest_ms:
+            return None
+        high = low
+        if glance.recall < floor:
+            high = min(lists, max(low + 1, round(low * slowest_ms / glance.mean_ms)))
+            if self.measure(name, high, few=True).recall < floor:
+                return None
+            while high - low > max(1, high // 5):
+                middle = (low + high) // 2
+                kept = self.measure(name, middle, few=True).recall >= floor
+                low, high = (low, middle) if kept else (middle, high)
+        points = []
+        while True:
+            points.append(self.measure(name, high))
+            if points[-1].mean_ms > slowest_ms:
+                return None
+            if points[-1].recall_low >= floor or high >= lists:
+                break
+            high = min(lists, max(high + 1, round(high * 1.2)))
+        enough = self.probes_for_texts(name, high)
+        if enough > high:
+            points.append(self.measure(name, enough))
+        return (points[-1], tuple(points)) if points[-1].mean_ms <= slowest_ms else None
 
     def least_filtered(
         self, name: str, start: int, floor: float, *, slowest_ms: float
@@ -369,4 +440,5 @@ def _point(plan: SearchPlan, probes: Sequence[Probe], truth: NDArray[np.float32]
         k_returned=float(np.mean([len(near) for near in found])),
         p50_ms=float(np.percentile(latencies_ms, 50)),
         p95_ms=float(np.percentile(latencies_ms, 95)),
+        mean_ms=float(np.mean(latencies_ms)),
     )

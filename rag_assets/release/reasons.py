@@ -106,8 +106,9 @@ def index_reasons(
 def _other_candidates(result: CheckResult, index: IndexEvidence) -> bool:
     return index.codes is not None and (
         result.measured.get("candidates"),
+        result.measured.get("filtered_candidates", result.measured.get("candidates")),
         result.measured.get("scan_rows"),
-    ) != (index.codes.candidates, index.codes.scan_rows)
+    ) != (index.codes.candidates, index.codes.filtered, index.codes.scan_rows)
 
 
 def _other_probes(result: CheckResult, index: IndexEvidence) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag_assets.settings import Precision
 from rag_assets.store.code_sets import CodeSet, CodeUse, code_set_by_number
@@ -17,6 +17,12 @@ EXACT_ROWS = 50_000
 
 EXACT_ROWS_BESIDE_CODES = 1_000
 """Where there are, a scan of the codes is faster from about here on."""
+
+FETCHED = 4
+"""Times the candidates that an index over codes gives under a filter, before it is applied.
+
+A filter that passes fewer than one in so many rows is answered by the scan.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,16 +81,41 @@ def choose_plan(
     few = EXACT_ROWS if exact_rows is None else exact_rows
     if filtered and matching <= max(few, target.probes.exact_rows):
         return EXACT
-    return _through_index(target, filtered=filtered)
+    return index_plan(target, matching, filtered=filtered)
 
 
-def scan_plan(codes: Codes, matching: int, rows: int) -> SearchPlan:
+def scan_plan(codes: Codes, matching: int, rows: int, *, filtered: bool) -> SearchPlan:
     """The scan of the codes of ``matching`` rows among ``rows``."""
     return SearchPlan(
         "codes",
         codes=codes.code_set,
-        candidates=codes.use.candidates,
+        candidates=codes.use.filtered if filtered else codes.use.candidates,
         wide=2 * matching >= rows,
+    )
+
+
+def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
+    """The index for a filter that passes ``matching`` rows, where there is one.
+
+    Of codes it is asked for more under a filter, and the scan of the codes stands by.
+
+    :raises LookupError: there is no index.
+    """
+    if target.generation is None or target.probes is None:
+        raise LookupError("there is no index")
+    codes = target.codes
+    plan = EXACT if codes is None else scan_plan(
+        codes, matching, sum(target.scopes.values()), filtered=filtered
+    )  # fmt: skip
+    return replace(
+        plan,
+        kind="iterative" if filtered else "ivfflat",
+        generation=target.generation,
+        precision=target.precision,
+        probes=target.probes.filtered if filtered else target.probes.plain,
+        max_probes=target.probes.limit,
+        lists=target.lists,
+        fetched=FETCHED * plan.candidates if filtered else 0,
     )
 
 
@@ -93,24 +124,12 @@ def _by_codes(
 ) -> SearchPlan:
     if matching <= (EXACT_ROWS_BESIDE_CODES if exact_rows is None else exact_rows):
         return EXACT
-    scan = scan_plan(codes, matching, sum(target.scopes.values()))
-    if target.generation is None or target.probes is None or matching <= codes.use.scan_rows:
-        return scan
-    return _through_index(target, filtered=filtered, wide=scan.wide)
-
-
-def _through_index(target: Target, *, filtered: bool, wide: bool = False) -> SearchPlan:
-    if target.generation is None or target.probes is None:
-        raise LookupError("there is no index")
-    codes = target.codes
-    return SearchPlan(
-        "iterative" if filtered else "ivfflat",
-        generation=target.generation,
-        precision=target.precision,
-        probes=target.probes.filtered if filtered else target.probes.plain,
-        max_probes=target.probes.limit,
-        codes=codes.code_set if codes else None,
-        candidates=codes.use.candidates if codes else 0,
-        wide=wide,
-        lists=target.lists,
-    )
+    rows = sum(target.scopes.values())
+    if (
+        target.generation is None
+        or target.probes is None
+        or matching <= codes.use.scan_rows
+        or (filtered and FETCHED * matching < rows)
+    ):
+        return scan_plan(codes, matching, rows, filtered=filtered)
+    return index_plan(target, matching, filtered=filtered)

@@ -20,7 +20,7 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import SearchPlan, distances, nearest, prepare_connection
+from rag_assets.store.vector_search import SearchPlan, distances, prepare_connection, search_by
 from rag_assets.store.vector_tables import VectorTable
 
 CANDIDATES = 100
@@ -187,20 +187,19 @@ def _look(
     plan = choose_plan(
         side.target, side.scopes, exact_rows=settings.rag_search_exact_rows, rows=side.matching
     )
-    near = dict(
-        nearest(
-            connection,
-            side.target.table,
-            plan,
-            vector,
-            top_k=depth,
-            scopes=side.filter.scopes,
-            books=side.filter.books,
-            chapters=side.filter.chapters,
-            documents=side.filter.documents,
-            timeout_ms=timeout_ms,
-        )
+    found, plan = search_by(
+        connection,
+        side.target.table,
+        plan,
+        vector,
+        top_k=depth,
+        scopes=side.filter.scopes,
+        books=side.filter.books,
+        chapters=side.filter.chapters,
+        documents=side.filter.documents,
+        timeout_ms=timeout_ms,
     )
+    near = dict(found)
     full = len(near) == depth
     table, compared = side.target.table, vector
     if request.rerank:

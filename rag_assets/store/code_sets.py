@@ -60,18 +60,25 @@ class CodeUse:
     """How searches use a code set, as a generation, a decision or a release records it.
 
     :param code_set: its number.
-    :param candidates: nearest codes whose vectors are compared exactly, for ten hits.
+    :param candidates: nearest codes whose vectors are compared exactly, for ten hits;
+        ``filtered`` of them under a filter, which may leave out all that is near.
     :param scan_rows: up to this many rows a scan of the codes is faster than the index.
     """
 
     code_set: int
     candidates: int
+    filtered: int
     scan_rows: int
 
 
-def code_use(code_set: int | None, candidates: int, scan_rows: int) -> CodeUse | None:
-    """The use that three columns record."""
-    return None if code_set is None else CodeUse(code_set, candidates, scan_rows)
+def code_use(
+    code_set: int | None, candidates: int | None, filtered: int | None, scan_rows: int | None
+) -> CodeUse | None:
+    """The use that four columns record; ``filtered`` is empty in records of earlier versions."""
+    if code_set is None:
+        return None
+    plain = candidates or 0
+    return CodeUse(code_set, plain, plain if filtered is None else filtered, scan_rows or 0)
 
 
 def code_sets(connection: Connection, table: VectorTable) -> tuple[CodeSet, ...]:

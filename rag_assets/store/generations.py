@@ -132,8 +132,8 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
     rows = connection.execute(
         """
         SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
-               probes, filtered_probes, max_probes, exact_rows, code_set, candidates, scan_rows,
-               build_seconds, index_bytes, started_at, run_id
+               probes, filtered_probes, max_probes, exact_rows, code_set, candidates,
+               filtered_candidates, scan_rows, build_seconds, index_bytes, started_at, run_id
           FROM index_generations
          WHERE corpus = %s AND space_id = %s AND state = 'ready' ORDER BY generation
         """,
@@ -143,10 +143,9 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
 
 
 def _generation(row: tuple[Any, ...]) -> Generation:
-    plain, filtered, limit, exact_rows, code_set, candidates, scan_rows = row[6:13]
+    plain, filtered, limit, exact_rows = row[6:10]
     probes = None if plain is None else Probes(plain, filtered, limit, exact_rows)
-    codes = code_use(code_set, candidates or 0, scan_rows or 0)
-    return Generation(*row[:6], probes, *row[13:], codes)  # type: ignore[call-arg]
+    return Generation(*row[:6], probes, *row[14:], code_use(*row[10:14]))  # type: ignore[call-arg]
 
 
 def start_generation(
@@ -212,8 +211,9 @@ def tuned(
     connection.execute(
         """
         UPDATE index_generations
-           SET (probes, filtered_probes, max_probes, exact_rows, tuning, candidates, scan_rows)
-             = (%s, %s, %s, %s, %s, %s, %s)
+           SET (probes, filtered_probes, max_probes, exact_rows, tuning, candidates,
+                filtered_candidates, scan_rows)
+             = (%s, %s, %s, %s, %s, %s, %s, %s)
          WHERE generation = %s
         """,
         (
@@ -223,6 +223,7 @@ def tuned(
             probes.exact_rows,
             Jsonb(dict(tuning)),
             codes.candidates if codes else None,
+            codes.filtered if codes else None,
             codes.scan_rows if codes else None,
             number,
         ),
@@ -332,14 +333,15 @@ def record_decision(
         """
         INSERT INTO index_decisions AS d
                (corpus, space_id, action, generation, reasons, rows, revision, run_id,
-                code_set, candidates, scan_rows, tuning, rows_changed)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                code_set, candidates, filtered_candidates, scan_rows, tuning, rows_changed)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (corpus, space_id) DO UPDATE
            SET (action, generation, reasons, rows, revision, run_id, code_set, candidates,
-                scan_rows, tuning, rows_changed, decided_at)
+                filtered_candidates, scan_rows, tuning, rows_changed, decided_at)
              = (EXCLUDED.action, EXCLUDED.generation, EXCLUDED.reasons, EXCLUDED.rows,
                 EXCLUDED.revision, EXCLUDED.run_id, EXCLUDED.code_set, EXCLUDED.candidates,
-                EXCLUDED.scan_rows, EXCLUDED.tuning, EXCLUDED.rows_changed, now())
+                EXCLUDED.filtered_candidates, EXCLUDED.scan_rows, EXCLUDED.tuning,
+                EXCLUDED.rows_changed, now())
         """,
         (
             table.corpus,
@@ -352,6 +354,7 @@ def record_decision(
             run_id,
             codes.code_set if codes else None,
             codes.candidates if codes else None,
+            codes.filtered if codes else None,
             codes.scan_rows if codes else None,
             Jsonb(dict(tuning)) if tuning is not None else None,
             rows_changed,
@@ -364,7 +367,7 @@ def last_decision(connection: Connection, table: VectorTable) -> RecordedDecisio
     row = connection.execute(
         """
         SELECT action, generation, reasons, rows, revision, decided_at, code_set, candidates,
-               scan_rows, tuning, coalesce(rows_changed, 0)
+               filtered_candidates, scan_rows, tuning, coalesce(rows_changed, 0)
           FROM index_decisions WHERE corpus = %s AND space_id = %s
         """,
         (table.corpus, table.space.space_id),

@@ -100,7 +100,7 @@ def releases(
     for release_id, corpus, role, space_id, generation, *rest in connection.execute(
         """
         SELECT release_id, corpus, role, space_id, generation, probes, filtered_probes, max_probes,
-               exact_rows, code_set, candidates, scan_rows
+               exact_rows, code_set, candidates, filtered_candidates, scan_rows
           FROM release_spaces WHERE release_id = ANY(%s) ORDER BY corpus, role DESC
         """,
         (list(spaces),),
@@ -163,8 +163,8 @@ def write_release(
             """
             INSERT INTO release_spaces (release_id, corpus, role, space_id, generation, probes,
                                         filtered_probes, max_probes, exact_rows,
-                                        code_set, candidates, scan_rows)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                        code_set, candidates, filtered_candidates, scan_rows)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 release_id,
@@ -178,6 +178,7 @@ def write_release(
                 probes.exact_rows if probes else None,
                 space.codes.code_set if space.codes else None,
                 space.codes.candidates if space.codes else None,
+                space.codes.filtered if space.codes else None,
                 space.codes.scan_rows if space.codes else None,
             ),
         )

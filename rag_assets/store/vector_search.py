@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,10 @@ class SearchPlan:
     generation, without a filter; ``iterative`` does so under a filter. Both continue in batches of
     ``probes`` lists, up to ``max_probes``, until enough rows have passed.
 
+    Over codes, ``iterative`` takes the ``fetched`` nearest of all rows: those that pass the filter
+    are the nearest that pass it. Where they are fewer than ``candidates``, the query and the filter
+    lie apart, as a query in another language than the filter's does, and ``codes`` answers instead.
+
     :param codes: what is compared first, also by an index over codes; ``None`` where an index holds
         the vectors.
     :param wide: most rows pass the filter, so that it is cheaper to leave out the others.
@@ -45,6 +49,12 @@ class SearchPlan:
     candidates: int = 0
     wide: bool = False
     lists: int = 0
+    fetched: int = 0
+
+    @property
+    def scan(self) -> SearchPlan:
+        """The scan of the codes in the place of an index over them."""
+        return SearchPlan("codes", codes=self.codes, candidates=self.candidates, wide=self.wide)
 
     def __str__(self) -> str:
         """For operators: ``ivfflat, 25 of 1,000 lists, 200 candidates``."""
@@ -109,7 +119,29 @@ def nearest(
     documents: Sequence[int] | None = None,
     timeout_ms: int = 0,
 ) -> list[tuple[int, float]]:
-    """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first.
+    """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first: :func:`search_by`
+    without its plan."""
+    return search_by(
+        connection, table, plan, vector, top_k=top_k, scopes=scopes, books=books,
+        chapters=chapters, documents=documents, timeout_ms=timeout_ms,
+    )[0]  # fmt: skip
+
+
+def search_by(
+    connection: Connection,
+    table: VectorTable,
+    plan: SearchPlan,
+    vector: NDArray[np.float32],
+    *,
+    top_k: int,
+    scopes: Sequence[str] | None,
+    books: Sequence[str] | None = None,
+    chapters: tuple[int, int] | None = None,
+    documents: Sequence[int] | None = None,
+    timeout_ms: int = 0,
+) -> tuple[list[tuple[int, float]], SearchPlan]:
+    """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first, and the plan that
+    found them: the scan of the codes where an index over them had too little that passes.
 
     One round trip: the settings hold for its transaction only, as a transaction pooler needs it.
 
@@ -128,15 +160,29 @@ def nearest(
         chapters=chapters,
         documents=None if documents is None else tuple(documents),
     )
+    found = _found(connection, table, plan, vector, rows, top_k, timeout_ms)
+    if plan.fetched and (not found or found[0][2] < candidates_for(plan.candidates, top_k)):
+        plan = plan.scan
+        found = _found(connection, table, plan, vector, rows, top_k, timeout_ms)
+    # relaxed_order: from one batch of lists to the next, distances may step back a little.
+    return sorted(((row[0], row[1]) for row in found), key=lambda row: (row[1], row[0])), plan
+
+
+def _found(
+    connection: Connection,
+    table: VectorTable,
+    plan: SearchPlan,
+    vector: NDArray[np.float32],
+    rows: RowFilter,
+    top_k: int,
+    timeout_ms: int,
+) -> list[tuple[Any, ...]]:
     with limited(connection, timeout_ms):
         set_local(connection, plan)
-        found = connection.execute(
+        return connection.execute(
             _text(table, _shape_of(plan), rows.shape),
             values(table, plan, vector, rows, top_k),
-        )
-    hits: list[tuple[int, float]] = found.fetchall()
-    # relaxed_order: from one batch of lists to the next, distances may step back a little.
-    return sorted(hits, key=lambda row: (row[1], row[0]))
+        ).fetchall()
 
 
 def distances(
@@ -169,6 +215,40 @@ def distances(
     return dict(found.fetchall())
 
 
+def by_rank(
+    connection: Connection,
+    table: VectorTable,
+    plan: SearchPlan,
+    vector: NDArray[np.float32],
+    *,
+    scopes: Sequence[str] | None,
+) -> list[tuple[int, float]]:
+    """The candidates of a scan of the codes: rank by code, from 1, and cosine distance, of each.
+
+    One search that tells what fewer candidates would have found as well: for tuning.
+    """
+    if plan.codes is None:
+        raise LookupError(f"{plan} has no codes")
+    rows = RowFilter(None if scopes is None else tuple(scopes))
+    passing = sql.SQL(" AND ").join(_of_codes(table, plan, rows, sql.Placeholder))
+    text = sql.SQL(
+        "SELECT near.rank, e.embedding <=> %(vector)s::{type}({dimensions})"
+        "  FROM (SELECT {id}, row_number() OVER (ORDER BY away) AS rank"
+        "          FROM (SELECT {id}, code <~> %(code)s::bit({bits}) AS away FROM {codes}"
+        "                 WHERE {passing} ORDER BY away LIMIT %(candidates)s::bigint) AS best"
+        "       ) AS near JOIN {table} e USING ({id})"
+    ).format(
+        id=table.id_column,
+        type=sql.SQL(table.space.spec.precision),
+        dimensions=sql.Literal(table.space.spec.dimensions),
+        bits=sql.Literal(plan.codes.recipe.bits),
+        codes=plan.codes.identifier,
+        passing=passing,
+        table=table.identifier,
+    )
+    return connection.execute(text, values(table, plan, vector, rows, 10)).fetchall()
+
+
 def candidates_for(candidates: int, top_k: int) -> int:
     """How many codes to compare exactly for ``top_k`` hits, where ``candidates`` do for ten.
 
@@ -196,7 +276,15 @@ def set_local(connection: Connection, plan: SearchPlan) -> None:
 
 def _shape_of(plan: SearchPlan) -> SearchPlan:
     """What the text of a plan's statement depends on."""
-    return replace(plan, kind="exact", probes=0, max_probes=0, candidates=0, lists=0)
+    return replace(
+        plan,
+        kind="exact",
+        probes=0,
+        max_probes=0,
+        candidates=0,
+        lists=0,
+        fetched=min(1, plan.fetched),
+    )
 
 
 @lru_cache(maxsize=512)
@@ -212,6 +300,8 @@ def statement(
 
     The generation is written into the text, not sent as a parameter: the planner takes a partial
     index only where it can prove its predicate, which a generic plan cannot do of a parameter.
+
+    A plan that fetches before it filters gives a third column: how many rows have passed.
     """
     precision = _compared(table, plan)
     if plan.codes is not None:
@@ -223,12 +313,13 @@ def statement(
     if plan.codes is None:
         passing += _of_generation(table, plan)
     return sql.SQL(
-        "SELECT {id}, {expression} <=> {vector}::{type}({dimensions}) AS distance FROM {table}"
-        " WHERE {passing} ORDER BY distance LIMIT {limit}::bigint"
+        "SELECT {id}, {expression} <=> {vector}::{type}({dimensions}) AS distance{passed}"
+        " FROM {table} WHERE {passing} ORDER BY distance LIMIT {limit}::bigint"
     ).format(
         id=table.id_column,
         expression=table.indexed(precision),
         vector=place("vector"),
+        passed=sql.SQL(", count(*) OVER ()" if plan.fetched else ""),
         type=sql.SQL(precision),
         dimensions=sql.Literal(table.space.spec.dimensions),
         table=table.identifier,
@@ -262,6 +353,21 @@ def _nearest_codes(
     Without a generation the codes are scanned: all of them, or by the index on their parts.
     """
     passing = sql.SQL(" AND ").join(_of_codes(table, plan, rows, place))
+    if plan.fetched:
+        return sql.SQL(
+            "{id} = ANY(ARRAY(SELECT {id} FROM (SELECT *, code <~> {code}::bit({bits}) AS away"
+            " FROM {codes} WHERE TRUE{generation} ORDER BY away LIMIT {fetched}::bigint) AS near"
+            " WHERE {passing} ORDER BY away LIMIT {candidates}::bigint))"
+        ).format(
+            id=table.id_column,
+            codes=codes.identifier,
+            passing=passing,
+            generation=_of_generation(table, plan),
+            code=place("code"),
+            bits=sql.Literal(codes.recipe.bits),
+            fetched=place("fetched"),
+            candidates=place("candidates"),
+        )
     return sql.SQL(
         "{id} = ANY(ARRAY(SELECT {id} FROM {codes} WHERE {passing}"
         " ORDER BY code <~> {code}::bit({bits}) LIMIT {candidates}::bigint))"
@@ -368,6 +474,7 @@ def values(
         "vector": _typed(vector, _compared(table, plan)),
         "code": None if code is None else Bit(code.tobytes()),
         "candidates": candidates_for(plan.candidates, top_k),
+        "fetched": plan.fetched and candidates_for(plan.fetched, top_k),
         "scopes": None if rows.scopes is None else list(rows.scopes),
         "limit": top_k,
         "books": None if rows.books is None else list(rows.books),

@@ -10,13 +10,15 @@ from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.maintain import Outcome, subject_of
 from rag_assets.index.policy import Action
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import ask
+from rag_assets.index.tune import Bench
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Codes, Target, choose_plan
 from rag_assets.settings import Settings
 from rag_assets.store import code_sets, generations
 from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Database
-from rag_assets.store.vector_search import EXACT, nearest, prepare_connection
+from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (
@@ -98,6 +100,41 @@ def test_a_scan_of_the_codes_serves_without_an_index(
         assert index_names(connection) == []
     assert decision is not None
     assert (decision.action, decision.codes) == ("codes", outcome.codes.use)
+
+
+def test_a_filter_that_leaves_out_what_is_near_takes_more_candidates(
+    database: Database, settings: Settings
+) -> None:
+    """Two languages that lie apart: what a query in one has in the other is all about as far."""
+    space = space_of(database, settings)
+    fill(database, space, "EN_A", clustered(2000, clusters=200, spread=0.1))
+    fill(database, space, "PT_B", clustered(2000, clusters=200, spread=0.1, place=2), language="pt")
+    table = bible_table(space)
+    outcome = maintained(database, settings, table)
+    assert outcome.codes is not None
+    use = outcome.codes.use
+    assert use.filtered > use.candidates
+    assert set(outcome.codes.record["curves"]) >= {"everything", "largest version (PT_B)"}
+    verdicts = judge_index(
+        database, settings, table, list(INDEX_CHECKS), run_id="check", progress=Silent()
+    )
+    failures = {one.check: one.failures for one in verdicts if one.failures}
+    assert failures == {}
+    with database.connect() as connection:
+        (ready,) = code_sets.code_sets(connection, table)
+    with database.connect(autocommit=True) as connection:
+        queries = held_out_queries(connection, table, 100, seed=9)
+        questions = ask(connection, table, queries, [["EN_A"], ["PT_B"], ["EN_A", "PT_B"]])
+        prepare_connection(connection)
+        asked = {"everything": ["EN_A", "PT_B"], "pt": ["PT_B"]}
+        bench = Bench(connection, table, questions, asked, {"EN_A": 2000, "PT_B": 2000})
+        scan = SearchPlan("codes", codes=ready, candidates=use.filtered)
+        few, enough = bench.recall_by_candidates(
+            "pt", scan, (use.candidates, use.filtered), few=100
+        )
+    assert few < 0.98, "or nothing was gained"
+    assert enough > few
+    assert enough >= 0.95
 
 
 def test_what_was_measured_holds_until_enough_rows_change(

@@ -108,6 +108,7 @@ def vouch(database: Database, settings: Settings) -> None:
                     "probes": probes.plain if probes else None,
                     "filtered_probes": probes.filtered if probes else None,
                     "candidates": found.codes.candidates if found.codes else None,
+                    "filtered_candidates": found.codes.filtered if found.codes else None,
                     "scan_rows": found.codes.scan_rows if found.codes else None,
                 },
                 revision=found.revision,

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.progress import Silent
-from rag_assets.store import code_sets
-from rag_assets.store.code_sets import CodeSet
+from rag_assets.retrieval.plan import Codes, Target, choose_plan
+from rag_assets.store import code_sets, index_builds
+from rag_assets.store.code_sets import CodeSet, CodeUse
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
+from rag_assets.store.generations import Probes
+from rag_assets.store.vector_search import (
+    EXACT,
+    SearchPlan,
+    by_rank,
+    nearest,
+    prepare_connection,
+    search_by,
+)
 from rag_assets.store.vector_stream import stream_vectors
 from rag_assets.store.vector_tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
@@ -178,6 +189,59 @@ def test_a_scan_of_the_codes_finds_what_exact_search_finds(
     for query in QUERIES:
         exact = nearest(session, table, EXACT, query, top_k=10, scopes=scopes)
         assert nearest(session, table, plan, query, top_k=10, scopes=scopes) == exact
+
+
+def aside(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same vectors apart from where they were, as another language lies."""
+    moved = vectors + 1.5 * np.eye(1, DIMENSIONS, dtype=np.float32)
+    unit: NDArray[np.float32] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    return unit
+
+
+def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_what_is_near(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """Two languages that lie apart: a query in one, confined to the other, is answered."""
+    table = filled_table(database, index_settings(make_settings), {"EN_A": 900})
+    fill(database, table.space, "PT_B", aside(clustered(900, seed=2)), language="pt")
+    scopes = {"EN_A": 900, "PT_B": 900}
+    with database.connect(autocommit=True) as session:
+        prepare_connection(session)
+        made = filled(session, table)
+        index_builds.create_index(
+            session, table, 5, precision="halfvec", lists=16, notice=print, codes=made
+        )
+        codes = Codes(made, CodeUse(made.number, 60, 100, 0))
+        target = Target(table, scopes, 5, "halfvec", Probes(6, 6, 16), codes, lists=16)
+        confined = choose_plan(target, ["EN_A"], exact_rows=100)
+        assert (confined.kind, confined.candidates, confined.fetched) == ("iterative", 100, 400)
+        for query, language, kind in (
+            (QUERIES[0], "EN_A", "iterative"),
+            (aside(QUERIES)[0], "EN_A", "codes"),
+            (aside(QUERIES)[0], "PT_B", "iterative"),
+            (QUERIES[0], "PT_B", "codes"),
+        ):
+            plan = choose_plan(target, [language], exact_rows=100)
+            found, used = search_by(session, table, plan, query, top_k=10, scopes=[language])
+            exact = nearest(session, table, EXACT, query, top_k=10, scopes=[language])
+            assert used.kind == kind, (language, kind)
+            assert len(set(found) & set(exact)) >= 9
+
+
+def test_one_search_tells_what_each_number_of_candidates_finds(
+    session: Connection, table: VectorTable
+) -> None:
+    made = filled(session, table, 64)
+    scan = SearchPlan("codes", codes=made, candidates=400)
+    for query in QUERIES[:3]:
+        ranked = by_rank(session, table, scan, query, scopes=["EN_A"])
+        assert sorted(rank for rank, _ in ranked) == list(range(1, 401))
+        for candidates in (50, 200):
+            fewer = replace(scan, candidates=candidates)
+            found = nearest(session, table, fewer, query, top_k=10, scopes=["EN_A"])
+            ten = sorted(away for rank, away in ranked if rank <= candidates)[:10]
+            # Codes as far as each other at the last place: which are taken is chance.
+            assert np.mean(np.isclose(ten, [away for _, away in found])) >= 0.8
 
 
 def test_a_version_that_is_not_served_is_never_found_through_codes(

@@ -50,6 +50,7 @@ def of_index(outcomes: Sequence[Outcome]) -> dict[str, dg.MetadataValue]:
             "code_set": dg.MetadataValue.int(outcome.codes.code_set.number),
             "code_bits": dg.MetadataValue.int(outcome.codes.code_set.recipe.bits),
             "candidates": dg.MetadataValue.int(outcome.codes.use.candidates),
+            "filtered_candidates": dg.MetadataValue.int(outcome.codes.use.filtered),
             "scan_recall_at_10": dg.MetadataValue.float(round(outcome.codes.recall, 4)),
         }
     if outcome.tuning is not None:
