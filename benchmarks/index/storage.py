@@ -26,7 +26,8 @@ from rag_assets.retrieval.probe import Probe, probe
 from rag_assets.settings import Precision
 from rag_assets.store import generations, index_builds
 from rag_assets.store.database import Connection, one
-from rag_assets.store.vector_search import EXACT, SearchPlan, prepare_connection
+from rag_assets.store.search_plan import EXACT, SearchPlan
+from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
 PROBES = 16

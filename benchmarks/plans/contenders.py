@@ -19,7 +19,8 @@ from rag_assets.store import code_sets, index_builds
 from rag_assets.store.code_sets import CodeSet
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection
-from rag_assets.store.vector_search import EXACT, RowFilter, SearchPlan, statement, values
+from rag_assets.store.search_plan import EXACT, RowFilter, SearchPlan
+from rag_assets.store.search_statement import statement, values
 from rag_assets.store.vector_tables import VectorTable
 
 TOP_K = 10

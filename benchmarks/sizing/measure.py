@@ -29,7 +29,8 @@ from rag_assets.retrieval.probe import probe
 from rag_assets.settings import Precision
 from rag_assets.store import generations, index_builds
 from rag_assets.store.database import Connection, Database, dagster_database, one
-from rag_assets.store.vector_search import SearchPlan, prepare_connection
+from rag_assets.store.search_plan import SearchPlan
+from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
 RECALL = 0.95

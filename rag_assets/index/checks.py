@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rag_assets.errors import RagAssetsError
-from rag_assets.index.cases import EVERYTHING, TOP_K, cases_of, confined_to, plan_of, request_of
-from rag_assets.index.golden import GoldenResult, embedded_texts, golden_cases, golden_result
+from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
+from rag_assets.index.golden import GoldenResult, golden_result
 from rag_assets.index.maintain import subject_of
+from rag_assets.index.measuring import Point, recall_of, target_of
 from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import Questions, ask
 from rag_assets.index.tables import ASSETS
-from rag_assets.index.text_queries import EmbeddedTexts
-from rag_assets.index.tune import Point, recall_of, target_of
+from rag_assets.index.trial import SEED, Trial
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Latency, measure_latency
-from rag_assets.retrieval.released import Served, served_on_trial
+from rag_assets.retrieval.released import served_on_trial
 from rag_assets.settings import Settings
 from rag_assets.store import code_sets, generations
 from rag_assets.store.check_results import record_check
@@ -57,7 +52,6 @@ CHECKS_OF: Mapping[Corpus, Mapping[str, str]] = {
 """Golden queries expect verses: there are none of documents."""
 
 CONCURRENCIES = 1, 8
-_SEED = 2  # not the tuning's: what was chosen on some queries is judged on others
 _PROD_LISTS, _PROD_PROBES = 1000, 10  # the conditions that the objective was written for
 
 
@@ -72,60 +66,6 @@ class IndexVerdict:
     subject: str
     failures: tuple[str, ...]
     measured: Mapping[str, object]
-
-
-@dataclass
-class _Case:
-    """What the checks of one table share.
-
-    :param served: as if it were released.
-    :param wanted: names of the checks.
-    """
-
-    database: Database
-    settings: Settings
-    generation: Generation | None
-    target: Target
-    served: Served
-    queries: NDArray[np.float32]
-    wanted: Collection[str]
-    progress: Progress
-
-    @property
-    def exact_rows(self) -> int | None:
-        return self.settings.rag_search_exact_rows
-
-    @cached_property
-    def filters(self) -> dict[str, tuple[str, ...]]:
-        return cases_of(self.target.table, self.target.scopes, self.served.languages)
-
-    @cached_property
-    def texts(self) -> EmbeddedTexts | RagAssetsError:
-        """Queries in words, or why there are none."""
-        try:
-            with self.database.connect(autocommit=True) as connection:
-                return embedded_texts(
-                    connection, self.settings, self.target.table, self.target.scopes,
-                    self.served.languages, count=self.settings.rag_index_text_sample, seed=_SEED,
-                )  # fmt: skip
-        except RagAssetsError as error:
-            return error
-
-    @cached_property
-    def questions(self) -> Questions:
-        """What exact search finds, for all of these checks by one pass over the table."""
-        scopes = self.target.scopes
-        texts = self.texts if "golden_queries" in self.wanted else None
-        cases = [tuple(scopes), *self.filters.values()]
-        if isinstance(texts, EmbeddedTexts):
-            cases += golden_cases(texts, scopes, self.served.languages).values()
-        # Another connection than the checks': nothing that one set or prepared reaches the others.
-        with self.database.connect(autocommit=True) as connection:
-            return ask(
-                connection, self.target.table, self.queries, cases,
-                texts=texts if isinstance(texts, EmbeddedTexts) else None,
-                rows=sum(scopes.values()), progress=self.progress,
-            )  # fmt: skip
 
 
 def judge_index(
@@ -146,7 +86,7 @@ def judge_index(
         seen = revision(connection, table)
         scopes = servable_scopes(connection, settings, table)
         ready = {made.number: made for made in generations.ready_generations(connection, table)}
-        queries = held_out_queries(connection, table, settings.rag_index_query_sample, seed=_SEED)
+        queries = held_out_queries(connection, table, settings.rag_index_query_sample, seed=SEED)
     if decision is None:
         undecided = f"no decision on this index yet: {_mend(table)}"
         for check in wanted:
@@ -159,7 +99,7 @@ def judge_index(
         codes = codes_of(connection, table, use)
         target = target_of(table, scopes, generation, settings.pg_ivfflat_probes, codes)
         served = served_on_trial(connection, target)
-    case = _Case(database, settings, generation, target, served, queries, wanted, progress)
+    case = Trial(database, settings, generation, target, served, queries, wanted, progress)
     for check in CHECKS_OF[table.corpus]:
         if check not in wanted:
             continue
@@ -197,7 +137,7 @@ def _mend(table: VectorTable) -> str:
     return f"materialize {ASSETS[table.corpus].index}"
 
 
-def _facts(case: _Case) -> dict[str, object]:
+def _facts(case: Trial) -> dict[str, object]:
     """What was judged, read from the index itself and not from the settings."""
     probes, codes = case.target.probes, case.target.codes
     parts = "versions" if case.target.table.corpus == "bible" else "languages"
@@ -216,7 +156,7 @@ def _facts(case: _Case) -> dict[str, object]:
     }
 
 
-def _evaluate(check: str, case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
+def _evaluate(check: str, case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
     match check:
         case "index_valid_and_used":
             return _used(case)
@@ -230,7 +170,7 @@ def _evaluate(check: str, case: _Case) -> tuple[tuple[str, ...], dict[str, objec
             return _golden(case)
 
 
-def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
+def _used(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
     """Whether each vector has a code, and EXPLAIN shows the index wherever a plan calls for it."""
     failures = _without_code(case)
     if case.generation is None:
@@ -266,7 +206,7 @@ def _used(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
     return failures, {"plans": used}
 
 
-def _without_code(case: _Case) -> tuple[str, ...]:
+def _without_code(case: Trial) -> tuple[str, ...]:
     codes, table = case.target.codes, case.target.table
     if codes is None:
         return ()
@@ -281,7 +221,7 @@ def _without_code(case: _Case) -> tuple[str, ...]:
 
 
 def _recall(
-    case: _Case, cases: Mapping[str, tuple[str, ...]]
+    case: Trial, cases: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[str, ...], dict[str, object]]:
     points = recall_of(case.database, case.settings, case.served, case.questions, cases)
     rows = {
@@ -308,7 +248,7 @@ def judge_recall(
     return tuple(failures)
 
 
-def _latency(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
+def _latency(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
     scopes = case.target.scopes
     largest = max(scopes, key=lambda scope: scopes[scope])
     measured: dict[str, Latency] = {}
@@ -359,7 +299,7 @@ def production_conditions(
     )
 
 
-def _golden(case: _Case) -> tuple[tuple[str, ...], dict[str, object]]:
+def _golden(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
     settings, texts = case.settings, case.texts
     if isinstance(texts, RagAssetsError):
         return (str(texts),), {}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K
+from rag_assets.index.measuring import Bench, Point
 from rag_assets.index.questions import Questions
 from rag_assets.index.recipes import (
     SAMPLE_QUERIES,
@@ -17,7 +18,6 @@ from rag_assets.index.recipes import (
     longest_bits,
     name_of,
 )
-from rag_assets.index.tune import Bench, Point
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES
 from rag_assets.settings import Settings
@@ -26,7 +26,8 @@ from rag_assets.store.code_sets import CodeSet, CodeUse
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection
 from rag_assets.store.generations import RecordedDecision
-from rag_assets.store.vector_search import SearchPlan, prepare_connection
+from rag_assets.store.search_plan import SearchPlan
+from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_stream import sample_vectors
 from rag_assets.store.vector_tables import VectorTable
 

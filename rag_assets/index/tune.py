@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
+from rag_assets.index.cases import EVERYTHING
+from rag_assets.index.measuring import FEW, Bench, Point, least_probes
 from rag_assets.index.questions import Questions
-from rag_assets.index.text_queries import enough_probes
-from rag_assets.index.truth import recall
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import EXACT_ROWS, FETCHED, Codes, Target, index_plan, scan_plan
-from rag_assets.retrieval.probe import Probe, probe, probe_search
-from rag_assets.retrieval.released import Served
-from rag_assets.settings import Settings
+from rag_assets.retrieval.plan import EXACT_ROWS, FETCHED, Codes
 from rag_assets.store.code_sets import CodeUse
-from rag_assets.store.database import Connection, Database
+from rag_assets.store.database import Database
 from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.vector_search import (
-    EXACT,
-    SearchPlan,
-    by_rank,
-    nearest,
-    prepare_connection,
-)
+from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
-_FEW = 20
 _FAST_ENOUGH_MS = 50.0  # median at which the index is not given up for a scan, whatever that takes
-_CONFIDENCE = 3.0
-"""Standard errors between the recall of a choice and the floor: with as many queries of another
-draw the check then falls below the floor by chance in 1.7 % of the cases (at 1.6 it was 12 %)."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """What one number of probes gives.
-
-    :param recall: mean recall@10 over the queries, from 0 to 1; ``recall_low`` its lower bound.
-    :param k_returned: mean number of hits.
-    :param candidates: codes compared exactly; 0 where vectors are compared at once.
-    """
-
-    probes: int
-    recall: float
-    recall_low: float
-    k_returned: float
-    p50_ms: float
-    p95_ms: float
-    candidates: int = 0
-    mean_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +127,7 @@ def _tune_beside_scan(
         asked = {EVERYTHING: tuple(scopes), **cases}
         bench = Bench(connection, table, questions, asked, scopes, generation, codes)
         for name in asked:
-            scan = bench.measure_plan(name, bench.scan(name), few=_FEW)
+            scan = bench.measure_plan(name, bench.scan(name), few=FEW)
             found = None
             if name == EVERYTHING or FETCHED * bench.rows(name) >= bench.rows(EVERYTHING):
                 found = bench.least_beside_scan(name, start, floor, slowest_ms=scan.mean_ms)
@@ -191,254 +155,3 @@ def _say_chosen(chosen: Mapping[str, Point], lists: int, progress: Progress) -> 
         elif point.candidates:
             how = f"by a scan of the codes, {point.candidates} candidates"
         progress.say(f"{name}: {how}, recall@10 {point.recall:.3f}, P95 {point.p95_ms:.1f} ms")
-
-
-@dataclass
-class Bench:
-    """Measures plans, such as those of one generation.
-
-    :param asked: by case, the scopes that its searches are confined to.
-    :param scopes: rows of each scope.
-    """
-
-    connection: Connection
-    table: VectorTable
-    questions: Questions
-    asked: Mapping[str, Sequence[str]]
-    scopes: Mapping[str, int]
-    generation: Generation | None = None
-    codes: Codes | None = None
-
-    def rows(self, name: str) -> int:
-        """Rows that a case's filter passes."""
-        return sum(self.scopes[scope] for scope in self.asked[name])
-
-    def scan(self, name: str) -> SearchPlan:
-        """The scan of the codes that a case's searches pass."""
-        if self.codes is None:
-            raise LookupError("there are no codes to scan")
-        return scan_plan(
-            self.codes, self.rows(name), sum(self.scopes.values()), filtered=name != EVERYTHING
-        )
-
-    def measure(self, name: str, probes: int, *, few: bool = False) -> Point:
-        """One point of a case's curve; 0 probes stand for exact search.
-
-        :param few: with a handful of the queries only, to see where it goes.
-        """
-        plan = self._plan(name, probes) if probes else EXACT
-        return self.measure_plan(name, plan, few=_FEW if few else None)
-
-    def recall_by_candidates(
-        self, name: str, scan: SearchPlan, numbers: Sequence[int], *, few: int
-    ) -> list[float]:
-        """Recall@10 of a scan with each number of candidates: one search a query for all of them.
-
-        :param scan: with the largest of the numbers.
-        :param few: with so many of the queries.
-        """
-        scopes = confined_to(self.table, name, self.asked[name])
-        truth = self.questions.nearest(self.asked[name])[:few]
-        recalls = np.zeros((len(truth), len(numbers)))
-        for place, query in enumerate(self.questions.queries[:few]):
-            ranked = by_rank(self.connection, self.table, scan, query, scopes=scopes)
-            for column, number in enumerate(numbers):
-                near = sorted((away for rank, away in ranked if rank <= number))[:TOP_K]
-                recalls[place, column] = recall([1 - away for away in near], truth[place])
-        return [float(mean) for mean in recalls.mean(axis=0)]
-
-    def measure_plan(self, name: str, plan: SearchPlan, *, few: int | None = None) -> Point:
-        """What a plan gives for a case.
-
-        :param few: with so many of the queries only.
-        """
-        queries = self.questions.queries[:few]
-        truth = self.questions.nearest(self.asked[name])[: len(queries)]
-        scopes = confined_to(self.table, name, self.asked[name])
-        found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
-        return _point(plan, found, truth)
-
-    def _plan(self, name: str, probes: int) -> SearchPlan:
-        made, codes = self.generation, self.codes
-        if made is None:
-            raise LookupError("there is no index to measure")
-        target = Target(
-            self.table, self.scopes, made.number, made.precision,
-            Probes(probes, probes, made.lists), codes, lists=made.lists,
-        )  # fmt: skip
-        return index_plan(target, self.rows(name), filtered=name != EVERYTHING)
-
-    def probes_for_texts(self, name: str, start: int) -> int:
-        """The least probes, from ``start`` on, that find what exact search finds for texts."""
-        lists = self.generation.lists if self.generation else 0
-        return self.enough_for_texts(
-            name, lambda probes: self._plan(name, probes), start=start, most=lists
-        )
-
-    def enough_for_texts(
-        self, name: str, plan_with: Callable[[int], SearchPlan], *, start: int, most: int
-    ) -> int:
-        """The least number, from ``start`` on, whose plan finds what exact search finds for texts.
-
-        :param plan_with: a plan with so many probes, or candidates.
-        """
-        texts = self.questions.texts
-        if texts is None:
-            return start
-        answered = self.questions.answered(self.asked[name])
-        scopes = confined_to(self.table, name, self.asked[name])
-
-        def finds(place: int, number: int) -> bool:
-            plan, vector = plan_with(number), texts.vectors[place]
-            hits = nearest(self.connection, self.table, plan, vector, top_k=TOP_K, scopes=scopes)
-            return not texts.queries[place].wanted.keys().isdisjoint(row for row, _ in hits)
-
-        places = [int(place) for place in np.flatnonzero(answered)]
-        golden = {place for place in places if texts.queries[place].language is not None}
-        return enough_probes(finds, places, golden, start=start, most=most)
-
-    def least_beside_scan(
-        self, name: str, start: int, floor: float, *, slowest_ms: float
-    ) -> tuple[Point, tuple[Point, ...]] | None:
-        """The least probes of an index over codes that keep recall faster than the scan does.
-
-        The time of an index grows with the probes: as many as take the scan's time are tried
-        first, with a few queries, and where these miss the floor, no number of probes will do.
-        """
-        lists = self.generation.lists if self.generation else 0
-        low = min(start, lists)
-        glance = self.measure(name, low, few=True)
-        if glance.mean_ms > slowest_ms:
-            return None
-        high = low
-        if glance.recall < floor:
-            high = min(lists, max(low + 1, round(low * slowest_ms / glance.mean_ms)))
-            if self.measure(name, high, few=True).recall < floor:
-                return None
-            while high - low > max(1, high // 5):
-                middle = (low + high) // 2
-                kept = self.measure(name, middle, few=True).recall >= floor
-                low, high = (low, middle) if kept else (middle, high)
-        points = []
-        while True:
-            points.append(self.measure(name, high))
-            if points[-1].mean_ms > slowest_ms:
-                return None
-            if points[-1].recall_low >= floor or high >= lists:
-                break
-            high = min(lists, max(high + 1, round(high * 1.2)))
-        enough = self.probes_for_texts(name, high)
-        if enough > high:
-            points.append(self.measure(name, enough))
-        return (points[-1], tuple(points)) if points[-1].mean_ms <= slowest_ms else None
-
-    def least_filtered(
-        self, name: str, start: int, floor: float, *, slowest_ms: float
-    ) -> tuple[Point, tuple[Point, ...]] | None:
-        """The least probes that keep a filter's recall, where they are faster than exact search.
-
-        A filter to another language than the query's makes the index read nearly everything, row
-        by row. That shows with a few queries; measuring it with all of them would take hours.
-        """
-        points = []
-        probes, lists = start, self.generation.lists if self.generation else 0
-        while True:
-            glance = self.measure(name, probes, few=True)
-            if glance.p50_ms > slowest_ms:
-                return None
-            if glance.recall >= floor or probes >= lists:
-                points.append(self.measure(name, probes))
-                if points[-1].p50_ms > slowest_ms:
-                    return None
-                if points[-1].recall_low >= floor or probes >= lists:
-                    break
-            probes = min(lists, max(probes + 1, round(probes * 1.3)))
-        enough = self.probes_for_texts(name, probes)
-        if enough > probes:
-            points.append(self.measure(name, enough))
-        return (points[-1], tuple(points)) if points[-1].p50_ms <= slowest_ms else None
-
-
-def least_probes(
-    measure: Callable[[int], Point], lists: int, floor: float
-) -> tuple[Point, tuple[Point, ...]]:
-    """Double the probes until recall is kept, then halve the gap down to a tenth. Pure but for
-    ``measure``.
-
-    :returns: the point with the least probes that keep it, and all points in order.
-    """
-    points: dict[int, Point] = {}
-
-    def keeps(probes: int) -> bool:
-        points[probes] = measure(probes)
-        return points[probes].recall_low >= floor or probes >= lists
-
-    low, high = 0, 1
-    while not keeps(min(high, lists)):
-        low, high = high, high * 2
-    high = min(high, lists)
-    while high - low > max(1, high // 10):
-        middle = (low + high) // 2
-        low, high = (low, middle) if keeps(middle) else (middle, high)
-    return points[high], tuple(points[probes] for probes in sorted(points))
-
-
-def target_of(
-    table: VectorTable,
-    scopes: Mapping[str, int],
-    generation: Generation | None,
-    probes_override: int | None,
-    codes: Codes | None = None,
-) -> Target:
-    """What a search would read with this generation; ``probes_override`` is PG_IVFFLAT_PROBES."""
-    if generation is None or generation.probes is None:
-        return Target(table, scopes, None, table.space.spec.precision, None, codes)
-    probes = generation.probes
-    if probes_override is not None:
-        most = max(probes.limit, probes_override)
-        probes = Probes(probes_override, probes_override, most, probes.exact_rows)
-    return Target(
-        table, scopes, generation.number, generation.precision, probes, codes,
-        lists=generation.lists,
-    )  # fmt: skip
-
-
-def recall_of(
-    database: Database,
-    settings: Settings,
-    served: Served,
-    questions: Questions,
-    cases: Mapping[str, Sequence[str]],
-) -> dict[str, Point]:
-    """Recall and latency of each case as a search goes; ``probes`` is 0 where it is exact.
-
-    :param cases: by name, the versions that the search is confined to.
-    """
-    target = served.target if served.documents is None else served.documents.target
-    points = {}
-    with database.connect(autocommit=True) as connection:
-        prepare_connection(connection)
-        for name, confined in cases.items():
-            plan = plan_of(target, name, confined, exact_rows=settings.rag_search_exact_rows)
-            request = request_of(target.table, name, confined)
-            found = probe_search(connection, settings, served, request, questions.queries)
-            points[name] = _point(plan, found, questions.nearest(confined))
-    return points
-
-
-def _point(plan: SearchPlan, probes: Sequence[Probe], truth: NDArray[np.float32]) -> Point:
-    found = [probe.similarities for probe in probes]
-    latencies_ms = [probe.latency_ms for probe in probes]
-    recalls = [recall(near, true) for near, true in zip(found, truth, strict=True)]
-    mean = float(np.mean(recalls))
-    error = float(np.std(recalls)) / len(recalls) ** 0.5
-    return Point(
-        probes=plan.probes,
-        candidates=plan.candidates,
-        recall=mean,
-        recall_low=mean - _CONFIDENCE * error,
-        k_returned=float(np.mean([len(near) for near in found])),
-        p50_ms=float(np.percentile(latencies_ms, 50)),
-        p95_ms=float(np.percentile(latencies_ms, 95)),
-        mean_ms=float(np.mean(latencies_ms)),
-    )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rag_assets.embedding.quality import CHECKS, SpaceQuality, named_failure
 from rag_assets.index.maintain import subject_of
-from rag_assets.index.tune import target_of
+from rag_assets.index.measuring import target_of
 from rag_assets.settings import Settings
 from rag_assets.store import generations
 from rag_assets.store.bible import StoredVersion, stored_versions

@@ -9,7 +9,7 @@ from rag_assets.settings import Precision
 from rag_assets.store.code_sets import CodeSet, CodeUse, code_set_by_number
 from rag_assets.store.database import Connection
 from rag_assets.store.generations import Probes
-from rag_assets.store.vector_search import EXACT, SearchPlan
+from rag_assets.store.search_plan import EXACT, SearchPlan
 from rag_assets.store.vector_tables import VectorTable
 
 EXACT_ROWS = 50_000

@@ -15,7 +15,8 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import SearchPlan, nearest, prepare_connection
+from rag_assets.store.search_plan import SearchPlan
+from rag_assets.store.vector_search import nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
 

@@ -20,7 +20,8 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
 from rag_assets.settings import Settings
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_search import SearchPlan, distances, prepare_connection, search_by
+from rag_assets.store.search_plan import SearchPlan
+from rag_assets.store.vector_search import distances, prepare_connection, search_by
 from rag_assets.store.vector_tables import VectorTable
 
 CANDIDATES = 100

@@ -27,8 +27,8 @@ from rag_assets.store.chunk_search import (
     keys_near,
 )
 from rag_assets.store.database import Connection
+from rag_assets.store.search_plan import RowFilter
 from rag_assets.store.text_search import matching_chunks, matching_verses
-from rag_assets.store.vector_search import RowFilter
 from rag_assets.store.vector_tables import Corpus, VectorTable
 from rag_assets.store.verse_search import FoundVerse, verses_by_id
 

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.store.database import Connection, one
-from rag_assets.store.vector_search import RowFilter, SearchPlan, set_local, statement, values
+from rag_assets.store.search_plan import RowFilter, SearchPlan
+from rag_assets.store.search_statement import statement, values
+from rag_assets.store.vector_search import set_local
 from rag_assets.store.vector_tables import VectorTable
 
 

@@ -9,7 +9,7 @@ import pytest
 from rag_assets.errors import ConfigurationError, IndexBuildError
 from rag_assets.index.build import BuildOptions, build
 from rag_assets.index.maintain import Outcome
-from rag_assets.index.tune import target_of
+from rag_assets.index.measuring import target_of
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.settings import Settings
 from rag_assets.store import generations, index_builds

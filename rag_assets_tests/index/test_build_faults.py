@@ -19,8 +19,8 @@ from psycopg import sql
 
 from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
 from rag_assets.index.maintain import IndexRequest, Outcome
+from rag_assets.index.measuring import target_of
 from rag_assets.index.policy import Action
-from rag_assets.index.tune import target_of
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.settings import Settings
 from rag_assets.store import embedded, generations

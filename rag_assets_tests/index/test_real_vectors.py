@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
 from rag_assets.index.checks import judge_recall
+from rag_assets.index.measuring import recall_of, target_of
 from rag_assets.index.questions import ask
-from rag_assets.index.tune import recall_of, target_of
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.store.database import Database
 from rag_assets.store.vector_search import nearest, prepare_connection

@@ -16,11 +16,12 @@ from rag_assets.embedding.verses import EmbedOptions, embed_version
 from rag_assets.index.checks import judge_index
 from rag_assets.index.golden import embedded_texts, golden_result
 from rag_assets.index.maintain import IndexRequest, maintain
+from rag_assets.index.measuring import target_of
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import ask
 from rag_assets.index.tables import candidate_table
 from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, enough_probes, fragments
-from rag_assets.index.tune import target_of, tune
+from rag_assets.index.tune import tune
 from rag_assets.progress import Silent
 from rag_assets.retrieval.query_vectors import embed_queries, embed_queries_once
 from rag_assets.retrieval.released import served_on_trial
@@ -31,7 +32,8 @@ from rag_assets.store import generations
 from rag_assets.store.bible import load_verses
 from rag_assets.store.database import Database, one
 from rag_assets.store.generations import Generation
-from rag_assets.store.vector_search import EXACT, nearest, prepare_connection
+from rag_assets.store.search_plan import EXACT
+from rag_assets.store.vector_search import nearest, prepare_connection
 from rag_assets_tests.conftest import SAMPLES, SHARED_DATA, MakeSettings
 from rag_assets_tests.documents_corpus import publish_document
 from rag_assets_tests.index.corpus import filled_table, index_settings, maintained, on_trial

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
+from rag_assets.index.measuring import Point, least_probes, recall_of, target_of
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import ask
-from rag_assets.index.tune import Point, least_probes, recall_of, target_of
 from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.settings import Settings
 from rag_assets.store import generations

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.store.generations import Probes
+from rag_assets.store.search_plan import EXACT, SearchPlan
 from rag_assets.store.spaces import Space, SpaceSpec
-from rag_assets.store.vector_search import EXACT, SearchPlan
 from rag_assets.store.vector_tables import bible_table
 
 TABLE = bible_table(Space(3, "small", SpaceSpec("offline", "m", 64, "vector"), 0.0))

@@ -18,14 +18,8 @@ from rag_assets.store.code_sets import CodeSet, CodeUse
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Probes
-from rag_assets.store.vector_search import (
-    EXACT,
-    SearchPlan,
-    by_rank,
-    nearest,
-    prepare_connection,
-    search_by,
-)
+from rag_assets.store.search_plan import EXACT, SearchPlan
+from rag_assets.store.vector_search import by_rank, nearest, prepare_connection, search_by
 from rag_assets.store.vector_stream import stream_vectors
 from rag_assets.store.vector_tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings

@@ -11,7 +11,8 @@ from rag_assets.store import generations
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.explained import indexes_used
 from rag_assets.store.index_builds import analyze, create_index, prepare_session
-from rag_assets.store.vector_search import EXACT, SearchPlan, nearest, prepare_connection
+from rag_assets.store.search_plan import EXACT, SearchPlan
+from rag_assets.store.vector_search import nearest, prepare_connection
 from rag_assets.store.vector_stream import stream_vectors
 from rag_assets.store.vector_tables import (
     Revision,

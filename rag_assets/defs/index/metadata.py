@@ -6,7 +6,8 @@ import dagster as dg
 
 from rag_assets.defs.pictures import inline_picture
 from rag_assets.index.maintain import Outcome
-from rag_assets.index.tune import Point, Tuning
+from rag_assets.index.measuring import Point
+from rag_assets.index.tune import Tuning
 
 
 def of_index(outcomes: Sequence[Outcome]) -> dict[str, dg.MetadataValue]:
