@@ -21,7 +21,7 @@ from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
 from rag_assets.settings import Settings
-from rag_assets.store import embedded
+from rag_assets.store import code_sets, embedded
 from rag_assets.store.corpus_restore import restore_corpus
 from rag_assets.store.database import Database, one
 from rag_assets.store.generations import live_indexes
@@ -29,6 +29,7 @@ from rag_assets.store.vector_tables import Corpus
 from rag_assets_tests.api.conftest import Copy, bilingual, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of
 from rag_assets_tests.corpora import sentences
+from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
 from rag_assets_tests.documents_corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import (
     active_number,
@@ -51,6 +52,7 @@ def program(name: str, database: Database, *arguments: str, **environment: str) 
         env={
             **os.environ,
             "PGHOST": parts["host"],
+            "PGPORT": parts.get("port", "5432"),
             "PGUSER": parts["user"],
             "PGDATABASE": parts["dbname"],
             **environment,
@@ -109,6 +111,46 @@ def test_a_restored_backup_serves_as_before_and_its_index_can_be_built_anew(
     finally:
         with before.connect(autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {after.name} WITH (FORCE)")
+
+
+def test_codes_their_index_and_the_release_are_there_after_a_restore_into_an_empty_server(
+    bilingual: Database,  # noqa: F811
+    copied: Copy,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    before = copied(bilingual)
+    settings = corpus_settings(before, rag_code_bits=None)
+    made = index(before, settings, force=True).generation
+    assert made is not None
+    assert made.codes is not None
+    check(before, settings)
+    let_through(before, settings)
+    query = "a great fish swallowed a man"
+    answer = ask(before, settings, query)
+    assert answer.plan.candidates
+    file = str(tmp_path / "corpus.dump")
+    program("pg_dump", before, "--format=custom", f"--file={file}")
+
+    with folder_of_servers() as folder:
+        server = Cluster(folder)
+        server.make()
+        server.start()
+        with server.database().connect(autocommit=True) as connection:
+            connection.execute("CREATE DATABASE restored")
+        after = server.database("restored")
+        program("pg_restore", after, f"--dbname={after.name}", "--exit-on-error", file,
+                PGOPTIONS="-c maintenance_work_mem=2GB")  # fmt: skip
+        restored = corpus_settings(after, rag_code_bits=None)
+        again = ask(after, restored, query)
+        assert (again.release_id, str(again.plan)) == (answer.release_id, str(answer.plan))
+        assert len(_same(again.hits, answer.hits)) >= 9
+        with after.connect() as connection:
+            table = table_of(after, restored)
+            (code_set,) = code_sets.code_sets(connection, table)
+            assert code_sets.missing(connection, table, code_set) == 0
+        embed(after, restored, "EN_NEWER", sentences(30, word="brook"))
+        with after.connect() as connection:
+            assert code_sets.missing(connection, table, code_set) == 0
 
 
 PAGE = Path(__file__).parents[2] / "docs/deployment.md"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from rag_assets.settings import Settings
 from rag_assets.store.database import Database, one
 from rag_assets.store.document_reports import lock_unreported
 from rag_assets.store.migrations import migrate, read_migrations
+from rag_assets.store.releases import activate_release
 from rag_assets.store.vector_tables import revision, unverified_by_scope
 from rag_assets_tests.api.conftest import Copy, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of
@@ -32,6 +35,8 @@ from rag_assets_tests.store.other_clients import small, unverified
 NAMES = [migration.name for migration in read_migrations()]
 RELEASES, DOCUMENTS = 3, 5
 """Numbers of the migrations that brought them."""
+WITHOUT_CODES = 9
+"""The last migration before codes."""
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +186,47 @@ def test_data_of_an_older_program_are_kept_and_the_newest_works_with_them(
     assert active_number(old) != served_before
     assert ask(old, settings, "The brook number 7", versions=["EN_B"]).hits
     assert len(indexed_generations(old)) >= 2
+
+
+def test_searches_go_on_while_a_served_corpus_gets_its_codes(
+    old: Database, newest: Database, tmp_path: Path
+) -> None:
+    """From the last version without codes: migrated, filled, indexed, released, rolled back."""
+    left_by_an_older_program(old, newest, older_folder(tmp_path, WITHOUT_CODES))
+    migrate(old)
+    settings = corpus_settings(old, rag_code_bits=None)
+    served = active_number(old)
+    query = "The river number 7 runs down to the sea before 14 days"
+    plans: list[str] = []
+    ended = threading.Event()
+
+    def ask_all_the_time() -> None:
+        while not ended.is_set():
+            found = ask(old, settings, query, top_k=1)
+            assert found.hits[0].usfm == "GEN 1:8"
+            plans.append(str(found.plan))
+
+    with ThreadPoolExecutor(1) as threads:
+        searching = threads.submit(ask_all_the_time)
+        try:
+            made = index(old, settings, force=True).generation
+            prepare(old, settings, "EN_B", sentences(60, word="brook"), force=True)
+            judge_all(old, settings)
+            let_through(old, settings)
+            ask(old, settings, query)
+        finally:
+            ended.set()
+        searching.result()
+    assert made is not None
+    assert made.codes is not None
+    assert active_number(old) != served
+    assert "candidates" not in plans[0], "the release from before has no codes"
+    now = ask(old, settings, query, top_k=1)
+    assert (now.hits[0].usfm, now.plan.candidates > 0) == ("GEN 1:8", True)
+    with old.connect() as connection:
+        activate_release(connection, served, rolling_back=True)
+    back = ask(old, settings, query, top_k=1)
+    assert (back.hits[0].usfm, back.plan.kind, back.plan.codes) == ("GEN 1:8", "ivfflat", None)
 
 
 def changes_are_seen_from_now_on(database: Database, settings: Settings) -> None:
