@@ -236,7 +236,7 @@ def _choose(
     sample = sample_vectors(session, table, SAMPLE_ROWS, seed=_SEED)
     choice = choose_recipe(sample, queries()[:SAMPLE_QUERIES], over_bits=over_bits)
     progress.say(
-        f"{table}: codes of {name_of(choice.recipe)}; recall@10 of the best 100 among "
+        f"{table}: codes of {name_of(choice.recipe)}; recall@10 of the best 200 among "
         f"{choice.rows:,} rows, {choice.queries} queries: {_listed(choice.recalls)}"
     )
     measured: dict[str, object] = {

@@ -15,7 +15,7 @@ Vectors = NDArray[np.float32]
 SAMPLE_ROWS, SAMPLE_QUERIES = 32_768, 100
 """Rows and queries that tell the recipes apart: a hundred queries have a standard error of 0.01."""
 BITS_PER_DIMENSION = 1, 2, 4
-CANDIDATES = 100
+CANDIDATES = 200
 RECALL = 0.98
 _TOP_K = 10
 
@@ -24,7 +24,7 @@ _TOP_K = 10
 class Choice:
     """A recipe, and what each that was tried gave.
 
-    :param recalls: recall@10 after comparing the best 100 codes exactly, by recipe.
+    :param recalls: recall@10 after comparing the best 200 codes exactly, by recipe.
     """
 
     recipe: Recipe

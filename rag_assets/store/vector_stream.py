@@ -52,6 +52,8 @@ def stream_where(
     table: VectorTable,
     condition: sql.Composable,
     place: sql.Composable | None = None,
+    *,
+    sample: sql.Composable | None = None,
 ) -> Iterator[Chunk]:
     """The vectors of the rows, as ``e``, that a condition names.
 
@@ -59,6 +61,7 @@ def stream_where(
     code runs per row.
 
     :param place: an integer of each row, from 1 on; it arrives less 1 as ``scopes``.
+    :param sample: a clause TABLESAMPLE.
     """
     spec = table.space.spec
     component = np.dtype(_COMPONENT[spec.precision])
@@ -76,10 +79,14 @@ def stream_where(
         ]
     )
     statement = sql.SQL(
-        "COPY (SELECT e.{id}, {place}, e.embedding FROM {table} e WHERE {condition})"
+        "COPY (SELECT e.{id}, {place}, e.embedding FROM {table} e {sample} WHERE {condition})"
         " TO STDOUT (FORMAT BINARY)"
     ).format(
-        id=table.id_column, place=place or sql.SQL("1"), table=table.identifier, condition=condition
+        id=table.id_column,
+        place=place or sql.SQL("1"),
+        table=table.identifier,
+        sample=sample or sql.SQL(""),
+        condition=condition,
     )
     buffer = bytearray()
     with connection.cursor().copy(statement) as copy:
@@ -119,12 +126,9 @@ def sample_vectors(
     # a share would be cut off at the table's first rows.
     (rows,) = one(connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier)))
     percent = min(100.0, 100.0 * 2 * count / rows) if rows else 100.0
-    found = connection.execute(
-        sql.SQL("SELECT embedding::real[] FROM {} TABLESAMPLE SYSTEM (%s) REPEATABLE (%s)").format(
-            table.identifier
-        ),
-        (percent, seed),
-    ).fetchall()
-    vectors = np.array([row[0] for row in found], dtype=np.float32)
-    drawn = np.random.default_rng(seed).permutation(len(found))[:count]
-    return vectors.reshape(len(found), table.space.spec.dimensions)[drawn]
+    pages = sql.SQL("TABLESAMPLE SYSTEM ({}) REPEATABLE ({})").format(
+        sql.Literal(percent), sql.Literal(seed)
+    )
+    found = [c.vectors for c in stream_where(connection, table, sql.SQL("TRUE"), sample=pages)]
+    vectors = np.vstack(found) if found else np.zeros((0, table.space.spec.dimensions), "f4")
+    return vectors[np.random.default_rng(seed).permutation(len(vectors))[:count]]
