@@ -212,12 +212,13 @@ def _without_code(case: Trial) -> tuple[str, ...]:
         return ()
     with case.database.connect() as connection:
         missing = code_sets.missing(connection, table, codes.code_set)
-    if not missing:
-        return ()
-    return (
-        f"{missing:,} vectors have no code in {codes.code_set}, so that no search finds them: "
-        f"{_mend(table)}",
-    )
+    return (uncoded(missing, _mend(table)),) if missing else ()
+
+
+def uncoded(count: int, mend: str) -> str:
+    """The failure of vectors without a code."""
+    vectors = "1 vector has" if count == 1 else f"{count:,} vectors have"
+    return f"{vectors} no code, so that no search finds them: {mend}"
 
 
 def _recall(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from rag_assets.index.checks import CHECKS_OF
+from rag_assets.index.checks import CHECKS_OF, uncoded
 from rag_assets.index.policy import MIN_ROWS_WITHOUT_CODES
 from rag_assets.index.tables import ASSETS
 from rag_assets.release.evidence import IndexEvidence, SpaceEvidence
@@ -70,13 +70,7 @@ def index_reasons(
             f"the index of generation {index.decision.generation} is gone or invalid: {mend}",
         )
     if index.uncoded > 0:
-        count = "1 vector has" if index.uncoded == 1 else f"{index.uncoded:,} vectors have"
-        yield Reason(
-            subject,
-            "index_valid_and_used",
-            "failed",
-            f"{count} no code now, so that no search finds them: {mend}",
-        )
+        yield Reason(subject, "index_valid_and_used", "failed", uncoded(index.uncoded, mend))
     for check in CHECKS_OF[corpus]:
         result = index.results.get(check)
         seen = None if flows else index.revision

@@ -271,4 +271,4 @@ def test_a_vector_without_a_code_fails_the_check(
         database, settings, table, ["index_valid_and_used"], run_id="check", progress=Silent()
     )
     assert len(verdict.failures) == 1
-    assert verdict.failures[0].startswith("1 vectors have no code in code set 1")
+    assert verdict.failures[0].startswith("1 vector has no code, so that no search finds them")

@@ -126,7 +126,7 @@ def test_codes_that_another_client_deletes_are_missed_by_the_gate_until_they_are
     with database.connect() as connection:
         _, verdict = evaluate(connection, settings)
     assert [str(reason) for reason in verdict.reasons] == [
-        "index: index_valid_and_used: 6 vectors have no code now, so that no search finds them: "
+        "index: index_valid_and_used: 6 vectors have no code, so that no search finds them: "
         "materialize verse_embeddings_index"
     ]
     index(database, settings)
