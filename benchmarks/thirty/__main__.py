@@ -81,7 +81,8 @@ def dense(wanted: Wanted) -> None:
     vectors, rows = corpus.dense_versions(vectors, wanted.versions, wanted.verses)
     own = {
         "rag_embedding_small_dimensions": vectors.dimensions,
-        "rag_golden_queries": None,  # no model to embed their texts
+        "rag_golden_queries": None,  # no model to embed texts
+        "rag_index_text_sample": 0,
     }
     with own_server() as (database, usual):
         settings = _settings(usual, wanted).model_copy(update=own)
