@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 from benchmarks.index.bench import RUN_ID, say
 from rag_assets.embedding.quality import CHECKS, judge, keep_evidence, version_quality
 from rag_assets.errors import GateRefusedError
-from rag_assets.index.checks import CHECKS_OF, judge_index
+from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
 from rag_assets.index.maintain import IndexRequest, Outcome, maintain
 from rag_assets.index.tables import candidate_table
 from rag_assets.progress import LogLines
@@ -54,8 +54,11 @@ def to_release(database: Database, settings: Settings, steps: Steps) -> tuple[Ve
         table = candidate_table(connection, settings)
     steps.run("checks of the vectors", lambda: check_versions(database, settings), _sentences)
     steps.run("index", lambda: _maintain(database, settings, table), _of_index)
-    for check in CHECKS_OF["bible"]:
-        steps.run(f"check {check}", partial(_check, database, settings, table, check), _sentences)
+    checks = judge_index(
+        database, settings, table, CHECKS_OF["bible"], run_id=RUN_ID, progress=LogLines(say)
+    )
+    for check in CHECKS_OF["bible"]:  # one pass over the table for all of them
+        steps.run(f"check {check}", partial(_next, checks), _sentences)
     steps.run("gate", lambda: _gate(database, settings), _sentences)
     refused = steps.run("release", lambda: _release(database, settings), _sentences)
     return table, not refused
@@ -88,9 +91,8 @@ def _of_index(outcome: Outcome) -> str:
     )
 
 
-def _check(database: Database, settings: Settings, table: VectorTable, check: str) -> Sequence[str]:
-    judged = judge_index(database, settings, table, [check], run_id=RUN_ID, progress=LogLines(say))
-    return [failure for verdict in judged for failure in verdict.failures]
+def _next(checks: Iterator[IndexVerdict]) -> Sequence[str]:
+    return next(checks).failures
 
 
 def _gate(database: Database, settings: Settings) -> Sequence[str]:
