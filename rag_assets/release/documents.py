@@ -83,7 +83,7 @@ def _reasons(
             # keep up with them.
             reasons += result_reasons(
                 DOCUMENTS, check, space.results.get(check), None, evidence.at, max_age,
-                mend=mend, where=role,
+                mend=mend, where=role, known=space.faults.get(check),
             )  # fmt: skip
     return tuple(reasons)
 

@@ -175,7 +175,7 @@ def _version_reasons(
         for check in CHECKS:
             yield from result_reasons(
                 version.code, check, space.results.get(check), space.revision or 0, evidence.at,
-                max_age, mend=mend, where=role,
+                max_age, mend=mend, where=role, known=space.faults.get(check),
             )  # fmt: skip
 
 

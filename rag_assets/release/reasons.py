@@ -122,12 +122,14 @@ def result_reasons(
     *,
     mend: str,
     where: str,
+    known: str | None = None,
 ) -> Iterator[Reason]:
     """What is against one check's last result.
 
     :param revision: of the data now; ``None`` where newer data does not matter.
     :param mend: what to do about it.
     :param where: the role of the space, where that is to be told.
+    :param known: what the data themselves show: a result that says the same adds nothing.
     """
     prefix = f"{where}: " if where else ""
     if result is None:
@@ -135,7 +137,8 @@ def result_reasons(
         return
     if not result.passed:
         for sentence in result.reasons:
-            yield Reason(subject, check, "failed", f"{prefix}{sentence}")
+            if sentence != known:
+                yield Reason(subject, check, "failed", f"{prefix}{sentence}")
     if revision is not None and result.revision != revision:
         yield Reason(
             subject, check, "stale", f"{prefix}the data changed since it was checked: {mend}"

@@ -49,6 +49,7 @@ def asking(
 def test_a_text_is_embedded_once_however_it_is_written(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
+    before = count_rows(database, "query_embeddings")  # what its index was judged by
     with asking(tmp_path, database, emulator) as server:
         first = server.found(query="The River  runs")
         for same in ("the river runs", " THE RIVER\nRUNS ", "The River runs"):
@@ -57,7 +58,7 @@ def test_a_text_is_embedded_once_however_it_is_written(
         assert server.metrics()[HITS.format("memory")] == 3
         server.found(query="the rivers run")
         assert emulator.stats().requests == 2
-        assert count_rows(database, "query_embeddings") == 2
+        assert count_rows(database, "query_embeddings") == before + 2
 
 
 def test_accents_count_and_their_encoding_does_not(
@@ -162,6 +163,7 @@ def test_the_texts_of_queries_are_kept_nowhere(
         server.found(query="a secret wish")
         assert "secret" not in server.log
     with database.connect() as connection:
-        row = connection.execute("SELECT * FROM query_embeddings").fetchone()
-    assert row is not None
-    assert b"secret" not in b"".join(value for value in row if isinstance(value, bytes))
+        rows = connection.execute("SELECT * FROM query_embeddings").fetchall()
+    assert rows
+    kept = [value for row in rows for value in row if isinstance(value, bytes)]
+    assert b"secret" not in b"".join(kept)

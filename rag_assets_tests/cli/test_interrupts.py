@@ -10,19 +10,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
 from rag_assets.store import embedded
+from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.cli.conftest import PROGRAM, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 HELD = ["env", "--block-signal=INT,TERM"]  # as the Makefile starts it
 LAST_WORDS = "what was done is kept, and the next start continues"
+OF_AN_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 
 
 @pytest.fixture
@@ -33,27 +37,61 @@ def checkout() -> Iterator[Path]:
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "samples", folder / "samples")
     yield folder
+    # A command that is interrupted does not wait for initdb, which removes what it made itself.
+    wait_until(lambda: not working_in(folder), 60)
     shutil.rmtree(folder)
 
 
-def demo(folder: Path) -> subprocess.Popen[str]:
-    """It leads a group of processes, as from a terminal."""
-    return subprocess.Popen(
-        [*HELD, PROGRAM, "demo"],
+def working_in(folder: Path) -> list[psutil.Process]:
+    """Processes whose working directory is the folder or in it; zombies have none."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+    return found
+
+
+@contextmanager
+def started(
+    command: Sequence[str], folder: Path, env: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """The leader of a group of processes, as from a terminal; killed if the block fails."""
+    with subprocess.Popen(
+        command,
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+@contextmanager
+def program(folder: Path, *arguments: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """``rag-assets``; a signal that comes before ``env`` has blocked it is held all the same."""
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")} | env
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    with ExitStack() as stack:
+        try:
+            process = stack.enter_context(started([*HELD, PROGRAM, *arguments], folder, env))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield process
 
 
 def interrupted(
     folder: Path, number: signal.Signals, *, after_line: str = "", after_s: float = 0
 ) -> tuple[int, str]:
     """Status of a demo whose group of processes gets a signal, and what it says from then on."""
-    with demo(folder) as process:
+    with program(folder, "demo") as process:
         assert process.stdout is not None
         if after_line:
             next(line for line in process.stdout if after_line in line)
@@ -99,7 +137,7 @@ def test_a_signal_at_any_moment_of_the_demo_ends_it_and_the_next_one_continues(
         assert "rror" not in said, f"{moment}: {said}"
         assert not embedded.is_alive(checkout / ".rag/postgres"), moment
     assert runs_under_way(checkout) == 0
-    with demo(checkout) as process:
+    with program(checkout, "demo") as process:
         said, _ = process.communicate()
     assert process.returncode == 0, said
     assert re.search(r"release \d+ is active", said)
@@ -114,15 +152,7 @@ def test_other_commands_end_quietly_while_they_start(
     checkout: Path, command: list[str], number: signal.Signals
 ) -> None:
     for seconds in (0.0, 0.3, 1.0):
-        with subprocess.Popen(
-            [*HELD, PROGRAM, *command],
-            cwd=checkout,
-            env={"PATH": os.environ["PATH"], "RAG_EMBEDDING_PROVIDER": "offline"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process:
+        with program(checkout, *command, RAG_EMBEDDING_PROVIDER="offline") as process:
             time.sleep(seconds)
             os.killpg(process.pid, number)
             said, _ = process.communicate(timeout=120)
@@ -141,19 +171,12 @@ def test_ctrl_c_while_make_installs_the_packages_shows_no_trace(
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    make = subprocess.Popen(
-        ["make", "VENV=env", "demo"],
-        cwd=tmp_path,
-        env=os.environ | {"PIP_NO_INDEX": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-    )
-    assert make.stdout is not None
-    assert make.stdout.readline().startswith("installing 1 locked packages")
-    time.sleep(after_s)
-    os.killpg(make.pid, signal.SIGINT)
-    shown, _ = make.communicate(timeout=60)
+    env = {name: value for name, value in os.environ.items() if name not in OF_AN_OUTER_MAKE}
+    with started(["make", "VENV=env", "demo"], tmp_path, env | {"PIP_NO_INDEX": "1"}) as make:
+        assert make.stdout is not None
+        assert make.stdout.readline().startswith("installing 1 locked packages")
+        time.sleep(after_s)
+        os.killpg(make.pid, signal.SIGINT)
+        shown, _ = make.communicate(timeout=60)
     assert "Traceback" not in shown
     assert make.returncode != 0

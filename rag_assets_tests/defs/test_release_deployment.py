@@ -79,8 +79,7 @@ def site(template_database: Database, tmp_path: Path) -> Iterator[Site]:
             "OPENAI_API_KEY": "sk-test-one",
             "RAG_EMBEDDING_SMALL_DIMENSIONS": "64",
             "RAG_EMBEDDING_LARGE_DIMENSIONS": "96",
-            "RAG_INDEX_MIN_ROWS": "1",
-            "RAG_INDEX_LISTS": "4",
+            "RAG_SEARCH_EXACT_ROWS": "10",
             "RAG_GOLDEN_QUERIES": "none",
             "RAG_SLO_P95_MS": "60000",
         }
@@ -107,7 +106,7 @@ def test_dropped_versions_are_embedded_checked_released_and_found_and_a_bad_one_
         site.database, site.settings, "The EN_TWO number 3 runs down to the sea before 10 days"
     )
     assert (found.hits[0].version, found.hits[0].usfm) == ("EN_TWO", "GEN 1:4")
-    assert found.plan.kind == "ivfflat"
+    assert found.plan.kind == "codes"
     wait_for(
         "the end of its run",
         lambda: "STARTED" not in {status for _, status in site.automatic_runs()},
@@ -126,6 +125,7 @@ def test_dropped_versions_are_embedded_checked_released_and_found_and_a_bad_one_
     model = "openai/text-embedding-3"
     assert reasons == [
         f"EN_BAD: completeness: {role}: 1 of 11 verses have no vector in {model}-{role} {vectors}"
+        " (GEN 1:11: no vector): `rag-assets bible embed EN_BAD`"
         for role, vectors in (("small", "halfvec(64)"), ("large", "halfvec(96)"))
     ]
     assert site.served() == both

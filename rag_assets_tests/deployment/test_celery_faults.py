@@ -28,13 +28,13 @@ def test_a_run_that_is_killed_is_told_with_its_signal(machine: Machine) -> None:
     run_id = machine.launch_slow()
     assert machine.health(run_id) == (WorkerStatus.RUNNING, None)
     machine.process_of(run_id).kill()
-    machine.wait(lambda: machine.launcher.lost(run_id), 10)
+    machine.wait(lambda: machine.launcher.lost(run_id), 2 * LOST_S)
     status, told = machine.health(run_id)
     assert status is WorkerStatus.FAILED
     machine.instance.report_run_failed(machine.run(run_id), told)
     ended = EndedRun(run_id, "bible_embeddings", None, "FAILURE", None, datetime.now(UTC))
     runs = DagsterRuns(machine.instance, load_settings())
-    assert runs.with_fault(ended).fault == "killed by signal 9 (SIGKILL)"
+    assert runs.described(ended).fault == "killed by signal 9 (SIGKILL)"
 
 
 def test_a_run_that_hangs_counts_as_lost_and_ends_when_it_is_back(machine: Machine) -> None:

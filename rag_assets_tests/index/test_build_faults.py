@@ -216,8 +216,8 @@ def test_an_interrupted_run_cancels_its_build_on_the_server(
         assert build_progress(connection, site.table) is None
         assert index_names(connection) == [OLD]
         assert generation_states(connection) == [(1, "ready"), (2, "failed")]
-    assert site.errors() == {2: "no more" if isinstance(error, RuntimeError) else
-                             "KeyboardInterrupt"}  # fmt: skip
+    said = "RuntimeError: no more" if isinstance(error, RuntimeError) else "KeyboardInterrupt"
+    assert site.errors() == {2: said}
     site.search()
     outcome = site.maintained()
     assert outcome.leftovers == ()
@@ -299,6 +299,7 @@ def test_the_server_is_killed_in_the_middle_of_a_build(own_server: Path, whole: 
         rag_home=own_server,
         rag_embedding_provider="offline",
         rag_embedding_small_dimensions=DIMENSIONS,
+        rag_code_bits=0,
         rag_index_min_rows=1000,
         rag_index_profile="dev",
     )

@@ -87,6 +87,20 @@ def test_a_failed_check_gives_each_of_its_sentences(check: str) -> None:
     assert str(verdict.reasons[0]) == f"EN_A: {check}: small: one thing"
 
 
+def test_what_a_check_found_and_the_data_still_show_is_one_reason_with_what_to_do() -> None:
+    gone = "2 of 100 verses have no vector (GEN 1:1: no vector)"
+    evidence = passing()
+    failed = result("completeness", subject="EN_A", revision=3, reasons=(gone, "another"))
+    evidence = with_result(evidence, "EN_A", "completeness", failed)
+    (found,) = (one for one in evidence.versions if one.code == "EN_A")
+    faulty = replace(found.spaces["small"], faults={"completeness": gone})
+    verdict = judged(with_space(evidence, "EN_A", faulty))
+    assert [reason.sentence for reason in verdict.reasons] == [
+        f"small: {gone}: `rag-assets bible embed EN_A`",
+        "small: another",
+    ]
+
+
 @pytest.mark.parametrize(
     ("age", "passes"),
     [
