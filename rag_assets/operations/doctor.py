@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Literal
 
 from rag_assets.operations.dependencies import Probe
-from rag_assets.operations.job_failures import by_cause
+from rag_assets.operations.job_failures import RETRY_CHANCE, judge
 from rag_assets.settings import Settings
 from rag_assets.store import pgvector_faults
-from rag_assets.store.failed_runs import FailedRun
+from rag_assets.store.failed_runs import Failing
 from rag_assets.store.heavy_documents import HeavyDocument
 from rag_assets.store.incidents import Incident
 from rag_assets.store.lane_control import KeyState
@@ -92,7 +92,7 @@ class Stored:
 
     :param dead: dead letters by class of error.
     :param share: of batch size and concurrency that may be used.
-    :param failing: jobs whose last run failed, the oldest first.
+    :param failing: jobs whose last run failed, and what may explain it.
     """
 
     lanes: tuple[LaneFacts, ...]
@@ -105,7 +105,7 @@ class Stored:
     release: ReleaseFacts
     incident: Incident | None
     unsent_messages: int
-    failing: tuple[FailedRun, ...] = ()
+    failing: Failing
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,16 @@ def _incident(stored: Stored) -> Iterator[Finding]:
 
 
 def _failing(stored: Stored, settings: Settings) -> Iterator[Finding]:
-    for failed in by_cause(stored.failing).values():
+    standing = judge(stored.failing)
+    for incident, failed in standing.explained:
+        yield Finding(
+            "job",
+            "warning",
+            f"{failed.which} in {incident.name}: {failed.why}",
+            "wait: what runs automatically is run again; what is not done "
+            f"{span(RETRY_CHANCE.total_seconds())} after the outage is reported",
+        )
+    for failed in standing.reported.values():
         yield Finding(
             "job",
             "problem",

@@ -29,7 +29,7 @@ from rag_assets.store.dagster_state import RunCount, daemon_heartbeats, runs_und
 from rag_assets.store.database import Connection, Database, dagster_database, open_database
 from rag_assets.store.document_attempts import Ended, ended_since
 from rag_assets.store.documents import LaneCounts, dead_by_class, queue_counts
-from rag_assets.store.failed_runs import failing_runs
+from rag_assets.store.failed_runs import failing
 from rag_assets.store.heavy_documents import heavy_documents
 from rag_assets.store.incidents import current_incident
 from rag_assets.store.index_builds import builds_in_progress
@@ -126,7 +126,7 @@ def _read(database: Database, settings: Settings, runs: Iterable[RunCount]) -> S
             indexes=_indexes(connection, settings),
             release=_release(connection, settings),
             incident=current_incident(connection),
-            failing=failing_runs(connection),
+            failing=failing(connection),
             unsent_messages=sum(bool(told.attempts) for told in unsent_messages(connection)),
         )
 

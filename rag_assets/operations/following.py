@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from datetime import datetime
 
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations import messages
-from rag_assets.operations.causes import JOB_FAILED
-from rag_assets.operations.job_failures import FailedJobs, by_cause, explained_by
+from rag_assets.operations.causes import JOB_FAILED, Trouble
+from rag_assets.operations.job_failures import (
+    FailedJobs,
+    belongs_to,
+    is_expected,
+    judge,
+    unnoticed,
+)
 from rag_assets.operations.rules import Rules
 from rag_assets.settings import Settings
 from rag_assets.store import incidents
+from rag_assets.store import messages as stored_messages
 from rag_assets.store.database import Connection, Database
-from rag_assets.store.failed_runs import failing_runs, forget_failures
+from rag_assets.store.failed_runs import Failing, forget_failures
 from rag_assets.store.incidents import Incident
 
 
@@ -21,30 +28,50 @@ def follow_failed_jobs(
     connection: Connection,
     settings: Settings,
     rules: Rules,
+    failing: Failing,
     *,
-    now: datetime,
     busy: Set[str],
-    queue_incident: Incident | None,
+    troubles: Sequence[Trouble],
 ) -> None:
     """Bring the incidents of failed jobs up to date, and have new ones told.
 
+    What an incident of the queue explains opens none, nor what one will that is to be expected.
+
     :param busy: jobs with runs that are queued or at work.
-    :param queue_incident: the queue's that is not closed; what it explains opens no other.
+    :param troubles: that the recovery sees now.
     """
-    failed = by_cause(failing_runs(connection))
+    standing = {run.cause for run in failing.runs}
     known = {incident.job_cause: incident for incident in incidents.job_incidents(connection)}
     with connection.transaction():
         for cause, incident in known.items():
-            if cause not in failed:
+            if cause not in standing:
                 incidents.set_state(connection, incident.incident_id, "closed")
-        for cause, jobs in failed.items():
-            if cause not in known and explained_by(jobs, queue_incident):
+        for cause, jobs in judge(failing).reported.items():
+            if cause not in known and is_expected(jobs, troubles, rules, failing.at):
                 continue
             found = _recorded(connection, jobs, known.get(cause), settings.rag_public_url)
+            if found is None:
+                continue
             # More partitions of a job at work may fail by the same cause: one message for them all.
-            settled = not busy & jobs.jobs or now - jobs.began_at >= rules.stagnation
-            if found is not None and settled:
+            late = failing.at - found.noticed_at >= rules.stagnation
+            if late or not busy & jobs.jobs:
                 messages.tell_of_incident(connection, found, settings)
+
+
+def told_of_jobs(connection: Connection, incident: Incident, failing: Failing) -> datetime | None:
+    """When the message of failed jobs said what this new incident of the queue is about.
+
+    A message of theirs that was not sent yet is withdrawn: the incident's says it.
+    """
+    causes = {run.cause for run in failing.runs if belongs_to(incident, run, failing.at)}
+    sent = [
+        stored_messages.withdraw(connection, messages.subject_of(known))
+        for known in incidents.job_incidents(connection)
+        if known.job_cause in causes
+    ]
+    # One of long ago told of another outage.
+    since = incident.began_at - unnoticed(incident)
+    return max((at for at in sent if at is not None and at >= since), default=None)
 
 
 def _recorded(

@@ -69,6 +69,15 @@ def next_step(
     return (step if step.state or _differs(incident, step) else None), stuck
 
 
+def lasts(incident: Incident, troubles: Sequence[Trouble]) -> bool:
+    """Whether what the incident is about is still seen, or again."""
+    return any(
+        trouble.cause == incident.cause
+        and (trouble.cause != DEPENDENCY_DOWN or trouble.subject == incident.subject)
+        for trouble in troubles
+    )
+
+
 def _is_another(trouble: Trouble, incident: Incident) -> bool:
     """Whether it is no consequence of the incident: work had gone on, and then this began."""
     if incident.state != "recovering" or incident.recovering_at is None:

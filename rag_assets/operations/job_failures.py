@@ -3,32 +3,60 @@
 What the queue of documents makes good without an operator is not reported here: a run of the lane
 that was killed or met a transient error is followed by another, a document that cannot be processed
 is a dead letter, and a provider that refuses while documents wait is the queue's own incident.
+
+What failed because a dependency was away belongs to the incident of that outage, until what runs
+automatically has had its chance to do the work. What is still not done then is reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from rag_assets.documents.rules import LANES
-from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED
-from rag_assets.store.dagster_state import EndedRun
-from rag_assets.store.failed_runs import FailedRun
+from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, Trouble
+from rag_assets.operations.rules import INTERVAL, Rules
+from rag_assets.store.dagster_state import RUN_FAILURE, EndedRun
+from rag_assets.store.failed_runs import FailedRun, Failing
 from rag_assets.store.incidents import Incident
 
-DEPENDENCIES: Mapping[str, str] = {
-    "AuthenticationError": "provider",
-    "QuotaExceededError": "provider",
-    "RateLimitedError": "provider",
-    "ProviderUnavailableError": "provider",
-    "DatabaseUnavailableError": "database",
-    "DatabaseUnusableError": "database",
-    "BrokerUnavailableError": "broker",
-    "InboxUnavailableError": "inbox",
-}
+RETRY_CHANCE = timedelta(minutes=30)
+"""In which what runs automatically comes again after an outage: the slowest of it, the documents'
+index and release, decides each quarter of an hour."""
+
+_SHARED = frozenset(
+    (
+        "AuthenticationError",
+        "QuotaExceededError",
+        "RateLimitedError",
+        "ProviderUnavailableError",
+        "DatabaseUnavailableError",
+        "DatabaseUnusableError",
+        "BrokerUnavailableError",
+        "InboxUnavailableError",
+    )
+)
 """Errors of what all jobs depend on: one cause, whichever job met it."""
+
+_DATABASE = frozenset(("DatabaseUnavailableError", "DatabaseUnusableError"))
+_ENDED_EARLY = frozenset(("WorkerLostError", RUN_FAILURE))
+"""They say nothing of the cause. A run that could not even report its error may owe that to what
+was away meanwhile."""
+_BY_OUTAGE: Mapping[str, frozenset[str]] = {
+    "database": _DATABASE | _ENDED_EARLY,
+    "vectors": _DATABASE,
+    "provider": frozenset(("AuthenticationError", "ProviderUnavailableError", "RateLimitedError")),
+    "inbox": frozenset(("InboxUnavailableError",)),
+    "broker": frozenset(("BrokerUnavailableError",)) | _ENDED_EARLY,
+    "workers": _ENDED_EARLY,
+}
+_BY_CAUSE: Mapping[str, frozenset[str]] = {
+    OUT_OF_QUOTA: frozenset(("QuotaExceededError",)),
+    RATE_LIMITED: frozenset(("RateLimitedError", "ProviderUnavailableError")),
+}
+"""Errors by which jobs fail in an incident of the queue: by what is away, or by its cause."""
 
 _HANDLED_BY_QUEUE = ("AuthenticationError", "QuotaExceededError", "DocumentError")
 
@@ -41,6 +69,7 @@ _REMEDIES: Mapping[str, str] = {
     "RateLimitedError": "lower RAG_EMBEDDING_RATE_LIMIT to what the provider allows",
     "ProviderUnavailableError": "wait until `rag-assets doctor` says that the provider answers",
     "DatabaseUnavailableError": "wait until `rag-assets doctor` says that the database answers",
+    RUN_FAILURE: "the run's page in Dagster has its events and output, `RAG_HOME/up.log` the rest",
     "BudgetExceededError": "raise RAG_MAX_RUN_COST_USD, or embed less at a time",
     "CorpusError": "correct the file that the message names",
     "PolicyError": "correct the version's version.toml, if its licence allows it",
@@ -78,8 +107,7 @@ class FailedJobs:
     @property
     def which(self) -> str:
         """Each job with its partitions."""
-        works = groupby(sorted(self.runs, key=_place), key=lambda run: run.work)
-        return "; ".join(_named(work, [run.partition for run in runs]) for work, runs in works)
+        return "; ".join(by_work(self.runs))
 
     @property
     def why(self) -> str:
@@ -97,6 +125,18 @@ class FailedJobs:
         return self.which, self.why, f"to do: {self.remedy(public_url)}"
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Failures that stand.
+
+    :param reported: by cause, those that are incidents of their own.
+    :param explained: those that belong to an incident of the queue, with it.
+    """
+
+    reported: Mapping[str, FailedJobs]
+    explained: tuple[tuple[Incident, FailedJobs], ...]
+
+
 def cause_of(run: EndedRun) -> str | None:
     """What the run's failure has in common with equal ones; ``None`` where it is not reported.
 
@@ -109,7 +149,7 @@ def cause_of(run: EndedRun) -> str | None:
     of_queue = run.lane in LANES or _DOCUMENT_STEP in run.failed_steps
     if of_queue and (failure.transient or failure.error_class in _HANDLED_BY_QUEUE):
         return None
-    if failure.error_class in DEPENDENCIES:
+    if failure.error_class in _SHARED:
         return failure.error_class
     work = ", ".join(run.failed_steps) if run.job.startswith("__") else run.job
     return f"{work}: {failure.error_class}"
@@ -127,14 +167,73 @@ def by_cause(failing: Sequence[FailedRun]) -> dict[str, FailedJobs]:
     }
 
 
-def explained_by(failed: FailedJobs, incident: Incident | None) -> bool:
-    """Whether the queue's incident is of the same cause: one message is enough for both."""
-    if incident is None:
-        return False
-    dependency = DEPENDENCIES.get(failed.runs[-1].error_class)
-    if incident.cause in (OUT_OF_QUOTA, RATE_LIMITED):
-        return dependency == "provider"
-    return incident.cause == DEPENDENCY_DOWN and incident.subject == dependency
+def by_work(runs: Sequence[FailedRun]) -> tuple[str, ...]:
+    """Each job with its partitions, a sentence each."""
+    works = groupby(sorted(runs, key=_place), key=lambda run: run.work)
+    return tuple(_named(work, [run.partition for run in failed]) for work, failed in works)
+
+
+def judge(failing: Failing) -> Standing:
+    """Split what stands into what is reported, and what the queue's incidents explain."""
+    reported = list(failing.runs)
+    explained = []
+    for incident in failing.incidents:
+        runs = tuple(run for run in reported if _explains(incident, run, failing.at))
+        if runs:
+            explained.append((incident, FailedJobs(incident.cause, runs)))
+            reported = [run for run in reported if run not in runs]
+    return Standing(by_cause(reported), tuple(explained))
+
+
+def belongs_to(incident: Incident, run: FailedRun, at: datetime) -> bool:
+    """Whether a run failed by what an incident of the queue is about, while it lasted.
+
+    A run that ended long after it did not fail by it, however early it had started.
+    """
+    until = _over(incident, at)
+    return (
+        run.error_class in _errors_in(incident.cause, incident.subject)
+        and run.ended_at >= incident.began_at - unnoticed(incident)
+        and (run.started_at or run.ended_at) <= until
+        and run.ended_at - until < RETRY_CHANCE
+    )
+
+
+def unnoticed(incident: Incident) -> timedelta:
+    """For how long the outage may have lasted before its incident began.
+
+    The provider is asked only while documents wait; all else at each look.
+    """
+    watched = incident.cause == DEPENDENCY_DOWN and incident.subject != "provider"
+    return 2 * INTERVAL if watched else RETRY_CHANCE
+
+
+def is_expected(jobs: FailedJobs, troubles: Sequence[Trouble], rules: Rules, at: datetime) -> bool:
+    """Whether an outage that explains them is seen, and may become an incident at the next looks.
+
+    One look at a dependency is not enough for that; and what a restart of PostgreSQL cost shows
+    once leases are over.
+    """
+    seen = (one for one in troubles if one.cause == DEPENDENCY_DOWN)
+    last = jobs.runs[-1]
+    return at - last.ended_at < 2 * rules.check and any(
+        last.error_class in _errors_in(one.cause, one.subject) for one in seen
+    )
+
+
+def _explains(incident: Incident, run: FailedRun, at: datetime) -> bool:
+    over = max(_over(incident, at), run.ended_at)
+    return belongs_to(incident, run, at) and at - over < RETRY_CHANCE
+
+
+def _over(incident: Incident, at: datetime) -> datetime:
+    """When what the incident is about was over; now, while it lasts."""
+    return incident.over_at or incident.recovering_at or incident.ended_at or at
+
+
+def _errors_in(cause: str, subject: str) -> frozenset[str]:
+    found = _BY_OUTAGE if cause == DEPENDENCY_DOWN else _BY_CAUSE
+    return found.get(subject if cause == DEPENDENCY_DOWN else cause, frozenset())
 
 
 def _place(run: FailedRun) -> tuple[str, str]:

@@ -23,21 +23,28 @@ _FACTS = 5  # of an incident, in a message
 _URGENT_PAUSE_S = 60.0
 
 
+def subject_of(incident: Incident) -> str:
+    """What an incident's message is kept by."""
+    return f"incident-{incident.incident_id}"
+
+
 def tell_of_incident(
     connection: Connection,
     incident: Incident,
     settings: Settings,
     *,
     said_at: datetime | None = None,
+    failed: Sequence[str] = (),
 ) -> None:
     """Have an incident told: once when it is noticed, once more if a person is called.
 
-    :param said_at: when it was said already, while the database was away.
+    :param said_at: when it was said already: while the database was away, or by failed jobs.
+    :param failed: jobs that failed by it until now, a sentence each.
     """
     escalated = incident.state == "escalated"
-    subject = f"incident-{incident.incident_id}"
+    subject = subject_of(incident)
     done = incidents.actions_of(connection, incident.incident_id)
-    text = describe(incident, done, settings.rag_public_url)
+    text = describe(incident, done, settings.rag_public_url, failed=failed)
     if incident.job_cause is not None:  # more partitions may have failed since
         messages.reword(connection, subject, text)
     # Who is called at once need not be told of the same thing twice.
@@ -52,14 +59,21 @@ def tell_of_incident(
         messages.add_message(connection, f"{subject}-escalated", text, urgent=True)
 
 
-def describe(incident: Incident, done: Sequence[RecoveryAction], public_url: str) -> str:
+def describe(
+    incident: Incident,
+    done: Sequence[RecoveryAction],
+    public_url: str,
+    *,
+    failed: Sequence[str] = (),
+) -> str:
     """An incident in a few lines, with what was done about it until now. Pure."""
     number = incident.incident_id
     measures = dict.fromkeys(map(measure, done))
     subject = f" ({incident.subject})" if incident.subject else ""
     if incident.job_cause is not None:
         return "\n".join(
-            [
+            visible(line)
+            for line in [
                 f":warning: Incident {number}: *{incident.cause}*{subject}, since "
                 f"{incident.began_at:%Y-%m-%d %H:%M:%S %Z}. It needs an operator.",
                 *(f"• {fact}" for fact in incident.facts[:_FACTS]),
@@ -76,7 +90,7 @@ def describe(incident: Incident, done: Sequence[RecoveryAction], public_url: str
         for line in [
             f"{head}: *{incident.cause}*{subject}, since {incident.began_at:%Y-%m-%d %H:%M:%S %Z}, "
             f"{incident.longest_queue} documents waiting.",
-            *(f"• {fact}" for fact in incident.facts[:_FACTS]),
+            *(f"• {fact}" for fact in (*incident.facts[:_FACTS], *failed)),
             *([f"Done: {', '.join(measures)}."] if measures else []),
             f"`rag-assets doctor` says more; {public_url}/assets/incident_report",
         ]

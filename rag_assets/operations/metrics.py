@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError, RagAssetsError
 from rag_assets.operations import families
 from rag_assets.operations.backfill import WINDOW_TAG
+from rag_assets.operations.job_failures import judge
 from rag_assets.operations.windows import backfill_windows
 from rag_assets.settings import Settings, fingerprint
 from rag_assets.store.database import Database
@@ -160,8 +161,11 @@ def describe(reading: Reading) -> Iterator[Metric]:
         yield from families.of_provider(corpus.provider, keys_in_use(settings))
         yield from families.of_vectors(corpus.vectors, corpus.builds)
         yield from families.of_release(corpus.release, corpus.checks)
+        # For what an outage explains, the outage has its own metrics and alert.
+        reported = judge(corpus.failing).reported.values()
+        failed = [run for jobs in reported for run in jobs.runs]
         yield from families.of_operations(
-            corpus.runs, corpus.failing, corpus.incident_states, corpus.incidents
+            corpus.runs, failed, corpus.incident_states, corpus.incidents
         )
     if (dagster := reading.dagster) is not None:
         yield from families.of_dagster(dagster)

@@ -69,15 +69,20 @@ class Decision:
     :param held_back: measures that were taken too often within the hour.
     :param step: how the incident goes on; ``opened``: the one that is opened in its place.
     :param memory: for the next look.
-    :param reasons: for people.
+    :param troubles: all that is wrong, also what opens no incident by itself.
     """
 
     actions: tuple[Action, ...]
     held_back: tuple[Action, ...]
     step: Step | None
     memory: Memory
-    reasons: tuple[str, ...]
+    troubles: tuple[Trouble, ...]
     opened: Step | None = None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """For people."""
+        return tuple(trouble.fact for trouble in self.troubles)
 
 
 def decide(
@@ -133,7 +138,7 @@ def decide(
             stuck_since=stuck_since,
             incident_since=(seen.incident_since or health.now) if lasts else None,
         ),
-        tuple(trouble.fact for trouble in troubles),
+        troubles,
         opened,
     )
 

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
 from rag_assets.operations import causes
-from rag_assets.store import incidents, samples
-from rag_assets.store.database import Database
+from rag_assets.operations.job_failures import RETRY_CHANCE, FailedJobs, belongs_to, unnoticed
+from rag_assets.store import failed_runs, incidents, samples
+from rag_assets.store.database import Connection, Database
 from rag_assets.store.incidents import Incident, RecoveryAction
 from rag_assets.store.samples import QueueSample
 from rag_assets.visible import visible
@@ -69,14 +70,24 @@ def read_report(database: Database, name: str, *, run_id: str | None = None) -> 
         actions = incidents.actions_of(connection, incident.incident_id)
         now = incident.ended_at or datetime.now(incident.began_at.tzinfo)
         drawn = samples.queue_samples(connection, incident.began_at - _AROUND, now + _AROUND)
+        failed = _jobs_that_failed(connection, incident, now)
         if run_id is not None:
             incidents.mark_reported(connection, incident.incident_id, run_id)
     until = incident.recovering_at or now
-    return Report(incident, until, write(incident, actions, now=now), drawn)
+    return Report(incident, until, write(incident, actions, now=now, failed=failed), drawn)
 
 
-def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetime) -> str:
-    """The report's eight fields. Pure."""
+def write(
+    incident: Incident,
+    actions: Sequence[RecoveryAction],
+    *,
+    now: datetime,
+    failed: Sequence[str] = (),
+) -> str:
+    """The report's eight fields, and the jobs that failed by it. Pure.
+
+    :param failed: a sentence each.
+    """
     until = incident.recovering_at or now
     subject = f" ({incident.subject})" if incident.subject else ""
     goes_on = "" if incident.recovering_at else ", and it goes on"
@@ -96,6 +107,8 @@ def write(incident: Incident, actions: Sequence[RecoveryAction], *, now: datetim
     lines = [f"## Incident {incident.incident_id}: {incident.cause}{subject}", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows.items()), ""]
     lines += ["### Evidence", "", *(f"- {fact}" for fact in incident.facts), ""]
+    if failed:
+        lines += ["### Jobs that failed by it", "", *(f"- {job}" for job in failed), ""]
     lines += ["### What was done", "", *(_done(actions) or [nothing]), ""]
     lines += ["### What prevents it", "", PREVENTION.get(incident.cause, PREVENTION["unknown"]), ""]
     return "\n".join(map(visible, lines))
@@ -134,6 +147,26 @@ def span(time: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _jobs_that_failed(connection: Connection, incident: Incident, now: datetime) -> tuple[str, ...]:
+    """Which, and whether a later run has done their work; of an incident of the queue."""
+    if incident.job_cause is not None:
+        return ()
+    ended = failed_runs.failures_between(
+        connection, incident.began_at - unnoticed(incident), now + RETRY_CHANCE
+    )
+    last = {run.what: run for run in ended if belongs_to(incident, run, now)}
+    standing = {run.what for run in failed_runs.failing_runs(connection)}
+    left = tuple(run for what, run in last.items() if what in standing)
+    done = tuple(run for what, run in last.items() if what not in standing)
+    groups = ((done, "a later run has done its work"), (left, "its work is not done yet"))
+    return tuple(
+        f"{jobs.which}, {told}; {jobs.why}"
+        for runs, told in groups
+        if runs
+        for jobs in [FailedJobs(incident.cause, runs)]
+    )
 
 
 def _of_queue(incident: Incident) -> dict[str, str]:

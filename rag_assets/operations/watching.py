@@ -9,21 +9,28 @@ from typing import Protocol
 
 from rag_assets.errors import DatabaseUnavailableError, reason_of
 from rag_assets.operations import messages
-from rag_assets.operations.following import follow_failed_jobs
+from rag_assets.operations.following import follow_failed_jobs, told_of_jobs
 from rag_assets.operations.health import Health, look, look_at_dependencies
-from rag_assets.operations.incidents import Step
-from rag_assets.operations.job_failures import cause_of
+from rag_assets.operations.incidents import Step, lasts
+from rag_assets.operations.job_failures import by_work, cause_of, judge
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.recovery import Action, Decision, decide
 from rag_assets.operations.rules import Rules
 from rag_assets.operations.stagnation import away
 from rag_assets.settings import Settings
-from rag_assets.store import dagster_state, document_attempts, incidents, lane_control
+from rag_assets.store import (
+    dagster_state,
+    document_attempts,
+    failed_runs,
+    incidents,
+    lane_control,
+)
 from rag_assets.store.dagster_state import EndedRun, RunCount
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.document_leases import collect_lost, end_stuck
 from rag_assets.store.document_queue import living_runs
 from rag_assets.store.documents import Lane, LaneCounts, queue_counts
+from rag_assets.store.failed_runs import Failing
 from rag_assets.store.incidents import Incident
 from rag_assets.store.run_sessions import runs_with_sessions
 
@@ -96,15 +103,20 @@ def watch(
         if decision.opened is not None:
             changed = _go_on(connection, decision.opened, None, health)
         last = decision.opened or decision.step
+        lasting = incidents.current_incident(connection)
+        if lasting is not None:
+            over = not lasts(lasting, decision.troubles)
+            incidents.mark_over(connection, lasting.incident_id, over=over)
+        failing = failed_runs.failing(connection)
         if changed is not None and last and last.state in ("open", "escalated"):
-            messages.tell_of_incident(connection, changed, settings, said_at=memory.told_away_at)
+            _tell(connection, settings, changed, failing, said_at=memory.told_away_at)
         follow_failed_jobs(
             connection,
             settings,
             rules,
-            now=health.now,
+            failing,
             busy={count.job for count in runs.under_way()},
-            queue_incident=incidents.current_incident(connection),
+            troubles=decision.troubles,
         )
         reports = incidents.unreported_incidents(connection)
     return Watched(
@@ -289,6 +301,27 @@ def _go_on(
                 incidents.set_state(connection, number, step.state)
         incidents.count_incident(connection, number, health.queue)
         return incidents.find_incident(connection, number)
+
+
+def _tell(
+    connection: Connection,
+    settings: Settings,
+    incident: Incident,
+    failing: Failing,
+    *,
+    said_at: datetime | None,
+) -> None:
+    """Have the queue's incident told, with the jobs that failed by it; nothing twice."""
+    by_jobs = told_of_jobs(connection, incident, failing) if incident.state == "open" else None
+    failed = [
+        one
+        for found, jobs in judge(failing).explained
+        if found.incident_id == incident.incident_id
+        for one in by_work(jobs.runs)
+    ]
+    messages.tell_of_incident(
+        connection, incident, settings, said_at=said_at or by_jobs, failed=failed
+    )
 
 
 def _told(health: Health, decision: Decision, incident: Incident | None) -> str:

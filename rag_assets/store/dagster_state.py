@@ -18,6 +18,8 @@ LANE_TAG = "rag/lane"
 BIBLE_LANE = "rag_bible"
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+RUN_FAILURE = "RunFailure"
+"""In place of a class: the run ended outside of any step, and Dagster kept no error."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,21 @@ AsyncConnection = psycopg.AsyncConnection[Any]
 _LOCK_POLL_S = 0.1
 _ENDED_BY_SERVER = ("57P", "08", "25P03")
 """Beginnings of the SQLSTATEs with which the server ends a session: shut down, killed, silent."""
+CONNECTION_ERRORS = frozenset(
+    (
+        psycopg.OperationalError.__name__,  # the connection's own word; psycopg2's, SQLAlchemy's
+        psycopg.InterfaceError.__name__,
+        *(
+            psycopg.errors.lookup(state).__name__
+            for state in (
+                *("08000", "08001", "08003", "08004", "08006", "08007", "08P01"),
+                *("25P03", "57P01", "57P02", "57P03", "57P04", "57P05"),
+            )
+        ),
+    )
+)
+"""Names of the drivers' classes by which :func:`session_lost` would judge, where only a name is
+kept: an error of Dagster's own storage, by SQLAlchemy and psycopg2, which name them alike."""
 
 
 _OF_TLS = (

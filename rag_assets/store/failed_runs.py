@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from rag_assets.store.database import Connection
+from rag_assets.store.database import Connection, one
+from rag_assets.store.incidents import Incident, incidents_lately
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,55 @@ class FailedRun:
     error_class: str
     error: str
     ended_at: datetime
+    started_at: datetime | None = None
+
+    @property
+    def what(self) -> tuple[str, str, tuple[str, ...]]:
+        """By which failures are of the same work: a later one takes the place of an earlier."""
+        return self.job, self.partition, self.steps
 
     @property
     def work(self) -> str:
         """The job's name; for a run of chosen assets, which has no job of its own, the assets."""
         return ", ".join(self.steps) if self.job.startswith("__") and self.steps else self.job
+
+
+@dataclass(frozen=True)
+class Failing:
+    """What has failed and is not done, as of one moment, and what may explain it.
+
+    :param runs: of which the failure stands, the oldest first.
+    :param incidents: of the queue that are open or ended within the last day.
+    """
+
+    at: datetime
+    runs: tuple[FailedRun, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+
+
+def failing(connection: Connection) -> Failing:
+    """Everything by which failed jobs are judged, whoever reports them."""
+    (now,) = one(connection.execute("SELECT now()"))
+    return Failing(now, failing_runs(connection), incidents_lately(connection))
+
+
+def failures_between(
+    connection: Connection, since: datetime, until: datetime
+) -> tuple[FailedRun, ...]:
+    """Failures of that time, the oldest first, also where their work is done by now.
+
+    Uses the index of the failed.
+    """
+    rows = connection.execute(
+        """
+        SELECT run_id, job, partition, failed_steps, cause, error_class, error, ended_at, started_at
+          FROM ended_runs
+         WHERE cause IS NOT NULL AND ended_at BETWEEN %s AND %s
+         ORDER BY ended_at
+        """,
+        (since, until),
+    ).fetchall()
+    return _failed_runs(rows)
 
 
 def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
@@ -42,7 +89,8 @@ def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
     rows = connection.execute(
         """
         SELECT DISTINCT ON (job, partition, failed_steps)
-               run_id, job, partition, failed_steps, cause, error_class, error, ended_at
+               run_id, job, partition, failed_steps, cause, error_class, error, ended_at,
+               started_at
           FROM ended_runs f
          WHERE cause IS NOT NULL
            AND NOT EXISTS (
@@ -56,11 +104,14 @@ def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
          ORDER BY job, partition, failed_steps, ended_at DESC
         """
     ).fetchall()
-    found = [
-        FailedRun(run_id, job, partition, tuple(steps), cause, error_class, error, ended_at)
-        for run_id, job, partition, steps, cause, error_class, error, ended_at in rows
-    ]
-    return tuple(sorted(found, key=lambda one: one.ended_at))
+    return tuple(sorted(_failed_runs(rows), key=lambda run: run.ended_at))
+
+
+def _failed_runs(rows: Sequence[tuple[Any, ...]]) -> tuple[FailedRun, ...]:
+    return tuple(
+        FailedRun(run_id, job, partition, tuple(steps), *rest)
+        for run_id, job, partition, steps, *rest in rows
+    )
 
 
 def forget_failures(connection: Connection, cause: str) -> None:

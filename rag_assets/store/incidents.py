@@ -25,7 +25,8 @@ class Incident:
     """One row of ``incidents``.
 
     :param cause: its kind, such as ``dependency-down``.
-    :param evidence: ``subject``, which dependency, key, run or document; ``facts``, sentences.
+    :param evidence: ``subject``, which dependency, key, run or document; ``facts``, sentences;
+        ``over_at``, since when it is no longer seen.
     :param began_at: as far as the evidence goes back.
     :param recovering_at: when work went on again.
     :param escalated_at: when a person was called; stays when it recovers after all.
@@ -60,6 +61,12 @@ class Incident:
     def facts(self) -> tuple[str, ...]:
         return tuple(self.evidence.get("facts", ()))
 
+    @property
+    def over_at(self) -> datetime | None:
+        """Since when what it is about is over; work need not go on yet."""
+        at = self.evidence.get("over_at")
+        return datetime.fromisoformat(at) if at else None
+
 
 @dataclass(frozen=True)
 class RecoveryAction:
@@ -83,6 +90,15 @@ def current_incident(connection: Connection) -> Incident | None:
 def job_incidents(connection: Connection) -> tuple[Incident, ...]:
     """Those of failed jobs that are not closed. By the index of the ones that are not."""
     which = sql.SQL("state <> 'closed' AND job_cause IS NOT NULL")
+    return _incidents(connection, which, limit=1000)
+
+
+def incidents_lately(connection: Connection) -> tuple[Incident, ...]:
+    """The queue's that are not closed, or were within the last day. By a pass over the incidents:
+    they are few."""
+    which = sql.SQL(
+        "job_cause IS NULL AND (state <> 'closed' OR ended_at > now() - interval '1 day')"
+    )
     return _incidents(connection, which, limit=1000)
 
 
@@ -158,8 +174,20 @@ def refine_incident(
 ) -> None:
     """Its cause is better known now."""
     connection.execute(
-        "UPDATE incidents SET cause = %s, evidence = %s WHERE incident_id = %s",
+        "UPDATE incidents SET cause = %s, evidence = evidence || %s WHERE incident_id = %s",
         (cause, _evidence(subject, facts), incident_id),
+    )
+
+
+def mark_over(connection: Connection, incident_id: int, *, over: bool) -> None:
+    """Note since when what it is about is over; forget that where it has come again."""
+    change = "evidence || jsonb_build_object('over_at', now())" if over else "evidence - 'over_at'"
+    connection.execute(
+        sql.SQL(
+            "UPDATE incidents SET evidence = {} WHERE incident_id = %s"
+            " AND (evidence ->> 'over_at' IS NULL) = %s"
+        ).format(sql.SQL(change)),
+        (incident_id, over),
     )
 
 

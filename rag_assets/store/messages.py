@@ -52,6 +52,18 @@ def reword(connection: Connection, subject: str, text: str) -> None:
     )
 
 
+def withdraw(connection: Connection, subject: str) -> datetime | None:
+    """Have a message not said that was not sent yet; when it was sent, otherwise. By primary key.
+
+    ``None`` also where this subject has none.
+    """
+    connection.execute("DELETE FROM messages WHERE subject = %s AND sent_at IS NULL", (subject,))
+    row = connection.execute(
+        "SELECT sent_at FROM messages WHERE subject = %s", (subject,)
+    ).fetchone()
+    return row[0] if row else None
+
+
 def unsent_messages(connection: Connection, *, limit: int = 20) -> tuple[Message, ...]:
     """The oldest that wait to be sent. Uses the index of the unsent."""
     rows = connection.execute(

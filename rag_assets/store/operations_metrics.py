@@ -23,7 +23,7 @@ from rag_assets.store.dagster_state import RunCount, RunTotals
 from rag_assets.store.database import Connection, Database, one
 from rag_assets.store.document_attempts import AttemptTotals
 from rag_assets.store.documents import Lane, LaneCounts, dead_by_class, queue_counts
-from rag_assets.store.failed_runs import FailedRun, failing_runs
+from rag_assets.store.failed_runs import Failing, failing
 from rag_assets.store.index_builds import builds_in_progress, free_disk_bytes
 from rag_assets.store.vector_metrics import CheckNow, VectorsNow, checks_now, vectors_now
 
@@ -99,7 +99,7 @@ class CorpusFigures:
     provider: ProviderFigures
     release: ReleaseFigures
     runs: tuple[RunTotals, ...]
-    failing: tuple[FailedRun, ...]
+    failing: Failing
     incident_states: frozenset[str]
     incidents: int
     vectors: tuple[VectorsNow, ...]
@@ -134,7 +134,7 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
             provider=_provider(connection),
             release=_release(connection),
             runs=dagster_state.run_totals(connection),
-            failing=failing_runs(connection),
+            failing=failing(connection),
             incident_states=_incident_states(connection),
             incidents=_count_incidents(connection),
             vectors=vectors_now(connection),

@@ -22,6 +22,7 @@ from rag_assets.operations.doctor import (
 from rag_assets.operations.facts import gather
 from rag_assets.settings import Settings, fingerprint
 from rag_assets.store.database import Database
+from rag_assets.store.failed_runs import Failing
 from rag_assets.store.incidents import Incident
 from rag_assets.store.lane_control import KeyState, pause_lane
 from rag_assets.store.migrations import ServerVersions
@@ -41,6 +42,7 @@ STORED = Stored(
     release=ReleaseFacts(3, NOW),
     incident=None,
     unsent_messages=0,
+    failing=Failing(NOW),
 )
 FACTS = Facts(NOW, (Probe("database", True, 0.01, "PostgreSQL 18.1"),), stored=STORED)
 INCIDENT = Incident(

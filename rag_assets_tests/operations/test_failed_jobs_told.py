@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from rag_assets_tests.corpora import sentences, write_usfm_version
@@ -26,6 +28,7 @@ def test_a_failed_bible_run_is_an_incident_a_message_and_an_alert_until_it_succe
         assert "QuotaExceededError" in told
         seen.until(lambda: failing(seen) == set(CODES), "both versions have failed", 120)
         seen.until(lambda: seen.recorded.largest("rag_runs_failing") == 2, "it is measured", 30)
+        time.sleep(7)  # the alert waits for five samples, a minute each
         seen.sets_off("RAGJobFailed", step_s=60)
         assert len(seen.slack.texts) == 1
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from rag_assets.operations.job_failures import by_cause, cause_of, explained_by
-from rag_assets.store.dagster_state import EndedRun, Failure
-from rag_assets.store.database import Database
-from rag_assets.store.failed_runs import FailedRun, failing_runs, forget_failures
+from rag_assets.operations.causes import Trouble
+from rag_assets.operations.job_failures import (
+    RETRY_CHANCE,
+    Standing,
+    by_cause,
+    cause_of,
+    is_expected,
+    judge,
+)
+from rag_assets.operations.rules import Rules
+from rag_assets.store.dagster_state import RUN_FAILURE, EndedRun, Failure
+from rag_assets.store.database import CONNECTION_ERRORS, Database
+from rag_assets.store.failed_runs import FailedRun, Failing, failing_runs, forget_failures
 from rag_assets.store.incidents import Incident
 from rag_assets_tests.operations.looks import START
 
@@ -82,14 +91,41 @@ def test_equal_causes_are_told_together_with_their_partitions() -> None:
     )
 
 
+MINUTE = timedelta(minutes=1)
+
+
+def outage(
+    cause: str = "dependency-down", subject: str = "database", **changes: datetime
+) -> Incident:
+    """An incident of the queue, which lasts."""
+    evidence = {"subject": subject, "facts": []}
+    lasts = Incident(1, "open", cause, evidence, START, START, None, None, None, 0, 0, 0, None)
+    return replace(lasts, **changes)
+
+
+def judged(run: FailedRun, incident: Incident, at: datetime) -> Standing:
+    return judge(Failing(at, (run,), (incident,)))
+
+
 @pytest.mark.parametrize(
     ("error", "cause", "subject", "explained"),
     [
         ("AuthenticationError", "dependency-down", "provider", True),
+        ("ProviderUnavailableError", "dependency-down", "provider", True),
+        ("QuotaExceededError", "dependency-down", "provider", False),
         ("AuthenticationError", "dependency-down", "database", False),
         ("QuotaExceededError", "out-of-quota", "aabbccdd", True),
+        ("AuthenticationError", "out-of-quota", "aabbccdd", False),
         ("RateLimitedError", "rate-limited", "aabbccdd", True),
+        ("QuotaExceededError", "rate-limited", "aabbccdd", False),
         ("DatabaseUnavailableError", "dependency-down", "database", True),
+        ("WorkerLostError", "dependency-down", "database", True),
+        (RUN_FAILURE, "dependency-down", "database", True),
+        (RUN_FAILURE, "dependency-down", "provider", False),
+        ("WorkerLostError", "dependency-down", "workers", True),
+        ("WorkerLostError", "worker-lost", "another run", False),
+        ("BrokerUnavailableError", "dependency-down", "broker", True),
+        ("InboxUnavailableError", "dependency-down", "inbox", True),
         ("IndexBuildError", "dependency-down", "database", False),
         ("IndexBuildError", "unknown", "rag_processing", False),
     ],
@@ -97,11 +133,82 @@ def test_equal_causes_are_told_together_with_their_partitions() -> None:
 def test_what_the_queues_incident_explains_is_not_told_twice(
     error: str, cause: str, subject: str, explained: bool
 ) -> None:
-    evidence = {"subject": subject, "facts": []}
-    incident = Incident(1, "open", cause, evidence, START, START, None, None, None, 0, 0, 0, None)
-    (jobs,) = by_cause([failed(1, error=error)]).values()
-    assert explained_by(jobs, incident) is explained
-    assert not explained_by(jobs, None)
+    run = failed(1, error=error)
+    standing = judged(run, outage(cause, subject), START + 2 * MINUTE)
+    assert bool(standing.explained) is explained
+    assert bool(standing.reported) is not explained
+    assert judge(Failing(START + 2 * MINUTE, (run,))).reported, "without an incident"
+
+
+@pytest.mark.parametrize(
+    ("started", "ended", "over", "now", "explained"),
+    [
+        # minutes since the outage was noticed; the run, the end of the outage, and now
+        (0, 1, None, 600, True),  # it lasts
+        (-90, 1, 5, 6, True),
+        (-90, -0.5, 5, 6, True),  # it was away before it was noticed
+        (-90, -2, 5, 6, False),  # failed before
+        (4, 9, 5, 10, True),  # lost in it, and found lost later
+        (6, 7, 5, 8, False),  # began after
+        (1, 2, 5, 34, True),
+        (1, 2, 5, 36, False),  # what runs automatically has had its chance
+        (4, 20, 5, 49, True),  # the chance begins when it is known to have failed
+        (4, 20, 5, 51, False),
+        (-90, 200, 5, 201, False),  # failed hours later
+    ],
+)
+def test_a_failure_belongs_to_an_outage_that_it_overlaps_until_its_work_should_be_done(
+    started: float, ended: float, over: float | None, now: float, explained: bool
+) -> None:
+    run = replace(
+        failed(0, error="DatabaseUnavailableError"),
+        started_at=START + started * MINUTE,
+        ended_at=START + ended * MINUTE,
+    )
+    changes = {} if over is None else {"recovering_at": START + over * MINUTE}
+    standing = judged(run, outage(**changes), START + now * MINUTE)
+    assert bool(standing.explained) is explained
+    assert bool(standing.reported) is not explained
+
+
+def test_the_chance_begins_when_the_dependency_is_back_though_documents_do_not_go_on() -> None:
+    run = failed(1, error="DatabaseUnavailableError")
+    lasts = outage()
+    lasts = replace(lasts, evidence={**lasts.evidence, "over_at": "2026-05-01T12:05:00+00:00"})
+    back = START + 5 * MINUTE
+    assert judged(run, lasts, back + RETRY_CHANCE - MINUTE).explained
+    assert judged(run, lasts, back + RETRY_CHANCE).reported
+
+
+def test_the_provider_may_have_been_away_long_before_it_was_asked() -> None:
+    run = failed(-20, error="ProviderUnavailableError")
+    assert judged(run, outage(subject="provider"), START + MINUTE).explained
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "subject", "minutes", "expected"),
+    [
+        ("DatabaseUnavailableError", "dependency-down", "database", 1, True),
+        (RUN_FAILURE, "dependency-down", "database", 1, True),
+        ("DatabaseUnavailableError", "dependency-down", "database", 5, False),
+        ("ProviderUnavailableError", "dependency-down", "database", 1, False),
+        ("ProviderUnavailableError", "dependency-down", "provider", 1, True),
+        ("QuotaExceededError", "out-of-quota", "aabbccdd", 1, False),
+    ],
+)
+def test_an_outage_that_is_only_just_seen_is_waited_for(
+    error: str, cause: str, subject: str, minutes: float, expected: bool
+) -> None:
+    (jobs,) = by_cause([failed(0, error=error)]).values()
+    trouble = Trouble(cause, subject, "a fact", START, opens=False)
+    at = START + minutes * MINUTE
+    assert is_expected(jobs, (trouble,), Rules(), at) is expected
+    assert not is_expected(jobs, (), Rules(), at)
+
+
+def test_lost_connections_are_known_by_the_names_of_both_drivers() -> None:
+    assert {"OperationalError", "AdminShutdown", "CannotConnectNow"} <= CONNECTION_ERRORS
+    assert CONNECTION_ERRORS.isdisjoint({"QueryCanceled", "DiskFull", "UniqueViolation"})
 
 
 END = """

@@ -65,6 +65,14 @@ def test_a_report_tells_all_that_is_asked_after_an_incident() -> None:
     ]
 
 
+def test_jobs_that_failed_by_it_are_named_after_the_evidence() -> None:
+    report = write(INCIDENT, ACTIONS, now=NOW, failed=["nightly_index failed", "a_job failed"])
+    assert (
+        "key aabbccdd\n\n### Jobs that failed by it\n\n- nightly_index failed\n- a_job failed\n\n"
+        "### What was done\n" in report
+    )
+
+
 def test_one_that_goes_on_says_so_and_that_a_person_was_called() -> None:
     going_on = replace(
         INCIDENT, state="escalated", recovering_at=None, ended_at=None, escalated_at=NOW

@@ -5,26 +5,41 @@ of its ``dg.Failure`` (:mod:`rag_assets.defs.failures`), any other is the except
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType
+from dagster_shared.error import SerializableErrorInfo
 
+from rag_assets import errors
 from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.operations.under_way import PARTITION_TAG
 from rag_assets.documents.rules import LANES
-from rag_assets.errors import DocumentError, WorkerLostError
-from rag_assets.store.dagster_state import EndedRun, Failure
+from rag_assets.errors import (
+    DatabaseUnavailableError,
+    DocumentError,
+    RagAssetsError,
+    TransientError,
+    WorkerLostError,
+)
+from rag_assets.secrecy import masked
+from rag_assets.store.dagster_state import RUN_FAILURE, EndedRun, Failure
+from rag_assets.store.database import CONNECTION_ERRORS
+from rag_assets.visible import visible
 
 WILL_RETRY = "dagster/will_retry"
 _RANGE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-_STEPS = {
+_TELLING = {
     DagsterEventType.STEP_START,
     DagsterEventType.STEP_SUCCESS,
     DagsterEventType.STEP_FAILURE,
     DagsterEventType.RUN_FAILURE,
+    DagsterEventType.ENGINE_EVENT,
+    DagsterEventType.RESOURCE_INIT_FAILURE,
 }
+_ENGINE = (DagsterEventType.ENGINE_EVENT, DagsterEventType.RESOURCE_INIT_FAILURE)
+_NO_ERROR = "The run ended outside of any step, and Dagster kept no error."
 _LONGEST = 1000  # characters of an error
 
 
@@ -36,7 +51,7 @@ def described(instance: dg.DagsterInstance, run: EndedRun) -> EndedRun:
     recorded = instance.get_run_by_id(run.run_id)
     if recorded is None:  # deleted meanwhile
         return run
-    entries = instance.all_logs(run.run_id, of_type=_STEPS)
+    entries = instance.all_logs(run.run_id, of_type=_TELLING)
     events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     done = {event.step_key for event in events if event.is_step_success}
     begun = {event.step_key for event in events if event.is_step_start or event.is_step_failure}
@@ -71,35 +86,108 @@ def _failure(run: EndedRun, events: Sequence[DagsterEvent], *, retried: bool) ->
     if run.fault is not None:
         told = f"its process ended by itself: {run.fault}"
         return Failure(WorkerLostError.__name__, told, transient=True, retried=retried)
-    steps = [event for event in events if event.is_step_failure]
-    if not steps:
-        return Failure("RunFailure", _without_steps(events), retried=retried)
-    data = steps[0].step_failure_data
+    return replace(_reason(events), retried=retried)
+
+
+def _reason(events: Sequence[DagsterEvent]) -> Failure:
+    """The first step's that failed; the run's own where none did."""
+    step = next((event for event in events if event.is_step_failure), None)
+    if step is None:
+        error = _outside_of_steps(events)
+        return _by_error(error) if error else Failure(RUN_FAILURE, _without_error(events))
+    data = step.step_failure_data
     ours = data.user_failure_data
+    if ours is not None and "error_class" in ours.metadata:
+        name = str(ours.metadata["error_class"].value)
+        shown = ours.metadata.get("may_pass_later")
+        transient = shown is not None and bool(shown.value)
+        if transient or _class_of_ours(name) is not None:
+            return Failure(name, _short(ours.description or ""), transient=transient)
+        if data.error is not None and data.error.cause is not None:  # the failure stands before it
+            return _by_error(data.error.cause, name)
     if ours is not None:
-        shown = ours.metadata
-        return Failure(
-            str(shown["error_class"].value) if "error_class" in shown else "Failure",
-            _short(ours.description or ""),
-            transient="may_pass_later" in shown and bool(shown["may_pass_later"].value),
-            retried=retried,
-        )
-    error = data.error
-    while error and error.cause and (error.cls_name or "").startswith("Dagster"):
-        error = error.cause  # Dagster wraps what a step raises
-    if error is None:
-        return Failure("StepFailure", f"step {steps[0].step_key} failed", retried=retried)
-    name = error.cls_name or "Exception"
-    said = re.sub(rf"^([\w.]+\.)?{re.escape(name)}: ", "", error.message)
-    return Failure(name, _short(said), retried=retried)
+        return Failure(dg.Failure.__name__, _short(ours.description or ""))
+    if data.error is not None:
+        return _by_error(data.error)
+    return Failure("StepFailure", f"step {step.step_key} failed, and Dagster kept no error")
 
 
-def _without_steps(events: Sequence[DagsterEvent]) -> str:
-    """What the run's own failure says, where none of its steps failed."""
-    ends = [event for event in events if event.event_type == DagsterEventType.RUN_FAILURE]
-    return _short(ends[-1].message or "") if ends else "it ended before its first step"
+def _outside_of_steps(events: Sequence[DagsterEvent]) -> SerializableErrorInfo | None:
+    """Of the run's failure; else the last that Dagster met at work on the run.
+
+    A resource that cannot be made fails the run before its first step, with the error behind one of
+    Dagster's. Where a run's process reports that it failed, the error is in the event before.
+    """
+    ends = [event.job_failure_data for event in events if event.is_job_failure]
+    engine = [event.engine_event_data for event in events if event.event_type in _ENGINE]
+    of_runs = [data.error for data in ends if data]  # what is ended from outside has no data
+    of_engine = [data.error for data in engine if data]
+    return next(filter(None, (*reversed(of_runs), *reversed(of_engine))), None)
+
+
+def _without_error(events: Sequence[DagsterEvent]) -> str:
+    ends = [event.message for event in events if event.is_job_failure]
+    said = next((message for message in ends if message), "")
+    return _short(f"{said} {_NO_ERROR}".strip())
+
+
+def _by_error(error: SerializableErrorInfo, name: str | None = None) -> Failure:
+    """What was raised, without what Dagster wraps it in; or the database that was lost behind it.
+
+    :param name: its class, where it is known otherwise: what holds a secret is kept as another.
+    """
+    errors = tuple(_causes(error))
+    raised = next((one for one in errors if not _wraps(one)), errors[-1])
+    known = _ours(raised)
+    if known is not None:
+        transient = issubclass(known, TransientError)
+        return Failure(known.__name__, _words(raised), transient=transient)
+    # SQLAlchemy repeats the statement with its values; the driver's error, the last one, does not.
+    lost = [one for one in errors if _is_of_database(one)]
+    if lost or name in CONNECTION_ERRORS:
+        told = f"{lost[-1].cls_name if lost else name}: {_words(lost[-1] if lost else error)}"
+        return Failure(DatabaseUnavailableError.__name__, told, transient=True)
+    while error.cause and _wraps(error):  # not what was only being handled meanwhile
+        error = error.cause
+    return Failure(name or error.cls_name or "Exception", _words(error))
+
+
+def _wraps(error: SerializableErrorInfo) -> bool:
+    return (error.cls_name or "").startswith("Dagster")
+
+
+def _is_of_database(error: SerializableErrorInfo) -> bool:
+    return error.cls_name in CONNECTION_ERRORS or _ours(error) is DatabaseUnavailableError
+
+
+def _causes(error: SerializableErrorInfo) -> Iterator[SerializableErrorInfo]:
+    """The error, what caused it, and so on; or what was being handled when it came up."""
+    found: SerializableErrorInfo | None = error
+    while found is not None:
+        yield found
+        found = found.cause or found.context
+
+
+def _class_of_ours(name: str | None) -> type[RagAssetsError] | None:
+    """This project's class of that name."""
+    found = getattr(errors, name or "", None)
+    return found if isinstance(found, type) and issubclass(found, RagAssetsError) else None
+
+
+def _ours(error: SerializableErrorInfo) -> type[RagAssetsError] | None:
+    """The error's class, where it is this project's: providers have errors of the same names."""
+    known = _class_of_ours(error.cls_name)
+    return known if known and error.message.startswith(f"{known.__module__}.") else None
+
+
+def _words(error: SerializableErrorInfo) -> str:
+    """The first line of what it says; where that only leads to the next, both."""
+    name = re.escape(error.cls_name or "Exception")
+    said = re.sub(rf"^([\w.]+\.)?{name}(: |$)", "", error.message.strip())
+    lines = [line for line in map(str.strip, said.splitlines()) if line]
+    return _short(" ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]))
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = visible(masked(" ".join(text.split())))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"
