@@ -9,11 +9,15 @@ from psycopg import sql
 
 from benchmarks.sizing import model
 from rag_assets.index.memory import build_size, item_bytes
+from rag_assets.progress import Silent
 from rag_assets.settings import Precision, Settings
-from rag_assets.store import index_builds
+from rag_assets.store import code_sets, index_builds
+from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Database, one
 from rag_assets.store.spaces import register_space
 from rag_assets.store.vector_tables import bible_table
+from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.index.corpus import filled_table, index_settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "sizing.md"
 ROWS, LISTS = 1_000, 8
@@ -23,6 +27,31 @@ def test_the_page_has_the_tables_that_are_computed() -> None:
     page = PAGE.read_text("utf-8")
     for table in model.tables():
         assert table in page, f"python -m benchmarks.sizing prints another table:\n{table}"
+
+
+def test_codes_and_their_index_take_as_many_bytes_as_the_model_says(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = index_settings(make_settings)
+    table = filled_table(database, settings, {"EN_A": ROWS})
+    recipe = Recipe(table.space.spec.dimensions, model.CODE_BITS)
+    with database.connect(autocommit=True) as connection:
+        made = code_sets.create(connection, table, recipe, measured={}, run_id="run")
+        code_sets.fill(connection, table, made, progress=Silent())
+        name = index_builds.create_index(
+            connection, table, 1, precision="halfvec", lists=LISTS, notice=lambda _: None,
+            codes=made,
+        )  # fmt: skip
+        size, index = one(
+            connection.execute(
+                "SELECT pg_relation_size(%s::regclass), pg_relation_size(%s::regclass)",
+                (made.name, name),
+            )
+        )
+    assert size / ROWS == pytest.approx(model.PAGE / model.codes_a_page(), rel=0.03)
+    building = build_size(rows=ROWS, lists=LISTS, dimensions=model.CODE_BITS, precision="bit")
+    most = building.disk - ROWS * (item_bytes(model.CODE_BITS, "bit") + 16)
+    assert most - 2 * LISTS * model.PAGE <= index <= most
 
 
 @pytest.mark.parametrize(

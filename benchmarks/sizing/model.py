@@ -27,14 +27,19 @@ TEXT: dict[Kind, int] = {"verses": 624, "chunks": 7_685}
 2,050."""
 TEXT_BYTES: dict[Kind, int] = {"verses": 132, "chunks": 2_050}
 BYTES_A_TOKEN = 4
-LOAD_WAL, BUILD_WAL = 1.19, 1.03
-"""Bytes of WAL for each byte of a vector: of writing it, of indexing it."""
-BUILD_S_A_ROW, BUILD_S_A_ROW_AND_LIST, BUILD_S_A_LIST_SQUARED = 4.5e-5, 4.4e-8, 3.3e-5
-"""Seconds of a build with two workers on two cores, ``halfvec(1536)``: 3.1 s for 62,203 rows and 64
-lists, 21.4 s for 310,000 and 310 (benchmarks/README.md), and twelve times the first where the same
-rows have 1,000 lists, for k-means (measured at 8 to 25 times beside other work)."""
-READ = ((62_203, 64, 10), (310_000, 310, 15), (1_000_000, 1_000, 15))
-"""Rows, lists, the first probes with a recall@10 of 0.95 among 8, 10, 12, 15, …"""
+LOAD_WAL = 1.19
+"""Bytes of WAL for each byte of a vector that is written."""
+BUILD_S_A_ROW, BUILD_S_A_ROW_AND_LIST = 7.6e-6, 2.8e-8
+"""Seconds of a build over codes of 1,536 bits with two workers on two busy cores: 5.4 s for 310,000
+rows and 310 lists, 37 to 41 s for 933,045 and 933 (benchmarks/README.md)."""
+CODE_BITS = 1_536
+CODE_FIELDS = 40
+"""Bytes of a row of codes beside its code: header, id, part, book and chapter. Measured: 248 bytes
+a row of 1,536 bits in all."""
+CODE_INDEXES = 44
+"""Bytes a row of the B-trees on a table of codes: ids, and parts."""
+READ = ((310_000, 310, 31), (933_045, 933, 15))
+"""Rows, lists and probes that tuning chose over codes of dense vectors."""
 RUN_BYTES, DOCUMENT_BYTES = 49_152, 6_799
 """What Dagster's database keeps of a run, and of each document in it."""
 
@@ -56,6 +61,7 @@ class Size:
     lists: int
     table: int
     other_indexes: int
+    codes: int
     index: int
     build_memory: int
     build_spool: int
@@ -63,19 +69,21 @@ class Size:
     def disk(self, releases_kept: int) -> int:
         """While an index is built: those that are kept, the new one, the sorting of its rows."""
         indexes = 1 + releases_kept + 1
-        return self.table + self.other_indexes + indexes * self.index + self.build_spool
+        return (
+            self.table + self.other_indexes + self.codes + indexes * self.index + self.build_spool
+        )
 
 
 def size(rows: int, dimensions: int, precision: Precision) -> Size:
     """One space, with the profile ``prod``."""
     lists = recommended_lists(rows, "prod")
-    item = item_bytes(dimensions, precision)
-    building = build_size(rows=rows, lists=lists, dimensions=dimensions, precision=precision)
-    spool = rows * (item + 16)
+    building = build_size(rows=rows, lists=lists, dimensions=CODE_BITS, precision="bit")
+    spool = rows * (item_bytes(CODE_BITS, "bit") + 16)
     return Size(
         lists=lists,
         table=-(-rows // rows_a_page(dimensions, precision)) * PAGE,
         other_indexes=rows * OTHER_INDEXES,
+        codes=-(-rows // codes_a_page()) * PAGE + rows * CODE_INDEXES,
         index=building.disk - spool,
         build_memory=building.memory,
         build_spool=spool,
@@ -88,11 +96,21 @@ def rows_a_page(dimensions: int, precision: Precision) -> int:
     return max(1, (PAGE - PAGE_HEADER) // (row + LINE_POINTER))
 
 
-def build_seconds(rows: int) -> float:
-    """Of ``halfvec(1536)`` on two cores: each row with each list, and k-means of 50 rows a list."""
+def codes_a_page() -> int:
+    """Whole rows of a table of codes in a page."""
+    return (PAGE - PAGE_HEADER) // (item_bytes(CODE_BITS, "bit") + CODE_FIELDS + LINE_POINTER)
+
+
+def vector_index(rows: int, dimensions: int, precision: Precision) -> tuple[int, int]:
+    """Bytes of an index over the vectors, where codes miss the recall floor, and of building it."""
     lists = recommended_lists(rows, "prod")
-    each = BUILD_S_A_ROW + BUILD_S_A_ROW_AND_LIST * lists
-    return rows * each + BUILD_S_A_LIST_SQUARED * lists**2
+    building = build_size(rows=rows, lists=lists, dimensions=dimensions, precision=precision)
+    return building.disk - rows * (item_bytes(dimensions, precision) + 16), building.memory
+
+
+def build_seconds(rows: int) -> float:
+    """Of an index over codes on two cores: each row, and each row with each list."""
+    return rows * (BUILD_S_A_ROW + BUILD_S_A_ROW_AND_LIST * recommended_lists(rows, "prod"))
 
 
 def tokens(kind: Kind, rows: int) -> float:
@@ -105,8 +123,8 @@ def tables() -> Iterator[str]:
     yield "".join(
         f"| `{precision}({dimensions})` | {rows_a_page(dimensions, precision)} "
         f"| {PAGE / rows_a_page(dimensions, precision):,.0f} "
-        f"| {size(1_000_000, dimensions, precision).index / 1e6:,.0f} "
-        f"| {size(1_000_000, dimensions, precision).build_memory / MB:,.0f} |\n"
+        f"| {vector_index(1_000_000, dimensions, precision)[0] / 1e6:,.0f} "
+        f"| {vector_index(1_000_000, dimensions, precision)[1] / MB:,.0f} |\n"
         for dimensions, precision in DIMENSIONS
     )
     kept = Settings.model_fields["rag_releases_kept"].default
@@ -114,10 +132,9 @@ def tables() -> Iterator[str]:
     for count in ROWS:
         of = size(count, 1536, "halfvec")
         rows.append(
-            f"| {count:,} | {of.lists:,} | {of.table / GB:,.1f} | {of.index / GB:,.1f} "
-            f"| {of.disk(kept) / GB:,.0f} | {of.build_memory / MB:,.0f} "
-            f"| {_time(build_seconds(count))} | {LOAD_WAL * count * 3_080 / GB:,.1f} "
-            f"| {BUILD_WAL * count * 3_080 / GB:,.1f} |\n"
+            f"| {count:,} | {of.lists:,} | {of.table / GB:,.1f} | {of.codes / GB:,.2f} "
+            f"| {of.index / GB:,.2f} | {of.disk(kept) / GB:,.0f} | {of.build_memory / MB:,.0f} "
+            f"| {_time(build_seconds(count))} | {LOAD_WAL * count * 3_080 / GB:,.1f} |\n"
         )
     yield "".join(rows)
     yield "".join(
