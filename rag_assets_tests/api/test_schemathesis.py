@@ -47,13 +47,15 @@ def test_no_generated_request_finds_a_fault(
 ) -> None:
     key, server = key_and_server
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    # One worker: Python before 3.11.8 and 3.12.2 may raise SystemError ("AST constructor recursion
+    # depth mismatch") where two threads parse code at once, as hypothesis does to print lambdas.
     done = subprocess.run(
         [
             PROGRAM, "run", f"{server.origin}/openapi.json",
             "--header", f"Authorization: Bearer {key}",
             "--phases", "examples,coverage,fuzzing",
             "--max-examples", "40", "--max-time", "45", "--seed", "1",
-            "--request-timeout", "30", "--workers", "2", "--no-color",
+            "--request-timeout", "30", "--workers", "1", "--no-color",
         ],
         cwd=tmp_path,
         capture_output=True,
