@@ -111,6 +111,16 @@ def test_the_same_upload_again_changes_nothing_and_another_is_refused_unless_tol
     assert (desk.inbox / "same.md").read_bytes() == b"two"
 
 
+def test_an_upload_below_a_file_or_in_the_place_of_a_folder_is_the_clients_fault(
+    desk: Desk,
+) -> None:
+    uploaded(desk.upload("report", b"one"))
+    uploaded(desk.upload("2026/report.md", b"one"))
+    for name in ("report/part.md", "2026"):
+        found = problem_of(desk.upload(name, b"two", replace="true"), 409, "name-taken")
+        assert found["field"] == "name"
+
+
 def test_an_upload_of_what_was_withdrawn_brings_it_back(desk: Desk) -> None:
     first = uploaded(desk.upload("withdrawn.md", b"one"))
     with desk.database.connect() as connection:
@@ -250,9 +260,16 @@ def test_an_unknown_document_comes_with_the_nearest_keys(desk: Desk) -> None:
 
 
 def test_a_storage_that_takes_nothing_is_a_problem_of_the_service(desk: Desk) -> None:
-    uploaded(desk.upload("occupied.md", b"a file in a folder's place"))
-    found = problem_of(desk.upload("occupied.md/x.md", b"x"), 503, "inbox-unavailable")
-    assert "x.md cannot be written to the inbox" in found["detail"]
+    desk.inbox.mkdir(exist_ok=True)
+    aside = desk.inbox.rename(desk.inbox.with_name("aside"))
+    desk.inbox.touch()  # no folder any more
+    try:
+        found = problem_of(desk.upload("x.md", b"x"), 503, "inbox-unavailable")
+        assert "x.md cannot be written to the inbox" in found["detail"]
+    finally:
+        desk.inbox.unlink()
+        aside.rename(desk.inbox)
+    uploaded(desk.upload("x.md", b"x"))
 
 
 @pytest.mark.slow

@@ -47,7 +47,10 @@ ServiceOf = Annotated[Service, Depends(service_of)]
     response_model=UploadAnswer,
     responses={
         200: {"model": UploadAnswer, "description": "The very same file was there already."},
-        409: {"model": Problem, "description": "Another file has this name."},
+        409: {
+            "model": Problem,
+            "description": "Another file or folder has this name, or a file that of its folder.",
+        },
         415: {"model": Problem, "description": "The body is not application/octet-stream."},
     },
     summary="Upload a document",

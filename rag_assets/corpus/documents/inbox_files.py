@@ -109,7 +109,8 @@ class Upload(ABC):
         """Give it its name, at once and whole.
 
         :param replace: a file of this name with another content may be replaced.
-        :raises RequestError: such a file is there and may not be replaced.
+        :raises RequestError: such a file is there and may not be replaced; a folder has its name,
+            or a file that of its folder.
         :raises InboxUnavailableError: the storage does not take it.
         """
         digest = self._hash.digest()
@@ -176,6 +177,13 @@ def refuse_too_large(path: str, most_bytes: int) -> DocumentTooLargeError:
     return DocumentTooLargeError(
         path,
         f"is larger than {most_bytes // 2**20} MB: split it, or raise RAG_DOCUMENTS_MAX_MB",
+    )
+
+
+def refuse_place(path: str, reason: str) -> RequestError:
+    """The error of a file whose name is a folder's, or whose folder is none."""
+    return RequestError(
+        "name-taken", "name", f"{path} cannot be a file of the inbox: {reason}: choose another name"
     )
 
 

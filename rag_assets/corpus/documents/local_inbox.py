@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from rag_assets.corpus.documents.inbox_files import (
     check_name,
     fault_of,
     is_ignored,
+    refuse_place,
 )
 from rag_assets.errors import InboxUnavailableError
 from rag_assets.visible import visible
@@ -130,6 +132,7 @@ class LocalInbox:
         """Give a whole file its name; ``None`` where another file has it already.
 
         :raises RefusedFileError: a folder of its path is a link or a file.
+        :raises IsADirectoryError: a folder has its name.
         :raises OSError: it cannot be.
         """
         folder, _, last = name.rpartition("/")
@@ -141,6 +144,8 @@ class LocalInbox:
                 return "added"
             if self._same(name, digest):
                 return "unchanged"
+            if stat.S_ISDIR(os.stat(last, dir_fd=target, follow_symlinks=False).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
             if not replace:
                 return None
             os.rename(scratch.name, last, src_dir_fd=root, dst_dir_fd=target)
@@ -199,7 +204,11 @@ class _LocalUpload(Upload):
             self._file.flush()
             os.fsync(self._file.fileno())  # who is told that it is there may delete his own
             return self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
-        except (beneath.RefusedFileError, OSError) as error:
+        except beneath.RefusedFileError as error:
+            raise refuse_place(self._name, str(error)) from None
+        except IsADirectoryError:
+            raise refuse_place(self._name, "it is a folder") from None
+        except OSError as error:
             raise _not_written(self._name, error) from error
 
 

@@ -31,6 +31,7 @@ from rag_assets.corpus.documents.inbox_files import (
     check_name,
     fault_of,
     is_ignored,
+    refuse_place,
 )
 from rag_assets.errors import ConfigurationError, InboxUnavailableError, reason_of
 from rag_assets.secrecy import masked_of, place_of, without_secrets
@@ -239,7 +240,10 @@ class RemoteInbox:
         target = self._place(name)
         with self.explained("written to"):
             self._storage.invalidate_cache()
+            refused = self._no_place(name)
             there = self._storage.exists(target)
+        if refused:
+            raise refuse_place(name, refused)
         if there and self.content_hash(name) == digest:
             return "unchanged"
         if there and not replace:
@@ -249,6 +253,18 @@ class RemoteInbox:
                 self._storage.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             self._storage.mv(scratch, target)
         return "replaced" if there else "added"
+
+    def _no_place(self, name: str) -> str:
+        """Why no file can have this name, where a folder has it, or a file that of its folder.
+
+        Object storages would take it, and no folder to which they are copied.
+        """
+        above = name.split("/")[:-1]
+        for depth in range(1, len(above) + 1):
+            folder = "/".join(above[:depth])
+            if self._storage.isfile(self._place(folder)):
+                return f"{folder} is a file, not a folder"
+        return "it is a folder" if self._storage.isdir(self._place(name)) else ""
 
     def _place(self, path: str) -> str:
         return f"{self._root}/{path}"

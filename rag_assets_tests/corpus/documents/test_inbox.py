@@ -190,6 +190,22 @@ def test_a_name_that_is_taken_is_replaced_only_when_told(place: Place) -> None:
     assert place.paths() == ["a.md"]
 
 
+def test_a_name_of_a_folder_or_below_a_file_is_taken_whatever_may_be_replaced(place: Place) -> None:
+    put(place.inbox, "a.md", [b"one"], most_bytes=MB)
+    put(place.inbox, "sub/b.md", [b"two"], most_bytes=MB)
+    reasons = {
+        "a.md/c.md": "a.md is a(?: link or a)? file, not a folder",
+        "a.md/c/d.md": "a.md is a(?: link or a)? file, not a folder",
+        "sub": "it is a folder",
+    }
+    for name, reason in reasons.items():
+        for replace in (False, True):
+            with pytest.raises(RequestError, match=f"{reason}.*: choose another name") as caught:
+                put(place.inbox, name, [b"x"], most_bytes=MB, replace=replace)
+            assert caught.value.kind == "name-taken"
+    assert place.paths() == ["a.md", "sub/b.md"]
+
+
 BAD_NAMES = [
     "", ".", "..", "../a.md", "a/../b.md", "/etc/passwd", "a//b", "a/", ".hidden", "a/.git/b",
     "x.part", "~$a.docx", "a\nb", "a\0b", "a\x1b[31m", "a\\b", "\udcff.md", "x" * 201, "é" * 101,
@@ -253,7 +269,7 @@ def test_no_link_is_followed_wherever_it_leads(folder: Path) -> None:
             pass
         assert inbox.find(path) is None
     for name in ("to-folder/new.md", "round/new.md", "a.md/new.md"):
-        with pytest.raises(InboxUnavailableError, match="cannot be written"):
+        with pytest.raises(RequestError, match="is a link or a file, not a folder"):
             put(inbox, name, [b"x"], most_bytes=MB)
     assert [path.name for path in secret.iterdir()] == ["s.md"]
     with pytest.raises(RequestError):  # the link's name is taken; what it leads to is not touched
