@@ -36,6 +36,7 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 	@$(BIN)/python -m benchmarks.bible_embeddings
 	@$(BIN)/python -m benchmarks.index
 	@$(BIN)/python -m benchmarks.codes
+	@$(BIN)/python -m benchmarks.plans
 	@$(BIN)/python -m benchmarks.retrieve
 	@$(BIN)/python -m benchmarks.retrieve.soak
 	@$(BIN)/python -m benchmarks.documents.extraction
@@ -49,7 +50,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings operations index documents.scan \
-	documents.extraction codes thirty)
+	documents.extraction codes plans thirty)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:
 	@$(BIN)/python -m benchmarks.$* --smoke
