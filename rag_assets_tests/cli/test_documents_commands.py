@@ -93,7 +93,7 @@ def test_documents_are_added_listed_shown_and_found_again(
     papers.rename(workplace / "occupied")
     some = run("documents", "add", "occupied", "occupied/sub/notes [1].txt", "--json")
     assert set(some.json["keys"]) == {"notes [1].txt"}  # what can be taken is
-    assert "cannot be written" in some.json["refused"]["occupied/minutes.md"]
+    assert "cannot be a file of the inbox" in some.json["refused"]["occupied/minutes.md"]
     (workplace / "occupied").rename(papers)
     replaced = run("documents", "add", "--replace", "my papers/minutes.md")
     assert replaced.status == 0, replaced.err

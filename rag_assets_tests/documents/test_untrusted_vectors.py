@@ -52,7 +52,7 @@ def test_deleted_and_foreign_vectors_are_named_and_processing_the_documents_repl
         chunk=chunk_of(lane, roofs),
     )
     uncoded, missing, foreign = sorted(reasons(lane), key=lambda reason: "index" not in reason[:20])
-    assert uncoded.startswith("documents' index: index_valid_and_used: 1 vector has no code now")
+    assert uncoded.startswith("documents' index: index_valid_and_used: 1 vector has no code, so")
     assert missing.startswith("documents: completeness: small: 1 chunk has no vector in openai/")
     assert f"({pumps}): materialize document_embeddings of these documents" in missing
     assert foreign.startswith("documents: provenance: small: 1 vector was not written by an")
