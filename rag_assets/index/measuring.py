@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, requ
 from rag_assets.index.questions import Questions
 from rag_assets.index.text_queries import enough_probes
 from rag_assets.index.truth import recall
+from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Codes, Target, index_plan, scan_plan
 from rag_assets.retrieval.probe import Probe, probe, probe_search
 from rag_assets.retrieval.released import Served
@@ -64,6 +65,7 @@ class Bench:
     scopes: Mapping[str, int]
     generation: Generation | None = None
     codes: Codes | None = None
+    progress: Progress = field(default_factory=Silent)
 
     def rows(self, name: str) -> int:
         """Rows that a case's filter passes."""
@@ -112,7 +114,12 @@ class Bench:
         truth = self.questions.nearest(self.asked[name])[: len(queries)]
         scopes = confined_to(self.table, name, self.asked[name])
         found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
-        return _point(plan, found, truth)
+        point = _point(plan, found, truth)
+        self.progress.say(
+            f"{name}: {plan}: recall@{TOP_K} {point.recall:.3f}, P50 {point.p50_ms:.1f} ms "
+            f"({len(queries)} queries)"
+        )
+        return point
 
     def _plan(self, name: str, probes: int) -> SearchPlan:
         made, codes = self.generation, self.codes
@@ -150,6 +157,7 @@ class Bench:
             return not texts.queries[place].wanted.keys().isdisjoint(row for row, _ in hits)
 
         places = [int(place) for place in np.flatnonzero(answered)]
+        self.progress.say(f"{name}: asking {len(places)} queries in words")
         golden = {place for place in places if texts.queries[place].language is not None}
         return enough_probes(finds, places, golden, start=start, most=most)
 

@@ -194,6 +194,7 @@ def test_an_index_is_built_once_a_scan_is_too_slow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = coded_settings(make_settings, rag_index_min_rows=1)
+    monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 60_000.0)
     assert maintained(database, settings, table).decision.action is Action.CODES
     monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 0.001)
     outcome = maintained(database, settings, table)
