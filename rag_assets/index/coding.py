@@ -19,14 +19,13 @@ from rag_assets.index.recipes import (
     name_of,
 )
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES
+from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES, Codes
 from rag_assets.settings import Settings
 from rag_assets.store import code_sets
 from rag_assets.store.code_sets import CodeSet, CodeUse
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection
 from rag_assets.store.generations import RecordedDecision
-from rag_assets.store.search_plan import SearchPlan
 from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_stream import sample_vectors
 from rag_assets.store.vector_tables import VectorTable
@@ -121,7 +120,9 @@ def coded(
             return known
         prepare_connection(session)
         code_sets.analyze(session, code_set)
-        bench = Bench(session, table, questions(), {EVERYTHING: tuple(scopes), **cases}, scopes)
+        most = CodeUse(code_set.number, CANDIDATES[-1], CANDIDATES[-1], 0)
+        asked = {EVERYTHING: tuple(scopes), **cases}
+        bench = Bench(session, table, questions(), asked, scopes, codes=Codes(code_set, most))
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
         if scan.kept:
             return Coded(code_set, scan.use, scan.point.recall, rows_changed, scan.as_json())
@@ -182,16 +183,16 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
     Over everything and under filters: a filter may leave out all that is near a query, and many of
     the rest are then about as far. Where none keep 0.98 under a filter, the most must keep the
     floor. They must also find what exact search finds for queries in words.
+
+    :param bench: of the set, used with the most candidates.
     """
-    wanted, whole = max(SCAN_RECALL, floor), SearchPlan("codes", codes=code_set, wide=True)
+    wanted, whole = max(SCAN_RECALL, floor), bench.scan(EVERYTHING)
     curves: dict[str, list[float]] = {}
     chosen: dict[str, int] = {}
     for name in bench.asked:
         if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_BESIDE_CODES:
             continue
-        wide = 2 * bench.rows(name) >= bench.rows(EVERYTHING)
-        most = replace(whole, candidates=CANDIDATES[-1], wide=wide)
-        curves[name] = bench.recall_by_candidates(name, most, CANDIDATES, few=SCAN_QUERIES)
+        curves[name] = bench.recall_by_candidates(name, CANDIDATES, few=SCAN_QUERIES)
         chosen[name] = next(
             (many for many, found in zip(CANDIDATES, curves[name], strict=True) if found >= wanted),
             CANDIDATES[-1],

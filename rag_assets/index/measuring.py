@@ -87,21 +87,19 @@ class Bench:
         plan = self._plan(name, probes) if probes else EXACT
         return self.measure_plan(name, plan, few=FEW if few else None)
 
-    def recall_by_candidates(
-        self, name: str, scan: SearchPlan, numbers: Sequence[int], *, few: int
-    ) -> list[float]:
+    def recall_by_candidates(self, name: str, numbers: Sequence[int], *, few: int) -> list[float]:
         """Recall@10 of a scan with each number of candidates: one search a query for all of them.
 
-        :param scan: with the largest of the numbers.
+        :param numbers: at most as many as the codes are used with.
         :param few: with so many of the queries.
         """
-        scopes = confined_to(self.table, name, self.asked[name])
+        scan, scopes = self.scan(name), confined_to(self.table, name, self.asked[name])
         truth = self.questions.nearest(self.asked[name])[:few]
         recalls = np.zeros((len(truth), len(numbers)))
         for place, query in enumerate(self.questions.queries[:few]):
             ranked = by_rank(self.connection, self.table, scan, query, scopes=scopes)
             for column, number in enumerate(numbers):
-                near = sorted((away for rank, away in ranked if rank <= number))[:TOP_K]
+                near = sorted(away for rank, away in ranked if rank <= number)[:TOP_K]
                 recalls[place, column] = recall([1 - away for away in near], truth[place])
         return [float(mean) for mean in recalls.mean(axis=0)]
 

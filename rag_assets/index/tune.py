@@ -9,7 +9,7 @@ from rag_assets.index.cases import EVERYTHING
 from rag_assets.index.measuring import FEW, Bench, Point, least_probes
 from rag_assets.index.questions import Questions
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import EXACT_ROWS, FETCHED, Codes
+from rag_assets.retrieval.plan import EXACT_ROWS, Codes, is_narrow
 from rag_assets.store.code_sets import CodeUse
 from rag_assets.store.database import Database
 from rag_assets.store.generations import Generation, Probes
@@ -132,7 +132,7 @@ def _tune_beside_scan(
         for name in asked:
             scan = bench.measure_plan(name, bench.scan(name), few=FEW)
             found = None
-            if name == EVERYTHING or FETCHED * bench.rows(name) >= bench.rows(EVERYTHING):
+            if not is_narrow(bench.rows(name), bench.rows(EVERYTHING)):
                 slowest_ms = scan.mean_ms * _WORTH
                 found = bench.least_beside_scan(name, start, floor, slowest_ms=slowest_ms)
             if found is None:

@@ -84,6 +84,11 @@ def choose_plan(
     return index_plan(target, matching, filtered=filtered)
 
 
+def is_narrow(matching: int, rows: int) -> bool:
+    """Whether a filter passes too few of the rows for an index over codes to answer it."""
+    return FETCHED * matching < rows
+
+
 def scan_plan(codes: Codes, matching: int, rows: int, *, filtered: bool) -> SearchPlan:
     """The scan of the codes of ``matching`` rows among ``rows``."""
     return SearchPlan(
@@ -129,7 +134,7 @@ def _by_codes(
         target.generation is None
         or target.probes is None
         or matching <= codes.use.scan_rows
-        or (filtered and FETCHED * matching < rows)
+        or (filtered and is_narrow(matching, rows))
     ):
         return scan_plan(codes, matching, rows, filtered=filtered)
     return index_plan(target, matching, filtered=filtered)

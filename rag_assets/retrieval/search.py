@@ -193,11 +193,8 @@ def _look(
         side.target.table,
         plan,
         vector,
+        side.filter,
         top_k=depth,
-        scopes=side.filter.scopes,
-        books=side.filter.books,
-        chapters=side.filter.chapters,
-        documents=side.filter.documents,
         timeout_ms=timeout_ms,
     )
     near = dict(found)

@@ -37,11 +37,25 @@ def nearest(
     documents: Sequence[int] | None = None,
     timeout_ms: int = 0,
 ) -> list[tuple[int, float]]:
-    """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first: :func:`search_by`
-    without its plan."""
+    """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first.
+
+    :param vector: float32, shape (dimensions,).
+    :param scopes: only rows of these versions; always given, because a table may hold some that
+        are not released. Of documents, only these languages.
+    :param books: only these, as USFM codes.
+    :param chapters: only these, from the first to the last.
+    :param documents: only these, by their ids.
+    :param timeout_ms: as :func:`search_by` has it.
+    :raises SearchTimeoutError: the server gave up.
+    """
+    rows = RowFilter(
+        None if scopes is None else tuple(scopes),
+        books=None if books is None else tuple(books),
+        chapters=chapters,
+        documents=None if documents is None else tuple(documents),
+    )
     return search_by(
-        connection, table, plan, vector, top_k=top_k, scopes=scopes, books=books,
-        chapters=chapters, documents=documents, timeout_ms=timeout_ms,
+        connection, table, plan, vector, rows, top_k=top_k, timeout_ms=timeout_ms
     )[0]  # fmt: skip
 
 
@@ -50,34 +64,21 @@ def search_by(
     table: VectorTable,
     plan: SearchPlan,
     vector: NDArray[np.float32],
+    rows: RowFilter,
     *,
     top_k: int,
-    scopes: Sequence[str] | None,
-    books: Sequence[str] | None = None,
-    chapters: tuple[int, int] | None = None,
-    documents: Sequence[int] | None = None,
     timeout_ms: int = 0,
 ) -> tuple[list[tuple[int, float]], SearchPlan]:
-    """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first, and the plan that
-    found them: the scan of the codes where an index over them had too little that passes.
+    """Ids and cosine distances of the nearest rows, the nearest first, and the plan that found
+    them: the scan of the codes where an index over them had too little that passes.
 
-    One round trip: the settings hold for its transaction only, as a transaction pooler needs it.
+    One round trip, two where the scan answers: the settings hold for one transaction only, as a
+    transaction pooler needs it.
 
     :param vector: float32, shape (dimensions,).
-    :param scopes: only rows of these versions; always given, because a table may hold some that
-        are not released. Of documents, only these languages.
-    :param books: only these, as USFM codes.
-    :param chapters: only these, from the first to the last.
-    :param documents: only these, by their ids.
-    :param timeout_ms: the server gives up after so long; 0 for never.
+    :param timeout_ms: the server gives up each statement after so long; 0 for never.
     :raises SearchTimeoutError: it gave up.
     """
-    rows = RowFilter(
-        None if scopes is None else tuple(scopes),
-        books=None if books is None else tuple(books),
-        chapters=chapters,
-        documents=None if documents is None else tuple(documents),
-    )
     found = _found(connection, table, plan, vector, rows, top_k, timeout_ms)
     if plan.fetched and (not found or found[0][2] < candidates_for(plan.candidates, top_k)):
         plan = plan.scan

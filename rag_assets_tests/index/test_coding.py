@@ -18,7 +18,7 @@ from rag_assets.settings import Settings
 from rag_assets.store import code_sets, generations
 from rag_assets.store.check_results import record_check
 from rag_assets.store.database import Database
-from rag_assets.store.search_plan import EXACT, SearchPlan
+from rag_assets.store.search_plan import EXACT
 from rag_assets.store.vector_search import nearest, prepare_connection
 from rag_assets.store.vector_tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings
@@ -128,11 +128,9 @@ def test_a_filter_that_leaves_out_what_is_near_takes_more_candidates(
         questions = ask(connection, table, queries, [["EN_A"], ["PT_B"], ["EN_A", "PT_B"]])
         prepare_connection(connection)
         asked = {"everything": ["EN_A", "PT_B"], "pt": ["PT_B"]}
-        bench = Bench(connection, table, questions, asked, {"EN_A": 2000, "PT_B": 2000})
-        scan = SearchPlan("codes", codes=ready, candidates=use.filtered)
-        few, enough = bench.recall_by_candidates(
-            "pt", scan, (use.candidates, use.filtered), few=100
-        )
+        scopes = {"EN_A": 2000, "PT_B": 2000}
+        bench = Bench(connection, table, questions, asked, scopes, codes=Codes(ready, use))
+        few, enough = bench.recall_by_candidates("pt", (use.candidates, use.filtered), few=100)
     assert few < 0.98, "or nothing was gained"
     assert enough > few
     assert enough >= 0.95

@@ -18,7 +18,7 @@ from rag_assets.store.code_sets import CodeSet, CodeUse
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import Probes
-from rag_assets.store.search_plan import EXACT, SearchPlan
+from rag_assets.store.search_plan import EXACT, RowFilter, SearchPlan
 from rag_assets.store.vector_search import by_rank, nearest, prepare_connection, search_by
 from rag_assets.store.vector_stream import stream_vectors
 from rag_assets.store.vector_tables import VectorTable
@@ -206,7 +206,7 @@ def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_wha
             session, table, 5, precision="halfvec", lists=16, notice=print, codes=made
         )
         codes = Codes(made, CodeUse(made.number, 60, 100, 0))
-        target = Target(table, scopes, 5, "halfvec", Probes(6, 6, 16), codes, lists=16)
+        target = Target(table, scopes, 5, "halfvec", Probes(16, 16, 16), codes, lists=16)
         confined = choose_plan(target, ["EN_A"], exact_rows=100)
         assert (confined.kind, confined.candidates, confined.fetched) == ("iterative", 100, 400)
         for query, language, kind in (
@@ -216,7 +216,7 @@ def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_wha
             (QUERIES[0], "PT_B", "codes"),
         ):
             plan = choose_plan(target, [language], exact_rows=100)
-            found, used = search_by(session, table, plan, query, top_k=10, scopes=[language])
+            found, used = search_by(session, table, plan, query, RowFilter((language,)), top_k=10)
             exact = nearest(session, table, EXACT, query, top_k=10, scopes=[language])
             assert used.kind == kind, (language, kind)
             assert len(set(found) & set(exact)) >= 9
