@@ -19,6 +19,7 @@ from rag_assets.release.evidence import gather
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings import Settings
 from rag_assets.store.check_results import record_check
+from rag_assets.store.code_sets import use_columns
 from rag_assets.store.database import Database
 from rag_assets.store.document_publishing import publish
 from rag_assets.store.spaces import Role, Space, space_spec
@@ -147,9 +148,7 @@ def vouch_for_documents(database: Database, settings: Settings) -> None:
                 measured={
                     "probes": found.probes.plain if found.probes else None,
                     "filtered_probes": found.probes.filtered if found.probes else None,
-                    "candidates": found.codes.candidates if found.codes else None,
-                    "filtered_candidates": found.codes.filtered if found.codes else None,
-                    "scan_rows": found.codes.scan_rows if found.codes else None,
+                    **use_columns(found.codes),
                 },
                 revision=found.revision,
                 run_id="vouch",

@@ -2,6 +2,7 @@
 
     python -m benchmarks.plans                                    the tables of benchmarks/README.md
     python -m benchmarks.plans --kind raised --rows 310000 --hnsw
+    python -m benchmarks.plans --codes-alone 10000000             and no vectors
     python -m benchmarks.plans --smoke                            few made vectors: does it run?
 
 Exact search, IVFFlat over ``halfvec``, HNSW over ``halfvec``, a scan of the codes, IVFFlat over the
@@ -17,14 +18,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.index.bench import Bench, Report, own_server, say, show
-from benchmarks.index.corpus import Vectors
+from benchmarks.index.corpus import Corpus, Vectors
+from benchmarks.plans.alone import codes_alone
 from benchmarks.plans.contenders import (
     TOP_K,
     Contender,
@@ -60,8 +63,17 @@ def main() -> None:
     options.add_argument("--bits", type=int, nargs="+", help="of the codes")
     options.add_argument("--hnsw", action="store_true", help="with HNSW, also where it takes long")
     options.add_argument("--queries", type=int, help="of each sort, judged; 200")
+    options.add_argument("--codes-alone", type=int, metavar="ROWS", help="codes without vectors")
     given = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take the server along
+    if given.codes_alone or given.smoke:
+        corpus = KINDS["original"](smoke=given.smoke)
+        bits = given.bits[0] if given.bits else 4 * corpus.dimensions
+        rows = given.codes_alone or 4_000
+        with _bench(corpus, rows, smoke=given.smoke) as bench:
+            show(codes_alone(bench, rows, bits, given.queries or 200))
+    if given.codes_alone:
+        return
     usual = [(kind, 2_000, True) for kind in KINDS] if given.smoke else list(USUAL)
     if given.rows or given.kind:
         kinds = given.kind or list(KINDS)
@@ -73,13 +85,17 @@ def main() -> None:
         widths = given.bits or ([own, 2 * own, 4 * own] if kind == "original" else
                                 [corpus.dimensions])  # fmt: skip
         count = given.queries or (20 if given.smoke else 200)
-        with own_server() as (database, settings):
-            own_settings = settings.model_copy(
-                update={"rag_embedding_small_dimensions": corpus.dimensions}
-            )
-            bench = Bench(database, own_settings, corpus, (rows,), ROUNDS, 0, given.smoke)
+        with _bench(corpus, rows, smoke=given.smoke) as bench:
             for report in compare(bench, rows, widths, count, hnsw=hnsw):
                 show(report)
+
+
+@contextmanager
+def _bench(corpus: Corpus, rows: int, *, smoke: bool) -> Iterator[Bench]:
+    """A server of its own for one table."""
+    with own_server() as (database, usual):
+        settings = usual.model_copy(update={"rag_embedding_small_dimensions": corpus.dimensions})
+        yield Bench(database, settings, corpus, (rows,), ROUNDS, 0, smoke)
 
 
 def compare(

@@ -112,6 +112,7 @@ def _describe(connection: Connection, table: VectorTable) -> dict[str, object]:
         "code sets": ", ".join(map(str, code_sets.code_sets(connection, table))) or None,
         "candidates": decision.codes.candidates if decision and decision.codes else None,
         "filtered_candidates": decision.codes.filtered if decision and decision.codes else None,
+        "one_scope_candidates": decision.codes.one_scope if decision and decision.codes else None,
         "generations": [
             {
                 "generation": made.number,

@@ -21,6 +21,7 @@ from rag_assets.retrieval.released import served_on_trial
 from rag_assets.settings import Settings
 from rag_assets.store import code_sets, generations
 from rag_assets.store.check_results import record_check
+from rag_assets.store.code_sets import use_columns
 from rag_assets.store.database import Database
 from rag_assets.store.explained import indexes_used
 from rag_assets.store.generations import Generation
@@ -148,11 +149,8 @@ def _facts(case: Trial) -> dict[str, object]:
         "probes": probes.plain if probes else None,
         "filtered_probes": probes.filtered if probes else None,
         "max_probes": probes.limit if probes else None,
-        "code_set": codes.use.code_set if codes else None,
         "bits": codes.code_set.recipe.bits if codes else None,
-        "candidates": codes.use.candidates if codes else None,
-        "filtered_candidates": codes.use.filtered if codes else None,
-        "scan_rows": codes.use.scan_rows if codes else None,
+        **use_columns(codes.use if codes else None),
     }
 
 

@@ -120,7 +120,7 @@ def coded(
             return known
         prepare_connection(session)
         code_sets.analyze(session, code_set)
-        most = CodeUse(code_set.number, CANDIDATES[-1], CANDIDATES[-1], 0)
+        most = CodeUse(code_set.number, *(CANDIDATES[-1],) * 3, scan_rows=0)
         asked = {EVERYTHING: tuple(scopes), **cases}
         bench = Bench(session, table, questions(), asked, scopes, codes=Codes(code_set, most))
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
@@ -210,7 +210,12 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
     )
     last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), few=SCAN_QUERIES)
     kept = last.recall >= wanted and all(curve[-1] >= floor for curve in curves.values())
-    use = CodeUse(code_set.number, plain, max(plain, *chosen.values()), 0)
+    largest = max(bench.scopes.values())
+    one_scope = [many for name, many in chosen.items() if bench.rows(name) <= largest]
+    use = CodeUse(
+        code_set.number, plain, max(plain, *chosen.values()),
+        one_scope=max(one_scope, default=max(plain, *chosen.values())), scan_rows=0,
+    )  # fmt: skip
     return Scan(use, curves, last, kept)
 
 

@@ -75,9 +75,7 @@ class Bench:
         """The scan of the codes that a case's searches pass."""
         if self.codes is None:
             raise LookupError("there are no codes to scan")
-        return scan_plan(
-            self.codes, self.rows(name), sum(self.scopes.values()), filtered=name != EVERYTHING
-        )
+        return scan_plan(self.codes, self.rows(name), self.scopes, filtered=name != EVERYTHING)
 
     def measure(self, name: str, probes: int, *, few: bool = False) -> Point:
         """One point of a case's curve; 0 probes stand for exact search.

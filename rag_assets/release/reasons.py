@@ -12,6 +12,7 @@ from rag_assets.index.policy import MIN_ROWS_WITHOUT_CODES
 from rag_assets.index.tables import ASSETS
 from rag_assets.release.evidence import IndexEvidence, SpaceEvidence
 from rag_assets.store.check_results import CheckResult
+from rag_assets.store.code_sets import recorded_use
 from rag_assets.store.vector_tables import Corpus
 
 Kind = Literal["missing", "stale", "failed"]
@@ -98,11 +99,7 @@ def index_reasons(
 
 
 def _other_candidates(result: CheckResult, index: IndexEvidence) -> bool:
-    return index.codes is not None and (
-        result.measured.get("candidates"),
-        result.measured.get("filtered_candidates", result.measured.get("candidates")),
-        result.measured.get("scan_rows"),
-    ) != (index.codes.candidates, index.codes.filtered, index.codes.scan_rows)
+    return recorded_use(result.measured) != index.codes
 
 
 def _other_probes(result: CheckResult, index: IndexEvidence) -> bool:

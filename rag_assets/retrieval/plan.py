@@ -89,13 +89,22 @@ def is_narrow(matching: int, rows: int) -> bool:
     return FETCHED * matching < rows
 
 
-def scan_plan(codes: Codes, matching: int, rows: int, *, filtered: bool) -> SearchPlan:
-    """The scan of the codes of ``matching`` rows among ``rows``."""
+def scan_plan(
+    codes: Codes, matching: int, scopes: Mapping[str, int], *, filtered: bool
+) -> SearchPlan:
+    """The scan of the codes of ``matching`` rows.
+
+    :param scopes: rows of all versions, or languages, that there are.
+    """
+    candidates = codes.use.candidates
+    if filtered:
+        one = matching <= max(scopes.values())
+        candidates = codes.use.one_scope if one else codes.use.filtered
     return SearchPlan(
         "codes",
         codes=codes.code_set,
-        candidates=codes.use.filtered if filtered else codes.use.candidates,
-        wide=2 * matching >= rows,
+        candidates=candidates,
+        wide=2 * matching >= sum(scopes.values()),
     )
 
 
@@ -110,7 +119,7 @@ def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
         raise LookupError("there is no index")
     codes = target.codes
     plan = EXACT if codes is None else scan_plan(
-        codes, matching, sum(target.scopes.values()), filtered=filtered
+        codes, matching, target.scopes, filtered=filtered
     )  # fmt: skip
     return replace(
         plan,
@@ -136,5 +145,5 @@ def _by_codes(
         or matching <= codes.use.scan_rows
         or (filtered and is_narrow(matching, rows))
     ):
-        return scan_plan(codes, matching, rows, filtered=filtered)
+        return scan_plan(codes, matching, target.scopes, filtered=filtered)
     return index_plan(target, matching, filtered=filtered)

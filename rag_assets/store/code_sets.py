@@ -8,7 +8,7 @@ another client writes are refused, by a trigger, too.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -27,6 +27,13 @@ FILL_ROWS = 16_384
 """Rows that one transaction of a fill encodes: half a second in which writers wait."""
 
 State = Literal["filling", "ready"]
+_USE_COLUMNS = (
+    "code_set",
+    "candidates",
+    "filtered_candidates",
+    "one_scope_candidates",
+    "scan_rows",
+)
 _COLUMNS: Mapping[Corpus, tuple[str, ...]] = {
     "bible": ("book", "chapter"),
     "documents": ("document_id",),
@@ -61,24 +68,42 @@ class CodeUse:
 
     :param code_set: its number.
     :param candidates: nearest codes whose vectors are compared exactly, for ten hits;
-        ``filtered`` of them under a filter, which may leave out all that is near.
+        ``filtered`` of them under a filter, which may leave out all that is near, ``one_scope``
+        where it passes no more rows than the largest version has, or language of documents.
     :param scan_rows: up to this many rows a scan of the codes is faster than the index.
     """
 
     code_set: int
     candidates: int
     filtered: int
+    one_scope: int
     scan_rows: int
 
 
 def code_use(
-    code_set: int | None, candidates: int | None, filtered: int | None, scan_rows: int | None
+    code_set: int | None,
+    candidates: int | None,
+    filtered: int | None,
+    one_scope: int | None,
+    scan_rows: int | None,
 ) -> CodeUse | None:
-    """The use that four columns record; ``filtered`` is empty in records of earlier versions."""
+    """The use that five columns record; two of them are empty in records of earlier versions."""
     if code_set is None:
         return None
     plain = candidates or 0
-    return CodeUse(code_set, plain, plain if filtered is None else filtered, scan_rows or 0)
+    most = plain if filtered is None else filtered
+    return CodeUse(code_set, plain, most, most if one_scope is None else one_scope, scan_rows or 0)
+
+
+def use_columns(use: CodeUse | None) -> dict[str, int | None]:
+    """The columns that record a use, in the order of :class:`CodeUse`; checks record the same."""
+    values = (None,) * len(_USE_COLUMNS) if use is None else astuple(use)
+    return dict(zip(_USE_COLUMNS, values, strict=True))
+
+
+def recorded_use(found: Mapping[str, Any]) -> CodeUse | None:
+    """The use that :func:`use_columns` recorded."""
+    return code_use(*(found.get(name) for name in _USE_COLUMNS))
 
 
 def code_sets(connection: Connection, table: VectorTable) -> tuple[CodeSet, ...]:

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from rag_assets.settings import Precision
-from rag_assets.store.code_sets import CodeUse, code_use
+from rag_assets.store.code_sets import CodeUse, code_use, use_columns
 from rag_assets.store.database import Connection, one
 from rag_assets.store.vector_tables import Corpus, Revision, VectorTable
 
@@ -133,7 +133,8 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
         """
         SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
                probes, filtered_probes, max_probes, exact_rows, code_set, candidates,
-               filtered_candidates, scan_rows, build_seconds, index_bytes, started_at, run_id
+               filtered_candidates, one_scope_candidates, scan_rows, build_seconds, index_bytes,
+               started_at, run_id
           FROM index_generations
          WHERE corpus = %s AND space_id = %s AND state = 'ready' ORDER BY generation
         """,
@@ -145,7 +146,7 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
 def _generation(row: tuple[Any, ...]) -> Generation:
     plain, filtered, limit, exact_rows = row[6:10]
     probes = None if plain is None else Probes(plain, filtered, limit, exact_rows)
-    return Generation(*row[:6], probes, *row[14:], code_use(*row[10:14]))  # type: ignore[call-arg]
+    return Generation(*row[:6], probes, *row[15:], code_use(*row[10:15]))  # type: ignore[call-arg]
 
 
 def start_generation(
@@ -212,8 +213,8 @@ def tuned(
         """
         UPDATE index_generations
            SET (probes, filtered_probes, max_probes, exact_rows, tuning, candidates,
-                filtered_candidates, scan_rows)
-             = (%s, %s, %s, %s, %s, %s, %s, %s)
+                filtered_candidates, one_scope_candidates, scan_rows)
+             = (%s, %s, %s, %s, %s, %s, %s, %s, %s)
          WHERE generation = %s
         """,
         (
@@ -222,9 +223,7 @@ def tuned(
             probes.limit,
             probes.exact_rows,
             Jsonb(dict(tuning)),
-            codes.candidates if codes else None,
-            codes.filtered if codes else None,
-            codes.scan_rows if codes else None,
+            *tuple(use_columns(codes).values())[1:],
             number,
         ),
     )
@@ -333,15 +332,17 @@ def record_decision(
         """
         INSERT INTO index_decisions AS d
                (corpus, space_id, action, generation, reasons, rows, revision, run_id,
-                code_set, candidates, filtered_candidates, scan_rows, tuning, rows_changed)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                code_set, candidates, filtered_candidates, one_scope_candidates, scan_rows, tuning,
+                rows_changed)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (corpus, space_id) DO UPDATE
            SET (action, generation, reasons, rows, revision, run_id, code_set, candidates,
-                filtered_candidates, scan_rows, tuning, rows_changed, decided_at)
+                filtered_candidates, one_scope_candidates, scan_rows, tuning, rows_changed,
+                decided_at)
              = (EXCLUDED.action, EXCLUDED.generation, EXCLUDED.reasons, EXCLUDED.rows,
                 EXCLUDED.revision, EXCLUDED.run_id, EXCLUDED.code_set, EXCLUDED.candidates,
-                EXCLUDED.filtered_candidates, EXCLUDED.scan_rows, EXCLUDED.tuning,
-                EXCLUDED.rows_changed, now())
+                EXCLUDED.filtered_candidates, EXCLUDED.one_scope_candidates, EXCLUDED.scan_rows,
+                EXCLUDED.tuning, EXCLUDED.rows_changed, now())
         """,
         (
             table.corpus,
@@ -352,10 +353,7 @@ def record_decision(
             rows,
             revision,
             run_id,
-            codes.code_set if codes else None,
-            codes.candidates if codes else None,
-            codes.filtered if codes else None,
-            codes.scan_rows if codes else None,
+            *use_columns(codes).values(),
             Jsonb(dict(tuning)) if tuning is not None else None,
             rows_changed,
         ),
@@ -367,7 +365,8 @@ def last_decision(connection: Connection, table: VectorTable) -> RecordedDecisio
     row = connection.execute(
         """
         SELECT action, generation, reasons, rows, revision, decided_at, code_set, candidates,
-               filtered_candidates, scan_rows, tuning, coalesce(rows_changed, 0)
+               filtered_candidates, one_scope_candidates, scan_rows, tuning,
+               coalesce(rows_changed, 0)
           FROM index_decisions WHERE corpus = %s AND space_id = %s
         """,
         (table.corpus, table.space.space_id),

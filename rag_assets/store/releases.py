@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rag_assets.store.code_sets import CodeUse, code_use
+from rag_assets.store.code_sets import CodeUse, code_use, use_columns
 from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.generations import LIVING_NAMES, Probes, live_indexes, own_name
 from rag_assets.store.spaces import Role, space_by_id
@@ -100,7 +100,8 @@ def releases(
     for release_id, corpus, role, space_id, generation, *rest in connection.execute(
         """
         SELECT release_id, corpus, role, space_id, generation, probes, filtered_probes, max_probes,
-               exact_rows, code_set, candidates, filtered_candidates, scan_rows
+               exact_rows, code_set, candidates, filtered_candidates,
+               one_scope_candidates, scan_rows
           FROM release_spaces WHERE release_id = ANY(%s) ORDER BY corpus, role DESC
         """,
         (list(spaces),),
@@ -163,8 +164,9 @@ def write_release(
             """
             INSERT INTO release_spaces (release_id, corpus, role, space_id, generation, probes,
                                         filtered_probes, max_probes, exact_rows,
-                                        code_set, candidates, filtered_candidates, scan_rows)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                        code_set, candidates, filtered_candidates,
+                                        one_scope_candidates, scan_rows)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 release_id,
@@ -176,10 +178,7 @@ def write_release(
                 probes.filtered if probes else None,
                 probes.limit if probes else None,
                 probes.exact_rows if probes else None,
-                space.codes.code_set if space.codes else None,
-                space.codes.candidates if space.codes else None,
-                space.codes.filtered if space.codes else None,
-                space.codes.scan_rows if space.codes else None,
+                *use_columns(space.codes).values(),
             ),
         )
     return int(release_id)

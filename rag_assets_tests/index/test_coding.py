@@ -136,6 +136,33 @@ def test_a_filter_that_leaves_out_what_is_near_takes_more_candidates(
     assert enough >= 0.95
 
 
+def test_one_version_takes_the_candidates_that_one_version_needs(
+    database: Database, settings: Settings
+) -> None:
+    """A language of several passes more rows that are as far from a query in the other one."""
+    space = space_of(database, settings)
+    for place, (code, language) in enumerate(
+        (("EN_A", "en"), ("EN_B", "en"), *((f"PT_{letter}", "pt") for letter in "CDEF"))
+    ):
+        vectors = clustered(1200, clusters=100, spread=0.2, place=2 if language == "pt" else place)
+        fill(database, space, code, vectors, language=language)
+    outcome = maintained(database, settings, bible_table(space))
+    assert outcome.codes is not None
+    use, curves = outcome.codes.use, outcome.codes.record["curves"]
+    needed = {
+        name: next(int(many) for many, found in curve.items() if found >= 0.98 or many == "1600")
+        for name, curve in curves.items()
+    }
+    versions = [many for name, many in needed.items() if "version" in name]
+    assert use.one_scope == max(versions)
+    assert use.filtered == max(needed.values())
+    assert use.one_scope < use.filtered
+    with database.connect() as connection:
+        decision = generations.last_decision(connection, bible_table(space))
+    assert decision is not None
+    assert decision.codes == use
+
+
 def test_what_was_measured_holds_until_enough_rows_change(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:

@@ -17,6 +17,7 @@ from rag_assets.release.evidence import gather
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings import Settings
 from rag_assets.store.check_results import record_check
+from rag_assets.store.code_sets import use_columns
 from rag_assets.store.database import Database
 from rag_assets.store.generations import LIVING_NAMES
 from rag_assets.store.releases import active_release
@@ -107,9 +108,7 @@ def vouch(database: Database, settings: Settings) -> None:
                     ],
                     "probes": probes.plain if probes else None,
                     "filtered_probes": probes.filtered if probes else None,
-                    "candidates": found.codes.candidates if found.codes else None,
-                    "filtered_candidates": found.codes.filtered if found.codes else None,
-                    "scan_rows": found.codes.scan_rows if found.codes else None,
+                    **use_columns(found.codes),
                 },
                 revision=found.revision,
                 run_id="vouch",

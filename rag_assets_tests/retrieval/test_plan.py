@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.retrieval.plan import Target, choose_plan
+from rag_assets.retrieval.plan import Codes, Target, choose_plan
+from rag_assets.store.code_sets import CodeSet, CodeUse, code_use
+from rag_assets.store.codes import Recipe
 from rag_assets.store.generations import Probes
 from rag_assets.store.search_plan import EXACT, SearchPlan
 from rag_assets.store.spaces import Space, SpaceSpec
@@ -62,6 +64,35 @@ def test_one_version_that_is_everything_is_no_filter() -> None:
 def test_a_version_that_may_not_be_searched_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(KeyError):
         choose_plan(INDEXED, ["EN_X"], exact_rows=50_000)
+
+
+CODES = CodeSet(1, "bible", Recipe(64, 64), "ready")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "rows", "candidates"),
+    [
+        (["EN_A", "EN_B", "PT_C"], None, 100),
+        (["EN_A", "EN_B"], None, 800),
+        (["EN_A"], None, 400),
+        (["PT_C"], None, 400),
+        (["EN_A", "EN_B", "PT_C"], 40_000, 400),
+        (["EN_A", "EN_B", "PT_C"], 40_001, 800),
+    ],
+)
+def test_codes_are_compared_by_what_a_filter_lets_through(
+    scopes: list[str], rows: int | None, candidates: int
+) -> None:
+    use = CodeUse(1, 100, 800, one_scope=400, scan_rows=0)
+    coded = Target(TABLE, SCOPES, None, "vector", None, Codes(CODES, use))
+    plan = choose_plan(coded, scopes, exact_rows=0, rows=rows)
+    assert (plan.kind, plan.candidates) == ("codes", candidates)
+
+
+def test_records_of_earlier_versions_mean_what_they_meant() -> None:
+    assert code_use(1, 100, None, None, 5) == CodeUse(1, 100, 100, 100, 5)
+    assert code_use(1, 100, 800, None, 5) == CodeUse(1, 100, 800, 800, 5)
+    assert code_use(None, None, None, None, None) is None
 
 
 @given(

@@ -52,6 +52,7 @@ def of_index(outcomes: Sequence[Outcome]) -> dict[str, dg.MetadataValue]:
             "code_bits": dg.MetadataValue.int(outcome.codes.code_set.recipe.bits),
             "candidates": dg.MetadataValue.int(outcome.codes.use.candidates),
             "filtered_candidates": dg.MetadataValue.int(outcome.codes.use.filtered),
+            "one_scope_candidates": dg.MetadataValue.int(outcome.codes.use.one_scope),
             "scan_recall_at_10": dg.MetadataValue.float(round(outcome.codes.recall, 4)),
         }
     if outcome.tuning is not None:
