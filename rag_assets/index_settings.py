@@ -77,6 +77,13 @@ class IndexSettings(BaseModel):
     rag_slo_p95_ms: float = Field(
         250, gt=0, description="The latency objective: P95 of a search with top_k 10, in ms."
     )
+    rag_slo_concurrency: int = Field(
+        8,
+        ge=1,
+        le=64,
+        description="Searches at once at which the latency objective must hold; one alone is "
+        "measured beside them. Each takes a core of the database server.",
+    )
     rag_golden_queries: Path | None = Field(
         Path("samples/golden_queries.toml"),
         description="File of queries with the references that each must find; `none` does without.",

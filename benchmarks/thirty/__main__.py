@@ -100,6 +100,7 @@ def lexical(wanted: Wanted) -> None:
         settings = _settings(usual, wanted).model_copy(
             update={
                 "rag_embedding_provider": "offline",
+                "rag_slo_concurrency": 1,  # what two cores allow at eight is told, not judged
                 "rag_bibles_dir": usual.rag_home / "bibles",
             }
         )

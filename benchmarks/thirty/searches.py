@@ -13,7 +13,6 @@ from benchmarks.index.bench import Report, say
 from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve import services
 from rag_assets.index.cases import TOP_K
-from rag_assets.index.checks import CONCURRENCIES
 from rag_assets.index.measuring import target_of
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.retrieval.policy import servable_scopes
@@ -26,6 +25,7 @@ from rag_assets.store.database import Database
 from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_tables import VectorTable
 
+CONCURRENCIES = 1, 8
 _RELATIONS = 8
 
 

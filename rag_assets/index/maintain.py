@@ -36,7 +36,7 @@ from rag_assets.store.vector_tables import VectorTable, fold_changes, revision, 
 
 EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1
-_LOAD, _LOAD_QUERIES = 8, 80
+_LOAD_QUERIES = 80
 """Concurrency, and queries that show whether a scan takes half the objective or twice as long."""
 _RECALL_CHECKS = ("recall_at_10", "filtered_recall_at_10")
 _TUNING_TEXTS = 3  # times as many fragments as the check judges by: a smaller loss is to be seen
@@ -240,16 +240,18 @@ class _Work:
         indexed = in_force is not None and in_force.code_set == codes.code_set.number
         if self.rows >= self.settings.rag_index_min_rows and not indexed:
             p95_ms = self._scan_p95_ms(codes)
-        return ScanInForce(codes.code_set.number, codes.recall, p95_ms)
+        many = self.settings.rag_slo_concurrency
+        return ScanInForce(codes.code_set.number, codes.recall, p95_ms, many)
 
     def _scan_p95_ms(self, codes: Coded) -> float:
         own = self.table.space.spec.precision
         target = Target(self.table, self.scopes, None, own, None, Codes(codes.code_set, codes.use))
         request = request_of(self.table, EVERYTHING, tuple(self.scopes))
-        self.progress.say(f"measuring the scan of {codes.code_set} at concurrency {_LOAD}")
+        many = self.settings.rag_slo_concurrency
+        self.progress.say(f"measuring the scan of {codes.code_set} at concurrency {many}")
         found = measure_latency(
             self.database, self.settings, served_on_trial(self.session, target), request,
-            self.queries[:_LOAD_QUERIES], concurrency=_LOAD,
+            self.queries[:_LOAD_QUERIES], concurrency=many,
         )  # fmt: skip
         return found.p95_ms
 

@@ -214,6 +214,7 @@ def _manifest(evidence: Evidence, verdict: Verdict, settings: Settings) -> dict[
         "limits": {
             "recall_floor": settings.rag_recall_floor,
             "slo_p95_ms": settings.rag_slo_p95_ms,
+            "slo_concurrency": settings.rag_slo_concurrency,
             "evidence_max_age_h": settings.rag_evidence_max_age_h,
         },
     }

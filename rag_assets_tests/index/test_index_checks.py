@@ -265,7 +265,11 @@ def test_a_latency_over_the_objective_fails_and_names_each_case(
     verdict = judged(database, strict, table, "retrieval_latency_slo")["retrieval_latency_slo"]
     assert len(verdict.failures) == 4
     assert "everything, concurrency 1: P95 " in verdict.failures[0]
+    assert "everything, concurrency 8: P95 " in verdict.failures[1]
     assert verdict.measured["slo_ms"] == 0.001
+    alone = strict.model_copy(update={"rag_slo_concurrency": 1})
+    verdict = judged(database, alone, table, "retrieval_latency_slo")["retrieval_latency_slo"]
+    assert len(verdict.failures) == 2
 
 
 def test_exact_search_is_judged_as_what_serves(
