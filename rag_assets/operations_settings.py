@@ -137,10 +137,13 @@ class OperationsSettings(BaseModel):
         "when the calls stop: the host, Prometheus or Alertmanager is dead. Unset: no calls.",
     )
     rag_alert_critical_repeat_h: float = Field(
-        4, gt=0, description="Hours after which a critical alert that still fires is sent again."
+        4,
+        gt=0,
+        le=96,
+        description="Hours after which a critical alert that still fires is sent again.",
     )
     rag_alert_warning_repeat_h: float = Field(
-        24, gt=0, description="Hours after which a warning that still fires is sent again."
+        24, gt=0, le=96, description="Hours after which a warning that still fires is sent again."
     )
 
     # The exporter

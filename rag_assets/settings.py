@@ -265,13 +265,6 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         return None if isinstance(value, str) and value.lower() == "none" else value
 
     @model_validator(mode="after")
-    def _rotation_has_keys(self) -> Self:
-        if self.use_api_key_rotation and not self.api_keys():
-            msg = "USE_API_KEY_ROTATION is true but OPENAI_API_KEYS is empty: list the keys there"
-            raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
     def _secrets_are_masked(self) -> Self:
         def given(*fields: SecretStr | None) -> list[str]:
             return [field.get_secret_value() for field in fields if field]
@@ -297,10 +290,9 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
 
         :raises ConfigurationError: one of them cannot be a key.
         """
-        if self.use_api_key_rotation and self.openai_api_keys is not None:
-            listed = self.openai_api_keys.get_secret_value().split(",")
-        else:
-            listed = [self.openai_api_key.get_secret_value()] if self.openai_api_key else []
+        given = self.openai_api_keys if self.use_api_key_rotation else self.openai_api_key
+        text = given.get_secret_value() if given else ""
+        listed = text.split(",") if self.use_api_key_rotation else [text]
         keys = tuple(dict.fromkeys(key.strip() for key in listed if key.strip()))
         for place, key in enumerate(keys, start=1):
             if not (key.isascii() and key.isprintable()) or " " in key:
@@ -349,17 +341,24 @@ def bounds(setting: str) -> Bounds:
     return Bounds(**found)
 
 
-def contradictions() -> tuple[str, ...]:
-    """Settings that the environment and ``.env`` give different values, by name.
+def refuse_contradictions() -> None:
+    """Refuse settings that the environment and ``.env`` give different values.
 
     The environment wins here, but Dagster puts ``.env`` over its own processes' environment.
+
+    :raises ConfigurationError: naming them.
     """
     written = dotenv_values(".env")
-    return tuple(
+    names = [
         name
         for name in (field.upper() for field in Settings.model_fields)
         if os.environ.get(name) and written.get(name) and os.environ[name] != written[name]
-    )
+    ]
+    if names:
+        raise ConfigurationError(
+            f"{', '.join(names)}: the environment and .env say different things, and in Dagster's "
+            "processes .env wins: change .env, or unset the variable"
+        )
 
 
 def fingerprint(api_key: str) -> str:

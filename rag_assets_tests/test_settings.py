@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rag_assets.embedding.obtaining import check_key
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings import Settings, fingerprint, load_settings
 from rag_assets.store.database import open_database
@@ -74,9 +75,14 @@ def test_an_empty_variable_and_an_empty_secret_mean_the_default(
 
 
 @pytest.mark.parametrize("keys", [None, ""])
-def test_rotation_without_keys_is_refused_and_says_what_to_set(keys: str | None) -> None:
+def test_rotation_without_keys_is_refused_where_something_is_bought(keys: str | None) -> None:
+    """And nowhere else: an exporter, or a migration, is given no key."""
+    settings = load_settings(
+        use_api_key_rotation=True, openai_api_keys=keys, openai_api_key="unused"
+    )
+    assert settings.api_keys() == ()
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEYS is empty: list the keys there"):
-        load_settings(use_api_key_rotation=True, openai_api_keys=keys)
+        check_key(settings, "openai")
 
 
 def test_rotation_takes_the_listed_keys_once_each_in_order() -> None:

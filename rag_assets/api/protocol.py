@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from rag_assets.api import request_id as ids
 from rag_assets.api.connections import Connections
 from rag_assets.api.problems import ProblemError, problem
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 log = logging.getLogger("rag_assets.api")
 
@@ -44,6 +51,7 @@ class Protocol(HttpToolsProtocol):
         self._held: Connections = app_state[CONNECTIONS]
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
         self._unparsed = 0  # bytes since the last head, or part of a body, was whole
         self._keep_alive = True
         self._fault: ProblemError | None = None
@@ -57,10 +65,16 @@ class Protocol(HttpToolsProtocol):
             self._held.evict()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers."""
+        """Stop the timers, and let what is being answered know.
+
+        uvicorn tells the newest request alone, also where it answers one that came before.
+        """
         self._stop_head_timer()
         self._held.mark_busy(self)
         super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         self._stop_unread_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -108,6 +122,10 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = self._keep_alive
             self._held.mark_busy(self)
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the client to read the last answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 import time
@@ -53,7 +54,8 @@ class Keyring:
         self._seconds = seconds
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
-        self._any = (True, 0.0)
+        self._no_key_until = 0.0
+        self._any_asked: asyncio.Task[bool] | None = None
         self._arrives: dict[str, float] = {}
 
     def remembered(self, presented: str) -> _Known | None:
@@ -72,11 +74,18 @@ class Keyring:
         return is_loopback(service.settings.rag_api_host) and not await self._any_key(service)
 
     async def _any_key(self, service: Service) -> bool:
-        """Whether any key exists, as it was some seconds ago at most."""
-        exists, until = self._any
-        if until <= self._clock():
-            exists = await service.look_up(any_key)
-            self._any = (exists, self._clock() + self._seconds)
+        """Whether any key was ever made, as it was some seconds ago at most.
+
+        One question to the database is under way at a time: a crowd without keys would take all of
+        its connections. Once there is a key it is not asked again.
+        """
+        if self._clock() < self._no_key_until:
+            return False
+        if self._any_asked is None or (self._any_asked.done() and not _answered(self._any_asked)):
+            self._any_asked = asyncio.create_task(service.look_up(any_key))
+        exists = await asyncio.shield(self._any_asked)
+        if not exists:
+            self._no_key_until = self._clock() + self._seconds
         return exists
 
     def take(self, key_id: str, *, per_minute: int, burst: int) -> Allowance:
@@ -141,6 +150,11 @@ class Guard:
             )
         request.state.key_id = key.key_id
         await _take(request, service, keyring, key)
+
+
+def _answered(asked: asyncio.Task[bool]) -> bool:
+    """Whether a finished question found a key."""
+    return not asked.cancelled() and asked.exception() is None and asked.result()
 
 
 async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKey) -> None:

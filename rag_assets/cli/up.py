@@ -23,7 +23,7 @@ from rag_assets.cli.output import Json, errors_as_sentences, out, plain, remark,
 from rag_assets.cli.serve import refuse_open_to_all
 from rag_assets.cli.supervisor import Service, Supervisor
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings, contradictions, load_settings
+from rag_assets.settings import Settings, load_settings, refuse_contradictions
 from rag_assets.store.database import embedded_folder, open_database
 from rag_assets.store.migrations import migrate
 
@@ -53,7 +53,7 @@ def up(
         from rag_assets.defs.launch import open_instance, refuse_second_daemon  # noqa: PLC0415
 
         settings = load_settings()
-        _refuse_contradictions()
+        refuse_contradictions()
         home = settings.rag_home
         home.mkdir(parents=True, exist_ok=True)
         with _only_one(home / "up.lock"):
@@ -99,14 +99,6 @@ def _keep_embedded(settings: Settings) -> Callable[[], None]:
     return EmbeddedKeeper(embedded_folder(settings), say=remark).check
 
 
-def _refuse_contradictions() -> None:
-    if names := contradictions():
-        raise ConfigurationError(
-            f"{', '.join(names)}: the environment and .env say different things, and in Dagster's "
-            "processes .env wins: change .env, or unset the variable"
-        )
-
-
 def _api(port: int) -> Service:
     """The retrieval API. It waits for nothing else here."""
     command = [sys.executable, "-m", "rag_assets.cli.entry", "serve", "--port", str(port)]
@@ -134,8 +126,10 @@ def _dagster(home: Path, host: str, port: int) -> list[Service]:
     return [
         Service(
             "code",
-            [*python, "dagster", "code-server", "start", "-m", "rag_assets.definitions",
-             "-h", "127.0.0.1", "-p", str(code_port), "--log-level", "warning"],
+            # Not `dagster code-server`, which lives on when the process that holds the code dies.
+            [*python, "dagster", "api", "grpc", "-m", "rag_assets.definitions",
+             "-h", "127.0.0.1", "-p", str(code_port), "--location-name", "rag_assets",
+             "--use-python-environment-entry-point", "--log-level", "warning"],
             environment,
             port=code_port,
         ),

@@ -14,7 +14,7 @@ from rag_assets.cli.output import err, errors_as_sentences
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.broker import QUEUES, open_broker
 from rag_assets.secrecy import MaskingFormatter
-from rag_assets.settings import load_settings
+from rag_assets.settings import load_settings, refuse_contradictions
 
 
 def worker(
@@ -36,6 +36,7 @@ def worker(
                 f"there is no queue {', '.join(unknown)}: there are {' and '.join(QUEUES)}"
             )
         settings = load_settings()
+        refuse_contradictions()
         if not os.environ.get("DAGSTER_HOME"):
             raise ConfigurationError(
                 "DAGSTER_HOME is not set: set it to a folder with a copy of "

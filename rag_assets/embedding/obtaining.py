@@ -30,11 +30,16 @@ def check_key(settings: Settings, provider: str | None = None) -> None:
     :raises ConfigurationError: OpenAI is asked for and there is no key.
     """
     wanted = provider or settings.rag_embedding_provider
-    if wanted == "openai" and not settings.api_keys():
+    if wanted != "openai" or settings.api_keys():
+        return
+    if settings.use_api_key_rotation:
         raise ConfigurationError(
-            "no OPENAI_API_KEY: set it in the environment or in .env, or set "
-            "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"
+            "USE_API_KEY_ROTATION is true but OPENAI_API_KEYS is empty: list the keys there"
         )
+    raise ConfigurationError(
+        "no OPENAI_API_KEY: set it in the environment or in .env, or set "
+        "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"
+    )
 
 
 def open_embedder(

@@ -103,7 +103,8 @@ def probe_provider(settings: Settings) -> Probe:
     def look() -> _Seen:
         keys = settings.api_keys()
         if not keys:
-            return _Seen(False, "there is no API key", "set OPENAI_API_KEY in .env")
+            name = "OPENAI_API_KEYS" if settings.use_api_key_rotation else "OPENAI_API_KEY"
+            return _Seen(False, "there is no API key", f"set {name} in .env")
         place = urlsplit(settings.openai_base_url).hostname or "the provider"
         refused = []
         for key in keys:

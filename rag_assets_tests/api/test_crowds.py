@@ -6,6 +6,8 @@ import re
 import resource
 import selectors
 import socket
+import struct
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -295,6 +297,22 @@ def test_requests_in_advance_are_not_all_kept(strict: Server) -> None:
         settled(strict, clients)
         assert resident_mb(strict) - before < 100
         assert healthy(strict)
+
+
+@pytest.mark.parametrize("requests", [1, 2, 16, 50])
+def test_who_hangs_up_with_requests_in_advance_leaves_no_traceback(
+    strict: Server, requests: int
+) -> None:
+    body = b'{"vector": %s, "top_k": 10}' % str(VECTOR).encode()
+    one = f"POST {RETRIEVE} HTTP/1.1\r\n{TYPES}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    reset = struct.pack("ii", 1, 0)
+    for _ in range(20):
+        with closing(socket.create_connection(("127.0.0.1", strict.port), timeout=30)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            client.sendall(one * requests)
+            time.sleep(0.005)
+    assert healthy(strict)
+    assert "Traceback" not in strict.log
 
 
 def test_an_answer_that_is_not_read_is_given_up(strict: Server) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -191,6 +194,21 @@ def test_a_service_for_all_refuses_everybody_once_its_last_key_is_revoked(
             revoke_key(connection, key.split("_")[1])
         problem_of(server.retrieve(query="a"), 401, "unauthorised")
         problem_of(server.retrieve(query="a", headers={"X-API-Key": key}), 401, "unauthorised")
+
+
+def test_a_crowd_without_keys_asks_the_database_once(
+    bilingual: Database, copied: Copy, tmp_path: Path
+) -> None:
+    """Where each asked for itself, those without a connection would be answered 503."""
+    database = copied(bilingual)
+    new_key(database, "read")
+    environment = environment_of(database, RAG_API_STATEMENT_TIMEOUT_MS=20_000)
+    with serving(tmp_path, environment) as server, ThreadPoolExecutor(60) as threads:
+        with database.connect() as connection:
+            connection.execute("LOCK TABLE api_keys")
+            asking = [threads.submit(server.retrieve, query="a") for _ in range(60)]
+            time.sleep(4)
+        assert Counter(asked.result().status_code for asked in asking) == {401: 60}
 
 
 def test_settings_start_on_loopback() -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -64,6 +65,22 @@ def test_up_serves_the_ui_and_the_api_once_and_leaves_nothing_running(
 
     wait_until(daemon_is_healthy, seconds=90)
 
+    # What holds the code dies: another one takes its place, and the UI finds it.
+    before = holders_of_code(process.pid)
+    before[0].kill()
+    location = (
+        "{workspaceOrError{...on Workspace{locationEntries{locationOrLoadError{__typename}}}}}"
+    )
+
+    def code_is_served() -> bool:
+        answer = httpx.post(f"{url}/graphql", json={"query": location}, timeout=30, trust_env=False)
+        (entry,) = answer.json()["data"]["workspaceOrError"]["locationEntries"]
+        return bool(entry["locationOrLoadError"]["__typename"] == "RepositoryLocation")
+
+    wait_until(lambda: holders_of_code(process.pid) not in ([], before), seconds=60)
+    wait_until(code_is_served, seconds=60)
+    wait_until(daemon_is_healthy, seconds=90)
+
     second = run("up", "--port", "0", "--api-port", "0")
     assert second.status == 1
     assert "`up` runs already in this folder" in second.err
@@ -76,6 +93,16 @@ def test_up_serves_the_ui_and_the_api_once_and_leaves_nothing_running(
     with database.named(f"{database.name}_dagster").connect() as connection:
         beats = connection.execute("SELECT count(*) FROM daemon_heartbeats").fetchone()
     assert beats == (0,)  # so that the next `up` does not have to wait and see
+
+
+def holders_of_code(up: int) -> list[psutil.Process]:
+    """The processes that sensors, schedules and runs come from."""
+    found = []
+    for child in psutil.Process(up).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "grpc" in child.cmdline()[:6]:
+                found.append(child)
+    return found
 
 
 @pytest.mark.parametrize("option", ["--port", "--api-port"])

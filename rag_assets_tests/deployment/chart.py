@@ -124,7 +124,7 @@ def pods() -> dict[str, dict[str, Any]]:
                     for probe in ("startupProbe", "readinessProbe", "livenessProbe")
                 },
             },
-            [*f"dagster code-server start -h {ANY} -p {port}".split(), *code["codeServerArgs"]],
+            [*f"dagster api grpc -h {ANY} -p {port}".split(), *code["dagsterApiGrpcArgs"]],
         ),
     }
 
