@@ -197,7 +197,7 @@ def test_a_backfill_over_all_partitions_completes_and_buys_nothing_again(site: S
         found = site.dagster.ask(BACKFILL_STATUS, id=started["backfillId"])
         return None if found["status"] in ("REQUESTED", "COMPLETING") else found
 
-    found = wait_for("the backfill", finished, site.dagster, timeout_s=90)
+    found = wait_for("the backfill", finished, site.dagster, timeout_s=200)
     assert found["status"] == "COMPLETED_SUCCESS", found
     mine = [run for run in site.runs() if run.tags.get("dagster/backfill") == started["backfillId"]]
     assert {run.tags["dagster/partition"] for run in mine} >= set(CODES)
@@ -236,7 +236,7 @@ def test_a_killed_run_is_noticed_retried_and_pays_at_most_for_what_was_in_flight
     def half_way() -> bool:
         return site.emulator.stats().inputs_answered - before.inputs_answered >= 6 * BATCH
 
-    wait_for("some answers", half_way, site.dagster, timeout_s=60)
+    wait_for("some answers", half_way, site.dagster, timeout_s=100)
     told = "\n".join(
         event.get("message", "") for event in site.dagster.ask(EVENTS, id=run_id)["events"]
     )
@@ -258,7 +258,7 @@ def test_a_killed_run_is_noticed_retried_and_pays_at_most_for_what_was_in_flight
         "the retry",
         lambda: runs_of_it() == {"first": "FAILURE", "retry": "SUCCESS"},
         site.dagster,
-        timeout_s=90,
+        timeout_s=120,
     )
     assert site.embedded()["EN_KILL"] == (len(texts), len(texts))
     assert "EN_KILL" in site.statuses()["materializedPartitions"]
