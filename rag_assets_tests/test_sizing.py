@@ -11,7 +11,7 @@ from benchmarks.sizing import model
 from rag_assets.index.memory import build_size, item_bytes
 from rag_assets.progress import Silent
 from rag_assets.settings import Precision, Settings
-from rag_assets.store import code_sets, index_builds
+from rag_assets.store import code_sets, code_writing, index_builds
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Database, one
 from rag_assets.store.spaces import register_space
@@ -37,7 +37,7 @@ def test_codes_and_their_index_take_as_many_bytes_as_the_model_says(
     recipe = Recipe(table.space.spec.dimensions, model.CODE_BITS)
     with database.connect(autocommit=True) as connection:
         made = code_sets.create(connection, table, recipe, measured={}, run_id="run")
-        code_sets.fill(connection, table, made, progress=Silent())
+        code_writing.fill(connection, table, made, progress=Silent())
         name = index_builds.create_index(
             connection, table, 1, precision="halfvec", lists=LISTS, notice=lambda _: None,
             codes=made,

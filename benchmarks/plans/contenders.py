@@ -15,7 +15,7 @@ from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve.raw import set_for_session
 from rag_assets.index.memory import kilobytes
 from rag_assets.progress import Silent
-from rag_assets.store import code_sets, index_builds
+from rag_assets.store import code_sets, code_writing, index_builds
 from rag_assets.store.code_sets import CodeSet
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection
@@ -220,7 +220,8 @@ def _filled(bench: Bench, table: VectorTable, bits: int) -> tuple[CodeSet, float
             session, table, Recipe(table.space.spec.dimensions, bits), measured={}, run_id=RUN_ID
         )
         began = time.perf_counter()
-        code_sets.fill(session, table, made, progress=Silent())
+        with bench.database.connect(autocommit=True) as second:
+            code_writing.fill(session, table, made, progress=Silent(), beside=[second])
         seconds = time.perf_counter() - began
         session.execute(sql.SQL("VACUUM ANALYZE {}").format(made.identifier))
         session.execute("CHECKPOINT")

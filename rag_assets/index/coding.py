@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -21,10 +22,10 @@ from rag_assets.index.recipes import (
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES, Codes
 from rag_assets.settings import Settings
-from rag_assets.store import code_sets
+from rag_assets.store import code_sets, code_writing
 from rag_assets.store.code_sets import CodeSet, CodeUse
 from rag_assets.store.codes import Recipe
-from rag_assets.store.database import Connection
+from rag_assets.store.database import Connection, Database
 from rag_assets.store.generations import RecordedDecision
 from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_stream import sample_vectors
@@ -35,6 +36,8 @@ CANDIDATES = 50, 100, 200, 400, 800, 1600
 SCAN_RECALL = 0.98
 _OUTGROWN = 4  # times the rows at its choice, after which a recipe is chosen again
 _SEED = 3
+_FEW_MISSING = 100_000
+"""Codes that one session writes in some seconds."""
 SCAN_QUERIES = 100
 """Queries by which candidates are chosen: they tell 0.98 from the floor of 0.95 by six standard
 errors, and each reads every code that passes."""
@@ -81,6 +84,7 @@ class Coded:
 
 def coded(
     session: Connection,
+    database: Database,
     table: VectorTable,
     settings: Settings,
     queries: Callable[[], NDArray[np.float32]],
@@ -97,6 +101,7 @@ def coded(
 ) -> Coded | None:
     """The table's codes, complete and measured; longer ones where they miss the recall floor.
 
+    :param database: of further sessions, where many codes are missing.
     :param queries: called where a recipe is to be chosen; ``questions`` where a scan is measured.
     :param scopes: rows by version or language that may be served; ``cases`` are filters of them.
     :param last: the decision whose measurement holds while the table has not changed much.
@@ -112,8 +117,8 @@ def coded(
     over_bits = 0
     while True:
         code_set = _complete(
-            session, table, settings, queries, rows=rows, over_bits=over_bits, run_id=run_id,
-            progress=progress,
+            session, database, table, settings, queries, rows=rows, over_bits=over_bits,
+            run_id=run_id, progress=progress,
         )  # fmt: skip
         known = None if measure_again else _known(code_set, settings, last, rows_changed)
         if known is not None:
@@ -154,6 +159,7 @@ def _known(
 
 def _complete(
     session: Connection,
+    database: Database,
     table: VectorTable,
     settings: Settings,
     queries: Callable[[], NDArray[np.float32]],
@@ -173,7 +179,15 @@ def _complete(
             newest = code_sets.create(session, table, recipe, measured=found, run_id=run_id)
         else:
             code_sets.measured_again(session, newest, found)
-    code_sets.fill(session, table, newest, progress=progress)
+    with ExitStack() as beside:
+        few = code_sets.missing(session, table, newest) < _FEW_MISSING
+        others = 0 if few else max(0, settings.rag_index_parallel_workers - 1)
+        code_writing.fill(
+            session, table, newest, progress=progress,
+            beside=[
+                beside.enter_context(database.connect(autocommit=True)) for _ in range(others)
+            ],
+        )  # fmt: skip
     return replace(newest, state="ready")
 
 

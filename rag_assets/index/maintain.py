@@ -226,8 +226,8 @@ class _Work:
             if result.subject == subject_of(last.generation, last.codes)
         )
         return coded(
-            self.session, self.table, self.settings, lambda: self.queries, lambda: self.questions,
-            scopes=self.scopes, cases=self.cases, rows=self.rows,
+            self.session, self.database, self.table, self.settings, lambda: self.queries,
+            lambda: self.questions, scopes=self.scopes, cases=self.cases, rows=self.rows,
             rows_changed=self.seen.rows_changed, last=last, measure_again=failed,
             run_id=self.run_id, progress=self.progress,
         )  # fmt: skip

@@ -1,30 +1,22 @@
-"""Code sets: a table of codes beside a table of vectors, filled, kept complete, dropped.
+"""Code sets: each a table of codes beside a table of vectors; how searches use them.
 
-A code is written in the transaction that writes its vector (:func:`encode_new`); what any other
-client changes loses its code by a trigger and gets one from the next :func:`fill`. Codes that
-another client writes are refused, by a trigger, too.
+They are written by :mod:`rag_assets.store.code_writing`. Codes that another client writes are
+refused, by a trigger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rag_assets.progress import Progress
-from rag_assets.store.binary_copy import ids_and_codes
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection, one
-from rag_assets.store.vector_stream import stream_where
 from rag_assets.store.vector_tables import Corpus, VectorTable
-
-FILL_ROWS = 16_384
-"""Rows that one transaction of a fill encodes: half a second in which writers wait."""
 
 State = Literal["filling", "ready"]
 _USE_COLUMNS = (
@@ -34,10 +26,6 @@ _USE_COLUMNS = (
     "one_scope_candidates",
     "scan_rows",
 )
-_COLUMNS: Mapping[Corpus, tuple[str, ...]] = {
-    "bible": ("book", "chapter"),
-    "documents": ("document_id",),
-}
 
 
 @dataclass(frozen=True)
@@ -191,72 +179,6 @@ def measured_again(
     )
 
 
-def encode_new(connection: Connection, table: VectorTable, ids: Sequence[int]) -> None:
-    """Write the codes that these rows lack, in the transaction that wrote their vectors."""
-    for each in code_sets(connection, table):
-        _encode(connection, table, each, sql.SQL("e.{} = ANY({})").format(
-            table.id_column, sql.Literal(list(ids))))  # fmt: skip
-
-
-def encode_all(connection: Connection, table: VectorTable) -> None:
-    """Write the codes that any row lacks, in the transaction that wrote the table again."""
-    for each in code_sets(connection, table):
-        _encode(connection, table, each, sql.SQL("TRUE"))
-
-
-def fill(session: Connection, table: VectorTable, code_set: CodeSet, *, progress: Progress) -> int:
-    """Encode every row that has no code, then call the set ready; how many were encoded.
-
-    Searches go on; writers wait for one part at a time. A fill that was interrupted is continued by
-    the next. Reads the vectors by primary key, in its order.
-
-    :param session: autocommits.
-    """
-    progress.start(f"encoding {code_set}", missing(session, table, code_set))
-    done, start = 0, 0
-    while True:
-        with session.transaction():
-            # Nobody changes a vector between its reading and the writing of its code.
-            session.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(table.identifier))
-            stop = _end_of_part(session, table, code_set, start)
-            if stop is None and start == 0:  # a whole pass found none, and no writer is at work
-                session.execute(
-                    "UPDATE code_sets SET state = 'ready', ready_at = coalesce(ready_at, now())"
-                    " WHERE code_set = %s",
-                    (code_set.number,),
-                )
-                return done
-            if stop is None:
-                start = 0
-                continue
-            between = sql.SQL("e.{id} BETWEEN {start} AND {stop}").format(
-                id=table.id_column, start=sql.Literal(start), stop=sql.Literal(stop)
-            )
-            encoded = _encode(session, table, code_set, between)
-        done, start = done + encoded, stop + 1
-        progress.advance(encoded)
-
-
-def _end_of_part(
-    connection: Connection, table: VectorTable, code_set: CodeSet, start: int
-) -> int | None:
-    """Id of the last of the next rows without a code; ``None`` when there are none."""
-    row = one(
-        connection.execute(
-            sql.SQL(
-                """
-                SELECT max({id}) FROM (
-                    SELECT {id} FROM {table} e
-                     WHERE {id} >= %s AND NOT EXISTS (SELECT FROM {codes} c WHERE c.{id} = e.{id})
-                     ORDER BY {id} LIMIT %s) AS part
-                """
-            ).format(id=table.id_column, table=table.identifier, codes=code_set.identifier),
-            (start, FILL_ROWS),
-        )
-    )
-    return None if row[0] is None else int(row[0])
-
-
 def missing(connection: Connection, table: VectorTable, code_set: CodeSet) -> int:
     """Vectors without a code: 0 in a set that is ready, unless another client wrote vectors.
 
@@ -270,76 +192,6 @@ def missing(connection: Connection, table: VectorTable, code_set: CodeSet) -> in
         )
     )
     return int(count)
-
-
-def _encode(
-    connection: Connection, table: VectorTable, code_set: CodeSet, condition: sql.Composable
-) -> int:
-    """Write the codes of the rows that a condition on ``e`` names and that have none."""
-    lacking = sql.SQL(
-        "{condition} AND NOT EXISTS (SELECT FROM {codes} c WHERE c.{id} = e.{id})"
-    ).format(condition=condition, codes=code_set.identifier, id=table.id_column)
-    ids: list[NDArray[np.int64]] = []
-    codes: list[NDArray[np.uint8]] = []
-    for chunk in stream_where(connection, table, lacking):
-        ids.append(chunk.ids)
-        codes.append(code_set.recipe.encode(chunk.vectors))
-    if not ids:
-        return 0
-    _write(connection, table, code_set, np.concatenate(ids), np.concatenate(codes))
-    return sum(map(len, ids))
-
-
-def _write(
-    connection: Connection,
-    table: VectorTable,
-    code_set: CodeSet,
-    ids: NDArray[np.int64],
-    codes: NDArray[np.uint8],
-) -> None:
-    connection.execute("SELECT set_config('rag_assets.coding', %s, true)", (code_set.name,))
-    # One table a session: making it anew each time would leave rows in the catalogue.
-    connection.execute("SET LOCAL client_min_messages = warning")
-    connection.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_codes (id bigint, code varbit)"
-        " ON COMMIT DELETE ROWS"
-    )
-    connection.execute("TRUNCATE incoming_codes")
-    with connection.cursor().copy("COPY incoming_codes FROM STDIN (FORMAT BINARY)") as copy:
-        copy.write(ids_and_codes(ids, codes, code_set.recipe.bits))
-    names = {
-        "id": table.id_column,
-        "part": table.part_column,
-        "table": table.identifier,
-        "codes": code_set.identifier,
-        "bits": sql.Literal(code_set.recipe.bits),
-        "columns": sql.SQL(", ").join(map(sql.Identifier, _COLUMNS[table.corpus])),
-        "corpus": sql.Literal(table.corpus),
-    }
-    connection.execute(
-        sql.SQL(
-            """
-            INSERT INTO code_parts (corpus, name)
-            SELECT DISTINCT {corpus}, e.{part} FROM incoming_codes i JOIN {table} e ON e.{id} = i.id
-             WHERE NOT EXISTS (SELECT FROM code_parts p
-                                WHERE p.corpus = {corpus} AND p.name = e.{part})
-            ON CONFLICT DO NOTHING
-            """
-        ).format(**names)
-    )
-    connection.execute(
-        sql.SQL(
-            """
-            INSERT INTO {codes} ({id}, part, {columns}, code)
-            SELECT i.id, p.part, {columns}, i.code::bit({bits})
-              FROM incoming_codes i
-              JOIN {table} e ON e.{id} = i.id
-              JOIN code_parts p ON p.corpus = {corpus} AND p.name = e.{part}
-             ORDER BY i.id
-            ON CONFLICT ({id}) DO UPDATE SET code = EXCLUDED.code
-            """
-        ).format(**names)
-    )
 
 
 def drop_unneeded(

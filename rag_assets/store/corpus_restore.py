@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
-from rag_assets.store.code_sets import encode_all
+from rag_assets.store.code_writing import encode_all
 from rag_assets.store.corpus_dump import dumped
 from rag_assets.store.database import Connection, Database, one
 from rag_assets.store.document_chunks import lock_answers, lock_vectors

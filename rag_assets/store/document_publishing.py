@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from rag_assets.corpus.documents.model import ChunkedDocument
 from rag_assets.errors import AuditError
-from rag_assets.store.code_sets import encode_new
+from rag_assets.store.code_writing import encode_new
 from rag_assets.store.database import Connection, one
 from rag_assets.store.document_chunks import lock_answers, lock_vectors
 from rag_assets.store.document_incoming import (

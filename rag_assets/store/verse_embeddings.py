@@ -11,7 +11,7 @@ from psycopg import sql
 
 from rag_assets.errors import AuditError
 from rag_assets.store.bible import lock_verses
-from rag_assets.store.code_sets import encode_new
+from rag_assets.store.code_writing import encode_new
 from rag_assets.store.database import Connection, one, take_lock
 from rag_assets.store.spaces import Space
 from rag_assets.store.vector_tables import announce, bible_table

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Codes, Target, choose_plan
-from rag_assets.store import code_sets, index_builds
+from rag_assets.store import code_sets, code_writing, index_builds
 from rag_assets.store.code_sets import CodeSet, CodeUse
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection, Database
@@ -50,7 +50,7 @@ def session(database: Database, table: VectorTable) -> Iterator[Connection]:
 
 def filled(session: Connection, table: VectorTable, bits: int = 256) -> CodeSet:
     made = code_sets.create(session, table, Recipe(DIMENSIONS, bits), measured={}, run_id="run")
-    code_sets.fill(session, table, made, progress=Silent())
+    code_writing.fill(session, table, made, progress=Silent())
     (found,) = (s for s in code_sets.code_sets(session, table) if s.number == made.number)
     return found
 
@@ -109,7 +109,7 @@ def test_what_another_client_changes_loses_its_code_at_once_and_gets_one_by_a_fi
     made = filled(session, table)
     session.execute(statement.format(table.name).encode())
     assert code_sets.missing(session, table, made) == lost
-    code_sets.fill(session, table, made, progress=Silent())
+    code_writing.fill(session, table, made, progress=Silent())
     assert wrong_codes(session, table, made) == 0
 
 
@@ -125,7 +125,7 @@ def test_a_fill_goes_on_while_versions_are_published_and_vectors_changed(
     table: VectorTable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(code_sets, "FILL_ROWS", 20)
+    monkeypatch.setattr(code_writing, "FILL_ROWS", 20)
     made = code_sets.create(session, table, Recipe(DIMENSIONS, 64), measured={}, run_id="run")
     stop = threading.Event()
 
@@ -146,20 +146,20 @@ def test_a_fill_goes_on_while_versions_are_published_and_vectors_changed(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        code_sets.fill(session, table, made, progress=Silent())
+        code_writing.fill(session, table, made, progress=Silent())
     finally:
         stop.set()
         writer.join()
     (made,) = code_sets.code_sets(session, table)
     assert made.state == "ready"
-    code_sets.fill(session, table, made, progress=Silent())  # of what the other client changed
+    code_writing.fill(session, table, made, progress=Silent())  # of what the other client changed
     assert wrong_codes(session, table, made) == 0
 
 
 def test_an_interrupted_fill_is_continued(
     session: Connection, table: VectorTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(code_sets, "FILL_ROWS", 100)
+    monkeypatch.setattr(code_writing, "FILL_ROWS", 100)
     made = code_sets.create(session, table, Recipe(DIMENSIONS, 64), measured={}, run_id="run")
 
     class Interrupts(Silent):
@@ -167,10 +167,23 @@ def test_an_interrupted_fill_is_continued(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        code_sets.fill(session, table, made, progress=Interrupts())
+        code_writing.fill(session, table, made, progress=Interrupts())
     assert code_sets.missing(session, table, made) == 1100
-    assert code_sets.fill(session, table, made, progress=Silent()) == 1100
+    assert code_writing.fill(session, table, made, progress=Silent()) == 1100
     assert wrong_codes(session, table, made) == 0
+
+
+def test_several_sessions_fill_together(
+    database: Database, session: Connection, table: VectorTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_writing, "FILL_ROWS", 50)
+    made = code_sets.create(session, table, Recipe(DIMENSIONS, 64), measured={}, run_id="run")
+    with database.connect(autocommit=True) as second, database.connect(autocommit=True) as third:
+        done = code_writing.fill(session, table, made, progress=Silent(), beside=[second, third])
+    assert done == 1200
+    assert wrong_codes(session, table, made) == 0
+    (found,) = code_sets.code_sets(session, table)
+    assert found.state == "ready"
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rag_assets.progress import Silent
-from rag_assets.store import code_sets
+from rag_assets.store import code_sets, code_writing
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Database
 from rag_assets.store.prewarm import prewarm
@@ -21,7 +21,7 @@ def test_codes_are_read_and_what_is_gone_is_passed_over(
         made = code_sets.create(
             connection, table, Recipe(DIMENSIONS, 256), measured={}, run_id="run"
         )
-        code_sets.fill(connection, table, made, progress=Silent())
+        code_writing.fill(connection, table, made, progress=Silent())
         (size,) = connection.execute("SELECT pg_relation_size(%s)", (made.name,)).fetchone() or (0,)
         assert size > 0
         names = [made.name, f"{table.name}_ivf_g1", "no_such_table"]
