@@ -25,7 +25,8 @@ _HEARTBEAT_INTERVAL = "1m"
 # would now and then be missed by milliseconds.
 _HEARTBEAT_REPEAT = "30s"
 _SLACK_TEXT = (
-    "{{ range .Alerts }}{{ .Annotations.summary }} ({{ .Annotations.runbook_url }})\n{{ end }}"
+    "{{ range .Alerts }}{{ .Annotations.summary }}\n"
+    "First: `{{ .Annotations.first_command }}`, then {{ .Annotations.runbook_url }}\n{{ end }}"
 )
 
 

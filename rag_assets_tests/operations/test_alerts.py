@@ -90,8 +90,10 @@ def test_each_alert_says_how_bad_it_is_and_where_to_go_on(name: str) -> None:
     assert alert["annotations"]["summary"]
     document, _, anchor = alert["annotations"]["runbook_url"].partition("#")
     assert anchor == name.lower()
-    headings = re.findall(r"^#+ (.*)$", (ROOT / document).read_text("utf-8"), re.MULTILINE)
-    assert name in headings
+    text = (ROOT / document).read_text("utf-8")
+    (section,) = re.findall(rf"^### {name}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    first = section.partition("\n```\n")[2].partition("\n")[0]
+    assert alert["annotations"]["first_command"] == first
 
 
 def test_the_document_knows_no_alert_that_is_gone() -> None:
