@@ -20,7 +20,7 @@ from rag_assets.retrieval.plan import Target, choose_plan, codes_of
 from rag_assets.store.database import Connection, Database
 from rag_assets.store.search_plan import RowFilter, SearchPlan
 from rag_assets.store.search_statement import statement, values
-from rag_assets.store.vector_search import prepare_connection
+from rag_assets.store.vector_search import prepare_connection, settings_of
 
 TOP_K = 10
 _READY_S = 120
@@ -107,12 +107,5 @@ class RawSearch:
 
 def set_for_session(connection: Connection, plan: SearchPlan) -> None:
     """What a search sets for its transaction, once for all searches of a connection."""
-    if plan.generation is None:
-        return
-    for name, value in (
-        ("ivfflat.probes", plan.probes),
-        ("ivfflat.max_probes", max(plan.probes, plan.max_probes)),
-        ("ivfflat.iterative_scan", "relaxed_order"),
-        ("enable_sort", "off"),
-    ):
-        connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
+    for name, value in settings_of(plan).items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))

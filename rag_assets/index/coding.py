@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K
-from rag_assets.index.measuring import Bench, Point
+from rag_assets.index.measuring import FEW, Bench, Point
 from rag_assets.index.questions import Questions
 from rag_assets.index.recipes import (
     SAMPLE_QUERIES,
@@ -222,7 +222,9 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
         start=chosen[EVERYTHING],
         most=CANDIDATES[-1],
     )
-    last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), few=SCAN_QUERIES)
+    # Its latency; its recall is known, and more candidates do not lower it.
+    last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), few=FEW)
+    last = replace(last, recall=curves[EVERYTHING][CANDIDATES.index(chosen[EVERYTHING])])
     kept = last.recall >= wanted and all(curve[-1] >= floor for curve in curves.values())
     largest = max(bench.scopes.values())
     one_scope = [many for name, many in chosen.items() if bench.rows(name) <= largest]

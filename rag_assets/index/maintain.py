@@ -14,7 +14,7 @@ from rag_assets.index.build import BuildOptions, build, check_size, drop_leftove
 from rag_assets.index.cases import EVERYTHING, cases_of, request_of
 from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
-from rag_assets.index.policy import Action, Decision, InForce, ScanInForce, decide
+from rag_assets.index.policy import SCAN_P95_MS, Action, Decision, InForce, ScanInForce, decide
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import Questions, ask
 from rag_assets.index.text_queries import EmbeddedTexts
@@ -248,11 +248,17 @@ class _Work:
         target = Target(self.table, self.scopes, None, own, None, Codes(codes.code_set, codes.use))
         request = request_of(self.table, EVERYTHING, tuple(self.scopes))
         many = self.settings.rag_slo_concurrency
-        self.progress.say(f"measuring the scan of {codes.code_set} at concurrency {many}")
-        found = measure_latency(
-            self.database, self.settings, served_on_trial(self.session, target), request,
-            self.queries[:_LOAD_QUERIES], concurrency=many,
-        )  # fmt: skip
+        served = served_on_trial(self.session, target)
+        for queries in (many, _LOAD_QUERIES):  # one each tells when it is hopeless
+            self.progress.say(
+                f"measuring the scan of {codes.code_set} at concurrency {many} ({queries} queries)"
+            )
+            found = measure_latency(
+                self.database, self.settings, served, request, self.queries[:queries],
+                concurrency=many,
+            )  # fmt: skip
+            if found.p50_ms > SCAN_P95_MS:
+                break
         return found.p95_ms
 
     def build(self, lists: int, codes: Coded | None) -> tuple[Generation, Tuning]:

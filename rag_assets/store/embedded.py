@@ -29,7 +29,7 @@ from rag_assets.interrupts import before_ending
 # PostgreSQL (128 MB of shared buffers, 4 MB of WAL buffers, 1 GB of WAL between checkpoints) are
 # made for rows far smaller than vectors of 3 to 6 kB.
 CLUSTER_CONF = """
-shared_buffers = '512MB'
+shared_buffers = '1GB'
 wal_buffers = '64MB'
 max_connections = 200
 max_wal_size = '4GB'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -165,22 +165,38 @@ def by_rank(
         passing=passing,
         table=table.identifier,
     )
-    return connection.execute(text, values(table, plan, vector, rows, 10)).fetchall()
+    with connection.transaction():
+        set_local(connection, plan)
+        return connection.execute(text, values(table, plan, vector, rows, 10)).fetchall()
 
 
 def set_local(connection: Connection, plan: SearchPlan) -> None:
-    if plan.generation is None:
-        return
-    # With enable_sort off nothing but the index can give rows in order of distance: the planner
-    # may otherwise prefer the filter's index, or a scan, by its estimate of the cost.
-    connection.execute(
-        """
-        SELECT set_config('ivfflat.probes', %s, true), set_config('ivfflat.max_probes', %s, true),
-               set_config('ivfflat.iterative_scan', 'relaxed_order', true),
-               set_config('enable_sort', 'off', true)
-        """,
-        (str(plan.probes), str(max(plan.probes, plan.max_probes))),
-    )
+    """Let the planner take this plan, for the rest of the transaction."""
+    if chosen := settings_of(plan):
+        connection.execute(
+            "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[])"
+            " AS chosen (name, value)",
+            (list(chosen), list(chosen.values())),
+        )
+
+
+def settings_of(plan: SearchPlan) -> Mapping[str, str]:
+    """PostgreSQL's settings under which its planner takes this plan."""
+    chosen: dict[str, str] = {}
+    if plan.kind == "codes" and not plan.wide:
+        # The planner does not see what an array of parts holds, guesses ten of them, and reads the
+        # codes of all rows with parallel workers: four times as long, five times under load.
+        chosen |= {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
+    if plan.generation is not None:
+        # With enable_sort off nothing but the index can give rows in order of distance: the planner
+        # may otherwise prefer the filter's index, or a scan, by its estimate of the cost.
+        chosen |= {
+            "ivfflat.probes": str(plan.probes),
+            "ivfflat.max_probes": str(max(plan.probes, plan.max_probes)),
+            "ivfflat.iterative_scan": "relaxed_order",
+            "enable_sort": "off",
+        }
+    return chosen
 
 
 def _shape_of(plan: SearchPlan) -> SearchPlan:

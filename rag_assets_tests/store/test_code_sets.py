@@ -17,6 +17,7 @@ from rag_assets.store import code_sets, code_writing, index_builds
 from rag_assets.store.code_sets import CodeSet, CodeUse
 from rag_assets.store.codes import Recipe
 from rag_assets.store.database import Connection, Database
+from rag_assets.store.explained import indexes_used
 from rag_assets.store.generations import Probes
 from rag_assets.store.search_plan import EXACT, RowFilter, SearchPlan
 from rag_assets.store.vector_search import by_rank, nearest, prepare_connection, search_by
@@ -196,6 +197,18 @@ def test_a_scan_of_the_codes_finds_what_exact_search_finds(
     for query in QUERIES:
         exact = nearest(session, table, EXACT, query, top_k=10, scopes=scopes)
         assert nearest(session, table, plan, query, top_k=10, scopes=scopes) == exact
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_scan_of_one_version_reads_the_codes_of_that_version_only(
+    session: Connection, table: VectorTable, wide: bool
+) -> None:
+    """Whatever share of the rows the planner guesses, with and without the values at hand."""
+    made = filled(session, table)
+    plan = SearchPlan("codes", codes=made, candidates=50, wide=wide)
+    used = indexes_used(session, table, plan, QUERIES[0], top_k=10, scopes=["EN_B"])
+    for mode in ("custom", "generic"):
+        assert (f"{made.name}_part_book_chapter_idx" in used[mode]) != wide
 
 
 def aside(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
