@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
@@ -22,9 +22,6 @@ from uvicorn.server import ServerState
 from rag_assets.api import request_id as ids
 from rag_assets.api.connections import Connections
 from rag_assets.api.problems import ProblemError, problem
-
-if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application
 
 log = logging.getLogger("rag_assets.api")
 
@@ -123,7 +120,7 @@ class Protocol(HttpToolsProtocol):
             self._held.mark_busy(self)
         super().on_message_complete()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 

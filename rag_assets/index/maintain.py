@@ -250,9 +250,7 @@ class _Work:
         many = self.settings.rag_slo_concurrency
         served = served_on_trial(self.session, target)
         for queries in (many, _LOAD_QUERIES):  # one each tells when it is hopeless
-            self.progress.say(
-                f"measuring the scan of {codes.code_set} at concurrency {many} ({queries} queries)"
-            )
+            self.progress.say(f"measuring {queries} scans of {codes.code_set}, {many} at once")
             found = measure_latency(
                 self.database, self.settings, served, request, self.queries[:queries],
                 concurrency=many,

@@ -140,7 +140,7 @@ def forecast(limit: Limit) -> Forecast:
     elif (wait := (limit.most - middle) / slope) > HORIZON_DAYS:
         words, reached = f"{at}: not within a year, by the trend {of_days}", None
     else:
-        reached = last + timedelta(days=int(np.ceil(wait)))
+        reached = last + timedelta(days=int(np.ceil(round(wait, 6))))
         words = (
             f"{at}, rising by {limit.shown(slope)} a day: reached on {reached}, by the trend "
             f"{of_days}"

@@ -82,6 +82,7 @@ def test_the_manifest_says_what_was_known_when_it_was_released(
     assert manifest["limits"] == {
         "recall_floor": 0.9,
         "slo_p95_ms": 60_000.0,
+        "slo_concurrency": 8,
         "evidence_max_age_h": 168.0,
     }
 
