@@ -106,13 +106,11 @@ class Space:
         counts = sparse.csr_matrix(
             (np.ones(len(indices), np.float32), indices, ends), shape=(len(texts), len(table))
         )
-        # Always a full chunk of rows: the last bits of a matrix product depend on its shape.
-        vectors = np.zeros((CHUNK, RANK), np.float32)
-        vectors[: len(texts)] = normalise(counts @ table)
-        vectors[: len(texts)] += self._mean
+        vectors = normalise(counts @ table) + self._mean
         exact = [offset(f"t:{text}") for text in texts]
-        vectors[: len(texts)] += TEXT_WEIGHT * self._directions[exact]
-        return normalise((vectors @ self._spread)[: len(texts)])
+        vectors += TEXT_WEIGHT * self._directions[exact]
+        # A product a row: the last bits of one product depend on its shape and on the row's place.
+        return normalise((vectors[:, None, :] @ self._spread)[:, 0])
 
     def _table(self, words: set[str]) -> tuple[NDArray[np.float32], dict[str, int]]:
         """A matrix with the vectors of all these words, and the row of each.
