@@ -36,8 +36,8 @@ CANDIDATES = 50, 100, 200, 400, 800, 1600
 SCAN_RECALL = 0.98
 _OUTGROWN = 4  # times the rows at its choice, after which a recipe is chosen again
 _SEED = 3
-_FEW_MISSING = 100_000
-"""Codes that one session writes in some seconds."""
+_MANY_ROWS = 100_000
+"""A session alone takes more than some seconds to encode so many."""
 SCAN_QUERIES = 100
 """Queries by which candidates are chosen: they tell 0.98 from the floor of 0.95 by six standard
 errors, and each reads every code that passes."""
@@ -101,7 +101,7 @@ def coded(
 ) -> Coded | None:
     """The table's codes, complete and measured; longer ones where they miss the recall floor.
 
-    :param database: of further sessions, where many codes are missing.
+    :param database: of further sessions, where the table is large.
     :param queries: called where a recipe is to be chosen; ``questions`` where a scan is measured.
     :param scopes: rows by version or language that may be served; ``cases`` are filters of them.
     :param last: the decision whose measurement holds while the table has not changed much.
@@ -180,8 +180,7 @@ def _complete(
         else:
             code_sets.measured_again(session, newest, found)
     with ExitStack() as beside:
-        few = code_sets.missing(session, table, newest) < _FEW_MISSING
-        others = 0 if few else max(0, settings.rag_index_parallel_workers - 1)
+        others = max(0, settings.rag_index_parallel_workers - 1) if rows >= _MANY_ROWS else 0
         code_writing.fill(
             session, table, newest, progress=progress,
             beside=[
@@ -228,10 +227,8 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
     kept = last.recall >= wanted and all(curve[-1] >= floor for curve in curves.values())
     largest = max(bench.scopes.values())
     one_scope = [many for name, many in chosen.items() if bench.rows(name) <= largest]
-    use = CodeUse(
-        code_set.number, plain, max(plain, *chosen.values()),
-        one_scope=max(one_scope, default=max(plain, *chosen.values())), scan_rows=0,
-    )  # fmt: skip
+    filtered = max(plain, *chosen.values())
+    use = CodeUse(code_set.number, plain, filtered, max(one_scope, default=filtered), scan_rows=0)
     return Scan(use, curves, last, kept)
 
 

@@ -156,8 +156,11 @@ def test_up_starts_no_api_when_told(workplace: Path, environment: dict[str, str]
     assert [command for command in commands if "serve" in command.split()] == []
 
 
-def test_up_refuses_an_env_file_that_contradicts_the_environment(run: Run, workplace: Path) -> None:
+@pytest.mark.parametrize("command", [("up", "--port", "0"), ("worker",)], ids=["up", "worker"])
+def test_an_env_file_that_contradicts_the_environment_is_refused(
+    run: Run, workplace: Path, command: tuple[str, ...]
+) -> None:
     (workplace / ".env").write_text("RAG_EMBEDDING_PROVIDER=openai\n", encoding="utf-8")
-    done = run("up", "--port", "0")
+    done = run(*command)
     assert done.status == 1
     assert "RAG_EMBEDDING_PROVIDER: the environment and .env say different things" in done.err
