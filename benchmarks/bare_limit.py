@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import psycopg
 
-from rag_assets.store.binary_copy import hashed_vectors
+from rag_assets.vectors.binary_copy import hashed_vectors
 
 MODEL, DIMENSIONS = "text-embedding-3-small", 1536
 

@@ -26,15 +26,15 @@ from benchmarks import bare_limit
 from benchmarks.others import PEERS, last_json, peers_database, run_peer
 from benchmarks.our_run import CODE
 from benchmarks.workload import ROOT, VERSES, workload, write_texts
-from rag_assets.corpus.bible.model import BibleText
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.corpus.text import text_hash
-from rag_assets.corpus.versions import VersionDeclaration
-from rag_assets.settings import Settings
-from rag_assets.store import embedded
-from rag_assets.store.bible import load_verses
-from rag_assets.store.database import Database, open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.bible.model import BibleText
+from rag_assets.bible.reader import read_bible
+from rag_assets.bible.sql.verses import load_verses
+from rag_assets.bible.versions import VersionDeclaration
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database, open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Settings
 from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 LATENCY_MS, IN_FLIGHT, BATCH_SIZE = 100, 8, 128

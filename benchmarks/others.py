@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 
 from benchmarks.workload import ROOT
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rag_assets.corpus.bible.model import BibleText, Verse
-from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.bible.model import BibleText, Verse
+from rag_assets.bible.reader import read_bible
 
 ROOT = Path(__file__).resolve().parents[1]
 KJV = ROOT.parent / "shared" / "data" / "bibles" / "EN_KJV" / "osis"

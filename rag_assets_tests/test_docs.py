@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets_tests.cli.conftest import PROGRAM
 
 ROOT = Path(__file__).parents[1]

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 
 from rag_assets import secrecy
-from rag_assets.corpus.documents.inbox import open_inbox
-from rag_assets.embedding.openai_client import OpenAIEmbedder
+from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.embedding.providers.openai_client import OpenAIEmbedder
 from rag_assets.errors import (
     BrokerUnavailableError,
     ConfigurationError,
@@ -26,6 +26,7 @@ from rag_assets.errors import (
     reason_of,
 )
 from rag_assets.operations.broker import open_broker
+from rag_assets.postgres.database import open_database
 from rag_assets.secrecy import (
     MaskingFormatter,
     masked,
@@ -34,9 +35,8 @@ from rag_assets.secrecy import (
     without_secrets,
     word,
 )
-from rag_assets.settings import Settings
-from rag_assets.store.database import open_database
-from rag_assets.store.spaces import SpaceSpec
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import SpaceSpec
 from rag_assets_tests.openai_emulator.faults import FORMS, Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.secrets import everything_shown, shows_part_of

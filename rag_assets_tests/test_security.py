@@ -11,8 +11,8 @@ from kombu.exceptions import ContentDisallowed
 from kombu.serialization import loads, prepare_accept_content
 
 from rag_assets.operations.broker import open_broker
-from rag_assets.settings import Settings
-from rag_assets.store.roles import WRITTEN_BY_API
+from rag_assets.postgres.roles import WRITTEN_BY_API
+from rag_assets.settings.model import Settings
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

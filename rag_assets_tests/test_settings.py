@@ -8,8 +8,8 @@ import pytest
 
 from rag_assets.embedding.obtaining import check_key
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings, fingerprint, load_settings
-from rag_assets.store.database import open_database
+from rag_assets.postgres.database import open_database
+from rag_assets.settings.model import Settings, fingerprint, load_settings
 from rag_assets_tests.secrets import everything_shown
 
 OPTIONAL = [

@@ -9,13 +9,14 @@ from psycopg import sql
 
 from benchmarks.sizing import model
 from rag_assets.index.memory import build_size, item_bytes
+from rag_assets.index.sql import builds as index_builds
+from rag_assets.postgres.database import Database, one
 from rag_assets.progress import Silent
-from rag_assets.settings import Precision, Settings
-from rag_assets.store import code_sets, code_writing, index_builds
-from rag_assets.store.codes import Recipe
-from rag_assets.store.database import Database, one
-from rag_assets.store.spaces import register_space
-from rag_assets.store.vector_tables import bible_table
+from rag_assets.settings.model import Precision, Settings
+from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.sql import code_sets, code_writing
+from rag_assets.vectors.sql.spaces import register_space
+from rag_assets.vectors.sql.tables import bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import filled_table, index_settings
 

@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.index.bench import say
 from benchmarks.index.corpus import Vectors, made_corpus, real_corpus
 from benchmarks.workload import ROOT, SAMPLE
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.embedding.offline import OfflineEmbedder
+from rag_assets.bible.reader import read_bible
+from rag_assets.embedding.providers.offline import OfflineEmbedder
 from rag_assets.index.queries import mixtures
-from rag_assets.store.spaces import SpaceSpec
+from rag_assets.vectors.sql.spaces import SpaceSpec
 
 BIBLES = ROOT.parent / "shared" / "data" / "bibles"
 LEXICAL = ("EN_KJV/osis", "EN_OEB/osis.xml", "EN_WMTH/zefania.xml", "PT_BLIVRE/usfm")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.index.corpus import Vectors
-from rag_assets.store.codes import Recipe
+from rag_assets.vectors.codes import Recipe
 
 TOP_K = 10
 _QUERIES = 16

@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.index.bench import Report, own_server, say, show
-from rag_assets.corpus.documents.inbox import open_inbox
-from rag_assets.documents.intake import Intake, take_in
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.documents.inbox.intake import Intake, take_in
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 
 SIZES, SMOKE_SIZES = (10_000, 100_000), (200,)
 HAPPENED = 100

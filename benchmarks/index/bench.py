@@ -18,14 +18,15 @@ from rich.table import Table
 
 from benchmarks.index.corpus import Corpus, Vectors
 from benchmarks.workload import workload
-from rag_assets.corpus.text import text_hash
-from rag_assets.settings import Precision, Settings
-from rag_assets.store import embedded, generations
-from rag_assets.store.database import Connection, Database, open_database
-from rag_assets.store.generations import Generation
-from rag_assets.store.migrations import migrate
-from rag_assets.store.spaces import register_space
-from rag_assets.store.vector_tables import VectorTable, announce, bible_table, record_change
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Connection, Database, open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Precision, Settings
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.generations import Generation
+from rag_assets.vectors.sql.spaces import register_space
+from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table, record_change
 
 RUN_ID = "bench"
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)

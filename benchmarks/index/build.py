@@ -16,9 +16,9 @@ from benchmarks.index.bench import RUN_ID, Bench, Report, median, say
 from rag_assets.index.build import BuildOptions, build, check_size
 from rag_assets.index.memory import kilobytes
 from rag_assets.index.policy import recommended_lists
+from rag_assets.index.sql import builds as index_builds
 from rag_assets.progress import Silent
-from rag_assets.store import index_builds
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.vectors.sql.tables import VectorTable
 
 
 def run(bench: Bench) -> Iterator[Report]:

@@ -25,14 +25,14 @@ from benchmarks.index.corpus import Vectors
 from rag_assets.index.cases import TOP_K
 from rag_assets.index.maintain import IndexRequest, drop_unneeded, maintain
 from rag_assets.index.measuring import target_of
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.store.database import Database
-from rag_assets.store.generations import Generation
-from rag_assets.store.search_plan import SearchPlan
-from rag_assets.store.vector_search import nearest, prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.vectors.search_plan import SearchPlan
+from rag_assets.vectors.sql.generations import Generation
+from rag_assets.vectors.sql.nearest import nearest, prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 
 CLIENTS = 8
 

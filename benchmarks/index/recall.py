@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.index.bench import RUN_ID, Bench, Report, say
 from benchmarks.index.corpus import FIRST, SECOND
+from rag_assets.bible.sql.verses import version_languages
 from rag_assets.index.cases import EVERYTHING, TOP_K, filter_cases
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.measuring import target_of
@@ -26,18 +27,17 @@ from rag_assets.index.memory import kilobytes
 from rag_assets.index.policy import recommended_lists
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import ask
+from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.index.tune import tune
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Probe, probe
-from rag_assets.store import index_builds
-from rag_assets.store.bible import version_languages
-from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.search_plan import EXACT, SearchPlan
-from rag_assets.store.vector_search import prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.vectors.search_plan import EXACT, SearchPlan
+from rag_assets.vectors.sql.generations import Generation, Probes
+from rag_assets.vectors.sql.nearest import prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 
 _OTHERS_FROM = 900_000  # numbers for indexes that are no generation of ours
 _MADE_SEED = 1  # of maintain()'s own made queries

@@ -19,16 +19,17 @@ from benchmarks.index.corpus import FIRST
 from rag_assets.index.build import BuildOptions, build
 from rag_assets.index.cases import EVERYTHING, TOP_K
 from rag_assets.index.policy import recommended_lists
+from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.truth import recall, similarity_floors
+from rag_assets.postgres.database import Connection, one
 from rag_assets.progress import Silent
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Probe, probe
-from rag_assets.settings import Precision
-from rag_assets.store import generations, index_builds
-from rag_assets.store.database import Connection, one
-from rag_assets.store.search_plan import EXACT, SearchPlan
-from rag_assets.store.vector_search import prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.search_plan import EXACT, SearchPlan
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.nearest import prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 
 PROBES = 16
 _EXACT_QUERIES = 60

@@ -26,7 +26,7 @@ from benchmarks.index.bench import Report, own_server, say, show
 from benchmarks.operations.filling import Sizes, fill_corpus, fill_dagster
 from rag_assets.operations.exporter import exporting
 from rag_assets.operations.metrics import OperationsMetrics
-from rag_assets.store.database import Connection
+from rag_assets.postgres.database import Connection
 
 SIZES = Sizes(documents=100_000, attempts=100_000, ledger=100_000, vectors=100_000, runs=10_000)
 SMOKE_SIZES = Sizes(documents=300, attempts=300, ledger=300, vectors=300, runs=100)

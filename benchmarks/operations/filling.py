@@ -11,11 +11,11 @@ import dagster as dg
 from psycopg import sql
 
 from benchmarks.index.bench import say
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.document_attempts import count_attempts
-from rag_assets.store.spaces import register_space
-from rag_assets.store.vector_tables import DOCUMENTS, announce, documents_table
+from rag_assets.documents.sql.attempts import count_attempts
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import register_space
+from rag_assets.vectors.sql.tables import DOCUMENTS, announce, documents_table
 
 ROOT = Path(__file__).parents[2]
 UNDER_WAY = 10

@@ -18,13 +18,14 @@ from benchmarks.index.bench import RUN_ID, Bench, Report, say
 from benchmarks.plans.contenders import percentiles
 from rag_assets.index.memory import kilobytes
 from rag_assets.index.policy import recommended_lists
-from rag_assets.store import code_sets, index_builds
-from rag_assets.store.binary_copy import ids_and_codes
-from rag_assets.store.code_sets import CodeSet
-from rag_assets.store.codes import Recipe
-from rag_assets.store.database import Connection
-from rag_assets.store.vector_search import prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.index.sql import builds as index_builds
+from rag_assets.postgres.database import Connection
+from rag_assets.vectors.binary_copy import ids_and_codes
+from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.sql import code_sets
+from rag_assets.vectors.sql.code_sets import CodeSet
+from rag_assets.vectors.sql.nearest import prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 
 NEAREST = 200
 _JUDGED = 10

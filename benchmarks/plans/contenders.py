@@ -14,14 +14,15 @@ from benchmarks.index.bench import RUN_ID, Bench, say
 from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve.raw import set_for_session
 from rag_assets.index.memory import kilobytes
+from rag_assets.index.sql import builds as index_builds
+from rag_assets.postgres.database import Connection
 from rag_assets.progress import Silent
-from rag_assets.store import code_sets, code_writing, index_builds
-from rag_assets.store.code_sets import CodeSet
-from rag_assets.store.codes import Recipe
-from rag_assets.store.database import Connection
-from rag_assets.store.search_plan import EXACT, RowFilter, SearchPlan
-from rag_assets.store.search_statement import statement, values
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.search_plan import EXACT, RowFilter, SearchPlan
+from rag_assets.vectors.sql import code_sets, code_writing
+from rag_assets.vectors.sql.code_sets import CodeSet
+from rag_assets.vectors.sql.statement import statement, values
+from rag_assets.vectors.sql.tables import VectorTable
 
 TOP_K = 10
 CANDIDATES = 50, 100, 200, 400, 800, 1600

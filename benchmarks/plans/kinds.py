@@ -10,7 +10,7 @@ from benchmarks.codes import kinds
 from benchmarks.codes.kinds import BIBLES, DIMENSIONS, embedded, fragments
 from benchmarks.index.corpus import FIRST, SECOND, Corpus, made_corpus, real_corpus
 from benchmarks.workload import SAMPLE
-from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.bible.reader import read_bible
 
 _QUERIES = 800
 _SMOKE_VERSES, _SMOKE_DIMENSIONS = 1_500, 64

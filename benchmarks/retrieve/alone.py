@@ -14,8 +14,8 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from benchmarks.index.corpus import Vectors
-from rag_assets.store.database import Database
-from rag_assets.store.vector_search import prepare_connection
+from rag_assets.postgres.database import Database
+from rag_assets.vectors.sql.nearest import prepare_connection
 
 _ROUNDS = 4
 

@@ -15,7 +15,7 @@ from benchmarks.retrieve import services
 from benchmarks.retrieve.released import ServedCorpus
 from benchmarks.retrieve.services import Service
 from rag_assets.index.memory import kilobytes
-from rag_assets.store.database import one
+from rag_assets.postgres.database import one
 
 _LANGCHAIN = "bench_langchain"
 _LLAMAINDEX = "bench_llamaindex"  # PGVectorStore puts data_ before it

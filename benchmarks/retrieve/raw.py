@@ -16,11 +16,11 @@ from psycopg import sql
 from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve.released import ServedCorpus
 from rag_assets.index.measuring import target_of
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.retrieval.plan import Target, choose_plan, codes_of
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.search_plan import RowFilter, SearchPlan
-from rag_assets.store.search_statement import statement, values
-from rag_assets.store.vector_search import prepare_connection, settings_of
+from rag_assets.vectors.search_plan import RowFilter, SearchPlan
+from rag_assets.vectors.sql.nearest import prepare_connection, settings_of
+from rag_assets.vectors.sql.statement import statement, values
 
 TOP_K = 10
 _READY_S = 120

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from benchmarks.index.bench import RUN_ID, Bench, row_text, say
-from rag_assets.corpus.text import text_hash
+from rag_assets.embedding.text_hash import text_hash
 from rag_assets.index.maintain import IndexRequest, Outcome, maintain
+from rag_assets.postgres.database import Connection
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.settings import Settings
-from rag_assets.store.code_sets import CodeUse
-from rag_assets.store.database import Connection
-from rag_assets.store.generations import Generation
-from rag_assets.store.releases import ReleasedSpace, activate_release, write_release
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.code_sets import CodeUse
+from rag_assets.vectors.sql.generations import Generation
+from rag_assets.vectors.sql.served import ReleasedSpace, activate_release, write_release
+from rag_assets.vectors.sql.tables import VectorTable
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from rag_assets.index.memory import build_size, item_bytes
 from rag_assets.index.policy import recommended_lists
-from rag_assets.settings import Precision, Settings
+from rag_assets.settings.model import Precision, Settings
 
 Kind = Literal["verses", "chunks"]
 

@@ -24,11 +24,11 @@ from benchmarks.codes.kinds import fragments
 from benchmarks.index.bench import Bench, Report, own_server, say, show
 from benchmarks.index.corpus import Vectors, made_corpus, real_corpus
 from benchmarks.thirty import corpus, searches, steps
-from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.bible.reader import read_bible
+from rag_assets.postgres.database import Database
 from rag_assets.retrieval.query_vectors import embed_queries
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import find_space
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import find_space
 
 VERSIONS, SMOKE_VERSIONS = 30, 4
 QUERIES, SMOKE_QUERIES = 200, 40

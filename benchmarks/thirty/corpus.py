@@ -20,18 +20,18 @@ from benchmarks.index.bench import RUN_ID, Bench, say
 from benchmarks.index.corpus import Corpus
 from benchmarks.retrieve.released import fill_verses
 from benchmarks.workload import ROOT, SAMPLE
-from rag_assets.corpus.bible.intake import add_version
-from rag_assets.corpus.bible.limits import reading_limits
-from rag_assets.corpus.bible.model import Verse
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.corpus.bible.sandbox import read_version
-from rag_assets.corpus.versions import VersionDeclaration, find_version_folder, read_declaration
-from rag_assets.embedding.verses import EmbedOptions
-from rag_assets.embedding.versions import embed_spaces
-from rag_assets.settings import Settings
-from rag_assets.store.bible import load_verses
-from rag_assets.store.database import Database
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.bible.embed_verses import EmbedOptions
+from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.bible.intake import add_version
+from rag_assets.bible.limits import reading_limits
+from rag_assets.bible.model import Verse
+from rag_assets.bible.reader import read_bible
+from rag_assets.bible.sandbox import read_version
+from rag_assets.bible.sql.verses import load_verses
+from rag_assets.bible.versions import VersionDeclaration, find_version_folder, read_declaration
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import VectorTable
 
 BIBLES = ROOT.parent / "shared" / "data" / "bibles"
 REAL = {

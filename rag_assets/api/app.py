@@ -17,7 +17,7 @@ from rag_assets.api.protocol import CONNECTIONS
 from rag_assets.api.routes import documents, retrieve, service
 from rag_assets.api.security import Keyring
 from rag_assets.api.service import Service
-from rag_assets.settings import Settings, load_settings
+from rag_assets.settings.model import Settings, load_settings
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

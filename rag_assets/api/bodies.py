@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from rag_assets.api.problems import RETRY_AFTER_S, ProblemError
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 _FREE = 64 * 1024
 """Bytes of each body that are not counted, so that a query is answered whatever others hold. The

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from rag_assets.documents.rules import PRIORITY_NAMES
-from rag_assets.store.documents import Document
+from rag_assets.documents.sql.documents import Document
 
 State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
 LaneName = Literal["rag_processing", "rag_large_docs"]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from rag_assets.api.request_id import request_id
 from rag_assets.secrecy import MaskingFormatter, masked
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets.visible import visible, visible_json
 
 _FIELDS = "rag_fields"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.request import MAX_TOP_K, Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult
-from rag_assets.store.search_plan import SearchPlan
+from rag_assets.vectors.search_plan import SearchPlan
 
 MAX_QUERY = 8000
 MAX_NAMES = 200

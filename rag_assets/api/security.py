@@ -17,9 +17,9 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from rag_assets.api.loopback import is_loopback
 from rag_assets.api.problems import ProblemError
 from rag_assets.api.service import Service
+from rag_assets.api.sql.keys import Allowance, ApiKey, Scope, any_key, find_key, take_request
 from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.store.api_keys import Allowance, ApiKey, Scope, any_key, find_key, take_request
-from rag_assets.store.database import Connection
+from rag_assets.postgres.database import Connection
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `rag-assets keys create`.")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same in a header.")

@@ -24,19 +24,19 @@ from rag_assets.errors import (
     RateLimitedError,
 )
 from rag_assets.operations.metrics import OperationsMetrics
-from rag_assets.retrieval.current import CurrentRelease
-from rag_assets.retrieval.query_vectors import QueryVectors, embed_queries
-from rag_assets.settings import Settings
-from rag_assets.store import query_embeddings
-from rag_assets.store.database import (
+from rag_assets.postgres.database import (
     Connection,
     Database,
     dagster_database,
     open_database,
     open_replica,
 )
-from rag_assets.store.pool import Pool
-from rag_assets.store.spaces import Space, space_spec
+from rag_assets.retrieval.current import CurrentRelease
+from rag_assets.retrieval.query_vectors import QueryVectors, embed_queries
+from rag_assets.retrieval.sql import query_embeddings
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.pool import Pool
+from rag_assets.vectors.sql.spaces import Space, space_spec
 
 Answer = TypeVar("Answer")
 log = logging.getLogger("rag_assets.api")

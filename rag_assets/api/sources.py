@@ -14,9 +14,9 @@ from typing import Literal, TypeVar
 import anyio
 
 from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.current import CurrentRelease
-from rag_assets.store.database import Connection
-from rag_assets.store.pool import Pool
+from rag_assets.vectors.sql.pool import Pool
 
 Answer = TypeVar("Answer")
 Work = Callable[[Connection], Answer]

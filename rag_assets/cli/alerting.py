@@ -13,7 +13,7 @@ import typer
 from rag_assets.cli.output import err, errors_as_sentences
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.alerting import alertmanager_config, delivered_by
-from rag_assets.settings import Settings, load_settings
+from rag_assets.settings.model import Settings, load_settings
 
 _MODE = 0o640
 """It holds Slack's address and passwords. In compose Alertmanager is of the file's group."""

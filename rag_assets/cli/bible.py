@@ -9,6 +9,15 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.bible.intake import add_version
+from rag_assets.bible.limits import reading_limits
+from rag_assets.bible.plan import SpacePlan, plan_versions
+from rag_assets.bible.sql.verses import remove_version, stored_versions
+from rag_assets.bible.versions import (
+    VersionDeclaration,
+    check_version_code,
+    list_version_folders,
+)
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.options import COUNT, within
 from rag_assets.cli.output import (
@@ -21,19 +30,10 @@ from rag_assets.cli.output import (
     show_json,
     show_table,
 )
-from rag_assets.corpus.bible.intake import add_version
-from rag_assets.corpus.bible.limits import reading_limits
-from rag_assets.corpus.versions import (
-    VersionDeclaration,
-    check_version_code,
-    list_version_folders,
-)
-from rag_assets.embedding.plan import SpacePlan, plan_versions
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import load_settings
-from rag_assets.store.bible import remove_version, stored_versions
-from rag_assets.store.overview import embedded_counts
-from rag_assets.store.spaces import ROLES, Role, find_space
+from rag_assets.operations.sql.overview import embedded_counts
+from rag_assets.settings.model import load_settings
+from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
 
 app = typer.Typer(no_args_is_help=True, help="Bible versions: list, add, plan, embed, remove.")
 

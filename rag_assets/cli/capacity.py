@@ -10,7 +10,7 @@ import typer
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.options import DAYS
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
-from rag_assets.store.capacity import CapacityDay, capacity_days
+from rag_assets.operations.sql.capacity import CapacityDay, capacity_days
 
 if TYPE_CHECKING:
     from rag_assets.operations.forecast import Forecast

@@ -22,13 +22,13 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import load_settings
-from rag_assets.store import embedded, embedded_upgrade, migrations, pgvector_faults
-from rag_assets.store.corpus_restore import restore_corpus
-from rag_assets.store.database import open_dagster_database, open_database
-from rag_assets.store.overview import overview
-from rag_assets.store.roles import grant_api, grant_reading
-from rag_assets.store.vector_tables import CORPORA
+from rag_assets.operations.sql.corpus_restore import restore_corpus
+from rag_assets.operations.sql.overview import overview
+from rag_assets.postgres import embedded, embedded_upgrade, migrations, pgvector_faults
+from rag_assets.postgres.database import open_dagster_database, open_database
+from rag_assets.postgres.roles import grant_api, grant_reading
+from rag_assets.settings.model import load_settings
+from rag_assets.vectors.sql.tables import CORPORA
 
 app = typer.Typer(no_args_is_help=True, help="The database: status, migrations, a prompt in it.")
 

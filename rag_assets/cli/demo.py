@@ -12,11 +12,11 @@ from rag_assets.cli.opening import open_private
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, progress_bar, show_json
 from rag_assets.cli.search import show_hits
 from rag_assets.errors import ConfigurationError
+from rag_assets.postgres.database import open_database
+from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
-from rag_assets.settings import Settings, load_settings
-from rag_assets.store.database import open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.settings.model import Settings, load_settings
 
 SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
 QUERY = "a great fish swallowed Jonah"

@@ -15,7 +15,7 @@ from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_js
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import Finding, IndexFacts, Level, Stored, diagnose, span
 from rag_assets.operations.facts import gather
-from rag_assets.settings import Settings, load_settings
+from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
 _TOLD = 100

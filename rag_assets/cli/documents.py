@@ -24,15 +24,11 @@ from rag_assets.cli.output import (
     show_record,
     show_table,
 )
-from rag_assets.corpus.documents.inbox import open_inbox
-from rag_assets.documents.adding import Adding, add_files
-from rag_assets.documents.intake import Intake, take_in
+from rag_assets.documents.inbox.adding import Adding, add_files
+from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.documents.inbox.intake import Intake, take_in
 from rag_assets.documents.rules import LANES, PRIORITY_NAMES
-from rag_assets.errors import ConfigurationError
-from rag_assets.store.dagster_state import BIBLE_LANE
-from rag_assets.store.database import Connection
-from rag_assets.store.document_withdrawal import withdraw as withdraw_documents
-from rag_assets.store.documents import (
+from rag_assets.documents.sql.documents import (
     Document,
     State,
     dead_by_class,
@@ -40,9 +36,13 @@ from rag_assets.store.documents import (
     list_documents,
     nearest_keys,
 )
-from rag_assets.store.documents import prioritize as prioritize_waiting
-from rag_assets.store.documents import retry as retry_dead
-from rag_assets.store.lane_control import pause_lane, resume_lane
+from rag_assets.documents.sql.documents import prioritize as prioritize_waiting
+from rag_assets.documents.sql.documents import retry as retry_dead
+from rag_assets.documents.sql.lanes import pause_lane, resume_lane
+from rag_assets.documents.sql.withdrawal import withdraw as withdraw_documents
+from rag_assets.errors import ConfigurationError
+from rag_assets.operations.sql.dagster_state import BIBLE_LANE
+from rag_assets.postgres.database import Connection
 
 app = typer.Typer(
     no_args_is_help=True,

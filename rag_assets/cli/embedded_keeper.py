@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.store import embedded
+from rag_assets.postgres import embedded
 
 MOST_STARTS = 5
 WINDOW_S = 600.0

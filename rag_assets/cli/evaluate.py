@@ -13,11 +13,11 @@ import typer
 
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.errors import ConfigurationError
+from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.evaluation import evaluated, summary
 from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
 from rag_assets.retrieval.search import search_texts
-from rag_assets.settings import load_settings
-from rag_assets.store.database import open_database
+from rag_assets.settings.model import load_settings
 
 MOST_QUERIES = 2048
 

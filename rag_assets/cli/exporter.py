@@ -10,8 +10,8 @@ import typer
 
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json
-from rag_assets.settings import load_settings
-from rag_assets.store.database import dagster_database, open_database
+from rag_assets.postgres.database import dagster_database, open_database
+from rag_assets.settings.model import load_settings
 
 
 def exporter(

@@ -12,7 +12,7 @@ from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.operations.following import close_job_incident
 from rag_assets.operations.report import read_report
-from rag_assets.store.incidents import last_incidents
+from rag_assets.operations.sql.incidents import last_incidents
 
 app = typer.Typer(no_args_is_help=True, help="Incidents: the last ones, and the report of each.")
 

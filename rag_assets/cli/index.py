@@ -19,9 +19,9 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.index.tables import indexed_tables
-from rag_assets.store import code_sets, generations
-from rag_assets.store.database import Connection
-from rag_assets.store.vector_tables import Corpus, VectorTable
+from rag_assets.postgres.database import Connection
+from rag_assets.vectors.sql import code_sets, generations
+from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 app = typer.Typer(no_args_is_help=True, help="The vector index: its generations, building one.")
 

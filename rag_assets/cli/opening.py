@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from rag_assets.settings import Settings, load_settings
-from rag_assets.store.database import Database, open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres.database import Database, open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Settings, load_settings
 
 
 def open_corpus() -> tuple[Settings, Database]:

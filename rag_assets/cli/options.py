@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from rag_assets.settings import bounds
+from rag_assets.settings.model import bounds
 
 
 class Range(TypedDict, total=False):

@@ -24,12 +24,12 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.errors import ConfigurationError
+from rag_assets.postgres.database import Connection
 from rag_assets.release.dropping import drop_indexes_of
 from rag_assets.release.gate import Verdict
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate, release, roll_back
-from rag_assets.store.database import Connection
-from rag_assets.store.releases import (
+from rag_assets.vectors.sql.served import (
     Release,
     ReleasedSpace,
     active_release,

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json
+from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.request import MAX_TOP_K, Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
-from rag_assets.settings import load_settings
-from rag_assets.store.database import open_database
+from rag_assets.settings.model import load_settings
 
 
 def search_command(

@@ -13,14 +13,14 @@ import typer
 from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
 from rag_assets.api.loopback import is_loopback
+from rag_assets.api.sql.keys import SCOPES, any_key, create_key, list_keys, revoke_key
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
-from rag_assets.settings import Settings, load_settings
-from rag_assets.store.api_keys import SCOPES, any_key, create_key, list_keys, revoke_key
-from rag_assets.store.database import Database, open_database, open_replica
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres.database import Database, open_database, open_replica
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Settings, load_settings
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 

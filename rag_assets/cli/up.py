@@ -23,9 +23,9 @@ from rag_assets.cli.output import Json, errors_as_sentences, out, plain, remark,
 from rag_assets.cli.serve import refuse_open_to_all
 from rag_assets.cli.supervisor import Service, Supervisor
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings, load_settings, refuse_contradictions
-from rag_assets.store.database import embedded_folder, open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres.database import embedded_folder, open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Settings, load_settings, refuse_contradictions
 
 _READY_TIMEOUT_S = 180
 

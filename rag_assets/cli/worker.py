@@ -14,7 +14,7 @@ from rag_assets.cli.output import err, errors_as_sentences
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.broker import QUEUES, open_broker
 from rag_assets.secrecy import MaskingFormatter
-from rag_assets.settings import load_settings, refuse_contradictions
+from rag_assets.settings.model import load_settings, refuse_contradictions
 
 
 def worker(

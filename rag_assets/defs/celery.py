@@ -31,7 +31,7 @@ from redis.exceptions import RedisError
 from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.errors import BrokerUnavailableError, ConfigurationError
 from rag_assets.operations.broker import QUEUES, open_broker, queue_of
-from rag_assets.settings import load_settings
+from rag_assets.settings.model import load_settings
 
 _AWAY = (BrokerUnavailableError, OperationalError, RedisError, OSError)
 _BETWEEN_S = 2.0  # for which a task may be nowhere, on its way from the queue to its process

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from rag_assets.embedding.quality import SpaceQuality, Verdict
+from rag_assets.release.quality import SpaceQuality, Verdict
 
 _SHOWN = 3  # rows at fault in the description; the metadata has up to ten of each space
 

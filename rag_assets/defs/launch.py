@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import dagster as dg
 
-from rag_assets.corpus.versions import find_version_folder
+from rag_assets.bible.versions import find_version_folder
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
@@ -25,8 +25,8 @@ from rag_assets.index.tables import ASSETS
 from rag_assets.interrupts import keep_from_children, let_go_by
 from rag_assets.progress import Progress
 from rag_assets.secrecy import masked
-from rag_assets.settings import Settings
-from rag_assets.store.vector_tables import Corpus as CorpusName
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import Corpus as CorpusName
 
 _HEARTBEAT_TOLERANCE_S = 45.0
 _BLOCKED_BY_A_CHECK = "DagsterAssetCheckFailedError"

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import dagster as dg
 
 from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.postgres.database import Database, open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.postgres.run_sessions import named_for_run
 from rag_assets.progress import Progress
-from rag_assets.settings import Settings, load_settings
-from rag_assets.store.database import Database, open_database
-from rag_assets.store.migrations import migrate
-from rag_assets.store.run_sessions import named_for_run
+from rag_assets.settings.model import Settings, load_settings
 
 
 @dataclass(frozen=True)

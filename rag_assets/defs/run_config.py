@@ -15,7 +15,7 @@ from dagster._config.errors import PostProcessingError
 from pydantic import Field, ValidationError
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import bounds
+from rag_assets.settings.model import bounds
 
 
 class RunConfig(dg.Config):

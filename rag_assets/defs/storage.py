@@ -11,8 +11,8 @@ from typing import Any
 from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy.engine import URL
 
-from rag_assets.settings import load_settings
-from rag_assets.store.database import open_dagster_database
+from rag_assets.postgres.database import open_dagster_database
+from rag_assets.settings.model import load_settings
 
 
 class CorpusSidePostgresStorage(DagsterPostgresStorage):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rag_assets.documents.preparing import Failed, Prepared
 from rag_assets.embedding.obtaining import Obtainer
 from rag_assets.errors import BudgetExceededError, InputRejectedError
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)

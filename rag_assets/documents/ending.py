@@ -17,14 +17,15 @@ from rag_assets.documents.outcomes import (
     readable,
 )
 from rag_assets.documents.preparing import Failed, Unchanged, chunking_of
+from rag_assets.documents.sql import leases as document_leases
+from rag_assets.documents.sql import queue as document_queue
+from rag_assets.documents.sql.documents import Document, find_document
+from rag_assets.documents.sql.publishing import Publication, publish
 from rag_assets.embedding.buying import Purchase
 from rag_assets.errors import DatabaseUnavailableError, RateLimitedError
-from rag_assets.settings import Settings
-from rag_assets.store import document_leases, document_queue
-from rag_assets.store.database import Connection, Database, session_lost
-from rag_assets.store.document_publishing import Publication, publish
-from rag_assets.store.documents import Document, find_document
-from rag_assets.store.spaces import Space
+from rag_assets.postgres.database import Connection, Database, session_lost
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Space
 
 Ended = Embedded | Unchanged | Failed
 _MANY_CHUNKS = 500

@@ -16,7 +16,7 @@ from rag_assets.errors import (
     RagAssetsError,
     reason_of,
 )
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 OutcomeState = Literal["ready", "unchanged", "dead", "waiting", "withdrawn"]
 LONGEST_RETRY_S = 3600.0

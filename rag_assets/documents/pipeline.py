@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Concatenate, ParamSpec, TypeVar
 
-from rag_assets.corpus.documents.limits import extraction_limits
-from rag_assets.corpus.documents.sandbox import Extractor
 from rag_assets.documents.buffer import Buffer
 from rag_assets.documents.embedding import Embedded, embed
 from rag_assets.documents.ending import Ended, Finisher
+from rag_assets.documents.limits import extraction_limits
 from rag_assets.documents.outcomes import Outcome, Summary, concerns_all
 from rag_assets.documents.preparing import (
     Failed,
@@ -34,17 +33,19 @@ from rag_assets.documents.preparing import (
     take_stored,
 )
 from rag_assets.documents.rules import LARGE, MB
+from rag_assets.documents.sandbox import Extractor
+from rag_assets.documents.sql import leases as document_leases
+from rag_assets.documents.sql import queue as document_queue
+from rag_assets.documents.sql.documents import Lane
+from rag_assets.documents.sql.queue import Claimed
 from rag_assets.documents.threads import finished, in_thread, stoppable, until_one_ends
 from rag_assets.embedding.obtaining import Obtainer, obtaining
+from rag_assets.embedding.sql.purchases import LedgerKey, drop_all_dead_claims
 from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.progress import Progress
-from rag_assets.settings import Settings
-from rag_assets.store import document_leases, document_queue
-from rag_assets.store.database import Connection, Database, session_lost
-from rag_assets.store.document_queue import Claimed
-from rag_assets.store.documents import Lane
-from rag_assets.store.purchases import LedgerKey, drop_all_dead_claims
-from rag_assets.store.spaces import Role, Space, register_space
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Role, Space, register_space
 
 _WINDOW_CHUNKS = 256
 """Chunks bought together: eight requests of the default size, to keep three in flight."""

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from rag_assets.corpus.documents.model import READER_VERSION, ChunkedDocument
-from rag_assets.corpus.text import text_hash
+from rag_assets.documents.model import READER_VERSION, ChunkedDocument
+from rag_assets.documents.sql.chunks import lacks_vectors, stored_document
+from rag_assets.documents.sql.queue import Claimed
 from rag_assets.embedding.batching import Text
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection
-from rag_assets.store.document_chunks import lacks_vectors, stored_document
-from rag_assets.store.document_queue import Claimed
-from rag_assets.store.spaces import Space
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres.database import Connection
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Space
 
 READER = f"v{READER_VERSION}"
 
@@ -31,7 +31,7 @@ class Files(Protocol):
 
 
 class Extractor(Protocol):
-    """What reads a file: see :class:`rag_assets.corpus.documents.sandbox.Extractor`."""
+    """What reads a file: see :class:`rag_assets.documents.sandbox.Extractor`."""
 
     def extract(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
         """The document that the file is."""

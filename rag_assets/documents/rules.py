@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 Lane = Literal["rag_processing", "rag_large_docs"]
 PROCESSING: Lane = "rag_processing"

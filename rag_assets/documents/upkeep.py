@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.document_withdrawal import purge_answers, purge_withdrawn
+from rag_assets.documents.sql.withdrawal import purge_answers, purge_withdrawn
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 
 from rag_assets.embedding.batching import Batch, Text, batches, halves, part_of, request_tokens
 from rag_assets.embedding.embedder import Answer, Embedder
+from rag_assets.embedding.sql import purchases
+from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey
 from rag_assets.errors import (
     InputRejectedError,
     ProviderUnavailableError,
     QuotaExceededError,
     RateLimitedError,
 )
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store import limits, purchases
-from rag_assets.store.database import AsyncConnection, Database
-from rag_assets.store.purchases import LedgerEntry, LedgerKey
-from rag_assets.store.spaces import Space
+from rag_assets.postgres import rate_limit as limits
+from rag_assets.postgres.database import AsyncConnection, Database
+from rag_assets.settings.model import Settings, fingerprint
+from rag_assets.vectors.sql.spaces import Space
 
 log = logging.getLogger("rag_assets.embedding")
 Sleep = Callable[[float], Awaitable[None]]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import ProviderAnswerError
-from rag_assets.store.spaces import SpaceSpec
+from rag_assets.vectors.sql.spaces import SpaceSpec
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Embedder(Protocol):
 
     @property
     def endpoint(self) -> str:
-        """Names whose limits a request uses up, for :mod:`rag_assets.store.limits`."""
+        """Names whose limits a request uses up, for :mod:`rag_assets.postgres.rate_limit`."""
 
     @property
     def keys(self) -> Sequence[str]:

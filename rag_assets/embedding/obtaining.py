@@ -12,14 +12,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from rag_assets.embedding.batching import Text
 from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
 from rag_assets.embedding.embedder import Embedder
-from rag_assets.embedding.offline import OfflineEmbedder
+from rag_assets.embedding.providers.offline import OfflineEmbedder
+from rag_assets.embedding.sql import purchases
+from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.errors import ConfigurationError
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
-from rag_assets.settings import Settings
-from rag_assets.store import purchases
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.purchases import LedgerKey
-from rag_assets.store.spaces import Space
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Space
 
 _POLL_S = 0.5  # while another run buys a text that this one needs, too
 
@@ -54,7 +54,7 @@ def open_embedder(
         return nullcontext(OfflineEmbedder())
     check_key(settings, provider)
     # Late: importing openai takes half a second that most commands need not wait for.
-    from rag_assets.embedding.openai_client import OpenAIEmbedder  # noqa: PLC0415
+    from rag_assets.embedding.providers.openai_client import OpenAIEmbedder  # noqa: PLC0415
 
     return OpenAIEmbedder(
         base_url=settings.openai_base_url,

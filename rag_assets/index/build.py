@@ -9,14 +9,15 @@ from functools import partial
 
 from rag_assets.errors import IndexBuildError, reason_of
 from rag_assets.index.memory import build_size, kilobytes, megabytes
+from rag_assets.index.sql import builds as index_builds
 from rag_assets.interrupts import let_go_by
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
-from rag_assets.settings import Precision
-from rag_assets.store import generations, index_builds
-from rag_assets.store.code_sets import CodeSet
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.generations import ListsFrom
-from rag_assets.store.vector_tables import VectorTable, revision
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.code_sets import CodeSet
+from rag_assets.vectors.sql.generations import ListsFrom
+from rag_assets.vectors.sql.tables import VectorTable, revision
 
 _POLL_S = 0.5
 _SAY_EVERY_S = 10.0

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.retrieval.request import SearchRequest
-from rag_assets.store.search_plan import SearchPlan
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.vectors.search_plan import SearchPlan
+from rag_assets.vectors.sql.tables import VectorTable
 
 TOP_K = 10
 EVERYTHING = "everything"

@@ -11,22 +11,22 @@ from rag_assets.index.golden import GoldenResult, golden_result
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.measuring import Point, recall_of, target_of
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.sql.explained import indexes_used
 from rag_assets.index.tables import ASSETS
 from rag_assets.index.trial import SEED, Trial
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Latency, measure_latency
 from rag_assets.retrieval.released import served_on_trial
-from rag_assets.settings import Settings
-from rag_assets.store import code_sets, generations
-from rag_assets.store.check_results import record_check
-from rag_assets.store.code_sets import use_columns
-from rag_assets.store.database import Database
-from rag_assets.store.explained import indexes_used
-from rag_assets.store.generations import Generation
-from rag_assets.store.vector_search import prepare_connection
-from rag_assets.store.vector_tables import Corpus, VectorTable, revision
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import code_sets, generations
+from rag_assets.vectors.sql.code_sets import use_columns
+from rag_assets.vectors.sql.evidence import record_check
+from rag_assets.vectors.sql.generations import Generation
+from rag_assets.vectors.sql.nearest import prepare_connection
+from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision
 
 INDEX_CHECKS = {
     "index_valid_and_used": "The index is valid, and the very query that a search sends uses it.",

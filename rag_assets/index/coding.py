@@ -19,17 +19,17 @@ from rag_assets.index.recipes import (
     longest_bits,
     name_of,
 )
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES, Codes
-from rag_assets.settings import Settings
-from rag_assets.store import code_sets, code_writing
-from rag_assets.store.code_sets import CodeSet, CodeUse
-from rag_assets.store.codes import Recipe
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.generations import RecordedDecision
-from rag_assets.store.vector_search import prepare_connection
-from rag_assets.store.vector_stream import sample_vectors
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.sql import code_sets, code_writing
+from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse
+from rag_assets.vectors.sql.generations import RecordedDecision
+from rag_assets.vectors.sql.nearest import prepare_connection
+from rag_assets.vectors.sql.stream import sample_vectors
+from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 50, 100, 200, 400, 800, 1600
 """Numbers of nearest codes that are tried, for ten hits."""

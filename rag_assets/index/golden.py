@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.corpus.bible.books import is_usfm_code
+from rag_assets.bible.books import is_usfm_code
+from rag_assets.bible.sql.verses import verse_ids
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.cases import TOP_K
 from rag_assets.index.questions import Questions
 from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, fragments
+from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.query_vectors import embed_queries_once
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, primary
 from rag_assets.retrieval.search import search
-from rag_assets.settings import Settings
-from rag_assets.store.bible import verse_ids
-from rag_assets.store.database import Connection
-from rag_assets.store.vector_tables import VectorTable
-from rag_assets.store.verse_search import verses_by_id
+from rag_assets.retrieval.sql.verses import verses_by_id
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import VectorTable
 
 _REFERENCE = re.compile(r"([1-4A-Z]{3}) (\d+):(\d+)")
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.bible.sql.verses import version_languages
 from rag_assets.errors import ConfigurationError, RagAssetsError
 from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
 from rag_assets.index.cases import EVERYTHING, cases_of, request_of
@@ -17,22 +18,22 @@ from rag_assets.index.golden import embedded_texts, loses_queries
 from rag_assets.index.policy import SCAN_P95_MS, Action, Decision, InForce, ScanInForce, decide
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import Questions, ask
+from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import Tuning, tune
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Codes, Target
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import measure_latency
 from rag_assets.retrieval.released import served_on_trial
-from rag_assets.settings import Precision, Settings
-from rag_assets.store import code_sets, generations, index_builds
-from rag_assets.store.bible import version_languages
-from rag_assets.store.check_results import CheckResult, check_results
-from rag_assets.store.code_sets import CodeUse
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.generations import Generation, ListsFrom
-from rag_assets.store.prewarm import prewarm
-from rag_assets.store.vector_tables import VectorTable, fold_changes, revision, rows_by_scope
+from rag_assets.settings.model import Precision, Settings
+from rag_assets.vectors.sql import code_sets, generations
+from rag_assets.vectors.sql.code_sets import CodeUse
+from rag_assets.vectors.sql.evidence import CheckResult, check_results
+from rag_assets.vectors.sql.generations import Generation, ListsFrom
+from rag_assets.vectors.sql.prewarm import prewarm
+from rag_assets.vectors.sql.tables import VectorTable, fold_changes, revision, rows_by_scope
 
 EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1

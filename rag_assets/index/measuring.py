@@ -12,16 +12,16 @@ from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, requ
 from rag_assets.index.questions import Questions
 from rag_assets.index.text_queries import enough_probes
 from rag_assets.index.truth import recall
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Codes, Target, index_plan, scan_plan
 from rag_assets.retrieval.probe import Probe, probe, probe_search
 from rag_assets.retrieval.released import Served
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.generations import Generation, Probes
-from rag_assets.store.search_plan import EXACT, SearchPlan
-from rag_assets.store.vector_search import by_rank, nearest, prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.search_plan import EXACT, SearchPlan
+from rag_assets.vectors.sql.generations import Generation, Probes
+from rag_assets.vectors.sql.nearest import by_rank, nearest, prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 
 FEW = 20
 """Queries that show where a plan goes."""

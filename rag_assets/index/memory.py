@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Precision
+from rag_assets.settings.model import Precision
 
 Indexed = Precision | Literal["bit"]
 _SAMPLES_PER_LIST = 50

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.store.database import Connection
-from rag_assets.store.vector_stream import sample_vectors
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.postgres.database import Connection
+from rag_assets.vectors.sql.stream import sample_vectors
+from rag_assets.vectors.sql.tables import VectorTable
 
 
 def held_out_queries(

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rag_assets.index.cases import TOP_K
 from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.truth import TOLERANCE, similarity_floors
+from rag_assets.postgres.database import Connection
 from rag_assets.progress import Progress, Silent
-from rag_assets.store.database import Connection
-from rag_assets.store.vector_search import distances, prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.vectors.sql.nearest import distances, prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 
 Confined = frozenset[str]
 """The scopes that a search is confined to: what a truth is kept by."""

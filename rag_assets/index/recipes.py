@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.store.codes import Recipe
+from rag_assets.vectors.codes import Recipe
 
 Vectors = NDArray[np.float32]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection
-from rag_assets.store.releases import active_release
-from rag_assets.store.spaces import find_space, space_by_id, space_spec
-from rag_assets.store.vector_tables import (
+from rag_assets.postgres.database import Connection
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.served import active_release
+from rag_assets.vectors.sql.spaces import find_space, space_by_id, space_spec
+from rag_assets.vectors.sql.tables import (
     CORPORA,
     Corpus,
     VectorTable,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.store.database import Connection
-from rag_assets.store.passage_texts import sample_texts
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.index.sql.passage_texts import sample_texts
+from rag_assets.postgres.database import Connection
+from rag_assets.vectors.sql.tables import VectorTable
 
 FRAGMENT_WORDS = 7
 _MAX_LOST = 0.005

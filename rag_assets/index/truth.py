@@ -8,9 +8,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.store.database import Connection
-from rag_assets.store.vector_stream import stream_vectors
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.postgres.database import Connection
+from rag_assets.vectors.sql.stream import stream_vectors
+from rag_assets.vectors.sql.tables import VectorTable
 
 TOLERANCE = 1e-4
 """Two rows whose similarity differs by less are as near as each other: scripture repeats verses

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 WATCHDOG = "RAGWatchdog"
 """The alert that always fires: when an outside service no longer receives it, something is dead."""

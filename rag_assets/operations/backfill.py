@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from rag_assets.embedding.plan import (
+from rag_assets.bible.plan import (
     embeddable_versions,
     known_versions,
     plan_known,
 )
-from rag_assets.embedding.quality import complete_versions
+from rag_assets.documents.sql.documents import queue_counts
+from rag_assets.documents.sql.lanes import paused_lanes
+from rag_assets.documents.sql.queue import requeue_unembedded
 from rag_assets.errors import CorpusError
+from rag_assets.operations.sql import backfill
+from rag_assets.operations.sql.dagster_state import BIBLE_LANE
 from rag_assets.operations.windows import Window
-from rag_assets.settings import Settings
-from rag_assets.store import backfill
-from rag_assets.store.dagster_state import BIBLE_LANE
-from rag_assets.store.database import Connection
-from rag_assets.store.document_queue import requeue_unembedded
-from rag_assets.store.documents import queue_counts
-from rag_assets.store.lane_control import paused_lanes
-from rag_assets.store.spaces import Role, register_space, usd_per_million_tokens
+from rag_assets.postgres.database import Connection
+from rag_assets.release.quality import complete_versions
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Role, register_space, usd_per_million_tokens
 
 BIBLE_RUNS = 2
 """Runs of the lane that may be queued or at work before the backfill waits; ``dagster.yaml`` lets

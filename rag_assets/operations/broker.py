@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from rag_assets.documents.rules import LANES, PROCESSING
 from rag_assets.errors import BrokerUnavailableError, ConfigurationError, reason_of
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 if TYPE_CHECKING:
     from redis import Redis

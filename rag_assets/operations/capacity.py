@@ -18,16 +18,16 @@ from zoneinfo import ZoneInfo
 from rag_assets.documents.rules import LANES
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.forecast import Forecast, forecast, limits_of
-from rag_assets.operations.windows import DailyTime
-from rag_assets.settings import Settings
-from rag_assets.store.capacity import (
+from rag_assets.operations.sql.capacity import (
     CapacityDay,
     Measured,
     capacity_days,
     measure,
     record_day,
 )
-from rag_assets.store.database import Database
+from rag_assets.operations.windows import DailyTime
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,16 +14,16 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rag_assets.corpus.documents.inbox import open_inbox
+from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.errors import (
     ConfigurationError,
     DatabaseUnusableError,
     RagAssetsError,
 )
 from rag_assets.operations.broker import open_broker
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store import probes
-from rag_assets.store.database import Database, dagster_database
+from rag_assets.operations.sql import probes
+from rag_assets.postgres.database import Database, dagster_database
+from rag_assets.settings.model import Settings, fingerprint
 
 DAEMON_PATIENCE_S = 120.0
 """Each part of the daemon shows every 30 s that it lives; a busy machine is granted some more."""
@@ -98,7 +98,7 @@ def probe_provider(settings: Settings) -> Probe:
         return Probe("provider", True, 0.0, "offline: in this process")
 
     # Late: importing openai takes half a second that most commands need not wait for.
-    from rag_assets.embedding.openai_client import ask_for_models  # noqa: PLC0415
+    from rag_assets.embedding.providers.openai_client import ask_for_models  # noqa: PLC0415
 
     def look() -> _Seen:
         keys = settings.api_keys()
@@ -199,7 +199,7 @@ def probe_daemon(
 ) -> Probe:
     """Whether each part of Dagster's daemon that work needs showed lately that it lives.
 
-    :param heartbeats: as :func:`rag_assets.store.dagster_state.daemon_heartbeats` has them.
+    :param heartbeats: as :func:`.sql.dagster_state.daemon_heartbeats` has them.
     """
     ages = {
         part: (now - heartbeats[part]).total_seconds()

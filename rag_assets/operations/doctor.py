@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from rag_assets.documents.sql.lanes import KeyState
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.job_failures import RETRY_CHANCE, judge
-from rag_assets.settings import Settings
-from rag_assets.store import pgvector_faults
-from rag_assets.store.failed_runs import Failing
-from rag_assets.store.heavy_documents import HeavyDocument
-from rag_assets.store.incidents import Incident
-from rag_assets.store.lane_control import KeyState
-from rag_assets.store.migrations import ServerVersions
-from rag_assets.store.vector_tables import DOCUMENTS
+from rag_assets.operations.sql.failed_runs import Failing
+from rag_assets.operations.sql.heavy_documents import HeavyDocument
+from rag_assets.operations.sql.incidents import Incident
+from rag_assets.postgres import pgvector_faults
+from rag_assets.postgres.migrations import ServerVersions
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
 Level = Literal["problem", "warning", "information"]
 _LEVELS: tuple[Level, ...] = ("problem", "warning", "information")

@@ -10,7 +10,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rag_assets.documents.rules import LANES
+from rag_assets.documents.sql import lanes as lane_control
+from rag_assets.documents.sql.attempts import Ended, ended_since
+from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
+from rag_assets.documents.sql.lanes import KeyState, Pause
 from rag_assets.errors import ConfigurationError, RagAssetsError
+from rag_assets.index.sql.builds import builds_in_progress
 from rag_assets.index.tables import indexed_tables
 from rag_assets.operations import dependencies
 from rag_assets.operations.dependencies import Probe
@@ -22,23 +27,20 @@ from rag_assets.operations.doctor import (
     ReleaseFacts,
     Stored,
 )
+from rag_assets.operations.sql import queue_health
+from rag_assets.operations.sql.dagster_state import RunCount, daemon_heartbeats, runs_under_way
+from rag_assets.operations.sql.failed_runs import failing
+from rag_assets.operations.sql.heavy_documents import heavy_documents
+from rag_assets.operations.sql.incidents import current_incident
+from rag_assets.operations.sql.messages import unsent_messages
+from rag_assets.operations.sql.queue_health import AtWork
+from rag_assets.postgres.database import Connection, Database, dagster_database, open_database
+from rag_assets.postgres.migrations import pending, server_versions
 from rag_assets.release.releasing import evaluate
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store import generations, lane_control, queue_health
-from rag_assets.store.dagster_state import RunCount, daemon_heartbeats, runs_under_way
-from rag_assets.store.database import Connection, Database, dagster_database, open_database
-from rag_assets.store.document_attempts import Ended, ended_since
-from rag_assets.store.documents import LaneCounts, dead_by_class, queue_counts
-from rag_assets.store.failed_runs import failing
-from rag_assets.store.heavy_documents import heavy_documents
-from rag_assets.store.incidents import current_incident
-from rag_assets.store.index_builds import builds_in_progress
-from rag_assets.store.lane_control import KeyState, Pause
-from rag_assets.store.messages import unsent_messages
-from rag_assets.store.migrations import pending, server_versions
-from rag_assets.store.queue_health import AtWork
-from rag_assets.store.releases import active_release
-from rag_assets.store.vector_tables import VectorTable, revision
+from rag_assets.settings.model import Settings, fingerprint
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.served import active_release
+from rag_assets.vectors.sql.tables import VectorTable, revision
 
 _AT_WORK = ("STARTING", "STARTED", "CANCELING")
 

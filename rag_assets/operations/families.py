@@ -15,18 +15,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from rag_assets.documents.rules import LARGE, PROCESSING
+from rag_assets.documents.sql.attempts import AttemptTotals
 from rag_assets.errors import DocumentError, WorkerLostError
-from rag_assets.settings import Settings
-from rag_assets.store.dagster_state import BIBLE_LANE, UNDER_WAY, RunTotals
-from rag_assets.store.document_attempts import AttemptTotals
-from rag_assets.store.failed_runs import FailedRun
-from rag_assets.store.operations_metrics import (
+from rag_assets.operations.sql.dagster_state import BIBLE_LANE, UNDER_WAY, RunTotals
+from rag_assets.operations.sql.failed_runs import FailedRun
+from rag_assets.operations.sql.metrics import (
     DagsterFigures,
     ProviderFigures,
     QueueFigures,
     ReleaseFigures,
 )
-from rag_assets.store.vector_metrics import CheckNow, VectorsNow
+from rag_assets.operations.sql.vector_metrics import CheckNow, VectorsNow
+from rag_assets.settings.model import Settings
 
 DOCUMENT_LANES = (PROCESSING, LARGE)
 LANES = (*DOCUMENT_LANES, BIBLE_LANE)

@@ -16,12 +16,12 @@ from rag_assets.operations.job_failures import (
     unnoticed,
 )
 from rag_assets.operations.rules import Rules
-from rag_assets.settings import Settings
-from rag_assets.store import incidents
-from rag_assets.store import messages as stored_messages
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.failed_runs import Failing, forget_failures
-from rag_assets.store.incidents import Incident
+from rag_assets.operations.sql import incidents
+from rag_assets.operations.sql import messages as stored_messages
+from rag_assets.operations.sql.failed_runs import Failing, forget_failures
+from rag_assets.operations.sql.incidents import Incident
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings
 
 
 def follow_failed_jobs(

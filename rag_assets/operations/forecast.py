@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

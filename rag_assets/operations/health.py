@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rag_assets.documents.rules import LANES
+from rag_assets.documents.sql import attempts as document_attempts
+from rag_assets.documents.sql import lanes as lane_control
+from rag_assets.documents.sql.attempts import Ended
+from rag_assets.documents.sql.documents import Lane, queue_counts
+from rag_assets.documents.sql.lanes import KeyState, Pause, Share
 from rag_assets.operations.dependencies import (
     Probe,
     probe_broker,
@@ -15,14 +20,11 @@ from rag_assets.operations.dependencies import (
     probe_vectors,
     probe_workers,
 )
-from rag_assets.settings import Settings
-from rag_assets.store import document_attempts, lane_control, queue_health, samples
-from rag_assets.store.dagster_state import EndedRun, RunCount
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.document_attempts import Ended
-from rag_assets.store.documents import Lane, queue_counts
-from rag_assets.store.lane_control import KeyState, Pause, Share
-from rag_assets.store.queue_health import AtWork, Server
+from rag_assets.operations.sql import queue_health, samples
+from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
+from rag_assets.operations.sql.queue_health import AtWork, Server
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings
 
 COMPLETED = ("succeeded", "dead")
 """How an attempt ends after which its document no longer waits."""

@@ -15,7 +15,7 @@ from rag_assets.operations.causes import (
     strongest,
 )
 from rag_assets.operations.rules import Rules
-from rag_assets.store.incidents import Incident, IncidentState
+from rag_assets.operations.sql.incidents import Incident, IncidentState
 
 MOST_FACTS = 20
 

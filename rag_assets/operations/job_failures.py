@@ -18,9 +18,9 @@ from itertools import groupby
 from rag_assets.documents.rules import LANES
 from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, Trouble
 from rag_assets.operations.rules import INTERVAL, Rules
-from rag_assets.store.dagster_state import RUN_FAILURE, EndedRun
-from rag_assets.store.failed_runs import FailedRun, Failing
-from rag_assets.store.incidents import Incident
+from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun
+from rag_assets.operations.sql.failed_runs import FailedRun, Failing
+from rag_assets.operations.sql.incidents import Incident
 
 RETRY_CHANCE = timedelta(minutes=30)
 """In which what runs automatically comes again after an outage: the slowest of it, the documents'

@@ -12,10 +12,10 @@ from rag_assets.operations.causes import OUT_OF_QUOTA
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.report import measure
 from rag_assets.operations.slack import send
-from rag_assets.settings import Settings
-from rag_assets.store import incidents, messages
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.incidents import Incident, RecoveryAction
+from rag_assets.operations.sql import incidents, messages
+from rag_assets.operations.sql.incidents import Incident, RecoveryAction
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings
 from rag_assets.visible import visible
 
 Say = Callable[[str], None]

@@ -28,16 +28,16 @@ from rag_assets.errors import ConfigurationError, DatabaseUnavailableError, RagA
 from rag_assets.operations import families
 from rag_assets.operations.backfill import WINDOW_TAG
 from rag_assets.operations.job_failures import judge
-from rag_assets.operations.windows import backfill_windows
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store.database import Database
-from rag_assets.store.operations_metrics import (
+from rag_assets.operations.sql.metrics import (
     CorpusFigures,
     DagsterFigures,
     read_corpus,
     read_dagster,
     read_window_spent,
 )
+from rag_assets.operations.windows import backfill_windows
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings, fingerprint
 
 log = logging.getLogger("rag_assets.operations")
 Figures = TypeVar("Figures")

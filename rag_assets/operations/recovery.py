@@ -17,9 +17,9 @@ from rag_assets.operations.health import Health
 from rag_assets.operations.incidents import Step, next_step
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.rules import Rules
+from rag_assets.operations.sql.dagster_state import BIBLE_LANE
+from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.stagnation import idle_lanes, moves, remember, symptoms, vanished_runs
-from rag_assets.store.dagster_state import BIBLE_LANE
-from rag_assets.store.incidents import Incident, RecoveryAction
 
 Kind = Literal[
     "end_run",

@@ -9,10 +9,10 @@ from itertools import groupby, pairwise
 
 from rag_assets.operations import causes
 from rag_assets.operations.job_failures import RETRY_CHANCE, FailedJobs, belongs_to, unnoticed
-from rag_assets.store import failed_runs, incidents, samples
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.incidents import Incident, RecoveryAction
-from rag_assets.store.samples import QueueSample
+from rag_assets.operations.sql import failed_runs, incidents, samples
+from rag_assets.operations.sql.incidents import Incident, RecoveryAction
+from rag_assets.operations.sql.samples import QueueSample
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.visible import visible
 
 _AROUND = timedelta(minutes=10)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings, fingerprint
+from rag_assets.settings.model import Settings, fingerprint
 
 INTERVAL = timedelta(seconds=30)
 """Between two looks."""

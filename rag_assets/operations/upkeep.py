@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rag_assets.settings import Settings
-from rag_assets.store.dagster_state import delete_ended_runs
-from rag_assets.store.database import Database
-from rag_assets.store.document_attempts import count_attempts, delete_attempts
-from rag_assets.store.messages import delete_messages
-from rag_assets.store.samples import delete_samples
+from rag_assets.documents.sql.attempts import count_attempts, delete_attempts
+from rag_assets.operations.sql.dagster_state import delete_ended_runs
+from rag_assets.operations.sql.messages import delete_messages
+from rag_assets.operations.sql.samples import delete_samples
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from rag_assets.documents.sql import attempts as document_attempts
+from rag_assets.documents.sql import lanes as lane_control
+from rag_assets.documents.sql.documents import Lane, LaneCounts, queue_counts
+from rag_assets.documents.sql.leases import collect_lost, end_stuck
+from rag_assets.documents.sql.queue import living_runs
 from rag_assets.errors import DatabaseUnavailableError, reason_of
 from rag_assets.operations import messages
 from rag_assets.operations.following import follow_failed_jobs, told_of_jobs
@@ -16,23 +21,14 @@ from rag_assets.operations.job_failures import by_work, cause_of, judge
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.recovery import Action, Decision, decide
 from rag_assets.operations.rules import Rules
+from rag_assets.operations.sql import dagster_state, failed_runs, incidents
+from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
+from rag_assets.operations.sql.failed_runs import Failing
+from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.stagnation import away
-from rag_assets.settings import Settings
-from rag_assets.store import (
-    dagster_state,
-    document_attempts,
-    failed_runs,
-    incidents,
-    lane_control,
-)
-from rag_assets.store.dagster_state import EndedRun, RunCount
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.document_leases import collect_lost, end_stuck
-from rag_assets.store.document_queue import living_runs
-from rag_assets.store.documents import Lane, LaneCounts, queue_counts
-from rag_assets.store.failed_runs import Failing
-from rag_assets.store.incidents import Incident
-from rag_assets.store.run_sessions import runs_with_sessions
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.postgres.run_sessions import runs_with_sessions
+from rag_assets.settings.model import Settings
 
 _OVERLAP = timedelta(hours=1)
 _PATIENCE = 2  # leases after which a run without any document counts as dead

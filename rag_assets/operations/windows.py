@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 _DAY = timedelta(days=1)
 

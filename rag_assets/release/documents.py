@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rag_assets.embedding.quality import CHECKS
 from rag_assets.index.tables import ASSETS
 from rag_assets.release.evidence import DocumentsEvidence, Evidence
+from rag_assets.release.quality import CHECKS
 from rag_assets.release.reasons import (
     DOCUMENTS_INDEX,
     Reason,
@@ -16,8 +16,8 @@ from rag_assets.release.reasons import (
     reasons_now,
     result_reasons,
 )
-from rag_assets.store.releases import ReleasedSpace
-from rag_assets.store.vector_tables import DOCUMENTS
+from rag_assets.vectors.sql.served import ReleasedSpace
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from rag_assets.index.sql import builds as index_builds
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
-from rag_assets.settings import Settings
-from rag_assets.store import generations, index_builds
-from rag_assets.store.database import Database
-from rag_assets.store.releases import Release
-from rag_assets.store.spaces import space_by_id
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.served import Release
+from rag_assets.vectors.sql.spaces import space_by_id
+from rag_assets.vectors.sql.tables import VectorTable
 
 
 def drop_indexes_of(

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from rag_assets.embedding.quality import CHECKS, SpaceQuality, named_failure
+from rag_assets.bible.sql.embeddings import unverified_sample
+from rag_assets.bible.sql.quality import quality
+from rag_assets.bible.sql.verses import StoredVersion, stored_versions
+from rag_assets.documents.sql.quality import missing_by_document, unverified_by_document
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.measuring import target_of
-from rag_assets.settings import Settings
-from rag_assets.store import generations
-from rag_assets.store.bible import StoredVersion, stored_versions
-from rag_assets.store.check_results import CheckResult, check_results
-from rag_assets.store.code_sets import CodeUse, code_set_by_number, missing
-from rag_assets.store.database import Connection, one
-from rag_assets.store.document_quality import missing_by_document, unverified_by_document
-from rag_assets.store.generations import Generation, Probes, RecordedDecision
-from rag_assets.store.releases import Release, active_release, rolled_back_lately
-from rag_assets.store.spaces import ROLES, Role, Space, find_space
-from rag_assets.store.vector_tables import (
+from rag_assets.postgres.database import Connection, one
+from rag_assets.release.quality import CHECKS, SpaceQuality, named_failure
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, missing
+from rag_assets.vectors.sql.evidence import CheckResult, check_results
+from rag_assets.vectors.sql.generations import Generation, Probes, RecordedDecision
+from rag_assets.vectors.sql.served import Release, active_release, rolled_back_lately
+from rag_assets.vectors.sql.spaces import ROLES, Role, Space, find_space
+from rag_assets.vectors.sql.tables import (
     DOCUMENTS,
     VectorTable,
     bible_table,
@@ -30,8 +32,6 @@ from rag_assets.store.vector_tables import (
     scope_revisions,
     unverified_by_scope,
 )
-from rag_assets.store.verse_embeddings import unverified_sample
-from rag_assets.store.verse_quality import quality
 
 _EXAMPLES = 5
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from rag_assets.embedding.quality import CHECKS
 from rag_assets.release.documents import documents_spaces, judge_documents
 from rag_assets.release.evidence import Evidence, SpaceEvidence, VersionEvidence
+from rag_assets.release.quality import CHECKS
 from rag_assets.release.reasons import (
     RELEASE,
     Reason,
@@ -17,9 +17,9 @@ from rag_assets.release.reasons import (
     reasons_now,
     result_reasons,
 )
-from rag_assets.store.releases import ReleasedSpace
-from rag_assets.store.spaces import Role
-from rag_assets.store.vector_tables import DOCUMENTS
+from rag_assets.vectors.sql.served import ReleasedSpace
+from rag_assets.vectors.sql.spaces import Role
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
 @dataclass(frozen=True)

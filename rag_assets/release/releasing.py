@@ -9,14 +9,14 @@ from datetime import timedelta
 from importlib.metadata import version as package_version
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.evidence import Evidence, IndexEvidence, gather
 from rag_assets.release.gate import Verdict, judge
-from rag_assets.settings import Settings
-from rag_assets.store import generations
-from rag_assets.store.check_results import CheckResult
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.releases import (
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.evidence import CheckResult
+from rag_assets.vectors.sql.served import (
     Release,
     activate_release,
     active_release,
@@ -26,8 +26,8 @@ from rag_assets.store.releases import (
     release_by_id,
     write_release,
 )
-from rag_assets.store.spaces import space_by_id
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.vectors.sql.spaces import space_by_id
+from rag_assets.vectors.sql.tables import VectorTable
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 from rag_assets.errors import NotReleasedError, reason_of
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.postgres.replication import Positions, wal_position
 from rag_assets.retrieval.released import Served, recounted, served_now, warm
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.releases import listen, release_state, wait_for_notice
-from rag_assets.store.replication import Positions, wal_position
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.served import listen, release_state, wait_for_notice
 
 _COUNT_EVERY_S = 10.0
 """Documents flow all the time. Their counts only say how a filtered search reads the table."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag_assets.corpus.bible.books import Language, display_name
-from rag_assets.store.chunk_search import FoundChunk
-from rag_assets.store.vector_tables import Corpus
-from rag_assets.store.verse_search import FoundVerse
+from rag_assets.bible.books import Language, display_name
+from rag_assets.retrieval.sql.chunks import FoundChunk
+from rag_assets.retrieval.sql.verses import FoundVerse
+from rag_assets.vectors.sql.tables import Corpus
 
 
 @dataclass(frozen=True)

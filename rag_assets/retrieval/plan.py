@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from rag_assets.settings import Precision
-from rag_assets.store.code_sets import CodeSet, CodeUse, code_set_by_number
-from rag_assets.store.database import Connection
-from rag_assets.store.generations import Probes
-from rag_assets.store.search_plan import EXACT, SearchPlan
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.postgres.database import Connection
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.search_plan import EXACT, SearchPlan
+from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse, code_set_by_number
+from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.tables import VectorTable
 
 EXACT_ROWS = 50_000
 """Where there are no codes, filters that pass at most this many rows are searched exactly."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection
-from rag_assets.store.vector_tables import VectorTable, rows_by_part
-from rag_assets.store.verse_search import servable_versions
+from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.sql.verses import servable_versions
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import VectorTable, rows_by_part
 
 
 def may_be_served(connection: Connection, settings: Settings) -> frozenset[str]:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.search_plan import SearchPlan
-from rag_assets.store.vector_search import nearest, prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.search_plan import SearchPlan
+from rag_assets.vectors.sql.nearest import nearest, prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ from rag_assets.errors import (
     RagAssetsError,
     RateLimitedError,
 )
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection
-from rag_assets.store.query_embeddings import keep_query, known_query, query_hash
-from rag_assets.store.spaces import Space, SpaceSpec
+from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.sql.query_embeddings import keep_query, known_query, query_hash
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Space, SpaceSpec
 
 Vector = NDArray[np.float32]
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from rag_assets.bible.sql.verses import rows_by_book, version_languages
 from rag_assets.errors import NotReleasedError
+from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import may_be_served
-from rag_assets.settings import Settings
-from rag_assets.store.bible import rows_by_book, version_languages
-from rag_assets.store.chunk_search import chunks_by_language
-from rag_assets.store.database import Connection
-from rag_assets.store.generations import built_as, live_indexes
-from rag_assets.store.prewarm import prewarm
-from rag_assets.store.releases import Release, ReleasedSpace, active_release
-from rag_assets.store.spaces import Space, space_by_id
-from rag_assets.store.vector_tables import VectorTable, bible_table, documents_table
+from rag_assets.retrieval.sql.chunks import chunks_by_language
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.generations import built_as, live_indexes
+from rag_assets.vectors.sql.prewarm import prewarm
+from rag_assets.vectors.sql.served import Release, ReleasedSpace, active_release
+from rag_assets.vectors.sql.spaces import Space, space_by_id
+from rag_assets.vectors.sql.tables import VectorTable, bible_table, documents_table
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from rag_assets.corpus.bible.books import SCRIPTURE, Language, book_code, display_name
+from rag_assets.bible.books import SCRIPTURE, Language, book_code, display_name
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.released import Served
-from rag_assets.store.vector_tables import Corpus
+from rag_assets.vectors.sql.tables import Corpus
 
 MAX_TOP_K = 100
 

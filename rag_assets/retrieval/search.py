@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import RequestError
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.retrieval.fusion import fuse, group
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.plan import choose_plan
@@ -18,11 +19,10 @@ from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.retrieval.released import Served, served_now
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.search_plan import SearchPlan
-from rag_assets.store.vector_search import distances, prepare_connection, search_by
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.search_plan import SearchPlan
+from rag_assets.vectors.sql.nearest import distances, prepare_connection, search_by
+from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 100
 """Rows of the small space that re-ranking and fusion choose from, at least."""

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from rag_assets.errors import RequestError
+from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.hits import Hit, chunk_hit, verse_hit
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, ServedDocuments
@@ -19,18 +20,17 @@ from rag_assets.retrieval.request import (
     no_such_language,
     primary,
 )
-from rag_assets.store.chunk_search import (
+from rag_assets.retrieval.sql.chunks import (
     FoundChunk,
     chunks_by_id,
     chunks_by_language,
     documents_by_key,
     keys_near,
 )
-from rag_assets.store.database import Connection
-from rag_assets.store.search_plan import RowFilter
-from rag_assets.store.text_search import matching_chunks, matching_verses
-from rag_assets.store.vector_tables import Corpus, VectorTable
-from rag_assets.store.verse_search import FoundVerse, verses_by_id
+from rag_assets.retrieval.sql.full_text import matching_chunks, matching_verses
+from rag_assets.retrieval.sql.verses import FoundVerse, verses_by_id
+from rag_assets.vectors.search_plan import RowFilter
+from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 CHUNKS_A_DOCUMENT = 5
 """Passages of one document that may stand before the next document's, as a first guess."""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.corpus.versions import list_version_folders, read_declaration
+from rag_assets.bible.reader import read_bible
+from rag_assets.bible.sql.verses import load_verses
+from rag_assets.bible.versions import list_version_folders, read_declaration
+from rag_assets.postgres.database import Database
 from rag_assets.retrieval.query_vectors import embed_queries
-from rag_assets.settings import Settings
-from rag_assets.store.bible import load_verses
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import Role, space_spec
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Role, space_spec
 from rag_assets_tests.api.server import Server, environment_of, serving
 from rag_assets_tests.conftest import SAMPLES
 from rag_assets_tests.corpora import sentences

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 
 RETRIEVE = "/api/v1/ai/rag/retrieve"
 EVAL = "/api/v1/ai/rag/eval"

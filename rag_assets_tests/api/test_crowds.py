@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from rag_assets.api.connections import Connections, Reason
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import (
     DOCUMENTS,

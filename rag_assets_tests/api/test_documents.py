@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from rag_assets.store.database import Database
-from rag_assets.store.document_withdrawal import withdraw
+from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import DOCUMENTS, Server, environment_of, serving, wait_until
 from rag_assets_tests.api.test_keys import new_key

@@ -18,11 +18,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database, open_database
+from rag_assets.postgres.migrations import migrate
 from rag_assets.release.releasing import roll_back
-from rag_assets.settings import Settings
-from rag_assets.store import embedded
-from rag_assets.store.database import Database, open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.settings.model import Settings
 from rag_assets_tests.api.conftest import Copy, corpus_settings
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences

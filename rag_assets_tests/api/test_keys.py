@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from rag_assets.api.security import Keyring
-from rag_assets.settings import Settings
-from rag_assets.store.api_keys import (
+from rag_assets.api.sql.keys import (
     Allowance,
     Scope,
     create_key,
@@ -21,7 +20,8 @@ from rag_assets.store.api_keys import (
     revoke_key,
     take_request,
 )
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import (
     EVAL,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import METRICS, RETRIEVE, Server, environment_of, serving
 from rag_assets_tests.api.server import wait_until as until

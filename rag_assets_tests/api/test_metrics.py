@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import (
     METRICS,

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from rag_assets.store.api_keys import create_key
-from rag_assets.store.database import Database
+from rag_assets.api.sql.keys import create_key
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chromium
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import Server, environment_of, serving

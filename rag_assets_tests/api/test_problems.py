@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy, vector_of
 from rag_assets_tests.api.server import (
     EVAL,

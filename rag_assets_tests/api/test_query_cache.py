@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rag_assets.postgres.database import Database
 from rag_assets.release.releasing import roll_back
-from rag_assets.store.database import Database
 from rag_assets_tests.api.conftest import Copy, corpus_settings
 from rag_assets_tests.api.server import Server, environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving
 from rag_assets_tests.api.test_keys import new_key

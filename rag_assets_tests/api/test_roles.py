@@ -12,12 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from rag_assets.api.sql.keys import create_key
 from rag_assets.errors import DatabaseUnusableError
-from rag_assets.store import embedded
-from rag_assets.store.api_keys import create_key
-from rag_assets.store.database import Database
-from rag_assets.store.migrations import migrate
-from rag_assets.store.roles import grant_api, grant_reading
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.postgres.roles import grant_api, grant_reading
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import DOCUMENTS, environment_of, serving
 from rag_assets_tests.conftest import _memory_folder

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parents[2]

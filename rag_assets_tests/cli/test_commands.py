@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import SAMPLES
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.store.queued import queue
 

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rag_assets.cli.main import app
-from rag_assets.store.database import Database
-from rag_assets.store.lane_control import paused_lanes, resume_lane
+from rag_assets.documents.sql.lanes import paused_lanes, resume_lane
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Done, Run
 
 

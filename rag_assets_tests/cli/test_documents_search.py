@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from defusedxml import ElementTree
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents_corpus import judge_all, publish_document

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import bilingual, copied, verse_text
 from rag_assets_tests.cli.conftest import Run
 

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rag_assets.cli.main import app
-from rag_assets.store import incidents
-from rag_assets.store.database import Database, one
+from rag_assets.operations.sql import incidents
+from rag_assets.postgres.database import Database, one
 
 
 def test_incidents_are_listed_and_each_has_its_report(

@@ -18,7 +18,7 @@ import psutil
 import psycopg
 import pytest
 
-from rag_assets.store import embedded
+from rag_assets.postgres import embedded
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.cli.conftest import PROGRAM, ROOT
 

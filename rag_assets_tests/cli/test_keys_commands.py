@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rag_assets.store.api_keys import find_key
-from rag_assets.store.database import Database
+from rag_assets.api.sql.keys import find_key
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.release.corpus import (

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rag_assets.cli.main import app
-from rag_assets.store.capacity import Measured, record_day
-from rag_assets.store.database import Database
+from rag_assets.operations.sql.capacity import Measured, record_day
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Done, Run
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rag_assets.cli.demo import _choose_embedder
 from rag_assets.cli.opening import open_private
 from rag_assets.cli.output import Terminal, plain
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Done, Run
 
 EVIL = "evil\x1b[2J\x1b]0;owned\x07\nerror: forged\r\x9b31m [/red] \u202e"

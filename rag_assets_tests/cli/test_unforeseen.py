@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.store import embedded
-from rag_assets.store.database import Database
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.openai_emulator.faults import FORMS, Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator

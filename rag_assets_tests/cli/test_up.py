@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import PROGRAM, Run
 from rag_assets_tests.cli.test_supervisor import alive, wait_until
 

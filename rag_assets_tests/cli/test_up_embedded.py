@@ -18,7 +18,7 @@ import pytest
 
 from rag_assets.cli.embedded_keeper import MOST_STARTS, WINDOW_S, EmbeddedKeeper
 from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.store import embedded
+from rag_assets.postgres import embedded
 from rag_assets_tests.cli.conftest import PROGRAM, ROOT
 from rag_assets_tests.cli.test_supervisor import wait_until
 

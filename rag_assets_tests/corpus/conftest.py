@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.bible.model import BibleText
-from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.bible.model import BibleText
+from rag_assets.bible.reader import read_bible
 
 BIBLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "bibles"
 

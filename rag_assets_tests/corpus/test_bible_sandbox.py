@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rag_assets.corpus.bible.fingerprint import folder_hash, last_touched
-from rag_assets.corpus.bible.intake import add_version
-from rag_assets.corpus.bible.limits import ReadingLimits, reading_limits
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.corpus.bible.sandbox import read_version
-from rag_assets.corpus.versions import (
+from rag_assets.bible.fingerprint import folder_hash, last_touched
+from rag_assets.bible.intake import add_version
+from rag_assets.bible.limits import ReadingLimits, reading_limits
+from rag_assets.bible.reader import read_bible
+from rag_assets.bible.sandbox import read_version
+from rag_assets.bible.versions import (
     VersionDeclaration,
     VersionFolder,
     find_version_folder,
@@ -26,7 +26,7 @@ from rag_assets.corpus.versions import (
     read_declaration,
 )
 from rag_assets.errors import CorpusError, ExtractionInterruptedError
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets_tests.corpus import samples
 from rag_assets_tests.corpus.conftest import FolderOf
 
@@ -88,7 +88,7 @@ def test_a_version_that_takes_too_much_names_the_setting(
 def test_a_killed_child_interrupts_its_version(folder_of: FolderOf) -> None:
     def kill(_: Path) -> None:
         for child in psutil.Process().children():
-            if "rag_assets.corpus.bible.child" in child.cmdline():
+            if "rag_assets.bible.child" in child.cmdline():
                 child.kill()
 
     with pytest.raises(ExtractionInterruptedError, match=r"was ended from outside \(-9\)"):
@@ -164,7 +164,7 @@ def test_what_is_no_regular_file_is_refused_and_nobody_waits_for_it(
 DECLARED = """
 import sys
 from pathlib import Path
-from rag_assets.corpus.versions import VersionFolder, read_declaration
+from rag_assets.bible.versions import VersionFolder, read_declaration
 try:
     read_declaration(VersionFolder("EN_A", Path(sys.argv[1])))
 except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.corpus.bible.books import (
+from rag_assets.bible.books import (
     CANON,
     SCRIPTURE,
     Language,
@@ -12,7 +12,7 @@ from rag_assets.corpus.bible.books import (
     book_position,
     display_name,
 )
-from rag_assets.corpus.bible.canon import canon_verses, verse_counts
+from rag_assets.bible.canon import canon_verses, verse_counts
 
 
 @pytest.mark.parametrize(

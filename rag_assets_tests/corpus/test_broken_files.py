@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.bible.reader import read_bible
 from rag_assets.errors import CorpusError
 from rag_assets_tests.corpus import samples
 from rag_assets_tests.corpus.conftest import FolderOf

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.corpus.bible.canon import canon_verses
-from rag_assets.corpus.bible.merge import merge
-from rag_assets.corpus.bible.model import BibleText, OddityKind
-from rag_assets.corpus.bible.passages import Passage, parse_verse_number
+from rag_assets.bible.canon import canon_verses
+from rag_assets.bible.formats.passages import Passage, parse_verse_number
+from rag_assets.bible.merge import merge
+from rag_assets.bible.model import BibleText, OddityKind
 
 
 def merged(*printed: tuple[str, str], book: str = "JOB") -> BibleText:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rag_assets.corpus.bible.bodruk_json import read_bodruk_json
-from rag_assets.corpus.bible.passages import Source
-from rag_assets.corpus.bible.scrollmapper_csv import read_scrollmapper_csv
-from rag_assets.corpus.bible.vref import read_vref
+from rag_assets.bible.formats.bodruk_json import read_bodruk_json
+from rag_assets.bible.formats.passages import Source
+from rag_assets.bible.formats.scrollmapper_csv import read_scrollmapper_csv
+from rag_assets.bible.formats.vref import read_vref
 from rag_assets_tests.corpus import samples
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.bible.fingerprint import folder_hash
-from rag_assets.corpus.bible.model import Oddity, OddityKind
-from rag_assets.corpus.bible.reader import read_bible
+from rag_assets.bible.fingerprint import folder_hash
+from rag_assets.bible.model import Oddity, OddityKind
+from rag_assets.bible.reader import read_bible
 from rag_assets.errors import CorpusError
 from rag_assets_tests.corpus import samples
 from rag_assets_tests.corpus.conftest import FolderOf

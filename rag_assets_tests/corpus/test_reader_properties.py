@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag_assets.corpus.bible.merge import merge
-from rag_assets.corpus.bible.model import BibleText
-from rag_assets.corpus.bible.passages import Passage, VerseNumber, parse_verse_number
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.corpus.bible.text import BOUNDARY, normalise
+from rag_assets.bible.formats.passages import Passage, VerseNumber, parse_verse_number
+from rag_assets.bible.formats.text import BOUNDARY, normalise
+from rag_assets.bible.merge import merge
+from rag_assets.bible.model import BibleText
+from rag_assets.bible.reader import read_bible
 from rag_assets.errors import CorpusError
 from rag_assets_tests.corpus import samples
 

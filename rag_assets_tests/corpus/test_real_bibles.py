@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rag_assets.corpus.bible.model import BibleText, OddityKind
+from rag_assets.bible.model import BibleText, OddityKind
 
 Real = Callable[[str], BibleText]
 

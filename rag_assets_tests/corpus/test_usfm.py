@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.bible.usfm import read_usfm
+from rag_assets.bible.formats.usfm import read_usfm
 
 HEAD = "\\id GEN\n\\c 1\n\\p\n"
 

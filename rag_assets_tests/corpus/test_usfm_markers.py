@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.corpus.bible.usfm import read_usfm
+from rag_assets.bible.formats.usfm import read_usfm
+from rag_assets.bible.reader import read_bible
 from rag_assets.errors import CorpusError
 from rag_assets_tests.conftest import SHARED_CASES
 

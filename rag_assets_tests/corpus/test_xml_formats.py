@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.bible.osis import read_osis
-from rag_assets.corpus.bible.passages import Source
-from rag_assets.corpus.bible.usx import read_usx
-from rag_assets.corpus.bible.zefania import read_zefania
+from rag_assets.bible.formats.osis import read_osis
+from rag_assets.bible.formats.passages import Source
+from rag_assets.bible.formats.usx import read_usx
+from rag_assets.bible.formats.zefania import read_zefania
 
 
 def told(source: Source) -> list[tuple[str, str]]:

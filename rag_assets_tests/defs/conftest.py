@@ -13,8 +13,8 @@ import pytest
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.resources import Corpus
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import write_usfm_version
 

@@ -22,10 +22,10 @@ from pathlib import Path
 import psutil
 
 from rag_assets.errors import RagAssetsError
-from rag_assets.settings import Settings
-from rag_assets.store import embedded
-from rag_assets.store.database import Database, open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database, open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Settings
 from rag_assets_tests.defs.deployment import ROOT, home_of, plain_environment
 from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 

@@ -11,9 +11,9 @@ from threading import Event
 import dagster as dg
 import pytest
 
+from rag_assets.bible.sql.embeddings import lock_version
 from rag_assets.defs.resources import Corpus
-from rag_assets.store.spaces import find_space
-from rag_assets.store.verse_embeddings import lock_version
+from rag_assets.vectors.sql.spaces import find_space
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run

@@ -16,7 +16,7 @@ import pytest
 from rag_assets.definitions import build_defs
 from rag_assets.defs.operations.capacity import capacity_days
 from rag_assets.defs.resources import Corpus
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.conftest import Run
 

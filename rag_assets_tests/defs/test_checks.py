@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
-from rag_assets.embedding.quality import CHECKS
-from rag_assets.store.spaces import Role, register_space
+from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.sql.spaces import Role, register_space
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind

@@ -13,8 +13,8 @@ from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.release.assets import ReleaseConfig
 from rag_assets.defs.resources import Corpus
-from rag_assets.settings import Settings, load_settings
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings, load_settings
 
 BIBLE_ASSETS = ["verse_embeddings", "verses"]
 DOCUMENT_ASSETS = ["document_chunks", "document_embeddings"]

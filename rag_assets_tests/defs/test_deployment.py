@@ -13,7 +13,7 @@ import psutil
 import pytest
 from psycopg import sql
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import REPOSITORY, Deployment, deployed, wait_for
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind

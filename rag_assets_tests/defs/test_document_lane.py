@@ -13,8 +13,8 @@ from psycopg import sql
 from rag_assets.definitions import build_defs
 from rag_assets.defs.documents.sensors import Lane, document_queue
 from rag_assets.defs.resources import Corpus
-from rag_assets.store.database import Database
-from rag_assets.store.lane_control import pause_lane, resume_lane
+from rag_assets.documents.sql.lanes import pause_lane, resume_lane
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.document_lane import ASSETS, DocumentLane
 from rag_assets_tests.openai_emulator.process import Emulator

@@ -10,7 +10,7 @@ import pytest
 
 from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.resources import Corpus
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.document_lane import ASSETS, DocumentLane, events_of
 

@@ -19,7 +19,7 @@ from rag_assets.operations.doctor import Finding, diagnose
 from rag_assets.operations.facts import gather
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.report import read_report
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane
 from rag_assets_tests.defs.test_failed_jobs import fail, lane

@@ -17,8 +17,8 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.doctor import diagnose
 from rag_assets.operations.facts import gather
-from rag_assets.store.database import Database
-from rag_assets.store.failed_runs import failing_runs
+from rag_assets.operations.sql.failed_runs import failing_runs
+from rag_assets.postgres.database import Database
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, Run
 from rag_assets_tests.defs.document_lane import DocumentLane

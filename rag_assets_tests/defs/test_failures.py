@@ -15,9 +15,9 @@ from rag_assets.definitions import build_defs
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
 from rag_assets.errors import RagAssetsError, TransientError
+from rag_assets.postgres.database import Database
 from rag_assets.secrecy import register_keys
-from rag_assets.settings import fingerprint
-from rag_assets.store.database import Database
+from rag_assets.settings.model import fingerprint
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
 

@@ -7,11 +7,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.index.config import IndexConfig
-from rag_assets.embedding.verses import EmbedOptions
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
 from rag_assets_tests.openai_emulator.process import Emulator

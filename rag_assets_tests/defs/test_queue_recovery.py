@@ -18,8 +18,8 @@ from rag_assets.definitions import build_defs
 from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.defs.operations.recovery import queue_recovery
 from rag_assets.defs.resources import Corpus
-from rag_assets.settings import fingerprint
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import fingerprint
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Run

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres.database import Database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Settings
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import Deployment, deployed, wait_for
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind

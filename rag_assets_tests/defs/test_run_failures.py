@@ -17,8 +17,8 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.operations.run_failures import described
 from rag_assets.errors import AuthenticationError, CorpusError, DatabaseUnavailableError
+from rag_assets.operations.sql.dagster_state import EndedRun, Failure
 from rag_assets.secrecy import register_passwords
-from rag_assets.store.dagster_state import EndedRun, Failure
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LOST = "server closed the connection unexpectedly"

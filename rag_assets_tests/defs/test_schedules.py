@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
+from rag_assets.bible.embed_verses import EmbedOptions, embed_version
 from rag_assets.definitions import defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.operations.schedules import (
@@ -24,10 +25,9 @@ from rag_assets.defs.operations.schedules import (
     weekend_backfill,
 )
 from rag_assets.defs.resources import Corpus
-from rag_assets.embedding.verses import EmbedOptions, embed_version
-from rag_assets.store.database import Database
-from rag_assets.store.lane_control import pause_lane
-from rag_assets.store.spaces import register_space
+from rag_assets.documents.sql.lanes import pause_lane
+from rag_assets.postgres.database import Database
+from rag_assets.vectors.sql.spaces import register_space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.defs.conftest import Lane, Run

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.corpus.versions import VersionDeclaration
+from rag_assets.bible.sql.verses import StoredVersion
+from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.defs.bible.sensors import Decision, VersionOnDisk, decide
-from rag_assets.store.bible import StoredVersion
 
 EMBED, LOAD = "bible_embeddings", "bible_verses"
 OPEN = VersionDeclaration("A", "en", "CC0-1.0", ai_allowed=True, enabled_for_rag=True)

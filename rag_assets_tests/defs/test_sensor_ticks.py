@@ -11,7 +11,7 @@ import pytest
 
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.bible.sensors import bible_version_folders
-from rag_assets.store.lane_control import pause_lane, resume_lane
+from rag_assets.documents.sql.lanes import pause_lane, resume_lane
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 

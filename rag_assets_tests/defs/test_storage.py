@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, make_url
 
 from rag_assets.defs.storage import CorpusSidePostgresStorage, dagster_url
 from rag_assets.errors import ConfigurationError, DatabaseUnusableError
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "p@ss:w/o?r#d %41&'\"\\é€=+ "  # noqa: S105

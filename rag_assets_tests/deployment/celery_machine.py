@@ -23,13 +23,13 @@ from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.celery import LaneLauncher
+from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.operations.broker import Broker, open_broker
 from rag_assets.operations.doctor import diagnose
 from rag_assets.operations.facts import gather
-from rag_assets.settings import Settings, load_settings
-from rag_assets.store.database import open_database
-from rag_assets.store.lane_control import paused_lanes
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres.database import open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Settings, load_settings
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import ROOT, home_of, plain_environment, stop
 from rag_assets_tests.deployment.redis_server import PASSWORD, RedisServer, running_redis

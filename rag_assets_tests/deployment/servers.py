@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from rag_assets.store import embedded
-from rag_assets.store.database import Database
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import _memory_folder
 from rag_assets_tests.defs.deployment import free_port
 from rag_assets_tests.deployment.hosts import Host

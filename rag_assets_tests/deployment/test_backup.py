@@ -17,15 +17,16 @@ import pytest
 from psycopg import sql
 
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError, GateRefusedError
+from rag_assets.operations.sql.corpus_restore import restore_corpus
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database, one
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
-from rag_assets.settings import Settings
-from rag_assets.store import code_sets, embedded
-from rag_assets.store.corpus_restore import restore_corpus
-from rag_assets.store.database import Database, one
-from rag_assets.store.generations import live_indexes
-from rag_assets.store.vector_tables import Corpus
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import code_sets
+from rag_assets.vectors.sql.generations import live_indexes
+from rag_assets.vectors.sql.tables import Corpus
 from rag_assets_tests.api.conftest import Copy, bilingual, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of
 from rag_assets_tests.corpora import sentences

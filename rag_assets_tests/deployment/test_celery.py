@@ -16,7 +16,7 @@ from rag_assets.defs.celery import priority_of
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.broker import open_broker, queue_of
 from rag_assets.operations.facts import gather
-from rag_assets.settings import load_settings
+from rag_assets.settings.model import load_settings
 from rag_assets_tests.defs.deployment import ROOT, plain_environment
 from rag_assets_tests.deployment.celery_machine import Machine
 from rag_assets_tests.deployment.redis_server import PASSWORD

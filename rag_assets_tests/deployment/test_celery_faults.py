@@ -15,8 +15,8 @@ from dagster._core.launcher import LaunchRunContext, WorkerStatus
 
 from rag_assets.defs.celery import end_lost_starts
 from rag_assets.defs.operations.dagster_runs import DagsterRuns
-from rag_assets.settings import load_settings
-from rag_assets.store.dagster_state import EndedRun
+from rag_assets.operations.sql.dagster_state import EndedRun
+from rag_assets.settings.model import load_settings
 from rag_assets_tests.defs.deployment import stop
 from rag_assets_tests.deployment.celery_machine import LOST_S, Machine
 from rag_assets_tests.deployment.redis_server import PASSWORD

@@ -20,7 +20,7 @@ from typer.main import get_command
 from rag_assets.cli.main import app
 from rag_assets.errors import BrokerUnavailableError
 from rag_assets.operations.broker import Broker
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.defs.deployment import ROOT, free_port, stop
 from rag_assets_tests.deployment.compose import compose_tool

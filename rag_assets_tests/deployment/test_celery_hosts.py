@@ -28,8 +28,8 @@ import pytest
 
 from rag_assets.errors import BrokerUnavailableError, RagAssetsError
 from rag_assets.operations.broker import Broker
-from rag_assets.store.database import Database
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres.database import Database
+from rag_assets.postgres.migrations import migrate
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import ROOT, home_of, plain_environment, stop
 from rag_assets_tests.defs.site import drop

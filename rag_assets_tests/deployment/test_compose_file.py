@@ -12,8 +12,8 @@ import pytest
 from typer.main import get_command
 
 from rag_assets.cli.main import app
-from rag_assets.settings import Settings
-from rag_assets.store.pgvector_faults import NEWEST
+from rag_assets.postgres.pgvector_faults import NEWEST
+from rag_assets.settings.model import Settings
 from rag_assets_tests.deployment.compose import (
     FILE,
     HUB,

@@ -23,7 +23,7 @@ import httpx
 import psutil
 import pytest
 
-from rag_assets.store import embedded
+from rag_assets.postgres import embedded
 from rag_assets_tests.defs.deployment import free_port, stop
 from rag_assets_tests.deployment.compose import ROOT, in_order, ours
 

@@ -24,8 +24,8 @@ import yaml
 
 from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.documents.rules import LARGE
-from rag_assets.store.dagster_state import LANE_TAG, runs_under_way
-from rag_assets.store.database import Database
+from rag_assets.operations.sql.dagster_state import LANE_TAG, runs_under_way
+from rag_assets.postgres.database import Database
 from rag_assets_tests.deployment import chart
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from rag_assets.store.database import Database
-from rag_assets.store.roles import grant_api
+from rag_assets.postgres.database import Database
+from rag_assets.postgres.roles import grant_api
 from rag_assets_tests.api.conftest import Copy, bilingual, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import Server, environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences

@@ -23,7 +23,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets_tests.deployment import chart
 from rag_assets_tests.deployment.compose import (
     FILE,
@@ -105,7 +105,7 @@ def test_a_service_started_with_its_environment_has_the_settings(tmp_path: Path)
     (tmp_path / "openai_api_key").write_text("sk-of-the-file\n")
     shown = """
 import json
-from rag_assets.settings import load_settings
+from rag_assets.settings.model import load_settings
 found = load_settings()
 print(json.dumps([found.pg_ivfflat_probes, found.rag_embedding_batch_size,
     found.rag_backfill_budget_usd, found.rag_timezone, str(found.rag_home), found.api_keys()]))

@@ -20,10 +20,10 @@ from sqlalchemy import create_engine, make_url, text
 
 from rag_assets.defs.storage import dagster_url
 from rag_assets.errors import DatabaseUnusableError
-from rag_assets.settings import load_settings
-from rag_assets.store import embedded
-from rag_assets.store.database import Database, one, open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database, one, open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import load_settings
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences

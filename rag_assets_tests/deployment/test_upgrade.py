@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from rag_assets.errors import DatabaseUnusableError
-from rag_assets.store import embedded
-from rag_assets.store.database import Database, one
-from rag_assets.store.embedded_upgrade import upgrade
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database, one
+from rag_assets.postgres.embedded_upgrade import upgrade
 from rag_assets_tests.api.server import ROOT, command
 from rag_assets_tests.conftest import _memory_folder
 
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 RELEASED = """
 import sys
 from pathlib import Path
-from rag_assets.settings import Settings
-from rag_assets.store.database import open_database
-from rag_assets.store.migrations import migrate
+from rag_assets.settings.model import Settings
+from rag_assets.postgres.database import open_database
+from rag_assets.postgres.migrations import migrate
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.release.corpus import let_through, prepare
@@ -123,7 +123,7 @@ def test_a_server_that_its_users_left_behind_is_ended_and_a_killed_one_recovered
     home: Path, killed: bool
 ) -> None:
     leave = (
-        "import os, sys; from pathlib import Path; from rag_assets.store import embedded;"
+        "import os, sys; from pathlib import Path; from rag_assets.postgres import embedded;"
         "embedded.ensure_running(Path(sys.argv[1])); os._exit(0)"
     )
     data = home / "postgres"
@@ -145,7 +145,7 @@ def test_whoever_uses_the_data_is_not_disturbed(home: Path) -> None:
 
 def test_what_pg_upgrade_refuses_stays_as_it_was(home: Path) -> None:
     forbid = (
-        "import sys, psycopg; from pathlib import Path; from rag_assets.store import embedded;"
+        "import sys, psycopg; from pathlib import Path; from rag_assets.postgres import embedded;"
         "c = psycopg.connect(embedded.ensure_running(Path(sys.argv[1])), autocommit=True);"
         "c.execute('CREATE DATABASE shut'); "
         "c.execute('ALTER DATABASE shut ALLOW_CONNECTIONS false')"

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag_assets.corpus.documents.inbox import Inbox, open_inbox
-from rag_assets.documents.cursor import Cursor
-from rag_assets.documents.intake import PATIENCE_S, Intake, take_in
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.document_intake import newest_document
-from rag_assets.store.documents import Document, list_documents
+from rag_assets.documents.inbox.cursor import Cursor
+from rag_assets.documents.inbox.inbox import Inbox, open_inbox
+from rag_assets.documents.inbox.intake import PATIENCE_S, Intake, take_in
+from rag_assets.documents.sql.documents import Document, list_documents
+from rag_assets.documents.sql.intake import newest_document
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ from multiprocessing.context import ForkServerProcess
 
 import psutil
 
-from rag_assets.corpus.documents.inbox import open_inbox
+from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.processing import process_documents
 from rag_assets.errors import RagAssetsError
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["rag_assets_tests.documents.processes", "rag_assets.embedding.openai_client"]
+    ["rag_assets_tests.documents.processes", "rag_assets.embedding.providers.openai_client"]
 )
-READER = "rag_assets.corpus.documents.child"
+READER = "rag_assets.documents.child"
 
 
 def process_elsewhere(

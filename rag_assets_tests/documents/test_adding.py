@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag_assets.documents.adding import add_files
+from rag_assets.documents.inbox.adding import add_files
 from rag_assets.progress import Silent
 from rag_assets_tests.documents.lane import Lane
 

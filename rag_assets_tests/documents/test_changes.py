@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.corpus.documents.inbox_files import FoundFile, Listing
-from rag_assets.documents.changes import Decision, decide, digest_of, unread_hash
-from rag_assets.store.document_intake import KnownFile
+from rag_assets.documents.inbox.changes import Decision, decide, digest_of, unread_hash
+from rag_assets.documents.inbox.files import FoundFile, Listing
+from rag_assets.documents.sql.intake import KnownFile
 
 MOST = 1000
 Contents = Mapping[str, str]

@@ -12,7 +12,7 @@ import pytest
 
 from rag_assets.defs.run_log import run_log
 from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.settings import fingerprint
+from rag_assets.settings.model import fingerprint
 from rag_assets_tests.documents.lane import Lane
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 

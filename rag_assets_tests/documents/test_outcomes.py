@@ -34,7 +34,7 @@ from rag_assets.errors import (
     RateLimitedError,
     UnsupportedDocumentError,
 )
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets.visible import visible
 
 SETTINGS = Settings(rag_document_retry_s=30, rag_document_max_attempts=5)

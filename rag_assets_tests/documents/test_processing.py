@@ -9,6 +9,8 @@ import pytest
 from rag_assets.documents.outcomes import Outcome
 from rag_assets.documents.processing import process_documents
 from rag_assets.documents.rules import LARGE, PROCESSING
+from rag_assets.documents.sql.queue import mark_unchanged
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -16,8 +18,6 @@ from rag_assets.errors import (
     ProviderUnavailableError,
     RateLimitedError,
 )
-from rag_assets.store.document_queue import mark_unchanged
-from rag_assets.store.document_withdrawal import withdraw
 from rag_assets_tests.documents.lane import (
     Lane,
     assert_all_is_right,

@@ -18,12 +18,12 @@ import psutil
 import pytest
 
 from rag_assets.documents.rules import PROCESSING
+from rag_assets.documents.sql.leases import LOST
 from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.settings import Settings
-from rag_assets.store import embedded
-from rag_assets.store.database import open_database
-from rag_assets.store.document_leases import LOST
-from rag_assets.store.migrations import migrate
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import open_database
+from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.model import Settings
 from rag_assets_tests.documents.dropped import Dropped
 from rag_assets_tests.documents.lane import (
     Lane,

@@ -14,7 +14,7 @@ from rag_assets.documents.rules import (
     lane_of,
     priority_of,
 )
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 
 @pytest.mark.parametrize(

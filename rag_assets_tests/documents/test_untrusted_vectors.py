@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rag_assets.postgres.database import one
 from rag_assets.release.releasing import evaluate
-from rag_assets.store.database import one
 from rag_assets_tests.documents.lane import Lane, markdown
 from rag_assets_tests.documents_corpus import judge_all
 from rag_assets_tests.release.corpus import let_through

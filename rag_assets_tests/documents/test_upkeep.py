@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.documents.upkeep import Forgotten, forget
-from rag_assets.store.document_withdrawal import withdraw
 from rag_assets_tests.documents.lane import Lane, markdown
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from rag_assets.corpus.text import text_hash
 from rag_assets.embedding.batching import Text
 from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
 from rag_assets.embedding.embedder import Embedder
 from rag_assets.embedding.obtaining import open_embedder
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.purchases import LedgerKey
-from rag_assets.store.spaces import Space, register_space
+from rag_assets.embedding.sql.purchases import LedgerKey
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Space, register_space
 
 RUN = LedgerKey("run", "bible", "EN_TEST")
 LONGEST_SLEEP_S = 0.3

@@ -9,14 +9,14 @@ import multiprocessing
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 
-from rag_assets.embedding.verses import EmbedOptions, embed_version
+from rag_assets.bible.embed_verses import EmbedOptions, embed_version
 from rag_assets.errors import RagAssetsError
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["rag_assets_tests.embedding.processes", "rag_assets.embedding.openai_client"]
+    ["rag_assets_tests.embedding.processes", "rag_assets.embedding.providers.openai_client"]
 )
 
 

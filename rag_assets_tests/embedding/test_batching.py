@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.corpus.text import text_hash
 from rag_assets.embedding.batching import (
     MAX_INPUTS,
     Text,
@@ -17,6 +16,7 @@ from rag_assets.embedding.batching import (
     halves,
     request_tokens,
 )
+from rag_assets.embedding.text_hash import text_hash
 
 LARGEST = 270_000
 

@@ -10,8 +10,8 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from rag_assets.corpus.text import text_hash
 from rag_assets.embedding.embedder import Answer
+from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import (
     AuthenticationError,
     DatabaseUnavailableError,
@@ -22,9 +22,9 @@ from rag_assets.errors import (
     RagAssetsError,
     RateLimitedError,
 )
-from rag_assets.settings import fingerprint
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import SpaceSpec
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import fingerprint
+from rag_assets.vectors.sql.spaces import SpaceSpec
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.embedding.buyers import Shop

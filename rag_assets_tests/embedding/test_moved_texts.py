@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.embedding.quality import version_quality
-from rag_assets.embedding.verses import EmbedOptions, SpaceReport
-from rag_assets.embedding.versions import embed_spaces
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport
+from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.postgres.database import Database
+from rag_assets.release.quality import version_quality
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.openai_emulator.process import Emulator

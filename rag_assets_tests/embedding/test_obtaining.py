@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from rag_assets.corpus.text import text_hash
 from rag_assets.embedding.obtaining import obtaining
+from rag_assets.embedding.sql.purchases import LedgerKey
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.purchases import LedgerKey
-from rag_assets.store.vector_tables import Corpus
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import Corpus
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.embedding.buyers import texts_of
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rag_assets.embedding.embedder import Answer
-from rag_assets.embedding.offline import OfflineEmbedder
-from rag_assets.store.spaces import OFFLINE_MODEL, SpaceSpec
+from rag_assets.embedding.providers.offline import OfflineEmbedder
+from rag_assets.vectors.sql.spaces import OFFLINE_MODEL, SpaceSpec
 
 TEXTS = [
     "In the beginning God created the heaven and the earth.",

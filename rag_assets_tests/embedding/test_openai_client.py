@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.embedding.embedder import Answer, normalised
-from rag_assets.embedding.openai_client import OpenAIEmbedder, classify, parse_duration
+from rag_assets.embedding.providers.openai_client import OpenAIEmbedder, classify, parse_duration
 from rag_assets.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -27,8 +27,8 @@ from rag_assets.errors import (
     RagAssetsError,
     RateLimitedError,
 )
-from rag_assets.settings import fingerprint
-from rag_assets.store.spaces import SpaceSpec
+from rag_assets.settings.model import fingerprint
+from rag_assets.vectors.sql.spaces import SpaceSpec
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator

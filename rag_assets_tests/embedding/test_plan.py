@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from rag_assets.corpus.versions import find_version_folder
-from rag_assets.embedding.plan import SpacePlan, check_budget, plan_folder, plan_version
-from rag_assets.embedding.verses import EmbedOptions, embed_version
+from rag_assets.bible.embed_verses import EmbedOptions, embed_version
+from rag_assets.bible.plan import SpacePlan, check_budget, plan_folder, plan_version
+from rag_assets.bible.versions import find_version_folder
 from rag_assets.errors import BudgetExceededError
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import Role
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Role
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
 from rag_assets_tests.openai_emulator.process import Emulator

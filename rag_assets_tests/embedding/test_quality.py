@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.embedding.quality import CHECKS, SpaceQuality, Verdict, judge, version_quality
-from rag_assets.embedding.verses import EmbedOptions, embed_version
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import Role, Space, SpaceSpec
-from rag_assets.store.verse_quality import Quality
+from rag_assets.bible.embed_verses import EmbedOptions, embed_version
+from rag_assets.bible.sql.quality import Quality
+from rag_assets.postgres.database import Database
+from rag_assets.release.quality import CHECKS, SpaceQuality, Verdict, judge, version_quality
+from rag_assets.vectors.sql.spaces import Role, Space, SpaceSpec
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 

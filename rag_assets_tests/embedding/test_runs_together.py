@@ -8,12 +8,12 @@ from multiprocessing.context import ForkServerProcess
 
 import pytest
 
-from rag_assets.corpus.text import text_hash
-from rag_assets.embedding.verses import EmbedOptions, embed_version
-from rag_assets.settings import Settings
-from rag_assets.store import purchases
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import register_space
+from rag_assets.bible.embed_verses import EmbedOptions, embed_version
+from rag_assets.embedding.sql import purchases
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import register_space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.embedding.processes import embed_in_process

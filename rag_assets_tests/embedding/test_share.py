@@ -7,8 +7,8 @@ from threading import Thread
 
 import pytest
 
-from rag_assets.store.database import Database
-from rag_assets.store.lane_control import provider_shares, set_share
+from rag_assets.documents.sql.lanes import provider_shares, set_share
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.embedding.buyers import Shop

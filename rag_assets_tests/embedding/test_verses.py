@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from rag_assets.embedding.quality import judge, version_quality
-from rag_assets.embedding.verses import EmbedOptions, SpaceReport, embed_version
+from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport, embed_version
 from rag_assets.errors import (
     AuditError,
     ConfigurationError,
@@ -17,9 +16,10 @@ from rag_assets.errors import (
     PolicyError,
     ProviderUnavailableError,
 )
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import OFFLINE_MODEL, Role
+from rag_assets.postgres.database import Database
+from rag_assets.release.quality import judge, version_quality
+from rag_assets.settings.model import Settings, fingerprint
+from rag_assets.vectors.sql.spaces import OFFLINE_MODEL, Role
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.embedding.vectors_are_right import assert_vectors_are_right

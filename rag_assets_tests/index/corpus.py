@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
+from rag_assets.bible.sql.embeddings import publish, stale_verses
 from rag_assets.index.maintain import IndexRequest, Outcome, maintain
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, served_on_trial
-from rag_assets.settings import Precision, Settings
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.spaces import Space
-from rag_assets.store.vector_tables import VectorTable, announce, bible_table
-from rag_assets.store.verse_embeddings import publish, stale_verses
+from rag_assets.settings.model import Precision, Settings
+from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version
 from rag_assets_tests.store.vectors import answer_texts, space_of

@@ -9,10 +9,10 @@ import multiprocessing
 from multiprocessing.context import ForkServerProcess
 
 from rag_assets.index.maintain import IndexRequest, maintain
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import VectorTable
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["rag_assets_tests.index.processes"])

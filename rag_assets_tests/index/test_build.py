@@ -10,13 +10,14 @@ from rag_assets.errors import ConfigurationError, IndexBuildError
 from rag_assets.index.build import BuildOptions, build
 from rag_assets.index.maintain import Outcome
 from rag_assets.index.measuring import target_of
+from rag_assets.index.sql import builds as index_builds
+from rag_assets.index.sql.explained import indexes_used
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.retrieval.plan import choose_plan
-from rag_assets.settings import Settings
-from rag_assets.store import generations, index_builds
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.explained import indexes_used
-from rag_assets.store.vector_search import nearest, prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.nearest import nearest, prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (
     Heard,

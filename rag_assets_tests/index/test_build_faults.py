@@ -21,15 +21,16 @@ from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
 from rag_assets.index.maintain import IndexRequest, Outcome
 from rag_assets.index.measuring import target_of
 from rag_assets.index.policy import Action
+from rag_assets.index.sql.builds import build_progress
+from rag_assets.index.sql.explained import indexes_used
+from rag_assets.postgres import embedded
+from rag_assets.postgres.database import Database, open_database
+from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.plan import choose_plan
-from rag_assets.settings import Settings
-from rag_assets.store import embedded, generations
-from rag_assets.store.database import Database, open_database
-from rag_assets.store.explained import indexes_used
-from rag_assets.store.index_builds import build_progress
-from rag_assets.store.migrations import migrate
-from rag_assets.store.vector_search import nearest, prepare_connection
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.nearest import nearest, prepare_connection
+from rag_assets.vectors.sql.tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (
     DIMENSIONS,

@@ -9,12 +9,12 @@ import pytest
 from rag_assets.errors import IndexBuildError
 from rag_assets.index.maintain import EXACT_SUBJECT, IndexRequest, subject_of
 from rag_assets.index.policy import Action
-from rag_assets.settings import Settings
-from rag_assets.store import generations
-from rag_assets.store.check_results import record_check
-from rag_assets.store.database import Database
-from rag_assets.store.generations import RecordedDecision
-from rag_assets.store.vector_tables import VectorTable, bible_table, revision
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.evidence import record_check
+from rag_assets.vectors.sql.generations import RecordedDecision
+from rag_assets.vectors.sql.tables import VectorTable, bible_table, revision
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version
 from rag_assets_tests.index.corpus import (

@@ -13,9 +13,9 @@ from psycopg import sql
 from rag_assets.errors import ConfigurationError, IndexBuildError
 from rag_assets.index.build import BuildOptions, check_size
 from rag_assets.index.memory import build_size, item_bytes, kilobytes, megabytes
-from rag_assets.settings import Precision
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.vector_tables import bible_table
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.tables import bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (
     Heard,

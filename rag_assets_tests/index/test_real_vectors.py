@@ -10,10 +10,10 @@ from rag_assets.index.cases import EVERYTHING, filter_cases
 from rag_assets.index.checks import judge_recall
 from rag_assets.index.measuring import recall_of, target_of
 from rag_assets.index.questions import ask
+from rag_assets.postgres.database import Database
 from rag_assets.retrieval.plan import choose_plan
-from rag_assets.store.database import Database
-from rag_assets.store.vector_search import nearest, prepare_connection
-from rag_assets.store.vector_tables import bible_table
+from rag_assets.vectors.sql.nearest import nearest, prepare_connection
+from rag_assets.vectors.sql.tables import bible_table
 from rag_assets_tests.conftest import SHARED_DATA, MakeSettings
 from rag_assets_tests.index.corpus import copy_rows, index_settings, maintained, on_trial
 from rag_assets_tests.store.vectors import space_of

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.corpus.bible.reader import read_bible
-from rag_assets.corpus.versions import VersionDeclaration
-from rag_assets.embedding.verses import EmbedOptions, embed_version
+from rag_assets.bible.embed_verses import EmbedOptions, embed_version
+from rag_assets.bible.reader import read_bible
+from rag_assets.bible.sql.verses import load_verses
+from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.index.checks import judge_index
 from rag_assets.index.golden import embedded_texts, golden_result
 from rag_assets.index.maintain import IndexRequest, maintain
@@ -22,18 +23,17 @@ from rag_assets.index.questions import ask
 from rag_assets.index.tables import candidate_table
 from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, enough_probes, fragments
 from rag_assets.index.tune import tune
+from rag_assets.postgres.database import Database, one
 from rag_assets.progress import Silent
 from rag_assets.retrieval.query_vectors import embed_queries, embed_queries_once
 from rag_assets.retrieval.released import served_on_trial
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search
-from rag_assets.settings import Settings
-from rag_assets.store import generations
-from rag_assets.store.bible import load_verses
-from rag_assets.store.database import Database, one
-from rag_assets.store.generations import Generation
-from rag_assets.store.search_plan import EXACT
-from rag_assets.store.vector_search import nearest, prepare_connection
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.search_plan import EXACT
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.generations import Generation
+from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets_tests.conftest import SAMPLES, SHARED_DATA, MakeSettings
 from rag_assets_tests.documents_corpus import publish_document
 from rag_assets_tests.index.corpus import filled_table, index_settings, maintained, on_trial

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.truth import TOLERANCE, recall, similarity_floors
-from rag_assets.settings import Precision
-from rag_assets.store.database import Database
-from rag_assets.store.search_plan import EXACT
-from rag_assets.store.vector_search import nearest, prepare_connection
-from rag_assets.store.vector_stream import stream_vectors
-from rag_assets.store.vector_tables import VectorTable, bible_table
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.search_plan import EXACT
+from rag_assets.vectors.sql.nearest import nearest, prepare_connection
+from rag_assets.vectors.sql.stream import stream_vectors
+from rag_assets.vectors.sql.tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import clustered, fill, filled_table, index_settings
 from rag_assets_tests.store.vectors import space_of

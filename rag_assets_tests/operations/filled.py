@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from rag_assets.documents.sql import queue as document_queue
 from rag_assets.operations.backfill import WINDOW_TAG
 from rag_assets.operations.metrics import OperationsMetrics
+from rag_assets.operations.sql import backfill
+from rag_assets.operations.sql.dagster_state import LANE_TAG
 from rag_assets.operations.windows import Window, backfill_windows
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store import backfill, document_queue
-from rag_assets.store.dagster_state import LANE_TAG
-from rag_assets.store.database import Connection, Database
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.release.corpus import let_through, prepare
 from rag_assets_tests.store.queued import MB, new, queue, take
 

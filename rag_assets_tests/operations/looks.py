@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rag_assets.documents.sql.lanes import Pause
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.health import Health, LaneHealth
 from rag_assets.operations.incidents import Step
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.recovery import Action, Decision, decide
 from rag_assets.operations.rules import INTERVAL, Rules
-from rag_assets.store.incidents import Incident, RecoveryAction
-from rag_assets.store.lane_control import Pause
-from rag_assets.store.queue_health import Server
+from rag_assets.operations.sql.incidents import Incident, RecoveryAction
+from rag_assets.operations.sql.queue_health import Server
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LANE, LARGE = "rag_processing", "rag_large_docs"

@@ -25,8 +25,8 @@ from dagster._daemon.types import DaemonHeartbeat
 from rag_assets.operations.alerting import HEARTBEAT, WATCHDOG, alertmanager_config
 from rag_assets.operations.exporter import exporting
 from rag_assets.operations.metrics import OperationsMetrics
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.deployment import ROOT, free_port, stop

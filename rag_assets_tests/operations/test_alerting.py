@@ -12,7 +12,7 @@ import pytest
 
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.alerting import HEARTBEAT, OPERATORS, WATCHDOG, alertmanager_config
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets_tests.operations.promql import alerts
 
 AMTOOL = shutil.which("amtool")

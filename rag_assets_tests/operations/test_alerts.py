@@ -16,7 +16,7 @@ from rag_assets.api.metrics import ApiMetrics
 from rag_assets.cli.main import app
 from rag_assets.operations.alerting import WATCHDOG
 from rag_assets.operations.exporter import exporting
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.operations.filled import metrics_of
 from rag_assets_tests.operations.promql import (

@@ -8,14 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.embedding.quality import (
-    CHECKS,
-    complete_versions,
-    keep_evidence,
-    version_quality,
-)
-from rag_assets.embedding.verses import EmbedOptions
-from rag_assets.embedding.versions import embed_spaces
+from rag_assets.bible.embed_verses import EmbedOptions
+from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.documents.sql.lanes import pause_lane
 from rag_assets.operations.backfill import (
     Budget,
     Candidate,
@@ -28,11 +23,16 @@ from rag_assets.operations.backfill import (
     in_order,
     requeue_documents,
 )
+from rag_assets.operations.sql.backfill import documents_cost
 from rag_assets.operations.windows import Window
-from rag_assets.settings import Settings
-from rag_assets.store.backfill import documents_cost
-from rag_assets.store.database import Database
-from rag_assets.store.lane_control import pause_lane
+from rag_assets.postgres.database import Database
+from rag_assets.release.quality import (
+    CHECKS,
+    complete_versions,
+    keep_evidence,
+    version_quality,
+)
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
 from rag_assets_tests.store.queued import make_ready, state

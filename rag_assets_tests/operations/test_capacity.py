@@ -13,10 +13,10 @@ import pytest
 
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.capacity import csv_path, due_days, forecasts, record
+from rag_assets.operations.sql.capacity import Measured
 from rag_assets.operations.windows import DailyTime
-from rag_assets.settings import Settings
-from rag_assets.store.capacity import Measured
-from rag_assets.store.database import Connection, Database
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import make_ready
 from rag_assets_tests.store.vectors import space_of

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag_assets.store import document_queue
-from rag_assets.store.dagster_state import EndedRun, delete_ended_runs, keep_ended_runs
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.document_attempts import count_attempts, delete_attempts
-from rag_assets.store.document_leases import collect_lost
-from rag_assets.store.operations_metrics import queue_figures, snapshot
+from rag_assets.documents.sql import queue as document_queue
+from rag_assets.documents.sql.attempts import count_attempts, delete_attempts
+from rag_assets.documents.sql.leases import collect_lost
+from rag_assets.operations.sql.dagster_state import EndedRun, delete_ended_runs, keep_ended_runs
+from rag_assets.operations.sql.metrics import queue_figures, snapshot
+from rag_assets.postgres.database import Connection, Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.operations.filled import LARGE, SMALL, scrape
 from rag_assets_tests.store.queued import change, new, queue, take

@@ -23,8 +23,8 @@ from rag_assets.operations.dependencies import (
     probe_provider,
     probe_vectors,
 )
-from rag_assets.settings import fingerprint
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import fingerprint
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rag_assets.documents.sql.lanes import KeyState, pause_lane
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import (
     Facts,
@@ -20,12 +21,11 @@ from rag_assets.operations.doctor import (
     span,
 )
 from rag_assets.operations.facts import gather
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store.database import Database
-from rag_assets.store.failed_runs import Failing
-from rag_assets.store.incidents import Incident
-from rag_assets.store.lane_control import KeyState, pause_lane
-from rag_assets.store.migrations import ServerVersions
+from rag_assets.operations.sql.failed_runs import Failing
+from rag_assets.operations.sql.incidents import Incident
+from rag_assets.postgres.database import Database
+from rag_assets.postgres.migrations import ServerVersions
+from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import MB, new, queue
 

@@ -14,7 +14,7 @@ import pytest
 
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.exporter import PATH, _Quiet, exporting
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.api.server import environment_of
 from rag_assets_tests.cli.conftest import PROGRAM
 from rag_assets_tests.conftest import MakeSettings

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.operations.forecast import Limit, forecast, limits_of
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 FIRST = "2026-11-01"
 

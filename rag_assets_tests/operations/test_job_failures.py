@@ -17,10 +17,10 @@ from rag_assets.operations.job_failures import (
     judge,
 )
 from rag_assets.operations.rules import Rules
-from rag_assets.store.dagster_state import RUN_FAILURE, EndedRun, Failure
-from rag_assets.store.database import CONNECTION_ERRORS, Database
-from rag_assets.store.failed_runs import FailedRun, Failing, failing_runs, forget_failures
-from rag_assets.store.incidents import Incident
+from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun, Failure
+from rag_assets.operations.sql.failed_runs import FailedRun, Failing, failing_runs, forget_failures
+from rag_assets.operations.sql.incidents import Incident
+from rag_assets.postgres.database import CONNECTION_ERRORS, Database
 from rag_assets_tests.operations.looks import START
 
 URL = "http://127.0.0.1:3000"

@@ -25,11 +25,11 @@ from rag_assets.operations.messages import (
 )
 from rag_assets.operations.rules import INTERVAL
 from rag_assets.operations.slack import send
+from rag_assets.operations.sql.incidents import Incident, RecoveryAction
+from rag_assets.operations.sql.messages import add_message, unsent_messages
 from rag_assets.operations.watching import missed
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.incidents import Incident, RecoveryAction
-from rag_assets.store.messages import add_message, unsent_messages
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.operations.slack_receiver import receiving
 

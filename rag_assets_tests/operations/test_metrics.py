@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import pytest
 from psycopg import sql
 
+from rag_assets.index.sql.builds import analyze
 from rag_assets.operations.metrics import OperationsMetrics
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store.database import Database
-from rag_assets.store.index_builds import analyze
-from rag_assets.store.spaces import register_space
-from rag_assets.store.vector_metrics import COUNTED_ROWS, rows_about
-from rag_assets.store.vector_tables import VectorTable, announce, bible_table
+from rag_assets.operations.sql.vector_metrics import COUNTED_ROWS, rows_about
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings, fingerprint
+from rag_assets.vectors.sql.spaces import register_space
+from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.operations.filled import (

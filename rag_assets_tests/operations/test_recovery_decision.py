@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from rag_assets.documents.sql.lanes import KeyState, Pause, Share
 from rag_assets.operations.health import LaneHealth
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.rules import INTERVAL, Rules
+from rag_assets.operations.sql.dagster_state import EndedRun
+from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.operations.stagnation import away
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store.dagster_state import EndedRun
-from rag_assets.store.lane_control import KeyState, Pause, Share
-from rag_assets.store.queue_health import AtWork
+from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.operations.looks import LANE, LARGE, START, Watch, probe
 
 KEY = "aabbccdd"

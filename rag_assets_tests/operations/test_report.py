@@ -10,9 +10,9 @@ import pytest
 
 from rag_assets.operations.causes import CAUSES, JOB_FAILED
 from rag_assets.operations.report import PREVENTION, curves, span, write
-from rag_assets.settings import Settings
-from rag_assets.store.incidents import Incident, RecoveryAction
-from rag_assets.store.samples import QueueSample
+from rag_assets.operations.sql.incidents import Incident, RecoveryAction
+from rag_assets.operations.sql.samples import QueueSample
+from rag_assets.settings.model import Settings
 
 BEGAN = datetime(2026, 5, 1, 12, 3, 10, tzinfo=UTC)
 NOW = BEGAN + timedelta(minutes=20)

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.documents.inbox import open_inbox
-from rag_assets.documents.intake import take_in
+from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.documents.inbox.intake import take_in
 from rag_assets.documents.processing import process_documents
-from rag_assets.settings import Settings, fingerprint
-from rag_assets.store import incidents, lane_control
-from rag_assets.store.database import Database
-from rag_assets.store.document_leases import collect_lost
+from rag_assets.documents.sql import lanes as lane_control
+from rag_assets.documents.sql.leases import collect_lost
+from rag_assets.operations.sql import incidents
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.conftest import SAMPLES
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator, running_emulator

@@ -11,8 +11,8 @@ import time
 import psutil
 import pytest
 
-from rag_assets.settings import fingerprint
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import fingerprint
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.operations.scenario import RECOVERED_S, Scenario, scenario
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from rag_assets.documents.sql.attempts import totals
+from rag_assets.operations.sql.dagster_state import EndedRun, keep_ended_runs, run_totals
+from rag_assets.operations.sql.messages import add_message
 from rag_assets.operations.upkeep import Forgotten, forget
-from rag_assets.store.dagster_state import EndedRun, keep_ended_runs, run_totals
-from rag_assets.store.database import Database
-from rag_assets.store.document_attempts import totals
-from rag_assets.store.messages import add_message
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 
 

@@ -17,7 +17,7 @@ from rag_assets.operations.windows import (
     span,
     when,
 )
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 
 SAO_PAULO, BERLIN, NEW_YORK = map(
     ZoneInfo, ("America/Sao_Paulo", "Europe/Berlin", "America/New_York")

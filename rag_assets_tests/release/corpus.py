@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from rag_assets.embedding.quality import CHECKS, keep_evidence, version_quality
-from rag_assets.embedding.verses import EmbedOptions
-from rag_assets.embedding.versions import embed_spaces
+from rag_assets.bible.embed_verses import EmbedOptions
+from rag_assets.bible.embed_versions import embed_spaces
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.maintain import IndexRequest, Outcome, maintain, subject_of
 from rag_assets.index.tables import candidate_table, indexed_tables
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather
+from rag_assets.release.quality import CHECKS, keep_evidence, version_quality
 from rag_assets.release.releasing import Released, release
-from rag_assets.settings import Settings
-from rag_assets.store.check_results import record_check
-from rag_assets.store.code_sets import use_columns
-from rag_assets.store.database import Database
-from rag_assets.store.generations import LIVING_NAMES
-from rag_assets.store.releases import active_release
-from rag_assets.store.spaces import Role, find_space
-from rag_assets.store.vector_tables import VectorTable, announce, bible_table
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.code_sets import use_columns
+from rag_assets.vectors.sql.evidence import record_check
+from rag_assets.vectors.sql.generations import LIVING_NAMES
+from rag_assets.vectors.sql.served import active_release
+from rag_assets.vectors.sql.spaces import Role, find_space
+from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from rag_assets.embedding.quality import CHECKS
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
 from rag_assets.release.gate import Reason, Verdict, judge
-from rag_assets.store.check_results import CheckResult
-from rag_assets.store.generations import Generation, Probes, RecordedDecision
-from rag_assets.store.releases import Release
-from rag_assets.store.spaces import Role, Space, SpaceSpec
-from rag_assets.store.vector_tables import VectorTable, bible_table
+from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.sql.evidence import CheckResult
+from rag_assets.vectors.sql.generations import Generation, Probes, RecordedDecision
+from rag_assets.vectors.sql.served import Release
+from rag_assets.vectors.sql.spaces import Role, Space, SpaceSpec
+from rag_assets.vectors.sql.tables import VectorTable, bible_table
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 MAX_AGE = timedelta(hours=24)

@@ -8,11 +8,11 @@ from psycopg.errors import RaiseException
 from rag_assets.cli.release import _describe, _flat
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.operations.facts import gather
+from rag_assets.operations.sql.vector_metrics import checks_now
+from rag_assets.postgres.database import Database, one
 from rag_assets.release.releasing import evaluate, roll_back
-from rag_assets.settings import Settings
-from rag_assets.store import code_sets
-from rag_assets.store.database import Database, one
-from rag_assets.store.vector_metrics import checks_now
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql import code_sets
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.release.corpus import (

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from rag_assets.embedding.quality import CHECKS
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
 from rag_assets.release.evidence import (
     DocumentsEvidence,
@@ -18,10 +17,11 @@ from rag_assets.release.evidence import (
     SpaceEvidence,
 )
 from rag_assets.release.gate import Reason
-from rag_assets.store.generations import Probes
-from rag_assets.store.releases import Release, ReleasedSpace
-from rag_assets.store.spaces import Role
-from rag_assets.store.vector_tables import VectorTable, documents_table
+from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.served import Release, ReleasedSpace
+from rag_assets.vectors.sql.spaces import Role
+from rag_assets.vectors.sql.tables import VectorTable, documents_table
 from rag_assets_tests.release.evidence import (
     PROBES,
     ROWS,

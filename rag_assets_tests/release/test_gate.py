@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from rag_assets.embedding.quality import CHECKS
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import SpaceEvidence
 from rag_assets.release.gate import Reason
-from rag_assets.store.generations import Probes
-from rag_assets.store.releases import ReleasedSpace
+from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets_tests.release.evidence import (
     MAX_AGE,
     PROBES,

@@ -7,9 +7,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.embedding.quality import CHECKS
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import Evidence
+from rag_assets.release.quality import CHECKS
 from rag_assets_tests.release.evidence import (
     AT,
     MAX_AGE,

@@ -10,11 +10,11 @@ from threading import Condition, Thread
 import pytest
 
 from rag_assets.errors import GateRefusedError
+from rag_assets.postgres.database import Database
 from rag_assets.release.releasing import evaluate, roll_back
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.releases import releases
-from rag_assets.store.spaces import find_space
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.served import releases
+from rag_assets.vectors.sql.spaces import find_space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.release.corpus import (
     LISTS,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import GateRefusedError
+from rag_assets.postgres.database import Database
 from rag_assets.release.releasing import activate, evaluate, roll_back
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.document_withdrawal import withdraw
-from rag_assets.store.generations import LIVING_NAMES
-from rag_assets.store.releases import Release, active_release
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.generations import LIVING_NAMES
+from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.documents_corpus import (

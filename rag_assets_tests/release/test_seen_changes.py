@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rag_assets.embedding.verses import VERIFIED_SAMPLE
+from rag_assets.bible.embed_verses import VERIFIED_SAMPLE
+from rag_assets.bible.sql.verses import remove_version
 from rag_assets.errors import GateRefusedError
 from rag_assets.operations import facts
 from rag_assets.operations.doctor import diagnose
+from rag_assets.postgres.database import Database, one
 from rag_assets.release.releasing import evaluate
 from rag_assets.retrieval.query_vectors import embed_queries
-from rag_assets.settings import Settings
-from rag_assets.store.bible import remove_version
-from rag_assets.store.database import Database, one
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.release.corpus import (

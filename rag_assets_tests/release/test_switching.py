@@ -8,10 +8,10 @@ import pytest
 from psycopg import sql
 
 from rag_assets.errors import ConfigurationError
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.release.dropping import drop_indexes_of
 from rag_assets.release.releasing import activate, roll_back
-from rag_assets.settings import Settings
-from rag_assets.store.database import Connection, Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.release.corpus import (

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from rag_assets.errors import NotReleasedError
+from rag_assets.postgres.database import Database
 from rag_assets.release.releasing import roll_back
 from rag_assets.retrieval.current import CurrentRelease
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.retrieval.plan import Codes, Target, choose_plan
-from rag_assets.store.code_sets import CodeSet, CodeUse, code_use
-from rag_assets.store.codes import Recipe
-from rag_assets.store.generations import Probes
-from rag_assets.store.search_plan import EXACT, SearchPlan
-from rag_assets.store.spaces import Space, SpaceSpec
-from rag_assets.store.vector_tables import bible_table
+from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.search_plan import EXACT, SearchPlan
+from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse, code_use
+from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.spaces import Space, SpaceSpec
+from rag_assets.vectors.sql.tables import bible_table
 
 TABLE = bible_table(Space(3, "small", SpaceSpec("offline", "m", 64, "vector"), 0.0))
 SCOPES = {"EN_A": 40_000, "EN_B": 30_000, "PT_C": 20_000}

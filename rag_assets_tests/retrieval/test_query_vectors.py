@@ -18,11 +18,11 @@ from rag_assets.errors import (
     ProviderUnavailableError,
     RateLimitedError,
 )
+from rag_assets.postgres.database import Database
 from rag_assets.retrieval.query_vectors import QueryVectors, Vector, embed_queries
-from rag_assets.settings import Settings
-from rag_assets.store import query_embeddings
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import Space
+from rag_assets.retrieval.sql import query_embeddings
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator

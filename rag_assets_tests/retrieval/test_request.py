@@ -10,8 +10,8 @@ from rag_assets.errors import RequestError
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, confine
-from rag_assets.store.spaces import Space, SpaceSpec
-from rag_assets.store.vector_tables import bible_table
+from rag_assets.vectors.sql.spaces import Space, SpaceSpec
+from rag_assets.vectors.sql.tables import bible_table
 
 TABLE = bible_table(Space(3, "small", SpaceSpec("offline", "m", 64, "vector"), 0.0))
 SERVED = Served(

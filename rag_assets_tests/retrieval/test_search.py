@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rag_assets.errors import NotReleasedError, RequestError
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.release.corpus import (

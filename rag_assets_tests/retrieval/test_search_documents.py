@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import NotReleasedError, RequestError
+from rag_assets.postgres.database import Database
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.document_withdrawal import withdraw
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.documents_corpus import judge_all, publish_document

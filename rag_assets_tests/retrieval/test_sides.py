@@ -11,9 +11,9 @@ from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, ServedDocuments
 from rag_assets.retrieval.request import SearchRequest, corpora
 from rag_assets.retrieval.sides import looks_up, sides_of
-from rag_assets.store.search_plan import RowFilter
-from rag_assets.store.spaces import Space, SpaceSpec
-from rag_assets.store.vector_tables import bible_table, documents_table
+from rag_assets.vectors.search_plan import RowFilter
+from rag_assets.vectors.sql.spaces import Space, SpaceSpec
+from rag_assets.vectors.sql.tables import bible_table, documents_table
 
 SPACE = Space(3, "small", SpaceSpec("offline", "m", 64, "vector"), 0.0)
 BIBLE = Served(

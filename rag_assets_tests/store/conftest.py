@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 
 _numbers = count()
 

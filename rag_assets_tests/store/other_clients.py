@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.vector_tables import VectorTable, bible_table, unverified_by_scope
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import VectorTable, bible_table, unverified_by_scope
 from rag_assets_tests.store.vectors import space_of
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from rag_assets.corpus.documents.model import Chunk, ChunkedDocument
-from rag_assets.corpus.text import text_hash
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.document_intake import FileNow, NewDocument, add_documents
-from rag_assets.store.document_publishing import Publication, Published, publish
-from rag_assets.store.document_queue import Claimed, claim
-from rag_assets.store.documents import Document, find_document
-from rag_assets.store.spaces import Space
+from rag_assets.documents.model import Chunk, ChunkedDocument
+from rag_assets.documents.sql.documents import Document, find_document
+from rag_assets.documents.sql.intake import FileNow, NewDocument, add_documents
+from rag_assets.documents.sql.publishing import Publication, Published, publish
+from rag_assets.documents.sql.queue import Claimed, claim
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.store.vectors import answer_texts, unit_vectors
 
 LANE = "rag_processing"
@@ -145,7 +145,7 @@ def process(
 
 def change(database: Database, key: str, content: str) -> None:
     """The file has another content, and waits."""
-    from rag_assets.store.document_intake import changed
+    from rag_assets.documents.sql.intake import changed
 
     with database.connect() as connection:
         changed(connection, [file_now(database, key, content_hash=text_hash(content))])

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from rag_assets.store.api_keys import (
+from rag_assets.api.sql.keys import (
     Scope,
     any_key,
     create_key,
@@ -17,7 +17,7 @@ from rag_assets.store.api_keys import (
     revoke_key,
     take_request,
 )
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 
 
 def made(database: Database, *scopes: Scope) -> str:

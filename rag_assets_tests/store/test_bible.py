@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from rag_assets.corpus.bible.model import BibleText, Verse
-from rag_assets.corpus.text import text_hash
+from rag_assets.bible.model import BibleText, Verse
+from rag_assets.bible.sql.embeddings import publish, stale_verses
+from rag_assets.bible.sql.verses import VersesLoaded, load_verses, remove_version, stored_versions
+from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import AuditError
-from rag_assets.store.bible import VersesLoaded, load_verses, remove_version, stored_versions
-from rag_assets.store.database import Database
-from rag_assets.store.verse_embeddings import publish, stale_verses
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, bible_of, load_version, sentences
 from rag_assets_tests.store.vectors import answer_texts, space_of, unit_vectors

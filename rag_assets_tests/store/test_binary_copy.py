@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from rag_assets.settings import Precision
-from rag_assets.store.binary_copy import hashed_vectors
-from rag_assets.store.database import Connection, Database
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.binary_copy import hashed_vectors
 
 FAST = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

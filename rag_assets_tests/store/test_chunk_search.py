@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.settings import Settings
-from rag_assets.store.chunk_search import (
+from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.postgres.database import Database
+from rag_assets.retrieval.sql.chunks import (
     chunks_by_id,
     chunks_by_language,
     documents_by_key,
     keys_near,
 )
-from rag_assets.store.database import Database
-from rag_assets.store.document_withdrawal import withdraw
-from rag_assets.store.text_search import matching_chunks
+from rag_assets.retrieval.sql.full_text import matching_chunks
+from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents_corpus import publish_document
 

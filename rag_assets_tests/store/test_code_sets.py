@@ -11,18 +11,19 @@ import pytest
 from numpy.typing import NDArray
 from psycopg import sql
 
+from rag_assets.index.sql import builds as index_builds
+from rag_assets.index.sql.explained import indexes_used
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Codes, Target, choose_plan
-from rag_assets.store import code_sets, code_writing, index_builds
-from rag_assets.store.code_sets import CodeSet, CodeUse
-from rag_assets.store.codes import Recipe
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.explained import indexes_used
-from rag_assets.store.generations import Probes
-from rag_assets.store.search_plan import EXACT, RowFilter, SearchPlan
-from rag_assets.store.vector_search import by_rank, nearest, prepare_connection, search_by
-from rag_assets.store.vector_stream import stream_vectors
-from rag_assets.store.vector_tables import VectorTable
+from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.search_plan import EXACT, RowFilter, SearchPlan
+from rag_assets.vectors.sql import code_sets, code_writing
+from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse
+from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.nearest import by_rank, nearest, prepare_connection, search_by
+from rag_assets.vectors.sql.stream import stream_vectors
+from rag_assets.vectors.sql.tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (
     DIMENSIONS,

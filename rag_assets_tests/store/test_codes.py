@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rag_assets.store.codes import Recipe, hadamard
+from rag_assets.vectors.codes import Recipe, hadamard
 
 Vectors = NDArray[np.float32]
 

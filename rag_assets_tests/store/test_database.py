@@ -18,9 +18,9 @@ from rag_assets.errors import (
     DatabaseUnusableError,
     RagAssetsError,
 )
-from rag_assets.settings import Settings
-from rag_assets.store import migrations
-from rag_assets.store.database import Database, open_dagster_database, open_database
+from rag_assets.postgres import migrations
+from rag_assets.postgres.database import Database, open_dagster_database, open_database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.secrets import everything_shown
 
 PASSWORD = "Tr0ub4dor-and-3"  # noqa: S105 -- lets nobody in anywhere

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.document_attempts import bounds, count_attempts, delete_attempts, totals
+from rag_assets.documents.sql.attempts import bounds, count_attempts, delete_attempts, totals
+from rag_assets.postgres.database import Connection, Database
 
 LANE = "rag_processing"
 

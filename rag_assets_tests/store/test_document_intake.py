@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from rag_assets.corpus.text import text_hash
-from rag_assets.store.database import Database
-from rag_assets.store.document_intake import (
+from rag_assets.documents.sql.intake import (
     add_documents,
     changed,
     files_gone,
@@ -16,7 +14,9 @@ from rag_assets.store.document_intake import (
     touched,
     withdrawn_documents,
 )
-from rag_assets.store.document_withdrawal import withdraw
+from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres.database import Database
 from rag_assets_tests.store.queued import file_now, keys_of, new, queue, row, state, take
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from rag_assets.documents.sql import leases as document_leases
 from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.store import document_leases
-from rag_assets.store.database import Database
+from rag_assets.postgres.database import Database
 from rag_assets_tests.store.queued import queue, row, state, take
 
 

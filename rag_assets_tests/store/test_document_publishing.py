@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from rag_assets.corpus.text import text_hash
+from rag_assets.documents.sql.chunks import lacks_vectors, stored_document
+from rag_assets.documents.sql.publishing import publish
+from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import AuditError
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database
-from rag_assets.store.document_chunks import lacks_vectors, stored_document
-from rag_assets.store.document_publishing import publish
-from rag_assets.store.spaces import Space
-from rag_assets.store.vector_tables import documents_table, revision
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import documents_table, revision
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import (
     answer,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.store.database import Database
-from rag_assets.store.document_quality import documents_quality
-from rag_assets.store.document_withdrawal import withdraw
-from rag_assets.store.spaces import Space
-from rag_assets.store.verse_quality import Quality
+from rag_assets.bible.sql.quality import Quality
+from rag_assets.documents.sql.quality import documents_quality
+from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.postgres.database import Database
+from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import change, make_ready, queue
 from rag_assets_tests.store.vectors import space_of

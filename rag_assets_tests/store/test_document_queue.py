@@ -7,10 +7,11 @@ from functools import partial
 
 import pytest
 
-from rag_assets.store import document_leases, document_queue
-from rag_assets.store.database import Database
-from rag_assets.store.document_leases import LOST
-from rag_assets.store.document_queue import Requeued
+from rag_assets.documents.sql import leases as document_leases
+from rag_assets.documents.sql import queue as document_queue
+from rag_assets.documents.sql.leases import LOST
+from rag_assets.documents.sql.queue import Requeued
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import (
     change,

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from rag_assets.store.database import Database
-from rag_assets.store.migrations import migrate, migrations_folder
-from rag_assets.store.spaces import ROLES
+from rag_assets.postgres.database import Database
+from rag_assets.postgres.migrations import migrate, migrations_folder
+from rag_assets.vectors.sql.spaces import ROLES
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import make_ready
 from rag_assets_tests.store.vectors import count_rows, space_of

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.store.database import Database
-from rag_assets.store.document_chunks import stored_document
-from rag_assets.store.document_intake import restore
-from rag_assets.store.document_publishing import publish
-from rag_assets.store.document_withdrawal import (
+from rag_assets.documents.sql.chunks import stored_document
+from rag_assets.documents.sql.documents import find_document
+from rag_assets.documents.sql.intake import restore
+from rag_assets.documents.sql.publishing import publish
+from rag_assets.documents.sql.withdrawal import (
     By,
     purge_answers,
     purge_withdrawn,
     withdraw,
 )
-from rag_assets.store.documents import find_document
-from rag_assets.store.spaces import Space
-from rag_assets.store.vector_tables import documents_table, revision
+from rag_assets.postgres.database import Database
+from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import documents_table, revision
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version
 from rag_assets_tests.store.queued import (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rag_assets.store import document_queue, documents
-from rag_assets.store.database import Database
-from rag_assets.store.document_withdrawal import withdraw
+from rag_assets.documents.sql import documents
+from rag_assets.documents.sql import queue as document_queue
+from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.store.queued import keys_of, make_ready, new, queue, row, take
 from rag_assets_tests.store.vectors import space_of

@@ -17,14 +17,14 @@ import psycopg
 import pytest
 
 from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.store import embedded
+from rag_assets.postgres import embedded
 
 pytestmark = pytest.mark.slow
 
 USER = """
 import sys
 from pathlib import Path
-from rag_assets.store import embedded
+from rag_assets.postgres import embedded
 sys.stdout.write(embedded.ensure_running(Path(sys.argv[1])) + "\\n")
 sys.stdout.flush()
 sys.stdin.read()  # until we are told to leave

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
-from rag_assets.settings import Precision
-from rag_assets.store import generations
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.generations import LIVING_NAMES, Probes
-from rag_assets.store.index_builds import create_index, prepare_session
-from rag_assets.store.vector_tables import Revision, VectorTable
+from rag_assets.index.sql.builds import create_index, prepare_session
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.generations import LIVING_NAMES, Probes
+from rag_assets.vectors.sql.tables import Revision, VectorTable
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (
     filled_table,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag_assets.store.database import AsyncConnection, Database
-from rag_assets.store.limits import (
+from rag_assets.postgres.database import AsyncConnection, Database
+from rag_assets.postgres.rate_limit import (
     Pace,
     mark_out_of_quota,
     pace,

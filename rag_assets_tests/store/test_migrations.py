@@ -11,8 +11,8 @@ from zipfile import ZipFile
 import pytest
 
 from rag_assets.errors import MigrationError
-from rag_assets.store.database import Database
-from rag_assets.store.migrations import migrate, migrations_folder, pending, read_migrations
+from rag_assets.postgres.database import Database
+from rag_assets.postgres.migrations import migrate, migrations_folder, pending, read_migrations
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,8 +138,8 @@ def test_waiting_for_another_process_does_not_block_its_concurrent_index(
 
 def test_separate_processes_migrate_an_empty_server_together(empty: Database) -> None:
     script = (
-        "import sys; from rag_assets.store.database import Database; "
-        "from rag_assets.store.migrations import migrate; "
+        "import sys; from rag_assets.postgres.database import Database; "
+        "from rag_assets.postgres.migrations import migrate; "
         "sys.stdout.write(' '.join(migrate(Database(sys.argv[1]))))"
     )
     started = [
@@ -185,7 +185,7 @@ def test_the_wheel_brings_the_migrations_and_uses_them(tmp_path: Path) -> None:
     with ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     script = (
-        "import sys; from rag_assets.store import migrations as m; assert 'site' in m.__file__; "
+        "import sys; from rag_assets.postgres import migrations as m; assert 'site' in m.__file__; "
         "sys.stdout.write(' '.join(f.checksum for f in m.read_migrations()))"
     )
     said = subprocess.run(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from rag_assets.store import incidents, samples
-from rag_assets.store.database import Database, one
-from rag_assets.store.document_leases import sessions_of_run
-from rag_assets.store.documents import queue_counts
-from rag_assets.store.incidents import Incident
-from rag_assets.store.lane_control import pause_lane, paused_lanes, resume_lane
-from rag_assets.store.run_sessions import named_for_run, runs_with_sessions
-from rag_assets.store.samples import Bought
+from rag_assets.documents.sql.documents import queue_counts
+from rag_assets.documents.sql.lanes import pause_lane, paused_lanes, resume_lane
+from rag_assets.documents.sql.leases import sessions_of_run
+from rag_assets.operations.sql import incidents, samples
+from rag_assets.operations.sql.incidents import Incident
+from rag_assets.operations.sql.samples import Bought
+from rag_assets.postgres.database import Database, one
+from rag_assets.postgres.run_sessions import named_for_run, runs_with_sessions
 from rag_assets_tests.store.queued import queue, take
 
 BEGAN = datetime.now(UTC) - timedelta(minutes=5)

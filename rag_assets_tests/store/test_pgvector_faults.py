@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.store.database import Database
-from rag_assets.store.migrations import ServerVersions, server_versions
-from rag_assets.store.pgvector_faults import FAULTS, NEWEST, judge
+from rag_assets.postgres.database import Database
+from rag_assets.postgres.migrations import ServerVersions, server_versions
+from rag_assets.postgres.pgvector_faults import FAULTS, NEWEST, judge
 
 
 def server(

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from rag_assets.errors import DatabaseUnavailableError, SearchTimeoutError
-from rag_assets.store.database import Connection, Database, one
-from rag_assets.store.pool import Pool
+from rag_assets.postgres.database import Connection, Database, one
+from rag_assets.vectors.sql.pool import Pool
 
 SIZE = 3
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
-from rag_assets.store import code_sets, code_writing
-from rag_assets.store.codes import Recipe
-from rag_assets.store.database import Database
-from rag_assets.store.prewarm import prewarm
+from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.sql import code_sets, code_writing
+from rag_assets.vectors.sql.prewarm import prewarm
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import DIMENSIONS, filled_table, index_settings, maintained
 

@@ -11,11 +11,11 @@ import numpy as np
 import psycopg
 import pytest
 
-from rag_assets.corpus.text import text_hash
-from rag_assets.store import purchases
-from rag_assets.store.database import Database
-from rag_assets.store.purchases import LedgerEntry, LedgerKey
-from rag_assets.store.spaces import Space
+from rag_assets.embedding.sql import purchases
+from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres.database import Database
+from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.store.vectors import count_rows, space_of, unit_vectors

@@ -7,8 +7,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from rag_assets.store.database import Database
-from rag_assets.store.query_embeddings import (
+from rag_assets.postgres.database import Database
+from rag_assets.retrieval.sql.query_embeddings import (
     forget_queries,
     keep_query,
     known_query,

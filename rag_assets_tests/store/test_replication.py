@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database, open_database, open_replica
-from rag_assets.store.replication import Positions, wal_position
+from rag_assets.postgres.database import Database, open_database, open_replica
+from rag_assets.postgres.replication import Positions, wal_position
+from rag_assets.settings.model import Settings
 
 GIVEN, OWN = "hidden-word", "another-word"
 

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from rag_assets.settings import Settings
-from rag_assets.store.database import Database, one
-from rag_assets.store.vector_tables import (
+from rag_assets.postgres.database import Database, one
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import (
     CORPORA,
     announce,
     bible_table,

@@ -10,8 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import make_url
 
 from rag_assets.defs.storage import dagster_url
-from rag_assets.settings import Settings
-from rag_assets.store.database import open_database
+from rag_assets.postgres.database import open_database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
 
 QUERY = (

@@ -8,10 +8,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from rag_assets.settings import Precision
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import OFFLINE_MODEL, ROLES, Role, find_space, space_spec
-from rag_assets.store.verse_embeddings import publish, stale_verses
+from rag_assets.bible.sql.embeddings import publish, stale_verses
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.spaces import OFFLINE_MODEL, ROLES, Role, find_space, space_spec
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.store.vectors import answer_texts, count_rows, space_of, unit_vectors

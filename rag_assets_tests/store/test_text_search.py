@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from rag_assets.errors import SearchTimeoutError
-from rag_assets.store.database import Database
-from rag_assets.store.text_search import matching_verses
+from rag_assets.postgres.database import Database
+from rag_assets.retrieval.sql.full_text import matching_verses
 from rag_assets_tests.corpora import ALLOWED, load_version
 
 ENGLISH = [

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rag_assets.settings import Precision
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.index_builds import analyze
-from rag_assets.store.vector_stream import sample_vectors, stream_vectors
-from rag_assets.store.vector_tables import VectorTable, bible_table
+from rag_assets.index.sql.builds import analyze
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.stream import sample_vectors, stream_vectors
+from rag_assets.vectors.sql.tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import clustered, copy_rows, filled_table, index_settings
 from rag_assets_tests.store.vectors import space_of

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.settings import Precision
-from rag_assets.store.bible import remove_version
-from rag_assets.store.database import Database
-from rag_assets.store.spaces import Space, SpaceSpec, register_space
-from rag_assets.store.vector_tables import (
+from rag_assets.bible.sql.embeddings import publish, stale_verses
+from rag_assets.bible.sql.verses import remove_version
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.spaces import Space, SpaceSpec, register_space
+from rag_assets.vectors.sql.tables import (
     Revision,
     VectorTable,
     bible_table,
@@ -16,7 +17,6 @@ from rag_assets.store.vector_tables import (
     rows_by_scope,
     scope_revisions,
 )
-from rag_assets.store.verse_embeddings import publish, stale_verses
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version
 from rag_assets_tests.index.corpus import clustered, fill, index_settings, republish, texts_of

@@ -12,11 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from rag_assets.errors import AuditError
-from rag_assets.settings import Precision
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.spaces import Space
-from rag_assets.store.verse_embeddings import (
+from rag_assets.bible.sql.embeddings import (
     Published,
     failures,
     lock_version,
@@ -26,7 +22,11 @@ from rag_assets.store.verse_embeddings import (
     unlock_version,
     wait_for_version,
 )
-from rag_assets.store.verse_quality import Quality, quality
+from rag_assets.bible.sql.quality import Quality, quality
+from rag_assets.errors import AuditError
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.store.vectors import answer_texts, count_rows, space_of, unit_vectors

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from rag_assets.corpus.text import text_hash
-from rag_assets.settings import Settings
-from rag_assets.store.binary_copy import hashed_vectors
-from rag_assets.store.database import Connection, Database
-from rag_assets.store.spaces import Role, Space, register_space
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.binary_copy import hashed_vectors
+from rag_assets.vectors.sql.spaces import Role, Space, register_space
 
 
 def space_of(database: Database, settings: Settings, role: Role = "small") -> Space:

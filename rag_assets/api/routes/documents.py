@@ -24,14 +24,14 @@ from rag_assets.api.problems import ProblemError
 from rag_assets.api.routes.retrieve import PROBLEMS
 from rag_assets.api.security import Guard, service_of
 from rag_assets.api.service import Service
-from rag_assets.corpus.documents.inbox import Inbox, open_inbox
-from rag_assets.corpus.documents.inbox_files import MOST_PATH_BYTES, Stored, Upload
-from rag_assets.documents.intake import take_files
+from rag_assets.documents.inbox.files import MOST_PATH_BYTES, Stored, Upload
+from rag_assets.documents.inbox.inbox import Inbox, open_inbox
+from rag_assets.documents.inbox.intake import take_files
 from rag_assets.documents.rules import MB
+from rag_assets.documents.sql.documents import find_document, list_documents, nearest_keys
+from rag_assets.documents.sql.intake import known_documents
 from rag_assets.errors import ConfigurationError, DocumentTooLargeError, RequestError
-from rag_assets.store.database import Connection
-from rag_assets.store.document_intake import known_documents
-from rag_assets.store.documents import find_document, list_documents, nearest_keys
+from rag_assets.postgres.database import Connection
 
 DOCUMENTS = "/api/v1/documents"
 MOST_LISTED = 1000

@@ -33,7 +33,7 @@ from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, confine
 from rag_assets.retrieval.search import SearchResult, search
 from rag_assets.retrieval.sides import looks_up, sides_of
-from rag_assets.store.spaces import Space
+from rag_assets.vectors.sql.spaces import Space
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "description": description}

@@ -2,10 +2,12 @@
 
 import dagster as dg
 
-import rag_assets.embedding.openai_client  # noqa: F401 -- half a second, before the step's clock runs
-from rag_assets.corpus.bible.limits import reading_limits
-from rag_assets.corpus.bible.sandbox import read_version
-from rag_assets.corpus.versions import find_version_folder, read_declaration
+import rag_assets.embedding.providers.openai_client  # noqa: F401 -- half a second, before the step's clock runs
+from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.bible.limits import reading_limits
+from rag_assets.bible.sandbox import read_version
+from rag_assets.bible.sql.verses import load_verses
+from rag_assets.bible.versions import find_version_folder, read_declaration
 from rag_assets.defs.bible import metadata
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import bible_versions
@@ -13,9 +15,7 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
-from rag_assets.embedding.versions import embed_spaces
 from rag_assets.progress import LogLines
-from rag_assets.store.bible import load_verses
 
 OWNERS = ["team:corpus"]
 RETRY_NUMBER_TAG = "dagster/retry_number"  # on runs that Dagster itself starts again

@@ -13,7 +13,7 @@ from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.check_results import check_result
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.embedding.quality import CHECKS, judge, keep_evidence, version_quality
+from rag_assets.release.quality import CHECKS, judge, keep_evidence, version_quality
 
 
 def _specs() -> list[dg.AssetCheckSpec]:

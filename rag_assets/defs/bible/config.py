@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from rag_assets.bible.embed_verses import EmbedOptions, Mode
 from rag_assets.defs.run_config import RunConfig, within
-from rag_assets.embedding.verses import EmbedOptions, Mode
 from rag_assets.errors import ConfigurationError
-from rag_assets.store.spaces import ROLES, Role
+from rag_assets.vectors.sql.spaces import ROLES, Role
 
 
 class EmbeddingConfig(RunConfig):

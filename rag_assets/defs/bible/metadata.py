@@ -9,10 +9,10 @@ from typing import Any
 
 import dagster as dg
 
-from rag_assets.corpus.bible.model import BibleText, Oddity
-from rag_assets.corpus.versions import VersionDeclaration
-from rag_assets.embedding.verses import SpaceReport
-from rag_assets.store.bible import VersesLoaded
+from rag_assets.bible.embed_verses import SpaceReport
+from rag_assets.bible.model import BibleText, Oddity
+from rag_assets.bible.sql.verses import VersesLoaded
+from rag_assets.bible.versions import VersionDeclaration
 
 _EXAMPLES = 12  # of each kind of oddity; the rest is counted
 

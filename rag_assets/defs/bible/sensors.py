@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 
-from rag_assets.corpus.bible.fingerprint import folder_hash, last_touched
-from rag_assets.corpus.bible.limits import reading_limits
-from rag_assets.corpus.text import text_hash
-from rag_assets.corpus.versions import (
+from rag_assets.bible.fingerprint import folder_hash, last_touched
+from rag_assets.bible.limits import reading_limits
+from rag_assets.bible.sql.verses import StoredVersion, stored_versions
+from rag_assets.bible.versions import (
     VersionDeclaration,
     VersionFolder,
     list_version_folders,
@@ -23,9 +23,9 @@ from rag_assets.defs.bible.partitions import BIBLE_VERSIONS, bible_versions
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.lanes import BIBLE_LANE
 from rag_assets.defs.resources import Corpus
+from rag_assets.documents.sql.lanes import paused_lanes
+from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import CorpusError
-from rag_assets.store.bible import StoredVersion, stored_versions
-from rag_assets.store.lane_control import paused_lanes
 
 
 @dataclass(frozen=True)

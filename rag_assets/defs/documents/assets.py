@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-import rag_assets.embedding.openai_client  # noqa: F401 -- half a second, before the step's clock runs
-from rag_assets.corpus.documents.inbox import open_inbox
+import rag_assets.embedding.providers.openai_client  # noqa: F401 -- half a second, before the step's clock runs
 from rag_assets.defs.bible.assets import OWNERS
 from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.config import DocumentsConfig
@@ -21,11 +20,12 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
+from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.processing import Outcome, process_documents
 from rag_assets.documents.rules import LARGE
+from rag_assets.documents.sql.reports import mark_reported
 from rag_assets.errors import DocumentError
 from rag_assets.progress import LogLines
-from rag_assets.store.document_reports import mark_reported
 
 CHUNKS, EMBEDDINGS = metadata.CHUNKS, metadata.EMBEDDINGS
 _CATCH_UP_S = 60.0

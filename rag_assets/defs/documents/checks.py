@@ -14,8 +14,8 @@ from rag_assets.defs.check_results import check_result
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.embedding.quality import CHECKS, documents_quality_now, judge, keep_evidence
-from rag_assets.store.vector_tables import DOCUMENTS
+from rag_assets.release.quality import CHECKS, documents_quality_now, judge, keep_evidence
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
 @dg.multi_asset_check(

@@ -10,10 +10,10 @@ from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_config import RunConfig, check_before_runs
 from rag_assets.documents.rules import PROCESSING
+from rag_assets.documents.sql.documents import retry
 from rag_assets.documents.upkeep import forget
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations import upkeep as operations_upkeep
-from rag_assets.store.documents import retry
 
 document_processing = dg.define_asset_job(
     "document_processing",

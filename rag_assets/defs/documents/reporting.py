@@ -13,9 +13,9 @@ from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.metadata import CHUNKS, EMBEDDINGS
 from rag_assets.defs.operations.under_way import UNDER_WAY
 from rag_assets.documents.ending import stored_outcome
-from rag_assets.store.database import Database
-from rag_assets.store.document_reports import lock_unreported, mark_reported
-from rag_assets.store.documents import Document
+from rag_assets.documents.sql.documents import Document
+from rag_assets.documents.sql.reports import lock_unreported, mark_reported
+from rag_assets.postgres.database import Database
 
 _BATCH = 50
 """Documents locked at a time: 1.2 s where each has to be reported."""

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from rag_assets.corpus.documents.inbox import open_inbox
 from rag_assets.defs.documents.jobs import document_processing
 from rag_assets.defs.documents.partitions import DOCUMENTS, documents
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.resources import Corpus
-from rag_assets.documents.intake import take_in
+from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.documents.inbox.intake import take_in
 from rag_assets.documents.rules import LARGE, PROCESSING
-from rag_assets.settings import Settings
-from rag_assets.store.documents import queue_counts
-from rag_assets.store.lane_control import paused_lanes
+from rag_assets.documents.sql.documents import queue_counts
+from rag_assets.documents.sql.lanes import paused_lanes
+from rag_assets.settings.model import Settings
 
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,

@@ -10,12 +10,12 @@ from rag_assets.defs.index import metadata
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_config import check_before_runs
-from rag_assets.embedding.quality import CHECKS, documents_quality_now, keep_evidence
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.tables import ASSETS, indexed_tables
 from rag_assets.progress import LogLines
-from rag_assets.store.vector_tables import DOCUMENTS
-from rag_assets.store.vector_tables import Corpus as CorpusName
+from rag_assets.release.quality import CHECKS, documents_quality_now, keep_evidence
+from rag_assets.vectors.sql.tables import DOCUMENTS
+from rag_assets.vectors.sql.tables import Corpus as CorpusName
 
 _IDLE = (
     ~dg.AutomationCondition.any_deps_in_progress()

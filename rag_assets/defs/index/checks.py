@@ -11,7 +11,7 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
 from rag_assets.index.tables import indexed_tables
 from rag_assets.progress import LogLines
-from rag_assets.store.vector_tables import Corpus as CorpusName
+from rag_assets.vectors.sql.tables import Corpus as CorpusName
 
 
 def _index_checks(

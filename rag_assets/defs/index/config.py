@@ -8,7 +8,7 @@ from rag_assets.defs.run_config import RunConfig, within
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.maintain import IndexRequest
 from rag_assets.index.memory import kilobytes
-from rag_assets.settings import Precision
+from rag_assets.settings.model import Precision
 
 
 class IndexConfig(RunConfig):

@@ -10,10 +10,10 @@ import dagster as dg
 
 from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.operations.run_failures import WILL_RETRY, described
-from rag_assets.settings import Settings
-from rag_assets.store import dagster_state
-from rag_assets.store.dagster_state import EndedRun, RunCount
-from rag_assets.store.database import open_dagster_database
+from rag_assets.operations.sql import dagster_state
+from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
+from rag_assets.postgres.database import open_dagster_database
+from rag_assets.settings.model import Settings
 
 _TELLING = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.RUN_FAILURE}
 _SIGNAL = re.compile(r"(?:was terminated by|exited prematurely:) (signal \d+(?: \(\w+\))?)")

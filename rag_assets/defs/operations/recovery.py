@@ -15,9 +15,9 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.messages import Say
+from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.watching import Watched, missed, watch
-from rag_assets.settings import Settings
-from rag_assets.store.incidents import Incident
+from rag_assets.settings.model import Settings
 
 _REPORTING_S = 5.0
 """Of a tick, for documents that Dagster does not show yet: some 200, or the comparison of 5,000."""

@@ -23,9 +23,9 @@ from rag_assets.errors import (
     TransientError,
     WorkerLostError,
 )
+from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun, Failure
+from rag_assets.postgres.database import CONNECTION_ERRORS
 from rag_assets.secrecy import masked
-from rag_assets.store.dagster_state import RUN_FAILURE, EndedRun, Failure
-from rag_assets.store.database import CONNECTION_ERRORS
 from rag_assets.visible import visible
 
 WILL_RETRY = "dagster/will_retry"

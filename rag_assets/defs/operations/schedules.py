@@ -37,9 +37,9 @@ from rag_assets.operations.backfill import (
     requeue_documents,
 )
 from rag_assets.operations.capacity import due_days
+from rag_assets.operations.sql.capacity import recorded_days, watched_since
 from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
-from rag_assets.store.capacity import recorded_days, watched_since
-from rag_assets.store.vector_tables import has_rows
+from rag_assets.vectors.sql.tables import has_rows
 
 ESTIMATE_TAG = "rag/estimated_usd"
 NIGHT = timedelta(hours=6)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.documents.model import ChunkedDocument, ExtractionLimits
-from rag_assets.corpus.documents.sandbox import Extractor
+from rag_assets.documents.model import ChunkedDocument, ExtractionLimits
+from rag_assets.documents.sandbox import Extractor
 from rag_assets_tests.conftest import SHARED_DATA
 
 DOCUMENTS = SHARED_DATA / "documents"

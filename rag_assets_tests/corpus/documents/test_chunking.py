@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_assets.corpus.documents.chunking import chunked
-from rag_assets.corpus.documents.lines import read_markdown, read_plain
-from rag_assets.corpus.documents.model import Chunk
-from rag_assets.corpus.documents.tokens import count_tokens
+from rag_assets.documents.chunking import chunked
+from rag_assets.documents.formats.lines import read_markdown, read_plain
+from rag_assets.documents.model import Chunk
+from rag_assets.documents.tokens import count_tokens
 
 _WORDS = (
     "river house light garden table window morning paper stone bread music winter road friend "

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.documents.extract import read_document, recognise
-from rag_assets.corpus.documents.limits import extraction_limits
-from rag_assets.corpus.documents.model import ChunkedDocument
-from rag_assets.corpus.documents.ocr import language_folder
-from rag_assets.corpus.documents.sandbox import Extractor
+from rag_assets.documents.formats.extract import read_document, recognise
+from rag_assets.documents.formats.ocr import language_folder
+from rag_assets.documents.limits import extraction_limits
+from rag_assets.documents.model import ChunkedDocument
+from rag_assets.documents.sandbox import Extractor
 from rag_assets.errors import (
     CorruptDocumentError,
     DocumentError,
@@ -20,7 +20,7 @@ from rag_assets.errors import (
     NoTextError,
     UnsupportedDocumentError,
 )
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets_tests.corpus.documents import office
 from rag_assets_tests.corpus.documents.conftest import LIMITS, extract, limits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.corpus.documents.html import declared_encoding, read_html
+from rag_assets.documents.formats.html import declared_encoding, read_html
 
 
 @pytest.mark.parametrize(

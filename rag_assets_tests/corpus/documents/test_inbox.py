@@ -24,16 +24,16 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from rag_assets.corpus.documents.inbox import Inbox, open_inbox, put, read_pieces
-from rag_assets.corpus.documents.local_inbox import LocalInbox
-from rag_assets.corpus.documents.remote_inbox import RemoteInbox
+from rag_assets.documents.inbox.inbox import Inbox, open_inbox, put, read_pieces
+from rag_assets.documents.inbox.local import LocalInbox
+from rag_assets.documents.inbox.remote import RemoteInbox
 from rag_assets.errors import (
     ConfigurationError,
     DocumentTooLargeError,
     InboxUnavailableError,
     RequestError,
 )
-from rag_assets.settings import Settings
+from rag_assets.settings.model import Settings
 from rag_assets_tests.inotify import CREATED, MOVED_TO, watching
 
 MB = 2**20

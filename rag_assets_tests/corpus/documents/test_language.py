@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.corpus.documents.blocks import Block
-from rag_assets.corpus.documents.language import language_of, primary_tag
+from rag_assets.documents.formats.blocks import Block
+from rag_assets.documents.formats.language import language_of, primary_tag
 
 
 @pytest.mark.parametrize(

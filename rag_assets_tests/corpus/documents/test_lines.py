@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from rag_assets.corpus.documents.blocks import Block
-from rag_assets.corpus.documents.lines import read_asciidoc, read_markdown, read_plain
+from rag_assets.documents.formats.blocks import Block
+from rag_assets.documents.formats.lines import read_asciidoc, read_markdown, read_plain
 
 
 def headings(blocks: Sequence[Block]) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.documents.extract import read_document
+from rag_assets.documents.formats.extract import read_document
 from rag_assets.errors import CorruptDocumentError
 from rag_assets_tests.conftest import SHARED_CASES
 from rag_assets_tests.corpus.documents import office

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rag_assets.corpus.documents.blocks import Block
-from rag_assets.corpus.documents.pdf import read_pdf
+from rag_assets.documents.formats.blocks import Block
+from rag_assets.documents.formats.pdf import read_pdf
 from rag_assets_tests.corpus.documents import office
 
 Line = tuple[int, int, int, str]

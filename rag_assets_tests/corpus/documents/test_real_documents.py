@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.corpus.documents.model import ChunkedDocument
-from rag_assets.corpus.documents.sandbox import Extractor
-from rag_assets.corpus.documents.tokens import count_tokens
+from rag_assets.documents.model import ChunkedDocument
+from rag_assets.documents.sandbox import Extractor
+from rag_assets.documents.tokens import count_tokens
 from rag_assets.errors import (
     CorruptDocumentError,
     DocumentError,

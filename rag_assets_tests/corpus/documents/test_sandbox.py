@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from rag_assets.corpus.documents.sandbox import Extractor
+from rag_assets.documents.sandbox import Extractor
 from rag_assets.errors import (
     CorruptDocumentError,
     DocumentTooLargeError,
@@ -81,7 +81,7 @@ def test_one_child_reads_many_documents(extractor: Extractor, small: Path, tmp_p
 def test_what_is_read_is_the_same_with_and_without_a_child(
     extractor: Extractor, tmp_path: Path
 ) -> None:
-    from rag_assets.corpus.documents.extract import read_document
+    from rag_assets.documents.formats.extract import read_document
 
     content = office.docx([(1, "Água"), (0, "Texto\u2028com \u00a0 sinais: “aspas”, \U0001f389")])
     path = tmp_path / "á b.docx"
@@ -316,8 +316,8 @@ def test_the_child_ends_with_the_extractor(small: Path) -> None:
 PARENT = """
 import hashlib, sys
 from pathlib import Path
-from rag_assets.corpus.documents.model import ExtractionLimits
-from rag_assets.corpus.documents.sandbox import Extractor
+from rag_assets.documents.model import ExtractionLimits
+from rag_assets.documents.sandbox import Extractor
 
 extractor = Extractor(ExtractionLimits(60, 512 << 20, 1024, 64, 1000, False))
 small = Path(sys.argv[1])

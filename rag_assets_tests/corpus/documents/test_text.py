@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.corpus.documents.text import clean, decode, is_binary
+from rag_assets.documents.formats.text import clean, decode, is_binary
 
 PORTUGUESE = "Não há ninguém à mão: são três irmãs, um avô e a avó.\nÉ só isso, então.\n" * 4
 RUSSIAN = "Все счастливые семьи похожи друг на друга, каждая несчастливая по-своему.\n" * 6

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_assets.corpus.documents.tokens import count_tokens
+from rag_assets.documents.tokens import count_tokens
 
 
 @pytest.mark.parametrize(

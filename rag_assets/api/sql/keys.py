@@ -1,0 +1,137 @@
+"""Keys of the retrieval API, and the rate that each may be used at."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from rag_assets.postgres.database import Connection, one
+
+Scope = Literal["read", "admin"]
+SCOPES: tuple[Scope, ...] = ("read", "admin")
+_PREFIX = "rag"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key without its secret."""
+
+    key_id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    requests_per_minute: int
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def create_key(
+    connection: Connection, name: str, scopes: Sequence[Scope], *, requests_per_minute: int
+) -> str:
+    """Make a key: the only time that it is seen whole."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    connection.execute(
+        """
+        INSERT INTO api_keys (key_id, name, secret_hash, scopes, requests_per_minute)
+        VALUES (%s, %s, %s, %s, %s)
+        """,
+        (key_id, name, _hash(secret), list(scopes), requests_per_minute),
+    )
+    return f"{_PREFIX}_{key_id}_{secret}"
+
+
+def list_keys(connection: Connection) -> tuple[ApiKey, ...]:
+    """All keys, the newest last."""
+    rows = connection.execute(
+        """
+        SELECT key_id, name, scopes, requests_per_minute, created_at, revoked_at
+          FROM api_keys ORDER BY created_at
+        """
+    ).fetchall()
+    return tuple(ApiKey(row[0], row[1], tuple(row[2]), *row[3:]) for row in rows)
+
+
+def any_key(connection: Connection) -> bool:
+    """Whether a key was ever made: until then the API asks for none.
+
+    Revoked ones count, so that revoking the last does not open the API to everybody.
+    """
+    (found,) = one(connection.execute("SELECT EXISTS (SELECT FROM api_keys)"))
+    return bool(found)
+
+
+def revoke_key(connection: Connection, key_id: str) -> bool:
+    """Revoke a key; false when there is none to revoke."""
+    done = connection.execute(
+        "UPDATE api_keys SET revoked_at = now() WHERE key_id = %s AND revoked_at IS NULL",
+        (key_id,),
+    )
+    return done.rowcount > 0
+
+
+def find_key(connection: Connection, presented: str) -> ApiKey | None:
+    """The living key that was presented; ``None`` for any that is not right. By primary key.
+
+    The secret is compared in constant time, also where there is no such key.
+    """
+    _, key_id, secret = [*presented.split("_", 2), "", "", ""][:3]
+    row = connection.execute(
+        """
+        SELECT secret_hash, key_id, name, scopes, requests_per_minute, created_at, revoked_at
+          FROM api_keys WHERE key_id = %s
+        """,
+        (key_id,),
+    ).fetchone()
+    right = hmac.compare_digest(row[0] if row else bytes(32), _hash(secret))
+    if row is None or not right or row[6] is not None:
+        return None
+    return ApiKey(row[1], row[2], tuple(row[3]), *row[4:])
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a key may still do.
+
+    :param retry_after_s: 0 when the request may go, else seconds until it may.
+    :param remaining: requests that may follow at once.
+    """
+
+    retry_after_s: float
+    remaining: int
+
+
+def take_request(connection: Connection, key_id: str, *, per_minute: int, burst: int) -> Allowance:
+    """Count one request against a key's rate, over all workers and hosts. By primary key.
+
+    The generic cell rate algorithm: the row holds when the next request would come at an even
+    pace; one that comes more than ``burst`` paces too early is refused and not counted.
+    """
+    pace = timedelta(minutes=1) / per_minute
+    row = connection.execute(
+        """
+        INSERT INTO api_limits AS l (key_id, arrives_at) VALUES (%(key)s, now() + %(pace)s)
+        ON CONFLICT (key_id) DO UPDATE
+           SET arrives_at = greatest(l.arrives_at, now()) + %(pace)s
+         WHERE greatest(l.arrives_at, now()) + %(pace)s - now() <= %(slack)s
+        RETURNING extract(epoch FROM arrives_at - now())::float8
+        """,
+        {"key": key_id, "pace": pace, "slack": pace * burst},
+    ).fetchone()
+    if row is not None:
+        return Allowance(0.0, int(burst - row[0] / pace.total_seconds() + 1e-6))
+    (ahead,) = one(
+        connection.execute(
+            "SELECT extract(epoch FROM arrives_at - now())::float8 FROM api_limits"
+            " WHERE key_id = %s",
+            (key_id,),
+        )
+    )
+    return Allowance(max(0.001, ahead - (burst - 1) * pace.total_seconds()), 0)
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,266 @@
+"""Embed the verses of one version: find what is stale, buy it once, publish it after an audit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rag_assets.bible.sql import embeddings as verse_embeddings
+from rag_assets.bible.sql.embeddings import StaleVerse
+from rag_assets.embedding.batching import Text
+from rag_assets.embedding.buying import BuyingOptions, Purchase
+from rag_assets.embedding.obtaining import check_key, obtaining
+from rag_assets.embedding.sql.purchases import LedgerKey
+from rag_assets.errors import AuditError, ConfigurationError, PolicyError
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.progress import Progress, Silent
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import ROLES, Role, Space, register_space
+
+VERIFIED_SAMPLE = 100
+"""Unverified vectors of a version that are embedded again: when all of them agree, fewer than 3 in
+100 of the others are wrong, with 95 % confidence."""
+
+Mode = Literal["only_missing", "overwrite"]
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """One run's choices; ``None`` means the setting's value.
+
+    :param mode: ``only_missing`` embeds what is missing or changed; ``overwrite`` all of it anew.
+    :param limit: at most so many verses, from the start: a sanity batch.
+    :param roles: the spaces to fill.
+    """
+
+    mode: Mode = "only_missing"
+    limit: int | None = None
+    batch_size: int | None = None
+    sleep_s: float | None = None
+    max_retries: int | None = None
+    timeout_s: float | None = None
+    roles: Sequence[Role] = ROLES
+
+
+@dataclass(frozen=True)
+class SpaceReport:
+    """What one run did for one version in one space. Counts are verses, but where said.
+
+    :param rows: the version's vectors in the space afterwards.
+    :param accepted: vectors that no embedding run had written, kept because a sample agreed.
+    """
+
+    space: Space
+    rows: int
+    stale: int
+    embedded: int
+    reused: int
+    rejected: tuple[str, ...]
+    requests: int
+    retries: int
+    rate_limited: int
+    tokens: int
+    cost_usd: float
+    seconds: float
+    accepted: int = 0
+
+
+def embed_version(
+    database: Database,
+    settings: Settings,
+    version_code: str,
+    options: EmbedOptions,
+    role: Role,
+    *,
+    run_id: str,
+    progress: Progress | None = None,
+) -> SpaceReport:
+    """Embed one version in the space of one role.
+
+    Two runs on one version take turns; two runs that need the same text buy it once.
+
+    :raises PolicyError: the version does not declare ``ai_allowed = true``.
+    :raises ConfigurationError: the version is not loaded, or there is no key.
+    :raises RagAssetsError: the provider's errors; what was bought until then is kept.
+    """
+    progress = progress or Silent()
+    started = time.monotonic()
+    with database.connect(autocommit=True) as session:
+        check_policy(session, version_code)
+        check_key(settings)
+        space = register_space(session, settings, role)
+        if not verse_embeddings.lock_version(session, space, version_code):
+            progress.say(f"another run is embedding {version_code} in {space.spec}: waiting for it")
+            verse_embeddings.wait_for_version(session, space, version_code)
+        try:
+            job = _Job(
+                database,
+                settings,
+                space,
+                options,
+                LedgerKey(run_id, "bible", version_code),
+                progress,
+            )
+            purchase, accepted = Purchase(), 0
+            if options.mode == "only_missing" and options.limit is None:
+                accepted = _verify(session, job, version_code, purchase)
+            stale = verse_embeddings.stale_verses(
+                session,
+                space,
+                version_code,
+                every=options.mode == "overwrite",
+                run_id=run_id,
+                limit=options.limit,
+            )
+            embedded = reused = 0
+            if stale:
+                bought = asyncio.run(job.obtain(session, stale))
+                embedded, reused = _publish(session, job, version_code, stale, bought)
+                purchase.add(bought)
+            rejected = verse_embeddings.failures(session, space, version_code)
+            rows = verse_embeddings.count(session, space, version_code)
+        finally:
+            if not session.closed:
+                verse_embeddings.unlock_version(session, space, version_code)
+    return SpaceReport(
+        space=space,
+        rows=rows,
+        stale=len(stale),
+        embedded=embedded,
+        reused=reused,
+        rejected=rejected,
+        requests=purchase.requests,
+        retries=purchase.retries,
+        rate_limited=purchase.rate_limited,
+        tokens=purchase.tokens,
+        cost_usd=purchase.cost_usd,
+        seconds=time.monotonic() - started,
+        accepted=accepted,
+    )
+
+
+def check_policy(connection: Connection, version_code: str) -> None:
+    """Refuse a version whose text may go to no provider.
+
+    :raises ConfigurationError: its verses are not loaded.
+    :raises PolicyError: it does not declare ``ai_allowed = true``.
+    """
+    row = connection.execute(
+        "SELECT ai_allowed FROM bible_versions WHERE version_code = %s", (version_code,)
+    ).fetchone()
+    if row is None:
+        raise ConfigurationError(
+            f"the verses of {version_code} are not loaded: materialize `verses` first"
+        )
+    if not row[0]:
+        raise forbidden(version_code)
+
+
+def forbidden(version_code: str) -> PolicyError:
+    """The error of a version whose text may go nowhere, with the line to add."""
+    return PolicyError(
+        f"{version_code} does not declare that its text may go to a provider: when its licence "
+        f"allows it, add the line `ai_allowed = true` to {version_code}/version.toml and "
+        "materialize `verses` again"
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    database: Database
+    settings: Settings
+    space: Space
+    options: EmbedOptions
+    ledger_key: LedgerKey
+    progress: Progress
+
+    async def obtain(
+        self, session: Connection, stale: Sequence[StaleVerse], *, overwrite: bool = False
+    ) -> Purchase:
+        """Buy the texts that nobody has, and wait for those that another run is buying."""
+        task = f"{self.ledger_key.partition_key} {self.space.role}"
+        async with obtaining(
+            self.database,
+            session,
+            self.settings,
+            space=self.space,
+            ledger_key=self.ledger_key,
+            progress=self.progress,
+            options=BuyingOptions.from_settings(
+                self.settings,
+                batch_size=self.options.batch_size,
+                sleep_s=self.options.sleep_s,
+                max_retries=self.options.max_retries,
+            ),
+            timeout_s=self.options.timeout_s,
+            overwrite=overwrite or self.options.mode == "overwrite",
+        ) as obtainer:
+            await obtainer.obtain(
+                [Text(verse.text_hash, verse.text) for verse in stale],
+                wanted=lambda count: self.progress.start(task, count),
+            )
+            return obtainer.purchase
+
+
+def _verify(session: Connection, job: _Job, version_code: str, purchase: Purchase) -> int:
+    """Embed a sample of the vectors that no run has written; keep all of them when it agrees.
+
+    When it does not, all are stale, and the answers to the sample serve to replace them.
+
+    :param purchase: what the sample cost is added to it.
+    :returns: vectors accepted.
+    """
+    space = job.space
+    sample = verse_embeddings.unverified_sample(session, space, version_code, VERIFIED_SAMPLE)
+    if not sample:
+        return 0
+    job.progress.say(
+        f"{version_code}: vectors in {space.spec} were not written by an embedding run: embedding "
+        f"{len(sample)} of them again to compare"
+    )
+    purchase.add(asyncio.run(job.obtain(session, sample, overwrite=True)))
+    ids = [verse.verse_id for verse in sample]
+    agreeing = verse_embeddings.count_agreeing(session, space, ids)
+    if agreeing < len(sample):
+        job.progress.say(
+            f"{version_code}: {len(sample) - agreeing} of {len(sample)} differ from what the model "
+            "answers: all that no run has written are replaced"
+        )
+        return 0
+    with session.transaction():
+        verse_embeddings.publish(session, space, version_code, ids, run_id=job.ledger_key.run_id)
+        return verse_embeddings.accept_unverified(session, space, version_code) + len(ids)
+
+
+def _publish(
+    session: Connection,
+    job: _Job,
+    version_code: str,
+    stale: Sequence[StaleVerse],
+    purchase: Purchase,
+) -> tuple[int, int]:
+    """Publish in one transaction; (verses with a vector bought now, verses with a known one)."""
+    with session.transaction():
+        published = verse_embeddings.publish(
+            session,
+            job.space,
+            version_code,
+            [verse.verse_id for verse in stale],
+            run_id=job.ledger_key.run_id,
+            refused=list(purchase.rejected),
+        )
+        verse_embeddings.record_failures(
+            session, job.space, stale, purchase.rejected, run_id=job.ledger_key.run_id
+        )
+        total = published.from_answers + published.reused
+        wanted = sum(verse.text_hash not in purchase.rejected for verse in stale)
+        if total < wanted:
+            raise AuditError(
+                f"{version_code}: {wanted} verses were to get a vector, {total} would: their texts "
+                "changed meanwhile. Nothing was published, what was bought is kept: start again"
+            )
+    embedded = min(total, purchase.inputs)
+    return embedded, total - embedded

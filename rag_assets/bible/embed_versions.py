@@ -1,0 +1,66 @@
+"""One run on one version: policy and budget first, then each of the spaces asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport, embed_version, forbidden
+from rag_assets.bible.plan import check_budget, plan_version
+from rag_assets.bible.versions import VersionFolder, read_declaration
+from rag_assets.postgres.database import Database
+from rag_assets.progress import Progress
+from rag_assets.settings.model import Settings
+
+
+def embed_spaces(
+    database: Database,
+    settings: Settings,
+    version_code: str,
+    options: EmbedOptions,
+    *,
+    run_id: str,
+    progress: Progress | None = None,
+) -> tuple[SpaceReport, ...]:
+    """Embed one version in the spaces of ``options.roles``, in that order.
+
+    :raises BudgetExceededError: all of it together would cost more than RAG_MAX_RUN_COST_USD.
+    :raises RagAssetsError: as :func:`rag_assets.bible.embed_verses.embed_version`.
+    """
+    _refuse_withdrawn(settings.rag_bibles_dir, version_code)
+    if settings.rag_max_run_cost_usd is not None:
+        _refuse_too_dear(database, settings, version_code, options)
+    return tuple(
+        embed_version(
+            database, settings, version_code, options, role, run_id=run_id, progress=progress
+        )
+        for role in options.roles
+    )
+
+
+def _refuse_withdrawn(bibles_dir: Path, version_code: str) -> None:
+    """The declaration on disk counts at once, before ``verses`` is loaded again.
+
+    A version whose folder is gone keeps what it declared when it was loaded.
+    """
+    folder = VersionFolder(version_code, bibles_dir / version_code)
+    if folder.path.is_dir() and not read_declaration(folder).ai_allowed:
+        raise forbidden(version_code)
+
+
+def _refuse_too_dear(
+    database: Database, settings: Settings, version_code: str, options: EmbedOptions
+) -> None:
+    with database.connect() as connection:
+        plans = [
+            plan_version(
+                connection,
+                settings,
+                version_code,
+                role,
+                overwrite=options.mode == "overwrite",
+                limit=options.limit,
+                batch_size=options.batch_size,
+            )
+            for role in options.roles
+        ]
+    check_budget(settings, plans)

@@ -1,0 +1,44 @@
+"""What a version's sources are, as one number: the same text gives the same one anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from rag_assets.bible.files import home_of, opened_sources
+
+
+def folder_hash(folder: Path, *, most_bytes: int) -> str:
+    """SHA-256 (hex) over the relative names and the contents of the source files.
+
+    Times, owners and the order of listing do not count, nor does the declaration.
+
+    :raises CorpusError: a file cannot be read, or they hold more than ``most_bytes`` together.
+    """
+    return combined_hash(
+        (file.name, hashlib.file_digest(stream, "sha256").digest())
+        for file, stream, _ in opened_sources(folder, most_bytes=most_bytes)
+    )
+
+
+def combined_hash(files: Iterable[tuple[str, bytes]]) -> str:
+    """The hash of a folder from the relative names, in order, and SHA-256 digests of its files."""
+    total = hashlib.sha256()
+    for name, digest in files:
+        # The name ends at NUL, which no name holds, and the digest has a fixed length:
+        # no two folders give the same bytes.
+        total.update(os.fsencode(name) + b"\x00" + digest)
+    return total.hexdigest()
+
+
+def last_touched(folder: Path) -> float:
+    """When anything below the folder was last written, moved or deleted (seconds since 1970).
+
+    The inode's change time: a copy that keeps modification times (``cp -p``, ``rsync``) sets it.
+
+    :raises CorpusError: the folder is a link out of the folder that it stands in.
+    """
+    home_of(folder)
+    return max(path.lstat().st_ctime for path in (folder, *folder.rglob("*")))

@@ -1,0 +1,292 @@
+"""What embedding a version would buy, cost and take. Nothing is written, nothing is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rag_assets.bible.fingerprint import folder_hash
+from rag_assets.bible.limits import ReadingLimits, reading_limits
+from rag_assets.bible.sandbox import read_version
+from rag_assets.bible.sql import embeddings as verse_embeddings
+from rag_assets.bible.sql.verses import StoredVersion, stored_versions
+from rag_assets.bible.versions import (
+    VersionFolder,
+    find_version_folder,
+    list_version_folders,
+    read_declaration,
+)
+from rag_assets.embedding.batching import BYTES_PER_TOKEN, Text, request_tokens
+from rag_assets.embedding.sql import purchases
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.errors import BudgetExceededError, CorpusError
+from rag_assets.postgres.database import Connection
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import (
+    ROLES,
+    Role,
+    SpaceSpec,
+    find_space,
+    space_spec,
+    usd_per_million_tokens,
+)
+
+_TYPICAL_REQUEST_S = 0.5  # between the 0.16 and 0.79 s that users report for live requests
+
+
+@dataclass(frozen=True)
+class SpacePlan:
+    """One version in one space.
+
+    :param rows: verses whose vector is missing or stale.
+    :param reused: of those, the ones whose text already has a vector in the space.
+    :param texts: distinct texts to buy.
+    :param tokens: estimated from bytes: at the ratio that this space's answers had so far, or 0.25.
+    :param minutes: at the limits and concurrency in force.
+    """
+
+    version_code: str
+    role: Role
+    space: SpaceSpec
+    rows: int
+    reused: int
+    texts: int
+    tokens: int
+    cost_usd: float
+    requests: int
+    minutes: float
+
+
+def plan_versions(
+    connection: Connection,
+    settings: Settings,
+    codes: Sequence[str],
+    *,
+    roles: Sequence[Role] = ROLES,
+    overwrite: bool = False,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    warn: Callable[[str], None],
+) -> list[SpacePlan]:
+    """Plan versions as they are stored, or from their files when those are new or changed.
+
+    :param codes: none means every version that is loaded or has a folder, in order of code; then
+        one that cannot be read, or whose text may go to no provider, is warned of and left out.
+    :raises CorpusError: a version asked for is neither loaded nor on disk, or cannot be read.
+    """
+    known = known_versions(connection, settings)
+    plans = []
+    for code in codes or embeddable_versions(known, warn=warn):
+        try:
+            plans += plan_known(
+                connection,
+                settings,
+                known,
+                code,
+                roles=roles,
+                overwrite=overwrite,
+                limit=limit,
+                batch_size=batch_size,
+            )
+        except CorpusError as error:
+            if codes:
+                raise
+            warn(f"{code} is left out: {error}")
+    return plans
+
+
+@dataclass(frozen=True)
+class KnownVersions:
+    """What is loaded, and what has a folder, by code; and what reading a folder may take."""
+
+    stored: Mapping[str, StoredVersion]
+    folders: Mapping[str, VersionFolder]
+    limits: ReadingLimits
+
+    def changed(self, code: str) -> VersionFolder | None:
+        """The folder of a version that is new, or whose files changed since it was loaded.
+
+        :raises CorpusError: its files cannot be read.
+        """
+        folder, stored = self.folders.get(code), self.stored.get(code)
+        if folder is None or stored is None:
+            return folder
+        now = folder_hash(folder.path, most_bytes=self.limits.most_bytes)
+        return None if now == stored.source_hash else folder
+
+
+def known_versions(connection: Connection, settings: Settings) -> KnownVersions:
+    """Look once; counts the verses of every version."""
+    return KnownVersions(
+        {version.code: version for version in stored_versions(connection)},
+        {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)},
+        reading_limits(settings),
+    )
+
+
+def plan_known(
+    connection: Connection,
+    settings: Settings,
+    known: KnownVersions,
+    code: str,
+    *,
+    roles: Sequence[Role] = ROLES,
+    overwrite: bool = False,
+    limit: int | None = None,
+    batch_size: int | None = None,
+) -> list[SpacePlan]:
+    """Plan one version, as it is stored or from its files.
+
+    :raises CorpusError: it is neither loaded nor on disk, or cannot be read.
+    """
+    folder = known.changed(code)
+    if folder is None and code not in known.stored:
+        folder = find_version_folder(settings.rag_bibles_dir, code)
+    if folder is not None:
+        return plan_folder(connection, settings, folder, roles, limit=limit, batch_size=batch_size)
+    return [
+        plan_version(
+            connection,
+            settings,
+            code,
+            role,
+            overwrite=overwrite,
+            limit=limit,
+            batch_size=batch_size,
+        )
+        for role in roles
+    ]
+
+
+def embeddable_versions(known: KnownVersions, *, warn: Callable[[str], None]) -> tuple[str, ...]:
+    """Versions that are loaded or have a folder and whose text may go to a provider, by code.
+
+    Of the others, and of those whose declaration cannot be read, it warns.
+    """
+    found = []
+    for code in sorted({*known.stored, *known.folders}):
+        try:
+            if _allowed(known.stored.get(code), known.folders.get(code)):
+                found.append(code)
+            else:
+                warn(f"{code} is left out: its text may go to no provider (ai_allowed)")
+        except CorpusError as error:
+            warn(f"{code} is left out: {error}")
+    return tuple(found)
+
+
+def _allowed(stored: StoredVersion | None, folder: VersionFolder | None) -> bool:
+    if folder is not None:
+        return read_declaration(folder).ai_allowed
+    return stored is not None and stored.ai_allowed
+
+
+def plan_version(
+    connection: Connection,
+    settings: Settings,
+    version_code: str,
+    role: Role,
+    *,
+    overwrite: bool = False,
+    limit: int | None = None,
+    batch_size: int | None = None,
+) -> SpacePlan:
+    """Plan one version in the space that the settings name for ``role``."""
+    space = find_space(connection, settings, role)
+    stale = verse_embeddings.stale_verses(
+        connection, space, version_code, every=overwrite, limit=limit
+    )
+    return _plan(
+        connection,
+        settings,
+        version_code,
+        role,
+        [Text(verse.text_hash, verse.text) for verse in stale],
+        overwrite=overwrite,
+        batch_size=batch_size,
+    )
+
+
+def plan_folder(
+    connection: Connection,
+    settings: Settings,
+    folder: VersionFolder,
+    roles: Sequence[Role],
+    *,
+    limit: int | None = None,
+    batch_size: int | None = None,
+) -> list[SpacePlan]:
+    """Plan a version from its files, read once: ``rows`` are all verses, known texts are reused.
+
+    :raises CorpusError: its files cannot be read.
+    """
+    verses = read_version(folder.path, reading_limits(settings)).bible.verses[:limit]
+    texts = [Text(text_hash(verse.text), verse.text) for verse in verses]
+    return [
+        _plan(connection, settings, folder.code, role, texts, batch_size=batch_size)
+        for role in roles
+    ]
+
+
+def _plan(
+    connection: Connection,
+    settings: Settings,
+    version_code: str,
+    role: Role,
+    rows: Sequence[Text],
+    *,
+    overwrite: bool = False,
+    batch_size: int | None = None,
+) -> SpacePlan:
+    space = find_space(connection, settings, role)
+    distinct = {row.hash: row for row in rows}
+    wanted = list(distinct)
+    if space is not None:
+        wanted = purchases.not_bought(connection, space, wanted, published_counts=not overwrite)
+    to_buy = set(wanted)
+    size = sum(len(distinct[key].text.encode()) for key in to_buy)
+    ratio = purchases.tokens_per_byte(connection, space) or 1 / BYTES_PER_TOKEN
+    tokens = round(size * ratio)
+    requests = _requests(len(to_buy), tokens, batch_size, settings)
+    return SpacePlan(
+        version_code=version_code,
+        role=role,
+        space=space_spec(settings, role),
+        rows=len(rows),
+        reused=sum(row.hash not in to_buy for row in rows),
+        texts=len(to_buy),
+        tokens=tokens,
+        cost_usd=tokens * usd_per_million_tokens(settings, role) / 1e6,
+        requests=requests,
+        minutes=_minutes(requests, tokens, settings),
+    )
+
+
+def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
+    """Refuse a run that would cost more than ``RAG_MAX_RUN_COST_USD``.
+
+    :raises BudgetExceededError: before anything is bought.
+    """
+    budget = settings.rag_max_run_cost_usd
+    cost = sum(plan.cost_usd for plan in plans)
+    if budget is not None and cost > budget:
+        raise BudgetExceededError(
+            f"this run would cost about ${cost:.4f}, more than RAG_MAX_RUN_COST_USD = "
+            f"${budget:.4f}; nothing was bought. Raise the budget, or embed fewer verses (limit)"
+        )
+
+
+def _requests(texts: int, tokens: int, batch_size: int | None, settings: Settings) -> int:
+    size = batch_size or settings.rag_embedding_batch_size
+    return max(-(-texts // size), -(-tokens // request_tokens(settings.rag_embedding_token_limit)))
+
+
+def _minutes(requests: int, tokens: int, settings: Settings) -> float:
+    if settings.rag_embedding_provider == "offline":
+        return 0.0
+    in_flight = requests * _TYPICAL_REQUEST_S / settings.rag_embedding_concurrency / 60
+    return max(
+        in_flight,
+        requests / settings.rag_embedding_rate_limit,
+        tokens / settings.rag_embedding_token_limit,
+    )

@@ -1,0 +1,373 @@
+"""Published verse vectors: what is stale, and publishing what was bought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from rag_assets.bible.sql.verses import lock_verses
+from rag_assets.errors import AuditError
+from rag_assets.postgres.database import Connection, one, take_lock
+from rag_assets.vectors.sql.code_writing import encode_new
+from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import announce, bible_table
+
+NORM_TOLERANCE = 0.01
+"""A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less, and so
+does its direction, measured as cosine distance, when the same text is embedded again."""
+_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))"
+
+
+@dataclass(frozen=True, slots=True)
+class StaleVerse:
+    """A verse whose vector is missing, unverified, or belongs to another text."""
+
+    verse_id: int
+    reference: str
+    text: str
+    text_hash: bytes
+
+
+@dataclass(frozen=True)
+class Published:
+    """Rows written by one publication: from new answers, and taken from vectors already stored."""
+
+    from_answers: int
+    reused: int
+
+
+def lock_version(connection: Connection, space: Space, version_code: str) -> bool:
+    """Try to take the sole right to publish this version; held until the session ends."""
+    (locked,) = one(connection.execute(_TRY_LOCK, _lock_of(space, version_code)))
+    return bool(locked)
+
+
+def wait_for_version(connection: Connection, space: Space, version_code: str) -> None:
+    """Like :func:`lock_version`, waiting for the run that has it."""
+    take_lock(connection, _TRY_LOCK, _lock_of(space, version_code))
+
+
+def unlock_version(connection: Connection, space: Space, version_code: str) -> None:
+    """Give the right back before the session ends."""
+    connection.execute(
+        "SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))", _lock_of(space, version_code)
+    )
+
+
+def _lock_of(space: Space, version_code: str) -> tuple[str, str]:
+    return f"verse_embeddings_s{space.space_id}", version_code
+
+
+def stale_verses(
+    connection: Connection,
+    space: Space | None,
+    version_code: str,
+    *,
+    every: bool = False,
+    run_id: str | None = None,
+    limit: int | None = None,
+) -> tuple[StaleVerse, ...]:
+    """Verses to embed, in canonical order. Joins on both primary keys.
+
+    A row of another language than the version's is stale, too: writing it anew costs no request.
+
+    :param space: ``None`` for a space that does not exist yet: all of them.
+    :param every: those with a right vector, too (overwrite), unless ``run_id`` wrote it: a run that
+        is started again after it died does not pay twice for what it had published.
+    """
+    fresh: sql.Composable = sql.SQL("FALSE")
+    if space is not None and not every:
+        fresh = sql.SQL(
+            "EXISTS (SELECT FROM {table} e"
+            " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash"
+            " AND e.language = b.language AND NOT e.unverified)"
+        ).format(table=space.verses_table)
+    elif space is not None and run_id is not None:
+        fresh = sql.SQL(
+            "EXISTS (SELECT FROM {table} e"
+            " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash AND e.run_id = {run_id}"
+            " AND NOT e.unverified)"
+        ).format(table=space.verses_table, run_id=run_id)
+    rows = connection.execute(
+        sql.SQL(
+            """
+            SELECT verse_id, book || ' ' || chapter || ':' || verse, text, text_hash
+              FROM verses v JOIN bible_versions b USING (version_code)
+             WHERE version_code = %s AND NOT {fresh}
+             ORDER BY book_order, chapter, verse
+             LIMIT %s
+            """
+        ).format(fresh=fresh),
+        (version_code, limit),
+    ).fetchall()
+    return tuple(StaleVerse(*row) for row in rows)
+
+
+def publish(
+    connection: Connection,
+    space: Space,
+    version_code: str,
+    verse_ids: Sequence[int],
+    *,
+    run_id: str,
+    refused: Sequence[bytes] = (),
+) -> Published:
+    """Make the vectors of these verses visible, in the connection's transaction, after an audit.
+
+    A verse takes the bought answer to its text or, without one, the vector that the same text has
+    elsewhere in the space. Uses the text_hash indexes of both tables. The answers used are removed
+    in the same transaction.
+
+    :param refused: hashes of texts that this run could not buy.
+    :raises AuditError: what would become visible is not right; roll back.
+    """
+    connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
+    lock_verses(connection, version_code)
+    if verse_ids:
+        announce(connection, bible_table(space), version_code, rows=len(verse_ids))
+    table, answers = space.verses_table, space.answers_table
+    bought = sql.SQL("{answers} AS found USING (text_hash)").format(answers=answers)
+    # "Without one" is read from what this run has just written, not from the answers: another run
+    # may add to them, and another publication use them up, between the two statements.
+    known = sql.SQL(
+        "LATERAL (SELECT embedding FROM {table} e"
+        " WHERE e.text_hash = v.text_hash AND NOT e.unverified"
+        " ORDER BY created_at DESC LIMIT 1) AS found"
+        " ON NOT EXISTS (SELECT FROM {table} w WHERE w.verse_id = v.verse_id"
+        " AND w.text_hash = v.text_hash AND w.run_id = %(run_id)s)"
+    ).format(table=table)
+    values: dict[str, object] = {
+        "run_id": run_id,
+        "verse_ids": list(verse_ids),
+        "version_code": version_code,
+        "refused": list(refused),
+    }
+    _set_moved_aside(connection, space, values)
+    from_answers = _write(connection, space, bought, values)
+    all_written = from_answers == len(verse_ids)
+    reused = 0 if all_written else _write(connection, space, known, values)
+    if from_answers or reused:
+        encode_new(connection, bible_table(space), verse_ids)
+    _forget_answers(connection, space, values)
+    connection.execute(
+        sql.SQL(
+            """
+            DELETE FROM embedding_failures f USING {table} e
+             WHERE f.space_id = %(space_id)s AND f.verse_id = e.verse_id
+               AND e.verse_id = ANY(%(verse_ids)s)
+            """
+        ).format(table=table),
+        values | {"space_id": space.space_id},
+    )
+    return Published(from_answers, reused)
+
+
+def unverified_sample(
+    connection: Connection, space: Space, version_code: str, count: int
+) -> tuple[StaleVerse, ...]:
+    """Some of the verses whose vectors are unverified and said to be of their present text.
+
+    The same ones each time, so that a run that is started again after it died does not pay twice.
+    By the partial index on the mark.
+    """
+    rows = connection.execute(
+        sql.SQL(
+            """
+            SELECT verse_id, book || ' ' || v.chapter || ':' || verse, text, v.text_hash
+              FROM {table} e JOIN verses v USING (verse_id, version_code, book)
+             WHERE e.unverified AND e.version_code = %s AND e.text_hash = v.text_hash
+             ORDER BY hashint8extended(verse_id, 1)
+             LIMIT %s
+            """
+        ).format(table=space.verses_table),
+        (version_code, count),
+    ).fetchall()
+    return tuple(StaleVerse(*row) for row in rows)
+
+
+def count_agreeing(connection: Connection, space: Space, verse_ids: Sequence[int]) -> int:
+    """Of these verses, those whose vector is of length 1 and points where the new answer does."""
+    (agreeing,) = one(
+        connection.execute(
+            sql.SQL(
+                """
+                SELECT count(*) FROM {table} e JOIN {answers} a USING (text_hash)
+                 WHERE e.verse_id = ANY(%(verse_ids)s) AND NOT a.set_aside
+                   AND e.embedding <=> a.embedding <= %(tolerance)s
+                   AND {norm}(e.embedding) BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s
+                """
+            ).format(
+                table=space.verses_table, answers=space.answers_table, norm=space.norm_function
+            ),
+            {"verse_ids": list(verse_ids), "tolerance": NORM_TOLERANCE},
+        )
+    )
+    return int(agreeing)
+
+
+def accept_unverified(connection: Connection, space: Space, version_code: str) -> int:
+    """Take a version's unverified vectors for an embedding run's, in the transaction; how many."""
+    announce(connection, bible_table(space), version_code)
+    return connection.execute(
+        sql.SQL(
+            "UPDATE {table} SET unverified = false WHERE unverified AND version_code = %s"
+        ).format(table=space.verses_table),
+        (version_code,),
+    ).rowcount
+
+
+def _set_moved_aside(connection: Connection, space: Space, values: dict[str, object]) -> None:
+    """Keep the vectors of texts that move from verse to verse, as answers to these texts.
+
+    Where a verse was inserted, each later verse takes the text of the one before it. The row that
+    has the vector of a text may be written over before the verse that needs it is written.
+    """
+    connection.execute(
+        sql.SQL(
+            """
+            INSERT INTO {answers} (text_hash, embedding, set_aside)
+            SELECT DISTINCT ON (e.text_hash) e.text_hash, e.embedding, true
+              FROM {table} e JOIN verses v USING (verse_id)
+             WHERE e.verse_id = ANY(%(verse_ids)s) AND e.text_hash <> v.text_hash
+               AND NOT e.unverified
+               AND e.text_hash IN (SELECT text_hash FROM verses WHERE verse_id = ANY(%(verse_ids)s))
+            ON CONFLICT DO NOTHING
+            """
+        ).format(answers=space.answers_table, table=space.verses_table),
+        values,
+    )
+
+
+def _forget_answers(connection: Connection, space: Space, values: dict[str, object]) -> None:
+    """Remove the answers that were published: all at once when there are no others.
+
+    Emptying the table takes 1 ms and leaves nothing to vacuum, where deleting 31,000 vectors takes
+    200 ms and leaves 95 MB. It needs the table for itself for a moment, and never waits for that.
+    """
+    # Two publications that use up the same answers, each in its own order, would deadlock.
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtext('answered_texts'), %s)", (space.space_id,)
+    )
+    names = {"answers": space.answers_table}
+    # A later answer, or one to a text refused here, is for a run that has yet to publish it.
+    published = sql.SQL(
+        "a.bought_at <= now() AND a.text_hash IN"
+        " (SELECT text_hash FROM verses WHERE verse_id = ANY(%(verse_ids)s))"
+        " AND a.text_hash <> ALL(%(refused)b::bytea[])"
+    )
+    others = sql.SQL(
+        "SELECT EXISTS (SELECT FROM {answers} a WHERE ({published}) IS NOT TRUE)"
+    ).format(published=published, **names)
+    try:
+        with connection.transaction():  # a savepoint: giving up gives the lock back
+            connection.execute(
+                sql.SQL("LOCK TABLE {answers} IN ACCESS EXCLUSIVE MODE NOWAIT").format(**names)
+            )
+            if one(connection.execute(others, values))[0]:
+                raise psycopg.Rollback
+            connection.execute(sql.SQL("TRUNCATE {answers}").format(**names))
+            return
+    except psycopg.errors.LockNotAvailable:
+        pass
+    connection.execute(
+        sql.SQL("DELETE FROM {answers} a WHERE {published}").format(published=published, **names),
+        values,
+    )
+
+
+def _write(
+    connection: Connection, space: Space, source: sql.Composable, values: dict[str, object]
+) -> int:
+    """Write the vectors that ``source`` joins as ``found``; judge each as it is written."""
+    statement = sql.SQL(
+        """
+        WITH written AS (
+            INSERT INTO {table} AS e (verse_id, version_code, language, book, chapter, embedding,
+                                      text_hash, run_id)
+            SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, found.embedding,
+                   v.text_hash, %(run_id)s
+              FROM verses v
+              JOIN bible_versions b USING (version_code)
+              JOIN {source}
+             WHERE v.verse_id = ANY(%(verse_ids)s) AND v.version_code = %(version_code)s
+            ON CONFLICT (verse_id) DO UPDATE
+               SET (language, embedding, text_hash, run_id, created_at, unverified)
+                 = (EXCLUDED.language, EXCLUDED.embedding, EXCLUDED.text_hash, EXCLUDED.run_id,
+                    now(), false)
+            RETURNING vector_dims(e.embedding) AS dimensions, {norm}(e.embedding) AS norm
+        )
+        SELECT count(*), count(*) FILTER (WHERE dimensions <> %(dimensions)s),
+               count(*) FILTER (WHERE norm NOT BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s)
+          FROM written
+        """
+    ).format(table=space.verses_table, source=source, norm=space.norm_function)
+    judged = {"dimensions": space.spec.dimensions, "tolerance": NORM_TOLERANCE}
+    count, wrong_dimension, wrong_norm = one(connection.execute(statement, values | judged))
+    if wrong_dimension or wrong_norm:
+        raise AuditError(
+            f"space {space.spec}: of {count} vectors {wrong_dimension} have another dimension and "
+            f"{wrong_norm} are not normalised; nothing was published"
+        )
+    return int(count)
+
+
+def count(connection: Connection, space: Space, version_code: str) -> int:
+    """Vectors of one version. Uses the version_code index."""
+    (rows,) = one(
+        connection.execute(
+            sql.SQL("SELECT count(*) FROM {table} WHERE version_code = %s").format(
+                table=space.verses_table
+            ),
+            (version_code,),
+        )
+    )
+    return int(rows)
+
+
+def failures(connection: Connection, space: Space, version_code: str) -> tuple[str, ...]:
+    """Refused texts of a version as ``reference: reason``, by the failures' primary key."""
+    rows = connection.execute(
+        """
+        SELECT book || ' ' || chapter || ':' || verse || ': ' || message
+          FROM embedding_failures f JOIN verses v USING (verse_id)
+         WHERE f.space_id = %s AND v.version_code = %s AND f.text_hash = v.text_hash
+         ORDER BY book_order, chapter, verse
+        """,
+        (space.space_id, version_code),
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def record_failures(
+    connection: Connection,
+    space: Space,
+    verses: Sequence[StaleVerse],
+    reasons: dict[bytes, tuple[str, str]],
+    *,
+    run_id: str,
+) -> None:
+    """Record refused texts against every verse that has them.
+
+    :param reasons: by text hash: (class of the error, message).
+    """
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO embedding_failures AS f
+                   (space_id, verse_id, text_hash, error_class, message, run_id)
+            VALUES (%s, %s, %s, %s, %s, %s)
+            ON CONFLICT (space_id, verse_id) DO UPDATE
+               SET (text_hash, error_class, message, run_id, failed_at)
+                 = (EXCLUDED.text_hash, EXCLUDED.error_class, EXCLUDED.message, EXCLUDED.run_id,
+                    now())
+            """,
+            [
+                (space.space_id, verse.verse_id, verse.text_hash, *reasons[verse.text_hash], run_id)
+                for verse in verses
+                if verse.text_hash in reasons
+            ],
+        )

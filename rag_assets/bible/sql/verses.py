@@ -1,0 +1,231 @@
+"""Bible versions and verses in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import sql
+
+from rag_assets.bible.books import book_position
+from rag_assets.bible.model import BibleText
+from rag_assets.bible.versions import VersionDeclaration
+from rag_assets.embedding.text_hash import text_hash
+from rag_assets.errors import AuditError
+from rag_assets.postgres.database import Connection, one
+
+
+@dataclass(frozen=True)
+class VersesLoaded:
+    """What loading one version changed, in verses (a bridge counts as one)."""
+
+    total: int
+    inserted: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """One row of ``bible_versions``, with its number of verses."""
+
+    code: str
+    name: str
+    language: str
+    licence: str
+    ai_allowed: bool
+    enabled_for_rag: bool
+    source_format: str
+    source_hash: str
+    reference_count: int
+    verses: int
+    loaded_at: datetime
+
+    @property
+    def declaration(self) -> VersionDeclaration:
+        """What the version declared when it was loaded."""
+        return VersionDeclaration(
+            self.name, self.language, self.licence, self.ai_allowed, self.enabled_for_rag
+        )
+
+
+def stored_versions(connection: Connection) -> tuple[StoredVersion, ...]:
+    """All versions, in order of their codes. Uses verses' unique index for the counts."""
+    rows = connection.execute(
+        """
+        SELECT version_code, name, language, licence, ai_allowed, enabled_for_rag, source_format,
+               source_hash, reference_count,
+               (SELECT count(*) FROM verses WHERE verses.version_code = v.version_code), loaded_at
+          FROM bible_versions v ORDER BY version_code
+        """
+    ).fetchall()
+    return tuple(StoredVersion(*row) for row in rows)
+
+
+def version_languages(connection: Connection) -> dict[str, str]:
+    """The language of each version, as a BCP 47 tag."""
+    rows = connection.execute("SELECT version_code, language FROM bible_versions").fetchall()
+    return dict(rows)
+
+
+def verse_ids(
+    connection: Connection, versions: Sequence[str], book: str, chapter: int, verse: int
+) -> set[int]:
+    """Ids of one verse in these versions; of the bridge that it is a part of, too."""
+    rows = connection.execute(
+        """
+        SELECT verse_id FROM verses
+         WHERE version_code = ANY(%s) AND book = %s AND chapter = %s
+           AND %s BETWEEN verse AND verse_end
+        """,
+        (list(versions), book, chapter, verse),
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def rows_by_book(connection: Connection, versions: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Verses by version and book. An index-only scan of verses' unique index."""
+    rows = connection.execute(
+        """
+        SELECT version_code, book, count(*) FROM verses WHERE version_code = ANY(%s)
+         GROUP BY version_code, book
+        """,
+        (list(versions),),
+    ).fetchall()
+    return {(version, book): count for version, book, count in rows}
+
+
+def remove_version(connection: Connection, code: str) -> int:
+    """Delete a version with its verses and vectors, nothing set aside; the number of verses."""
+    lock_verses(connection, code)
+    hashes = [
+        row[0]
+        for row in connection.execute(
+            "SELECT text_hash FROM verses WHERE version_code = %s", (code,)
+        )
+    ]
+    removed = connection.execute("DELETE FROM verses WHERE version_code = %s", (code,)).rowcount
+    for (space_id,) in connection.execute("SELECT space_id FROM embedding_spaces").fetchall():
+        connection.execute(
+            sql.SQL("DELETE FROM {table} WHERE set_aside AND text_hash = ANY(%b)").format(
+                table=sql.Identifier(f"answered_texts_s{space_id}")
+            ),
+            (hashes,),
+        )
+    connection.execute("DELETE FROM bible_versions WHERE version_code = %s", (code,))
+    return removed
+
+
+def lock_verses(connection: Connection, code: str) -> None:
+    """Keep the version's verses from being loaded or published elsewhere in this transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('verses'), hashtext(%s))", (code,))
+
+
+def load_verses(
+    connection: Connection,
+    code: str,
+    declaration: VersionDeclaration,
+    bible: BibleText,
+    *,
+    source_hash: str,
+    run_id: str,
+) -> VersesLoaded:
+    """Make the stored version equal to ``bible``, in the connection's transaction.
+
+    A verse that is still there keeps its ``verse_id``, and its vector when its text is the same.
+    Vectors of verses that are gone go with them (trigger). Uses verses' unique index.
+
+    :raises AuditError: what is stored afterwards is not what was read; roll back.
+    """
+    lock_verses(connection, code)
+    connection.execute(
+        """
+        INSERT INTO bible_versions AS v (version_code, name, language, licence, ai_allowed,
+               enabled_for_rag, source_format, source_hash, reference_count, run_id)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (version_code) DO UPDATE
+           SET (name, language, licence, ai_allowed, enabled_for_rag, source_format, source_hash,
+                reference_count, run_id, loaded_at)
+             = (EXCLUDED.name, EXCLUDED.language, EXCLUDED.licence, EXCLUDED.ai_allowed,
+                EXCLUDED.enabled_for_rag, EXCLUDED.source_format, EXCLUDED.source_hash,
+                EXCLUDED.reference_count, EXCLUDED.run_id, now())
+        """,
+        (
+            code,
+            declaration.name,
+            declaration.language,
+            declaration.licence,
+            declaration.ai_allowed,
+            declaration.enabled_for_rag,
+            bible.format,
+            source_hash,
+            bible.reference_count,
+            run_id,
+        ),
+    )
+    _copy_incoming(connection, bible)
+    deleted = connection.execute(
+        """
+        DELETE FROM verses v
+         WHERE version_code = %s
+           AND NOT EXISTS (SELECT FROM incoming_verses i
+                            WHERE (i.book, i.chapter, i.verse) = (v.book, v.chapter, v.verse))
+        """,
+        (code,),
+    ).rowcount
+    inserted, updated = one(
+        connection.execute(
+            """
+        WITH written AS (
+            INSERT INTO verses AS v (version_code, book, book_order, chapter, verse, verse_end,
+                                     text, text_hash)
+            SELECT %s, book, book_order, chapter, verse, verse_end, text, text_hash
+              FROM incoming_verses
+             ORDER BY book_order, chapter, verse
+            ON CONFLICT (version_code, book, chapter, verse) DO UPDATE
+               SET (verse_end, text, text_hash)
+                 = (EXCLUDED.verse_end, EXCLUDED.text, EXCLUDED.text_hash)
+             WHERE (v.verse_end, v.text_hash) <> (EXCLUDED.verse_end, EXCLUDED.text_hash)
+            RETURNING (xmax = 0) AS inserted  -- a new row has no earlier version
+        )
+        SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM written
+        """,
+            (code,),
+        )
+    )
+    (stored,) = one(
+        connection.execute("SELECT count(*) FROM verses WHERE version_code = %s", (code,))
+    )
+    if stored != len(bible.verses):
+        raise AuditError(
+            f"{code}: {len(bible.verses)} verses were read but {stored} would be stored; "
+            "nothing was changed"
+        )
+    return VersesLoaded(len(bible.verses), inserted, updated, deleted)
+
+
+def _copy_incoming(connection: Connection, bible: BibleText) -> None:
+    connection.execute(
+        """
+        CREATE TEMPORARY TABLE incoming_verses (
+            book text, book_order smallint, chapter smallint, verse smallint, verse_end smallint,
+            text text, text_hash bytea
+        ) ON COMMIT DROP
+        """
+    )
+    with connection.cursor().copy("COPY incoming_verses FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["text", "int2", "int2", "int2", "int2", "text", "bytea"])
+        for verse in bible.verses:
+            copy.write_row(
+                (
+                    verse.book,
+                    book_position(verse.book),
+                    verse.chapter,
+                    verse.verse,
+                    verse.verse_end,
+                    verse.text,
+                    text_hash(verse.text),
+                )
+            )
+    connection.execute("ANALYZE incoming_verses")

@@ -1,0 +1,67 @@
+"""The process that reads documents, one after another, for :class:`.sandbox.Extractor`.
+
+It answers what the document is or what is wrong with it, then a line for each chunk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from io import FileIO
+from typing import Any
+
+from rag_assets.documents.formats.extract import read_document
+from rag_assets.documents.model import ExtractionLimits
+from rag_assets.documents.tokens import count_tokens
+from rag_assets.errors import DocumentError
+from rag_assets.sandbox.child_service import serve
+
+UNREADABLE = "unreadable"
+CHANGED = "changed"
+
+
+def main() -> None:
+    """Answer until the input ends. The limits are the only argument, as JSON."""
+    limits = ExtractionLimits(**json.loads(sys.argv[1]))
+
+    def answer(request: dict[str, Any], file: FileIO | None) -> Iterator[Any]:
+        assert file is not None  # noqa: S101
+        return _answer(file, request["name"], request["sha256"], limits)
+
+    count_tokens("ready")
+    serve(answer, memory_bytes=limits.memory_bytes, seconds=limits.seconds)
+
+
+def _answer(file: FileIO, name: str, sha256: str, limits: ExtractionLimits) -> Iterator[Any]:
+    try:
+        content = file.readall()
+    except OSError as error:
+        yield {UNREADABLE: str(error)}
+        return
+    # Of the very bytes that are read: a file may be written to while it is open.
+    if hashlib.sha256(content).hexdigest() != sha256:
+        yield {CHANGED: True}
+        return
+    try:
+        document = read_document(content, name, limits)
+    except DocumentError as error:
+        yield {"error": type(error).__name__, "reason": error.reason}
+        return
+    del content
+    yield {
+        "title": document.title,
+        "media_type": document.media_type,
+        "language": document.language,
+        "pages": document.pages,
+        "characters": document.characters,
+        "seconds": dict(document.seconds),
+        "chunks": len(document.chunks),
+    }
+    for chunk in document.chunks:
+        yield [chunk.text, chunk.heading, chunk.page, chunk.tokens]
+
+
+if __name__ == "__main__":
+    main()

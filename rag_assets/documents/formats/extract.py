@@ -1,0 +1,104 @@
+"""Reads one document, whatever its format, into chunks, in this process.
+
+The way in: recognise, read, cut up. What bounds time and memory is :mod:`.sandbox`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from rag_assets.documents.chunking import chunked
+from rag_assets.documents.formats import recognise as kinds
+from rag_assets.documents.formats.blocks import Block, Reading, one_line
+from rag_assets.documents.formats.html import declared_encoding, read_html
+from rag_assets.documents.formats.language import language_of
+from rag_assets.documents.formats.lines import read_asciidoc, read_markdown, read_plain
+from rag_assets.documents.formats.mail import read_mail
+from rag_assets.documents.formats.packaged import HOW_TO_OCR, read_packaged, read_picture
+from rag_assets.documents.formats.pdf import read_pdf
+from rag_assets.documents.formats.text import clean, decode
+from rag_assets.documents.model import Chunk, ChunkedDocument, ExtractionLimits
+from rag_assets.errors import DocumentTooLargeError, EmptyDocumentError, NoTextError
+
+_LONGEST_TITLE = 300  # characters
+_LINES = {kinds.MARKDOWN: read_markdown, kinds.ASCIIDOC: read_asciidoc}
+
+
+def recognise(content: bytes, name: str) -> str:
+    """The media type, by content; the name only decides between kinds of text.
+
+    :raises DocumentError: empty, encrypted, corrupt or of a format that is not read.
+    """
+    return kinds.recognise(content, name)
+
+
+def read_document(content: bytes, name: str, limits: ExtractionLimits) -> ChunkedDocument:
+    """Read a document and cut it up. Of the limits, time and memory are the sandbox's.
+
+    :param name: its path below the inbox; for messages, its title and the kind of text.
+    :raises DocumentError: which of its subclasses says what is wrong.
+    """
+    began = time.perf_counter()
+    media_type = recognise(content, name)
+    reading = _read(content, media_type, name, limits)
+    if not reading.blocks:
+        raise _nothing(media_type, name, reading)
+    language = language_of(reading.blocks, reading.language)
+    read = time.perf_counter()
+    chunks = _within(limits, reading.blocks, name)
+    return ChunkedDocument(
+        title=_title(reading, name),
+        media_type=media_type,
+        language=language,
+        pages=reading.pages,
+        characters=sum(len(block.text) for block in reading.blocks),
+        chunks=tuple(chunks),
+        seconds={"extract": read - began, "chunk": time.perf_counter() - read},
+    )
+
+
+def _read(content: bytes, media_type: str, name: str, limits: ExtractionLimits) -> Reading:
+    if media_type in (kinds.HTML, kinds.XHTML):
+        return read_html(decode(content, declared_encoding(content)))
+    if media_type == kinds.MAIL:
+        return read_mail(content)
+    if media_type.startswith("text/") or media_type in kinds.TEXTS:
+        return _LINES.get(media_type, read_plain)(decode(content))
+    if media_type == kinds.PDF:
+        return read_pdf(content, name, ocr=limits.ocr)
+    if media_type.startswith("image/"):
+        return read_picture(content, media_type, name, ocr=limits.ocr)
+    return read_packaged(content, media_type, name, most=limits.memory_bytes // 2)
+
+
+def _within(limits: ExtractionLimits, blocks: Sequence[Block], name: str) -> list[Chunk]:
+    chunks: list[Chunk] = []
+    for chunk in chunked(blocks, most=limits.chunk_tokens, overlap=limits.overlap_tokens):
+        if len(chunks) == limits.max_chunks:
+            raise DocumentTooLargeError(
+                name,
+                f"it makes more than {limits.max_chunks:,} chunks: split the document, or raise "
+                "RAG_DOCUMENT_MAX_CHUNKS",
+            )
+        chunks.append(chunk)
+    return chunks
+
+
+def _nothing(media_type: str, name: str, reading: Reading) -> EmptyDocumentError | NoTextError:
+    if reading.pages or media_type.startswith("image/"):
+        pages = f"its {reading.pages} pages hold" if reading.pages else "it holds"
+        return NoTextError(name, f"{pages} no text (scanned?): {HOW_TO_OCR}")
+    return EmptyDocumentError(
+        name, "there is no text in it: put its content there, or remove the file"
+    )
+
+
+def _title(reading: Reading, name: str) -> str:
+    """As declared, else the highest of the first page's headings, else the file's name."""
+    headings = [block for block in reading.blocks if block.level]
+    first = [block for block in headings if block.page == headings[0].page]
+    found = min(first, key=lambda block: block.level).title if first else ""
+    title = reading.title or found or PurePosixPath(name).stem
+    return clean(one_line(title))[:_LONGEST_TITLE] or "untitled"

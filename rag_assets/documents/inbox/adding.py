@@ -1,0 +1,143 @@
+"""Documents given by a person: copied into the inbox, then put into the queue at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rag_assets.documents.inbox.files import is_ignored
+from rag_assets.documents.inbox.inbox import Inbox, put, read_pieces
+from rag_assets.documents.inbox.intake import take_files
+from rag_assets.documents.rules import MB
+from rag_assets.documents.sql.intake import known_documents
+from rag_assets.errors import (
+    ConfigurationError,
+    DocumentError,
+    InboxUnavailableError,
+    RequestError,
+)
+from rag_assets.postgres.database import Database
+from rag_assets.progress import Progress
+from rag_assets.sandbox.beneath import RefusedFileError, entries_of
+from rag_assets.settings.model import Settings
+from rag_assets.visible import visible
+
+_BATCH = 200
+_REFUSALS = (RequestError, DocumentError, InboxUnavailableError, RefusedFileError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file to add: ``path`` below ``root``, which holds no link.
+
+    :param shown: its path as the caller knows it.
+    :param name: that it gets in the inbox.
+    """
+
+    shown: str
+    root: Path
+    path: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Adding:
+    """What was added.
+
+    :param keys: of the documents, by their paths in the inbox.
+    :param refused: why a file was not taken, by its path on this machine.
+    """
+
+    keys: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def add_files(
+    database: Database,
+    inbox: Inbox,
+    settings: Settings,
+    paths: Sequence[Path],
+    *,
+    replace: bool = False,
+    progress: Progress,
+) -> Adding:
+    """Copy files, and folders of files, into the inbox and put them into the queue.
+
+    One that is in the inbox already, and is given from there, is not copied. One that cannot be
+    taken is told of; the others are.
+
+    :raises ConfigurationError: a path does not exist.
+    """
+    adding = Adding()
+    files = list(_files(paths, adding))
+    progress.start("copying", len(files))
+    for start in range(0, len(files), _BATCH):
+        stored = []
+        for source in files[start : start + _BATCH]:
+            try:
+                stored.append(_stored(inbox, source, settings, replace=replace))
+            except _REFUSALS as error:
+                adding.refused[visible(source.shown)] = str(error)
+            progress.advance(1)
+        with database.connect() as connection:
+            take_files(connection, inbox, settings, stored)
+            known = known_documents(connection, stored)
+        for path in stored:
+            if path in known:
+                adding.keys[path] = known[path].key
+            else:
+                adding.refused[path] = "is in the inbox but cannot be read now: the next look tries"
+    return adding
+
+
+def _stored(inbox: Inbox, source: _Source, settings: Settings, *, replace: bool) -> str:
+    """Where a file is in the inbox, after copying it there if need be."""
+    inside, place = Path(inbox.describe()), Path(source.root, source.path)
+    if inside.is_absolute() and place.is_relative_to(inside):
+        path = place.relative_to(inside).as_posix()
+        if inbox.find(path) is not None:
+            return path
+    most_bytes = settings.rag_documents_max_mb * MB
+    pieces = read_pieces(source.root, source.path)
+    return put(inbox, source.name, pieces, most_bytes=most_bytes, replace=replace).path
+
+
+def _files(paths: Sequence[Path], adding: Adding) -> Iterator[_Source]:
+    """The files to add. A link that is named is followed, one in a folder is not."""
+    for path in paths:
+        real = path.resolve()
+        if real.is_file():
+            yield _Source(str(path), real.parent, real.name, path.name)
+        elif real.is_dir():
+            yield from _below(path, real, "", adding)
+        else:
+            raise ConfigurationError(f"there is no file or folder {visible(str(path))}")
+
+
+def _below(shown: Path, root: Path, folder: str, adding: Adding) -> Iterator[_Source]:
+    """Those below a folder: ``shown`` as the caller named ``root``, ``folder`` below it."""
+    try:
+        with entries_of(str(root), folder) as found:
+            kinds = {entry.name: _kind(entry) for entry in found if not is_ignored(entry.name)}
+    except (RefusedFileError, OSError) as error:
+        adding.refused[visible(str(shown / folder))] = f"cannot be listed: {error}"
+        return
+    for name, kind in sorted(kinds.items()):
+        path = f"{folder}/{name}" if folder else name
+        if kind == "folder":
+            yield from _below(shown, root, path, adding)
+        elif kind == "file":
+            yield _Source(str(shown / path), root, path, f"{root.name}/{path}")
+        else:
+            adding.refused[visible(str(shown / path))] = kind
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """``file`` or ``folder``, or why it is neither."""
+    if entry.is_symlink():
+        return "is a link, which is not followed"
+    if entry.is_dir():
+        return "folder"
+    return "file" if entry.is_file() else "is neither a file nor a folder"

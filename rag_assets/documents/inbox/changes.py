@@ -1,0 +1,214 @@
+"""What an inbox holds against what is known of it: which documents are new, changed, gone. Pure.
+
+Looking, hashing and recording are :mod:`.intake`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from rag_assets.documents.inbox.files import FoundFile, Listing
+from rag_assets.documents.sql.intake import KnownFile
+
+Pair = tuple[FoundFile, KnownFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be recorded, and what cannot be judged yet.
+
+    :param added: files that become documents, those that were dropped first before the others.
+    :param changed: documents with another content than before.
+    :param touched: documents with the same content and another time.
+    :param renamed: documents whose files have another path, withdrawn ones among them.
+    :param restored: withdrawn documents whose files are back.
+    :param withdrawn: documents whose files are gone.
+    :param gone: documents withdrawn by command whose files are now gone, too.
+    :param too_large: documents that wait, of which nothing is known but that they are too large.
+    :param unhashed: files whose content must be known first.
+    :param settling: files that may still be written to.
+    """
+
+    added: tuple[FoundFile, ...] = ()
+    changed: tuple[Pair, ...] = ()
+    touched: tuple[Pair, ...] = ()
+    renamed: tuple[Pair, ...] = ()
+    restored: tuple[Pair, ...] = ()
+    withdrawn: tuple[KnownFile, ...] = ()
+    gone: tuple[KnownFile, ...] = ()
+    too_large: tuple[KnownFile, ...] = ()
+    unhashed: tuple[FoundFile, ...] = ()
+    settling: tuple[FoundFile, ...] = ()
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to record."""
+        return not (
+            self.added
+            or self.changed
+            or self.touched
+            or self.renamed
+            or self.restored
+            or self.withdrawn
+            or self.gone
+            or self.too_large
+        )
+
+
+def unread_hash(size: int, modified: str) -> bytes:
+    """What stands for the hash of a file that is too large to be read, 32 bytes."""
+    return hashlib.sha256(f"{size} {modified}".encode()).digest()
+
+
+def digest_of(listing: Listing) -> str:
+    """What two listings have in common when nothing happened between them."""
+    digest = hashlib.sha256()
+    for file in listing.files:
+        digest.update(f"{file.path}\0{file.bytes}\0{file.modified}\n".encode())
+    for path in (*listing.refused, *listing.unlisted):
+        digest.update(f"{path}\0\n".encode())
+    return digest.hexdigest()
+
+
+def decide(
+    listing: Listing,
+    known: Mapping[str, KnownFile],
+    withdrawn: Mapping[str, KnownFile],
+    hashes: Mapping[str, bytes],
+    *,
+    settle_s: float,
+    most_bytes: int,
+) -> Decision:
+    """Compare what is there with what is known.
+
+    :param known: the documents that are not withdrawn, by path.
+    :param withdrawn: the withdrawn ones that are still kept, by path.
+    :param hashes: SHA-256 of files of this listing, by path; the more, the less stays unhashed.
+    :param settle_s: a file must have been left alone for so many seconds.
+    :param most_bytes: a larger file needs no hash: it is not read.
+    """
+
+    def content_of(file: FoundFile) -> bytes | None:
+        if file.bytes > most_bytes:
+            return unread_hash(file.bytes, file.modified)
+        return hashes.get(file.path)
+
+    there = {*listing.refused, *(file.path for file in listing.files)}
+    news = [f for f in listing.files if not _as_known(f, known, withdrawn, most_bytes)]
+    settling = [file for file in news if file.age_s < settle_s]
+    settled = [file for file in news if not file.age_s < settle_s]
+    unhashed = [file for file in settled if content_of(file) is None]
+
+    lost = _Lost(_missing(known, there, listing.unlisted))
+    lost_withdrawn = _Lost(_missing(withdrawn, there, listing.unlisted))
+    changed: list[Pair] = []
+    touched: list[Pair] = []
+    renamed: list[Pair] = []
+    restored: list[Pair] = []
+    added: list[FoundFile] = []
+    for file in settled:
+        content = content_of(file)
+        if content is None:
+            continue
+        if here := known.get(file.path):
+            (touched if here.content_hash == content else changed).append((file, here))
+        elif moved := lost.take(file, content):
+            renamed.append((file, moved))
+        elif before := withdrawn.get(file.path):
+            same = before.content_hash == content
+            kept_away = before.withdrawn_by == "command" and same
+            (touched if kept_away else restored).append((file, before))
+        elif before := lost_withdrawn.take(file, content):
+            kept_away = before.withdrawn_by == "command"
+            (renamed if kept_away else restored).append((file, before))
+        else:
+            added.append(file)
+
+    # A file that is not judged yet may be one that seems gone, under another name.
+    perhaps = {file.bytes for file in (*settling, *unhashed)}
+    return Decision(
+        added=_oldest_first(added),
+        changed=tuple(changed),
+        touched=tuple(touched),
+        renamed=tuple(renamed),
+        restored=tuple(restored),
+        withdrawn=tuple(it for it in lost.left() if it.bytes not in perhaps),
+        gone=tuple(
+            it
+            for it in lost_withdrawn.left()
+            if it.withdrawn_by == "command" and it.bytes not in perhaps
+        ),
+        too_large=tuple(
+            it
+            for path, it in known.items()
+            if it.state == "waiting" and it.bytes > most_bytes and path in there and _unread(it)
+        ),
+        unhashed=_oldest_first(unhashed),
+        settling=tuple(settling),
+    )
+
+
+def _as_known(
+    file: FoundFile,
+    known: Mapping[str, KnownFile],
+    withdrawn: Mapping[str, KnownFile],
+    most_bytes: int,
+) -> bool:
+    """Whether nothing is to be done about a file: it is as it was when it was last seen.
+
+    So is one whose document was withdrawn by command, until its content is another. One that was
+    too large to be read, and no longer counts as that, is as if it were new.
+    """
+    before = known.get(file.path)
+    if before is None:
+        before = withdrawn.get(file.path)
+        if before is None or before.withdrawn_by != "command":
+            return False
+    if (before.bytes, before.modified) != (file.bytes, file.modified):
+        return False
+    return file.bytes > most_bytes or before.state == "ready" or not _unread(before)
+
+
+def _unread(document: KnownFile) -> bool:
+    return document.content_hash == unread_hash(document.bytes, document.modified)
+
+
+def _missing(
+    documents: Mapping[str, KnownFile], there: set[str], unlisted: tuple[str, ...]
+) -> Iterator[tuple[str, KnownFile]]:
+    """Documents whose files are gone; of a folder that cannot be listed none is."""
+    for path, document in documents.items():
+        if path not in there and not path.startswith(unlisted):
+            yield path, document
+
+
+class _Lost:
+    """Documents without their files, found again by content."""
+
+    def __init__(self, documents: Iterable[tuple[str, KnownFile]]) -> None:
+        self._paths = dict(documents)
+        self._by_content: dict[bytes, list[str]] = defaultdict(list)
+        for path, document in self._paths.items():
+            self._by_content[document.content_hash].append(path)
+
+    def take(self, file: FoundFile, content: bytes) -> KnownFile | None:
+        """One with this content: of several the one whose file had this name, else the first."""
+        paths = self._by_content.get(content)
+        if not paths:
+            return None
+        name = PurePosixPath(file.path).name
+        path = min(paths, key=lambda path: (PurePosixPath(path).name != name, path))
+        paths.remove(path)
+        return self._paths.pop(path)
+
+    def left(self) -> Iterable[KnownFile]:
+        """Those that were not found."""
+        return self._paths.values()
+
+
+def _oldest_first(files: Iterable[FoundFile]) -> tuple[FoundFile, ...]:
+    return tuple(sorted(files, key=lambda file: (-file.age_s, file.path)))

@@ -1,0 +1,343 @@
+"""From the inbox into the queue: look, hash what is new, decide, record.
+
+A look changes nothing in the inbox. It can be repeated, interrupted and made by several at once: it
+is decided anew, and recorded, while nobody else records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rag_assets.documents.inbox.changes import Decision, Pair, decide, digest_of, unread_hash
+from rag_assets.documents.inbox.cursor import Cursor
+from rag_assets.documents.inbox.files import FoundFile, Listing, refuse_too_large
+from rag_assets.documents.inbox.inbox import Inbox
+from rag_assets.documents.inbox.keys import document_key
+from rag_assets.documents.preparing import READER
+from rag_assets.documents.rules import MB, lane_of, priority_of
+from rag_assets.documents.sql.documents import find_documents
+from rag_assets.documents.sql.intake import (
+    FileNow,
+    KnownFile,
+    NewDocument,
+    add_documents,
+    changed,
+    files_gone,
+    key_taken,
+    known_documents,
+    lock_intake,
+    newest_document,
+    refuse,
+    renamed,
+    restore,
+    touched,
+    withdrawn_documents,
+)
+from rag_assets.documents.sql.queue import requeue_outdated
+from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.errors import InboxUnavailableError
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings
+
+PATIENCE_S = 20.0
+"""Of one look for hashing; what is left waits for the next. Dagster gives a tick 60 s."""
+FULL_LOOK_S = 600
+"""Between looks that ask the database although the inbox is as it was: that puts right what was
+uploaded and removed again between two looks."""
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a look found, in documents.
+
+    :param cursor: to be given to the next look. It ends that one early when nothing has happened in
+        between and nothing was left for it.
+    :param new_keys: of the documents that are new or back since the look before, also of those that
+        a person or a program has added meanwhile; without a cursor, of every document.
+    :param by_hand: how many those are that were added meanwhile; 0 without a cursor.
+    :param reread: documents that an older version of the extraction has read, put into the queue.
+    :param waiting: files left for the next look: still being written, or over the number that one
+        look takes in.
+    :param remarks: what a person should see to, a sentence each.
+    """
+
+    cursor: str
+    added: int = 0
+    updated: int = 0
+    renamed: int = 0
+    restored: int = 0
+    withdrawn: int = 0
+    by_hand: int = 0
+    reread: int = 0
+    new_keys: tuple[str, ...] = ()
+    waiting: int = 0
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether any document has changed, or is new since the look before."""
+        counts = (self.added, self.updated, self.renamed, self.restored, self.withdrawn)
+        return any(counts) or self.reread > 0 or bool(self.new_keys)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{count:,} {what}"
+            for count, what in (
+                (self.added, "new"),
+                (self.updated, "changed"),
+                (self.renamed, "renamed"),
+                (self.restored, "back"),
+                (self.withdrawn, "withdrawn"),
+                (self.by_hand, "added by hand"),
+                (self.reread, "to be re-read"),
+                (self.waiting, "left for the next look"),
+            )
+            if count
+        ]
+        return ", ".join(parts) or "nothing new in the inbox"
+
+
+def take_in(
+    database: Database,
+    inbox: Inbox,
+    settings: Settings,
+    *,
+    cursor: str | None = None,
+    force: bool = False,
+    patience_s: float = PATIENCE_S,
+    clock: Callable[[], float] = time.time,
+) -> Intake:
+    """Look at the whole inbox and record what happened in it.
+
+    :param cursor: of the look before.
+    :param force: withdraw every document when the inbox is empty.
+    :param patience_s: after which no further file is hashed.
+    :raises InboxUnavailableError: it cannot be listed, or is empty although documents are known;
+        nothing was recorded.
+    """
+    listing = inbox.listing()
+    digest = digest_of(listing)
+    before = Cursor.read(cursor)
+    if before.still_holds(digest, clock(), for_s=FULL_LOOK_S):
+        return Intake(str(before))
+    with database.connect() as connection:
+        known = known_documents(connection)
+        withdrawn = withdrawn_documents(connection)
+    if known and not listing.files and not listing.refused and not force:
+        raise InboxUnavailableError(
+            f"the inbox {inbox.describe()} holds no file, but {len(known):,} documents are known: "
+            "is it mounted, is RAG_DOCUMENTS_URL right? None was withdrawn; "
+            "`rag-assets documents scan --force` withdraws them all"
+        )
+
+    def decided(hashes: Mapping[str, bytes]) -> Decision:
+        return decide(
+            listing,
+            known,
+            withdrawn,
+            hashes,
+            settle_s=settings.rag_documents_settle_s,
+            most_bytes=_most_bytes(settings),
+        )
+
+    with database.connect() as connection:
+        reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
+    decision = decided({})
+    hashes, faults = _hash(
+        inbox,
+        decision.unhashed,
+        most=settings.rag_documents_per_tick,
+        patience_s=patience_s,
+        clock=clock,
+    )
+    new_keys: tuple[str, ...] = ()
+    newest = max((before.last_id, *(document.document_id for document in known.values())))
+    if hashes or not decision.nothing:
+        with database.connect() as connection:
+            lock_intake(connection)
+            known = known_documents(connection)
+            withdrawn = withdrawn_documents(connection)
+            decision = decided(hashes)
+            new_keys = _record(connection, decision, hashes, settings)
+            newest = newest_document(connection)
+    left = len(decision.unhashed) + len(decision.settling)
+    gone = {document.document_id for document in decision.withdrawn}
+    by_hand = [
+        document.key
+        for document in known.values()
+        if document.document_id > before.last_id and document.document_id not in gone
+    ]
+    return replace(
+        _told(decision, (*new_keys, *by_hand)),
+        by_hand=len(by_hand) if before.last_id else 0,
+        reread=reread,
+        cursor=str(Cursor("" if left or reread else digest, int(clock()), newest)),
+        waiting=left,
+        remarks=(*map(str, listing.troubles[:_SHOWN]), *faults[:_SHOWN]),
+    )
+
+
+def take_files(
+    connection: Connection, inbox: Inbox, settings: Settings, paths: Sequence[str]
+) -> Intake:
+    """Record files that a person gives, whole and in the inbox, without looking at its others.
+
+    One whose document was withdrawn is restored, whoever withdrew it.
+
+    :raises InboxUnavailableError: the inbox cannot be asked.
+    """
+    found = tuple(file for path in paths if (file := inbox.find(path)) is not None)
+    hashes, faults = _hash(inbox, found, most=len(found))
+    with connection.transaction():
+        lock_intake(connection)
+        decision = decide(
+            Listing(found),
+            known_documents(connection, paths),
+            {
+                path: replace(document, withdrawn_by="inbox")
+                for path, document in withdrawn_documents(connection, paths).items()
+            },
+            hashes,
+            settle_s=float("-inf"),
+            most_bytes=_most_bytes(settings),
+        )
+        new_keys = _record(connection, decision, hashes, settings)
+    return replace(_told(decision, new_keys), remarks=tuple(faults))
+
+
+def _told(decision: Decision, new_keys: tuple[str, ...]) -> Intake:
+    return Intake(
+        "",
+        added=len(decision.added),
+        updated=len(decision.changed),
+        renamed=len(decision.renamed),
+        restored=len(decision.restored),
+        withdrawn=len(decision.withdrawn),
+        new_keys=new_keys,
+    )
+
+
+def _hash(
+    inbox: Inbox,
+    files: Iterable[FoundFile],
+    *,
+    most: int,
+    patience_s: float = float("inf"),
+    clock: Callable[[], float] = time.time,
+) -> tuple[dict[str, bytes], list[str]]:
+    """The contents' hashes by path, as far as number and time reach; and what went wrong.
+
+    A file that changes meanwhile is left alone.
+    """
+    hashes: dict[str, bytes] = {}
+    faults: list[str] = []
+    ends = clock() + patience_s
+    for file in files:
+        if len(hashes) >= most or (hashes and clock() > ends):
+            break
+        try:
+            content = inbox.content_hash(file.path)
+            now = inbox.find(file.path)
+        except InboxUnavailableError as error:
+            faults.append(str(error))
+            continue
+        if now is not None and (now.bytes, now.modified) == (file.bytes, file.modified):
+            hashes[file.path] = content
+    return hashes, faults
+
+
+def _record(
+    connection: Connection,
+    decision: Decision,
+    hashes: Mapping[str, bytes],
+    settings: Settings,
+) -> tuple[str, ...]:
+    """Write a decision, in the connection's transaction; the keys of what is new or back."""
+
+    def now(pairs: Iterable[Pair]) -> list[FileNow]:
+        return [_file_now(file, document, hashes, settings) for file, document in pairs]
+
+    files_gone(connection, [document.document_id for document in decision.gone])
+    renamed(connection, now(decision.renamed))
+    back = restore(connection, now(decision.restored))
+    changed(connection, now(decision.changed))
+    touched(connection, now(decision.touched))
+    new = _add(connection, decision.added, hashes, settings)
+    _refuse_too_large(connection, decision, new, settings)
+    # At the end: it locks the vectors, and whoever has those must not wait for rows any more.
+    withdraw(connection, [document.key for document in decision.withdrawn], by="inbox")
+    return (*back, *(document.key for document in new))
+
+
+def _file_now(
+    file: FoundFile, document: KnownFile, hashes: Mapping[str, bytes], settings: Settings
+) -> FileNow:
+    return FileNow(
+        document.document_id,
+        file.path,
+        file.bytes,
+        file.modified,
+        _content_of(file, hashes, settings),
+        lane_of(file.bytes, settings),
+        priority_of(file.bytes, settings),
+    )
+
+
+def _add(
+    connection: Connection,
+    files: Sequence[FoundFile],
+    hashes: Mapping[str, bytes],
+    settings: Settings,
+) -> tuple[NewDocument, ...]:
+    """New documents, each with a key that no other has."""
+    new: dict[str, NewDocument] = {}
+
+    def taken(key: str) -> bool:
+        return key in new or key_taken(connection, key)
+
+    for file in files:
+        key = document_key(file.path, taken)
+        new[key] = NewDocument(
+            key,
+            file.path,
+            file.bytes,
+            file.modified,
+            _content_of(file, hashes, settings),
+            lane_of(file.bytes, settings),
+            priority_of(file.bytes, settings),
+        )
+    added = set(add_documents(connection, list(new.values()))) if new else set()
+    return tuple(document for key, document in new.items() if key in added)
+
+
+def _content_of(file: FoundFile, hashes: Mapping[str, bytes], settings: Settings) -> bytes:
+    if file.bytes > _most_bytes(settings):
+        return unread_hash(file.bytes, file.modified)
+    return hashes[file.path]
+
+
+def _refuse_too_large(
+    connection: Connection,
+    decision: Decision,
+    new: Iterable[NewDocument],
+    settings: Settings,
+) -> None:
+    """What is larger than a document may be goes to the dead letters without being read.
+
+    So does one that a person has put back into the queue although it still is.
+    """
+    most = _most_bytes(settings)
+    pairs = (*decision.changed, *decision.restored)
+    large = {document.key for file, document in pairs if file.bytes > most}
+    large |= {document.key for document in new if document.bytes > most}
+    large |= {document.key for document in decision.too_large}
+    for document in find_documents(connection, sorted(large)):
+        error = refuse_too_large(document.path, most)
+        refuse(connection, document.key, type(error).__name__, str(error))
+
+
+def _most_bytes(settings: Settings) -> int:
+    return settings.rag_documents_max_mb * MB

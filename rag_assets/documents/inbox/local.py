@@ -1,0 +1,322 @@
+"""An inbox that is a folder of this machine. No link is followed, and nothing leads outside."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO
+
+from rag_assets.documents.inbox.files import (
+    UNFINISHED_PREFIX,
+    FoundFile,
+    How,
+    Listing,
+    Trouble,
+    Upload,
+    check_name,
+    fault_of,
+    is_ignored,
+    refuse_place,
+)
+from rag_assets.errors import InboxUnavailableError
+from rag_assets.sandbox import beneath
+from rag_assets.visible import visible
+
+_LEFT_BEHIND_S = 86_400
+"""Age at which a file that was never finished is removed."""
+
+
+class LocalInbox:
+    """A folder. One that is not there is empty; putting a file into it makes it.
+
+    :param clock: seconds since the epoch, as file systems tell them.
+    """
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        # Resolved once: the folder itself may be reached by a link.
+        self._root = os.path.realpath(folder)
+        self._clock = clock
+
+    def describe(self) -> str:
+        """The folder, for people."""
+        return self._root
+
+    def listing(self) -> Listing:
+        """All files.
+
+        :raises InboxUnavailableError: the folder is there but cannot be listed.
+        """
+        seen = _Seen(self._clock())
+        while seen.folders:
+            prefix = seen.folders.pop()
+            try:
+                with beneath.entries_of(self._root, prefix.rstrip("/")) as entries:
+                    for entry in entries:
+                        seen.add(entry, prefix)
+            except FileNotFoundError:
+                continue  # gone in between
+            except beneath.RefusedFileError as error:  # it was a folder a moment ago
+                seen.troubles.append(Trouble(prefix, str(error)))
+            except OSError as error:
+                if not prefix:
+                    raise InboxUnavailableError(
+                        f"the inbox {self._root} cannot be listed ({error.strerror}): give this "
+                        "user the right to read it, or correct RAG_DOCUMENTS_URL"
+                    ) from error
+                seen.unlisted.append(prefix)
+                reason = f"the folder cannot be listed: {error.strerror}"
+                seen.troubles.append(Trouble(prefix, reason))
+        return seen.listing()
+
+    def find(self, path: str) -> FoundFile | None:
+        """One file as it is now; ``None`` where there is none that would be listed.
+
+        :raises InboxUnavailableError: it cannot be read, or has several hard links.
+        """
+        try:
+            with self._opened(path) as file:
+                return _found(path, os.fstat(file.fileno()), self._clock())
+        except _GoneError:
+            return None
+
+    @contextmanager
+    def fetch(self, path: str) -> Iterator[BinaryIO]:
+        """The file itself, open at its beginning.
+
+        :raises InboxUnavailableError: it is not there, or cannot be read.
+        """
+        with self._opened(path) as file:
+            yield file
+
+    def content_hash(self, path: str) -> bytes:
+        """SHA-256 of the content, 32 bytes.
+
+        :raises InboxUnavailableError: it is not there, or cannot be read.
+        """
+        with self._opened(path) as file:
+            try:
+                return hashlib.file_digest(file, "sha256").digest()
+            except OSError as error:
+                raise _unreadable(path, error) from error
+
+    @contextmanager
+    def upload(self, name: str, *, most_bytes: int) -> Iterator[_LocalUpload]:
+        """Put a file into the inbox, piece by piece; without ``finish`` nothing stays.
+
+        :raises RequestError: the name is not one.
+        :raises InboxUnavailableError: the folder cannot be written to.
+        """
+        check_name(name)
+        scratch = Path(self._root, f"{UNFINISHED_PREFIX}{uuid.uuid4().hex}.part")
+        try:
+            Path(self._root).mkdir(parents=True, exist_ok=True)
+            self._remove_left_behind()
+            file = scratch.open("xb")
+        except OSError as error:
+            raise _not_written(name, error) from error
+        try:
+            with file:
+                yield _LocalUpload(self, name, file, scratch, most_bytes)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def place(self, scratch: Path, name: str, *, digest: bytes, replace: bool) -> How | None:
+        """Give a whole file its name; ``None`` where another file has it already.
+
+        :raises RefusedFileError: a folder of its path is a link or a file.
+        :raises IsADirectoryError: a folder has its name.
+        :raises OSError: it cannot be.
+        """
+        folder, _, last = name.rpartition("/")
+        with (
+            beneath.folder_at(self._root, "") as root,
+            beneath.folder_at(self._root, folder, make=True) as target,
+        ):
+            if _renamed(scratch.name, root, last, target):
+                return "added"
+            if self._same(name, digest):
+                return "unchanged"
+            if stat.S_ISDIR(os.stat(last, dir_fd=target, follow_symlinks=False).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+            if not replace:
+                return None
+            os.rename(scratch.name, last, src_dir_fd=root, dst_dir_fd=target)
+        return "replaced"
+
+    def _same(self, name: str, digest: bytes) -> bool:
+        try:
+            return self.content_hash(name) == digest
+        except InboxUnavailableError:
+            return False
+
+    def _remove_left_behind(self) -> None:
+        for path in Path(self._root).glob(f"{UNFINISHED_PREFIX}*"):
+            with suppress(OSError):
+                if self._clock() - path.lstat().st_mtime > _LEFT_BEHIND_S:
+                    path.unlink()
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[BufferedReader]:
+        """A file of the inbox, opened without following any link."""
+        if fault_of(path) is not None:
+            raise _GoneError(f"{visible(path)} is not in the inbox {self._root}")
+        try:
+            file = beneath.open_file(self._root, path)
+        except beneath.HardLinkedError as error:
+            raise InboxUnavailableError(f"{path} {error}") from None
+        except beneath.RefusedFileError as error:
+            raise _GoneError(f"{path} is not in the inbox {self._root}: {error}") from None
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _GoneError(f"{path} is no longer in the inbox {self._root}") from error
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        with file:
+            yield file
+
+
+class _LocalUpload(Upload):
+    """Into a file beside those of the inbox, which is then linked to its name."""
+
+    def __init__(
+        self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, most_bytes: int
+    ) -> None:
+        super().__init__(name, most_bytes)
+        self._inbox = inbox
+        self._file = file
+        self._scratch = scratch
+
+    def _append(self, chunk: bytes) -> None:
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise _not_written(self._name, error) from error
+
+    def _place(self, digest: bytes, *, replace: bool) -> How | None:
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())  # who is told that it is there may delete his own
+            return self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
+        except beneath.RefusedFileError as error:
+            raise refuse_place(self._name, str(error)) from None
+        except IsADirectoryError:
+            raise refuse_place(self._name, "it is a folder") from None
+        except OSError as error:
+            raise _not_written(self._name, error) from error
+
+
+class _GoneError(InboxUnavailableError):
+    """No such file is in the inbox."""
+
+
+class _Seen:
+    """What a listing has met so far.
+
+    :param now: seconds since the epoch.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self.files: list[FoundFile] = []
+        self.refused: list[str] = []
+        self.unlisted: list[str] = []
+        self.troubles: list[Trouble] = []
+        self.folders = [""]  # still to be listed, with a slash at the end
+
+    def add(self, entry: os.DirEntry[str], prefix: str) -> None:
+        """Put one entry of a folder where it belongs."""
+        if is_ignored(entry.name):
+            return
+        path = prefix + entry.name
+        fault = fault_of(path)
+        if entry.is_symlink():
+            fault = "is a link, which is not followed: put the file itself there"
+        elif entry.is_dir(follow_symlinks=False):
+            if fault is None:
+                self.folders.append(path + "/")
+        elif not entry.is_file(follow_symlinks=False):
+            fault = "is neither a file nor a folder: remove it"
+        elif fault is None:
+            with suppress(FileNotFoundError):  # gone in between
+                fault = self._add_file(path, entry.stat(follow_symlinks=False))
+        if fault is not None:
+            self.troubles.append(Trouble(visible(path), fault))
+
+    def _add_file(self, path: str, status: os.stat_result) -> str | None:
+        """Take a file, or return why it is refused."""
+        fault = beneath.hard_links_fault(status.st_nlink)
+        if fault is None:
+            self.files.append(_found(path, status, self._now))
+        else:
+            self.refused.append(path)
+        return fault
+
+    def listing(self) -> Listing:
+        """All of it."""
+        self.files.sort(key=lambda file: file.path)
+        self.refused.sort()
+        self.troubles.sort(key=lambda trouble: trouble.path)
+        return Listing(
+            tuple(self.files), tuple(self.unlisted), tuple(self.troubles), tuple(self.refused)
+        )
+
+
+def _found(path: str, told: os.stat_result, now: float) -> FoundFile:
+    """A file as its inode tells.
+
+    The time of the inode's change is told, too, and decides the age: a copy may set the time of
+    the content's change to years ago, and a file may be changed behind an unchanged one.
+    """
+    return FoundFile(
+        path,
+        told.st_size,
+        f"{told.st_mtime_ns}/{told.st_ctime_ns}",
+        now - told.st_ctime,
+    )
+
+
+def _unreadable(path: str, error: OSError) -> InboxUnavailableError:
+    return InboxUnavailableError(
+        f"{path} cannot be read ({error.strerror}): give this user the right to read it"
+    )
+
+
+def _renamed(scratch: str, root: int, name: str, folder: int) -> bool:
+    """Give a file its name unless another has it; false where one has.
+
+    :param root: descriptor of the folder of ``scratch``; ``folder`` that of ``name``.
+    """
+    try:
+        return beneath.rename_new(scratch, root, name, folder)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+    try:  # the file has two names for a moment: a scan of that moment reports it, the next takes it
+        os.link(scratch, name, src_dir_fd=root, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # A file system without links, such as FAT: looking first is the best that it offers.
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            return False
+        os.rename(scratch, name, src_dir_fd=root, dst_dir_fd=folder)
+        return True
+    os.unlink(scratch, dir_fd=root)
+    return True
+
+
+def _not_written(name: str, error: Exception) -> InboxUnavailableError:
+    reason = getattr(error, "strerror", None) or error
+    return InboxUnavailableError(
+        f"{name} cannot be written to the inbox ({reason}): check its permissions and free space"
+    )

@@ -1,0 +1,219 @@
+"""Documents as people see them: one by one, as a list, in numbers; and what people order.
+
+The work on them is :mod:`.document_queue`'s, their files :mod:`.document_intake`'s, their chunks
+and vectors :mod:`.document_chunks`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from rag_assets.postgres.database import Connection
+
+Lane = str
+"""``rag_processing`` or ``rag_large_docs``, as the intake has decided."""
+Digest = bytes
+"""SHA-256 of a file, 32 bytes."""
+State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One row of ``documents``.
+
+    :param key: the partition key.
+    :param path: below the inbox, with slashes.
+    :param content_hash: SHA-256 of the file as last seen; ``stored_hash`` of the one that the
+        chunks are of.
+    :param priority: 0 asked for, 1 high, 2 normal, 3 low.
+    :param lease_until: a running document whose lease has ended is taken by the next run.
+    :param error: of the last attempt that failed; what to do stands in it.
+    :param withdrawn_by: ``inbox`` (its file is gone) or ``command``.
+    :param chunking: how its chunks were cut.
+    :param tokens: of all its chunks; ``cost_usd`` is what was bought for it the last time.
+    :param seconds: wall time by stage.
+    """
+
+    document_id: int
+    key: str
+    path: str
+    bytes: int
+    modified: str
+    content_hash: Digest
+    state: State
+    lane: Lane
+    priority: int
+    dropped_at: datetime
+    queued_at: datetime
+    not_before: datetime | None
+    attempts: int
+    run_id: str | None
+    lease_until: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    error_class: str | None
+    error: str | None
+    withdrawn_at: datetime | None
+    withdrawn_by: str | None
+    stored_hash: Digest | None
+    chunking: str | None
+    title: str | None
+    media_type: str | None
+    language: str | None
+    pages: int | None
+    chunks: int | None
+    tokens: int | None
+    cost_usd: float | None
+    seconds: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCounts:
+    """One lane in documents.
+
+    :param waiting: those that a dead run has left, too; ``claimable`` without those whose time has
+        not come yet.
+    :param running: worked on now, by a run that extends its lease.
+    :param oldest_waiting_s: how long the oldest of the waiting has been waiting; 0 without any.
+    """
+
+    lane: Lane
+    waiting: int
+    claimable: int
+    running: int
+    ready: int
+    dead: int
+    oldest_waiting_s: float
+
+
+def find_document(connection: Connection, key: str) -> Document | None:
+    """One document. By the unique index of its key."""
+    found = find_documents(connection, [key])
+    return found[0] if found else None
+
+
+def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
+    """Those of these keys that exist, in the order of their drop. By the unique index."""
+    with connection.cursor(row_factory=class_row(Document)) as cursor:
+        return tuple(
+            cursor.execute(
+                """
+                SELECT document_id, document_key AS key, path, bytes, modified, content_hash, state,
+                       lane, priority, dropped_at, queued_at, nullif(not_before, '-infinity')
+                       AS not_before, attempts, run_id, lease_until, started_at, ended_at,
+                       error_class, error, withdrawn_at, withdrawn_by, stored_hash, chunking, title,
+                       media_type, language, pages, chunks, tokens,
+                       cost_usd::float8 AS cost_usd, seconds
+                  FROM documents WHERE document_key = ANY(%s) ORDER BY document_id
+                """,
+                (list(keys),),
+            )
+        )
+
+
+def list_documents(
+    connection: Connection,
+    *,
+    state: State | None = None,
+    lane: Lane | None = None,
+    limit: int,
+    after: int | None = None,
+) -> tuple[Document, ...]:
+    """Documents in the order of their drop.
+
+    :param after: the ``document_id`` at which the page before this one ended.
+    """
+    rows = connection.execute(
+        """
+        SELECT document_key FROM documents
+         WHERE (%(state)s::text IS NULL OR state = %(state)s)
+           AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+           AND document_id > coalesce(%(after)s, 0)
+         ORDER BY document_id LIMIT %(limit)s
+        """,
+        {"state": state, "lane": lane, "after": after, "limit": limit},
+    ).fetchall()
+    return find_documents(connection, [row[0] for row in rows])
+
+
+def nearest_keys(connection: Connection, word: str, *, limit: int = 5) -> tuple[str, ...]:
+    """Keys that hold a word, for who has mistyped one; the shortest first."""
+    rows = connection.execute(
+        """
+        SELECT document_key FROM documents WHERE strpos(lower(document_key), lower(%s)) > 0
+         ORDER BY length(document_key), document_key LIMIT %s
+        """,
+        (word, limit),
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def queue_counts(connection: Connection) -> dict[Lane, LaneCounts]:
+    """Every lane that has documents, by name. One pass over the table: 45 ms for 100,000."""
+    rows = connection.execute(
+        """
+        WITH judged AS (
+            SELECT lane, state, queued_at, not_before <= now() AS due,
+                   state = 'waiting' OR (state = 'running' AND lease_until < now()) AS waits
+              FROM documents
+        )
+        SELECT lane, count(*) FILTER (WHERE waits), count(*) FILTER (WHERE waits AND due),
+               count(*) FILTER (WHERE state = 'running' AND NOT waits),
+               count(*) FILTER (WHERE state = 'ready'), count(*) FILTER (WHERE state = 'dead'),
+               coalesce(extract(epoch FROM now() - min(queued_at) FILTER (WHERE waits)), 0)::float8
+          FROM judged GROUP BY lane ORDER BY lane
+        """
+    ).fetchall()
+    return {row[0]: LaneCounts(*row) for row in rows}
+
+
+def dead_by_class(connection: Connection) -> dict[str, int]:
+    """Dead letters by class of error. Uses the index of the dead."""
+    rows = connection.execute(
+        "SELECT error_class, count(*) FROM documents WHERE state = 'dead'"
+        " GROUP BY error_class ORDER BY error_class"
+    ).fetchall()
+    return dict(rows)
+
+
+def retry(
+    connection: Connection,
+    *,
+    keys: Sequence[str] | None = None,
+    error_class: str | None = None,
+) -> int:
+    """Put dead documents back into the queue, with all their attempts; how many.
+
+    :param keys: only these; ``error_class``: only those of this class. Neither: every dead one.
+    """
+    return connection.execute(
+        """
+        UPDATE documents
+           SET state = 'waiting', attempts = 0, not_before = '-infinity', queued_at = now(),
+               run_id = NULL, started_at = NULL, ended_at = NULL
+         WHERE state = 'dead'
+           AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
+           AND (%(class)s::text IS NULL OR error_class = %(class)s)
+        """,
+        {"keys": None if keys is None else list(keys), "class": error_class},
+    ).rowcount
+
+
+def prioritize(connection: Connection, *, limit: int, lane: Lane | None = None) -> int:
+    """Let those that have waited longest go first in their lanes (priority 0); how many."""
+    return connection.execute(
+        """
+        UPDATE documents SET priority = 0
+         WHERE document_id IN (
+               SELECT document_id FROM documents
+                WHERE state = 'waiting' AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+                ORDER BY queued_at, document_id LIMIT %(limit)s
+                  FOR UPDATE)
+        """,
+        {"limit": limit, "lane": lane},
+    ).rowcount

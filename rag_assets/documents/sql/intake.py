@@ -1,0 +1,235 @@
+"""What the intake records: documents that are new, changed, renamed, gone or back.
+
+What to record is decided elsewhere; vectors that go or come back are :mod:`.document_chunks`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rag_assets.documents.sql.documents import Digest, Lane, State
+from rag_assets.postgres.database import Connection, one
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A document's file as it was last seen.
+
+    :param withdrawn_by: ``inbox``, ``command``, or ``None`` for a document that is not withdrawn.
+    """
+
+    document_id: int
+    key: str
+    bytes: int
+    modified: str
+    content_hash: Digest
+    state: State
+    withdrawn_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A file that becomes a document."""
+
+    key: str
+    path: str
+    bytes: int
+    modified: str
+    content_hash: Digest
+    lane: Lane
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileNow:
+    """A known document's file as it is now."""
+
+    document_id: int
+    path: str
+    bytes: int
+    modified: str
+    content_hash: Digest
+    lane: Lane
+    priority: int
+
+
+def lock_intake(connection: Connection) -> None:
+    """Keep other intakes from recording until the connection's transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('document intake'))")
+
+
+def known_documents(
+    connection: Connection, paths: Sequence[str] | None = None
+) -> dict[str, KnownFile]:
+    """Every document that is not withdrawn, by path.
+
+    :param paths: only those that have one of these.
+    """
+    return _files(connection, paths, withdrawn=False)
+
+
+def withdrawn_documents(
+    connection: Connection, paths: Sequence[str] | None = None
+) -> dict[str, KnownFile]:
+    """The withdrawn documents that are still kept, by path: of several, the last withdrawn."""
+    return _files(connection, paths, withdrawn=True)
+
+
+def _files(
+    connection: Connection, paths: Sequence[str] | None, *, withdrawn: bool
+) -> dict[str, KnownFile]:
+    rows = connection.execute(
+        """
+        SELECT path, document_id, document_key, bytes, modified, content_hash, state, withdrawn_by
+          FROM documents
+         WHERE (state = 'withdrawn') = %(withdrawn)s
+           AND (%(paths)s::text[] IS NULL OR path = ANY(%(paths)s))
+         ORDER BY withdrawn_at, document_id
+        """,
+        {"withdrawn": withdrawn, "paths": None if paths is None else list(paths)},
+    )
+    return {row[0]: KnownFile(*row[1:]) for row in rows}
+
+
+def newest_document(connection: Connection) -> int:
+    """The greatest ``document_id``; 0 without any. By the primary key."""
+    (newest,) = one(connection.execute("SELECT coalesce(max(document_id), 0) FROM documents"))
+    return int(newest)
+
+
+def key_taken(connection: Connection, key: str) -> bool:
+    """Whether a document has this key. By its unique index."""
+    return (
+        connection.execute("SELECT FROM documents WHERE document_key = %s", (key,)).fetchone()
+        is not None
+    )
+
+
+def add_documents(connection: Connection, files: Sequence[NewDocument]) -> tuple[str, ...]:
+    """Put new documents into the queue, the first first; the keys of those that were added.
+
+    One whose key or path another intake has taken meanwhile is left to that one.
+    """
+    rows = connection.execute(
+        """
+        INSERT INTO documents (document_key, path, bytes, modified, content_hash, lane, priority)
+        SELECT key, path, bytes, modified, content_hash, lane, priority
+          FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::text[],
+                      %s::smallint[]) WITH ORDINALITY
+               AS file (key, path, bytes, modified, content_hash, lane, priority, place)
+         ORDER BY place
+        ON CONFLICT DO NOTHING
+        RETURNING document_key
+        """,
+        (
+            [file.key for file in files],
+            [file.path for file in files],
+            [file.bytes for file in files],
+            [file.modified for file in files],
+            [file.content_hash for file in files],
+            [file.lane for file in files],
+            [file.priority for file in files],
+        ),
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def changed(connection: Connection, files: Sequence[FileNow]) -> None:
+    """Put documents whose content changed into the queue, with all their attempts.
+
+    A run that works on the content before loses its lease. One that waits already keeps its place.
+    """
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            UPDATE documents
+               SET bytes = %s, modified = %s, content_hash = %s, lane = %s, priority = %s,
+                   queued_at = CASE state WHEN 'waiting' THEN queued_at ELSE now() END,
+                   state = 'waiting', not_before = '-infinity', attempts = 0, run_id = NULL,
+                   lease_until = NULL, started_at = NULL, ended_at = NULL, error_class = NULL,
+                   error = NULL
+             WHERE document_id = %s AND state <> 'withdrawn'
+            """,
+            [
+                (f.bytes, f.modified, f.content_hash, f.lane, f.priority, f.document_id)
+                for f in sorted(files, key=lambda file: file.document_id)  # one order of locks
+            ],
+        )
+
+
+def touched(connection: Connection, files: Sequence[FileNow]) -> None:
+    """Remember the new time of files whose content is the same."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE documents SET modified = %s WHERE document_id = %s",
+            [(file.modified, file.document_id) for file in files],
+        )
+
+
+def renamed(connection: Connection, files: Sequence[FileNow]) -> None:
+    """Give documents their new paths, in the connection's transaction; nothing else changes.
+
+    Two files may have changed names with each other: the old paths are given up first.
+    """
+    connection.execute(
+        "UPDATE documents SET path = chr(1) || document_id WHERE document_id = ANY(%s)",
+        ([file.document_id for file in files],),
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE documents SET path = %s, modified = %s WHERE document_id = %s",
+            [(file.path, file.modified, file.document_id) for file in files],
+        )
+
+
+def restore(connection: Connection, files: Sequence[FileNow]) -> tuple[str, ...]:
+    """Withdrawn documents whose files are back go into the queue; their keys.
+
+    What was kept of them costs nothing again when the content is the same.
+    """
+    keys = []
+    for file in files:
+        row = connection.execute(
+            """
+            UPDATE documents
+               SET path = %s, bytes = %s, modified = %s, content_hash = %s, lane = %s,
+                   priority = %s, state = 'waiting', withdrawn_at = NULL, withdrawn_by = NULL,
+                   queued_at = now(), not_before = '-infinity', attempts = 0, run_id = NULL,
+                   started_at = NULL, ended_at = NULL, error_class = NULL, error = NULL
+             WHERE document_id = %s AND state = 'withdrawn'
+            RETURNING document_key
+            """,
+            (
+                file.path,
+                file.bytes,
+                file.modified,
+                file.content_hash,
+                file.lane,
+                file.priority,
+                file.document_id,
+            ),
+        ).fetchone()
+        if row:
+            keys.append(row[0])
+    return tuple(keys)
+
+
+def files_gone(connection: Connection, document_ids: Sequence[int]) -> None:
+    """The files of documents withdrawn by command are gone, too: their return restores them."""
+    connection.execute(
+        "UPDATE documents SET withdrawn_by = 'inbox'"
+        " WHERE document_id = ANY(%s) AND state = 'withdrawn'",
+        (list(document_ids),),
+    )
+
+
+def refuse(connection: Connection, key: str, error_class: str, error: str) -> None:
+    """Make a waiting document a dead letter before any run has tried it."""
+    connection.execute(
+        """
+        UPDATE documents SET state = 'dead', ended_at = now(), error_class = %s, error = %s
+         WHERE document_key = %s AND state = 'waiting'
+        """,
+        (error_class, error, key),
+    )

@@ -1,0 +1,246 @@
+"""Publishing a document: its new chunks and their vectors, in one transaction, after an audit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from rag_assets.bible.sql.embeddings import NORM_TOLERANCE
+from rag_assets.documents.model import ChunkedDocument
+from rag_assets.documents.sql.chunks import lock_answers, lock_vectors
+from rag_assets.documents.sql.documents import Digest
+from rag_assets.documents.sql.incoming import (
+    copy_incoming,
+    delete_gone,
+    insert_chunks,
+    take_over_stored,
+)
+from rag_assets.errors import AuditError
+from rag_assets.postgres.database import Connection, one
+from rag_assets.vectors.sql.code_writing import encode_new
+from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import (
+    DOCUMENTS,
+    VectorTable,
+    announce,
+    documents_table,
+    record_change,
+)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A document as it is to be published.
+
+    :param content_hash: SHA-256 of the file that the chunks are of.
+    :param chunking: how they were cut.
+    :param cost_usd: what was bought for it.
+    :param seconds: wall time by stage so far; the transaction adds ``store``.
+    """
+
+    document_id: int
+    path: str
+    run_id: str
+    content_hash: Digest
+    chunking: str
+    document: ChunkedDocument
+    cost_usd: float
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What one publication changed.
+
+    :param added: chunks that are new, ``removed`` those that are gone.
+    :param vectors: written, over all spaces.
+    :param seconds: wall time by stage.
+    """
+
+    added: int
+    removed: int
+    vectors: int
+    seconds: Mapping[str, float]
+
+
+def publish(
+    connection: Connection, publication: Publication, spaces: Sequence[Space]
+) -> Published | None:
+    """Make a document searchable as it is now, in one transaction; ``None`` without the lease.
+
+    Each chunk takes the bought answer to its text or, without one, the vector that the same text
+    has elsewhere in the space. Uses the text_hash indexes of both tables. The answers used are
+    removed.
+
+    :raises AuditError: what would be published is not right; nothing was.
+    """
+    started = time.monotonic()
+    document_id, language = publication.document_id, publication.document.language
+    with connection.transaction():
+        if not _lock_document(connection, publication):
+            return None
+        connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
+        copy_incoming(connection, publication.document.chunks)
+        had_chunks = take_over_stored(connection, document_id, language)
+        added = insert_chunks(connection, document_id, language)
+        written = {space: _write_vectors(connection, publication, space) for space in spaces}
+        lock_vectors(connection)
+        removed = delete_gone(connection, document_id) if had_chunks else 0
+        for space, rows in written.items():
+            if rows:
+                record_change(connection, documents_table(space), DOCUMENTS, rows)
+                encode_new(connection, documents_table(space), _chunk_ids(connection))
+            _forget_answers(connection, space)
+        seconds = {**publication.seconds, "store": time.monotonic() - started}
+        _mark_ready(connection, publication, seconds)
+    return Published(added, removed, sum(written.values()), seconds)
+
+
+def _chunk_ids(connection: Connection) -> list[int]:
+    return [row[0] for row in connection.execute("SELECT chunk_id FROM incoming_chunks")]
+
+
+def _lock_document(connection: Connection, publication: Publication) -> bool:
+    """Whether the run still holds the lease, which it then keeps to the transaction's end."""
+    return (
+        connection.execute(
+            """
+            SELECT FROM documents WHERE document_id = %s AND run_id = %s AND state = 'running'
+               FOR UPDATE
+            """,
+            (publication.document_id, publication.run_id),
+        ).fetchone()
+        is not None
+    )
+
+
+def _write_vectors(connection: Connection, publication: Publication, space: Space) -> int:
+    """Write the vectors that the document's chunks lack in a space; judge each as it is written."""
+    table = documents_table(space)
+    bought = sql.SQL("{answers} AS found USING (text_hash)").format(answers=space.answers_table)
+    known = sql.SQL(
+        "LATERAL (SELECT embedding FROM {table} e"
+        " WHERE e.text_hash = i.text_hash AND NOT e.unverified"
+        " ORDER BY created_at DESC LIMIT 1) AS found ON true"
+    ).format(table=table.identifier)
+    chunks = len(publication.document.chunks)
+    announce(connection, table, DOCUMENTS)
+    _delete_untrusted(connection, table)
+    rows = _write(connection, publication, table, bought)
+    if rows < chunks:
+        rows += _write(connection, publication, table, known)
+    if rows < chunks:
+        _refuse_missing(connection, publication, table)
+    return rows
+
+
+def _delete_untrusted(connection: Connection, table: VectorTable) -> None:
+    """Of chunks that keep their rows, the vectors that are unverified or of another text."""
+    connection.execute(
+        sql.SQL(
+            "DELETE FROM {table} e USING incoming_chunks i WHERE e.chunk_id = i.chunk_id"
+            " AND (e.unverified OR e.text_hash <> i.text_hash)"
+        ).format(table=table.identifier)
+    )
+
+
+def _write(
+    connection: Connection, publication: Publication, table: VectorTable, source: sql.Composable
+) -> int:
+    statement = sql.SQL(
+        """
+        WITH written AS (
+            INSERT INTO {table} AS e (chunk_id, collection, document_id, language, embedding,
+                                      text_hash, run_id)
+            SELECT i.chunk_id, %(collection)s, %(id)s, %(language)s, found.embedding, i.text_hash,
+                   %(run_id)s
+              FROM incoming_chunks i
+              JOIN {source}
+             WHERE NOT EXISTS (SELECT FROM {table} w WHERE w.chunk_id = i.chunk_id)
+            RETURNING vector_dims(e.embedding) AS dimensions, {norm}(e.embedding) AS norm
+        )
+        SELECT count(*), count(*) FILTER (WHERE dimensions <> %(dimensions)s),
+               count(*) FILTER (WHERE norm NOT BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s)
+          FROM written
+        """
+    ).format(table=table.identifier, source=source, norm=table.space.norm_function)
+    count, wrong_dimension, wrong_norm = one(
+        connection.execute(
+            statement,
+            {
+                "collection": DOCUMENTS,
+                "id": publication.document_id,
+                "language": publication.document.language,
+                "run_id": publication.run_id,
+                "dimensions": table.space.spec.dimensions,
+                "tolerance": NORM_TOLERANCE,
+            },
+        )
+    )
+    if wrong_dimension or wrong_norm:
+        raise AuditError(
+            f"{publication.path}: of {count} vectors in {table.space.spec} {wrong_dimension} have "
+            f"another dimension and {wrong_norm} are not normalised; nothing was published"
+        )
+    return int(count)
+
+
+def _refuse_missing(connection: Connection, publication: Publication, table: VectorTable) -> None:
+    (missing,) = one(
+        connection.execute(
+            sql.SQL(
+                "SELECT count(*) FROM incoming_chunks i WHERE NOT EXISTS"
+                " (SELECT FROM {table} e WHERE e.chunk_id = i.chunk_id)"
+            ).format(table=table.identifier)
+        )
+    )
+    if missing:
+        raise AuditError(
+            f"{publication.path}: {missing} of {len(publication.document.chunks)} chunks would "
+            f"have no vector in {table.space.spec}; nothing was published, what was bought is kept"
+        )
+
+
+def _forget_answers(connection: Connection, space: Space) -> None:
+    """Remove the answers that were published; a later one is for who has yet to publish it."""
+    lock_answers(connection, space)
+    connection.execute(
+        sql.SQL(
+            "DELETE FROM {answers} a USING incoming_chunks i"
+            " WHERE a.text_hash = i.text_hash AND a.bought_at <= now()"
+        ).format(answers=space.answers_table)
+    )
+
+
+def _mark_ready(
+    connection: Connection, publication: Publication, seconds: Mapping[str, float]
+) -> None:
+    document = publication.document
+    connection.execute(
+        """
+        UPDATE documents
+           SET state = 'ready', lease_until = NULL, ended_at = now(), error_class = NULL,
+               error = NULL, stored_hash = %(hash)s, chunking = %(chunking)s, title = %(title)s,
+               media_type = %(media_type)s, language = %(language)s, pages = %(pages)s,
+               chunks = %(chunks)s, tokens = %(tokens)s, cost_usd = %(cost)s,
+               seconds = %(seconds)s
+         WHERE document_id = %(id)s
+        """,
+        {
+            "id": publication.document_id,
+            "hash": publication.content_hash,
+            "chunking": publication.chunking,
+            "title": document.title,
+            "media_type": document.media_type,
+            "language": document.language,
+            "pages": document.pages,
+            "chunks": len(document.chunks),
+            "tokens": sum(chunk.tokens for chunk in document.chunks),
+            "cost": publication.cost_usd,
+            "seconds": Jsonb({stage: round(time_s, 4) for stage, time_s in seconds.items()}),
+        },
+    )

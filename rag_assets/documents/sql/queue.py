@@ -1,0 +1,330 @@
+"""The queue of documents, which is their table: claims, leases, and how an attempt ends.
+
+A claim is a lease: the run extends it for as long as it lives. Every statement that ends an attempt
+holds only while the lease does, so a run that was taken for dead can do no harm when it goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from rag_assets.documents.sql.documents import Digest, Lane
+from rag_assets.documents.sql.leases import LOST, collect_lost, end_stuck
+from rag_assets.postgres.database import Connection, one
+from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import documents_table
+
+SUSPECT_ATTEMPTS = 2
+"""Runs that a document has seen die, from which on it is claimed alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A document that a run works on.
+
+    :param content_hash: SHA-256 of the file when it was last seen.
+    :param attempts: this one included.
+    :param stored_hash: of the file that its chunks are of, ``chunking`` how they were cut; ``None``
+        for a document that has none.
+    :param suspect: two runs or more have died with it: perhaps of it.
+    """
+
+    document_id: int
+    key: str
+    path: str
+    bytes: int
+    content_hash: Digest
+    attempts: int
+    stored_hash: Digest | None
+    chunking: str | None
+    suspect: bool
+
+
+def claim(
+    connection: Connection,
+    *,
+    run_id: str,
+    lane: Lane | None,
+    limit: int,
+    max_bytes: int,
+    lease_s: float,
+    max_running: int,
+    max_attempts: int,
+    keys: Sequence[str] | None = None,
+    suspects: bool = False,
+) -> tuple[Claimed, ...]:
+    """Claim documents for a run: by priority, then the oldest. One transaction of its own.
+
+    Documents whose run has died wait again from here on, or are dead when that was their last
+    attempt; no one else needs to clear up. Uses the indexes of the waiting and of the running.
+
+    :param lane: ``None`` for any.
+    :param max_bytes: claiming ends with the document that reaches it; one is always claimed.
+    :param max_running: most documents worked on at once, over all runs.
+    :param keys: only these.
+    :param suspects: claim one of those that may have killed their runs, instead of the others.
+    """
+    with connection.transaction():
+        # One claimer at a time, so that no two together go over ``max_running``.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('claim documents'))")
+        collect_lost(connection, max_attempts)
+        end_stuck(connection, lease_s)
+        running = count_running(connection)
+        with connection.cursor(row_factory=class_row(Claimed)) as cursor:
+            cursor.execute(
+                """
+                WITH next AS (
+                    SELECT document_id, bytes, priority, queued_at FROM documents
+                     WHERE state = 'waiting' AND not_before <= now()
+                       AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+                       AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
+                       AND coalesce(error_class = %(lost)s AND attempts >= %(suspicious)s, false)
+                           = %(suspects)s
+                     ORDER BY priority, queued_at, document_id LIMIT %(limit)s
+                       FOR UPDATE SKIP LOCKED
+                ), summed AS (
+                    SELECT document_id, bytes, priority, queued_at,
+                           sum(bytes) OVER (ORDER BY priority, queued_at, document_id) AS total
+                      FROM next
+                ), claimed AS (
+                    UPDATE documents d
+                       SET state = 'running', run_id = %(run_id)s, attempts = attempts + 1,
+                           lease_until = now() + make_interval(secs => %(lease_s)s),
+                           started_at = now(), ended_at = NULL
+                      FROM summed s
+                     WHERE d.document_id = s.document_id AND s.total - s.bytes < %(max_bytes)s
+                    RETURNING d.*
+                )
+                SELECT document_id, document_key AS key, path, bytes, content_hash, attempts,
+                       stored_hash, chunking, %(suspects)s AS suspect
+                  FROM claimed ORDER BY priority, queued_at, document_id
+                """,
+                {
+                    "lane": lane,
+                    "keys": None if keys is None else list(keys),
+                    "lost": LOST,
+                    "suspicious": SUSPECT_ATTEMPTS,
+                    "suspects": suspects,
+                    "limit": max(0, min(1 if suspects else limit, max_running - running)),
+                    "run_id": run_id,
+                    "lease_s": lease_s,
+                    "max_bytes": max_bytes,
+                },
+            )
+            return tuple(cursor)
+
+
+def count_running(connection: Connection) -> int:
+    """Documents that are worked on, over all runs. Uses the index of the running."""
+    (running,) = one(connection.execute("SELECT count(*) FROM documents WHERE state = 'running'"))
+    return int(running)
+
+
+def requeue(connection: Connection, keys: Sequence[str], *, dead: bool = False) -> tuple[str, ...]:
+    """Let documents that were chosen be looked at now, whatever their state; their keys.
+
+    Not those that are withdrawn or being worked on.
+
+    :param dead: dead letters, too, with all their attempts.
+    """
+    rows = connection.execute(
+        """
+        UPDATE documents
+           SET attempts = CASE state WHEN 'waiting' THEN attempts ELSE 0 END,
+               queued_at = CASE state WHEN 'waiting' THEN queued_at ELSE now() END,
+               state = 'waiting', not_before = '-infinity'
+         WHERE document_key = ANY(%s)
+           AND (state IN ('waiting', 'ready') OR (state = 'dead' AND %s))
+        RETURNING document_key
+        """,
+        (list(keys), dead),
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def give_back(
+    connection: Connection,
+    run_id: str,
+    *,
+    error_class: str | None = None,
+    error: str | None = None,
+    after_s: float = 0,
+) -> tuple[str, ...]:
+    """What a run holds goes back into its place in the queue, its attempts not counted; the keys.
+
+    :param error: why, where it was not the documents' fault; ``after_s``: not to be claimed again
+        before so many seconds.
+    """
+    rows = connection.execute(
+        """
+        UPDATE documents
+           SET state = 'waiting', attempts = attempts - 1, lease_until = NULL, started_at = NULL,
+               run_id = NULL, not_before = now() + make_interval(secs => %(after_s)s),
+               error_class = coalesce(%(class)s, error_class), error = coalesce(%(error)s, error)
+         WHERE state = 'running' AND run_id = %(run_id)s
+        RETURNING document_key
+        """,
+        {"run_id": run_id, "class": error_class, "error": error, "after_s": after_s},
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def mark_dead(
+    connection: Connection, document_id: int, run_id: str, error_class: str, error: str
+) -> bool:
+    """End an attempt for good: a dead letter. False when the run no longer holds the lease."""
+    return bool(
+        connection.execute(
+            """
+            UPDATE documents
+               SET state = 'dead', lease_until = NULL, ended_at = now(), error_class = %s,
+                   error = %s
+             WHERE document_id = %s AND run_id = %s AND state = 'running'
+            """,
+            (error_class, error, document_id, run_id),
+        ).rowcount
+    )
+
+
+def mark_for_retry(
+    connection: Connection,
+    document_id: int,
+    run_id: str,
+    error_class: str,
+    error: str,
+    after_s: float,
+    *,
+    counted: bool = True,
+) -> bool:
+    """End an attempt that may pass later: behind the others, not before ``after_s`` seconds.
+
+    False when the run no longer holds the lease.
+
+    :param counted: whether it was one of the document's attempts.
+    """
+    return bool(
+        connection.execute(
+            """
+            UPDATE documents
+               SET state = 'waiting', lease_until = NULL, queued_at = now(), ended_at = now(),
+                   attempts = attempts - %s, not_before = now() + make_interval(secs => %s),
+                   error_class = %s, error = %s
+             WHERE document_id = %s AND run_id = %s AND state = 'running'
+            """,
+            (0 if counted else 1, after_s, error_class, error, document_id, run_id),
+        ).rowcount
+    )
+
+
+def mark_unchanged(connection: Connection, document_id: int, run_id: str) -> bool:
+    """End an attempt that found nothing to do. False when the run no longer holds the lease."""
+    return bool(
+        connection.execute(
+            """
+            UPDATE documents
+               SET state = 'ready', lease_until = NULL, ended_at = now(), error_class = NULL,
+                   error = NULL
+             WHERE document_id = %s AND run_id = %s AND state = 'running'
+            """,
+            (document_id, run_id),
+        ).rowcount
+    )
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """Documents that are to be embedded anew, with their tokens; ``left`` did not fit."""
+
+    documents: int
+    tokens: int
+    left: int
+
+
+def requeue_unembedded(
+    connection: Connection,
+    space: Space,
+    *,
+    limit: int,
+    tokens: float = math.inf,
+    before: datetime | None = None,
+) -> Requeued:
+    """Let ready documents without vectors in a space be embedded there, the oldest first.
+
+    They are those of before another model was set: what is stored of them is embedded, nothing is
+    read again. Behind all others. Uses the document_id index of the space's table.
+
+    :param limit: look at so many at most; ``tokens``: requeue no more than these have together.
+    :param before: only those that nobody has worked on since then.
+    """
+    row = one(
+        connection.execute(
+            sql.SQL(
+                """
+                WITH unembedded AS (
+                    SELECT document_id, coalesce(tokens, 0) AS tokens FROM documents d
+                     WHERE state = 'ready' AND NOT EXISTS
+                           (SELECT FROM {table} e WHERE e.document_id = d.document_id)
+                       AND coalesce(coalesce(ended_at, dropped_at) < %(before)s, true)
+                     ORDER BY document_id LIMIT %(limit)s
+                       FOR UPDATE SKIP LOCKED
+                ), summed AS (
+                    SELECT document_id, tokens, sum(tokens) OVER (ORDER BY document_id) AS total
+                      FROM unembedded
+                ), requeued AS (
+                    UPDATE documents d
+                       SET state = 'waiting', attempts = 0, not_before = '-infinity',
+                           queued_at = now()
+                      FROM summed s
+                     WHERE d.document_id = s.document_id AND s.total <= %(tokens)s::float8
+                    RETURNING s.tokens
+                )
+                SELECT count(*), coalesce(sum(tokens), 0)::bigint,
+                       (SELECT count(*) FROM unembedded) - count(*)
+                  FROM requeued
+                """
+            ).format(table=documents_table(space).identifier),
+            {"limit": limit, "tokens": tokens, "before": before},
+        )
+    )
+    return Requeued(*row)
+
+
+def requeue_outdated(connection: Connection, reader: str, *, limit: int) -> int:
+    """Let ready documents be re-read that another version of the extraction has read; how many.
+
+    They keep what is stored of them until then, and wait behind all others. Uses the indexes of the
+    ready documents' readers and of the waiting.
+
+    :param reader: the version in use, as labels in ``chunking`` begin, before the colon.
+    :param limit: no more than these wait at a time, other documents included.
+    """
+    return connection.execute(
+        """
+        UPDATE documents
+           SET state = 'waiting', priority = 3, attempts = 0, not_before = '-infinity',
+               queued_at = now()
+         WHERE document_id IN (
+               SELECT document_id FROM documents
+                WHERE state = 'ready'
+                  AND (split_part(chunking, ':', 1) < %(reader)s
+                       OR split_part(chunking, ':', 1) > %(reader)s)
+                LIMIT greatest(0, %(limit)s
+                               - (SELECT count(*) FROM documents WHERE state = 'waiting'))
+                  FOR UPDATE SKIP LOCKED)
+        """,
+        {"reader": reader, "limit": limit},
+    ).rowcount
+
+
+def living_runs(connection: Connection) -> frozenset[str]:
+    """Runs that hold a document and showed a sign of life lately. By the running ones' index."""
+    rows = connection.execute(
+        "SELECT DISTINCT run_id FROM documents WHERE state = 'running' AND lease_until > now()"
+    ).fetchall()
+    return frozenset(row[0] for row in rows)

@@ -1,0 +1,170 @@
+"""The statements of an index build: the lock, the settings, CREATE INDEX, its progress."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from rag_assets.errors import IndexBuildError
+from rag_assets.postgres.database import Connection, one, take_lock
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.code_sets import CodeSet
+from rag_assets.vectors.sql.generations import index_name
+from rag_assets.vectors.sql.tables import VectorTable
+
+_OPERATORS = {
+    "vector": sql.SQL("vector_cosine_ops"),
+    "halfvec": sql.SQL("halfvec_cosine_ops"),
+}
+_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext('index_build'), hashtext(%s))"
+
+
+@dataclass(frozen=True)
+class BuildProgress:
+    """What pg_stat_progress_create_index says; the totals are 0 in phases that have none."""
+
+    phase: str
+    tuples_done: int
+    tuples_total: int
+
+
+def lock_builds(connection: Connection, table: VectorTable, *, waiting: Callable[[], None]) -> None:
+    """Take the sole right to build on a table, until the session ends.
+
+    It must be the session that builds: its end is the end of the build, also when the client was
+    killed and the server has yet to notice.
+    """
+    if not one(connection.execute(_TRY_LOCK, (table.name,)))[0]:
+        waiting()
+        take_lock(connection, _TRY_LOCK, (table.name,))
+
+
+def prepare_session(connection: Connection, *, memory_kb: int, workers: int) -> None:
+    """Settings of this session alone.
+
+    client_connection_check_interval: a build whose client was killed ends within seconds, where it
+    would otherwise go on to its end with nobody to record it.
+    """
+    for name, value in (
+        ("maintenance_work_mem", f"{memory_kb}kB"),
+        ("max_parallel_maintenance_workers", str(workers)),
+        ("client_connection_check_interval", "2s"),
+        ("statement_timeout", "0"),
+    ):
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+
+
+def create_index(
+    connection: Connection,
+    table: VectorTable,
+    generation: int,
+    *,
+    precision: Precision,
+    lists: int,
+    notice: Callable[[str], None],
+    codes: CodeSet | None = None,
+) -> str:
+    """CREATE INDEX CONCURRENTLY; the index's name. Blocks until it is built.
+
+    :param codes: what is indexed; ``None`` for the vectors, in ``precision``.
+    :param notice: told each message of the server, such as that of too little data.
+    :raises IndexBuildError: the server runs out of memory or disk.
+    """
+    name = index_name(codes.name if codes else table.name, generation)
+    connection.add_notice_handler(lambda message: notice(message.message_primary or ""))
+    statement = sql.SQL(
+        "CREATE INDEX CONCURRENTLY {name} ON {table} USING ivfflat ({expression} {operators})"
+        " WITH (lists = {lists}) WHERE {id} <> {generation}"
+    ).format(
+        name=sql.Identifier(name),
+        table=codes.identifier if codes else table.identifier,
+        expression=sql.Identifier("code") if codes else table.indexed(precision),
+        operators=sql.SQL("bit_hamming_ops") if codes else _OPERATORS[precision],
+        lists=sql.Literal(lists),
+        id=table.id_column,
+        generation=sql.Literal(-generation),
+    )
+    try:
+        connection.execute(statement)
+    except (
+        psycopg.errors.ProgramLimitExceeded,
+        psycopg.errors.OutOfMemory,
+        psycopg.errors.DiskFull,
+    ) as error:
+        raise IndexBuildError(
+            f"the server cannot build {name}: {error.diag.message_primary}. Raise "
+            "RAG_INDEX_MAINTENANCE_WORK_MEM, make room on its disk, or ask for fewer lists"
+        ) from error
+    return name
+
+
+def cancel(connection: Connection) -> None:
+    """Cancel what the session does; a server that is gone has ended it already."""
+    with suppress(psycopg.OperationalError):
+        connection.cancel_safe()
+
+
+def build_progress(connection: Connection, relation: VectorTable | CodeSet) -> BuildProgress | None:
+    """How far the build on a table of vectors or codes is; ``None`` when none is running."""
+    row = connection.execute(
+        """
+        SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index
+         WHERE relid = to_regclass(%s) AND datname = current_database()
+        """,
+        (relation.name,),
+    ).fetchone()
+    return BuildProgress(*row) if row else None
+
+
+def analyze(connection: Connection, relation: VectorTable | CodeSet) -> None:
+    """Statistics for the planner: of 9,000 rows, since wide ones are mostly a page each to read."""
+    with connection.transaction():
+        connection.execute("SET LOCAL default_statistics_target = 30")
+        connection.execute(sql.SQL("ANALYZE {}").format(relation.identifier))
+
+
+def relation_bytes(connection: Connection, name: str) -> int:
+    """Size of a table or an index on disk."""
+    (size,) = one(connection.execute("SELECT pg_relation_size(to_regclass(%s))", (name,)))
+    return int(size)
+
+
+def free_disk_bytes(connection: Connection) -> int | None:
+    """Free space where the server keeps its data; ``None`` when it is on another machine.
+
+    A server that is reached through a socket is on this one; its folder may still be out of sight.
+    """
+    if not connection.info.host.startswith("/"):
+        return None
+    try:
+        (folder,) = one(connection.execute("SELECT current_setting('data_directory')"))
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    return shutil.disk_usage(folder).free if os.access(Path(folder).parent, os.X_OK) else None
+
+
+def builds_in_progress(connection: Connection) -> int:
+    """Index builds of our tables that the server is working on, in this database."""
+    (count,) = one(
+        connection.execute(
+            """
+            SELECT count(*) FROM pg_stat_progress_create_index
+             WHERE datname = current_database()
+               AND relid IN (SELECT to_regclass(corpus || space_id)
+                               FROM embedding_spaces,
+                                    unnest('{verse_embeddings_s,chunk_embeddings_s}'::text[])
+                                        AS corpus
+                             UNION ALL
+                             SELECT to_regclass(code_table(corpus, code_set)) FROM code_sets)
+            """
+        )
+    )
+    return int(count)

@@ -1,0 +1,63 @@
+"""Which indexes a search's statement reads, by the server's own word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+
+from rag_assets.postgres.database import Connection, one
+from rag_assets.vectors.search_plan import RowFilter, SearchPlan
+from rag_assets.vectors.sql.nearest import set_local
+from rag_assets.vectors.sql.statement import statement, values
+from rag_assets.vectors.sql.tables import VectorTable
+
+
+def indexes_used(
+    connection: Connection,
+    table: VectorTable,
+    plan: SearchPlan,
+    vector: NDArray[np.float32],
+    *,
+    top_k: int,
+    scopes: Sequence[str] | None,
+) -> dict[str, tuple[str, ...]]:
+    """Names of the indexes that the search's statement reads, by the server's EXPLAIN.
+
+    Under ``custom`` as planned for these very values, under ``generic`` as PostgreSQL may plan it
+    for all values once a connection has prepared it: a plan that changes there would be measured
+    once and never be seen again.
+    """
+    used = {}
+    rows = RowFilter(None if scopes is None else tuple(scopes))
+    numbers: dict[str, int] = {}
+
+    def numbered(name: str) -> sql.Composable:
+        return sql.SQL("${}").format(sql.Literal(numbers.setdefault(name, len(numbers) + 1)))
+
+    text = statement(table, plan, rows, numbered)
+    given_values = values(table, plan, vector, rows, top_k)
+    given = sql.SQL(", ").join(sql.Literal(given_values[name]) for name in numbers)
+    for name, mode in (("custom", "force_custom_plan"), ("generic", "force_generic_plan")):
+        with connection.transaction(force_rollback=True):
+            set_local(connection, plan)
+            connection.execute("SELECT set_config('plan_cache_mode', %s, true)", (mode,))
+            connection.execute(sql.SQL("PREPARE rag_explained AS {}").format(text))
+            (answer,) = one(
+                connection.execute(
+                    sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE rag_explained ({})").format(given)
+                )
+            )
+            connection.execute("DEALLOCATE rag_explained")
+        used[name] = tuple(_index_names(answer[0]["Plan"]))
+    return used
+
+
+def _index_names(node: dict[str, object]) -> Iterator[str]:
+    if "Index Name" in node:
+        yield str(node["Index Name"])
+    below = node.get("Plans", ())
+    for child in below if isinstance(below, list) else ():
+        yield from _index_names(child)

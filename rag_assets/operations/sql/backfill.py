@@ -1,0 +1,40 @@
+"""What a window of the weekend backfill has spent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from rag_assets.postgres.database import Connection
+
+
+def spent_by_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, float]:
+    """Dollars that these runs have paid, by run. By the ledger's primary key."""
+    rows = connection.execute(
+        "SELECT run_id, sum(cost_usd)::float8 FROM embedding_ledger WHERE run_id = ANY(%s)"
+        " GROUP BY run_id",
+        (list(run_ids),),
+    ).fetchall()
+    return dict(rows)
+
+
+def documents_cost(connection: Connection, opens: datetime) -> float:
+    """Dollars that the window let documents cost, by estimate. By primary key."""
+    row = connection.execute(
+        "SELECT cost_usd FROM backfill_windows WHERE opens = %s", (opens,)
+    ).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def add_documents_cost(
+    connection: Connection, opens: datetime, documents: int, cost_usd: float
+) -> None:
+    """Count documents that the window lets be embedded anew. By primary key."""
+    connection.execute(
+        """
+        INSERT INTO backfill_windows AS w (opens, documents, cost_usd) VALUES (%s, %s, %s)
+        ON CONFLICT (opens) DO UPDATE SET documents = w.documents + EXCLUDED.documents,
+                                          cost_usd = w.cost_usd + EXCLUDED.cost_usd
+        """,
+        (opens, documents, cost_usd),
+    )

@@ -1,0 +1,184 @@
+"""What a day took: measured from what is kept of it, and recorded for good, a row a day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import date, datetime
+from typing import LiteralString
+
+from psycopg import sql
+
+from rag_assets.postgres.database import Connection, one
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a stretch of time took.
+
+    :param jobs: attempts at documents that succeeded, of which ``mean_seconds`` and ``p95_seconds``
+        tell; ``failed`` are tried again, ``dead`` are not.
+    :param queue_peak: most documents that waited at once, in all lanes.
+    :param runs: Dagster's, that ended; ``failed_runs`` of them failed.
+    :param busy_share: time that runs of documents worked, of what all allowed ones could.
+    :param requests: what was bought by entries of the ledger that were last added to then.
+    :param vectors: as many as there are now, as ``database_bytes``.
+    """
+
+    jobs: int
+    failed: int
+    dead: int
+    mean_seconds: float | None
+    p95_seconds: float | None
+    queue_peak: int
+    runs: int
+    failed_runs: int
+    busy_share: float | None
+    requests: int
+    rate_limited: int
+    tokens: int
+    cost_usd: float
+    vectors: int
+    database_bytes: int
+
+
+@dataclass(frozen=True)
+class CapacityDay:
+    """The record of one day."""
+
+    day: date
+    measured: Measured
+    recorded_at: datetime
+
+
+_FIGURES = tuple(field.name for field in fields(Measured))
+_ATTEMPTS: LiteralString = """
+    SELECT count(*) FILTER (WHERE outcome = 'succeeded'),
+           count(*) FILTER (WHERE outcome IN ('failed', 'lost')),
+           count(*) FILTER (WHERE outcome = 'dead'),
+           avg(seconds) FILTER (WHERE outcome = 'succeeded'),
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds)
+               FILTER (WHERE outcome = 'succeeded')
+      FROM (SELECT outcome, extract(epoch FROM ended_at - started_at)::float8 AS seconds
+              FROM document_attempts WHERE ended_at >= %(since)s AND ended_at < %(until)s) AS ended
+"""
+_QUEUE: LiteralString = """
+    SELECT coalesce(max(waiting), 0)
+      FROM (SELECT sum(waiting) AS waiting FROM queue_samples
+             WHERE sampled_at >= %(since)s AND sampled_at < %(until)s GROUP BY sampled_at) AS s
+"""
+_RUNS: LiteralString = """
+    SELECT count(*) FILTER (WHERE ended_at < %(until)s),
+           count(*) FILTER (WHERE ended_at < %(until)s AND status = 'FAILURE'),
+           coalesce(sum(extract(epoch FROM least(ended_at, %(until)s)
+                                           - greatest(started_at, %(since)s)))
+                    FILTER (WHERE lane = ANY(%(lanes)s) AND started_at < %(until)s), 0)::float8
+      FROM ended_runs WHERE ended_at >= %(since)s
+"""
+_BOUGHT: LiteralString = """
+    SELECT coalesce(sum(requests), 0)::bigint, coalesce(sum(rate_limited), 0)::bigint,
+           coalesce(sum(tokens), 0)::bigint, coalesce(sum(cost_usd), 0)::float8
+      FROM embedding_ledger WHERE last_at >= %(since)s AND last_at < %(until)s
+"""
+
+
+def measure(
+    connection: Connection,
+    since: datetime,
+    until: datetime,
+    *,
+    lanes: Sequence[str],
+    allowed_runs: int,
+) -> Measured:
+    """Measure a stretch of time, its end not included.
+
+    Uses the indexes of ``ended_at`` and the samples' primary key; a pass over the ledger, and one
+    over an index of each table of vectors.
+
+    :param lanes: whose runs count for ``busy_share``; ``allowed_runs``: of them, at once.
+    """
+    values = {"since": since, "until": until, "lanes": list(lanes)}
+    jobs, failed, dead, mean_seconds, p95_seconds = one(connection.execute(_ATTEMPTS, values))
+    (queue_peak,) = one(connection.execute(_QUEUE, values))
+    runs, failed_runs, busy_s = one(connection.execute(_RUNS, values))
+    requests, rate_limited, tokens, cost_usd = one(connection.execute(_BOUGHT, values))
+    (size,) = one(connection.execute("SELECT pg_database_size(current_database())"))
+    could_s = allowed_runs * (until - since).total_seconds()
+    return Measured(
+        jobs=jobs,
+        failed=failed,
+        dead=dead,
+        mean_seconds=mean_seconds,
+        p95_seconds=p95_seconds,
+        queue_peak=int(queue_peak),
+        runs=runs,
+        failed_runs=failed_runs,
+        busy_share=busy_s / could_s if could_s else None,
+        requests=requests,
+        rate_limited=rate_limited,
+        tokens=tokens,
+        cost_usd=cost_usd,
+        vectors=_vectors(connection),
+        database_bytes=size,
+    )
+
+
+def _vectors(connection: Connection) -> int:
+    total = 0
+    for (n,) in connection.execute("SELECT space_id FROM embedding_spaces").fetchall():
+        for table in (f"verse_embeddings_s{n}", f"chunk_embeddings_s{n}"):
+            statement = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+            total += one(connection.execute(statement))[0]
+    return total
+
+
+def record_day(connection: Connection, day: date, measured: Measured, ended_at: datetime) -> None:
+    """Record a day, in the place of its record before. By primary key.
+
+    A day that is recorded once more long after its end keeps the vectors and bytes of then.
+    """
+    names = sql.SQL(", ").join(map(sql.Identifier, _FIGURES))
+    kept = [
+        sql.SQL(
+            "{name} = CASE WHEN c.recorded_at >= {ended} THEN c.{name} ELSE EXCLUDED.{name} END"
+        ).format(name=sql.Identifier(name), ended=sql.Literal(ended_at))
+        for name in ("vectors", "database_bytes")
+    ]
+    anew = [
+        sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name))
+        for name in (*_FIGURES, "recorded_at")
+        if name not in {"vectors", "database_bytes"}
+    ]
+    connection.execute(
+        sql.SQL(
+            "INSERT INTO capacity_days AS c (day, {names}) VALUES (%s{values})"
+            " ON CONFLICT (day) DO UPDATE SET {changes}"
+        ).format(
+            names=names,
+            values=sql.SQL(", %s") * len(_FIGURES),
+            changes=sql.SQL(", ").join([*anew, *kept]),
+        ),
+        (day, *astuple(measured)),
+    )
+
+
+def capacity_days(connection: Connection) -> tuple[CapacityDay, ...]:
+    """Every record, the first day first. By primary key."""
+    rows = connection.execute(
+        sql.SQL("SELECT day, recorded_at, {names} FROM capacity_days ORDER BY day").format(
+            names=sql.SQL(", ").join(map(sql.Identifier, _FIGURES))
+        )
+    ).fetchall()
+    return tuple(CapacityDay(day, Measured(*figures), at) for day, at, *figures in rows)
+
+
+def recorded_days(connection: Connection) -> dict[date, datetime]:
+    """When each day was recorded."""
+    rows = connection.execute("SELECT day, recorded_at FROM capacity_days").fetchall()
+    return dict(rows)
+
+
+def watched_since(connection: Connection) -> datetime | None:
+    """When the first sample of the queue that is kept was taken. By primary key."""
+    (first,) = one(connection.execute("SELECT min(sampled_at) FROM queue_samples"))
+    return first if isinstance(first, datetime) else None

@@ -1,0 +1,40 @@
+"""The largest documents in the queue, for a person who looks for what holds it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rag_assets.documents.sql.documents import Lane, State
+from rag_assets.postgres.database import Connection
+
+
+@dataclass(frozen=True)
+class HeavyDocument:
+    """A large document that waits or is worked on, and for how many seconds it has been."""
+
+    key: str
+    lane: Lane
+    state: State
+    mb: float
+    seconds: float
+
+
+def heavy_documents(
+    connection: Connection, *, from_mb: float, limit: int = 5
+) -> tuple[HeavyDocument, ...]:
+    """The largest that wait or are worked on. By the indexes of both states.
+
+    :param from_mb: least size, of 2**20 bytes.
+    """
+    rows = connection.execute(
+        """
+        SELECT document_key, lane, state, bytes / 1048576.0::float8,
+               extract(epoch FROM now() - CASE state WHEN 'running' THEN started_at
+                                                     ELSE queued_at END)::float8
+          FROM documents
+         WHERE state IN ('waiting', 'running') AND bytes >= %s * 1048576.0::float8
+         ORDER BY bytes DESC, document_id LIMIT %s
+        """,
+        (from_mb, limit),
+    ).fetchall()
+    return tuple(HeavyDocument(*row) for row in rows)

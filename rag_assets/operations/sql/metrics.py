@@ -1,0 +1,274 @@
+"""What the metrics tell of the databases: one snapshot of each, read within a time that is told.
+
+Nothing is remembered between two reads: counters are sums over rows that only grow, so that they
+survive every restart. The vectors' figures are :mod:`.vector_metrics`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import class_row
+
+from rag_assets.documents.sql import attempts as document_attempts
+from rag_assets.documents.sql.attempts import AttemptTotals
+from rag_assets.documents.sql.documents import Lane, LaneCounts, dead_by_class, queue_counts
+from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError
+from rag_assets.index.sql.builds import builds_in_progress, free_disk_bytes
+from rag_assets.operations.sql import backfill, dagster_state
+from rag_assets.operations.sql.dagster_state import RunCount, RunTotals
+from rag_assets.operations.sql.failed_runs import Failing, failing
+from rag_assets.operations.sql.vector_metrics import CheckNow, VectorsNow, checks_now, vectors_now
+from rag_assets.postgres.database import Connection, Database, one
+from rag_assets.settings.model import Settings
+
+
+@dataclass(frozen=True)
+class QueueFigures:
+    """The document lanes; one that never had a document is missing.
+
+    :param held: documents that a run holds, also one whose lease is over: each is an attempt that
+        has begun and not ended.
+    :param dead: dead letters by class of error.
+    :param bounds: of the attempts' histogram, in seconds.
+    """
+
+    lanes: Mapping[Lane, LaneCounts]
+    held: Mapping[Lane, int]
+    dead: Mapping[str, int]
+    attempts: tuple[AttemptTotals, ...]
+    bounds: tuple[float, ...]
+    paused: frozenset[str]
+
+
+@dataclass(frozen=True)
+class KeyUse:
+    """What was asked of the provider with one key, ever. ``key`` is its fingerprint."""
+
+    key: str
+    requests: int
+    retries: int
+    rate_limited: int
+    tokens: int
+    cost_usd: float
+
+
+@dataclass(frozen=True)
+class ProviderFigures:
+    """The provider of embeddings.
+
+    :param resting: keys that were told to wait, and still do.
+    :param share: of the batch size and concurrency that may be used; 1 while nobody limits.
+    """
+
+    keys: tuple[KeyUse, ...]
+    resting: frozenset[str]
+    share: float
+
+
+@dataclass(frozen=True)
+class ReleaseFigures:
+    """The release in force.
+
+    :param number: 0 for none, and then there is no ``age_s`` either.
+    :param refused_age_s: seconds since the gate refused one; ``None`` where it let one through
+        since then.
+    """
+
+    number: int
+    age_s: float | None
+    refused_age_s: float | None
+
+
+@dataclass(frozen=True)
+class CorpusFigures:
+    """All that the corpus' database tells, as of one moment.
+
+    :param incident_states: of the incidents that are not closed.
+    :param incidents: ever.
+    :param builds: index builds that are going on.
+    :param free_bytes: where the server keeps its data; ``None`` when that is out of sight.
+    """
+
+    queue: QueueFigures
+    provider: ProviderFigures
+    release: ReleaseFigures
+    runs: tuple[RunTotals, ...]
+    failing: Failing
+    incident_states: frozenset[str]
+    incidents: int
+    vectors: tuple[VectorsNow, ...]
+    checks: tuple[CheckNow, ...]
+    builds: int
+    free_bytes: int | None
+
+
+@dataclass(frozen=True)
+class DagsterFigures:
+    """All that Dagster's database tells.
+
+    :param heartbeat_age_s: seconds since each of the daemon's parts showed that it lives.
+    :param tagged: ids of the runs with the tag that was asked for.
+    """
+
+    runs: tuple[RunCount, ...]
+    heartbeat_age_s: Mapping[str, float]
+    tagged: frozenset[str]
+
+
+def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> CorpusFigures:
+    """The corpus' figures.
+
+    :param timeout_s: for the connection, and for each statement.
+    :raises DatabaseUnavailableError: the database is away, or does not answer in time.
+    :raises DatabaseUnusableError: it refuses us, or its migrations are not up to date.
+    """
+    with snapshot(database, timeout_s) as connection:
+        return CorpusFigures(
+            queue=queue_figures(connection),
+            provider=_provider(connection),
+            release=_release(connection),
+            runs=dagster_state.run_totals(connection),
+            failing=failing(connection),
+            incident_states=_incident_states(connection),
+            incidents=_count_incidents(connection),
+            vectors=vectors_now(connection),
+            checks=checks_now(connection, settings),
+            builds=builds_in_progress(connection),
+            free_bytes=free_disk_bytes(connection),
+        )
+
+
+def read_window_spent(
+    database: Database, *, opens: datetime, run_ids: frozenset[str], timeout_s: float
+) -> float:
+    """Dollars that a window of the backfill has spent; errors as :func:`read_corpus`.
+
+    :param run_ids: that it started. What documents of another model cost is its estimate.
+    """
+    with snapshot(database, timeout_s) as connection:
+        paid = backfill.spent_by_runs(connection, run_ids)
+        return sum(paid.values()) + backfill.documents_cost(connection, opens)
+
+
+def read_dagster(database: Database, *, tag: tuple[str, str], timeout_s: float) -> DagsterFigures:
+    """Dagster's figures; errors as :func:`read_corpus`.
+
+    :param tag: key and value of the runs to be named.
+    """
+    with snapshot(database, timeout_s) as connection:
+        (now,) = one(connection.execute("SELECT now()"))
+        beats = dagster_state.daemon_heartbeats(connection)
+        return DagsterFigures(
+            runs=dagster_state.runs_under_way(connection),
+            heartbeat_age_s={
+                name: max(0.0, (now - seen).total_seconds()) for name, seen in beats.items()
+            },
+            tagged=dagster_state.tagged_runs(connection, *tag),
+        )
+
+
+@contextmanager
+def snapshot(database: Database, timeout_s: float) -> Iterator[Connection]:
+    """A read-only transaction that sees everything as of one moment.
+
+    An attempt that ends between two statements would otherwise be missing in both, and a counter
+    would fall.
+    """
+    patience = {"connect_timeout": str(max(2, math.ceil(timeout_s)))}  # libpq's least is 2
+    hurried = Database(make_conninfo(database.conninfo, **patience))
+    try:
+        with hurried.connect() as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            connection.prepare_threshold = None  # a transaction pooler would keep what is prepared
+            # Parallel workers make a pass over 100,000 rows no faster, and take a second core.
+            connection.execute(
+                """
+                SELECT set_config('statement_timeout', %s, true),
+                       set_config('max_parallel_workers_per_gather', '0', true)
+                """,
+                (f"{timeout_s * 1000:.0f}ms",),
+            )
+            yield connection
+    except psycopg.errors.QueryCanceled:
+        raise DatabaseUnavailableError(
+            f"PostgreSQL did not answer within {timeout_s:g} s ({database.describe()}): "
+            "RAG_PROBE_TIMEOUT_S grants more"
+        ) from None
+    except psycopg.Error as error:  # most likely a table that is not there yet
+        raise DatabaseUnusableError(
+            f"the metrics cannot be read from {database.name} "
+            f"({error.diag.message_primary or type(error).__name__}): `rag-assets db migrate`"
+        ) from error
+
+
+def queue_figures(connection: Connection) -> QueueFigures:
+    """The document lanes, within a :func:`snapshot`."""
+    held = connection.execute(  # by the index of the running
+        "SELECT lane, count(*) FROM documents WHERE state = 'running' GROUP BY lane"
+    ).fetchall()
+    paused = connection.execute("SELECT lane FROM paused_lanes").fetchall()
+    return QueueFigures(
+        lanes=queue_counts(connection),
+        held=dict(held),
+        dead=dead_by_class(connection),
+        attempts=document_attempts.totals(connection),
+        bounds=document_attempts.bounds(connection),
+        paused=frozenset(lane for (lane,) in paused),
+    )
+
+
+def _provider(connection: Connection) -> ProviderFigures:
+    """A pass over the ledger: 30 ms for 100,000 rows, which nothing deletes."""
+    with connection.cursor(row_factory=class_row(KeyUse)) as cursor:
+        keys = cursor.execute(
+            """
+            SELECT key_fingerprint AS key, sum(requests)::bigint AS requests,
+                   sum(retries)::bigint AS retries, sum(rate_limited)::bigint AS rate_limited,
+                   sum(tokens)::bigint AS tokens, sum(cost_usd)::float8 AS cost_usd
+              FROM embedding_ledger GROUP BY key_fingerprint ORDER BY key_fingerprint
+            """
+        ).fetchall()
+    resting = connection.execute(
+        "SELECT DISTINCT key_fingerprint FROM provider_keys WHERE resting_until > clock_timestamp()"
+    ).fetchall()
+    (share,) = one(connection.execute("SELECT coalesce(min(share), 1) FROM provider_limits"))
+    return ProviderFigures(tuple(keys), frozenset(key for (key,) in resting), float(share))
+
+
+def _release(connection: Connection) -> ReleaseFigures:
+    """By the index of the active one, and the primary key."""
+    active = connection.execute(
+        """
+        SELECT release_id, extract(epoch FROM now() - activated_at)::float8
+          FROM releases WHERE state = 'active'
+        """
+    ).fetchone()
+    refused = connection.execute(
+        """
+        SELECT extract(epoch FROM now() - last.created_at)::float8
+          FROM (SELECT state, created_at FROM releases ORDER BY release_id DESC LIMIT 1) AS last
+         WHERE last.state = 'refused' AND NOT EXISTS
+               (SELECT FROM releases WHERE state = 'active' AND activated_at > last.created_at)
+        """
+    ).fetchone()
+    number, age_s = active or (0, None)
+    return ReleaseFigures(number, age_s, refused[0] if refused else None)
+
+
+def _incident_states(connection: Connection) -> frozenset[str]:
+    """By the index of those that are not closed."""
+    rows = connection.execute("SELECT DISTINCT state FROM incidents WHERE state <> 'closed'")
+    return frozenset(state for (state,) in rows)
+
+
+def _count_incidents(connection: Connection) -> int:
+    (count,) = one(connection.execute("SELECT count(*) FROM incidents"))
+    return int(count)

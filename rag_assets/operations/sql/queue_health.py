@@ -1,0 +1,57 @@
+"""How the work on documents goes, for who watches it: the longest at work, leases, the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rag_assets.documents.sql.documents import Lane
+from rag_assets.postgres.database import Connection, one
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """The document of a lane that a living run has worked on for longest."""
+
+    lane: Lane
+    key: str
+    run_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Server:
+    """Its clock, and since when it runs."""
+
+    now: datetime
+    started_at: datetime
+
+
+def longest_at_work(connection: Connection) -> dict[Lane, AtWork]:
+    """One of each lane in which there is any. Uses the index of the running."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT ON (lane) lane, document_key, run_id, started_at FROM documents
+         WHERE state = 'running' AND lease_until >= now() ORDER BY lane, started_at
+        """
+    ).fetchall()
+    return {row[0]: AtWork(*row) for row in rows}
+
+
+def leases_over(connection: Connection) -> int:
+    """Documents whose run no longer extends its lease. Uses the index of the running.
+
+    A document whose row is locked is being published just now: its run lives.
+    """
+    rows = connection.execute(
+        """
+        SELECT 1 FROM documents WHERE state = 'running' AND lease_until < now()
+           FOR UPDATE SKIP LOCKED
+        """
+    ).fetchall()
+    return len(rows)
+
+
+def about_server(connection: Connection) -> Server:
+    """What it tells of itself."""
+    return Server(*one(connection.execute("SELECT now(), pg_postmaster_start_time()")))

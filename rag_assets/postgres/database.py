@@ -1,0 +1,302 @@
+"""Where the corpus lives: the address of the database, and connections to it.
+
+Statements belong to the other modules of this package, one a noun.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from rag_assets.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    DatabaseUnusableError,
+    RagAssetsError,
+)
+from rag_assets.postgres import embedded
+from rag_assets.settings.model import Settings
+
+CORPUS_DATABASE = "bible_api"
+"""Database of the embedded server; elsewhere RAG_DATABASE_URL names it."""
+
+Connection = psycopg.Connection[Any]
+AsyncConnection = psycopg.AsyncConnection[Any]
+
+_LOCK_POLL_S = 0.1
+_ENDED_BY_SERVER = ("57P", "08", "25P03")
+"""Beginnings of the SQLSTATEs with which the server ends a session: shut down, killed, silent."""
+CONNECTION_ERRORS = frozenset(
+    (
+        psycopg.OperationalError.__name__,  # the connection's own word; psycopg2's, SQLAlchemy's
+        psycopg.InterfaceError.__name__,
+        *(
+            psycopg.errors.lookup(state).__name__
+            for state in (
+                *("08000", "08001", "08003", "08004", "08006", "08007", "08P01"),
+                *("25P03", "57P01", "57P02", "57P03", "57P04", "57P05"),
+            )
+        ),
+    )
+)
+"""Names of the drivers' classes by which :func:`session_lost` would judge, where only a name is
+kept: an error of Dagster's own storage, by SQLAlchemy and psycopg2, which name them alike."""
+
+
+_OF_TLS = (
+    "certificate verify failed",
+    "does not match host name",
+    "root certificate file",
+    "server does not support SSL",
+    "no encryption",
+    "channel binding",
+)
+"""Parts of libpq's and the server's sentences when they do not agree on TLS."""
+
+
+def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
+    """The row of a statement that always has one."""
+    row: tuple[Any, ...] | None = cursor.fetchone()
+    if row is None:
+        raise LookupError("a statement that always answers a row answered none")
+    return row
+
+
+def session_lost(error: BaseException) -> bool:
+    """Whether an error means that the session is over, though its connection may not know yet."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:  # not the server's word, but the connection's
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(_ENDED_BY_SERVER)
+
+
+def take_lock(connection: Connection, try_lock: LiteralString, values: Sequence[object]) -> None:
+    """Take an advisory lock, waiting for it without an open snapshot.
+
+    A session that waits inside ``pg_advisory_lock()`` holds one all the while. CREATE INDEX
+    CONCURRENTLY waits for every snapshot, for ever when its own session has the lock; and VACUUM
+    clears nothing.
+
+    :param try_lock: a statement that calls ``pg_try_advisory_lock``; the connection autocommits.
+    """
+    while not one(connection.execute(try_lock, values))[0]:
+        time.sleep(_LOCK_POLL_S)
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database of one server. ``conninfo`` may hold a password: it is never shown."""
+
+    conninfo: str
+
+    def __repr__(self) -> str:
+        return f"Database({self.describe()})"
+
+    def describe(self) -> str:
+        """Host, port, database and user, for people and logs."""
+        parts = conninfo_to_dict(self.conninfo)
+        host = parts.get("host") or "localhost"
+        return f"{parts.get('dbname')} on {host}:{parts.get('port') or 5432} as {parts.get('user')}"
+
+    def named(self, name: str) -> Database:
+        """Another database of the same server."""
+        return Database(make_conninfo(self.conninfo, dbname=name))
+
+    def parameters(self) -> dict[str, str]:
+        """The connection's parameters by libpq's names; the password among them."""
+        return {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items()}
+
+    @property
+    def name(self) -> str:
+        return str(conninfo_to_dict(self.conninfo).get("dbname"))
+
+    @contextmanager
+    def connect(self, *, autocommit: bool = False) -> Iterator[Connection]:
+        """A connection that commits at the end of the block, or rolls back when it raises.
+
+        :raises DatabaseUnavailableError: the server cannot be reached, or went away in the block.
+        :raises DatabaseUnusableError: the server refuses the user, password or database.
+        """
+        try:
+            connection = psycopg.connect(self.conninfo, autocommit=autocommit)
+        except psycopg.OperationalError as error:
+            raise self._explain(error) from None
+        try:
+            with connection:
+                yield connection
+        except psycopg.Error as error:
+            if connection.broken or session_lost(error):
+                raise self._explain(error) from error
+            raise
+
+    @asynccontextmanager
+    async def connect_async(self) -> AsyncIterator[AsyncConnection]:
+        """An autocommitting connection for one event loop; errors as in :meth:`connect`."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise self._explain(error) from None
+        try:
+            async with connection:
+                yield connection
+        except psycopg.Error as error:
+            if connection.broken or session_lost(error):
+                raise self._explain(error) from error
+            raise
+
+    def create(self) -> bool:
+        """Create this database on its server when it is not there; true when it was made."""
+        try:
+            with self.connect():
+                return False
+        except DatabaseUnusableError:
+            pass
+        with self.named("postgres").connect(autocommit=True) as connection:
+            exists = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", (self.name,)
+            ).fetchone()
+            if exists:
+                return False
+            try:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                return False  # another process made it in between
+            except psycopg.errors.InsufficientPrivilege:
+                raise DatabaseUnusableError(
+                    f"database {self.name} does not exist and this user may not create it: "
+                    f'CREATE DATABASE "{self.name}" as an administrator, then try again'
+                ) from None
+        return True
+
+    def _explain(self, error: psycopg.Error) -> RagAssetsError:
+        # libpq gives no SQLSTATE for a refused connection, so its sentence is all there is; what
+        # is not recognised counts as "unavailable" with that sentence attached.
+        reason = " ".join(str(error).split())
+        where = self.describe()
+        if "password authentication failed" in reason or "no password supplied" in reason:
+            return DatabaseUnusableError(
+                f"PostgreSQL refuses the user or password for {where}: "
+                "correct them in RAG_DATABASE_URL"
+            )
+        if any(sign in reason for sign in _OF_TLS):
+            return DatabaseUnusableError(
+                f"TLS with {where} fails: look at sslmode and sslrootcert in RAG_DATABASE_URL, and "
+                f"at the server's certificate ({reason})"
+            )
+        if "does not exist" in reason:
+            return DatabaseUnusableError(
+                f"PostgreSQL has no such database or user ({where}): "
+                "`rag-assets db migrate` creates the database; the user must exist"
+            )
+        if "not currently accepting connections" in reason:
+            return DatabaseUnavailableError(
+                f"PostgreSQL answers, and {self.name} is not currently accepting connections "
+                f'({where}): `ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true` ends that'
+            )
+        return DatabaseUnavailableError(
+            f"PostgreSQL cannot be reached ({where}): is it running, and is RAG_DATABASE_URL "
+            f"right? ({reason})"
+        )
+
+
+def embedded_folder(settings: Settings) -> Path:
+    """The data of the embedded server."""
+    return settings.rag_home / "postgres"
+
+
+def open_database(settings: Settings) -> Database:
+    """The corpus database: RAG_DATABASE_URL's, or the embedded server's, started if need be.
+
+    Nothing is created in it; that is for :func:`rag_assets.postgres.migrations.migrate`.
+
+    :raises ConfigurationError: RAG_DATABASE_URL is not an address of PostgreSQL.
+    """
+    timeout = settings.rag_database_connect_timeout_s
+    if settings.rag_database_url is None:
+        uri = embedded.ensure_running(embedded_folder(settings))
+        return Database(make_conninfo(uri, dbname=CORPUS_DATABASE, connect_timeout=timeout))
+    parts = _parts(settings, "RAG_DATABASE_URL", settings.rag_database_url.get_secret_value())
+    if "," in str(parts.get("host")):  # one is the primary; after a failover another
+        parts.setdefault("target_session_attrs", "read-write")
+    _bound_silence(parts, settings, settings.rag_database_silence_s)
+    return Database(make_conninfo("", **parts))
+
+
+def _bound_silence(parts: dict[str, Any], settings: Settings, seconds: int) -> None:
+    """Let both sides notice a cut network, so that locks do not outlive their owner by hours.
+
+    A pooler keeps connections of its own to the server, and refuses to be told of them.
+    """
+    keepalives = {
+        "keepalives_idle": seconds // 2,
+        "keepalives_interval": seconds // 6,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 1000 * seconds,  # ms that what was sent may stay unanswered
+    }
+    for name, value in keepalives.items():
+        parts.setdefault(name, value)
+    local = str(parts.get("host") or "/").startswith(("/", "@"))
+    if not (local or settings.rag_database_pooled):
+        ours = [f"-c tcp_{name.removeprefix('tcp_')}={value}" for name, value in keepalives.items()]
+        parts["options"] = " ".join([*ours, parts.get("options") or ""]).strip()
+
+
+def open_replica(settings: Settings) -> Database | None:
+    """The corpus database as RAG_DATABASE_READ_URL's standbys have it, where that is set.
+
+    :raises ConfigurationError: it is not an address of PostgreSQL, or RAG_DATABASE_URL is not set.
+    """
+    if settings.rag_database_read_url is None:
+        return None
+    if settings.rag_database_url is None:
+        raise ConfigurationError(
+            "RAG_DATABASE_READ_URL is a replica of RAG_DATABASE_URL: set that, too"
+        )
+    url = settings.rag_database_read_url.get_secret_value()
+    parts = _parts(settings, "RAG_DATABASE_READ_URL", url)
+    parts.setdefault("target_session_attrs", "prefer-standby")
+    # It holds no locks, and the primary can stand in for it: searches under way wait no longer.
+    _bound_silence(parts, settings, max(6, 2 * settings.rag_database_read_patience_s))
+    return Database(make_conninfo("", **parts))
+
+
+def _parts(settings: Settings, name: str, url: str) -> dict[str, Any]:
+    """The parameters of a setting's address, with the password and time-out of others."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            f"{name} is not an address of PostgreSQL: write it as "
+            "postgresql://user:password@host:5432/database"
+        ) from None
+    if "@" in f"{parts.get('host')}{parts.get('dbname')}":
+        # What libpq takes for the host or the database is then a part of the password.
+        raise ConfigurationError(f"{name}'s password holds an @ or a /: write them as %40 and %2F")
+    if not parts.get("dbname"):
+        raise ConfigurationError(f"{name} names no database: end it with /bible_api")
+    if settings.rag_database_password is not None:
+        parts.setdefault("password", settings.rag_database_password.get_secret_value())
+    parts.setdefault("connect_timeout", settings.rag_database_connect_timeout_s)
+    return parts
+
+
+def dagster_database(settings: Settings) -> Database:
+    """The database of Dagster's own state, on the same server; it may not be there yet."""
+    corpus = open_database(settings)
+    return corpus.named(settings.rag_dagster_database or f"{corpus.name}_dagster")
+
+
+def open_dagster_database(settings: Settings) -> Database:
+    """The database of Dagster's own state; created if it is not there."""
+    database = dagster_database(settings)
+    database.create()
+    return database

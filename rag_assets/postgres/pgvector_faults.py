@@ -1,0 +1,122 @@
+"""Known faults of pgvector, what each affects here, and what to do about it. Pure.
+
+After pgvector's CHANGELOG. Left out: CVE-2026-18022 (fixed in 0.8.6), which concerns 32-bit systems
+only, and faults of functions that nothing here uses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rag_assets.postgres.migrations import ServerVersions
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of earlier versions.
+
+    :param fixed_in: first version without it.
+    :param affects: what it does to this project.
+    :param postgres: first major version of PostgreSQL that has it.
+    """
+
+    fixed_in: str
+    what: str
+    affects: str
+    postgres: int = 0
+
+
+FAULTS = (
+    Fault(
+        "0.8.2",
+        "CVE-2026-3172, a buffer overflow in parallel HNSW index builds",
+        "no index of this project is HNSW; another user of the server who may create one can read "
+        "other tables' data or crash the server",
+    ),
+    Fault(
+        "0.8.3",
+        "slow Hamming distance on PostgreSQL 18",
+        "searches by binary codes, where they are used, take longer",
+        postgres=18,
+    ),
+    Fault(
+        "0.8.4",
+        "IVFFlat index builds that exceed maintenance_work_mem",
+        "an index build can take more memory than RAG_INDEX_MAINTENANCE_WORK_MEM",
+    ),
+    Fault(
+        "0.8.7",
+        "a buffer overflow in IVFFlat index builds",
+        "an index build can crash the server; so can another user of it who may create an index",
+    ),
+)
+NEWEST = FAULTS[-1].fixed_in
+"""The first version without any of them."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known against the server's pgvector.
+
+    :param version: of the library that the server loads.
+    :param faults: that it has; empty is well.
+    :param outdated: the version of the extension's SQL in this database where the library is newer.
+    """
+
+    version: str
+    faults: tuple[Fault, ...]
+    outdated: str | None
+
+    @property
+    def told(self) -> str:
+        """What is wrong, in one sentence; empty where nothing is."""
+        if self.faults:
+            return f"pgvector {self.version} has known faults: " + "; ".join(
+                f"{fault.what}, fixed in {fault.fixed_in} ({fault.affects})"
+                for fault in self.faults
+            )
+        if self.outdated is not None:
+            return (
+                f"the server has pgvector {self.version}, and this database still uses the "
+                f"functions and types of {self.outdated}"
+            )
+        return ""
+
+    def remedy(self, *, embedded: bool) -> str:
+        """What to do; empty where nothing is wrong."""
+        update = '`rag-assets db psql -- -c "ALTER EXTENSION vector UPDATE"`'
+        if self.faults and embedded:
+            return (
+                "nothing to do: the embedded server has no newer pgvector yet. A server of your "
+                f"own with pgvector {NEWEST} or newer has none of them: RAG_DATABASE_URL"
+            )
+        if self.faults:
+            return (
+                f"install pgvector {NEWEST} or newer on the server, restart the server, then "
+                f"{update}"
+            )
+        return update if self.outdated is not None else ""
+
+
+def judge(found: ServerVersions) -> Verdict | None:
+    """What is known against this server's pgvector; ``None`` where it has none.
+
+    A fault of its C code goes with the library on the server's disk, whatever version of the
+    extension's SQL a database was updated to.
+    """
+    known = [name for name in (found.pgvector, found.pgvector_library) if name is not None]
+    if not known:
+        return None
+    version = max(known, key=_parts)
+    faults = tuple(
+        fault
+        for fault in FAULTS
+        if _parts(version) < _parts(fault.fixed_in) and found.postgres_major >= fault.postgres
+    )
+    behind = found.pgvector is not None and _parts(found.pgvector) < _parts(version)
+    return Verdict(version, faults, found.pgvector if behind else None)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

@@ -1,0 +1,130 @@
+"""The documents and chunks that a search asks for or found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rag_assets.postgres.database import Connection
+from rag_assets.postgres.time_limit import limited
+
+_NEAR = 50  # keys before and after a wrong one, and such that hold its longest word
+
+
+@dataclass(frozen=True)
+class FoundChunk:
+    """One chunk as it is stored, and its document.
+
+    :param page: on which it begins, from 1; ``None`` where there are no pages.
+    :param heading: headings above it, the outermost first.
+    :param position: place in the document, from 1.
+    """
+
+    document_id: int
+    document_key: str
+    title: str
+    language: str
+    page: int | None
+    heading: Sequence[str]
+    position: int
+    text: str
+
+
+def chunks_by_id(
+    connection: Connection, ids: Iterable[int], *, timeout_ms: int = 0
+) -> dict[int, FoundChunk]:
+    """The chunks of these ids that are still there and not withdrawn. By both primary keys.
+
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
+    """
+    with limited(connection, timeout_ms):
+        found = connection.execute(
+            """
+            SELECT c.chunk_id, c.document_id, d.document_key, coalesce(d.title, d.document_key),
+                   c.language, c.page, c.heading, c.position, c.text
+              FROM document_chunks c JOIN documents d USING (document_id)
+             WHERE c.chunk_id = ANY(%s) AND d.state <> 'withdrawn'
+            """,
+            (list(ids),),
+        )
+    return {chunk_id: FoundChunk(*chunk) for chunk_id, *chunk in found.fetchall()}
+
+
+@dataclass(frozen=True)
+class NamedDocument:
+    """A document that can be searched, and its number of chunks."""
+
+    document_id: int
+    chunks: int
+
+
+def documents_by_key(
+    connection: Connection, keys: Sequence[str], *, timeout_ms: int = 0
+) -> Mapping[str, NamedDocument]:
+    """Those of these documents that have chunks and are not withdrawn. By the key's index.
+
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
+    """
+    with limited(connection, timeout_ms):
+        found = connection.execute(
+            """
+            SELECT document_key, document_id, chunks FROM documents
+             WHERE document_key = ANY(%s) AND chunks > 0 AND state <> 'withdrawn'
+            """,
+            (_without_nul(keys),),
+        )
+    return {key: NamedDocument(number, chunks) for key, number, chunks in found.fetchall()}
+
+
+def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[str]:
+    """Keys of documents that can be searched and that a wrong one may have been meant for.
+
+    Its neighbours in the order of keys, by their index, and some that hold its longest word.
+
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
+    """
+    (clean,) = _without_nul([key])
+    words = "".join(letter if letter.isalnum() else " " for letter in clean).split()
+    with limited(connection, timeout_ms):
+        found = connection.execute(
+            """
+            (SELECT document_key FROM documents
+              WHERE document_key >= %(key)s AND chunks > 0 AND state <> 'withdrawn'
+              ORDER BY document_key LIMIT %(near)s)
+            UNION
+            (SELECT document_key FROM documents
+              WHERE document_key < %(key)s AND chunks > 0 AND state <> 'withdrawn'
+              ORDER BY document_key DESC LIMIT %(near)s)
+            UNION
+            (SELECT document_key FROM documents
+              WHERE strpos(lower(document_key), %(word)s) > 0
+                AND chunks > 0 AND state <> 'withdrawn'
+              LIMIT %(near)s)
+            """,
+            {"key": clean, "word": max(words, key=len, default="").lower(), "near": _NEAR},
+        )
+    return [row[0] for row in found.fetchall()]
+
+
+def chunks_by_language(connection: Connection, *, timeout_ms: int = 0) -> dict[str, int]:
+    """Chunks of the documents that can be searched, by language. Reads ``documents`` whole.
+
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
+    """
+    with limited(connection, timeout_ms):
+        found = connection.execute(
+            """
+            SELECT language, sum(chunks)::bigint FROM documents
+             WHERE chunks > 0 AND language IS NOT NULL AND state <> 'withdrawn'
+             GROUP BY language ORDER BY language
+            """
+        )
+    return dict(found.fetchall())
+
+
+def _without_nul(keys: Iterable[str]) -> list[str]:
+    return [key.replace("\0", " ") for key in keys]  # PostgreSQL has no such character

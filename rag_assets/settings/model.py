@@ -1,0 +1,366 @@
+"""Every setting, in one place: the only reader of the environment, of ``.env`` and of secrets.
+
+A field's name in upper case is its environment variable. ``docs/settings.md`` lists them; a test
+proves that it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+from rag_assets.errors import ConfigurationError
+from rag_assets.secrecy import register_address, register_keys, register_passwords
+from rag_assets.settings.database import DatabaseSettings
+from rag_assets.settings.documents import DocumentSettings
+from rag_assets.settings.index import IndexSettings
+from rag_assets.settings.operations import OperationsSettings
+
+Precision = Literal["vector", "halfvec"]
+_SECRETS = "/run/secrets"
+"""Where containers find secrets: a file a setting, by its name in lower case."""
+
+
+class _FilledSecrets(SecretsSettingsSource):
+    """Secrets' files. An empty one counts as none, as an empty variable does."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if value != ""}
+
+
+class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSettings, BaseSettings):
+    """Read from the environment, then from ``.env`` in the working directory, then from secrets."""
+
+    # Compose files and CI pass unset variables on as empty strings.
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
+    )
+
+    # Places
+    rag_home: Path = Field(
+        Path(".rag"),
+        description="Folder for the embedded PostgreSQL and Dagster's files. Ignored by git.",
+    )
+    rag_bibles_dir: Path = Field(
+        Path("bibles"),
+        description="Folder with one sub-folder a Bible version; the sensor watches it.",
+    )
+
+    rag_bible_settle_s: float = Field(
+        20,
+        ge=0,
+        description="Seconds for which a version's folder must have been left alone before the "
+        "sensor takes it: one that is being copied is half a version.",
+    )
+    rag_bible_auto_embed: bool = Field(
+        True,
+        description="The sensor embeds a new or changed version as soon as it is loaded; false "
+        "leaves embedding, which costs tokens, to schedules and people.",
+    )
+    rag_bible_max_mb: int = Field(
+        100,
+        ge=1,
+        description="Size, in MB, of a version's files together: a larger one is refused.",
+    )
+    rag_bible_memory_mb: int = Field(
+        512,
+        ge=64,
+        description="Memory, in MB, of the child process that reads a version. One that needs more "
+        "ends only that process.",
+    )
+    rag_bible_timeout_s: float = Field(
+        300, gt=0, description="Seconds that reading one version may take."
+    )
+
+    # Embedding: what
+    rag_embedding_provider: Literal["openai", "offline"] = Field(
+        "openai",
+        description="openai: any OpenAI-compatible server. offline: a lexical embedder in this "
+        "process, without key or cost; it matches words and their parts, not meaning.",
+    )
+    rag_embedding_small_model: str = Field(
+        "text-embedding-3-small", description="Model of the small space (recall)."
+    )
+    rag_embedding_small_dimensions: int = Field(
+        1536, ge=1, le=4000, description="Dimensions of the small space (dim_small)."
+    )
+    rag_embedding_large_model: str = Field(
+        "text-embedding-3-large", description="Model of the large space (re-ranking)."
+    )
+    rag_embedding_large_dimensions: int = Field(
+        3072, ge=1, le=4000, description="Dimensions of the large space (dim_large)."
+    )
+    rag_embedding_precision: Precision = Field(
+        "halfvec",
+        description="How a component is stored: vector (4 bytes) or halfvec (2 bytes).",
+    )
+
+    # Embedding: provider
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", description="Address of the OpenAI-compatible server."
+    )
+    rag_embedding_send_dimensions: bool = Field(
+        True,
+        description="Send `dimensions` with each request; false for servers that refuse it.",
+    )
+    openai_api_key: SecretStr | None = Field(None, description="The API key.")
+    openai_api_keys: SecretStr | None = Field(
+        None, description="Several keys, comma-separated; used when USE_API_KEY_ROTATION is true."
+    )
+    use_api_key_rotation: bool = Field(
+        False, description="Take the keys of OPENAI_API_KEYS in turn; a limited one rests."
+    )
+
+    # Embedding: how fast, how patient, how dear
+    rag_embedding_batch_size: int = Field(
+        32, ge=1, le=2048, description="Texts in one request (the provider allows 2,048)."
+    )
+    rag_embedding_concurrency: int = Field(
+        3, ge=1, le=64, description="Requests in flight at once, for each run."
+    )
+    rag_embedding_rate_limit: int = Field(
+        1000, ge=1, description="Requests a minute, over all processes and hosts together."
+    )
+    rag_embedding_token_limit: int = Field(
+        1_000_000, ge=1, description="Tokens a minute, over all processes and hosts together."
+    )
+    rag_embedding_delay_ms: int = Field(
+        0, ge=0, description="Pause of each worker after a request, in milliseconds."
+    )
+    rag_embedding_max_retries: int = Field(
+        5, ge=0, le=20, description="Tries after the first for a request that may pass later."
+    )
+    rag_embedding_timeout_s: float = Field(
+        60, gt=0, description="Seconds to wait for the answer to one request."
+    )
+    rag_embedding_max_wait_s: float = Field(
+        900,
+        ge=0,
+        description="Seconds a run may wait in one stretch while every key is rate limited. "
+        "A 429 is not counted as a try.",
+    )
+    rag_embedding_max_rejected: int = Field(
+        100,
+        ge=0,
+        description="Refused texts at which a run stops: past it the fault is not in single texts.",
+    )
+    rag_embedding_small_usd_per_million_tokens: float = Field(
+        0.02, ge=0, description="Price of the small model, in dollars a million tokens."
+    )
+    rag_embedding_large_usd_per_million_tokens: float = Field(
+        0.13, ge=0, description="Price of the large model, in dollars a million tokens."
+    )
+    rag_max_run_cost_usd: float | None = Field(
+        None, ge=0, description="A run that is planned to cost more does not start."
+    )
+
+    # The retrieval API
+    rag_api_host: str = Field(
+        "127.0.0.1",
+        description="Where the API listens. Without any API key it listens on loopback only.",
+    )
+    rag_api_port: int = Field(8000, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    rag_api_workers: int = Field(1, ge=1, le=64, description="Processes that answer requests.")
+    rag_api_pool_size: int = Field(
+        8, ge=1, description="Database connections of each worker: searches at once."
+    )
+    rag_api_pool_wait_s: float = Field(
+        2,
+        gt=0,
+        description="Seconds that a request waits for a connection before it is answered 503.",
+    )
+    rag_api_statement_timeout_ms: int = Field(
+        2000, ge=1, description="Milliseconds after which the database gives up a search."
+    )
+    rag_api_body_limit_kb: int = Field(
+        1024, ge=1, description="Largest body of a request, in kB; a larger one is answered 413."
+    )
+    rag_api_body_timeout_s: float = Field(
+        10, gt=0, description="Seconds in which a request's body must have arrived."
+    )
+    rag_api_bodies_mb: int = Field(
+        32,
+        ge=1,
+        description="Memory, in MB, for the bodies of all requests of a worker together, beyond "
+        "the first 64 kB of each; what does not fit is answered 503.",
+    )
+    rag_api_connections: int = Field(
+        1000,
+        ge=10,
+        description="Connections of each worker, at most three quarters of the open files that it "
+        "may have. Past it the least recently active connection is closed.",
+    )
+    rag_api_head_timeout_s: float = Field(
+        10,
+        gt=0,
+        description="Seconds in which a request's head must have arrived, and for which a client "
+        "may leave its answer unread.",
+    )
+    rag_api_upload_timeout_s: float = Field(
+        300,
+        gt=0,
+        description="Seconds in which an uploaded document must have arrived; meanwhile each piece "
+        "of it within RAG_API_BODY_TIMEOUT_S.",
+    )
+    rag_api_requests_per_minute: int = Field(
+        600, ge=1, description="Rate of a new API key, over all workers together."
+    )
+    rag_api_burst: int = Field(
+        60, ge=1, description="Requests that a key may send at once before its rate counts."
+    )
+    rag_api_key_cache_s: float = Field(
+        5, ge=0, description="Seconds for which a worker remembers a key; a revoked one lives on."
+    )
+    rag_api_shutdown_s: int = Field(
+        30, ge=0, description="Seconds that requests in flight have to end when the API is stopped."
+    )
+    rag_query_timeout_s: float = Field(
+        10, gt=0, description="Seconds to wait for the provider to embed a query."
+    )
+    rag_query_cache_size: int = Field(
+        2000, ge=0, description="Embedded queries that each worker keeps in memory (6 kB each)."
+    )
+    rag_query_cache_rows: int = Field(
+        100_000, ge=0, description="Embedded queries that are kept in PostgreSQL, for all workers."
+    )
+    rag_query_cache_max_age_h: float = Field(
+        720, gt=0, description="Hours after which a query is embedded anew."
+    )
+    rag_log_format: Literal["text", "json"] = Field(
+        "text", description="Form of the API's log lines."
+    )
+    rag_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that the API logs. DEBUG shows health checks, too."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources, the first one winning."""
+        assert isinstance(file_secret_settings, SecretsSettingsSource)  # noqa: S101
+        files = _FilledSecrets(settings_cls, file_secret_settings.secrets_dir)
+        return init_settings, env_settings, dotenv_settings, files
+
+    @field_validator("rag_golden_queries", mode="before")
+    @classmethod
+    def _none_is_no_file(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.lower() == "none" else value
+
+    @model_validator(mode="after")
+    def _secrets_are_masked(self) -> Self:
+        def given(*fields: SecretStr | None) -> list[str]:
+            return [field.get_secret_value() for field in fields if field]
+
+        lists = given(self.openai_api_key, self.openai_api_keys)
+        register_keys(key.strip() for keys in lists for key in keys.split(","))
+        register_passwords(given(self.rag_database_password, self.rag_celery_broker_password))
+        urls = given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url)
+        for address in (*urls, self.openai_base_url):
+            register_address(address)
+        register_address(self.rag_documents_url, parameters=True)
+        for webhook in given(self.slack_webhook_url):
+            register_passwords(webhook.split("/")[3:])
+        return self
+
+    def allowed_versions(self) -> frozenset[str]:
+        """Codes in RAG_ALLOWED_VERSIONS; empty when it does not narrow anything."""
+        codes = self.rag_allowed_versions.split(",")
+        return frozenset(code.strip() for code in codes if code.strip())
+
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys in use, in the order given; empty when there is none.
+
+        :raises ConfigurationError: one of them cannot be a key.
+        """
+        given = self.openai_api_keys if self.use_api_key_rotation else self.openai_api_key
+        text = given.get_secret_value() if given else ""
+        listed = text.split(",") if self.use_api_key_rotation else [text]
+        keys = tuple(dict.fromkeys(key.strip() for key in listed if key.strip()))
+        for place, key in enumerate(keys, start=1):
+            if not (key.isascii() and key.isprintable()) or " " in key:
+                raise ConfigurationError(
+                    f"API key {place} of {len(keys)} holds characters that no key has: copy it anew"
+                )
+        return keys
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings.
+
+    :raises ConfigurationError: naming each wrong variable, what is wrong with it, never its value
+        (which may be a secret).
+    """
+    secrets = Path(os.environ.get("RAG_SECRETS_DIR") or _SECRETS)
+    folder = {"_secrets_dir": secrets} if secrets.is_dir() else {}
+    try:
+        return Settings(**folder, **overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+    raise ConfigurationError(f"settings are wrong: {faults}. See docs/settings.md")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a number may be, as ``pydantic.Field`` takes it; ``None`` where nothing bounds it."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+
+def bounds(setting: str) -> Bounds:
+    """The bounds of a number's setting, for the options and run configurations that replace it."""
+    found = {
+        field.name: getattr(rule, field.name)
+        for rule in Settings.model_fields[setting].metadata
+        for field in fields(Bounds)
+        if hasattr(rule, field.name)
+    }
+    return Bounds(**found)
+
+
+def refuse_contradictions() -> None:
+    """Refuse settings that the environment and ``.env`` give different values.
+
+    The environment wins here, but Dagster puts ``.env`` over its own processes' environment.
+
+    :raises ConfigurationError: naming them.
+    """
+    written = dotenv_values(".env")
+    names = [
+        name
+        for name in (field.upper() for field in Settings.model_fields)
+        if os.environ.get(name) and written.get(name) and os.environ[name] != written[name]
+    ]
+    if names:
+        raise ConfigurationError(
+            f"{', '.join(names)}: the environment and .env say different things, and in Dagster's "
+            "processes .env wins: change .env, or unset the variable"
+        )
+
+
+def fingerprint(api_key: str) -> str:
+    """First 8 hex digits of the key's SHA-256: names a key without showing it."""
+    return hashlib.sha256(api_key.encode()).hexdigest()[:8]

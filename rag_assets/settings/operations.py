@@ -1,0 +1,192 @@
+"""The settings of operations: a part of :class:`rag_assets.settings.model.Settings`.
+
+Nothing is read here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class OperationsSettings(BaseModel):
+    """When work is done by itself, when trouble is noticed, and who is told."""
+
+    # Schedules
+    rag_timezone: str = Field(
+        "America/Sao_Paulo",
+        description="Time zone of windows, times, quiet hours and days.",
+    )
+    rag_backfill_days: str = Field(
+        "sat,sun", description="Days on which the window of the weekend backfill opens."
+    )
+    rag_backfill_start: str = Field("01:00", description="Time at which it opens, in RAG_TIMEZONE.")
+    rag_backfill_hours: float = Field(
+        6, gt=0, le=24, description="Hours for which it is open: no run is started after them."
+    )
+    rag_backfill_budget_usd: float = Field(
+        5, ge=0, description="Dollars that one window may spend; what does not fit waits."
+    )
+    rag_backfill_order: str = Field(
+        "PT_*,EN_*,*",
+        description="Order of the versions: comma-separated patterns; within one, by code.",
+    )
+    rag_index_nightly_at: str = Field(
+        "03:30", description="Time of the nightly decision on the indexes, in RAG_TIMEZONE."
+    )
+    rag_capacity_at: str = Field(
+        "23:00", description="Time of a day's capacity record, in RAG_TIMEZONE."
+    )
+
+    # Watching the queue
+    rag_stagnation_queue: int = Field(
+        50, ge=0, description="More waiting documents than this, and none completed: stagnation."
+    )
+    rag_stagnation_s: float = Field(
+        600, gt=0, description="Seconds without any completion after which it counts as such."
+    )
+    rag_no_worker_s: float = Field(
+        60,
+        gt=0,
+        description="Seconds for which documents may wait with no run at work before that counts "
+        "as trouble.",
+    )
+    rag_slow_document_s: float = Field(
+        300,
+        gt=0,
+        description="Seconds after which a document that others of its lane wait for counts as "
+        "slow.",
+    )
+    rag_recovery_check_s: float = Field(
+        120, gt=0, description="Seconds after a measure in which the queue must move again."
+    )
+    rag_recovery_steady_s: float = Field(
+        600, gt=0, description="Seconds for which it must have moved before an incident is closed."
+    )
+    rag_recovery_max_actions: int = Field(
+        10,
+        ge=1,
+        description="Measures in one hour, of one kind, on one subject; then a person is called.",
+    )
+    rag_throttle_floor: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Least share of batch size and concurrency that is left while the provider "
+        "limits the rate.",
+    )
+    rag_probe_timeout_s: float = Field(
+        5, gt=0, description="Seconds that a look at a dependency may take."
+    )
+    rag_disk_free_gb: float = Field(
+        5, ge=0, description="Free space, in GB (1e9 bytes), under which the disk counts as full."
+    )
+    rag_operations_keep_days: int = Field(
+        90, ge=1, description="Days for which samples, attempts and ended runs are kept."
+    )
+
+    # Telling people
+    slack_webhook_url: SecretStr | None = Field(
+        None, description="Slack's incoming webhook. Unset: messages stay in the log."
+    )
+    rag_slack_quiet_hours: str = Field(
+        "",
+        description="Hours in which only what is urgent is sent, as 22:00-07:00, in RAG_TIMEZONE; "
+        "the rest follows after them. Of alerts, by Slack and e-mail, warnings are held back. "
+        "Empty: none.",
+    )
+    rag_slack_timeout_s: float = Field(
+        10, gt=0, description="Seconds to wait for Slack; what it does not take is sent again."
+    )
+    rag_slack_pause_s: float = Field(
+        300,
+        ge=0,
+        description="Longest pause, in seconds, before Slack that took no message is tried again: "
+        "the pauses double up to it. With something urgent it is a minute.",
+    )
+    rag_public_url: str = Field(
+        "http://127.0.0.1:3000", description="Address of Dagster's UI, for links in messages."
+    )
+
+    # Alerts, which Prometheus raises and Alertmanager delivers: `rag-assets alertmanager-config`
+    rag_alert_email_to: str = Field(
+        "", description="Addresses that alerts are mailed to, comma-separated. Empty: no e-mail."
+    )
+    rag_alert_email_from: str = Field("", description="Address that they are mailed from.")
+    rag_alert_smtp_host: str = Field(
+        "", description="Mail server that takes them, as smtp.example.org:587."
+    )
+    rag_alert_smtp_user: str = Field(
+        "", description="Name to log in there with. Empty: without a login."
+    )
+    rag_alert_smtp_password: SecretStr | None = Field(
+        None, description="Password for RAG_ALERT_SMTP_USER."
+    )
+    rag_alert_smtp_tls: bool = Field(
+        True, description="Send mail by an encrypted connection (STARTTLS) only."
+    )
+    rag_alert_heartbeat_url: SecretStr | None = Field(
+        None,
+        description="Address of an outside service that is called each minute and raises the alarm "
+        "when the calls stop: the host, Prometheus or Alertmanager is dead. Unset: no calls.",
+    )
+    rag_alert_critical_repeat_h: float = Field(
+        4,
+        gt=0,
+        le=96,
+        description="Hours after which a critical alert that still fires is sent again.",
+    )
+    rag_alert_warning_repeat_h: float = Field(
+        24, gt=0, le=96, description="Hours after which a warning that still fires is sent again."
+    )
+
+    # The exporter
+    rag_exporter_host: str = Field("127.0.0.1", description="Where `rag-assets exporter` listens.")
+    rag_exporter_port: int = Field(
+        9808, ge=0, le=65535, description="Its port; 0 takes a free one."
+    )
+    rag_metrics_cache_s: float = Field(
+        5, ge=0, description="Seconds for which what a scrape read from the databases is kept."
+    )
+
+    @field_validator("rag_timezone")
+    @classmethod
+    def _is_a_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("no such time zone: write it as America/Sao_Paulo") from None
+        return value
+
+    @field_validator("rag_backfill_start", "rag_index_nightly_at", "rag_capacity_at")
+    @classmethod
+    def _is_a_time(cls, value: str) -> str:
+        if not _CLOCK.fullmatch(value):
+            raise ValueError("write the time as 01:00")
+        return value
+
+    @field_validator("rag_backfill_days")
+    @classmethod
+    def _are_days(cls, value: str) -> str:
+        days = [day.strip().lower() for day in value.split(",") if day.strip()]
+        if not days or set(days) - set(_DAYS):
+            raise ValueError(f"write the days as sat,sun; there are {', '.join(_DAYS)}")
+        return ",".join(days)
+
+    @model_validator(mode="after")
+    def _quiet_hours_are_two_times(self) -> Self:
+        if self.rag_slack_quiet_hours:
+            begin, _, end = self.rag_slack_quiet_hours.partition("-")
+            if not (_CLOCK.fullmatch(begin) and _CLOCK.fullmatch(end)):
+                raise ValueError("RAG_SLACK_QUIET_HOURS: write them as 22:00-07:00")
+        return self
+
+    def backfill_weekdays(self) -> frozenset[int]:
+        """Days on which the window opens; Monday is 0."""
+        return frozenset(_DAYS.index(day) for day in self.rag_backfill_days.split(","))

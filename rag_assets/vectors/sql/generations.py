@@ -1,0 +1,388 @@
+"""Index generations: the record of each build, and the indexes that are really there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from rag_assets.postgres.database import Connection, one
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.code_sets import CodeUse, code_use, use_columns
+from rag_assets.vectors.sql.tables import Corpus, Revision, VectorTable
+
+LIVING_NAMES: Mapping[Corpus, str] = {
+    "bible": "idx_verse_embeddings_embedding_small_ivf",
+    "documents": "idx_chunk_embeddings_embedding_small_ivf",
+}
+"""The name that the index in force carries, by corpus."""
+
+ListsFrom = Literal["profile", "asked", "measured"]
+
+_GENERATION = re.compile(r"<> '?-(\d+)")
+
+
+@dataclass(frozen=True)
+class Probes:
+    """How many lists a query reads.
+
+    :param plain: of a query over everything that is released.
+    :param filtered: at first, of a query with a filter; reading goes on until ``top_k`` are found.
+    :param limit: at most (``ivfflat.max_probes``).
+    :param exact_rows: filters that let at most so many rows through are searched exactly, because
+        that was measured to be faster than the index.
+    """
+
+    plain: int
+    filtered: int
+    limit: int
+    exact_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One build that succeeded.
+
+    :param lists_from: the profile's, asked for by a person, or the best of several by measurement.
+    :param probes: as tuned; ``None`` before that.
+    :param codes: what the index holds, and how its candidates are compared; ``None`` where it holds
+        the vectors. Its candidates are 0 before they are tuned.
+    :param changed_at_build: the table's ``rows_changed`` when the build began.
+    """
+
+    number: int
+    precision: Precision
+    lists: int
+    lists_from: ListsFrom
+    rows_at_build: int
+    changed_at_build: int
+    probes: Probes | None
+    build_seconds: float
+    index_bytes: int
+    started_at: datetime
+    run_id: str
+    codes: CodeUse | None = None
+
+
+@dataclass(frozen=True)
+class LiveIndex:
+    """An IVFFlat index as the catalogue has it.
+
+    :param generation: read from its predicate; ``None`` when it is not one of ours.
+    """
+
+    name: str
+    generation: int | None
+    lists: int
+    valid: bool
+    bytes: int
+
+
+def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex, ...]:
+    """The IVFFlat indexes of a table and its codes, invalid ones too; the oldest first."""
+    rows = connection.execute(
+        """
+        SELECT c.relname, pg_get_expr(i.indpred, i.indrelid),
+               (SELECT split_part(option, '=', 2)::int FROM unnest(c.reloptions) AS option
+                 WHERE option LIKE 'lists=%%'),
+               i.indisvalid, pg_relation_size(c.oid)
+          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+         WHERE a.amname = 'ivfflat' AND i.indrelid IN (
+                   SELECT to_regclass(%(table)s)
+                   UNION ALL
+                   SELECT to_regclass(code_table(corpus, code_set)) FROM code_sets
+                    WHERE corpus = %(corpus)s AND space_id = %(space)s)
+        """,
+        {"table": table.name, "corpus": table.corpus, "space": table.space.space_id},
+    ).fetchall()
+    found = []
+    for name, predicate, lists, valid, size in rows:
+        match = _GENERATION.search(predicate or "")
+        number = int(match.group(1)) if match else None
+        found.append(LiveIndex(name, number, lists or 100, valid, size))
+    return tuple(sorted(found, key=lambda index: index.generation or 0))
+
+
+def own_name(connection: Connection, index: str) -> str | None:
+    """What an index was called when it was built; ``None`` where there is none of this name."""
+    row = connection.execute(
+        """
+        SELECT indrelid::regclass::text, pg_get_expr(indpred, indrelid)
+          FROM pg_index WHERE indexrelid = to_regclass(%s)
+        """,
+        (index,),
+    ).fetchone()
+    match = _GENERATION.search(row[1] or "") if row else None
+    return index_name(row[0], int(match.group(1))) if row and match else None
+
+
+def index_name(relation: str, generation: int) -> str:
+    """The name of a generation's index on a table of vectors or codes."""
+    return f"{relation}_ivf_g{generation}"
+
+
+def ready_generations(connection: Connection, table: VectorTable) -> tuple[Generation, ...]:
+    """Builds whose index is there and valid, the oldest first; ``lists`` as the index has it."""
+    lists = {i.generation: i.lists for i in live_indexes(connection, table) if i.valid}
+    rows = connection.execute(
+        """
+        SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
+               probes, filtered_probes, max_probes, exact_rows, code_set, candidates,
+               filtered_candidates, one_scope_candidates, scan_rows, build_seconds, index_bytes,
+               started_at, run_id
+          FROM index_generations
+         WHERE corpus = %s AND space_id = %s AND state = 'ready' ORDER BY generation
+        """,
+        (table.corpus, table.space.space_id),
+    ).fetchall()
+    return tuple(replace(_generation(row), lists=lists[row[0]]) for row in rows if row[0] in lists)
+
+
+def _generation(row: tuple[Any, ...]) -> Generation:
+    plain, filtered, limit, exact_rows = row[6:10]
+    probes = None if plain is None else Probes(plain, filtered, limit, exact_rows)
+    return Generation(*row[:6], probes, *row[15:], code_use(*row[10:15]))  # type: ignore[call-arg]
+
+
+def start_generation(
+    connection: Connection,
+    table: VectorTable,
+    *,
+    precision: Precision,
+    lists: int,
+    lists_from: ListsFrom,
+    rows: int,
+    revision: Revision,
+    run_id: str,
+    code_set: int | None = None,
+) -> int:
+    """Record that a build begins; its number.
+
+    :param code_set: what is indexed; ``None`` for the vectors.
+    """
+    (number,) = one(
+        connection.execute(
+            """
+            INSERT INTO index_generations
+                   (corpus, space_id, state, precision, lists, lists_from, rows_at_build,
+                    changed_at_build, run_id, code_set)
+            VALUES (%s, %s, 'building', %s, %s, %s, %s, %s, %s, %s) RETURNING generation
+            """,
+            (
+                table.corpus,
+                table.space.space_id,
+                precision,
+                lists,
+                lists_from,
+                rows,
+                revision.rows_changed,
+                run_id,
+                code_set,
+            ),
+        )
+    )
+    return int(number)
+
+
+def finish_generation(connection: Connection, number: int, *, seconds: float, size: int) -> None:
+    """Record that a build succeeded."""
+    connection.execute(
+        """
+        UPDATE index_generations
+           SET (state, build_seconds, index_bytes, ended_at) = ('ready', %s, %s, now())
+         WHERE generation = %s
+        """,
+        (seconds, size, number),
+    )
+
+
+def tuned(
+    connection: Connection,
+    number: int,
+    probes: Probes,
+    tuning: Mapping[str, object],
+    codes: CodeUse | None = None,
+) -> None:
+    """Record the probes and the use of codes chosen, and the curve that they were chosen from."""
+    connection.execute(
+        """
+        UPDATE index_generations
+           SET (probes, filtered_probes, max_probes, exact_rows, tuning, candidates,
+                filtered_candidates, one_scope_candidates, scan_rows)
+             = (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+         WHERE generation = %s
+        """,
+        (
+            probes.plain,
+            probes.filtered,
+            probes.limit,
+            probes.exact_rows,
+            Jsonb(dict(tuning)),
+            *tuple(use_columns(codes).values())[1:],
+            number,
+        ),
+    )
+
+
+def fail_generation(connection: Connection, number: int, error: str) -> None:
+    """Record that a build failed; its index is dropped or was never there."""
+    connection.execute(
+        "UPDATE index_generations SET (state, error, ended_at) = ('failed', %s, now())"
+        " WHERE generation = %s",
+        (error, number),
+    )
+
+
+def fail_dead_builds(connection: Connection, table: VectorTable) -> None:
+    """Builds that nobody finishes any more. The caller holds the table's build lock."""
+    connection.execute(
+        """
+        UPDATE index_generations
+           SET (state, error, ended_at) = ('failed', 'its run ended without a word', now())
+         WHERE corpus = %s AND space_id = %s AND state = 'building'
+        """,
+        (table.corpus, table.space.space_id),
+    )
+
+
+def drop_indexes(connection: Connection, indexes: Sequence[LiveIndex]) -> None:
+    """Drop concurrently: queries go on meanwhile. The connection autocommits."""
+    for index in indexes:
+        connection.execute(
+            sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(index.name))
+        )
+        if index.generation is not None:
+            connection.execute(
+                "UPDATE index_generations SET (state, ended_at) = ('dropped', now())"
+                " WHERE generation = %s AND state = 'ready'",
+                (index.generation,),
+            )
+
+
+def pinned_generations(connection: Connection, *, kept: int) -> frozenset[int]:
+    """Generations that the active release serves, or one of the ``kept`` that came before it."""
+    return _pinned(connection, "generation", kept)
+
+
+def pinned_code_sets(connection: Connection, *, kept: int) -> frozenset[int]:
+    """Code sets that the active release searches, or one of the ``kept`` that came before it."""
+    return _pinned(connection, "code_set", kept)
+
+
+def _pinned(connection: Connection, column: str, kept: int) -> frozenset[int]:
+    rows = connection.execute(
+        sql.SQL(
+            """
+            WITH RECURSIVE line AS (
+                SELECT release_id, previous_id, 0 AS depth FROM releases WHERE state = 'active'
+                UNION ALL
+                SELECT r.release_id, r.previous_id, depth + 1
+                  FROM releases r JOIN line ON r.release_id = line.previous_id WHERE depth < %s
+            )
+            SELECT {column} FROM release_spaces JOIN line USING (release_id)
+             WHERE {column} IS NOT NULL
+            """
+        ).format(column=sql.Identifier(column)),
+        (kept,),
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
+@dataclass(frozen=True)
+class RecordedDecision:
+    """The last decision on a table: the generation to serve next, or ``None`` for no index.
+
+    :param codes: how the codes are scanned where there is no index; ``None`` for exact search.
+    :param tuning: what that scan was measured to give.
+    :param rows_changed: the table's when it was measured.
+    """
+
+    action: str
+    generation: int | None
+    reasons: tuple[str, ...]
+    rows: int
+    revision: int
+    decided_at: datetime
+    codes: CodeUse | None = None
+    tuning: Mapping[str, Any] | None = None
+    rows_changed: int = 0
+
+
+def record_decision(
+    connection: Connection,
+    table: VectorTable,
+    *,
+    action: str,
+    generation: int | None,
+    reasons: Sequence[str],
+    rows: int,
+    revision: int,
+    run_id: str,
+    codes: CodeUse | None = None,
+    tuning: Mapping[str, object] | None = None,
+    rows_changed: int = 0,
+) -> None:
+    """Keep the decision in the place of the one before."""
+    connection.execute(
+        """
+        INSERT INTO index_decisions AS d
+               (corpus, space_id, action, generation, reasons, rows, revision, run_id,
+                code_set, candidates, filtered_candidates, one_scope_candidates, scan_rows, tuning,
+                rows_changed)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (corpus, space_id) DO UPDATE
+           SET (action, generation, reasons, rows, revision, run_id, code_set, candidates,
+                filtered_candidates, one_scope_candidates, scan_rows, tuning, rows_changed,
+                decided_at)
+             = (EXCLUDED.action, EXCLUDED.generation, EXCLUDED.reasons, EXCLUDED.rows,
+                EXCLUDED.revision, EXCLUDED.run_id, EXCLUDED.code_set, EXCLUDED.candidates,
+                EXCLUDED.filtered_candidates, EXCLUDED.one_scope_candidates, EXCLUDED.scan_rows,
+                EXCLUDED.tuning, EXCLUDED.rows_changed, now())
+        """,
+        (
+            table.corpus,
+            table.space.space_id,
+            action,
+            generation,
+            list(reasons),
+            rows,
+            revision,
+            run_id,
+            *use_columns(codes).values(),
+            Jsonb(dict(tuning)) if tuning is not None else None,
+            rows_changed,
+        ),
+    )
+
+
+def last_decision(connection: Connection, table: VectorTable) -> RecordedDecision | None:
+    """The last decision, if there was one."""
+    row = connection.execute(
+        """
+        SELECT action, generation, reasons, rows, revision, decided_at, code_set, candidates,
+               filtered_candidates, one_scope_candidates, scan_rows, tuning,
+               coalesce(rows_changed, 0)
+          FROM index_decisions WHERE corpus = %s AND space_id = %s
+        """,
+        (table.corpus, table.space.space_id),
+    ).fetchone()
+    if row is None:
+        return None
+    action, generation, reasons, rows, revision, decided_at, *use, tuning, rows_changed = row
+    return RecordedDecision(
+        action, generation, tuple(reasons), rows, revision, decided_at, code_use(*use), tuning,
+        rows_changed,
+    )  # fmt: skip
+
+
+def built_as(connection: Connection, generation: int | None) -> tuple[Precision, int] | None:
+    """Precision and lists of a generation's index; ``None`` for none."""
+    row = connection.execute(
+        "SELECT precision, lists FROM index_generations WHERE generation = %s", (generation,)
+    ).fetchone()
+    return (row[0], row[1]) if row else None

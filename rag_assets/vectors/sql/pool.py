@@ -1,0 +1,111 @@
+"""Connections kept open for a service that searches all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.postgres.time_limit import limited
+from rag_assets.vectors.sql.nearest import prepare_connection
+
+Answer = TypeVar("Answer")
+
+
+class Pool:
+    """At most ``size`` connections, each autocommitting and prepared for vectors.
+
+    Opening it does not wait for the database: while that is away, every use says so.
+
+    :param pooled: through a transaction pooler, on whose connections nothing can be prepared.
+    :param name: told by the pool's own warnings and threads.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        size: int,
+        wait_s: float,
+        pooled: bool = False,
+        name: str = "retrieval",
+    ) -> None:
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            database.conninfo,
+            min_size=1,
+            max_size=size,
+            timeout=wait_s,
+            max_idle=600,
+            reconnect_timeout=1,
+            kwargs={"autocommit": True} | ({"prepare_threshold": None} if pooled else {}),
+            configure=prepare_connection,
+            open=False,
+            name=name,
+        )
+        self._where = database.describe()
+
+    def __enter__(self) -> Pool:
+        self._pool.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close(timeout=5)
+
+    def run(
+        self, work: Callable[[Connection], Answer], timeout_ms: int = 0, *, tries: int = 2
+    ) -> Answer:
+        """Do read-only work on a connection; once more where the first turns out to be dead.
+
+        After a restart of the server every kept connection is dead, and the first to use it finds
+        out.
+
+        :param timeout_ms: the server gives up each statement after so long; 0 for work that limits
+            its statements itself.
+        :param tries: 1 where somebody else can do the work.
+        :raises DatabaseUnavailableError: no connection in time, the server is away, it is a standby
+            and was to write, or what it replays took away what was read.
+        :raises SearchTimeoutError: the server gave up.
+        """
+        for left in reversed(range(tries)):
+            with self._explained():
+                with self._pool.connection() as connection:
+                    try:
+                        if not timeout_ms:
+                            return work(connection)
+                        with limited(connection, timeout_ms):
+                            return work(connection)
+                    except psycopg.OperationalError:
+                        if not left or not connection.broken:
+                            raise
+                self._pool.check()
+        raise AssertionError("not reached")
+
+    def statistics(self) -> dict[str, int]:
+        """Connections and waiting requests, by psycopg_pool's names."""
+        return self._pool.get_stats()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout:
+            raise DatabaseUnavailableError(
+                f"no connection to PostgreSQL became free in time ({self._where})"
+            ) from None
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise DatabaseUnavailableError(
+                f"PostgreSQL is a standby, where nothing can be written ({self._where})"
+            ) from error
+        except psycopg.errors.SerializationFailure as error:
+            raise DatabaseUnavailableError(
+                f"what was read is gone on the primary by now: try again ({self._where})"
+            ) from error
+        except (psycopg.OperationalError, PoolClosed) as error:
+            raise DatabaseUnavailableError(
+                f"PostgreSQL cannot be reached ({self._where})"
+            ) from error

@@ -1,0 +1,136 @@
+"""Embedding spaces: which vectors may be compared with which, and the tables that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from rag_assets.postgres.database import Connection, one
+from rag_assets.settings.model import Precision, Settings
+
+Role = Literal["small", "large"]
+ROLES: tuple[Role, ...] = ("small", "large")
+
+OFFLINE_MODEL = "lexical-char-ngrams-v1"
+
+
+@dataclass(frozen=True)
+class SpaceSpec:
+    """What makes a space: vectors of two different specs are never compared."""
+
+    provider: str
+    model: str
+    dimensions: int
+    precision: Precision
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model} {self.precision}({self.dimensions})"
+
+
+@dataclass(frozen=True)
+class Space:
+    """A registered space and the role it plays in the run at hand."""
+
+    space_id: int
+    role: Role
+    spec: SpaceSpec
+    usd_per_million_tokens: float
+
+    @property
+    def verses_table(self) -> sql.Identifier:
+        """Published vectors, one row a verse."""
+        return sql.Identifier(f"verse_embeddings_s{self.space_id}")
+
+    @property
+    def answers_table(self) -> sql.Identifier:
+        """Bought vectors that are not published yet, by text hash."""
+        return sql.Identifier(f"answered_texts_s{self.space_id}")
+
+    @property
+    def norm_function(self) -> sql.SQL:
+        """pgvector's name for the Euclidean norm differs by type."""
+        return sql.SQL("l2_norm" if self.spec.precision == "halfvec" else "vector_norm")
+
+
+def space_spec(settings: Settings, role: Role) -> SpaceSpec:
+    """The space that the settings name for a role."""
+    small = role == "small"
+    model = settings.rag_embedding_small_model if small else settings.rag_embedding_large_model
+    dimensions = (
+        settings.rag_embedding_small_dimensions
+        if small
+        else settings.rag_embedding_large_dimensions
+    )
+    if settings.rag_embedding_provider == "offline":
+        model = OFFLINE_MODEL
+    return SpaceSpec(
+        settings.rag_embedding_provider, model, dimensions, settings.rag_embedding_precision
+    )
+
+
+def register_space(connection: Connection, settings: Settings, role: Role) -> Space:
+    """Make the space's tables if they are not there.
+
+    Until the first release the space plays its role in the views; after that releases decide.
+    The provider's address is not part of a space: the same model behind a proxy is the same space.
+    """
+    spec = space_spec(settings, role)
+    with connection.transaction():
+        row = one(
+            connection.execute(
+                "SELECT create_embedding_space(%s, %s, %s, %s)",
+                (spec.provider, spec.model, spec.dimensions, spec.precision),
+            )
+        )
+
+        changed = connection.execute(
+            """
+            INSERT INTO embedding_roles AS r (role, space_id) VALUES (%s, %s)
+            ON CONFLICT (role) DO UPDATE SET space_id = EXCLUDED.space_id
+             WHERE r.space_id <> EXCLUDED.space_id
+               AND NOT EXISTS (SELECT FROM releases WHERE state = 'active')
+            """,
+            (role, row[0]),
+        ).rowcount
+        if changed:
+            connection.execute("SELECT refresh_embedding_views()")
+    return Space(row[0], role, spec, usd_per_million_tokens(settings, role))
+
+
+def usd_per_million_tokens(settings: Settings, role: Role) -> float:
+    """The price of a role's model; the offline embedder is free."""
+    if settings.rag_embedding_provider == "offline":
+        return 0.0
+    if role == "small":
+        return settings.rag_embedding_small_usd_per_million_tokens
+    return settings.rag_embedding_large_usd_per_million_tokens
+
+
+def find_space(connection: Connection, settings: Settings, role: Role) -> Space | None:
+    """The same without writing: ``None`` when the space was never used."""
+    spec = space_spec(settings, role)
+    row = connection.execute(
+        """
+        SELECT space_id FROM embedding_spaces
+         WHERE (provider, model, dimensions, precision) = (%s, %s, %s, %s)
+        """,
+        (spec.provider, spec.model, spec.dimensions, spec.precision),
+    ).fetchone()
+    return Space(row[0], role, spec, usd_per_million_tokens(settings, role)) if row else None
+
+
+def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
+    """A registered space, whatever the settings name; its price is not known here.
+
+    :raises LookupError: there is none with this number.
+    """
+    row = one(
+        connection.execute(
+            "SELECT provider, model, dimensions, precision FROM embedding_spaces"
+            " WHERE space_id = %s",
+            (space_id,),
+        )
+    )
+    return Space(space_id, role, SpaceSpec(*row), 0.0)

@@ -1,0 +1,213 @@
+"""The one statement that every search sends: its text by plan and filter, and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from pgvector import Bit, HalfVector, Vector
+from psycopg import sql
+
+from rag_assets.settings.model import Precision
+from rag_assets.vectors.search_plan import RowFilter, SearchPlan, candidates_for
+from rag_assets.vectors.sql.code_sets import CodeSet
+from rag_assets.vectors.sql.tables import VectorTable
+
+
+def statement(
+    table: VectorTable, plan: SearchPlan, rows: RowFilter, place: Callable[[str], sql.Composable]
+) -> sql.Composed:
+    """The statement, with its parameters (named as in :func:`values`) where ``place`` puts them.
+
+    The generation is written into the text, not sent as a parameter: the planner takes a partial
+    index only where it can prove its predicate, which a generic plan cannot do of a parameter.
+
+    A plan that fetches before it filters gives a third column: how many rows have passed.
+    """
+    precision = _compared(table, plan)
+    if plan.codes is not None:
+        passing = _nearest_codes(table, plan, plan.codes, rows, place)
+    elif table.corpus == "bible":
+        passing = _of_verses(table, rows, place, through_index=plan.generation is not None)
+    else:
+        passing = _of_chunks(table, rows, place, through_index=plan.generation is not None)
+    if plan.codes is None:
+        passing += _of_generation(table, plan)
+    return sql.SQL(
+        "SELECT {id}, {expression} <=> {vector}::{type}({dimensions}) AS distance{passed}"
+        " FROM {table} WHERE {passing} ORDER BY distance LIMIT {limit}::bigint"
+    ).format(
+        id=table.id_column,
+        expression=table.indexed(precision),
+        vector=place("vector"),
+        passed=sql.SQL(", count(*) OVER ()" if plan.fetched else ""),
+        type=sql.SQL(precision),
+        dimensions=sql.Literal(table.space.spec.dimensions),
+        table=table.identifier,
+        passing=passing,
+        limit=place("limit"),
+    )
+
+
+def _compared(table: VectorTable, plan: SearchPlan) -> Precision:
+    """The type in which distances are computed: the index's where it holds the vectors."""
+    if plan.generation is None or plan.codes is not None:
+        return table.space.spec.precision
+    return plan.precision
+
+
+def _of_generation(table: VectorTable, plan: SearchPlan) -> sql.Composable:
+    if plan.generation is None:
+        return sql.SQL("")
+    return sql.SQL(" AND {} <> {}").format(table.id_column, sql.Literal(-plan.generation))
+
+
+def _nearest_codes(
+    table: VectorTable,
+    plan: SearchPlan,
+    codes: CodeSet,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+) -> sql.Composed:
+    """The rows with the nearest codes, found by primary key.
+
+    Without a generation the codes are scanned: all of them, or by the index on their parts.
+    """
+    passing = sql.SQL(" AND ").join(passing_codes(table, plan, rows, place))
+    if plan.fetched:
+        return sql.SQL(
+            "{id} = ANY(ARRAY(SELECT {id} FROM (SELECT *, code <~> {code}::bit({bits}) AS away"
+            " FROM {codes} WHERE TRUE{generation} ORDER BY away LIMIT {fetched}::bigint) AS near"
+            " WHERE {passing} ORDER BY away LIMIT {candidates}::bigint))"
+        ).format(
+            id=table.id_column,
+            codes=codes.identifier,
+            passing=passing,
+            generation=_of_generation(table, plan),
+            code=place("code"),
+            bits=sql.Literal(codes.recipe.bits),
+            fetched=place("fetched"),
+            candidates=place("candidates"),
+        )
+    return sql.SQL(
+        "{id} = ANY(ARRAY(SELECT {id} FROM {codes} WHERE {passing}"
+        " ORDER BY code <~> {code}::bit({bits}) LIMIT {candidates}::bigint))"
+    ).format(
+        id=table.id_column,
+        codes=codes.identifier,
+        passing=passing + _of_generation(table, plan),
+        code=place("code"),
+        bits=sql.Literal(codes.recipe.bits),
+        candidates=place("candidates"),
+    )
+
+
+def passing_codes(
+    table: VectorTable,
+    plan: SearchPlan,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+) -> list[sql.Composed]:
+    """Conditions on a table of codes: what passes the filter."""
+    conditions = [sql.SQL("TRUE").format()]
+    if rows.scopes is not None:
+        # What is left out is none or few numbers, which are compared faster than many; it is read
+        # with the rows, so that a part that is new to the table is left out as well.
+        others = "part <> ALL(ARRAY({parts} AND name <> ALL({scopes}::text[])))"
+        these = "part = ANY(ARRAY({parts} AND name = ANY({scopes}::text[])))"
+        conditions.append(
+            sql.SQL(others if plan.wide else these).format(
+                parts=sql.SQL("SELECT part FROM code_parts WHERE corpus = {}").format(
+                    sql.Literal(table.corpus)
+                ),
+                scopes=place("scopes"),
+            )
+        )
+    if rows.books is not None:
+        conditions.append(sql.SQL("book = ANY({}::text[])").format(place("books")))
+    if rows.chapters is not None:
+        conditions.append(
+            sql.SQL("chapter BETWEEN {}::int AND {}::int").format(place("first"), place("last"))
+        )
+    if rows.documents is not None:
+        conditions.append(sql.SQL("document_id = ANY({}::bigint[])").format(place("documents")))
+    return conditions
+
+
+def _of_verses(
+    table: VectorTable,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+    *,
+    through_index: bool,
+) -> sql.Composed:
+    conditions = [sql.SQL("{} = ANY({}::text[])").format(table.part_column, place("scopes"))]
+    if rows.books is not None:
+        conditions.append(sql.SQL("book = ANY({}::text[])").format(place("books")))
+    if rows.chapters is not None:
+        conditions.append(
+            sql.SQL("chapter BETWEEN {}::int AND {}::int").format(place("first"), place("last"))
+        )
+    let_through = sql.SQL(" AND ").join(conditions)
+    if through_index or rows.whole_scopes:
+        return let_through
+    # The verses' unique index finds a book's rows; this table has none that does.
+    return sql.SQL("{} = ANY(ARRAY(SELECT verse_id FROM verses WHERE {}))").format(
+        table.id_column, let_through
+    )
+
+
+def _of_chunks(
+    table: VectorTable,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+    *,
+    through_index: bool,
+) -> sql.Composed:
+    # Whatever has a vector may be found: what is withdrawn has none.
+    conditions = [sql.SQL("TRUE").format()]
+    if rows.documents is not None:
+        conditions.append(sql.SQL("document_id = ANY({}::bigint[])").format(place("documents")))
+    if rows.scopes is not None and not through_index and rows.documents is None:
+        # The index on document_id finds a language's rows; this table has none that does.
+        conditions.append(
+            sql.SQL(
+                "document_id = ANY(ARRAY("
+                "SELECT document_id FROM documents WHERE language = ANY({}::text[])))"
+            ).format(place("scopes"))
+        )
+    elif rows.scopes is not None:
+        conditions.append(
+            sql.SQL("{} = ANY({}::text[])").format(table.part_column, place("scopes"))
+        )
+    return sql.SQL(" AND ").join(conditions)
+
+
+def values(
+    table: VectorTable,
+    plan: SearchPlan,
+    vector: NDArray[np.float32],
+    rows: RowFilter,
+    top_k: int,
+) -> dict[str, object]:
+    """The parameters of :func:`statement`, by name."""
+    first, last = rows.chapters or (None, None)
+    code = None if plan.codes is None else plan.codes.recipe.encode(vector[None])
+    return {
+        "vector": typed(vector, _compared(table, plan)),
+        "code": None if code is None else Bit(code.tobytes()),
+        "candidates": candidates_for(plan.candidates, top_k),
+        "fetched": plan.fetched and candidates_for(plan.fetched, top_k),
+        "scopes": None if rows.scopes is None else list(rows.scopes),
+        "limit": top_k,
+        "books": None if rows.books is None else list(rows.books),
+        "first": first,
+        "last": last,
+        "documents": None if rows.documents is None else list(rows.documents),
+    }
+
+
+def typed(vector: NDArray[np.float32], precision: Precision) -> HalfVector | Vector:
+    """A vector as a parameter of a column's type."""
+    return HalfVector(vector) if precision == "halfvec" else Vector(vector)

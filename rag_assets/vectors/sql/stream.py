@@ -1,0 +1,134 @@
+"""A whole table of vectors in one pass, as NumPy arrays: for truths that need every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+
+from rag_assets.postgres.database import Connection, one
+from rag_assets.vectors.sql.tables import VectorTable
+
+_HEADER_BYTES = 19
+_COMPONENT = {"vector": ">f4", "halfvec": ">f2"}
+_ROWS = 8192  # 50 MB of 1,536 float32 components
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a table.
+
+    :param ids: int64, shape (n,).
+    :param scopes: int32, shape (n,): places in the list of scopes that was asked for.
+    :param vectors: float32, shape (n, dimensions).
+    """
+
+    ids: NDArray[np.int64]
+    scopes: NDArray[np.int32]
+    vectors: NDArray[np.float32]
+
+
+def stream_vectors(
+    connection: Connection, table: VectorTable, scopes: list[str]
+) -> Iterator[Chunk]:
+    """Every vector of these versions, or languages of documents, in the order of the table.
+
+    Scopes are sent as their places in ``scopes``.
+    """
+    condition = sql.SQL("e.{scope} = ANY({scopes}::text[])").format(
+        scope=table.part_column, scopes=sql.Literal(scopes)
+    )
+    place = sql.SQL("array_position({scopes}::text[], e.{scope})").format(
+        scope=table.part_column, scopes=sql.Literal(scopes)
+    )
+    return stream_where(connection, table, condition, place)
+
+
+def stream_where(
+    connection: Connection,
+    table: VectorTable,
+    condition: sql.Composable,
+    place: sql.Composable | None = None,
+    *,
+    sample: sql.Composable | None = None,
+) -> Iterator[Chunk]:
+    """The vectors of the rows, as ``e``, that a condition names.
+
+    By binary COPY: fields have fixed widths, so that a chunk is one structured array and no Python
+    code runs per row.
+
+    :param place: an integer of each row, from 1 on; it arrives less 1 as ``scopes``.
+    :param sample: a clause TABLESAMPLE.
+    """
+    spec = table.space.spec
+    component = np.dtype(_COMPONENT[spec.precision])
+    row = np.dtype(
+        [
+            ("fields", ">i2"),
+            ("id_length", ">i4"),
+            ("id", ">i8"),
+            ("scope_length", ">i4"),
+            ("scope", ">i4"),
+            ("embedding_length", ">i4"),
+            ("dimensions", ">i2"),
+            ("unused", ">i2"),
+            ("components", component, (spec.dimensions,)),
+        ]
+    )
+    statement = sql.SQL(
+        "COPY (SELECT e.{id}, {place}, e.embedding FROM {table} e {sample} WHERE {condition})"
+        " TO STDOUT (FORMAT BINARY)"
+    ).format(
+        id=table.id_column,
+        place=place or sql.SQL("1"),
+        table=table.identifier,
+        sample=sample or sql.SQL(""),
+        condition=condition,
+    )
+    buffer = bytearray()
+    with connection.cursor().copy(statement) as copy:
+        head = _HEADER_BYTES
+        for data in copy:
+            buffer += data[head:]
+            head = 0
+            if len(buffer) >= _ROWS * row.itemsize:
+                yield _chunk(buffer, row)
+    if len(buffer) >= row.itemsize:
+        yield _chunk(buffer, row)
+
+
+def _chunk(buffer: bytearray, row: np.dtype[np.void]) -> Chunk:
+    """Take the whole rows from the buffer; what is left of it is the start of the next."""
+    count = len(buffer) // row.itemsize
+    size = count * row.itemsize
+    rows = np.frombuffer(bytes(buffer[:size]), dtype=row)
+    del buffer[:size]
+    return Chunk(
+        ids=rows["id"].astype(np.int64),
+        scopes=rows["scope"].astype(np.int32) - 1,
+        vectors=rows["components"].astype(np.float32),
+    )
+
+
+def sample_vectors(
+    connection: Connection, table: VectorTable, count: int, *, seed: int
+) -> NDArray[np.float32]:
+    """At most ``count`` vectors drawn at random, the same for the same seed and table.
+
+    Reads a sample of the table's pages, not the table; all of it where it is small.
+
+    :returns: float32, shape (n, dimensions).
+    """
+    # Counted, not estimated: the planner's figure is of the last ANALYZE, and a sample by too large
+    # a share would be cut off at the table's first rows.
+    (rows,) = one(connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier)))
+    percent = min(100.0, 100.0 * 2 * count / rows) if rows else 100.0
+    pages = sql.SQL("TABLESAMPLE SYSTEM ({}) REPEATABLE ({})").format(
+        sql.Literal(percent), sql.Literal(seed)
+    )
+    found = [c.vectors for c in stream_where(connection, table, sql.SQL("TRUE"), sample=pages)]
+    vectors = np.vstack(found) if found else np.zeros((0, table.space.spec.dimensions), "f4")
+    return vectors[np.random.default_rng(seed).permutation(len(vectors))[:count]]
