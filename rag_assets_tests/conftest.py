@@ -40,7 +40,7 @@ LONG = (
     "cli/test_release_details.py",
     "cli/test_unforeseen.py",
     "cli/test_up_embedded.py",
-    "corpus/documents/test_real_documents.py",
+    "documents/formats/test_real_documents.py",
     "defs/test_deployment.py",
     "defs/test_document_kills.py",
     "defs/test_documents_index_asset.py",
@@ -60,7 +60,7 @@ LONG = (
     "deployment/test_upgrade.py",
     "documents/test_processing_faults.py",
     "documents/test_real_documents_processed.py",
-    "embedding/test_runs_together.py",
+    "bible/test_runs_together.py",
     "index/test_build_faults.py",
     "index/test_documents_index.py",
     "index/test_real_vectors.py",
@@ -69,7 +69,7 @@ LONG = (
     "operations/test_vanished_runs.py",
     "release/test_model_change.py",
     "release/test_releasing_documents.py",
-    "store/test_upgrade_of_data.py",
+    "postgres/test_upgrade_of_data.py",
 )
 """Files of tests that take half a minute and more each: `make test-long`."""
 

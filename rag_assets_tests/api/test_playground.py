@@ -14,7 +14,7 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chromium
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import Server, environment_of, serving
-from rag_assets_tests.documents_corpus import judge_all, publish_document
+from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import let_through
 
 pytestmark = pytest.mark.slow

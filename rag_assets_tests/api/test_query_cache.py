@@ -17,7 +17,7 @@ from rag_assets_tests.corpora import sentences
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.release.corpus import let_through, prepare
-from rag_assets_tests.store.vectors import count_rows
+from rag_assets_tests.vectors.vectors import count_rows
 
 pytestmark = pytest.mark.slow
 

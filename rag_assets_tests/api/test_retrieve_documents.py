@@ -12,7 +12,7 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy, corpus_settings, vector_of
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until
 from rag_assets_tests.api.test_problems import problem_of
-from rag_assets_tests.documents_corpus import judge_all, publish_document
+from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import let_through
 
 MANUAL = [

@@ -6,7 +6,7 @@ import re
 
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
-from rag_assets_tests.store.queued import queue
+from rag_assets_tests.documents.queued import queue
 
 
 def test_the_command_says_what_is_wrong_and_ends_accordingly(run: Run, database: Database) -> None:

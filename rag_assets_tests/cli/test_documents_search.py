@@ -10,7 +10,7 @@ from defusedxml import ElementTree
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import MakeSettings
-from rag_assets_tests.documents_corpus import judge_all, publish_document
+from rag_assets_tests.documents.corpus import judge_all, publish_document
 
 MANUAL = ["The pump must never run dry", "Grease the [bearings] every month"]
 

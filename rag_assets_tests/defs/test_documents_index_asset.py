@@ -16,7 +16,7 @@ from rag_assets.retrieval.search import search_text
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 from rag_assets_tests.defs.releasing import RELEASE, release_lane, run_job, served
-from rag_assets_tests.documents_corpus import publish_document, vouch_for_documents
+from rag_assets_tests.documents.corpus import publish_document, vouch_for_documents
 
 INDEX = "chunk_embeddings_index"
 NOW = datetime(2026, 5, 4, 12, 1, tzinfo=UTC)

@@ -30,10 +30,10 @@ from rag_assets_tests.defs.test_queue_recovery import (
     postgres_instance,
     slack,
 )
+from rag_assets_tests.documents.queued import queue, take
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.operations.filled import scrape
-from rag_assets_tests.store.queued import queue, take
 
 INCIDENTS = "SELECT state, cause, evidence ->> 'subject' FROM incidents ORDER BY incident_id"
 FAILING = 'rag_runs_failing{dagster_job="document_upkeep",error_class="DatabaseUnavailableError"}'

@@ -29,9 +29,9 @@ from rag_assets_tests.defs.test_queue_recovery import (  # noqa: F401
     postgres_instance,
     slack,
 )
+from rag_assets_tests.documents.queued import queue
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
-from rag_assets_tests.store.queued import queue
 
 CODES = ("EN_A", "EN_B", "PT_C")
 INCIDENTS = "SELECT state, cause, evidence ->> 'subject', failed_jobs FROM incidents ORDER BY 1, 3"

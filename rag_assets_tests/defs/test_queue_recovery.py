@@ -23,11 +23,11 @@ from rag_assets.settings.model import fingerprint
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Run
+from rag_assets_tests.documents.queued import queue, state, take
 from rag_assets_tests.embedding.buyers import Shop
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.operations.slack_receiver import Receiver, receiving
-from rag_assets_tests.store.queued import queue, state, take
 
 ROOT = Path(__file__).parents[2]
 LANE = "rag_processing"

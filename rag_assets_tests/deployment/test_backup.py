@@ -31,7 +31,7 @@ from rag_assets_tests.api.conftest import Copy, bilingual, copied, corpus_settin
 from rag_assets_tests.api.server import command, environment_of
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
-from rag_assets_tests.documents_corpus import judge_all, publish_document
+from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import (
     active_number,
     check,

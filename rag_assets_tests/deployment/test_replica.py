@@ -26,7 +26,7 @@ from rag_assets_tests.corpora import sentences
 from rag_assets_tests.deployment.hosts import Host, hosts, why_not
 from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
 from rag_assets_tests.release.corpus import check, embed, let_through, prepare
-from rag_assets_tests.store.vectors import count_rows
+from rag_assets_tests.vectors.vectors import count_rows
 
 VECTOR = [1.0] + [0.0] * 63
 MAX_LAG_S = 4

@@ -25,8 +25,8 @@ from rag_assets_tests.documents.lane import (
     markdown,
     passage,
 )
+from rag_assets_tests.documents.queued import take
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.store.queued import take
 
 
 def test_what_waits_becomes_searchable(lane: Lane) -> None:

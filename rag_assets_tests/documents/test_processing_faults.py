@@ -32,9 +32,9 @@ from rag_assets_tests.documents.lane import (
     markdown,
 )
 from rag_assets_tests.documents.processes import process_elsewhere, readers
+from rag_assets_tests.documents.queued import take
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
-from rag_assets_tests.store.queued import take
 
 BATCH, IN_FLIGHT = 4, 3
 SMALL_REQUESTS = {"rag_embedding_batch_size": BATCH, "rag_embedding_concurrency": IN_FLIGHT}

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from rag_assets.documents.preparing import READER
-from rag_assets_tests.corpus.documents import office
+from rag_assets_tests.documents.formats import office
 from rag_assets_tests.documents.lane import (
     Lane,
     assert_all_is_right,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rag_assets.postgres.database import one
 from rag_assets.release.releasing import evaluate
+from rag_assets_tests.documents.corpus import judge_all
 from rag_assets_tests.documents.lane import Lane, markdown
-from rag_assets_tests.documents_corpus import judge_all
 from rag_assets_tests.release.corpus import let_through
-from rag_assets_tests.store.other_clients import run
+from rag_assets_tests.vectors.other_clients import run
 
 NEGATED = (
     "(embedding::vector * array_fill(-1::real, ARRAY[vector_dims(embedding)])::vector)::halfvec"

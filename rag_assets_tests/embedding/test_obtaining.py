@@ -13,11 +13,11 @@ from rag_assets.progress import Silent
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import Corpus
 from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.documents.queued import make_ready
 from rag_assets_tests.embedding.buyers import texts_of
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
-from rag_assets_tests.store.queued import make_ready
-from rag_assets_tests.store.vectors import count_rows, space_of
+from rag_assets_tests.vectors.vectors import count_rows, space_of
 
 
 def obtain(

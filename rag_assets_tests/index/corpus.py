@@ -20,7 +20,7 @@ from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version
-from rag_assets_tests.store.vectors import answer_texts, space_of
+from rag_assets_tests.vectors.vectors import answer_texts, space_of
 
 DIMENSIONS = 64
 

@@ -29,7 +29,7 @@ from rag_assets_tests.index.corpus import (
     index_settings,
     maintained,
 )
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 SCOPES = {"EN_A": 1200, "EN_B": 500}
 

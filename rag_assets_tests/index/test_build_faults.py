@@ -44,7 +44,7 @@ from rag_assets_tests.index.corpus import (
     maintained,
 )
 from rag_assets_tests.index.processes import maintain_in_process
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 ROWS = 20_000
 LONG = 3000

@@ -33,7 +33,7 @@ from rag_assets_tests.index.corpus import (
     republish,
     texts_of,
 )
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 VERSIONS = {"EN_A": 1500, "PT_B": 700}
 

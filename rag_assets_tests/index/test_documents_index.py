@@ -18,14 +18,14 @@ from rag_assets.vectors.sql.evidence import check_results
 from rag_assets.vectors.sql.spaces import Space, SpaceSpec
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, documents_table
 from rag_assets_tests.conftest import MakeSettings
-from rag_assets_tests.documents_corpus import filled_documents
+from rag_assets_tests.documents.corpus import filled_documents
 from rag_assets_tests.index.corpus import (
     filled_table,
     index_names,
     index_settings,
     maintained,
 )
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 LANGUAGES = {"en": 1500, "pt": 600}
 NAME = "chunk_embeddings_s1_ivf_g1"

@@ -40,7 +40,7 @@ from rag_assets_tests.index.corpus import (
     on_trial,
     republish,
 )
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 QUERY = '[[query]]\nlanguage = "en"\ntext = "the river runs"\nexpected = ["GEN 1:1"]\n'
 TEXTS = sentences(1100)

@@ -37,7 +37,7 @@ from rag_assets_tests.index.corpus import (
     maintained,
     on_trial,
 )
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 SCOPES = {"EN_A": 1500, "EN_B": 600}
 GONE = "the index of generation 1 is gone or invalid: materialize verse_embeddings_index"

@@ -29,7 +29,7 @@ from rag_assets_tests.index.corpus import (
     republish,
     texts_of,
 )
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 ROWS = 1200
 

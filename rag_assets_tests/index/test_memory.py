@@ -25,7 +25,7 @@ from rag_assets_tests.index.corpus import (
     index_settings,
     maintained,
 )
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 SERVER_SAYS = re.compile(r"memory required is (\d+) MB")
 

@@ -16,7 +16,7 @@ from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import bible_table
 from rag_assets_tests.conftest import SHARED_DATA, MakeSettings
 from rag_assets_tests.index.corpus import copy_rows, index_settings, maintained, on_trial
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 FOLDER = SHARED_DATA / "embeddings"
 KJV, PT = "EN_KJV", "PT_BLIVRE"

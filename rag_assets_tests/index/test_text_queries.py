@@ -35,11 +35,11 @@ from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.generations import Generation
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets_tests.conftest import SAMPLES, SHARED_DATA, MakeSettings
-from rag_assets_tests.documents_corpus import publish_document
+from rag_assets_tests.documents.corpus import publish_document
 from rag_assets_tests.index.corpus import filled_table, index_settings, maintained, on_trial
 from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.release.corpus import embed, release_settings, table_of
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 BIBLES = SHARED_DATA / "bibles"
 REAL = {"EN_OEB": BIBLES / "EN_OEB" / "osis.xml", "EN_WMTH": BIBLES / "EN_WMTH" / "zefania.xml"}

@@ -18,7 +18,7 @@ from rag_assets.vectors.sql.stream import stream_vectors
 from rag_assets.vectors.sql.tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import clustered, fill, filled_table, index_settings
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 CASES = {
     "everything": ("EN_A", "EN_B", "PT_C"),

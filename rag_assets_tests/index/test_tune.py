@@ -30,7 +30,7 @@ from rag_assets_tests.index.corpus import (
     maintained,
     on_trial,
 )
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.vectors import space_of
 
 VERSIONS = {"EN_A": 1500, "EN_B": 450, "PT_C": 900, "PT_D": 60}
 LANGUAGES = {"EN_A": "en", "EN_B": "en-GB", "PT_C": "pt-BR", "PT_D": "pt"}

@@ -15,8 +15,8 @@ from rag_assets.operations.sql.dagster_state import LANE_TAG
 from rag_assets.operations.windows import Window, backfill_windows
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings, fingerprint
+from rag_assets_tests.documents.queued import MB, new, queue, take
 from rag_assets_tests.release.corpus import let_through, prepare
-from rag_assets_tests.store.queued import MB, new, queue, take
 
 SMALL, LARGE, BIBLE = "rag_processing", "rag_large_docs", "rag_bible"
 KEY = "sk-test-one"

@@ -35,8 +35,8 @@ from rag_assets.release.quality import (
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
-from rag_assets_tests.store.queued import make_ready, state
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.documents.queued import make_ready, state
+from rag_assets_tests.vectors.vectors import space_of
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WINDOW = Window(NOON - timedelta(hours=1), NOON + timedelta(hours=5))

@@ -18,8 +18,8 @@ from rag_assets.operations.windows import DailyTime
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
-from rag_assets_tests.store.queued import make_ready
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.documents.queued import make_ready
+from rag_assets_tests.vectors.vectors import space_of
 
 DAILY = DailyTime(ZoneInfo("America/Sao_Paulo"), "23:00")
 DAY = date(2026, 11, 20)

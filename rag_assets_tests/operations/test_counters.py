@@ -15,8 +15,8 @@ from rag_assets.operations.sql.dagster_state import EndedRun, delete_ended_runs,
 from rag_assets.operations.sql.metrics import queue_figures, snapshot
 from rag_assets.postgres.database import Connection, Database
 from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.documents.queued import change, new, queue, take
 from rag_assets_tests.operations.filled import LARGE, SMALL, scrape
-from rag_assets_tests.store.queued import change, new, queue, take
 
 KEYS = ("a", "b", "c", "d")
 RUN = "run"

@@ -27,7 +27,7 @@ from rag_assets.postgres.database import Database
 from rag_assets.postgres.migrations import ServerVersions
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.conftest import MakeSettings
-from rag_assets_tests.store.queued import MB, new, queue
+from rag_assets_tests.documents.queued import MB, new, queue
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LANE = LaneFacts("rag_processing")

@@ -25,7 +25,7 @@ from rag_assets_tests.release.corpus import (
     table_of,
 )
 from rag_assets_tests.searches import ask
-from rag_assets_tests.store.other_clients import run
+from rag_assets_tests.vectors.other_clients import run
 
 WANTED = sentences(60, word="EN_A")[7]
 

@@ -13,7 +13,7 @@ from rag_assets.vectors.sql.generations import LIVING_NAMES
 from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.documents_corpus import (
+from rag_assets_tests.documents.corpus import (
     check_documents,
     index_documents,
     judge_all,

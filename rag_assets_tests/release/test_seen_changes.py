@@ -25,8 +25,8 @@ from rag_assets_tests.release.corpus import (
     prepare,
     release_settings,
 )
-from rag_assets_tests.store.other_clients import run, small, unverified
-from rag_assets_tests.store.vectors import space_of
+from rag_assets_tests.vectors.other_clients import run, small, unverified
+from rag_assets_tests.vectors.vectors import space_of
 
 RANDOM = """
     UPDATE verse_embeddings_s1 SET embedding = l2_normalize(

@@ -16,7 +16,7 @@ from rag_assets.settings.model import Settings
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.documents_corpus import judge_all, publish_document
+from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import let_through, prepare, release_settings
 
 

@@ -26,7 +26,7 @@ from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.openai_emulator.process import Emulator
-from rag_assets_tests.store.vectors import count_rows, space_of
+from rag_assets_tests.vectors.vectors import count_rows, space_of
 
 DAY = timedelta(days=1)
 

@@ -20,7 +20,7 @@ from rag_assets_tests.release.corpus import (
     table_of,
 )
 from rag_assets_tests.searches import ask
-from rag_assets_tests.store.vectors import count_rows
+from rag_assets_tests.vectors.vectors import count_rows
 
 
 @pytest.fixture

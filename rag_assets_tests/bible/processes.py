@@ -1,0 +1,40 @@
+"""Runs that embed in processes of their own, to be waited for or killed.
+
+Forked from a server that has imported everything, so that each is there in milliseconds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
+
+from rag_assets.bible.embed_verses import EmbedOptions, embed_version
+from rag_assets.errors import RagAssetsError
+from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(
+    ["rag_assets_tests.bible.processes", "rag_assets.embedding.providers.openai_client"]
+)
+
+
+def embed_in_process(
+    database: Database, settings: Settings, code: str, options: EmbedOptions | None = None
+) -> ForkServerProcess:
+    """Start embedding a version's small space; the exit code is 0, or 1 for an error of ours."""
+    process = _context.Process(
+        target=_embed, args=(database, settings, code, options or EmbedOptions())
+    )
+    process.start()
+    return process
+
+
+def _embed(database: Database, settings: Settings, code: str, options: EmbedOptions) -> None:
+    failed = True
+    with suppress(RagAssetsError):
+        embed_version(database, settings, code, options, "small", run_id=f"process for {code}")
+        failed = False
+    if failed:
+        raise SystemExit(1)

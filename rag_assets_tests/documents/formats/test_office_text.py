@@ -1,0 +1,115 @@
+"""What is written in an office file is what is read of it: entities, tabs, notes, every part."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rag_assets.documents.formats.extract import read_document
+from rag_assets.errors import CorruptDocumentError
+from rag_assets_tests.conftest import SHARED_CASES
+from rag_assets_tests.documents.formats import office
+from rag_assets_tests.documents.formats.conftest import LIMITS
+
+SIGNS = "Don't say \"no\" at Smith & Sons: R&D, 5 < 7 and 9 > 2; l'eau, café, ’t"
+TABBED = "Name:\tMaria\tAge:\t42"
+
+
+def words(content: bytes, name: str = "file") -> str:
+    """All that is read, blanks of any kind as one."""
+    chunks = read_document(content, name, LIMITS).chunks
+    return " ".join(" ".join(chunk.text for chunk in chunks).split())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        office.docx([(1, SIGNS), (0, SIGNS)]),
+        office.odt([(1, SIGNS), (0, SIGNS)]),
+        office.pptx([(SIGNS, SIGNS)]),
+        office.xlsx({"R&D": [["Q&A", SIGNS], [SIGNS, "a < b"]]}),
+        office.epub([(SIGNS, SIGNS)], "R&D"),
+    ],
+    ids=["docx", "odt", "pptx", "xlsx", "epub"],
+)
+def test_entities_are_the_signs_that_they_stand_for(content: bytes) -> None:
+    assert words(content).count(SIGNS) == 2
+
+
+@pytest.mark.parametrize(
+    "content", [office.docx([(0, TABBED)]), office.odt([(0, TABBED)])], ids=["docx", "odt"]
+)
+def test_a_tab_parts_words(content: bytes) -> None:
+    assert words(content) == "Name: Maria Age: 42"
+
+
+@pytest.mark.parametrize(
+    ("markup", "read"),
+    [
+        ("<w:r><w:t><![CDATA[R&D <x> 1]]>]]&gt; 2</w:t></w:r>", "R&D <x> 1]]> 2"),
+        ("<w:r><w:t>one</w:t><w:cr/><w:t>two</w:t></w:r>", "one two"),
+        ('<w:r><w:t>one</w:t><w:br w:type="page" /><w:t>two</w:t></w:r>', "one two"),
+        ('<w:r><w:t>one</w:t><w:br w:type="column"/><w:t>two</w:t></w:r>', "one two"),
+        ('<w:r><w:t>one</w:t><w:ptab w:leader="none"/><w:t>two</w:t></w:r>', "one two"),
+        ("<w:r><w:t>un</w:t><w:lastRenderedPageBreak/><w:t>done</w:t></w:r>", "undone"),
+        (
+            '<w:rPr><w:moveFrom w:author="A>B"/></w:rPr><w:r><w:t>stays</w:t></w:r>'
+            '<w:moveFromRangeStart w:id="1"/><w:moveFrom w:id="2"><w:r><w:t>old</w:t></w:r>'
+            '</w:moveFrom><w:moveTo w:id="3"><w:r><w:t> moved</w:t></w:r></w:moveTo>',
+            "stays moved",
+        ),
+    ],
+    ids=["cdata", "carriage return", "page", "column", "aligned", "rendered", "moved"],
+)
+def test_what_the_library_would_misread_of_a_word_file(markup: str, read: str) -> None:
+    content = office.docx([(0, "before")], markup=f"<w:p>{markup}</w:p>")
+    assert words(content) == f"before {read}"
+
+
+def test_the_numbers_of_a_sheet_are_kept() -> None:
+    content = office.xlsx({"R&D": [["Q&A\tx", "1.50"]]})
+    assert "| Q&A x | 1.50 |" in words(content)
+
+
+def test_a_speaker_s_notes_follow_their_slide() -> None:
+    read = words(office.pptx([("One", "First."), ("Two", "Second.")], ["Pears & apples.", ""]))
+    assert read == "One First. Pears & apples. Two Second."
+
+
+def test_a_book_with_a_chapter_that_cannot_be_unpacked_is_refused() -> None:
+    content = office.epub([("One", "First. " * 50), ("Two", "Second.")], "Book")
+    name = b"OEBPS/chapter1.xhtml"
+    start = content.index(name) + len(name)
+    broken = content[:start] + b"\xff" * 8 + content[start + 8 :]
+    with pytest.raises(CorruptDocumentError, match=r"its part OEBPS/chapter1\.xhtml is cut off"):
+        read_document(broken, "book.epub", LIMITS)
+
+
+CASES = {
+    "apos_quot.docx": ["""Don't say "no"; l'eau; café ’t, 3 > 2"""],
+    "word_library.docx": [
+        "R&D at Smith & Sons",
+        "AT&T and Procter & Gamble: 5 < 7 and 9 > 2.",
+        "Name: Maria",
+        "Q&A | a < b",
+    ],
+    "form_tabs.docx": [
+        "Name: Maria Age: 42",
+        """Smith & Sons, Fish & Chips, a > b, "q" 's""",
+    ],
+    "chapter_name_percent_encoded.epub": ["First Alpha words. Second Beta words."],
+    "groups_notes.pptx": ["Speaker notes about turnips & pears."],
+    "running_headers.pdf": ["CONFIDENTIAL Company Report 2024"],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_shared_cases(name: str) -> None:
+    path = Path(SHARED_CASES, "documents", name)
+    if not path.exists():
+        pytest.skip("the shared cases are not on this machine")
+    read = words(path.read_bytes(), name)
+    for wanted in CASES[name]:
+        assert len(re.findall(re.escape(wanted), read)) == 1

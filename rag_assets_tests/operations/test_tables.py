@@ -1,0 +1,225 @@
+"""Incidents, measures, samples, pauses, and the sessions of runs, as the database keeps them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from rag_assets.documents.sql.documents import queue_counts
+from rag_assets.documents.sql.lanes import pause_lane, paused_lanes, resume_lane
+from rag_assets.documents.sql.leases import sessions_of_run
+from rag_assets.operations.sql import incidents, samples
+from rag_assets.operations.sql.incidents import Incident
+from rag_assets.operations.sql.samples import Bought
+from rag_assets.postgres.database import Database, one
+from rag_assets.postgres.run_sessions import named_for_run, runs_with_sessions
+from rag_assets_tests.documents.queued import queue, take
+
+BEGAN = datetime.now(UTC) - timedelta(minutes=5)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+LANES = ("rag_large_docs", "rag_processing")
+
+
+def opened(database: Database, *, began_at: datetime = BEGAN) -> int | None:
+    with database.connect() as connection:
+        return incidents.open_incident(
+            connection, "rate-limited", "aabbccdd", ["a fact"], began_at=began_at, longest_queue=3
+        )
+
+
+def current(database: Database) -> Incident | None:
+    with database.connect() as connection:
+        return incidents.current_incident(connection)
+
+
+def test_there_is_one_incident_at_a_time(database: Database) -> None:
+    first = opened(database)
+    assert first is not None
+    assert opened(database) is None
+    with database.connect() as connection:
+        incidents.set_state(connection, first, "closed")
+    assert current(database) is None
+    second = opened(database)
+    assert second is not None
+    with database.connect() as connection:
+        latest = incidents.last_incidents(connection, limit=5)
+    assert [incident.incident_id for incident in latest] == [second, first]
+    assert second == first + 1
+
+
+def test_an_incident_keeps_when_it_came_to_what(database: Database) -> None:
+    number = opened(database)
+    assert number is not None
+    seen = []
+    for state in ("escalated", "recovering", "open", "recovering", "closed"):
+        with database.connect() as connection:
+            incidents.set_state(connection, number, state)  # type: ignore[arg-type]
+            found = incidents.find_incident(connection, number)
+        assert found is not None
+        assert (found.state, found.cause, found.subject) == (state, "rate-limited", "aabbccdd")
+        assert (found.facts, found.name) == (("a fact",), f"incident-{number:04}")
+        seen.append(
+            (found.escalated_at is not None, found.recovering_at is not None, found.ended_at)
+        )
+    assert [one[:2] for one in seen] == [
+        (True, False), (True, True), (True, False), (True, True), (True, True),
+    ]  # fmt: skip
+    assert [one[2] is not None for one in seen] == [False] * 4 + [True]
+
+
+def test_an_incident_closed_or_escalated_wants_a_report_each_time(database: Database) -> None:
+    number = opened(database)
+    assert number is not None
+
+    def wanted() -> list[int]:
+        with database.connect() as connection:
+            return [one.incident_id for one in incidents.unreported_incidents(connection)]
+
+    assert wanted() == []
+    for state in ("escalated", "closed"):
+        with database.connect() as connection:
+            incidents.set_state(connection, number, state)  # type: ignore[arg-type]
+        assert wanted() == [number]
+        with database.connect() as connection:
+            incidents.mark_reported(connection, number, "run")
+        assert wanted() == []
+
+
+def test_figures_count_the_documents_that_met_it_and_the_jobs_that_failed(
+    database: Database,
+) -> None:
+    queue(database, "before", "failed", "waits", "later")
+    take(database, run_id="run", keys=["before", "failed"])
+    with database.connect() as connection:
+        connection.execute(
+            "UPDATE documents SET state = 'ready', lease_until = NULL,"
+            " ended_at = now() - interval '1 hour' WHERE document_key = 'before'"
+        )
+        connection.execute(
+            "UPDATE documents SET state = 'dead', lease_until = NULL, ended_at = now(),"
+            " error_class = 'AuditError' WHERE document_key = 'failed'"
+        )
+    number = opened(database)
+    assert number is not None
+    with database.connect() as connection:
+        incidents.set_state(connection, number, "recovering")
+        connection.execute(
+            "UPDATE documents SET dropped_at = now() + interval '1 hour'"
+            " WHERE document_key = 'later'"
+        )
+        incidents.count_incident(connection, number, queue=2)
+        found = incidents.find_incident(connection, number)
+    assert found is not None
+    assert (found.longest_queue, found.documents_affected, found.failed_jobs) == (3, 2, 1)
+
+
+def test_measures_from_before_it_was_noticed_belong_to_an_incident(database: Database) -> None:
+    with database.connect() as connection:
+        incidents.record_action(connection, "collect_lost", "documents", "why", incident_id=None)
+    number = opened(database)
+    assert number is not None
+    with database.connect() as connection:
+        incidents.adopt_actions(connection, number)
+        incidents.record_action(
+            connection, "end_run", "lane", "why", incident_id=number, done=False, told="no"
+        )
+        actions = incidents.actions_of(connection, number)
+        assert incidents.actions_since(connection, BEGAN) == actions
+    assert [(one.action, one.done, one.told) for one in actions] == [
+        ("collect_lost", True, ""),
+        ("end_run", False, "no"),
+    ]
+
+
+def test_a_persons_pause_stands_above_the_recoverys(database: Database) -> None:
+    with database.connect() as connection:
+        assert pause_lane(connection, "rag_bible", "provider", "recovery")
+        assert not pause_lane(connection, "rag_bible", "again", "recovery")
+        assert pause_lane(connection, "rag_bible", "holidays", "command")
+        assert not pause_lane(connection, "rag_bible", "provider", "recovery")
+        assert not resume_lane(connection, "rag_bible", "recovery")
+        (pause,) = paused_lanes(connection).values()
+        assert (pause.reason, pause.paused_by) == ("holidays", "command")
+        assert resume_lane(connection, "rag_bible", "command")
+        assert paused_lanes(connection) == {}
+
+
+def bought(database: Database, requests: int, rate_limited: int) -> tuple[Bought, ...]:
+    """One key's purchase in the ledger, and the sample that is taken of it."""
+    with database.connect() as connection:
+        connection.execute(
+            """
+            INSERT INTO embedding_spaces (provider, model, dimensions, precision)
+            SELECT 'openai', 'm', 3, 'vector' WHERE NOT EXISTS (SELECT FROM embedding_spaces)
+            """
+        )
+        connection.execute(
+            """
+            INSERT INTO embedding_ledger (run_id, corpus, partition_key, space_id, key_fingerprint,
+                                          requests, rate_limited)
+            SELECT gen_random_uuid()::text, 'bible', 'EN_X', min(space_id), 'aabbccdd', %s, %s
+              FROM embedding_spaces
+            """,
+            (requests, rate_limited),
+        )
+    with database.connect() as connection:
+        return samples.add_provider_samples(connection)
+
+
+def test_samples_of_a_key_are_kept_where_it_bought_something(database: Database) -> None:
+    assert bought(database, 5, 0) == (Bought("aabbccdd", 5, 0),)
+    with database.connect() as connection:
+        assert samples.add_provider_samples(connection) == ()
+    assert bought(database, 2, 3) == (Bought("aabbccdd", 2, 3),)
+    with database.connect() as connection:
+        connection.execute(
+            "UPDATE provider_samples SET sampled_at = %s WHERE requests = 5", (LONG_AGO,)
+        )
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        found = samples.provider_samples(connection, BEGAN, now)
+        assert [(one.requests, one.rate_limited) for one in found] == [(5, 0), (7, 3)]
+        connection.execute("UPDATE provider_samples SET sampled_at = sampled_at - interval '3 y'")
+        assert samples.delete_samples(connection, 90) == 1
+        (last,) = samples.provider_samples(connection, BEGAN, now)
+    assert last.requests == 7, "the next is compared with it"
+
+
+def test_samples_of_the_queue_have_a_row_for_each_lane_and_end_in_time(database: Database) -> None:
+    queue(database, "one", "two")
+    take(database, keys=["one"])
+    with database.connect() as connection:
+        counts = queue_counts(connection)
+        samples.add_queue_samples(connection, LANES, counts, {"rag_processing": 9})
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        found = samples.queue_samples(connection, BEGAN, now)
+        assert [(one.lane, one.waiting, one.running, one.succeeded) for one in found] == [
+            ("rag_large_docs", 0, 0, 0),
+            ("rag_processing", 1, 1, 9),
+        ]
+        connection.execute("UPDATE queue_samples SET sampled_at = sampled_at - interval '91 days'")
+        assert samples.delete_samples(connection, 90) == 2
+
+
+def test_the_sessions_of_a_run_tell_that_it_lives(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        assert runs_with_sessions(connection) == frozenset()
+        run = "5c0b6e0e-9d13-4b3a-b0a8-1b2f4dd7b1c0"
+        with named_for_run(database, run).connect():
+            assert runs_with_sessions(connection) == {run}
+        with sessions_of_run(database, run).connect():
+            assert runs_with_sessions(connection) == {run}
+
+
+def test_the_queue_of_when_it_began_counts_though_it_was_noticed_later(database: Database) -> None:
+    queue(database, "one", "two", "three")
+    with database.connect() as connection:
+        (now,) = one(connection.execute("SELECT now()"))
+        number = incidents.open_incident(
+            connection, "worker-lost", "run-1", [], began_at=now, longest_queue=0
+        )
+    assert number is not None
+    take(database, run_id="run-2")  # all three, before anybody looked
+    with database.connect() as connection:
+        incidents.count_incident(connection, number, queue=0)
+        found = incidents.find_incident(connection, number)
+    assert found is not None
+    assert found.longest_queue == 3
