@@ -26,6 +26,7 @@ from benchmarks import bare_limit
 from benchmarks.others import PEERS, last_json, peers_database, run_peer
 from benchmarks.our_run import CODE
 from benchmarks.workload import ROOT, VERSES, workload, write_texts
+from openai_emulator.process import Emulator, running_emulator
 from rag_assets.bible.model import BibleText
 from rag_assets.bible.reader import read_bible
 from rag_assets.bible.sql.verses import load_verses
@@ -35,7 +36,6 @@ from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.model import Settings
-from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 LATENCY_MS, IN_FLIGHT, BATCH_SIZE = 100, 8, 128
 PEER_JOBS = {"LangChain": "langchain_embed.py", "LlamaIndex": "llamaindex_embed.py"}

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from openai_emulator.process import Emulator, running_emulator
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.model import Settings
-from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "bibles"
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 import pytest
 
+from openai_emulator.faults import FORMS, Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets import secrecy
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.embedding.providers.openai_client import OpenAIEmbedder
@@ -37,8 +39,6 @@ from rag_assets.secrecy import (
 )
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import SpaceSpec
-from rag_assets_tests.openai_emulator.faults import FORMS, Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.secrets import everything_shown, shows_part_of
 
 SMALL = SpaceSpec("openai", "text-embedding-3-small", 1536, "halfvec")

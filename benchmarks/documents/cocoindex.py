@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.documents.flow import LATENCY_MS, drop
 from benchmarks.index.bench import own_server, say
 from benchmarks.others import PEERS, peers_database, run_peer
-from rag_assets_tests.openai_emulator.process import running_emulator
+from openai_emulator.process import running_emulator
 
 CHANGED = 100
 

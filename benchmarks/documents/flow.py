@@ -16,9 +16,9 @@ import psutil
 
 from benchmarks.documents.corpus import large_document, small_documents
 from benchmarks.index.bench import own_server, say
+from openai_emulator.process import running_emulator
 from rag_assets.postgres.database import Database
 from rag_assets_tests.defs.deployment import Deployment, deployed, wait_for
-from rag_assets_tests.openai_emulator.process import running_emulator
 
 LATENCY_MS = 100
 LONGEST_S = 1200.0

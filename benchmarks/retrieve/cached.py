@@ -12,8 +12,8 @@ from benchmarks.index.bench import Bench, Report, say
 from benchmarks.retrieve import services
 from benchmarks.retrieve.released import ServedCorpus
 from benchmarks.workload import workload
+from openai_emulator.process import running_emulator
 from rag_assets.retrieval.sql.query_embeddings import known_query, query_hash
-from rag_assets_tests.openai_emulator.process import running_emulator
 
 LATENCY_MS = 100
 _TEXTS = 40

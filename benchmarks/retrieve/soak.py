@@ -40,12 +40,12 @@ from benchmarks.retrieve.cached import body_of
 from benchmarks.retrieve.released import ServedCorpus, release_row, serve_corpus
 from benchmarks.retrieve.services import PATH, Service
 from benchmarks.workload import workload
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator, running_emulator
 from rag_assets.errors import RagAssetsError
 from rag_assets.postgres import embedded
 from rag_assets.release.releasing import activate, roll_back
 from rag_assets.vectors.sql.served import active_release
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 CLIENTS, WORKERS, TOP_K = 8, 2, 10
 ROWS, DIMENSIONS, TUNING = 62_203, 1536, 200

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from openai_emulator.process import Emulator
 from rag_assets.bible.reader import read_bible
 from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import list_version_folders, read_declaration
@@ -19,7 +20,6 @@ from rag_assets.vectors.sql.spaces import Role, space_spec
 from rag_assets_tests.api.server import Server, environment_of, serving
 from rag_assets_tests.conftest import SAMPLES
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.release.corpus import check, embed, index, let_through, prepare
 from rag_assets_tests.release.corpus import release_settings as settings_to_release
 

@@ -18,6 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
@@ -26,8 +28,6 @@ from rag_assets.settings.model import Settings
 from rag_assets_tests.api.conftest import Copy, corpus_settings
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.release.corpus import let_through, prepare
 
 pytestmark = pytest.mark.slow

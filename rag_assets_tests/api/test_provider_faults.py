@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, free_port, serving
 from rag_assets_tests.api.test_problems import problem_of
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 
 KNOWN = "the river that runs"
 VECTOR = [1.0] + [0.0] * 63

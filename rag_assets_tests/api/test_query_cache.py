@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.postgres.database import Database
 from rag_assets.release.releasing import roll_back
 from rag_assets_tests.api.conftest import Copy, corpus_settings
 from rag_assets_tests.api.server import Server, environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.release.corpus import let_through, prepare
 from rag_assets_tests.vectors.vectors import count_rows
 

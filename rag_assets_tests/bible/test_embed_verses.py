@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport, embed_version
 from rag_assets.errors import (
     AuditError,
@@ -23,8 +25,6 @@ from rag_assets.vectors.sql.spaces import OFFLINE_MODEL, Role
 from rag_assets_tests.bible.vectors_are_right import assert_vectors_are_right
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.vectors.vectors import count_rows
 
 CODE = "EN_TEST"

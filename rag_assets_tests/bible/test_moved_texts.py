@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport
 from rag_assets.bible.embed_versions import embed_spaces
 from rag_assets.postgres.database import Database
@@ -11,7 +12,6 @@ from rag_assets.release.quality import version_quality
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.vectors.vectors import count_rows
 
 TEXTS = sentences(12)

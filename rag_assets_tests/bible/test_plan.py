@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, embed_version
 from rag_assets.bible.plan import SpacePlan, check_budget, plan_folder, plan_version
 from rag_assets.bible.versions import find_version_folder
@@ -17,7 +18,6 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
-from rag_assets_tests.openai_emulator.process import Emulator
 
 CODE = "EN_TEST"
 

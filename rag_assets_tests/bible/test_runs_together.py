@@ -8,6 +8,8 @@ from multiprocessing.context import ForkServerProcess
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, embed_version
 from rag_assets.embedding.sql import purchases
 from rag_assets.embedding.text_hash import text_hash
@@ -18,8 +20,6 @@ from rag_assets_tests.bible.processes import embed_in_process
 from rag_assets_tests.bible.vectors_are_right import assert_vectors_are_right
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.vectors.vectors import count_rows
 
 pytestmark = pytest.mark.slow

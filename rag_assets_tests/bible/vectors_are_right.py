@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import httpx
 import numpy as np
 
+from openai_emulator.process import Emulator
 from rag_assets.postgres.database import Database
-from rag_assets_tests.openai_emulator.process import Emulator
 
 
 def assert_vectors_are_right(database: Database, emulator: Emulator, code: str) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from openai_emulator.faults import FORMS, Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
-from rag_assets_tests.openai_emulator.faults import FORMS, Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.secrets import shows_part_of
 
 pytestmark = pytest.mark.slow

@@ -21,13 +21,13 @@ from pathlib import Path
 
 import psutil
 
+from openai_emulator.process import Emulator, running_emulator
 from rag_assets.errors import RagAssetsError
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.model import Settings
 from rag_assets_tests.defs.deployment import ROOT, home_of, plain_environment
-from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 
 @dataclass

@@ -8,12 +8,12 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.release.quality import CHECKS
 from rag_assets.vectors.sql.spaces import Role, register_space
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 
 THIRD = sql.SQL("(SELECT verse_id FROM verses WHERE version_code = 'EN_BAD' AND verse = 3)")
 

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from psycopg import sql
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator, running_emulator
 from rag_assets.postgres.database import Database
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import REPOSITORY, Deployment, deployed, wait_for
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 pytestmark = pytest.mark.slow
 

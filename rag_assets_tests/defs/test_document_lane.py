@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
+from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
 from rag_assets.defs.documents.sensors import Lane, document_queue
 from rag_assets.defs.resources import Corpus
@@ -17,7 +18,6 @@ from rag_assets.documents.sql.lanes import pause_lane, resume_lane
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.document_lane import ASSETS, DocumentLane
-from rag_assets_tests.openai_emulator.process import Emulator
 
 GOOD = "# Bridges\n\nA bridge carries a road over a river.\n\n## Arches\n\nAn arch is pressed.\n"
 OTHER = "# Pontes\n\nUma ponte leva a estrada por cima do rio.\n"

@@ -13,6 +13,8 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
 from rag_assets.defs.resources import Corpus
 from rag_assets.operations.doctor import Finding, diagnose
@@ -31,8 +33,6 @@ from rag_assets_tests.defs.test_queue_recovery import (
     slack,
 )
 from rag_assets_tests.documents.queued import queue, take
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.operations.filled import scrape
 
 INCIDENTS = "SELECT state, cause, evidence ->> 'subject' FROM incidents ORDER BY incident_id"

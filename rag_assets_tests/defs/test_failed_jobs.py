@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.cli.main import app
 from rag_assets.definitions import build_defs
 from rag_assets.defs.failures import as_failures
@@ -30,8 +32,6 @@ from rag_assets_tests.defs.test_queue_recovery import (  # noqa: F401
     slack,
 )
 from rag_assets_tests.documents.queued import queue
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 
 CODES = ("EN_A", "EN_B", "PT_C")
 INCIDENTS = "SELECT state, cause, evidence ->> 'subject', failed_jobs FROM incidents ORDER BY 1, 3"

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
 from rag_assets.postgres.database import dagster_database
 from rag_assets.settings.model import Settings
 from rag_assets_tests.defs.document_lane import ASSETS, events_of
 from rag_assets_tests.defs.site import drop, running_site
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.index.config import IndexConfig
@@ -14,7 +15,6 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.settings.model import Settings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
-from rag_assets_tests.openai_emulator.process import Emulator
 
 
 @pytest.mark.parametrize(

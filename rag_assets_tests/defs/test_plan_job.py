@@ -6,10 +6,10 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
+from openai_emulator.process import Emulator
 from rag_assets.defs.bible.jobs import plan_table
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
-from rag_assets_tests.openai_emulator.process import Emulator
 
 
 def plan(lane: Lane, **config: object) -> dg.ExecuteInProcessResult:

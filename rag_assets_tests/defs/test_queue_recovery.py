@@ -14,6 +14,8 @@ from dagster import DagsterEvent, DagsterEventType
 from dagster._utils import get_run_crash_explanation
 from psycopg import sql
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
 from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.defs.operations.recovery import queue_recovery
@@ -25,8 +27,6 @@ from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Run
 from rag_assets_tests.documents.queued import queue, state, take
 from rag_assets_tests.embedding.buyers import Shop
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.operations.slack_receiver import Receiver, receiving
 
 ROOT = Path(__file__).parents[2]

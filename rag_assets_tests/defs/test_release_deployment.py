@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import running_emulator
 from rag_assets.postgres.database import Database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.model import Settings
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import Deployment, deployed, wait_for
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import running_emulator
 from rag_assets_tests.searches import ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -7,10 +7,10 @@ import shutil
 import dagster as dg
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 
 SMALL_PRICE, LARGE_PRICE = 0.02, 0.13  # dollars a million tokens: the settings' defaults
 

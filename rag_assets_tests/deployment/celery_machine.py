@@ -20,6 +20,7 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
+from openai_emulator.process import Emulator, running_emulator
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.celery import LaneLauncher
@@ -33,7 +34,6 @@ from rag_assets.settings.model import Settings, load_settings
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import ROOT, home_of, plain_environment, stop
 from rag_assets_tests.deployment.redis_server import PASSWORD, RedisServer, running_redis
-from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 LOST_S = 8  # Celery may take 5 s to see that a process was killed: its own word comes first
 

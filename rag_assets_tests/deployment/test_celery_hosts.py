@@ -26,6 +26,7 @@ import psutil
 import psycopg
 import pytest
 
+from openai_emulator.process import Emulator, running_emulator
 from rag_assets.errors import BrokerUnavailableError, RagAssetsError
 from rag_assets.operations.broker import Broker
 from rag_assets.postgres.database import Database
@@ -36,7 +37,6 @@ from rag_assets_tests.defs.site import drop
 from rag_assets_tests.deployment.hosts import Host, hosts, why_not
 from rag_assets_tests.deployment.redis_server import PASSWORD, RedisServer, running_redis
 from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
-from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 
 VERSIONS = ("PT_ONE", "EN_TWO", "EN_THREE")
 BATCH, IN_FLIGHT, RUNS = 2, 3, 2

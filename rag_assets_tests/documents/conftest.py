@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from openai_emulator.process import Emulator
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.dropped import Dropped
 from rag_assets_tests.documents.lane import Lane
-from rag_assets_tests.openai_emulator.process import Emulator
 
 
 @pytest.fixture

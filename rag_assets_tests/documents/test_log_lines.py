@@ -10,11 +10,11 @@ from threading import Timer
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
 from rag_assets.defs.run_log import run_log
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.settings.model import fingerprint
 from rag_assets_tests.documents.lane import Lane
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
 from rag_assets.documents.outcomes import Outcome
 from rag_assets.documents.processing import process_documents
 from rag_assets.documents.rules import LARGE, PROCESSING
@@ -26,7 +27,6 @@ from rag_assets_tests.documents.lane import (
     passage,
 )
 from rag_assets_tests.documents.queued import take
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 
 
 def test_what_waits_becomes_searchable(lane: Lane) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.documents.rules import PROCESSING
 from rag_assets.documents.sql.leases import LOST
 from rag_assets.errors import DatabaseUnavailableError
@@ -33,8 +35,6 @@ from rag_assets_tests.documents.lane import (
 )
 from rag_assets_tests.documents.processes import process_elsewhere, readers
 from rag_assets_tests.documents.queued import take
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 
 BATCH, IN_FLIGHT = 4, 3
 SMALL_REQUESTS = {"rag_embedding_batch_size": BATCH, "rag_embedding_concurrency": IN_FLIGHT}

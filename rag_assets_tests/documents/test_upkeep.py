@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from openai_emulator.faults import Fault, FaultKind
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.documents.upkeep import Forgotten, forget
 from rag_assets_tests.documents.lane import Lane, markdown
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 
 
 def test_withdrawn_documents_and_unclaimed_answers_go_after_their_days(lane: Lane) -> None:

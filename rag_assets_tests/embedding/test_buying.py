@@ -10,6 +10,8 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.embedding.embedder import Answer
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import (
@@ -28,8 +30,6 @@ from rag_assets.vectors.sql.spaces import SpaceSpec
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.embedding.buyers import Shop
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.secrets import everything_shown
 
 ONE, TWO, THREE = "sk-test-one", "sk-test-two", "sk-test-three"
@@ -140,7 +140,7 @@ def test_a_rest_is_kept_by_the_next_run_too(shop: OpenShop, emulator: Emulator) 
 def test_a_key_whose_allowance_is_used_up_rests_before_it_is_refused(
     shop: OpenShop, emulator: Emulator
 ) -> None:
-    from rag_assets_tests.openai_emulator.limits import Limits
+    from openai_emulator.limits import Limits
 
     emulator.keys(limits={TWO: Limits(rpm=1)})
     try:

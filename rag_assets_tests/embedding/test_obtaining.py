@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.embedding.obtaining import obtaining
 from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.embedding.text_hash import text_hash
@@ -15,8 +17,6 @@ from rag_assets.vectors.sql.tables import Corpus
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.queued import make_ready
 from rag_assets_tests.embedding.buyers import texts_of
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.vectors.vectors import count_rows, space_of
 
 

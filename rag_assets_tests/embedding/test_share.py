@@ -7,13 +7,13 @@ from threading import Thread
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.documents.sql.lanes import provider_shares, set_share
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.embedding.buyers import Shop
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 
 
 def share(database: Database, value: float) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, embed_version
 from rag_assets.bible.reader import read_bible
 from rag_assets.bible.sql.verses import load_verses
@@ -37,7 +38,6 @@ from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets_tests.conftest import SAMPLES, SHARED_DATA, MakeSettings
 from rag_assets_tests.documents.corpus import publish_document
 from rag_assets_tests.index.corpus import filled_table, index_settings, maintained, on_trial
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.release.corpus import embed, release_settings, table_of
 from rag_assets_tests.vectors.vectors import space_of
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.operations.dependencies import (
     DAEMON_PATIENCE_S,
     Probe,
@@ -26,8 +28,6 @@ from rag_assets.operations.dependencies import (
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import fingerprint
 from rag_assets_tests.conftest import MakeSettings
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NOWHERE = Database("host=127.0.0.1 port=9 dbname=corpus user=rag password=hunter2")

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.corpora import sentences, write_usfm_version
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.operations.scenario import Scenario, scenario
 
 CODES = ("EN_A", "PT_B")

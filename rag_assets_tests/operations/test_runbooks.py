@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator, running_emulator
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
 from rag_assets.documents.processing import process_documents
@@ -25,8 +27,6 @@ from rag_assets.operations.sql import incidents
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.conftest import SAMPLES
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator, running_emulator
 from rag_assets_tests.operations.runbook import WELL, Section, sections
 
 ROOT = Path(__file__).parents[2]

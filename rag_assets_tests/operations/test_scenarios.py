@@ -11,9 +11,9 @@ import time
 import psutil
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import fingerprint
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
 from rag_assets_tests.operations.scenario import RECOVERED_S, Scenario, scenario
 
 pytestmark = pytest.mark.timeout(900)

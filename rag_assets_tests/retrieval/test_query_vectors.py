@@ -10,6 +10,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -24,8 +26,6 @@ from rag_assets.retrieval.sql import query_embeddings
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.vectors.vectors import count_rows, space_of
 
 DAY = timedelta(days=1)

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.process import Emulator
 from rag_assets.embedding.embedder import Answer, normalised
 from rag_assets.embedding.providers.openai_client import OpenAIEmbedder, classify, parse_duration
 from rag_assets.errors import (
@@ -30,8 +32,6 @@ from rag_assets.errors import (
 from rag_assets.settings.model import fingerprint
 from rag_assets.vectors.sql.spaces import SpaceSpec
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.process import Emulator
 from rag_assets_tests.secrets import everything_shown
 
 KEY = "sk-test-very-secret-4711"

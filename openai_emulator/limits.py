@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from rag_assets_tests.openai_emulator import refusals
+from openai_emulator import refusals
 
 WINDOW_S = 60.0
 # The headers must name a limit even where none is enforced: one that nobody will run into.

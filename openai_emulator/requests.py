@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from rag_assets_tests.openai_emulator import refusals
+from openai_emulator import refusals
 
 NATIVE_DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072}
 MAX_INPUTS = 2048

@@ -1,4 +1,4 @@
-"""``python -m rag_assets_tests.openai_emulator --port 0 --latency-ms 100``."""
+"""``python -m openai_emulator --port 0 --latency-ms 100``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the options and serve."""
-    from rag_assets_tests.openai_emulator.app import Settings
-    from rag_assets_tests.openai_emulator.limits import Limits
-    from rag_assets_tests.openai_emulator.server import serve
+    from openai_emulator.app import Settings
+    from openai_emulator.limits import Limits
+    from openai_emulator.server import serve
 
     parser = argparse.ArgumentParser(prog="openai_emulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import httpx
 
-from rag_assets_tests.openai_emulator.accounting import Stats
-from rag_assets_tests.openai_emulator.faults import Fault
-from rag_assets_tests.openai_emulator.limits import Limits
+from openai_emulator.accounting import Stats
+from openai_emulator.faults import Fault
+from openai_emulator.limits import Limits
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
 # Megabyte answers stay in glibc's heap instead of going back to the kernel each time: 9 → 7 ms of
@@ -120,7 +120,7 @@ def running_emulator(
     }
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
     words += [f"--valid-key={key}" for key in valid_keys or ()]
-    command = [sys.executable, "-m", "rag_assets_tests.openai_emulator", *words]
+    command = [sys.executable, "-m", "openai_emulator", *words]
     with subprocess.Popen(
         command,
         cwd=ROOT,

@@ -12,9 +12,9 @@ from binascii import b2a_base64
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.requests import NATIVE_DIMENSIONS, EmbeddingRequest
-from rag_assets_tests.openai_emulator.vectors import shorten, space
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.requests import NATIVE_DIMENSIONS, EmbeddingRequest
+from openai_emulator.vectors import shorten, space
 
 SEEDS = {"text-embedding-3-small": 20240125, "text-embedding-3-large": 20240126}
 

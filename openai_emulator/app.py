@@ -18,11 +18,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from rag_assets_tests.openai_emulator import answers, refusals
-from rag_assets_tests.openai_emulator.accounting import Ledger
-from rag_assets_tests.openai_emulator.faults import FORMS, Fault, FaultBook, FaultKind
-from rag_assets_tests.openai_emulator.limits import NO_LIMITS, Limits, RateLimiter
-from rag_assets_tests.openai_emulator.requests import NATIVE_DIMENSIONS, read_key, read_request
+from openai_emulator import answers, refusals
+from openai_emulator.accounting import Ledger
+from openai_emulator.faults import FORMS, Fault, FaultBook, FaultKind
+from openai_emulator.limits import NO_LIMITS, Limits, RateLimiter
+from openai_emulator.requests import NATIVE_DIMENSIONS, read_key, read_request
 
 
 @dataclass(frozen=True)

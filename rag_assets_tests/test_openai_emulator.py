@@ -21,11 +21,11 @@ import openai
 import psutil
 import pytest
 
-from rag_assets_tests.openai_emulator.faults import Fault, FaultKind
-from rag_assets_tests.openai_emulator.limits import Limits, RateLimiter, format_duration
-from rag_assets_tests.openai_emulator.process import ROOT, Emulator, running_emulator
-from rag_assets_tests.openai_emulator.refusals import Refused
-from rag_assets_tests.openai_emulator.requests import count_tokens
+from openai_emulator.faults import Fault, FaultKind
+from openai_emulator.limits import Limits, RateLimiter, format_duration
+from openai_emulator.process import ROOT, Emulator, running_emulator
+from openai_emulator.refusals import Refused
+from openai_emulator.requests import count_tokens
 
 SMALL = "text-embedding-3-small"
 LARGE = "text-embedding-3-large"
@@ -449,7 +449,7 @@ def test_the_process_is_gone_afterwards() -> None:
 
 
 def test_a_signal_ends_it_cleanly_even_with_a_request_open() -> None:
-    command = [sys.executable, "-m", "rag_assets_tests.openai_emulator", "--latency-ms", "9000"]
+    command = [sys.executable, "-m", "openai_emulator", "--latency-ms", "9000"]
     with spawned(command) as process:
         assert process.stdout is not None
         origin = process.stdout.readline().split()[-1]
@@ -468,7 +468,7 @@ def test_a_signal_ends_it_cleanly_even_with_a_request_open() -> None:
 def test_it_does_not_outlive_a_killed_owner() -> None:
     script = (
         "import time\n"
-        "from rag_assets_tests.openai_emulator.process import running_emulator\n"
+        "from openai_emulator.process import running_emulator\n"
         "with running_emulator() as emulator:\n"
         "    print(emulator.pid, flush=True)\n"
         "    time.sleep(60)\n"

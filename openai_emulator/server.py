@@ -14,7 +14,7 @@ from types import FrameType
 
 import uvicorn
 
-from rag_assets_tests.openai_emulator.app import Settings, build_app
+from openai_emulator.app import Settings, build_app
 
 OWNER_POLL_S = 0.5
 # Longer than any usual latency; a request that hangs is given up after it.
