@@ -24,7 +24,7 @@ test-long: $(VENV)/.installed-dev ## the long tests: servers killed under load, 
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 test-fast: $(VENV)/.installed-dev ## all but the slow tests
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not long"
 
 lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 	@$(BIN)/ruff check .

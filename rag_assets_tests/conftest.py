@@ -22,66 +22,7 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_CASES = SHARED_DATA.parent / "cases"
 """Larger real texts, used where they are present; never part of the project."""
 
-LONG = (
-    "api/test_crowds.py",
-    "api/test_graceful.py",
-    "api/test_hostile_clients.py",
-    "api/test_metrics.py",
-    "api/test_playground.py",
-    "api/test_provider_faults.py",
-    "api/test_query_cache.py",
-    "api/test_rate_limit.py",
-    "api/test_schemathesis.py",
-    "cli/test_commands.py",
-    "cli/test_documents_search.py",
-    "cli/test_eval_command.py",
-    "cli/test_keys_commands.py",
-    "cli/test_release_commands.py",
-    "cli/test_release_details.py",
-    "cli/test_unforeseen.py",
-    "cli/test_up_embedded.py",
-    "documents/formats/test_real_documents.py",
-    "defs/test_deployment.py",
-    "defs/test_document_kills.py",
-    "defs/test_documents_index_asset.py",
-    "defs/test_failed_in_an_outage.py",
-    "defs/test_failed_jobs.py",
-    "defs/test_index_asset.py",
-    "defs/test_release_deployment.py",
-    "defs/test_whole_path.py",
-    "deployment/test_backup.py",
-    "deployment/test_celery.py",
-    "deployment/test_celery_faults.py",
-    "deployment/test_celery_hosts.py",
-    "deployment/test_compose_services.py",
-    "deployment/test_kubernetes_runs.py",
-    "deployment/test_pgbouncer.py",
-    "deployment/test_replica.py",
-    "deployment/test_upgrade.py",
-    "documents/test_processing_faults.py",
-    "documents/test_real_documents_processed.py",
-    "bible/test_runs_together.py",
-    "index/test_build_faults.py",
-    "index/test_documents_index.py",
-    "index/test_real_vectors.py",
-    "operations/test_runbooks.py",
-    "operations/test_scenarios.py",
-    "operations/test_vanished_runs.py",
-    "release/test_model_change.py",
-    "release/test_releasing_documents.py",
-    "postgres/test_upgrade_of_data.py",
-)
-"""Files of tests that take half a minute and more each: `make test-long`."""
-
 MakeSettings = Callable[..., Settings]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long by its file."""
-    for item in items:
-        if str(item.path).endswith(LONG):
-            item.add_marker(pytest.mark.long)
-            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,8 @@ from rag_assets_tests.api.server import (
 )
 from rag_assets_tests.api.test_keys import new_key
 
+pytestmark = pytest.mark.long
+
 MB = 2**20
 VECTOR = [1.0] + [0.0] * 63
 CROWD = 800

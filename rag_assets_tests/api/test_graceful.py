@@ -30,7 +30,7 @@ from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, servin
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.release.corpus import let_through, prepare
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CONCURRENCY = 8
 VECTOR = [1.0] + [0.0] * 63

@@ -14,6 +14,8 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving
 
+pytestmark = pytest.mark.long
+
 VECTOR = [1.0] + [0.0] * 63
 IDLE = 1000
 HEAD = f"POST {RETRIEVE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -23,6 +23,8 @@ from rag_assets_tests.api.server import (
     wait_until,
 )
 
+pytestmark = pytest.mark.long
+
 VECTOR = [1.0] + [0.0] * 63
 BUSY = 'rag_pool_connections{state="busy"}'
 IDLE = 'rag_pool_connections{state="idle"}'

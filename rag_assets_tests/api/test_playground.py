@@ -17,7 +17,7 @@ from rag_assets_tests.api.server import Server, environment_of, serving
 from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import let_through
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 in_a_browser = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium here")
 SETTLED = "document.querySelector('#results')?.getAttribute('aria-busy') === 'false'"

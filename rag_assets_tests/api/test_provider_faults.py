@@ -16,6 +16,8 @@ from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, free_port, serving
 from rag_assets_tests.api.test_problems import problem_of
 
+pytestmark = pytest.mark.long
+
 KNOWN = "the river that runs"
 VECTOR = [1.0] + [0.0] * 63
 

@@ -19,7 +19,7 @@ from rag_assets_tests.corpora import sentences
 from rag_assets_tests.release.corpus import let_through, prepare
 from rag_assets_tests.vectors.vectors import count_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 HITS = 'rag_cache_hits_total{{level="{}"}}'
 

@@ -16,6 +16,8 @@ from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, servin
 from rag_assets_tests.api.test_keys import new_key
 from rag_assets_tests.api.test_problems import problem_of
 
+pytestmark = pytest.mark.long
+
 BURST = 5
 
 

@@ -14,7 +14,7 @@ from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import Server, environment_of, serving
 from rag_assets_tests.api.test_keys import new_key
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 PROGRAM = str(Path(sys.executable).with_name("schemathesis"))
 CONFIG = """

@@ -22,7 +22,7 @@ from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.vectors.vectors import count_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 BATCH, IN_FLIGHT = 10, 4
 

@@ -10,6 +10,8 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import SAMPLES
 
+pytestmark = pytest.mark.long
+
 
 def test_embedding_then_searching_finds_the_verse(run: Run, database: Database) -> None:
     embedded = run("bible", "embed", "EN_SAMPLE", "--json")

@@ -12,6 +12,8 @@ from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.corpus import judge_all, publish_document
 
+pytestmark = pytest.mark.long
+
 MANUAL = ["The pump must never run dry", "Grease the [bearings] every month"]
 
 

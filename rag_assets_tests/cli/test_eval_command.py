@@ -11,6 +11,8 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import bilingual, copied, verse_text
 from rag_assets_tests.cli.conftest import Run
 
+pytestmark = pytest.mark.long
+
 __all__ = ["bilingual", "copied"]
 GOLDEN = "samples/golden_queries.toml"
 

@@ -22,7 +22,7 @@ from rag_assets.postgres import embedded
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.cli.conftest import PROGRAM, ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 HELD = ["env", "--block-signal=INT,TERM"]  # as the Makefile starts it
 LAST_WORDS = "what was done is kept, and the next start continues"

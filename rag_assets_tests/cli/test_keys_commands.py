@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rag_assets.api.sql.keys import find_key
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
+
+pytestmark = pytest.mark.long
 
 
 def test_a_key_is_made_listed_and_revoked(run: Run, database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rag_assets_tests.cli.conftest import Run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CODES = ("EN_SAMPLE", "PT_SAMPLE")
 

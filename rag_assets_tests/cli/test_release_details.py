@@ -19,6 +19,8 @@ from rag_assets_tests.release.corpus import (
     tamper,
 )
 
+pytestmark = pytest.mark.long
+
 SMALL = {
     "RAG_EMBEDDING_SMALL_DIMENSIONS": "64",
     "RAG_EMBEDDING_LARGE_DIMENSIONS": "96",

@@ -17,7 +17,7 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.secrets import shows_part_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize(

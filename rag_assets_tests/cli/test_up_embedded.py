@@ -22,7 +22,7 @@ from rag_assets.postgres import embedded
 from rag_assets_tests.cli.conftest import PROGRAM, ROOT
 from rag_assets_tests.cli.test_supervisor import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import REPOSITORY, Deployment, deployed, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CODES = ["EN_ONE", "EN_TWO", "PT_TRES"]
 VERSES = 40

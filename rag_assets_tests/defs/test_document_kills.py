@@ -15,6 +15,8 @@ import pytest
 
 from rag_assets_tests.defs.site import Site, drop, running_site
 
+pytestmark = pytest.mark.long
+
 SECONDS = float(os.environ.get("RAG_TEST_KILLS_S", "25"))
 DOCUMENTS = int(os.environ.get("RAG_TEST_KILLS_DOCUMENTS", "60"))
 PAUSE_S = 1.0, 4.0

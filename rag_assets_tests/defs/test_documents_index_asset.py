@@ -18,6 +18,8 @@ from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 from rag_assets_tests.defs.releasing import RELEASE, release_lane, run_job, served
 from rag_assets_tests.documents.corpus import publish_document, vouch_for_documents
 
+pytestmark = pytest.mark.long
+
 INDEX = "chunk_embeddings_index"
 NOW = datetime(2026, 5, 4, 12, 1, tzinfo=UTC)
 

@@ -35,6 +35,8 @@ from rag_assets_tests.defs.test_queue_recovery import (
 from rag_assets_tests.documents.queued import queue, take
 from rag_assets_tests.operations.filled import scrape
 
+pytestmark = pytest.mark.long
+
 INCIDENTS = "SELECT state, cause, evidence ->> 'subject' FROM incidents ORDER BY incident_id"
 FAILING = 'rag_runs_failing{dagster_job="document_upkeep",error_class="DatabaseUnavailableError"}'
 NOWHERE = "http://127.0.0.1:9/v1"

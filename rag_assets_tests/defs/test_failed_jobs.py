@@ -33,6 +33,8 @@ from rag_assets_tests.defs.test_queue_recovery import (  # noqa: F401
 )
 from rag_assets_tests.documents.queued import queue
 
+pytestmark = pytest.mark.long
+
 CODES = ("EN_A", "EN_B", "PT_C")
 INCIDENTS = "SELECT state, cause, evidence ->> 'subject', failed_jobs FROM incidents ORDER BY 1, 3"
 

@@ -17,6 +17,8 @@ from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 from rag_assets_tests.defs.releasing import INDEX, release_lane, run_job
 
+pytestmark = pytest.mark.long
+
 SMALL = {"verse_embeddings": {"small_only": True}}
 
 

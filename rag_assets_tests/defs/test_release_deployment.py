@@ -18,7 +18,7 @@ from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.deployment import Deployment, deployed, wait_for
 from rag_assets_tests.searches import ask
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 RUNS = """
 query { runsOrError(limit: 100) { ... on Runs {

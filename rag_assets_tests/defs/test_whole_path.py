@@ -19,6 +19,8 @@ from rag_assets_tests.defs.releasing import (
     spoil,
 )
 
+pytestmark = pytest.mark.long
+
 WHOLE = "bible_to_release"
 
 

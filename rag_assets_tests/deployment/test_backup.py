@@ -42,7 +42,7 @@ from rag_assets_tests.release.corpus import (
 )
 from rag_assets_tests.searches import ask
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def program(name: str, database: Database, *arguments: str, **environment: str) -> None:

@@ -22,6 +22,8 @@ from rag_assets_tests.deployment.celery_machine import Machine
 from rag_assets_tests.deployment.redis_server import PASSWORD
 from rag_assets_tests.secrets import everything_shown
 
+pytestmark = pytest.mark.long
+
 
 def test_a_run_is_done_by_the_worker_of_its_lane(machine: Machine) -> None:
     machine.keep_worker()

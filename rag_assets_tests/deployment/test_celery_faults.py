@@ -22,6 +22,8 @@ from rag_assets_tests.deployment.celery_machine import LOST_S, Machine
 from rag_assets_tests.deployment.redis_server import PASSWORD
 from rag_assets_tests.secrets import everything_shown
 
+pytestmark = pytest.mark.long
+
 
 def test_a_run_that_is_killed_is_told_with_its_signal(machine: Machine) -> None:
     machine.keep_worker()

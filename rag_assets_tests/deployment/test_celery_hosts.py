@@ -42,7 +42,7 @@ VERSIONS = ("PT_ONE", "EN_TWO", "EN_THREE")
 BATCH, IN_FLIGHT, RUNS = 2, 3, 2
 REASON = why_not()
 
-pytestmark = [pytest.mark.skipif(REASON is not None, reason=REASON or ""), pytest.mark.slow]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
 
 
 @dataclass(frozen=True)

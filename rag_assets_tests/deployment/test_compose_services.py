@@ -27,6 +27,8 @@ from rag_assets.postgres import embedded
 from rag_assets_tests.defs.deployment import free_port, stop
 from rag_assets_tests.deployment.compose import ROOT, in_order, ours
 
+pytestmark = pytest.mark.long
+
 BIN = Path(sys.executable).parent
 PORTS = ("3000", "4000", "8000", "9808")
 TIMEOUT_S = 120.0

@@ -28,7 +28,7 @@ from rag_assets.operations.sql.dagster_state import LANE_TAG, runs_under_way
 from rag_assets.postgres.database import Database
 from rag_assets_tests.deployment import chart
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 class Cluster(ThreadingHTTPServer):

@@ -26,7 +26,10 @@ from rag_assets_tests.release.corpus import check, embed, index, let_through
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 ROLE = "behind_the_pooler"
 
-pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed here")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed here"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,8 @@ from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
 from rag_assets_tests.release.corpus import check, embed, let_through, prepare
 from rag_assets_tests.vectors.vectors import count_rows
 
+pytestmark = pytest.mark.long
+
 VECTOR = [1.0] + [0.0] * 63
 MAX_LAG_S = 4
 BURST = 200

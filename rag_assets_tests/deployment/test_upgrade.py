@@ -22,7 +22,7 @@ from rag_assets.postgres.embedded_upgrade import upgrade
 from rag_assets_tests.api.server import ROOT, command
 from rag_assets_tests.conftest import _memory_folder
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 RELEASED = """
 import sys

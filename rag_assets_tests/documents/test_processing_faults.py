@@ -36,6 +36,8 @@ from rag_assets_tests.documents.lane import (
 from rag_assets_tests.documents.processes import process_elsewhere, readers
 from rag_assets_tests.documents.queued import take
 
+pytestmark = pytest.mark.long
+
 BATCH, IN_FLIGHT = 4, 3
 SMALL_REQUESTS = {"rag_embedding_batch_size": BATCH, "rag_embedding_concurrency": IN_FLIGHT}
 

@@ -15,6 +15,8 @@ from rag_assets_tests.documents.lane import (
     assert_nothing_is_left_over,
 )
 
+pytestmark = pytest.mark.long
+
 DOCUMENTS = SHARED_DATA / "documents"
 NOVELS = "large/ten-novels.md"
 BAD = {

@@ -46,6 +46,8 @@ from rag_assets_tests.index.corpus import (
 from rag_assets_tests.index.processes import maintain_in_process
 from rag_assets_tests.vectors.vectors import space_of
 
+pytestmark = pytest.mark.long
+
 ROWS = 20_000
 LONG = 3000
 """Lists that take the server some seconds to find in so many rows."""

@@ -27,6 +27,8 @@ from rag_assets_tests.index.corpus import (
 )
 from rag_assets_tests.vectors.vectors import space_of
 
+pytestmark = pytest.mark.long
+
 LANGUAGES = {"en": 1500, "pt": 600}
 NAME = "chunk_embeddings_s1_ivf_g1"
 SPACE = Space(1, "small", SpaceSpec("offline", "m", 64, "halfvec"), 0.0)

@@ -22,7 +22,7 @@ FOLDER = SHARED_DATA / "embeddings"
 KJV, PT = "EN_KJV", "PT_BLIVRE"
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not FOLDER.exists(), reason="the real vectors are not here"),
 ]
 

@@ -29,6 +29,8 @@ from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.conftest import SAMPLES
 from rag_assets_tests.operations.runbook import WELL, Section, sections
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 KEY = "sk-test-runbook"
 FOUND = [

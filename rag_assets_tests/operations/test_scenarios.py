@@ -16,7 +16,7 @@ from rag_assets.postgres.database import Database
 from rag_assets.settings.model import fingerprint
 from rag_assets_tests.operations.scenario import RECOVERED_S, Scenario, scenario
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 DOCUMENTS = 90
 LARGE = ("large-1.md", "large-2.md", "large-3.md")
 MANY = 160

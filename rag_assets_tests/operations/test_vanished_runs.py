@@ -15,6 +15,8 @@ import pytest
 from rag_assets_tests.corpora import sentences, write_usfm_version
 from rag_assets_tests.defs.site import Site, running_site
 
+pytestmark = pytest.mark.long
+
 VERSES, BATCH = 24, 2
 STAGNATION_S = 35
 

@@ -32,6 +32,8 @@ from rag_assets_tests.release.corpus import (
 from rag_assets_tests.searches import ask
 from rag_assets_tests.vectors.other_clients import small, unverified
 
+pytestmark = pytest.mark.long
+
 NAMES = [migration.name for migration in read_migrations()]
 RELEASES, DOCUMENTS = 3, 5
 """Numbers of the migrations that brought them."""

@@ -30,6 +30,8 @@ from rag_assets_tests.release.corpus import (
 )
 from rag_assets_tests.searches import ask
 
+pytestmark = pytest.mark.long
+
 TEXTS = [
     f"{who} {what} {where}"
     for who in ("A shepherd", "The king", "Her daughter", "An old prophet", "Two merchants")

@@ -28,6 +28,8 @@ from rag_assets_tests.release.corpus import (
     release_settings,
 )
 
+pytestmark = pytest.mark.long
+
 LIVING = LIVING_NAMES["documents"]
 TABLE = "chunk_embeddings_s1"
 

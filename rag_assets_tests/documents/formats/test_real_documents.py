@@ -19,6 +19,8 @@ from rag_assets.errors import (
 )
 from rag_assets_tests.documents.formats.conftest import DOCUMENTS, LIMITS, extract
 
+pytestmark = pytest.mark.long
+
 FindDocument = Callable[[str], Path]
 UNREADABLE: dict[str, type[DocumentError]] = {
     "bad/empty.md": EmptyDocumentError,
