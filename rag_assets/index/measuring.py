@@ -184,8 +184,10 @@ class Bench:
             points.append(self.measure(name, high))
             if points[-1].mean_ms > slowest_ms:
                 return None
-            if points[-1].recall_low >= floor or high >= lists:
+            if points[-1].recall_low >= floor:
                 break
+            if high >= lists:  # the scan, which takes more candidates, finds more
+                return None
             high = min(lists, max(high + 1, round(high * 1.2)))
         enough = self.probes_for_texts(name, high)
         if enough > high:

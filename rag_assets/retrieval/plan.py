@@ -111,16 +111,21 @@ def scan_plan(
 def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
     """The index for a filter that passes ``matching`` rows, where there is one.
 
-    Of codes it is asked for more under a filter, and the scan of the codes stands by.
+    Of codes it is asked for more under a filter, and the scan of the codes stands by. Where what is
+    near passes the filter, as many candidates do as without one.
 
     :raises LookupError: there is no index.
     """
     if target.generation is None or target.probes is None:
         raise LookupError("there is no index")
-    codes = target.codes
-    plan = EXACT if codes is None else scan_plan(
-        codes, matching, target.scopes, filtered=filtered
-    )  # fmt: skip
+    plan = EXACT
+    if target.codes is not None:
+        scan = scan_plan(target.codes, matching, target.scopes, filtered=filtered)
+        plan = replace(scan, candidates=target.codes.use.candidates)
+        if filtered:
+            plan = replace(
+                plan, fetched=FETCHED * plan.candidates, scan_candidates=scan.candidates
+            )
     return replace(
         plan,
         kind="iterative" if filtered else "ivfflat",
@@ -129,7 +134,6 @@ def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
         probes=target.probes.filtered if filtered else target.probes.plain,
         max_probes=target.probes.limit,
         lists=target.lists,
-        fetched=FETCHED * plan.candidates if filtered else 0,
     )
 
 
