@@ -3,6 +3,7 @@
     python -m benchmarks.plans                                    the tables of benchmarks/README.md
     python -m benchmarks.plans --kind raised --rows 310000 --hnsw
     python -m benchmarks.plans --codes-alone 10000000             and no vectors
+    python -m benchmarks.plans --few                              filters that pass few rows
     python -m benchmarks.plans --smoke                            few made vectors: does it run?
 
 Exact search, IVFFlat over ``halfvec``, HNSW over ``halfvec``, a scan of the codes, IVFFlat over the
@@ -34,14 +35,14 @@ from benchmarks.plans.contenders import (
     Planned,
     contenders,
     percentiles,
-    similarities,
+    search_all,
 )
+from benchmarks.plans.few import few_rows, of_few
 from benchmarks.plans.kinds import KINDS
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.vectors.sql.nearest import prepare_connection
 
 FLOOR, SCAN_FLOOR = 0.95, 0.98
 CONNECTIONS = 1, 8
@@ -65,6 +66,7 @@ def main() -> None:
     options.add_argument("--hnsw", action="store_true", help="with HNSW, also where it takes long")
     options.add_argument("--queries", type=int, help="of each sort, judged; 200")
     options.add_argument("--codes-alone", type=int, metavar="ROWS", help="codes without vectors")
+    options.add_argument("--few", action="store_true", help="filters that pass few rows")
     given = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take the server along
     if given.codes_alone or given.smoke:
@@ -73,7 +75,11 @@ def main() -> None:
         rows = given.codes_alone or 4_000
         with _bench(corpus, rows, smoke=given.smoke) as bench:
             show(codes_alone(bench, rows, bits, given.queries or 200))
-    if given.codes_alone:
+    if given.few or given.smoke:
+        corpus, rows = of_few(KINDS["raised"](smoke=given.smoke))
+        with _bench(corpus, rows, smoke=given.smoke) as bench:
+            show(few_rows(bench, rows, given.queries or (20 if given.smoke else 200)))
+    if given.codes_alone or given.few:
         return
     usual = [(kind, 2_000, True) for kind in KINDS] if given.smoke else list(USUAL)
     if given.rows or given.kind:
@@ -196,26 +202,6 @@ def _recall(
     asked = list(places)
     found = search_all(connection, way, queries[asked])[0]
     return float(np.mean([recall(f, t) for f, t in zip(found, truth[asked], strict=True)]))
-
-
-def search_all(
-    connection: Connection,
-    way: Contender,
-    queries: Vectors,
-    scopes: Sequence[str] | None = None,
-) -> tuple[list[list[float]], list[float]]:
-    """Similarities of the hits, and milliseconds, of each query in turn."""
-    prepare_connection(connection)
-    way.prepare(connection)
-    scopes = scopes or way.scopes
-    text = way.statement(scopes)
-    found, taken = [], []
-    for query in queries:
-        began = time.perf_counter()
-        hits = connection.execute(text, way.values(query, scopes), prepare=True).fetchall()
-        taken.append((time.perf_counter() - began) * 1000)
-        found.append(similarities(hits))
-    return found, taken
 
 
 def _measure(bench: Bench, way: Contender, queries: Vectors, many: int) -> None:

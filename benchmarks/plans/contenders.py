@@ -21,6 +21,7 @@ from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.search_plan import EXACT, RowFilter, SearchPlan
 from rag_assets.vectors.sql import code_sets, code_writing
 from rag_assets.vectors.sql.code_sets import CodeSet
+from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.statement import statement, values
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -136,7 +137,7 @@ def contenders(
     if hnsw:
         yield _hnsw(bench, table, scopes)
     for place, bits in enumerate(widths):
-        code_set, filled = _filled(bench, table, bits)
+        code_set, filled = filled_codes(bench, table, bits)
         yield Planned(
             f"scan of codes, {bits:,} bits", table, scopes, filled, _size(bench, code_set.name),
             CANDIDATES, plan=SearchPlan("codes", codes=code_set, wide=True),
@@ -214,7 +215,8 @@ def _prepare(bench: Bench, session: Connection) -> None:
     )
 
 
-def _filled(bench: Bench, table: VectorTable, bits: int) -> tuple[CodeSet, float]:
+def filled_codes(bench: Bench, table: VectorTable, bits: int) -> tuple[CodeSet, float]:
+    """A code set of every row, and the seconds that it took."""
     say(f"codes of {bits:,} bits")
     with bench.database.connect(autocommit=True) as session:
         made = code_sets.create(
@@ -232,6 +234,26 @@ def _filled(bench: Bench, table: VectorTable, bits: int) -> tuple[CodeSet, float
 def _size(bench: Bench, relation: str) -> float:
     with bench.database.connect() as connection:
         return index_builds.relation_bytes(connection, relation) / 1e6
+
+
+def search_all(
+    connection: Connection,
+    way: Contender,
+    queries: Vectors,
+    scopes: Sequence[str] | None = None,
+) -> tuple[list[list[float]], list[float]]:
+    """Similarities of the hits, and milliseconds, of each query in turn."""
+    prepare_connection(connection)
+    way.prepare(connection)
+    scopes = scopes or way.scopes
+    text = way.statement(scopes)
+    found, taken = [], []
+    for query in queries:
+        began = time.perf_counter()
+        hits = connection.execute(text, way.values(query, scopes), prepare=True).fetchall()
+        taken.append((time.perf_counter() - began) * 1000)
+        found.append(similarities(hits))
+    return found, taken
 
 
 def similarities(found: Sequence[tuple[int, float]]) -> list[float]:

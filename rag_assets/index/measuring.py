@@ -184,13 +184,37 @@ class Bench:
             points.append(self.measure(name, high))
             if points[-1].mean_ms > slowest_ms:
                 return None
-            if points[-1].recall_low >= floor or high >= lists:
+            if points[-1].recall_low >= floor:
                 break
+            if high >= lists:  # the scan, which takes more candidates, finds more
+                return None
             high = min(lists, max(high + 1, round(high * 1.2)))
         enough = self.probes_for_texts(name, high)
         if enough > high:
             points.append(self.measure(name, enough))
         return (points[-1], tuple(points)) if points[-1].mean_ms <= slowest_ms else None
+
+    def least_under_filter(
+        self, name: str, start: int, floor: float, *, slowest_ms: float
+    ) -> tuple[Point, tuple[Point, ...]] | None:
+        """The least probes of an index over codes that keep a filter's recall, beside the scan.
+
+        :param start: as many as without a filter; what twice as many miss, candidates miss.
+        """
+        lists = self.generation.lists if self.generation else 0
+        points: list[Point] = []
+        for probes in dict.fromkeys(min(lists, round(start * more)) for more in (1, 1.5, 2)):
+            if not points and self.measure(name, probes, few=True).mean_ms > slowest_ms:
+                return None
+            points.append(self.measure(name, probes))
+            if points[-1].mean_ms > slowest_ms:
+                return None
+            if points[-1].recall_low >= floor:
+                enough = self.probes_for_texts(name, probes)
+                if enough > probes:
+                    points.append(self.measure(name, enough))
+                return (points[-1], tuple(points)) if points[-1].mean_ms <= slowest_ms else None
+        return None
 
     def least_filtered(
         self, name: str, start: int, floor: float, *, slowest_ms: float

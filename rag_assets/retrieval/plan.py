@@ -18,8 +18,11 @@ EXACT_ROWS = 50_000
 EXACT_ROWS_BESIDE_CODES = 1_000
 """Where there are, a scan of the codes is faster from about here on."""
 
+WIDER = 2
+"""Times the candidates of everything that a filter takes through an index over codes."""
+
 FETCHED = 4
-"""Times the candidates that an index over codes gives under a filter, before it is applied.
+"""Times these that the index gives, before the filter is applied.
 
 A filter that passes fewer than one in so many rows is answered by the scan.
 """
@@ -111,16 +114,22 @@ def scan_plan(
 def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
     """The index for a filter that passes ``matching`` rows, where there is one.
 
-    Of codes it is asked for more under a filter, and the scan of the codes stands by.
+    Of codes it is asked for more under a filter, and the scan of the codes stands by. Where what is
+    near passes the filter, twice the candidates do that do without one.
 
     :raises LookupError: there is no index.
     """
     if target.generation is None or target.probes is None:
         raise LookupError("there is no index")
-    codes = target.codes
-    plan = EXACT if codes is None else scan_plan(
-        codes, matching, target.scopes, filtered=filtered
-    )  # fmt: skip
+    plan = EXACT
+    if target.codes is not None:
+        scan = scan_plan(target.codes, matching, target.scopes, filtered=filtered)
+        plan = scan
+        if filtered:
+            near = min(scan.candidates, WIDER * target.codes.use.candidates)
+            plan = replace(
+                scan, candidates=near, fetched=FETCHED * near, scan_candidates=scan.candidates
+            )
     return replace(
         plan,
         kind="iterative" if filtered else "ivfflat",
@@ -129,7 +138,6 @@ def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
         probes=target.probes.filtered if filtered else target.probes.plain,
         max_probes=target.probes.limit,
         lists=target.lists,
-        fetched=FETCHED * plan.candidates if filtered else 0,
     )
 
 

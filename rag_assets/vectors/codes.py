@@ -24,6 +24,7 @@ Vectors = NDArray[np.float32]
 
 _ROUNDS = 2  # one leaves vectors of few components with few different values
 _PART = 32
+_ALONE = 1 << 18  # multiplications of one product, up to which OpenBLAS uses no other thread
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ def hadamard(vectors: Vectors, spare: Vectors) -> None:
     """Replace each row by its Walsh-Hadamard transform, not normalised.
 
     As two small matrix products, because the transform of width a · b is the one of width a along
-    one axis of (a, b) and the one of width b along the other.
+    one axis of (a, b) and the one of width b along the other. Each product is small enough for BLAS
+    to stay on the calling thread: what it hands to others costs several times as much as it saves,
+    and ten times beside a server that keeps the cores busy.
 
     :param vectors: float32, shape (n, power of two), contiguous.
     :param spare: of the same shape, overwritten.
@@ -106,7 +109,9 @@ def hadamard(vectors: Vectors, spare: Vectors) -> None:
     rows, width = vectors.shape
     low = 1 << (width.bit_length() // 2)
     high = width // low
-    np.matmul(vectors.reshape(rows * high, low), _matrix(low), out=spare.reshape(rows * high, low))
+    few = min(high, max(1, _ALONE // low**2))
+    pieces = (rows * high // few, few, low)
+    np.matmul(vectors.reshape(pieces), _matrix(low), out=spare.reshape(pieces))
     square = (rows, high, low)
     np.matmul(_matrix(high), spare.reshape(square), out=vectors.reshape(square))
 

@@ -22,7 +22,8 @@ class SearchPlan:
 
     Over codes, ``iterative`` takes the ``fetched`` nearest of all rows: those that pass the filter
     are the nearest that pass it. Where they are fewer than ``candidates``, the query and the filter
-    lie apart, as a query in another language than the filter's does, and ``codes`` answers instead.
+    lie apart, as a query in another language than the filter's does, and ``codes`` answers instead,
+    with ``scan_candidates``.
 
     :param codes: what is compared first, also by an index over codes; ``None`` where an index holds
         the vectors.
@@ -39,11 +40,14 @@ class SearchPlan:
     wide: bool = False
     lists: int = 0
     fetched: int = 0
+    scan_candidates: int = 0
 
     @property
     def scan(self) -> SearchPlan:
         """The scan of the codes in the place of an index over them."""
-        return SearchPlan("codes", codes=self.codes, candidates=self.candidates, wide=self.wide)
+        return SearchPlan(
+            "codes", codes=self.codes, candidates=self.scan_candidates, wide=self.wide
+        )
 
     def __str__(self) -> str:
         """For operators: ``ivfflat, 25 of 1,000 lists, 200 candidates``."""

@@ -232,10 +232,11 @@ def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_wha
         index_builds.create_index(
             session, table, 5, precision="halfvec", lists=16, notice=print, codes=made
         )
-        codes = Codes(made, CodeUse(made.number, 60, 100, 100, scan_rows=0))
+        codes = Codes(made, CodeUse(made.number, 45, 100, 95, scan_rows=0))
         target = Target(table, scopes, 5, "halfvec", Probes(16, 16, 16), codes, lists=16)
         confined = choose_plan(target, ["EN_A"], exact_rows=100)
-        assert (confined.kind, confined.candidates, confined.fetched) == ("iterative", 100, 400)
+        assert (confined.kind, confined.candidates, confined.fetched) == ("iterative", 90, 360)
+        assert (confined.scan.kind, confined.scan.candidates) == ("codes", 95)
         for query, language, kind in (
             (QUERIES[0], "EN_A", "iterative"),
             (aside(QUERIES)[0], "EN_A", "codes"),

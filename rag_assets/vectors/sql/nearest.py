@@ -209,6 +209,7 @@ def _shape_of(plan: SearchPlan) -> SearchPlan:
         candidates=0,
         lists=0,
         fetched=min(1, plan.fetched),
+        scan_candidates=0,
     )
 
 
