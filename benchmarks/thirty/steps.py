@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from benchmarks.index.bench import RUN_ID, say
+from rag_assets.bible.quality import version_quality
 from rag_assets.bible.sql.verses import stored_versions
 from rag_assets.errors import GateRefusedError
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
@@ -16,9 +17,9 @@ from rag_assets.index.maintain import IndexRequest, Outcome, maintain
 from rag_assets.index.tables import candidate_table
 from rag_assets.postgres.database import Database
 from rag_assets.progress import LogLines
-from rag_assets.release.quality import CHECKS, judge, keep_evidence, version_quality
 from rag_assets.release.releasing import evaluate, release
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import CHECKS, judge, keep_evidence
 from rag_assets.vectors.sql.tables import VectorTable
 
 Done = TypeVar("Done")

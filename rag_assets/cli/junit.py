@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS, INDEX_CHECKS
 from rag_assets.release.evidence import Evidence
 from rag_assets.release.gate import Verdict
-from rag_assets.release.quality import CHECKS
 from rag_assets.release.reasons import DOCUMENTS_INDEX, INDEX
+from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
 

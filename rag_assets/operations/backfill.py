@@ -16,6 +16,7 @@ from rag_assets.bible.plan import (
     known_versions,
     plan_known,
 )
+from rag_assets.bible.quality import complete_versions
 from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.documents.sql.queue import requeue_unembedded
@@ -24,7 +25,6 @@ from rag_assets.operations.sql import backfill
 from rag_assets.operations.sql.dagster_state import BIBLE_LANE
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Connection
-from rag_assets.release.quality import complete_versions
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Role, register_space, usd_per_million_tokens
 

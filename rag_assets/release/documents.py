@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from rag_assets.index.tables import ASSETS
 from rag_assets.release.evidence import DocumentsEvidence, Evidence
-from rag_assets.release.quality import CHECKS
 from rag_assets.release.reasons import (
     DOCUMENTS_INDEX,
     Reason,
@@ -16,6 +15,7 @@ from rag_assets.release.reasons import (
     reasons_now,
     result_reasons,
 )
+from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets.vectors.sql.tables import DOCUMENTS
 

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from rag_assets.bible.quality import version_faults
 from rag_assets.bible.sql.embeddings import unverified_sample
-from rag_assets.bible.sql.quality import quality
 from rag_assets.bible.sql.verses import StoredVersion, stored_versions
-from rag_assets.documents.sql.quality import missing_by_document, unverified_by_document
+from rag_assets.documents.quality import documents_faults
+from rag_assets.documents.sql.quality import unverified_by_document
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.measuring import target_of
 from rag_assets.postgres.database import Connection, one
-from rag_assets.release.quality import CHECKS, SpaceQuality, named_failure
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, missing
 from rag_assets.vectors.sql.evidence import CheckResult, check_results
@@ -201,7 +202,7 @@ def _versions(
             spaces[role] = replace(
                 known,
                 unverified=_unverified(connection, table.space, stored.code, marked),
-                faults={} if withheld else _faults(connection, table.space, stored, known),
+                faults={} if withheld else _faults(connection, table, stored, known),
             )
         versions.append(VersionEvidence(stored.code, stored.verses, withheld, spaces))
     return tuple(versions)
@@ -215,7 +216,7 @@ def _unverified(connection: Connection, space: Space, code: str, rows: int) -> U
 
 
 def _faults(
-    connection: Connection, space: Space, stored: StoredVersion, known: SpaceEvidence
+    connection: Connection, table: VectorTable, stored: StoredVersion, known: SpaceEvidence
 ) -> dict[str, str]:
     """What is wrong with a version's vectors now, where no check has seen them as they are.
 
@@ -228,9 +229,7 @@ def _faults(
     )
     if not known.rows or (seen and known.rows == stored.verses):
         return {}
-    judged = SpaceQuality(space, quality(connection, space, stored.code))
-    found = {check: named_failure(check, judged) for check in CHECKS}
-    return {check: sentence for check, sentence in found.items() if sentence}
+    return version_faults(connection, table, stored.code)
 
 
 def _documents(
@@ -274,23 +273,11 @@ def _documents_now(
     if not known.rows:
         return known
     marked = unverified_by_document(connection, table)
-    lacking = missing_by_document(connection, table)
-    faults = {}
-    if lacking:
-        count = sum(lacking.values())
-        faults["completeness"] = (
-            f"{'1 chunk has' if count == 1 else f'{count:,} chunks have'} no vector in "
-            f"{table.space.spec} ({_first(lacking)})"
-        )
     return replace(
         known,
         unverified=Unverified(sum(marked.values()), tuple(marked)[:_EXAMPLES]),
-        faults=faults,
+        faults=documents_faults(connection, table),
     )
-
-
-def _first(names: Mapping[str, int]) -> str:
-    return f"{'; '.join(tuple(names)[:_EXAMPLES])}{'; …' if len(names) > _EXAMPLES else ''}"
 
 
 def _index(connection: Connection, settings: Settings, table: VectorTable) -> IndexEvidence:

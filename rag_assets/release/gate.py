@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from rag_assets.release.documents import documents_spaces, judge_documents
 from rag_assets.release.evidence import Evidence, SpaceEvidence, VersionEvidence
-from rag_assets.release.quality import CHECKS
 from rag_assets.release.reasons import (
     RELEASE,
     Reason,
@@ -17,6 +16,7 @@ from rag_assets.release.reasons import (
     reasons_now,
     result_reasons,
 )
+from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets.vectors.sql.tables import DOCUMENTS

@@ -11,6 +11,7 @@ import pytest
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport, embed_version
+from rag_assets.bible.quality import version_quality
 from rag_assets.errors import (
     AuditError,
     ConfigurationError,
@@ -19,8 +20,8 @@ from rag_assets.errors import (
     ProviderUnavailableError,
 )
 from rag_assets.postgres.database import Database
-from rag_assets.release.quality import judge, version_quality
 from rag_assets.settings.model import Settings, fingerprint
+from rag_assets.vectors.quality import judge
 from rag_assets.vectors.sql.spaces import OFFLINE_MODEL, Role
 from rag_assets_tests.bible.vectors_are_right import assert_vectors_are_right
 from rag_assets_tests.conftest import MakeSettings

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 from psycopg import sql
 
-from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.quality import CHECKS
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 
 INDEX, RELEASE = "verse_embeddings_index", "release"

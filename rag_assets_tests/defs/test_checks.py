@@ -10,7 +10,7 @@ from psycopg import sql
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
-from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.spaces import Role, register_space
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run

@@ -10,9 +10,9 @@ import pytest
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
-from rag_assets.release.quality import CHECKS
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
+from rag_assets.vectors.quality import CHECKS
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 from rag_assets_tests.defs.releasing import RELEASE, release_lane, run_job, served

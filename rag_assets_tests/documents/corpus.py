@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.documents.model import Chunk, ChunkedDocument
+from rag_assets.documents.quality import documents_quality
 from rag_assets.documents.sql.publishing import publish
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
@@ -17,9 +18,9 @@ from rag_assets.index.tables import indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather
-from rag_assets.release.quality import CHECKS, documents_quality_now, keep_evidence
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import CHECKS, keep_evidence
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.spaces import Role, Space, space_spec
@@ -117,7 +118,7 @@ def filled_documents(
 def check_documents(database: Database, settings: Settings) -> None:
     """Run the checks of all documents and keep the evidence, whatever it is."""
     with database.connect() as connection:
-        spaces = documents_quality_now(connection, settings)
+        spaces = documents_quality(connection, settings)
         keep_evidence(connection, DOCUMENTS, spaces, list(CHECKS), run_id="check")
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.bible.quality import complete_versions, version_quality
 from rag_assets.documents.sql.lanes import pause_lane
 from rag_assets.operations.backfill import (
     Budget,
@@ -26,13 +27,8 @@ from rag_assets.operations.backfill import (
 from rag_assets.operations.sql.backfill import documents_cost
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Database
-from rag_assets.release.quality import (
-    CHECKS,
-    complete_versions,
-    keep_evidence,
-    version_quality,
-)
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import CHECKS, keep_evidence
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
 from rag_assets_tests.documents.queued import make_ready, state

@@ -8,15 +8,16 @@ from psycopg import sql
 
 from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.bible.quality import version_quality
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.maintain import IndexRequest, Outcome, maintain, subject_of
 from rag_assets.index.tables import candidate_table, indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather
-from rag_assets.release.quality import CHECKS, keep_evidence, version_quality
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import CHECKS, keep_evidence
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.generations import LIVING_NAMES

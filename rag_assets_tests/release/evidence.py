@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
 from rag_assets.release.gate import Reason, Verdict, judge
-from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.evidence import CheckResult
 from rag_assets.vectors.sql.generations import Generation, Probes, RecordedDecision
 from rag_assets.vectors.sql.served import Release

@@ -17,7 +17,7 @@ from rag_assets.release.evidence import (
     SpaceEvidence,
 )
 from rag_assets.release.gate import Reason
-from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.generations import Probes
 from rag_assets.vectors.sql.served import Release, ReleasedSpace
 from rag_assets.vectors.sql.spaces import Role

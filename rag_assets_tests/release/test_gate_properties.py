@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import Evidence
-from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.quality import CHECKS
 from rag_assets_tests.release.evidence import (
     AT,
     MAX_AGE,

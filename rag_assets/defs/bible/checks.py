@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from rag_assets.bible.quality import version_quality
 from rag_assets.defs.bible.assets import verse_embeddings
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.check_results import check_result
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.release.quality import CHECKS, judge, keep_evidence, version_quality
+from rag_assets.vectors.quality import CHECKS, judge, keep_evidence
 
 
 def _specs() -> list[dg.AssetCheckSpec]:
