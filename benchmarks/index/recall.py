@@ -28,6 +28,7 @@ from rag_assets.index.policy import recommended_lists
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import ask
 from rag_assets.index.sql import builds as index_builds
+from rag_assets.index.sql.generations import Generation
 from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.index.tune import tune
 from rag_assets.progress import LogLines
@@ -35,7 +36,7 @@ from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Probe, probe
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
-from rag_assets.vectors.sql.generations import Generation, Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 

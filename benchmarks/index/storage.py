@@ -27,7 +27,7 @@ from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Probe, probe
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
-from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -106,7 +106,7 @@ def _load_and_build(bench: Bench, kind: _Kind, size: int) -> None:
             progress=Silent(),
         )  # fmt: skip
         kind.build_s.append(time.perf_counter() - started)
-        (index,) = generations.live_indexes(session, kind.table)
+        (index,) = live_indexes(session, kind.table)
         kind.index_bytes = index.bytes
         (kind.table_bytes,) = one(
             session.execute("SELECT pg_table_size(to_regclass(%s))", (kind.table.name,))

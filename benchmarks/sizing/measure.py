@@ -30,7 +30,7 @@ from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import probe
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import SearchPlan
-from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -64,7 +64,7 @@ def vectors(rows: int, dimensions: int, precision: Precision, queries: int) -> R
             )
         build_s, build_wal = time.perf_counter() - began, _wal(database) - start
         with database.connect() as connection:
-            (index,) = generations.live_indexes(connection, table)
+            (index,) = live_indexes(connection, table)
             index_bytes = index.bytes
         say(f"built in {build_s:.1f} s")
         probes, p50 = _probes(bench, table, number, options.lists, queries)

@@ -29,13 +29,8 @@ from rag_assets.release.dropping import drop_indexes_of
 from rag_assets.release.gate import Verdict
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate, release, roll_back
-from rag_assets.vectors.sql.served import (
-    Release,
-    ReleasedSpace,
-    active_release,
-    release_by_id,
-    releases,
-)
+from rag_assets.release.sql.releases import last_releases, release_by_id
+from rag_assets.vectors.sql.served import Release, ReleasedSpace, active_release
 
 app = typer.Typer(
     no_args_is_help=True, help="Releases: status, gate, activate, rollback, differences."
@@ -64,7 +59,7 @@ def status(
     with errors_as_sentences(as_json):
         _, database = open_corpus()
         with database.connect() as connection:
-            last = releases(connection, limit=limit)
+            last = last_releases(connection, limit=limit)
             active = active_release(connection)
     if as_json:
         show_json({"active": active, "releases": last})

@@ -11,7 +11,9 @@ from rag_assets.index.golden import GoldenResult, golden_result
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.measuring import Point, recall_of, target_of
 from rag_assets.index.queries import held_out_queries
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
+from rag_assets.index.sql.generations import Generation
 from rag_assets.index.tables import ASSETS
 from rag_assets.index.trial import SEED, Trial
 from rag_assets.postgres.database import Database
@@ -21,10 +23,10 @@ from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import Latency, measure_latency
 from rag_assets.retrieval.released import served_on_trial
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import code_sets, generations
+from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.evidence import record_check
-from rag_assets.vectors.sql.generations import Generation
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision
 
@@ -177,7 +179,7 @@ def _used(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
         prepare_connection(connection)
         (name,) = (
             index.name
-            for index in generations.live_indexes(connection, case.target.table)
+            for index in live_indexes(connection, case.target.table)
             if index.generation == case.generation.number
         )
         for filter_name, scopes in {

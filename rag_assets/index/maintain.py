@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from rag_assets.bible.sql.verses import version_languages
 from rag_assets.errors import ConfigurationError, RagAssetsError
-from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
+from rag_assets.index.build import (
+    BuildOptions,
+    build,
+    check_size,
+    drop_leftovers,
+    drop_unneeded,
+)
 from rag_assets.index.cases import EVERYTHING, cases_of, request_of
 from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
@@ -19,6 +25,8 @@ from rag_assets.index.policy import SCAN_P95_MS, Action, Decision, InForce, Scan
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import Questions, ask
 from rag_assets.index.sql import builds as index_builds
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import Generation, ListsFrom
 from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import Tuning, tune
 from rag_assets.postgres.database import Connection, Database
@@ -28,11 +36,12 @@ from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import measure_latency
 from rag_assets.retrieval.released import served_on_trial
 from rag_assets.settings.model import Precision, Settings
-from rag_assets.vectors.sql import code_sets, generations
+from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.code_sets import CodeUse
 from rag_assets.vectors.sql.evidence import CheckResult, check_results
-from rag_assets.vectors.sql.generations import Generation, ListsFrom
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.prewarm import prewarm
+from rag_assets.vectors.sql.served import pinned_code_sets
 from rag_assets.vectors.sql.tables import VectorTable, fold_changes, revision, rows_by_scope
 
 EXACT_SUBJECT = "exact"
@@ -156,7 +165,7 @@ def maintain(
         code_sets.drop_unneeded(
             session,
             table,
-            generations.pinned_code_sets(session, kept=settings.rag_releases_kept)
+            pinned_code_sets(session, kept=settings.rag_releases_kept)
             | ({codes.code_set.number} if codes else set()),
         )
     return Outcome(table, rows, decision, generation, tuning, leftovers, dropped, codes)
@@ -292,7 +301,7 @@ class _Work:
             self.session, self.database, self.table, options, rows=self.rows, run_id=self.run_id,
             progress=self.progress,
         )  # fmt: skip
-        made = [i for i in generations.live_indexes(self.session, self.table)
+        made = [i for i in live_indexes(self.session, self.table)
                 if i.generation == number]  # fmt: skip
         relations = [index.name for index in made]
         prewarm(self.session, [*relations, *([options.codes.name] if options.codes else [])])
@@ -313,22 +322,6 @@ def subject_of(generation: int | None, codes: CodeUse | None = None) -> str:
     if generation is not None:
         return f"generation {generation}"
     return EXACT_SUBJECT if codes is None else f"code set {codes.code_set}"
-
-
-def drop_unneeded(
-    session: Connection, table: VectorTable, next_up: Generation | None, *, kept: int
-) -> tuple[int, ...]:
-    """Drop generations that no kept release serves and that are not the next to serve."""
-    pinned = generations.pinned_generations(session, kept=kept)
-    gone = [
-        index
-        for index in generations.live_indexes(session, table)
-        if index.generation is not None
-        and index.generation not in pinned
-        and (next_up is None or index.generation != next_up.number)
-    ]
-    generations.drop_indexes(session, gone)
-    return tuple(index.generation for index in gone if index.generation is not None)
 
 
 def _in_force(
@@ -396,5 +389,5 @@ def _ready(session: Connection, table: VectorTable, number: int) -> Generation:
 
 
 def _drop(session: Connection, table: VectorTable, number: int) -> None:
-    indexes = generations.live_indexes(session, table)
+    indexes = live_indexes(session, table)
     generations.drop_indexes(session, [i for i in indexes if i.generation == number])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
 from rag_assets.index.questions import Questions
+from rag_assets.index.sql.generations import Generation
 from rag_assets.index.text_queries import enough_probes
 from rag_assets.index.truth import recall
 from rag_assets.postgres.database import Connection, Database
@@ -19,7 +20,7 @@ from rag_assets.retrieval.probe import Probe, probe, probe_search
 from rag_assets.retrieval.released import Served
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
-from rag_assets.vectors.sql.generations import Generation, Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import by_rank, nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag_assets.index.sql.generations import ListsFrom
 from rag_assets.settings.index import IndexProfile
-from rag_assets.vectors.sql.generations import ListsFrom
 
 MIN_LISTS, MAX_LISTS = 64, 4000
 DEV_LISTS = 64

@@ -15,6 +15,7 @@ from rag_assets.documents.sql.attempts import Ended, ended_since
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause
 from rag_assets.errors import ConfigurationError, RagAssetsError
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
 from rag_assets.index.tables import indexed_tables
 from rag_assets.operations import dependencies
@@ -38,7 +39,6 @@ from rag_assets.postgres.database import Connection, Database, dagster_database,
 from rag_assets.postgres.migrations import pending, server_versions
 from rag_assets.release.releasing import evaluate
 from rag_assets.settings.model import Settings, fingerprint
-from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.tables import VectorTable, revision
 

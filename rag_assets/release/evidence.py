@@ -13,14 +13,16 @@ from rag_assets.documents.quality import documents_faults
 from rag_assets.documents.sql.quality import unverified_by_document
 from rag_assets.index.maintain import subject_of
 from rag_assets.index.measuring import target_of
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import Generation, RecordedDecision
 from rag_assets.postgres.database import Connection, one
+from rag_assets.release.sql.releases import rolled_back_lately
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import CHECKS
-from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, missing
 from rag_assets.vectors.sql.evidence import CheckResult, check_results
-from rag_assets.vectors.sql.generations import Generation, Probes, RecordedDecision
-from rag_assets.vectors.sql.served import Release, active_release, rolled_back_lately
+from rag_assets.vectors.sql.indexes import Probes
+from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets.vectors.sql.spaces import ROLES, Role, Space, find_space
 from rag_assets.vectors.sql.tables import (
     DOCUMENTS,

@@ -9,23 +9,22 @@ from datetime import timedelta
 from importlib.metadata import version as package_version
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
+from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.evidence import Evidence, IndexEvidence, gather
 from rag_assets.release.gate import Verdict, judge
-from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.evidence import CheckResult
-from rag_assets.vectors.sql.served import (
-    Release,
+from rag_assets.release.sql.releases import (
     activate_release,
-    active_release,
     lock_releases,
     name_living_indexes,
     refresh_views,
     release_by_id,
     write_release,
 )
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.evidence import CheckResult
+from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.vectors.sql.tables import VectorTable
 

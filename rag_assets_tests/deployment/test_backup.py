@@ -25,7 +25,7 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
-from rag_assets.vectors.sql.generations import live_indexes
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.tables import Corpus
 from rag_assets_tests.api.conftest import Copy, bilingual, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of

@@ -11,11 +11,12 @@ from rag_assets.index.build import BuildOptions, build
 from rag_assets.index.maintain import Outcome
 from rag_assets.index.measuring import target_of
 from rag_assets.index.sql import builds as index_builds
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
@@ -103,7 +104,7 @@ def test_what_is_built_is_recorded_as_the_index_has_it(
 ) -> None:
     outcome = maintained(database, settings, table, lists=24)
     with database.connect() as connection:
-        (index,) = generations.live_indexes(connection, table)
+        (index,) = live_indexes(connection, table)
         row = connection.execute(
             "SELECT state, lists, lists_from, precision, rows_at_build, changed_at_build,"
             " index_bytes, error, run_id, build_seconds > 0, ended_at >= started_at"

@@ -28,7 +28,7 @@ from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
@@ -127,7 +127,7 @@ class Site:
         assert outcome.generation is not None
         with self.database.connect() as connection:
             assert generation_states(connection) == states
-            (index,) = generations.live_indexes(connection, self.table)
+            (index,) = live_indexes(connection, self.table)
             assert build_progress(connection, self.table) is None
         assert index.valid
         assert index.generation == outcome.generation.number
@@ -154,7 +154,7 @@ def test_the_client_is_killed_in_the_middle_of_a_build(site: Site) -> None:
     site.wait_for_the_end_of(builder, site.search)
     with site.database.connect() as connection:
         there = {index.name: index.valid for index in
-                 generations.live_indexes(connection, site.table)}  # fmt: skip
+                 live_indexes(connection, site.table)}  # fmt: skip
         assert generation_states(connection) == [(1, "ready"), (2, "building")]
     assert there == {OLD: True, DEAD: False}, "the dead build left an invalid index"
     outcome = site.maintained()

@@ -12,12 +12,13 @@ from rag_assets.index.measuring import Bench
 from rag_assets.index.policy import Action
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import ask
+from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Codes, Target, choose_plan
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT
-from rag_assets.vectors.sql import code_sets, generations
+from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable, bible_table

@@ -9,11 +9,11 @@ import pytest
 from rag_assets.errors import IndexBuildError
 from rag_assets.index.maintain import EXACT_SUBJECT, IndexRequest, subject_of
 from rag_assets.index.policy import Action
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import RecordedDecision
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.evidence import record_check
-from rag_assets.vectors.sql.generations import RecordedDecision
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, revision
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version

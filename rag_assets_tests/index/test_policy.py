@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.index.policy import Action, Decision, InForce, decide, recommended_lists
+from rag_assets.index.sql.generations import ListsFrom
 from rag_assets.settings.index import IndexProfile
-from rag_assets.vectors.sql.generations import ListsFrom
 
 ROWS = 100_000
 FEWER = "are fewer than 10,000: exact search serves"

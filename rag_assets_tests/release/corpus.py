@@ -20,7 +20,7 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import CHECKS, keep_evidence
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.evidence import record_check
-from rag_assets.vectors.sql.generations import LIVING_NAMES
+from rag_assets.vectors.sql.indexes import LIVING_NAMES
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import Role, find_space
 from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table

@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rag_assets.index.checks import INDEX_CHECKS
+from rag_assets.index.sql.generations import Generation, RecordedDecision
 from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
 from rag_assets.release.gate import Reason, Verdict, judge
 from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.evidence import CheckResult
-from rag_assets.vectors.sql.generations import Generation, Probes, RecordedDecision
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release
 from rag_assets.vectors.sql.spaces import Role, Space, SpaceSpec
 from rag_assets.vectors.sql.tables import VectorTable, bible_table

@@ -18,7 +18,7 @@ from rag_assets.release.evidence import (
 )
 from rag_assets.release.gate import Reason
 from rag_assets.vectors.quality import CHECKS
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release, ReleasedSpace
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets.vectors.sql.tables import VectorTable, documents_table

@@ -12,7 +12,7 @@ from rag_assets.release.evidence import Evidence, VersionEvidence, gather
 from rag_assets.release.releasing import roll_back
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import CHECKS
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.release.corpus import (

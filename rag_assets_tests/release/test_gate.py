@@ -11,7 +11,7 @@ from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import SpaceEvidence
 from rag_assets.release.gate import Reason
 from rag_assets.vectors.quality import CHECKS
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets_tests.release.evidence import (
     MAX_AGE,

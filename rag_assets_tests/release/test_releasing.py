@@ -11,7 +11,8 @@ from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.postgres.database import Database
 from rag_assets.release.releasing import activate, evaluate, roll_back
-from rag_assets.vectors.sql.served import CHANNEL, active_release, release_by_id
+from rag_assets.release.sql.releases import release_by_id
+from rag_assets.vectors.sql.served import CHANNEL, active_release
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.release.corpus import (

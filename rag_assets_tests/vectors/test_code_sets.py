@@ -20,7 +20,7 @@ from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.search_plan import EXACT, RowFilter, SearchPlan
 from rag_assets.vectors.sql import code_sets, code_writing
 from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import by_rank, nearest, prepare_connection, search_by
 from rag_assets.vectors.sql.stream import stream_vectors
 from rag_assets.vectors.sql.tables import VectorTable
