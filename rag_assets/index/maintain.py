@@ -21,7 +21,14 @@ from rag_assets.index.build import (
 from rag_assets.index.cases import EVERYTHING, cases_of, request_of
 from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
-from rag_assets.index.policy import SCAN_P95_MS, Action, Decision, InForce, ScanInForce, decide
+from rag_assets.index.policy import (
+    SCAN_P95_MS,
+    IndexAction,
+    IndexDecision,
+    InForce,
+    ScanInForce,
+    decide_index,
+)
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import Questions, ask
 from rag_assets.index.sql import builds as index_builds
@@ -94,7 +101,7 @@ class Outcome:
 
     table: VectorTable
     rows: int
-    decision: Decision
+    decision: IndexDecision
     generation: Generation | None
     tuning: Tuning | None
     leftovers: tuple[str, ...]
@@ -134,7 +141,7 @@ def maintain(
         latest = next((made for made in reversed(ready) if made.probes is not None), None)
         codes = work.codes()
         in_force = _in_force(latest, seen.rows_changed, work.results)
-        decision = decide(
+        decision = decide_index(
             rows=rows,
             in_force=in_force,
             profile=settings.rag_index_profile,
@@ -145,8 +152,8 @@ def maintain(
             asked=request.asked,
         )
         progress.say(f"{table}: {decision.action} because {'; '.join(decision.reasons)}")
-        generation, tuning = (latest if decision.action is Action.KEEP else None), None
-        if decision.action is Action.BUILD:
+        generation, tuning = (latest if decision.action is IndexAction.KEEP else None), None
+        if decision.action is IndexAction.BUILD:
             generation, tuning = work.build(decision.lists, codes)
         generations.record_decision(
             session,

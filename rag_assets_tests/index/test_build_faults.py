@@ -20,7 +20,7 @@ from psycopg import sql
 from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
 from rag_assets.index.maintain import IndexRequest, Outcome
 from rag_assets.index.measuring import target_of
-from rag_assets.index.policy import Action
+from rag_assets.index.policy import IndexAction
 from rag_assets.index.sql.builds import build_progress
 from rag_assets.index.sql.explained import indexes_used
 from rag_assets.postgres import embedded
@@ -232,7 +232,7 @@ def test_a_run_that_is_interrupted_while_it_tunes_leaves_no_candidate(site: Site
         site.maintained(8, Interrupted([], "recall@10", RuntimeError("no more")))
     site.search()
     kept = maintained(site.database, site.settings, site.table)
-    assert kept.decision.action is Action.KEEP
+    assert kept.decision.action is IndexAction.KEEP
     assert kept.generation == site.old.generation
     assert kept.dropped == (2,)
     site.assert_clean(kept, [(1, "ready"), (2, "dropped")])
@@ -252,9 +252,9 @@ def test_two_runs_at_once_take_turns_and_the_second_keeps_what_the_first_built(
             while build_progress(connection, table) is None and time.monotonic() < deadline:
                 time.sleep(0.02)
         second = maintained(database, settings, table, progress=heard)
-    assert first.result().decision.action is Action.BUILD
+    assert first.result().decision.action is IndexAction.BUILD
     assert heard.lines[0] == f"another run is building on {table}: waiting for it"
-    assert second.decision.action is Action.KEEP
+    assert second.decision.action is IndexAction.KEEP
     assert second.generation == first.result().generation
     with database.connect() as connection:
         assert generation_states(connection) == [(1, "ready")]

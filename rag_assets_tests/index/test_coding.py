@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.maintain import Outcome, subject_of
 from rag_assets.index.measuring import Bench
-from rag_assets.index.policy import Action
+from rag_assets.index.policy import IndexAction
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.questions import ask
 from rag_assets.index.sql import generations
@@ -91,7 +91,7 @@ def test_a_scan_of_the_codes_serves_without_an_index(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.CODES
+    assert outcome.decision.action is IndexAction.CODES
     assert outcome.generation is None
     assert outcome.codes is not None
     assert outcome.codes.recall >= 0.98
@@ -202,7 +202,7 @@ def test_an_index_asked_for_holds_the_codes_under_its_generation(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table, lists=16)
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     made = outcome.generation
     assert made is not None
     assert outcome.codes is not None
@@ -221,12 +221,12 @@ def test_an_index_is_built_once_a_scan_is_too_slow(
 ) -> None:
     settings = coded_settings(make_settings, rag_index_min_rows=1)
     monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 60_000.0)
-    assert maintained(database, settings, table).decision.action is Action.CODES
+    assert maintained(database, settings, table).decision.action is IndexAction.CODES
     monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 0.001)
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     assert "P95" in outcome.decision.reasons[0]
-    assert maintained(database, settings, table).decision.action is Action.KEEP
+    assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
 def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
@@ -244,7 +244,7 @@ def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
     heard = Heard()
     outcome = maintained(database, settings, table, progress=heard)
     assert outcome.codes is None
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     assert outcome.generation is not None
     assert outcome.generation.codes is None
     with database.connect() as connection:
@@ -252,7 +252,7 @@ def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
         assert index_names(connection) == [f"{table.name}_ivf_g{outcome.generation.number}"]
     heard = Heard()
     again = maintained(database, settings, table, progress=heard)
-    assert again.decision.action is Action.KEEP
+    assert again.decision.action is IndexAction.KEEP
     assert any("missed the recall floor at 7,000 rows" in line for line in heard.lines)
 
 
@@ -262,7 +262,7 @@ def test_an_index_over_vectors_gives_way_to_codes(
     before = maintained(database, index_settings(make_settings), table)
     assert before.generation is not None
     after = maintained(database, coded_settings(make_settings), table)
-    assert after.decision.action is Action.CODES
+    assert after.decision.action is IndexAction.CODES
 
 
 @pytest.mark.parametrize("lists", [None, 16])
