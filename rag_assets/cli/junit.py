@@ -6,13 +6,13 @@ from xml.etree import ElementTree
 
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS, INDEX_CHECKS
 from rag_assets.release.evidence import Evidence
-from rag_assets.release.gate import Verdict
+from rag_assets.release.gate import GateVerdict
 from rag_assets.release.reasons import DOCUMENTS_INDEX, INDEX
 from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
-def junit_xml(evidence: Evidence, verdict: Verdict) -> str:
+def junit_xml(evidence: Evidence, verdict: GateVerdict) -> str:
     """A test suite for each version, the documents and each index, a test case a check.
 
     What is left out of the release is skipped, with the reason.

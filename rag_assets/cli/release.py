@@ -26,7 +26,7 @@ from rag_assets.cli.output import (
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import Connection
 from rag_assets.release.dropping import drop_indexes_of
-from rag_assets.release.gate import Verdict
+from rag_assets.release.gate import GateVerdict
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate, release, roll_back
 from rag_assets.release.sql.releases import last_releases, release_by_id
@@ -259,7 +259,7 @@ def _row(found: Release) -> dict[str, object]:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, object]:
+def _verdict(verdict: GateVerdict) -> dict[str, object]:
     return {
         "unchanged": verdict.unchanged,
         "versions": verdict.versions,
@@ -270,7 +270,7 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _show_verdict(verdict: Verdict) -> None:
+def _show_verdict(verdict: GateVerdict) -> None:
     if verdict.passed:
         same = ", and the active release serves just this" if verdict.unchanged else ""
         served = [*verdict.versions, *(["documents"] if verdict.documents else [])]

@@ -23,7 +23,7 @@ from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What the gate says; it passes when there are no reasons.
 
     :param versions: to be served.
@@ -47,13 +47,13 @@ class Verdict:
         return not self.reasons
 
 
-def judge(
+def judge_release(
     evidence: Evidence,
     *,
     max_age: timedelta,
     leave_out_failing: bool,
     after_rollback: bool = False,
-) -> Verdict:
+) -> GateVerdict:
     """Decide whether what the settings name may be served.
 
     :param max_age: how old a check's result may be.
@@ -90,7 +90,7 @@ def judge(
     unchanged = evidence.active is not None and evidence.active.manifest["content"] == content
     if evidence.rolled_back is not None and not (unchanged or after_rollback):
         reasons.append(_after_rollback(evidence.rolled_back))
-    return Verdict(
+    return GateVerdict(
         reasons=tuple(reasons),
         versions=tuple(version.code for version in serve),
         left_out=left_out,

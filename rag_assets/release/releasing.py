@@ -13,7 +13,7 @@ from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.evidence import Evidence, IndexEvidence, gather
-from rag_assets.release.gate import Verdict, judge
+from rag_assets.release.gate import GateVerdict, judge_release
 from rag_assets.release.sql.releases import (
     activate_release,
     lock_releases,
@@ -37,7 +37,7 @@ class Released:
     :param before: the one that was active; the same where nothing changed.
     """
 
-    verdict: Verdict
+    verdict: GateVerdict
     release: Release
     before: Release | None
 
@@ -48,7 +48,7 @@ def evaluate(
     *,
     leave_out_failing: bool | None = None,
     after_rollback: bool = False,
-) -> tuple[Evidence, Verdict]:
+) -> tuple[Evidence, GateVerdict]:
     """What the gate says now. Writes nothing.
 
     :param leave_out_failing: ``None`` for RAG_RELEASE_LEAVE_OUT_FAILING.
@@ -56,7 +56,7 @@ def evaluate(
     """
     evidence = gather(connection, settings)
     leave_out = settings.rag_release_leave_out_failing
-    return evidence, judge(
+    return evidence, judge_release(
         evidence,
         max_age=timedelta(hours=settings.rag_evidence_max_age_h),
         leave_out_failing=leave_out if leave_out_failing is None else leave_out_failing,
@@ -186,7 +186,7 @@ def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
     return made
 
 
-def _manifest(evidence: Evidence, verdict: Verdict, settings: Settings) -> dict[str, object]:
+def _manifest(evidence: Evidence, verdict: GateVerdict, settings: Settings) -> dict[str, object]:
     """Everything that a person may want to know of a release later."""
     results = [
         _result_facts(result)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.index.sql.generations import Generation, RecordedDecision
 from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
-from rag_assets.release.gate import Reason, Verdict, judge
+from rag_assets.release.gate import GateVerdict, Reason, judge_release
 from rag_assets.vectors.quality import CHECKS
 from rag_assets.vectors.sql.evidence import CheckResult
 from rag_assets.vectors.sql.indexes import Probes
@@ -115,9 +115,9 @@ def passing(*, exact: bool = False, large: bool = False) -> Evidence:
 
 def judged(
     evidence: Evidence, *, leave_out_failing: bool = False, after_rollback: bool = False
-) -> Verdict:
+) -> GateVerdict:
     """The gate's verdict, with a day's patience."""
-    return judge(
+    return judge_release(
         evidence,
         max_age=MAX_AGE,
         leave_out_failing=leave_out_failing,
@@ -160,7 +160,7 @@ def with_index_result(evidence: Evidence, check: str, changed: CheckResult | Non
     return replace(evidence, index=replace(evidence.index, results=results))
 
 
-def release_of(verdict: Verdict, *, release_id: int = 5, state: str = "active") -> Release:
+def release_of(verdict: GateVerdict, *, release_id: int = 5, state: str = "active") -> Release:
     """A release of just what a verdict let through."""
     return Release(
         release_id=release_id,
@@ -178,7 +178,7 @@ def release_of(verdict: Verdict, *, release_id: int = 5, state: str = "active") 
     )
 
 
-def only_reason(verdict: Verdict) -> Reason:
+def only_reason(verdict: GateVerdict) -> Reason:
     """The one reason of a verdict that refuses."""
     assert not verdict.passed
     (reason,) = verdict.reasons
