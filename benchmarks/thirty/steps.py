@@ -19,7 +19,7 @@ from rag_assets.postgres.database import Database
 from rag_assets.progress import LogLines
 from rag_assets.release.releasing import evaluate, release
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.quality import CHECKS, judge, keep_evidence
+from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evidence
 from rag_assets.vectors.sql.tables import VectorTable
 
 Done = TypeVar("Done")
@@ -71,8 +71,10 @@ def check_versions(database: Database, settings: Settings) -> Sequence[str]:
     with database.connect() as connection:
         for version in stored_versions(connection):
             spaces = version_quality(connection, settings, version.code)
-            keep_evidence(connection, version.code, spaces, list(CHECKS), run_id=RUN_ID)
-            failures += (f"{version.code}: {one}" for v in judge(spaces) for one in v.failures)
+            keep_evidence(connection, version.code, spaces, list(QUALITY_CHECKS), run_id=RUN_ID)
+            failures += (
+                f"{version.code}: {one}" for v in judge_quality(spaces) for one in v.failures
+            )
     return failures
 
 

@@ -15,7 +15,7 @@ from rag_assets.release.reasons import (
     reasons_now,
     result_reasons,
 )
-from rag_assets.vectors.quality import CHECKS
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
@@ -78,7 +78,7 @@ def _reasons(
         if role == "large" and not space.rows:
             continue
         reasons += reasons_now(DOCUMENTS, space, mend=f"{mend} of these documents", where=role)
-        for check in CHECKS:
+        for check in QUALITY_CHECKS:
             # Of whatever data: each document is audited as it is published, and no check could
             # keep up with them.
             reasons += result_reasons(

@@ -18,7 +18,7 @@ from rag_assets.index.sql.generations import Generation, RecordedDecision
 from rag_assets.postgres.database import Connection, one
 from rag_assets.release.sql.releases import rolled_back_lately
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.quality import CHECKS
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, missing
 from rag_assets.vectors.sql.evidence import CheckResult, check_results
 from rag_assets.vectors.sql.indexes import Probes
@@ -227,7 +227,7 @@ def _faults(
     """
     seen = all(
         check in known.results and known.results[check].revision == (known.revision or 0)
-        for check in CHECKS
+        for check in QUALITY_CHECKS
     )
     if not known.rows or (seen and known.rows == stored.verses):
         return {}

@@ -16,7 +16,7 @@ from rag_assets.release.reasons import (
     reasons_now,
     result_reasons,
 )
-from rag_assets.vectors.quality import CHECKS
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets.vectors.sql.tables import DOCUMENTS
@@ -172,7 +172,7 @@ def _version_reasons(
             version.code, space, mend=f"`rag-assets bible embed {version.code}`", where=role,
             kept="embeds a sample of them again and keeps them if it agrees, or ",
         )  # fmt: skip
-        for check in CHECKS:
+        for check in QUALITY_CHECKS:
             yield from result_reasons(
                 version.code, check, space.results.get(check), space.revision or 0, evidence.at,
                 max_age, mend=mend, where=role, known=space.faults.get(check),

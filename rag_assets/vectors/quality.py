@@ -39,7 +39,7 @@ class SpaceQuality:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class QualityVerdict:
     """One check's outcome: it passes when there are no failures.
 
     :param examples: rows at fault with what was found, for the failures.
@@ -50,7 +50,7 @@ class Verdict:
     examples: tuple[str, ...]
 
 
-CHECKS = {
+QUALITY_CHECKS = {
     "dimension_consistency": "Every vector has the dimension of its space.",
     "completeness": "Every verse or chunk has a vector.",
     "freshness": "Every vector belongs to the text that its row has now (by hash).",
@@ -97,7 +97,7 @@ def named_failures(judged: SpaceQuality) -> dict[str, str]:
     """By check that fails in one space, what fails it, with the first rows at fault."""
     return {
         check: named(sentence, judged.counts.examples.get(_FAULTS[check], ()))
-        for check in CHECKS
+        for check in QUALITY_CHECKS
         if (sentence := _failure(check, judged))
     }
 
@@ -109,14 +109,14 @@ def named(sentence: str, examples: Sequence[str]) -> str:
     return f"{sentence} ({'; '.join(examples[:_NAMED])}{'; …' if len(examples) > _NAMED else ''})"
 
 
-def judge(spaces: Sequence[SpaceQuality]) -> tuple[Verdict, ...]:
+def judge_quality(spaces: Sequence[SpaceQuality]) -> tuple[QualityVerdict, ...]:
     """A verdict a check, in the order of :data:`CHECKS`. Nothing counted is a failure."""
-    return tuple(_verdict(check, spaces) for check in CHECKS)
+    return tuple(_verdict(check, spaces) for check in QUALITY_CHECKS)
 
 
-def _verdict(check: str, spaces: Sequence[SpaceQuality]) -> Verdict:
+def _verdict(check: str, spaces: Sequence[SpaceQuality]) -> QualityVerdict:
     if not any(judged.space.role == "small" for judged in spaces):
-        return Verdict(check, ("no vector was ever stored in the small space",), ())
+        return QualityVerdict(check, ("no vector was ever stored in the small space",), ())
     failures = []
     examples: list[str] = []
     for judged in spaces:
@@ -124,7 +124,7 @@ def _verdict(check: str, spaces: Sequence[SpaceQuality]) -> Verdict:
             failures.append(f"{judged.space.role}: {sentence}")
             rows = judged.counts.examples.get(_FAULTS[check], ())
             examples += (f"{judged.space.role}: {row}" for row in rows)
-    return Verdict(check, tuple(failures), tuple(examples))
+    return QualityVerdict(check, tuple(failures), tuple(examples))
 
 
 def _failure(check: str, judged: SpaceQuality) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from rag_assets.bible.embed_verses import EmbedOptions, embed_version
 from rag_assets.bible.quality import version_quality
 from rag_assets.postgres.database import Database
-from rag_assets.vectors.quality import CHECKS, Verdict, judge
+from rag_assets.vectors.quality import QUALITY_CHECKS, QualityVerdict, judge_quality
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 
 
-def failing(verdicts: tuple[Verdict, ...]) -> dict[str, tuple[str, ...]]:
+def failing(verdicts: tuple[QualityVerdict, ...]) -> dict[str, tuple[str, ...]]:
     return {verdict.check: verdict.failures for verdict in verdicts if verdict.failures}
 
 
@@ -21,7 +21,7 @@ def test_before_anything_is_embedded_every_check_fails(
     with database.connect() as connection:
         spaces = version_quality(connection, make_settings(), "EN_TEST")
     assert spaces == ()
-    assert set(failing(judge(spaces))) == set(CHECKS)
+    assert set(failing(judge_quality(spaces))) == set(QUALITY_CHECKS)
 
 
 def test_a_version_with_small_vectors_only_is_judged_in_the_small_space(
@@ -37,7 +37,7 @@ def test_a_version_with_small_vectors_only_is_judged_in_the_small_space(
         small = version_quality(connection, settings, "EN_SMALL")
     assert [judged.space.role for judged in both] == ["small", "large"]
     assert [judged.space.role for judged in small] == ["small"]
-    assert failing(judge(both)) == failing(judge(small)) == {}
+    assert failing(judge_quality(both)) == failing(judge_quality(small)) == {}
 
 
 def test_a_version_half_filled_in_the_large_space_is_incomplete(
@@ -48,7 +48,7 @@ def test_a_version_half_filled_in_the_large_space_is_incomplete(
     embed_version(database, settings, "EN_TEST", EmbedOptions(), "small", run_id="r")
     embed_version(database, settings, "EN_TEST", EmbedOptions(limit=3), "large", run_id="r")
     with database.connect() as connection:
-        found = failing(judge(version_quality(connection, settings, "EN_TEST")))
+        found = failing(judge_quality(version_quality(connection, settings, "EN_TEST")))
     (sentence,) = found["completeness"]
     assert sentence.startswith("large: 5 of 8 verses have no vector in offline/")
 
@@ -63,4 +63,4 @@ def test_vectors_of_another_model_do_not_count_for_the_settings_now_in_force(
         assert version_quality(connection, changed, "EN_TEST") == ()
     embed_version(database, changed, "EN_TEST", EmbedOptions(), "small", run_id="r")
     with database.connect() as connection:
-        assert failing(judge(version_quality(connection, changed, "EN_TEST"))) == {}
+        assert failing(judge_quality(version_quality(connection, changed, "EN_TEST"))) == {}

@@ -20,7 +20,7 @@ from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.quality import CHECKS, keep_evidence
+from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.spaces import Role, Space, space_spec
@@ -119,7 +119,7 @@ def check_documents(database: Database, settings: Settings) -> None:
     """Run the checks of all documents and keep the evidence, whatever it is."""
     with database.connect() as connection:
         spaces = documents_quality(connection, settings)
-        keep_evidence(connection, DOCUMENTS, spaces, list(CHECKS), run_id="check")
+        keep_evidence(connection, DOCUMENTS, spaces, list(QUALITY_CHECKS), run_id="check")
 
 
 def index_documents(database: Database, settings: Settings, *, force: bool = False) -> Outcome:

@@ -28,7 +28,7 @@ from rag_assets.operations.sql.backfill import documents_cost
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.quality import CHECKS, keep_evidence
+from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
 from rag_assets_tests.documents.queued import make_ready, state
@@ -306,7 +306,7 @@ def test_what_the_checks_found_complete_is_not_planned_until_it_changes(
         assert complete() == frozenset()  # nobody has checked it
         assert [one.rows for one in candidates(connection, settings, warn=print)] == [0]
         quality = version_quality(connection, settings, "EN_A")
-        keep_evidence(connection, "EN_A", quality, list(CHECKS), run_id="run")
+        keep_evidence(connection, "EN_A", quality, list(QUALITY_CHECKS), run_id="run")
         assert complete() == {"EN_A"}
         assert list(candidates(connection, settings, warn=print)) == []
         # Its files are others now: planned from them.

@@ -17,7 +17,7 @@ from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.quality import CHECKS, keep_evidence
+from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.indexes import LIVING_NAMES
@@ -67,7 +67,7 @@ def check(database: Database, settings: Settings, *codes: str) -> None:
     with database.connect() as connection:
         for code in codes:
             found = version_quality(connection, settings, code)
-            keep_evidence(connection, code, found, list(CHECKS), run_id="check")
+            keep_evidence(connection, code, found, list(QUALITY_CHECKS), run_id="check")
 
 
 def index(database: Database, settings: Settings, *, force: bool = False) -> Outcome:

@@ -10,7 +10,7 @@ from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.index.sql.generations import Generation, RecordedDecision
 from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
 from rag_assets.release.gate import GateVerdict, Reason, judge_release
-from rag_assets.vectors.quality import CHECKS
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.evidence import CheckResult
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release
@@ -58,7 +58,7 @@ def result(
 
 def space(code: str, *, revision: int, rows: int = ROWS) -> SpaceEvidence:
     """A version's vectors in one space, all checked."""
-    results = {check: result(check, subject=code, revision=revision) for check in CHECKS}
+    results = {check: result(check, subject=code, revision=revision) for check in QUALITY_CHECKS}
     return SpaceEvidence(rows, revision, results)
 
 

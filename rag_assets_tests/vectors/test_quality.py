@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.bible.quality import VERSE_WORDS
-from rag_assets.vectors.quality import CHECKS, SpaceQuality, Verdict, judge
+from rag_assets.vectors.quality import QUALITY_CHECKS, QualityVerdict, SpaceQuality, judge_quality
 from rag_assets.vectors.sql.faults import FaultCounts
 from rag_assets.vectors.sql.spaces import Role, Space, SpaceSpec
 from rag_assets.vectors.sql.tables import bible_table
@@ -28,13 +28,13 @@ def of(counts: FaultCounts, role: Role = "small") -> SpaceQuality:
     return SpaceQuality(bible_table(Space(1, role, spec, 0.0)), counts, VERSE_WORDS)
 
 
-def failing(verdicts: tuple[Verdict, ...]) -> dict[str, tuple[str, ...]]:
+def failing(verdicts: tuple[QualityVerdict, ...]) -> dict[str, tuple[str, ...]]:
     return {verdict.check: verdict.failures for verdict in verdicts if verdict.failures}
 
 
 def test_without_fault_every_check_passes_in_its_order() -> None:
-    verdicts = judge([of(GOOD), of(GOOD, "large")])
-    assert verdicts == tuple(Verdict(check, (), ()) for check in CHECKS)
+    verdicts = judge_quality([of(GOOD), of(GOOD, "large")])
+    assert verdicts == tuple(QualityVerdict(check, (), ()) for check in QUALITY_CHECKS)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_without_fault_every_check_passes_in_its_order() -> None:
 def test_one_fault_fails_its_own_check_only(counts: FaultCounts, check: str, sentence: str) -> None:
     found = {fault: (f"GEN 1:1: {fault}",) for fault in FAULTS.values()}
     with_example = replace(counts, examples=found)
-    verdicts = judge([of(with_example), of(GOOD, "large")])
+    verdicts = judge_quality([of(with_example), of(GOOD, "large")])
     assert failing(verdicts) == {check: (sentence,)}
     (verdict,) = (verdict for verdict in verdicts if verdict.check == check)
     assert verdict.examples == (f"small: GEN 1:1: {FAULTS[check]}",)
@@ -74,14 +74,14 @@ def test_one_fault_fails_its_own_check_only(counts: FaultCounts, check: str, sen
 
 def test_both_spaces_are_judged() -> None:
     stale = replace(GOOD, stale=2)
-    (sentences_found,) = failing(judge([of(stale), of(stale, "large")])).values()
+    (sentences_found,) = failing(judge_quality([of(stale), of(stale, "large")])).values()
     assert [sentence.split(":")[0] for sentence in sentences_found] == ["small", "large"]
 
 
 @pytest.mark.parametrize("spaces", [[], [of(GOOD, "large")]])
 def test_nothing_counted_is_a_failure_of_every_check(spaces: list[SpaceQuality]) -> None:
-    found = failing(judge(spaces))
-    assert set(found) == set(CHECKS)
+    found = failing(judge_quality(spaces))
+    assert set(found) == set(QUALITY_CHECKS)
     assert set(found.values()) == {("no vector was ever stored in the small space",)}
 
 
@@ -99,4 +99,4 @@ def test_nothing_counted_is_a_failure_of_every_check(spaces: list[SpaceQuality])
 )
 def test_all_pass_if_and_only_if_there_are_verses_and_no_fault(counts: FaultCounts) -> None:
     faults = counts.missing + counts.stale + counts.wrong_dimension + counts.wrong_norm
-    assert (failing(judge([of(counts)])) == {}) == (counts.rows > 0 and faults == 0)
+    assert (failing(judge_quality([of(counts)])) == {}) == (counts.rows > 0 and faults == 0)

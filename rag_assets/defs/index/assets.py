@@ -14,7 +14,7 @@ from rag_assets.documents.quality import documents_quality
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.tables import ASSETS, indexed_tables
 from rag_assets.progress import LogLines
-from rag_assets.vectors.quality import CHECKS, keep_evidence
+from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.tables import DOCUMENTS
 from rag_assets.vectors.sql.tables import Corpus as CorpusName
 
@@ -76,7 +76,7 @@ def _index_asset(
                 # what the gate asks for is renewed here, before a release that may follow.
                 judged = documents_quality(connection, corpus.settings)
                 keep_evidence(
-                    connection, DOCUMENTS, judged, list(CHECKS), run_id=context.run.run_id
+                    connection, DOCUMENTS, judged, list(QUALITY_CHECKS), run_id=context.run.run_id
                 )
         outcomes = [
             maintain(
