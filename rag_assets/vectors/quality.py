@@ -110,7 +110,7 @@ def named(sentence: str, examples: Sequence[str]) -> str:
 
 
 def judge_quality(spaces: Sequence[SpaceQuality]) -> tuple[QualityVerdict, ...]:
-    """A verdict a check, in the order of :data:`CHECKS`. Nothing counted is a failure."""
+    """A verdict a check, in the order of :data:`QUALITY_CHECKS`. Nothing counted is a failure."""
     return tuple(_verdict(check, spaces) for check in QUALITY_CHECKS)
 
 
