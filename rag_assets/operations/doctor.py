@@ -12,7 +12,7 @@ from typing import Literal
 
 from rag_assets.documents.sql.lanes import KeyState
 from rag_assets.operations.dependencies import Probe
-from rag_assets.operations.job_failures import RETRY_CHANCE, judge
+from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
 from rag_assets.operations.sql.failed_runs import Failing
 from rag_assets.operations.sql.heavy_documents import HeavyDocument
 from rag_assets.operations.sql.incidents import Incident
@@ -201,7 +201,7 @@ def _database(facts: Facts) -> Iterator[Finding]:
 
 
 def _pgvector(facts: Facts, settings: Settings) -> Iterator[Finding]:
-    verdict = pgvector_faults.judge(facts.versions) if facts.versions else None
+    verdict = pgvector_faults.judge_pgvector(facts.versions) if facts.versions else None
     if verdict is None or not verdict.told:
         return
     embedded = settings.rag_database_url is None
@@ -227,7 +227,7 @@ def _incident(stored: Stored) -> Iterator[Finding]:
 
 
 def _failing(stored: Stored, settings: Settings) -> Iterator[Finding]:
-    standing = judge(stored.failing)
+    standing = split_explained(stored.failing)
     for incident, failed in standing.explained:
         yield Finding(
             "job",

@@ -12,7 +12,7 @@ from rag_assets.operations.job_failures import (
     FailedJobs,
     belongs_to,
     is_expected,
-    judge,
+    split_explained,
     unnoticed,
 )
 from rag_assets.operations.rules import Rules
@@ -46,7 +46,7 @@ def follow_failed_jobs(
         for cause, incident in known.items():
             if cause not in standing:
                 incidents.set_state(connection, incident.incident_id, "closed")
-        for cause, jobs in judge(failing).reported.items():
+        for cause, jobs in split_explained(failing).reported.items():
             if cause not in known and is_expected(jobs, troubles, rules, failing.at):
                 continue
             found = _recorded(connection, jobs, known.get(cause), settings.rag_public_url)

@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError, RagAssetsError
 from rag_assets.operations import families
 from rag_assets.operations.backfill import WINDOW_TAG
-from rag_assets.operations.job_failures import judge
+from rag_assets.operations.job_failures import split_explained
 from rag_assets.operations.sql.metrics import (
     CorpusFigures,
     DagsterFigures,
@@ -162,7 +162,7 @@ def describe(reading: Reading) -> Iterator[Metric]:
         yield from families.of_vectors(corpus.vectors, corpus.builds)
         yield from families.of_release(corpus.release, corpus.checks)
         # For what an outage explains, the outage has its own metrics and alert.
-        reported = judge(corpus.failing).reported.values()
+        reported = split_explained(corpus.failing).reported.values()
         failed = [run for jobs in reported for run in jobs.runs]
         yield from families.of_operations(
             corpus.runs, failed, corpus.incident_states, corpus.incidents

@@ -17,7 +17,7 @@ from rag_assets.operations import messages
 from rag_assets.operations.following import follow_failed_jobs, told_of_jobs
 from rag_assets.operations.health import Health, look, look_at_dependencies
 from rag_assets.operations.incidents import Step, lasts
-from rag_assets.operations.job_failures import by_work, cause_of, judge
+from rag_assets.operations.job_failures import by_work, cause_of, split_explained
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.recovery import Measure, RecoveryDecision, decide_recovery
 from rag_assets.operations.rules import Rules
@@ -311,7 +311,7 @@ def _tell(
     by_jobs = told_of_jobs(connection, incident, failing) if incident.state == "open" else None
     failed = [
         one
-        for found, jobs in judge(failing).explained
+        for found, jobs in split_explained(failing).explained
         if found.incident_id == incident.incident_id
         for one in by_work(jobs.runs)
     ]
