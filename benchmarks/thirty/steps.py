@@ -13,7 +13,7 @@ from rag_assets.bible.quality import version_quality
 from rag_assets.bible.sql.verses import stored_versions
 from rag_assets.errors import GateRefusedError
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
 from rag_assets.index.tables import candidate_table
 from rag_assets.postgres.database import Database
 from rag_assets.progress import LogLines
@@ -78,13 +78,13 @@ def check_versions(database: Database, settings: Settings) -> Sequence[str]:
     return failures
 
 
-def _maintain(database: Database, settings: Settings, table: VectorTable) -> Outcome:
+def _maintain(database: Database, settings: Settings, table: VectorTable) -> IndexOutcome:
     return maintain(
         database, settings, table, IndexRequest(), run_id=RUN_ID, progress=LogLines(say)
     )
 
 
-def _of_index(outcome: Outcome) -> str:
+def _of_index(outcome: IndexOutcome) -> str:
     made = outcome.generation
     if made is None:
         return f"{outcome.decision.action}: {'; '.join(outcome.decision.reasons)}"

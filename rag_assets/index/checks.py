@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from rag_assets.errors import RagAssetsError
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
 from rag_assets.index.golden import GoldenResult, golden_result
-from rag_assets.index.maintain import subject_of
+from rag_assets.index.maintain import index_subject
 from rag_assets.index.measuring import Point, recall_of, target_of
 from rag_assets.index.queries import held_out_queries
 from rag_assets.index.sql import generations
@@ -92,7 +92,7 @@ def judge_index(
     if decision is None:
         undecided = f"no decision on this index yet: {_mend(table)}"
         for check in wanted:
-            yield IndexVerdict(check, subject_of(None), (undecided,), {})
+            yield IndexVerdict(check, index_subject(None), (undecided,), {})
         return
     generation = ready.get(decision.generation) if decision.generation else None
     use = generation.codes if generation else decision.codes
@@ -119,7 +119,7 @@ def judge_index(
         else:
             failures, measured = _evaluate(check, case)
         verdict = IndexVerdict(
-            check, subject_of(decision.generation, use), failures, _facts(case) | measured
+            check, index_subject(decision.generation, use), failures, _facts(case) | measured
         )
         with database.connect() as connection:
             record_check(

@@ -89,7 +89,7 @@ class IndexRequest:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class IndexOutcome:
     """What became of one table.
 
     :param generation: to serve next; ``None`` for no index.
@@ -118,7 +118,7 @@ def maintain(
     run_id: str,
     progress: Progress,
     queries: NDArray[np.float32] | None = None,
-) -> Outcome:
+) -> IndexOutcome:
     """Decide on one table and, if need be, build and tune a new generation.
 
     Two runs on one table take turns.
@@ -175,7 +175,7 @@ def maintain(
             pinned_code_sets(session, kept=settings.rag_releases_kept)
             | ({codes.code_set.number} if codes else set()),
         )
-    return Outcome(table, rows, decision, generation, tuning, leftovers, dropped, codes)
+    return IndexOutcome(table, rows, decision, generation, tuning, leftovers, dropped, codes)
 
 
 @dataclass
@@ -240,7 +240,7 @@ class _Work:
         failed = last is not None and any(
             not result.passed and result.check in _RECALL_CHECKS
             for result in self.results
-            if result.subject == subject_of(last.generation, last.codes)
+            if result.subject == index_subject(last.generation, last.codes)
         )
         return coded(
             self.session, self.database, self.table, self.settings, lambda: self.queries,
@@ -321,7 +321,7 @@ class _Work:
         return number, tuning
 
 
-def subject_of(generation: int | None, codes: CodeUse | None = None) -> str:
+def index_subject(generation: int | None, codes: CodeUse | None = None) -> str:
     """What an index check's result is filed under.
 
     :param codes: the codes that are scanned where there is no index.
@@ -340,7 +340,7 @@ def _in_force(
     of_it = {
         result.check: result
         for result in results
-        if result.subject == subject_of(latest.number)
+        if result.subject == index_subject(latest.number)
         and latest.probes is not None
         and result.measured.get("probes") == latest.probes.plain
     }

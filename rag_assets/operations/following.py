@@ -65,7 +65,7 @@ def told_of_jobs(connection: Connection, incident: Incident, failing: Failing) -
     """
     causes = {run.cause for run in failing.runs if belongs_to(incident, run, failing.at)}
     sent = [
-        stored_messages.withdraw(connection, messages.subject_of(known))
+        stored_messages.withdraw(connection, messages.message_subject(known))
         for known in incidents.job_incidents(connection)
         if known.job_cause in causes
     ]

@@ -23,7 +23,7 @@ _FACTS = 5  # of an incident, in a message
 _URGENT_PAUSE_S = 60.0
 
 
-def subject_of(incident: Incident) -> str:
+def message_subject(incident: Incident) -> str:
     """What an incident's message is kept by."""
     return f"incident-{incident.incident_id}"
 
@@ -42,7 +42,7 @@ def tell_of_incident(
     :param failed: jobs that failed by it until now, a sentence each.
     """
     escalated = incident.state == "escalated"
-    subject = subject_of(incident)
+    subject = message_subject(incident)
     done = incidents.actions_of(connection, incident.incident_id)
     text = describe(incident, done, settings.rag_public_url, failed=failed)
     if incident.job_cause is not None:  # more partitions may have failed since

@@ -11,7 +11,7 @@ from rag_assets.bible.sql.embeddings import unverified_sample
 from rag_assets.bible.sql.verses import StoredVersion, stored_versions
 from rag_assets.documents.quality import documents_faults
 from rag_assets.documents.sql.quality import unverified_by_document
-from rag_assets.index.maintain import subject_of
+from rag_assets.index.maintain import index_subject
 from rag_assets.index.measuring import target_of
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation, RecordedDecision
@@ -297,7 +297,7 @@ def _index(connection: Connection, settings: Settings, table: VectorTable) -> In
         results={
             result.check: result
             for result in check_results(connection, table)
-            if decision is not None and result.subject == subject_of(decided, codes)
+            if decision is not None and result.subject == index_subject(decided, codes)
         },
         codes=codes,
         uncoded=_uncoded(connection, table, codes),

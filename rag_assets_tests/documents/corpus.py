@@ -13,7 +13,7 @@ from rag_assets.documents.quality import documents_quality
 from rag_assets.documents.sql.publishing import publish
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain, subject_of
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, index_subject, maintain
 from rag_assets.index.tables import indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
@@ -122,7 +122,7 @@ def check_documents(database: Database, settings: Settings) -> None:
         keep_evidence(connection, DOCUMENTS, spaces, list(QUALITY_CHECKS), run_id="check")
 
 
-def index_documents(database: Database, settings: Settings, *, force: bool = False) -> Outcome:
+def index_documents(database: Database, settings: Settings, *, force: bool = False) -> IndexOutcome:
     """Decide on the documents' index, build it if need be, and vouch for it."""
     with database.connect() as connection:
         table, *_ = indexed_tables(connection, settings, "documents")
@@ -143,7 +143,7 @@ def vouch_for_documents(database: Database, settings: Settings) -> None:
             record_check(
                 connection,
                 known.tables["small"],
-                subject=subject_of(found.decision.generation, found.codes),
+                subject=index_subject(found.decision.generation, found.codes),
                 check=name,
                 reasons=(),
                 measured={

@@ -18,7 +18,7 @@ import pytest
 from psycopg import sql
 
 from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
-from rag_assets.index.maintain import IndexRequest, Outcome
+from rag_assets.index.maintain import IndexOutcome, IndexRequest
 from rag_assets.index.measuring import target_of
 from rag_assets.index.policy import IndexAction
 from rag_assets.index.sql.builds import build_progress
@@ -63,9 +63,9 @@ class Site:
     database: Database
     settings: Settings
     table: VectorTable
-    old: Outcome
+    old: IndexOutcome
 
-    def maintained(self, lists: int = SHORT, progress: Heard | None = None) -> Outcome:
+    def maintained(self, lists: int = SHORT, progress: Heard | None = None) -> IndexOutcome:
         return maintained(
             self.database,
             self.settings,
@@ -122,7 +122,7 @@ class Site:
                 ).fetchall()
             )
 
-    def assert_clean(self, outcome: Outcome, states: list[tuple[int, str]]) -> None:
+    def assert_clean(self, outcome: IndexOutcome, states: list[tuple[int, str]]) -> None:
         """One valid index, the outcome's; and every generation in its state."""
         assert outcome.generation is not None
         with self.database.connect() as connection:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
-from rag_assets.index.maintain import Outcome, subject_of
+from rag_assets.index.maintain import IndexOutcome, index_subject
 from rag_assets.index.measuring import Bench
 from rag_assets.index.policy import IndexAction
 from rag_assets.index.queries import held_out_queries
@@ -55,7 +55,7 @@ def table(database: Database, settings: Settings) -> VectorTable:
     return filled_table(database, settings, VERSIONS, languages={"PT_B": "pt"})
 
 
-def target(table: VectorTable, outcome: Outcome) -> Target:
+def target(table: VectorTable, outcome: IndexOutcome) -> Target:
     assert outcome.codes is not None
     made = outcome.generation
     use = made.codes if made else outcome.codes.use
@@ -66,7 +66,7 @@ def target(table: VectorTable, outcome: Outcome) -> Target:
     return Target(table, VERSIONS, made.number, made.precision, made.probes, codes)
 
 
-def recall_of(database: Database, table: VectorTable, outcome: Outcome) -> float:
+def recall_of(database: Database, table: VectorTable, outcome: IndexOutcome) -> float:
     """Of searches over everything, as their plan has it, with queries that tuning did not see."""
     plan = choose_plan(target(table, outcome), VERSIONS, exact_rows=0)
     scopes, shares = list(VERSIONS), []
@@ -186,7 +186,7 @@ def test_a_failed_recall_check_has_the_scan_measured_again(
         record_check(
             connection,
             table,
-            subject=subject_of(None, outcome.codes.use),
+            subject=index_subject(None, outcome.codes.use),
             check="recall_at_10",
             reasons=["under the floor"],
             measured={},

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from rag_assets.errors import IndexBuildError
-from rag_assets.index.maintain import EXACT_SUBJECT, IndexRequest, subject_of
+from rag_assets.index.maintain import EXACT_SUBJECT, IndexRequest, index_subject
 from rag_assets.index.policy import IndexAction
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import RecordedDecision
@@ -194,7 +194,7 @@ def record(
         record_check(
             connection,
             table,
-            subject=subject_of(generation),
+            subject=index_subject(generation),
             check=check,
             reasons=tuple(reasons),
             measured={"probes": made.probes.plain + more_probes},
@@ -381,7 +381,7 @@ def test_a_candidate_that_cannot_be_built_leaves_the_others_behind_it_nowhere(
 
 
 def test_the_subject_of_a_check_names_its_generation() -> None:
-    assert (subject_of(7), subject_of(None)) == ("generation 7", EXACT_SUBJECT)
+    assert (index_subject(7), index_subject(None)) == ("generation 7", EXACT_SUBJECT)
 
 
 def test_versions_that_may_not_be_served_are_indexed_but_not_tuned_for(

@@ -10,7 +10,7 @@ from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
 from rag_assets.bible.quality import version_quality
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain, subject_of
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, index_subject, maintain
 from rag_assets.index.tables import candidate_table, indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
@@ -70,7 +70,7 @@ def check(database: Database, settings: Settings, *codes: str) -> None:
             keep_evidence(connection, code, found, list(QUALITY_CHECKS), run_id="check")
 
 
-def index(database: Database, settings: Settings, *, force: bool = False) -> Outcome:
+def index(database: Database, settings: Settings, *, force: bool = False) -> IndexOutcome:
     """Decide on the index, build it if need be, vouch for it; the candidate table's outcome."""
     with database.connect() as connection:
         tables = indexed_tables(connection, settings)
@@ -98,7 +98,7 @@ def vouch(database: Database, settings: Settings) -> None:
             record_check(
                 connection,
                 known.tables["small"],
-                subject=subject_of(found.decision.generation, found.codes),
+                subject=index_subject(found.decision.generation, found.codes),
                 check=name,
                 reasons=(),
                 measured={
