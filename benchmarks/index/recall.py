@@ -2,9 +2,9 @@
 
 Every setting's index is on the table at once; held-out queries that nobody tuned with are sent to
 each in turn, a share of them a round, after a few that are not counted. Recall@10 is against all
-rows (see :mod:`rag_assets.index.truth`). All go by the one statement that our searches send, which
-makes the planner take the index: the figures of the others are pgvector's, not the planner's. Ours
-goes by :func:`rag_assets.retrieval.plan.choose_plan`.
+rows (see :mod:`rag_assets.index.questions`). All go by the one statement that our searches send,
+which makes the planner take the index: the figures of the others are pgvector's, not the planner's.
+Ours goes by :func:`rag_assets.retrieval.plan.choose_plan`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,9 @@ from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.measuring import target_of
 from rag_assets.index.memory import kilobytes
 from rag_assets.index.policy import recommended_lists
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
+from rag_assets.index.questions import ask, held_out_queries, recall, similarity_floors
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.sql.generations import Generation
-from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.index.tune import tune
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.plan import choose_plan

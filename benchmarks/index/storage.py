@@ -19,8 +19,8 @@ from benchmarks.index.corpus import FIRST
 from rag_assets.index.build import BuildOptions, build
 from rag_assets.index.cases import EVERYTHING, TOP_K
 from rag_assets.index.policy import recommended_lists
+from rag_assets.index.questions import recall, similarity_floors
 from rag_assets.index.sql import builds as index_builds
-from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.postgres.database import Connection, one
 from rag_assets.progress import Silent
 from rag_assets.retrieval.policy import servable_scopes

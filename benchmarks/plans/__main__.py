@@ -37,8 +37,7 @@ from benchmarks.plans.contenders import (
     similarities,
 )
 from benchmarks.plans.kinds import KINDS
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.truth import recall, similarity_floors
+from rag_assets.index.questions import held_out_queries, recall, similarity_floors
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.vectors.sql.nearest import prepare_connection

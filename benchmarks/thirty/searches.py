@@ -14,8 +14,8 @@ from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve import services
 from rag_assets.index.cases import TOP_K
 from rag_assets.index.measuring import target_of
+from rag_assets.index.questions import recall, similarity_floors
 from rag_assets.index.sql import generations
-from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.postgres.database import Database
 from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.probe import measure_latency, probe_search

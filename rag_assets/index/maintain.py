@@ -29,12 +29,10 @@ from rag_assets.index.policy import (
     ScanInForce,
     decide_index,
 )
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import Questions, ask
+from rag_assets.index.questions import EmbeddedTexts, Questions, ask, held_out_queries
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation, ListsFrom
-from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.index.tune import Tuning, tune
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from rag_assets.errors import RagAssetsError
 from rag_assets.index.cases import cases_of
 from rag_assets.index.golden import embedded_texts, golden_cases
-from rag_assets.index.questions import Questions, ask
+from rag_assets.index.questions import EmbeddedTexts, Questions, ask
 from rag_assets.index.sql.generations import Generation
-from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target

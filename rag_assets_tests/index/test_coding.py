@@ -10,8 +10,7 @@ from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.maintain import IndexOutcome, index_subject
 from rag_assets.index.measuring import Bench
 from rag_assets.index.policy import IndexAction
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
+from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent

@@ -18,9 +18,7 @@ from rag_assets.index.golden import (
     read_golden_queries,
 )
 from rag_assets.index.measuring import target_of
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
-from rag_assets.index.text_queries import EmbeddedTexts, TextQuery
+from rag_assets.index.questions import EmbeddedTexts, TextQuery, ask, held_out_queries
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Target

@@ -16,8 +16,7 @@ from rag_assets.index.checks import (
     production_conditions,
 )
 from rag_assets.index.measuring import Point, recall_of
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
+from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent

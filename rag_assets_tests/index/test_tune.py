@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
 from rag_assets.index.measuring import Point, least_probes, recall_of, target_of
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
+from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Database
