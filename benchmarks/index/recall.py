@@ -32,7 +32,7 @@ from rag_assets.index.tune import tune
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import Probe, probe
+from rag_assets.retrieval.timing import TimedSearch, time_plan
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import prepare_connection
@@ -53,7 +53,7 @@ class Setting:
     lists: str
     probes: str
     plan: Callable[[Sequence[str]], SearchPlan]
-    found: dict[str, list[Probe]] = field(default_factory=dict)
+    found: dict[str, list[TimedSearch]] = field(default_factory=dict)
 
 
 def run(bench: Bench) -> Iterator[Report]:
@@ -83,9 +83,9 @@ def _compare(bench: Bench, size: int) -> Report:
                 for case, confined in cases.items():
                     plan = setting.plan(confined)
                     # The setting before it has had the cache to itself.
-                    probe(connection, table, plan, share[:5], top_k=TOP_K, scopes=confined)
+                    time_plan(connection, table, plan, share[:5], top_k=TOP_K, scopes=confined)
                     setting.found.setdefault(case, []).extend(
-                        probe(connection, table, plan, share, top_k=TOP_K, scopes=confined)
+                        time_plan(connection, table, plan, share, top_k=TOP_K, scopes=confined)
                     )
     bench.drop_indexes(table)
     rows = [
@@ -105,7 +105,7 @@ def _compare(bench: Bench, size: int) -> Report:
     )
 
 
-def _cell(found: Sequence[Probe], truth: np.ndarray) -> str:
+def _cell(found: Sequence[TimedSearch], truth: np.ndarray) -> str:
     recalls = [recall(one.similarities, true) for one, true in zip(found, truth, strict=True)]
     hits = np.mean([len(one.similarities) for one in found])
     p50, p95 = np.percentile([one.latency_ms for one in found], [50, 95])

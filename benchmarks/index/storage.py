@@ -24,7 +24,7 @@ from rag_assets.index.sql import builds as index_builds
 from rag_assets.postgres.database import Connection, one
 from rag_assets.progress import Silent
 from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import Probe, probe
+from rag_assets.retrieval.timing import TimedSearch, time_plan
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
 from rag_assets.vectors.sql.indexes import live_indexes
@@ -49,7 +49,7 @@ class _Kind:
     build_s: list[float] = field(default_factory=list)
     exact_ms: list[float] = field(default_factory=list)
     filtered_ms: list[float] = field(default_factory=list)
-    found: list[Probe] = field(default_factory=list)
+    found: list[TimedSearch] = field(default_factory=list)
 
 
 def run(bench: Bench) -> Iterator[Report]:
@@ -127,9 +127,13 @@ def _search(
 ) -> None:
     plan = SearchPlan("ivfflat", kind.generation, kind.table.space.spec.precision, PROBES, PROBES)
 
-    def searched(chosen: SearchPlan, queries: np.ndarray, confined: Sequence[str]) -> list[Probe]:
-        probe(connection, kind.table, chosen, queries[:2], top_k=TOP_K, scopes=confined)
-        return list(probe(connection, kind.table, chosen, queries, top_k=TOP_K, scopes=confined))
+    def searched(
+        chosen: SearchPlan, queries: np.ndarray, confined: Sequence[str]
+    ) -> list[TimedSearch]:
+        time_plan(connection, kind.table, chosen, queries[:2], top_k=TOP_K, scopes=confined)
+        return list(
+            time_plan(connection, kind.table, chosen, queries, top_k=TOP_K, scopes=confined)
+        )
 
     kind.found += searched(plan, share, scopes)
     kind.exact_ms += [one.latency_ms for one in searched(EXACT, share[:exactly], scopes)]

@@ -27,7 +27,7 @@ from rag_assets.index.sql import builds as index_builds
 from rag_assets.postgres.database import Connection, Database, dagster_database, one
 from rag_assets.progress import Silent
 from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import probe
+from rag_assets.retrieval.timing import time_plan
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql.indexes import live_indexes
@@ -101,7 +101,7 @@ def _probes(
         probes, precision = 8, table.space.spec.precision
         while True:
             plan = SearchPlan("ivfflat", number, precision, probes, probes)
-            found = probe(connection, table, plan, asked, top_k=TOP_K, scopes=tuple(scopes))
+            found = time_plan(connection, table, plan, asked, top_k=TOP_K, scopes=tuple(scopes))
             reached = np.mean(
                 [recall(one.similarities, true) for one, true in zip(found, truth, strict=True)]
             )

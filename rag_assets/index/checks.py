@@ -20,8 +20,8 @@ from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import Latency, measure_latency
 from rag_assets.retrieval.released import served_on_trial
+from rag_assets.retrieval.timing import Latency, measure_latency
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.code_sets import use_columns

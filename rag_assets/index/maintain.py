@@ -38,8 +38,8 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Codes, Target
 from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import measure_latency
 from rag_assets.retrieval.released import served_on_trial
+from rag_assets.retrieval.timing import measure_latency
 from rag_assets.settings.model import Precision, Settings
 from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.code_sets import CodeUse

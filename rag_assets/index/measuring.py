@@ -14,8 +14,8 @@ from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Codes, Target, index_plan, scan_plan
-from rag_assets.retrieval.probe import Probe, probe, probe_search
 from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.timing import TimedSearch, time_plan, time_search
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
 from rag_assets.vectors.sql.indexes import Probes
@@ -112,7 +112,7 @@ class Bench:
         queries = self.questions.queries[:few]
         truth = self.questions.nearest(self.asked[name])[: len(queries)]
         scopes = confined_to(self.table, name, self.asked[name])
-        found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
+        found = time_plan(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
         point = _point(plan, found, truth)
         self.progress.say(
             f"{name}: {plan}: recall@{TOP_K} {point.recall:.3f}, P50 {point.p50_ms:.1f} ms "
@@ -324,14 +324,14 @@ def recall_of(
         for name, confined in cases.items():
             plan = plan_of(target, name, confined, exact_rows=settings.rag_search_exact_rows)
             request = request_of(target.table, name, confined)
-            found = probe_search(connection, settings, served, request, questions.queries)
+            found = time_search(connection, settings, served, request, questions.queries)
             points[name] = _point(plan, found, questions.nearest(confined))
     return points
 
 
-def _point(plan: SearchPlan, probes: Sequence[Probe], truth: NDArray[np.float32]) -> Point:
-    found = [probe.similarities for probe in probes]
-    latencies_ms = [probe.latency_ms for probe in probes]
+def _point(plan: SearchPlan, searches: Sequence[TimedSearch], truth: NDArray[np.float32]) -> Point:
+    found = [search.similarities for search in searches]
+    latencies_ms = [search.latency_ms for search in searches]
     recalls = [recall(near, true) for near, true in zip(found, truth, strict=True)]
     mean = float(np.mean(recalls))
     error = float(np.std(recalls)) / len(recalls) ** 0.5

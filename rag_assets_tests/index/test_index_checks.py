@@ -21,7 +21,7 @@ from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Target
-from rag_assets.retrieval.probe import Latency
+from rag_assets.retrieval.timing import Latency
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.evidence import CheckResult, check_results
 from rag_assets.vectors.sql.indexes import Probes
