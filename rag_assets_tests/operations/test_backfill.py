@@ -15,11 +15,11 @@ from rag_assets.documents.sql.lanes import pause_lane
 from rag_assets.operations.backfill import (
     Budget,
     Candidate,
-    Choice,
+    WindowChoice,
     WindowRun,
     candidates,
-    choose,
     choose_now,
+    choose_versions,
     committed,
     in_order,
     requeue_documents,
@@ -43,7 +43,7 @@ def version(code: str, usd: float = 1, minutes: float = 10) -> Candidate:
     return Candidate(code, rows=100, cost_usd=usd, minutes=minutes)
 
 
-def started(choice: Choice) -> list[str]:
+def started(choice: WindowChoice) -> list[str]:
     return [one.code for one in choice.start]
 
 
@@ -97,14 +97,14 @@ def test_versions_are_started_in_order_as_long_as_they_fit(
     codes: list[str],
     held: str | None,
 ) -> None:
-    choice = choose(versions, left=left, whole=WHOLE, room=room)
+    choice = choose_versions(versions, left=left, whole=WHOLE, room=room)
     assert started(choice) == codes
     assert (choice.held or "").startswith(held or "")
     assert (choice.held is None) == (held is None)
 
 
 def test_what_no_window_could_take_and_what_cannot_be_read_holds_nobody_up() -> None:
-    choice = choose(
+    choice = choose_versions(
         [
             version("DEAR", usd=5.1),
             version("SLOW", minutes=361),
@@ -143,7 +143,7 @@ CANDIDATES = st.lists(
 def test_the_budget_is_never_exceeded_and_nobody_overtakes(
     versions: list[Candidate], left: Budget, room: int | None
 ) -> None:
-    choice = choose(versions, left=left, whole=WHOLE, room=room)
+    choice = choose_versions(versions, left=left, whole=WHOLE, room=room)
     assert sum(one.cost_usd for one in choice.start) <= max(0.0, left.usd) + 1e-6
     assert sum(one.minutes for one in choice.start) <= max(0.0, left.minutes) + 1e-6
     assert room is None or len(choice.start) <= room
@@ -167,7 +167,7 @@ def test_no_version_is_planned_beyond_the_first_that_waits() -> None:
             planned.append(code)
             yield version(code)
 
-    choose(planning(), left=WHOLE, whole=WHOLE, room=1)  # type: ignore[arg-type]
+    choose_versions(planning(), left=WHOLE, whole=WHOLE, room=1)  # type: ignore[arg-type]
     assert planned == ["A", "B"]
 
 
@@ -206,7 +206,7 @@ def settings(openai_settings: MakeSettings) -> Settings:
     )
 
 
-def choose_in(database: Database, settings: Settings, **known: object) -> Choice:
+def choose_in(database: Database, settings: Settings, **known: object) -> WindowChoice:
     values: dict[str, object] = {"runs": (), "busy": (), "at_work": 0, "warn": print}
     with database.connect(autocommit=True) as connection:
         return choose_now(connection, settings, WINDOW, now=NOON, **(values | known))  # type: ignore[arg-type]
