@@ -215,16 +215,16 @@ def similarity_floors(
         for name, confined in cases.items()
     }
     best = {name: np.full((len(queries), top_k), -np.inf, dtype=np.float32) for name in cases}
-    for chunk in stream_vectors(connection, table, scopes):
+    for batch in stream_vectors(connection, table, scopes):
         # A seventh of the time of np.linalg.norm, which squares into an array of its own.
-        norms = np.sqrt(np.einsum("ij,ij->i", chunk.vectors, chunk.vectors))
-        similarities = queries @ chunk.vectors.T / norms
+        norms = np.sqrt(np.einsum("ij,ij->i", batch.vectors, batch.vectors))
+        similarities = queries @ batch.vectors.T / norms
         for name, belongs in members.items():
-            columns = belongs[chunk.scopes]
+            columns = belongs[batch.scopes]
             if columns.any():
                 mine = similarities if columns.all() else similarities[:, columns]
                 _keep_best(best[name], mine)
-        compared(len(chunk.ids))
+        compared(len(batch.ids))
     return best
 
 

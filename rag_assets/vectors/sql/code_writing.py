@@ -151,9 +151,9 @@ def _encode(
     ).format(condition=condition, codes=code_set.identifier, id=table.id_column)
     ids: list[NDArray[np.int64]] = []
     codes: list[NDArray[np.uint8]] = []
-    for chunk in stream_where(connection, table, lacking):
-        ids.append(chunk.ids)
-        codes.append(code_set.recipe.encode(chunk.vectors))
+    for batch in stream_where(connection, table, lacking):
+        ids.append(batch.ids)
+        codes.append(code_set.recipe.encode(batch.vectors))
     if not ids:
         return 0
     _write(connection, table, code_set, np.concatenate(ids), np.concatenate(codes))
