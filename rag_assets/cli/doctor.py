@@ -13,7 +13,7 @@ import typer
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.operations.dependencies import Probe
-from rag_assets.operations.doctor import Finding, IndexFacts, Level, Stored, diagnose, span
+from rag_assets.operations.doctor import CorpusFacts, Finding, IndexFacts, Level, diagnose, span
 from rag_assets.operations.facts import gather
 from rag_assets.settings.model import Settings, load_settings
 
@@ -76,7 +76,7 @@ def _show_probes(probes: Sequence[Probe]) -> None:
     )
 
 
-def _show_stored(stored: Stored, settings: Settings) -> None:
+def _show_stored(stored: CorpusFacts, settings: Settings) -> None:
     out.print()
     show_table(
         [
@@ -102,7 +102,7 @@ def _show_stored(stored: Stored, settings: Settings) -> None:
         out.print(f"[bold]{name:<8}[/bold]  {plain(told)}")
 
 
-def _lines(stored: Stored, settings: Settings) -> Iterator[tuple[str, str]]:
+def _lines(stored: CorpusFacts, settings: Settings) -> Iterator[tuple[str, str]]:
     for document in stored.heavy:
         yield (
             "large",

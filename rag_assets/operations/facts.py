@@ -22,11 +22,11 @@ from rag_assets.operations import dependencies
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import (
     SPEED_S,
+    CorpusFacts,
     Facts,
     IndexFacts,
     LaneFacts,
     ReleaseFacts,
-    Stored,
 )
 from rag_assets.operations.sql import queue_health
 from rag_assets.operations.sql.dagster_state import RunCount, daemon_heartbeats, runs_under_way
@@ -116,9 +116,9 @@ def _dagster(settings: Settings) -> tuple[Mapping[str, datetime] | None, tuple[R
         return None, ()
 
 
-def _read(database: Database, settings: Settings, runs: Iterable[RunCount]) -> Stored:
+def _read(database: Database, settings: Settings, runs: Iterable[RunCount]) -> CorpusFacts:
     with database.connect() as connection:
-        return Stored(
+        return CorpusFacts(
             lanes=_lanes(connection, runs),
             heavy=heavy_documents(connection, from_mb=settings.rag_large_document_mb),
             dead=dead_by_class(connection),

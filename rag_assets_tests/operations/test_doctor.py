@@ -11,12 +11,12 @@ import pytest
 from rag_assets.documents.sql.lanes import KeyState, pause_lane
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import (
+    CorpusFacts,
     Facts,
     IndexFacts,
     LaneFacts,
     Level,
     ReleaseFacts,
-    Stored,
     diagnose,
     span,
 )
@@ -31,7 +31,7 @@ from rag_assets_tests.documents.queued import MB, new, queue
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LANE = LaneFacts("rag_processing")
-STORED = Stored(
+STORED = CorpusFacts(
     lanes=(LANE,),
     heavy=(),
     dead={},
