@@ -17,7 +17,7 @@ from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
 from rag_assets.index.tables import candidate_table
 from rag_assets.postgres.database import Database
 from rag_assets.progress import LogLines
-from rag_assets.release.releasing import evaluate, release
+from rag_assets.release.releasing import evaluate_gate, release
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evidence
 from rag_assets.vectors.sql.tables import VectorTable
@@ -100,7 +100,7 @@ def _next(checks: Iterator[IndexVerdict]) -> Sequence[str]:
 
 def _gate(database: Database, settings: Settings) -> Sequence[str]:
     with database.connect() as connection:
-        _, verdict = evaluate(connection, settings)
+        _, verdict = evaluate_gate(connection, settings)
     return [str(reason) for reason in verdict.reasons]
 
 

@@ -28,7 +28,7 @@ from rag_assets.postgres.database import Connection
 from rag_assets.release.dropping import drop_indexes_of
 from rag_assets.release.gate import GateVerdict
 from rag_assets.release.releasing import activate as activate_earlier
-from rag_assets.release.releasing import evaluate, release, roll_back
+from rag_assets.release.releasing import evaluate_gate, release, roll_back
 from rag_assets.release.sql.releases import last_releases, release_by_id
 from rag_assets.vectors.sql.served import Release, ReleasedSpace, active_release
 
@@ -91,7 +91,7 @@ def gate(
     with errors_as_sentences(as_json):
         settings, database = open_corpus()
         with database.connect() as connection:
-            evidence, verdict = evaluate(
+            evidence, verdict = evaluate_gate(
                 connection,
                 settings,
                 leave_out_failing=leave_out_failing,
@@ -174,7 +174,7 @@ def diff(
         with database.connect() as connection:
             one = _content(connection, first)
             if second is None:
-                _, verdict = evaluate(connection, settings)
+                _, verdict = evaluate_gate(connection, settings)
                 other: Mapping[str, Any] = verdict.content
             else:
                 other = _content(connection, second)

@@ -210,7 +210,7 @@ def _without_code(case: Trial) -> tuple[str, ...]:
     if codes is None:
         return ()
     with case.database.connect() as connection:
-        missing = code_sets.missing(connection, table, codes.code_set)
+        missing = code_sets.count_uncoded(connection, table, codes.code_set)
     return (uncoded(missing, _mend(table)),) if missing else ()
 
 

@@ -37,7 +37,7 @@ from rag_assets.operations.sql.messages import unsent_messages
 from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.postgres.database import Connection, Database, dagster_database, open_database
 from rag_assets.postgres.migrations import pending, server_versions
-from rag_assets.release.releasing import evaluate
+from rag_assets.release.releasing import evaluate_gate
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.tables import VectorTable, revision
@@ -45,7 +45,7 @@ from rag_assets.vectors.sql.tables import VectorTable, revision
 _AT_WORK = ("STARTING", "STARTED", "CANCELING")
 
 
-def gather(settings: Settings) -> Facts:
+def gather_facts(settings: Settings) -> Facts:
     """Look at everything, the dependencies all at once.
 
     :raises ConfigurationError: RAG_DATABASE_URL is not an address.
@@ -221,7 +221,7 @@ def _index(connection: Connection, table: VectorTable) -> IndexFacts:
 
 def _release(connection: Connection, settings: Settings) -> ReleaseFacts:
     active = active_release(connection)
-    evidence, verdict = evaluate(connection, settings)
+    evidence, verdict = evaluate_gate(connection, settings)
     return ReleaseFacts(
         active.release_id if active else None,
         active.activated_at if active else None,

@@ -11,7 +11,7 @@ from rag_assets.release.reasons import (
     DOCUMENTS_INDEX,
     Reason,
     index_reasons,
-    missing,
+    missing_reason,
     reasons_now,
     result_reasons,
 )
@@ -68,7 +68,7 @@ def _reasons(
     if not documents.spaces["small"].rows:
         where = evidence.spaces.get("small", "the settings' space")
         sentence = f"they are served now and have no vectors in {where}: {mend}"
-        return (missing(DOCUMENTS, "completeness", sentence),)
+        return (missing_reason(DOCUMENTS, "completeness", sentence),)
     reasons = list(
         index_reasons(
             documents.index, (), evidence.at, max_age, subject=DOCUMENTS_INDEX, corpus="documents"

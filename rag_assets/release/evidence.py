@@ -19,7 +19,7 @@ from rag_assets.postgres.database import Connection, one
 from rag_assets.release.sql.releases import rolled_back_lately
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS
-from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, missing
+from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, count_uncoded
 from rag_assets.vectors.sql.evidence import CheckResult, check_results
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release, active_release
@@ -155,7 +155,7 @@ class Evidence:
         return {name: count for name, count in rows.items() if count}
 
 
-def gather(connection: Connection, settings: Settings) -> Evidence:
+def gather_evidence(connection: Connection, settings: Settings) -> Evidence:
     """Read the evidence, in the connection's transaction (repeatable read)."""
     found = {role: find_space(connection, settings, role) for role in ROLES}
     tables: dict[Role, VectorTable] = {
@@ -307,4 +307,4 @@ def _index(connection: Connection, settings: Settings, table: VectorTable) -> In
 def _uncoded(connection: Connection, table: VectorTable, use: CodeUse | None) -> int:
     """Counted each time: no revision tells of codes that another client deleted."""
     code_set = code_set_by_number(connection, table, use.code_set) if use else None
-    return missing(connection, table, code_set) if code_set else 0
+    return count_uncoded(connection, table, code_set) if code_set else 0

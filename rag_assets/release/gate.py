@@ -12,7 +12,7 @@ from rag_assets.release.reasons import (
     RELEASE,
     Reason,
     index_reasons,
-    missing,
+    missing_reason,
     reasons_now,
     result_reasons,
 )
@@ -81,7 +81,9 @@ def judge_release(
         else:
             reasons += against
     if not (serve or documents.serve or reasons):
-        reasons.append(missing(RELEASE, "versions", "there is no version that may be served"))
+        reasons.append(
+            missing_reason(RELEASE, "versions", "there is no version that may be served")
+        )
     spaces = () if of_documents_only else _spaces(evidence, serve)
     if documents.serve and evidence.documents is not None:
         spaces += documents_spaces(evidence.documents)
@@ -104,7 +106,7 @@ def judge_release(
 def _bible_reasons(evidence: Evidence, max_age: timedelta) -> list[Reason]:
     """What is against the space and its index, whatever versions are served."""
     if evidence.index is None:
-        return [missing(RELEASE, "vectors", "nothing is embedded with the settings' model")]
+        return [missing_reason(RELEASE, "vectors", "nothing is embedded with the settings' model")]
     searched = [v.code for v in evidence.versions if not v.withheld and _rows(v, "small")]
     return list(index_reasons(evidence.index, searched, evidence.at, max_age))
 
@@ -129,7 +131,7 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
     kept = {(space.corpus, space.role) for space in spaces}
     lost = {(space.corpus, space.role) for space in evidence.active.spaces} - kept
     if ("documents", "large") in lost and ("documents", "small") in kept:
-        yield missing(
+        yield missing_reason(
             RELEASE,
             "large_vectors",
             "the active release re-ranks documents by large vectors, and this one could not: "
@@ -139,7 +141,7 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
         lacking = [v.code for v in evidence.versions if not v.withheld and not _rows(v, "large")]
         if not lacking:  # none is served, for reasons of its own
             return
-        yield missing(
+        yield missing_reason(
             RELEASE,
             "large_vectors",
             "the active release re-ranks by large vectors, and this one could not: materialize "
@@ -163,7 +165,7 @@ def _version_reasons(
     if not _rows(version, "small"):
         where = evidence.spaces.get("small", "the settings' space")
         sentence = f"it is served now and has no vectors in {where}: {mend}"
-        yield missing(version.code, "completeness", sentence)
+        yield missing_reason(version.code, "completeness", sentence)
         return
     for role, space in version.spaces.items():
         if role == "large" and not space.rows:

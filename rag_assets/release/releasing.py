@@ -12,7 +12,7 @@ from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
-from rag_assets.release.evidence import Evidence, IndexEvidence, gather
+from rag_assets.release.evidence import Evidence, IndexEvidence, gather_evidence
 from rag_assets.release.gate import GateVerdict, judge_release
 from rag_assets.release.sql.releases import (
     activate_release,
@@ -42,7 +42,7 @@ class Released:
     before: Release | None
 
 
-def evaluate(
+def evaluate_gate(
     connection: Connection,
     settings: Settings,
     *,
@@ -54,7 +54,7 @@ def evaluate(
     :param leave_out_failing: ``None`` for RAG_RELEASE_LEAVE_OUT_FAILING.
     :param after_rollback: a person says that what was rolled back is mended.
     """
-    evidence = gather(connection, settings)
+    evidence = gather_evidence(connection, settings)
     leave_out = settings.rag_release_leave_out_failing
     return evidence, judge_release(
         evidence,
@@ -84,7 +84,7 @@ def release(
     with _sole_right(database) as session:
         with session.transaction():
             session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            evidence, verdict = evaluate(
+            evidence, verdict = evaluate_gate(
                 session,
                 settings,
                 leave_out_failing=leave_out_failing,

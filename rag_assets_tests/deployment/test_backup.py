@@ -148,10 +148,10 @@ def test_codes_their_index_and_the_release_are_there_after_a_restore_into_an_emp
         with after.connect() as connection:
             table = table_of(after, restored)
             (code_set,) = code_sets.code_sets(connection, table)
-            assert code_sets.missing(connection, table, code_set) == 0
+            assert code_sets.count_uncoded(connection, table, code_set) == 0
         embed(after, restored, "EN_NEWER", sentences(30, word="brook"))
         with after.connect() as connection:
-            assert code_sets.missing(connection, table, code_set) == 0
+            assert code_sets.count_uncoded(connection, table, code_set) == 0
 
 
 PAGE = Path(__file__).parents[2] / "docs/deployment.md"

@@ -17,7 +17,7 @@ from rag_assets.index.maintain import IndexOutcome, IndexRequest, index_subject,
 from rag_assets.index.tables import indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
-from rag_assets.release.evidence import gather
+from rag_assets.release.evidence import gather_evidence
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
@@ -135,7 +135,7 @@ def index_documents(database: Database, settings: Settings, *, force: bool = Fal
 def vouch_for_documents(database: Database, settings: Settings) -> None:
     """Keep results that pass for the index decided on, without the seconds of measuring."""
     with database.connect() as connection:
-        known = gather(connection, settings).documents
+        known = gather_evidence(connection, settings).documents
         assert known is not None
         found = known.index
         assert found.decision is not None

@@ -97,7 +97,7 @@ def test_a_scan_of_the_codes_serves_without_an_index(
     assert recall_of(database, table, outcome) >= 0.97
     with database.connect() as connection:
         decision = generations.last_decision(connection, table)
-        assert code_sets.missing(connection, table, outcome.codes.code_set) == 0
+        assert code_sets.count_uncoded(connection, table, outcome.codes.code_set) == 0
         assert index_names(connection) == []
     assert decision is not None
     assert (decision.action, decision.codes) == ("codes", outcome.codes.use)

@@ -14,7 +14,7 @@ from rag_assets.index.maintain import IndexOutcome, IndexRequest, index_subject,
 from rag_assets.index.tables import candidate_table, indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
-from rag_assets.release.evidence import gather
+from rag_assets.release.evidence import gather_evidence
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
@@ -89,7 +89,7 @@ def vouch(database: Database, settings: Settings) -> None:
     Where it is the measuring that matters, use :func:`judge`.
     """
     with database.connect() as connection:
-        known = gather(connection, settings)
+        known = gather_evidence(connection, settings)
         found = known.index
         assert found is not None
         assert found.decision is not None

@@ -8,7 +8,7 @@ import pytest
 
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.postgres.database import Database
-from rag_assets.release.evidence import Evidence, VersionEvidence, gather
+from rag_assets.release.evidence import Evidence, VersionEvidence, gather_evidence
 from rag_assets.release.releasing import roll_back
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS
@@ -31,7 +31,7 @@ from rag_assets_tests.release.corpus import (
 def evidence_of(database: Database, settings: Settings) -> Evidence:
     """The evidence as it is now."""
     with database.connect() as connection:
-        return gather(connection, settings)
+        return gather_evidence(connection, settings)
 
 
 def of_version(evidence: Evidence, code: str) -> VersionEvidence:

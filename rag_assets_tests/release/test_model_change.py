@@ -11,7 +11,7 @@ import pytest
 
 from rag_assets.errors import GateRefusedError
 from rag_assets.postgres.database import Database
-from rag_assets.release.releasing import evaluate, roll_back
+from rag_assets.release.releasing import evaluate_gate, roll_back
 from rag_assets.release.sql.releases import last_releases
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import find_space
@@ -197,7 +197,7 @@ def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_
     check(database, new, "EN_A")
     index(database, new)
     with database.connect() as connection:
-        verdict = evaluate(connection, new)[1]
+        verdict = evaluate_gate(connection, new)[1]
     (reason,) = verdict.reasons
     assert (reason.subject, reason.kind) == ("EN_B", "missing")
     assert "it is served now and has no vectors in offline/" in reason.sentence

@@ -16,7 +16,7 @@ from psycopg import sql
 from rag_assets.postgres.database import Connection, one
 from rag_assets.progress import Progress
 from rag_assets.vectors.binary_copy import ids_and_codes
-from rag_assets.vectors.sql.code_sets import CodeSet, code_sets, missing
+from rag_assets.vectors.sql.code_sets import CodeSet, code_sets, count_uncoded
 from rag_assets.vectors.sql.stream import stream_where
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
@@ -58,7 +58,7 @@ def fill(
     :param session: autocommits.
     :param beside: further sessions that do, each of which encodes a part meanwhile.
     """
-    progress.start(f"encoding {code_set}", missing(session, table, code_set))
+    progress.start(f"encoding {code_set}", count_uncoded(session, table, code_set))
     done, start = 0, 0
     sessions = (session, *beside)
     with ThreadPoolExecutor(len(sessions)) as threads:
