@@ -30,7 +30,7 @@ from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import choose_plan
-from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable

@@ -31,7 +31,7 @@ from rag_assets.index.sql.generations import Generation
 from rag_assets.index.tune import tune
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.plan import choose_plan
-from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.timing import TimedSearch, time_plan
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
 from rag_assets.vectors.sql.indexes import Probes

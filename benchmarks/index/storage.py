@@ -23,7 +23,7 @@ from rag_assets.index.questions import recall, similarity_floors
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.postgres.database import Connection, one
 from rag_assets.progress import Silent
-from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.timing import TimedSearch, time_plan
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import EXACT, SearchPlan

@@ -39,7 +39,7 @@ from benchmarks.plans.contenders import (
 from benchmarks.plans.kinds import KINDS
 from rag_assets.index.questions import held_out_queries, recall, similarity_floors
 from rag_assets.postgres.database import Connection
-from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.vectors.sql.nearest import prepare_connection
 
 FLOOR, SCAN_FLOOR = 0.95, 0.98

@@ -14,7 +14,7 @@ from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Connection
 from rag_assets.progress import LogLines
 from rag_assets.release.sql.releases import activate_release, write_release
-from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.code_sets import CodeUse
 from rag_assets.vectors.sql.served import ReleasedSpace

@@ -17,9 +17,9 @@ from rag_assets.index.measuring import target_of
 from rag_assets.index.questions import recall, similarity_floors
 from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
-from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.released import Served, served_now, served_on_trial
 from rag_assets.retrieval.request import SearchRequest, confine, primary
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.timing import measure_latency, time_search
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.nearest import prepare_connection

@@ -13,8 +13,8 @@ from rag_assets.bible.quality import version_quality
 from rag_assets.bible.sql.verses import stored_versions
 from rag_assets.errors import GateRefusedError
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
+from rag_assets.index.indexed_tables import candidate_table
 from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
-from rag_assets.index.tables import candidate_table
 from rag_assets.postgres.database import Database
 from rag_assets.progress import LogLines
 from rag_assets.release.releasing import evaluate_gate, release

@@ -7,7 +7,7 @@ from rag_assets.bible.sql.quality import count_verse_faults
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import RowWords, SpaceQuality, named_failures
-from rag_assets.vectors.sql.evidence import check_results
+from rag_assets.vectors.sql.check_results import check_results
 from rag_assets.vectors.sql.spaces import ROLES, find_space
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, scope_revisions
 

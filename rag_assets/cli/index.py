@@ -18,8 +18,8 @@ from rag_assets.cli.output import (
     show_record,
     show_table,
 )
+from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.sql import generations
-from rag_assets.index.tables import indexed_tables
 from rag_assets.postgres.database import Connection
 from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.indexes import live_indexes

@@ -8,24 +8,24 @@ from dataclasses import asdict, dataclass
 from rag_assets.errors import RagAssetsError
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
 from rag_assets.index.golden import GoldenResult, golden_result
+from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.index.maintain import index_subject
 from rag_assets.index.measuring import Point, recall_of, target_of
 from rag_assets.index.questions import held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
 from rag_assets.index.sql.generations import Generation
-from rag_assets.index.tables import ASSETS
 from rag_assets.index.trial import SEED, Trial
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
-from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.released import served_on_trial
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.timing import Latency, measure_latency
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision

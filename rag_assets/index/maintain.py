@@ -37,13 +37,13 @@ from rag_assets.index.tune import Tuning, tune
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Codes, Target
-from rag_assets.retrieval.policy import servable_scopes
 from rag_assets.retrieval.released import served_on_trial
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.timing import measure_latency
 from rag_assets.settings.model import Precision, Settings
 from rag_assets.vectors.sql import code_sets
+from rag_assets.vectors.sql.check_results import CheckResult, check_results
 from rag_assets.vectors.sql.code_sets import CodeUse
-from rag_assets.vectors.sql.evidence import CheckResult, check_results
 from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.prewarm import prewarm
 from rag_assets.vectors.sql.served import pinned_code_sets

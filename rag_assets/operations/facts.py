@@ -15,9 +15,9 @@ from rag_assets.documents.sql.attempts import Ended, ended_since
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause
 from rag_assets.errors import ConfigurationError, RagAssetsError
+from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
-from rag_assets.index.tables import indexed_tables
 from rag_assets.operations import dependencies
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import (

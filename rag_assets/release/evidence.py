@@ -19,8 +19,8 @@ from rag_assets.postgres.database import Connection, one
 from rag_assets.release.sql.releases import rolled_back_lately
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS
+from rag_assets.vectors.sql.check_results import CheckResult, check_results
 from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, count_uncoded
-from rag_assets.vectors.sql.evidence import CheckResult, check_results
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets.vectors.sql.spaces import ROLES, Role, Space, find_space

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from rag_assets.release.documents import documents_spaces, judge_documents
+from rag_assets.release.documents_gate import documents_spaces, judge_documents
 from rag_assets.release.evidence import Evidence, SpaceEvidence, VersionEvidence
 from rag_assets.release.reasons import (
     RELEASE,

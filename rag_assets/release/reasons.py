@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from rag_assets.index.checks import CHECKS_OF, uncoded
+from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.index.policy import MIN_ROWS_WITHOUT_CODES
-from rag_assets.index.tables import ASSETS
 from rag_assets.release.evidence import IndexEvidence, SpaceEvidence
+from rag_assets.vectors.sql.check_results import CheckResult
 from rag_assets.vectors.sql.code_sets import recorded_use
-from rag_assets.vectors.sql.evidence import CheckResult
 from rag_assets.vectors.sql.tables import Corpus
 
 Kind = Literal["missing", "stale", "failed"]

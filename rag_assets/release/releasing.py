@@ -23,7 +23,7 @@ from rag_assets.release.sql.releases import (
     write_release,
 )
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.evidence import CheckResult
+from rag_assets.vectors.sql.check_results import CheckResult
 from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.vectors.sql.tables import VectorTable

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rag_assets.postgres.database import Connection
-from rag_assets.vectors.sql.evidence import record_check
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.faults import FaultCounts
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import VectorTable

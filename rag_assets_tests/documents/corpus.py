@@ -13,16 +13,16 @@ from rag_assets.documents.quality import documents_quality
 from rag_assets.documents.sql.publishing import publish
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
+from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.maintain import IndexOutcome, IndexRequest, index_subject, maintain
-from rag_assets.index.tables import indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather_evidence
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.spaces import Role, Space, space_spec
 from rag_assets.vectors.sql.tables import DOCUMENTS, VectorTable, documents_table
 from rag_assets_tests.documents.queued import change, publication, queue, take

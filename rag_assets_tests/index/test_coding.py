@@ -18,7 +18,7 @@ from rag_assets.retrieval.plan import Codes, Target, choose_plan
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT
 from rag_assets.vectors.sql import code_sets
-from rag_assets.vectors.sql.evidence import record_check
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings

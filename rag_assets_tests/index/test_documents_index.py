@@ -6,15 +6,15 @@ import pytest
 
 from rag_assets.index.cases import EVERYTHING, cases_of
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS, INDEX_CHECKS, IndexVerdict, judge_index
+from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.maintain import IndexRequest
 from rag_assets.index.policy import IndexAction
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
-from rag_assets.index.tables import indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.evidence import check_results
+from rag_assets.vectors.sql.check_results import check_results
 from rag_assets.vectors.sql.spaces import Space, SpaceSpec
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, documents_table
 from rag_assets_tests.conftest import MakeSettings

@@ -25,7 +25,7 @@ from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
-from rag_assets.vectors.sql.evidence import check_results
+from rag_assets.vectors.sql.check_results import check_results
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable, bible_table

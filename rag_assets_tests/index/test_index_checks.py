@@ -23,7 +23,7 @@ from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.timing import Latency
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.evidence import CheckResult, check_results
+from rag_assets.vectors.sql.check_results import CheckResult, check_results
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, revision
 from rag_assets_tests.conftest import MakeSettings

@@ -13,7 +13,7 @@ from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import RecordedDecision
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.evidence import record_check
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, revision
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version

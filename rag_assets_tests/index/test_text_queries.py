@@ -17,12 +17,12 @@ from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.index.checks import judge_index
 from rag_assets.index.golden import embedded_texts, golden_result
+from rag_assets.index.indexed_tables import candidate_table
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.measuring import enough_probes, target_of
 from rag_assets.index.questions import EmbeddedTexts, TextQuery, ask, fragments, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation
-from rag_assets.index.tables import candidate_table
 from rag_assets.index.tune import tune
 from rag_assets.postgres.database import Database, one
 from rag_assets.progress import Silent

@@ -10,16 +10,16 @@ from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
 from rag_assets.bible.quality import version_quality
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
+from rag_assets.index.indexed_tables import candidate_table, indexed_tables
 from rag_assets.index.maintain import IndexOutcome, IndexRequest, index_subject, maintain
-from rag_assets.index.tables import candidate_table, indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather_evidence
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.indexes import LIVING_NAMES
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import Role, find_space

@@ -11,7 +11,7 @@ from rag_assets.index.sql.generations import Generation, RecordedDecision
 from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
 from rag_assets.release.gate import GateVerdict, Reason, judge_release
 from rag_assets.vectors.quality import QUALITY_CHECKS
-from rag_assets.vectors.sql.evidence import CheckResult
+from rag_assets.vectors.sql.check_results import CheckResult
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release
 from rag_assets.vectors.sql.spaces import Role, Space, SpaceSpec

@@ -11,8 +11,8 @@ from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.documents.quality import documents_quality
+from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
-from rag_assets.index.tables import ASSETS, indexed_tables
 from rag_assets.progress import LogLines
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.tables import DOCUMENTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rag_assets.index.tables import ASSETS
+from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.release.evidence import DocumentsEvidence, Evidence
 from rag_assets.release.reasons import (
     DOCUMENTS_INDEX,
