@@ -9,12 +9,11 @@ from rag_assets.errors import RagAssetsError
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
 from rag_assets.index.golden import GoldenResult, golden_result
 from rag_assets.index.indexed_tables import ASSETS
-from rag_assets.index.maintain import index_subject
 from rag_assets.index.measuring import Point, recall_of, target_of
 from rag_assets.index.questions import held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
-from rag_assets.index.sql.generations import Generation
+from rag_assets.index.sql.generations import Generation, index_subject
 from rag_assets.index.trial import SEED, Trial
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress

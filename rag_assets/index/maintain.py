@@ -32,7 +32,7 @@ from rag_assets.index.policy import (
 from rag_assets.index.questions import EmbeddedTexts, Questions, ask, held_out_queries
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.sql import generations
-from rag_assets.index.sql.generations import Generation, ListsFrom
+from rag_assets.index.sql.generations import Generation, ListsFrom, index_subject
 from rag_assets.index.tune import Tuning, tune
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
@@ -43,13 +43,11 @@ from rag_assets.retrieval.timing import measure_latency
 from rag_assets.settings.model import Precision, Settings
 from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.check_results import CheckResult, check_results
-from rag_assets.vectors.sql.code_sets import CodeUse
 from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.prewarm import prewarm
 from rag_assets.vectors.sql.served import pinned_code_sets
 from rag_assets.vectors.sql.tables import VectorTable, fold_changes, revision, rows_by_scope
 
-EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1
 _LOAD_QUERIES = 80
 """Concurrency, and queries that show whether a scan takes half the objective or twice as long."""
@@ -317,16 +315,6 @@ class _Work:
             exact_rows=self.settings.rag_search_exact_rows, progress=self.progress, codes=held,
         )  # fmt: skip
         return number, tuning
-
-
-def index_subject(generation: int | None, codes: CodeUse | None = None) -> str:
-    """What an index check's result is filed under.
-
-    :param codes: the codes that are scanned where there is no index.
-    """
-    if generation is not None:
-        return f"generation {generation}"
-    return EXACT_SUBJECT if codes is None else f"code set {codes.code_set}"
 
 
 def _in_force(

@@ -11,10 +11,9 @@ from rag_assets.bible.sql.embeddings import unverified_sample
 from rag_assets.bible.sql.verses import StoredVersion, stored_versions
 from rag_assets.documents.quality import documents_faults
 from rag_assets.documents.sql.quality import unverified_by_document
-from rag_assets.index.maintain import index_subject
 from rag_assets.index.measuring import target_of
 from rag_assets.index.sql import generations
-from rag_assets.index.sql.generations import Generation, RecordedDecision
+from rag_assets.index.sql.generations import Generation, RecordedDecision, index_subject
 from rag_assets.postgres.database import Connection, one
 from rag_assets.release.sql.releases import rolled_back_lately
 from rag_assets.settings.model import Settings

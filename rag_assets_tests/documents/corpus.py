@@ -14,7 +14,8 @@ from rag_assets.documents.sql.publishing import publish
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
 from rag_assets.index.indexed_tables import indexed_tables
-from rag_assets.index.maintain import IndexOutcome, IndexRequest, index_subject, maintain
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
+from rag_assets.index.sql.generations import index_subject
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather_evidence

@@ -7,11 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
-from rag_assets.index.maintain import IndexOutcome, index_subject
+from rag_assets.index.maintain import IndexOutcome
 from rag_assets.index.measuring import Bench
 from rag_assets.index.policy import IndexAction
 from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import index_subject
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Codes, Target, choose_plan

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from rag_assets.errors import IndexBuildError
-from rag_assets.index.maintain import EXACT_SUBJECT, IndexRequest, index_subject
+from rag_assets.index.maintain import IndexRequest
 from rag_assets.index.policy import IndexAction
 from rag_assets.index.sql import generations
-from rag_assets.index.sql.generations import RecordedDecision
+from rag_assets.index.sql.generations import EXACT_SUBJECT, RecordedDecision, index_subject
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.check_results import record_check

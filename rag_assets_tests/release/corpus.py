@@ -11,7 +11,8 @@ from rag_assets.bible.embed_versions import embed_spaces
 from rag_assets.bible.quality import version_quality
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.indexed_tables import candidate_table, indexed_tables
-from rag_assets.index.maintain import IndexOutcome, IndexRequest, index_subject, maintain
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
+from rag_assets.index.sql.generations import index_subject
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather_evidence

@@ -17,6 +17,7 @@ from rag_assets.vectors.sql.indexes import LiveIndex, Probes, live_indexes
 from rag_assets.vectors.sql.tables import Revision, VectorTable
 
 ListsFrom = Literal["profile", "asked", "measured"]
+EXACT_SUBJECT = "exact"
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,16 @@ class RecordedDecision:
     codes: CodeUse | None = None
     tuning: Mapping[str, Any] | None = None
     rows_changed: int = 0
+
+
+def index_subject(generation: int | None, codes: CodeUse | None = None) -> str:
+    """What an index check's result is filed under.
+
+    :param codes: the codes that are scanned where there is no index.
+    """
+    if generation is not None:
+        return f"generation {generation}"
+    return EXACT_SUBJECT if codes is None else f"code set {codes.code_set}"
 
 
 def record_decision(
