@@ -20,10 +20,10 @@ import numpy as np
 from benchmarks.index.bench import RUN_ID, Bench, Report, say
 from benchmarks.index.corpus import FIRST, SECOND
 from rag_assets.bible.sql.verses import version_languages
+from rag_assets.index.build_size import kilobytes
 from rag_assets.index.cases import EVERYTHING, TOP_K, filter_cases
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.measuring import target_of
-from rag_assets.index.memory import kilobytes
 from rag_assets.index.policy import recommended_lists
 from rag_assets.index.questions import ask, held_out_queries, recall, similarity_floors
 from rag_assets.index.sql import builds as index_builds

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rag_assets.errors import IndexBuildError, reason_of
-from rag_assets.index.memory import build_size, kilobytes, megabytes
+from rag_assets.index.build_size import build_size, kilobytes, megabytes
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation, ListsFrom
