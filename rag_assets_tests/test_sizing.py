@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from benchmarks.sizing import model
-from rag_assets.index.memory import build_size, item_bytes
+from rag_assets.index.build_size import build_size, item_bytes
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.postgres.database import Database, one
 from rag_assets.progress import Silent

@@ -17,7 +17,7 @@ from benchmarks.index.corpus import Vectors, made_corpus, real_corpus
 from benchmarks.workload import ROOT, SAMPLE
 from rag_assets.bible.reader import read_bible
 from rag_assets.embedding.providers.offline import OfflineEmbedder
-from rag_assets.index.queries import mixtures
+from rag_assets.index.questions import mixtures
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
 BIBLES = ROOT.parent / "shared" / "data" / "bibles"

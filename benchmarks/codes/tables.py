@@ -14,7 +14,7 @@ from benchmarks.codes import measure
 from benchmarks.codes.kinds import Kind
 from benchmarks.index.bench import Report, say
 from benchmarks.index.corpus import Vectors
-from rag_assets.index.queries import mixtures
+from rag_assets.index.questions import mixtures
 from rag_assets.vectors.codes import Recipe
 
 CANDIDATES = 50, 100, 200, 400, 800

@@ -19,12 +19,13 @@ from rich.table import Table
 from benchmarks.index.corpus import Corpus, Vectors
 from benchmarks.workload import workload
 from rag_assets.embedding.text_hash import text_hash
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Connection, Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.model import Precision, Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.generations import Generation
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.spaces import register_space
 from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table, record_change
 
@@ -119,7 +120,7 @@ class Bench:
     def drop_indexes(self, table: VectorTable) -> None:
         """Drop every IVFFlat index, and make room for a build in a quiet server."""
         with self.database.connect(autocommit=True) as connection:
-            generations.drop_indexes(connection, generations.live_indexes(connection, table))
+            generations.drop_indexes(connection, live_indexes(connection, table))
             connection.execute("CHECKPOINT")
 
     def serve(self, table: VectorTable, generation: Generation) -> None:

@@ -22,15 +22,16 @@ import numpy as np
 
 from benchmarks.index.bench import RUN_ID, Bench, Report, say
 from benchmarks.index.corpus import Vectors
+from rag_assets.index.build import drop_unneeded
 from rag_assets.index.cases import TOP_K
-from rag_assets.index.maintain import IndexRequest, drop_unneeded, maintain
+from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.measuring import target_of
+from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import choose_plan
-from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.vectors.search_plan import SearchPlan
-from rag_assets.vectors.sql.generations import Generation
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 

@@ -2,9 +2,9 @@
 
 Every setting's index is on the table at once; held-out queries that nobody tuned with are sent to
 each in turn, a share of them a round, after a few that are not counted. Recall@10 is against all
-rows (see :mod:`rag_assets.index.truth`). All go by the one statement that our searches send, which
-makes the planner take the index: the figures of the others are pgvector's, not the planner's. Ours
-goes by :func:`rag_assets.retrieval.plan.choose_plan`.
+rows (see :mod:`rag_assets.index.questions`). All go by the one statement that our searches send,
+which makes the planner take the index: the figures of the others are pgvector's, not the planner's.
+Ours goes by :func:`rag_assets.retrieval.plan.choose_plan`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,21 @@ import numpy as np
 from benchmarks.index.bench import RUN_ID, Bench, Report, say
 from benchmarks.index.corpus import FIRST, SECOND
 from rag_assets.bible.sql.verses import version_languages
+from rag_assets.index.build_size import kilobytes
 from rag_assets.index.cases import EVERYTHING, TOP_K, filter_cases
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.index.measuring import target_of
-from rag_assets.index.memory import kilobytes
 from rag_assets.index.policy import recommended_lists
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
+from rag_assets.index.questions import ask, held_out_queries, recall, similarity_floors
 from rag_assets.index.sql import builds as index_builds
-from rag_assets.index.truth import recall, similarity_floors
+from rag_assets.index.sql.generations import Generation
 from rag_assets.index.tune import tune
 from rag_assets.progress import LogLines
 from rag_assets.retrieval.plan import choose_plan
-from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import Probe, probe
+from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.timing import TimedSearch, time_plan
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
-from rag_assets.vectors.sql.generations import Generation, Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -54,7 +53,7 @@ class Setting:
     lists: str
     probes: str
     plan: Callable[[Sequence[str]], SearchPlan]
-    found: dict[str, list[Probe]] = field(default_factory=dict)
+    found: dict[str, list[TimedSearch]] = field(default_factory=dict)
 
 
 def run(bench: Bench) -> Iterator[Report]:
@@ -84,9 +83,9 @@ def _compare(bench: Bench, size: int) -> Report:
                 for case, confined in cases.items():
                     plan = setting.plan(confined)
                     # The setting before it has had the cache to itself.
-                    probe(connection, table, plan, share[:5], top_k=TOP_K, scopes=confined)
+                    time_plan(connection, table, plan, share[:5], top_k=TOP_K, scopes=confined)
                     setting.found.setdefault(case, []).extend(
-                        probe(connection, table, plan, share, top_k=TOP_K, scopes=confined)
+                        time_plan(connection, table, plan, share, top_k=TOP_K, scopes=confined)
                     )
     bench.drop_indexes(table)
     rows = [
@@ -106,7 +105,7 @@ def _compare(bench: Bench, size: int) -> Report:
     )
 
 
-def _cell(found: Sequence[Probe], truth: np.ndarray) -> str:
+def _cell(found: Sequence[TimedSearch], truth: np.ndarray) -> str:
     recalls = [recall(one.similarities, true) for one, true in zip(found, truth, strict=True)]
     hits = np.mean([len(one.similarities) for one in found])
     p50, p95 = np.percentile([one.latency_ms for one in found], [50, 95])

@@ -19,15 +19,15 @@ from benchmarks.index.corpus import FIRST
 from rag_assets.index.build import BuildOptions, build
 from rag_assets.index.cases import EVERYTHING, TOP_K
 from rag_assets.index.policy import recommended_lists
+from rag_assets.index.questions import recall, similarity_floors
 from rag_assets.index.sql import builds as index_builds
-from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.postgres.database import Connection, one
 from rag_assets.progress import Silent
-from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import Probe, probe
+from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.timing import TimedSearch, time_plan
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
-from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -49,7 +49,7 @@ class _Kind:
     build_s: list[float] = field(default_factory=list)
     exact_ms: list[float] = field(default_factory=list)
     filtered_ms: list[float] = field(default_factory=list)
-    found: list[Probe] = field(default_factory=list)
+    found: list[TimedSearch] = field(default_factory=list)
 
 
 def run(bench: Bench) -> Iterator[Report]:
@@ -106,7 +106,7 @@ def _load_and_build(bench: Bench, kind: _Kind, size: int) -> None:
             progress=Silent(),
         )  # fmt: skip
         kind.build_s.append(time.perf_counter() - started)
-        (index,) = generations.live_indexes(session, kind.table)
+        (index,) = live_indexes(session, kind.table)
         kind.index_bytes = index.bytes
         (kind.table_bytes,) = one(
             session.execute("SELECT pg_table_size(to_regclass(%s))", (kind.table.name,))
@@ -127,9 +127,13 @@ def _search(
 ) -> None:
     plan = SearchPlan("ivfflat", kind.generation, kind.table.space.spec.precision, PROBES, PROBES)
 
-    def searched(chosen: SearchPlan, queries: np.ndarray, confined: Sequence[str]) -> list[Probe]:
-        probe(connection, kind.table, chosen, queries[:2], top_k=TOP_K, scopes=confined)
-        return list(probe(connection, kind.table, chosen, queries, top_k=TOP_K, scopes=confined))
+    def searched(
+        chosen: SearchPlan, queries: np.ndarray, confined: Sequence[str]
+    ) -> list[TimedSearch]:
+        time_plan(connection, kind.table, chosen, queries[:2], top_k=TOP_K, scopes=confined)
+        return list(
+            time_plan(connection, kind.table, chosen, queries, top_k=TOP_K, scopes=confined)
+        )
 
     kind.found += searched(plan, share, scopes)
     kind.exact_ms += [one.latency_ms for one in searched(EXACT, share[:exactly], scopes)]

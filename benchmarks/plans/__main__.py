@@ -39,10 +39,9 @@ from benchmarks.plans.contenders import (
 )
 from benchmarks.plans.few import few_rows, of_few
 from benchmarks.plans.kinds import KINDS
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.truth import recall, similarity_floors
+from rag_assets.index.questions import held_out_queries, recall, similarity_floors
 from rag_assets.postgres.database import Connection
-from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.retrieval.servable import servable_scopes
 
 FLOOR, SCAN_FLOOR = 0.95, 0.98
 CONNECTIONS = 1, 8

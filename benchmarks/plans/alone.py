@@ -16,7 +16,7 @@ from psycopg import sql
 
 from benchmarks.index.bench import RUN_ID, Bench, Report, say
 from benchmarks.plans.contenders import percentiles
-from rag_assets.index.memory import kilobytes
+from rag_assets.index.build_size import kilobytes
 from rag_assets.index.policy import recommended_lists
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.postgres.database import Connection

@@ -13,7 +13,7 @@ from psycopg import sql
 from benchmarks.index.bench import RUN_ID, Bench, say
 from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve.raw import set_for_session
-from rag_assets.index.memory import kilobytes
+from rag_assets.index.build_size import kilobytes
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.postgres.database import Connection
 from rag_assets.progress import Silent

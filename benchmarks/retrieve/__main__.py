@@ -34,7 +34,7 @@ from benchmarks.retrieve.others import TABLES, index_scans, start_others
 from benchmarks.retrieve.raw import TOP_K, RawSearch, plan_of_vectors, plan_served
 from benchmarks.retrieve.released import ServedCorpus, serve_corpus
 from benchmarks.retrieve.services import Service
-from rag_assets.index.truth import recall, similarity_floors
+from rag_assets.index.questions import recall, similarity_floors
 
 ROWS, DIMENSIONS, TUNING = 310_000, 1536, 200
 SMOKE_ROWS, SMOKE_DIMENSIONS = 5_000, 64

@@ -14,7 +14,7 @@ from benchmarks.others import PEERS
 from benchmarks.retrieve import services
 from benchmarks.retrieve.released import ServedCorpus
 from benchmarks.retrieve.services import Service
-from rag_assets.index.memory import kilobytes
+from rag_assets.index.build_size import kilobytes
 from rag_assets.postgres.database import one
 
 _LANGCHAIN = "bench_langchain"

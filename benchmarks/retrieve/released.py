@@ -9,14 +9,15 @@ from psycopg import sql
 
 from benchmarks.index.bench import RUN_ID, Bench, row_text, say
 from rag_assets.embedding.text_hash import text_hash
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
+from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Connection
 from rag_assets.progress import LogLines
-from rag_assets.retrieval.policy import servable_scopes
+from rag_assets.release.sql.releases import activate_release, write_release
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.code_sets import CodeUse
-from rag_assets.vectors.sql.generations import Generation
-from rag_assets.vectors.sql.served import ReleasedSpace, activate_release, write_release
+from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets.vectors.sql.tables import VectorTable
 
 
@@ -66,7 +67,9 @@ def serve_corpus(bench: Bench, rows: int) -> ServedCorpus:
     return ServedCorpus(table, scopes, vectors, outcome.generation, codes)
 
 
-def _kept(bench: Bench, table: VectorTable, settings: Settings, request: IndexRequest) -> Outcome:
+def _kept(
+    bench: Bench, table: VectorTable, settings: Settings, request: IndexRequest
+) -> IndexOutcome:
     return maintain(
         bench.database,
         settings,

@@ -22,15 +22,15 @@ from benchmarks.workload import ROOT
 from rag_assets.index.build import BuildOptions, build
 from rag_assets.index.cases import EVERYTHING, TOP_K
 from rag_assets.index.policy import recommended_lists
+from rag_assets.index.questions import recall, similarity_floors
 from rag_assets.index.sql import builds as index_builds
-from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.postgres.database import Connection, Database, dagster_database, one
 from rag_assets.progress import Silent
-from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import probe
+from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.timing import time_plan
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import SearchPlan
-from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -64,7 +64,7 @@ def vectors(rows: int, dimensions: int, precision: Precision, queries: int) -> R
             )
         build_s, build_wal = time.perf_counter() - began, _wal(database) - start
         with database.connect() as connection:
-            (index,) = generations.live_indexes(connection, table)
+            (index,) = live_indexes(connection, table)
             index_bytes = index.bytes
         say(f"built in {build_s:.1f} s")
         probes, p50 = _probes(bench, table, number, options.lists, queries)
@@ -101,7 +101,7 @@ def _probes(
         probes, precision = 8, table.space.spec.precision
         while True:
             plan = SearchPlan("ivfflat", number, precision, probes, probes)
-            found = probe(connection, table, plan, asked, top_k=TOP_K, scopes=tuple(scopes))
+            found = time_plan(connection, table, plan, asked, top_k=TOP_K, scopes=tuple(scopes))
             reached = np.mean(
                 [recall(one.similarities, true) for one, true in zip(found, truth, strict=True)]
             )

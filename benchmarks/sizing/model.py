@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rag_assets.index.memory import build_size, item_bytes
+from rag_assets.index.build_size import build_size, item_bytes
 from rag_assets.index.policy import recommended_lists
 from rag_assets.settings.model import Precision, Settings
 

@@ -14,14 +14,14 @@ from benchmarks.index.corpus import Vectors
 from benchmarks.retrieve import services
 from rag_assets.index.cases import TOP_K
 from rag_assets.index.measuring import target_of
-from rag_assets.index.truth import recall, similarity_floors
+from rag_assets.index.questions import recall, similarity_floors
+from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
-from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import measure_latency, probe_search
 from rag_assets.retrieval.released import Served, served_now, served_on_trial
 from rag_assets.retrieval.request import SearchRequest, confine, primary
+from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.timing import measure_latency, time_search
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -71,7 +71,7 @@ def in_process(
         say(f"searching {name}")
         with database.connect(autocommit=True) as connection:
             prepare_connection(connection)
-            found = probe_search(connection, settings, served, request, queries)
+            found = time_search(connection, settings, served, request, queries)
         shares = [recall(o.similarities, t) for o, t in zip(found, truth[name], strict=True)]
         latencies = [
             measure_latency(database, settings, served, request, queries, concurrency=many)

@@ -9,16 +9,17 @@ from functools import partial
 from typing import TypeVar
 
 from benchmarks.index.bench import RUN_ID, say
+from rag_assets.bible.quality import version_quality
 from rag_assets.bible.sql.verses import stored_versions
 from rag_assets.errors import GateRefusedError
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain
-from rag_assets.index.tables import candidate_table
+from rag_assets.index.indexed_tables import candidate_table
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
 from rag_assets.postgres.database import Database
 from rag_assets.progress import LogLines
-from rag_assets.release.quality import CHECKS, judge, keep_evidence, version_quality
-from rag_assets.release.releasing import evaluate, release
+from rag_assets.release.releasing import evaluate_gate, release
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evidence
 from rag_assets.vectors.sql.tables import VectorTable
 
 Done = TypeVar("Done")
@@ -70,18 +71,20 @@ def check_versions(database: Database, settings: Settings) -> Sequence[str]:
     with database.connect() as connection:
         for version in stored_versions(connection):
             spaces = version_quality(connection, settings, version.code)
-            keep_evidence(connection, version.code, spaces, list(CHECKS), run_id=RUN_ID)
-            failures += (f"{version.code}: {one}" for v in judge(spaces) for one in v.failures)
+            keep_evidence(connection, version.code, spaces, list(QUALITY_CHECKS), run_id=RUN_ID)
+            failures += (
+                f"{version.code}: {one}" for v in judge_quality(spaces) for one in v.failures
+            )
     return failures
 
 
-def _maintain(database: Database, settings: Settings, table: VectorTable) -> Outcome:
+def _maintain(database: Database, settings: Settings, table: VectorTable) -> IndexOutcome:
     return maintain(
         database, settings, table, IndexRequest(), run_id=RUN_ID, progress=LogLines(say)
     )
 
 
-def _of_index(outcome: Outcome) -> str:
+def _of_index(outcome: IndexOutcome) -> str:
     made = outcome.generation
     if made is None:
         return f"{outcome.decision.action}: {'; '.join(outcome.decision.reasons)}"
@@ -97,7 +100,7 @@ def _next(checks: Iterator[IndexVerdict]) -> Sequence[str]:
 
 def _gate(database: Database, settings: Settings) -> Sequence[str]:
     with database.connect() as connection:
-        _, verdict = evaluate(connection, settings)
+        _, verdict = evaluate_gate(connection, settings)
     return [str(reason) for reason in verdict.reasons]
 
 

@@ -9,9 +9,9 @@ import typer
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import Json, errors_as_sentences, out, remark, show_json, show_table
 from rag_assets.operations.backfill import (
-    Choice,
+    WindowChoice,
     candidates,
-    choose,
+    choose_versions,
     whole_budget,
 )
 from rag_assets.operations.windows import Window, backfill_windows, when
@@ -35,7 +35,7 @@ def plan(as_json: Json = False) -> None:
         with database.connect() as connection:
             whole = whole_budget(settings, window)
             versions = candidates(connection, settings, warn=remark)
-            choice = choose(versions, left=whole, whole=whole)
+            choice = choose_versions(versions, left=whole, whole=whole)
     if as_json:
         show_json(_as_record(window, choice))
         return
@@ -55,7 +55,7 @@ def plan(as_json: Json = False) -> None:
         out.print(line, markup=False)
 
 
-def _as_record(window: Window, choice: Choice) -> dict[str, object]:
+def _as_record(window: Window, choice: WindowChoice) -> dict[str, object]:
     return {
         "opens": window.opens,
         "closes": window.closes,

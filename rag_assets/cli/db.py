@@ -43,7 +43,7 @@ def status(as_json: Json = False) -> None:
         with database.connect() as connection:
             versions = migrations.server_versions(connection)
             spaces = [] if waiting else overview(connection)
-    pgvector = pgvector_faults.judge(versions)
+    pgvector = pgvector_faults.judge_pgvector(versions)
     record = {
         "database": database.describe(),
         "server": "RAG_DATABASE_URL" if settings.rag_database_url else "embedded",

@@ -13,8 +13,8 @@ import typer
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.operations.dependencies import Probe
-from rag_assets.operations.doctor import Finding, IndexFacts, Level, Stored, diagnose, span
-from rag_assets.operations.facts import gather
+from rag_assets.operations.doctor import CorpusFacts, Finding, IndexFacts, Level, diagnose, span
+from rag_assets.operations.facts import gather_facts
 from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
@@ -45,7 +45,7 @@ def doctor(
 
 def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:
     """One look; whether there is no problem."""
-    facts = gather(settings)
+    facts = gather_facts(settings)
     findings = diagnose(facts, settings)
     well = all(finding.level != "problem" for finding in findings)
     if as_json:
@@ -76,7 +76,7 @@ def _show_probes(probes: Sequence[Probe]) -> None:
     )
 
 
-def _show_stored(stored: Stored, settings: Settings) -> None:
+def _show_stored(stored: CorpusFacts, settings: Settings) -> None:
     out.print()
     show_table(
         [
@@ -102,7 +102,7 @@ def _show_stored(stored: Stored, settings: Settings) -> None:
         out.print(f"[bold]{name:<8}[/bold]  {plain(told)}")
 
 
-def _lines(stored: Stored, settings: Settings) -> Iterator[tuple[str, str]]:
+def _lines(stored: CorpusFacts, settings: Settings) -> Iterator[tuple[str, str]]:
     for document in stored.heavy:
         yield (
             "large",

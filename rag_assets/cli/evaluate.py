@@ -14,7 +14,7 @@ import typer
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import open_database
-from rag_assets.retrieval.evaluation import evaluated, summary
+from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
 from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
 from rag_assets.retrieval.search import search_texts
 from rag_assets.settings.model import load_settings
@@ -80,7 +80,7 @@ def evaluate(
         )
         for question, result in zip(questions, found, strict=True)
     ]
-    summed = asdict(summary(results, top_k=top_k))
+    summed = asdict(evaluation_summary(results, top_k=top_k))
     release = found[0].release_id
     if as_json:
         show_json({"release": release, "top_k": top_k, **summed, "results": results})

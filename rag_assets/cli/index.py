@@ -18,9 +18,12 @@ from rag_assets.cli.output import (
     show_record,
     show_table,
 )
-from rag_assets.index.tables import indexed_tables
+from rag_assets.index.indexed_tables import indexed_tables
+from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Connection
-from rag_assets.vectors.sql import code_sets, generations
+from rag_assets.vectors.sql import code_sets
+from rag_assets.vectors.sql.indexes import live_indexes
+from rag_assets.vectors.sql.served import pinned_generations
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 app = typer.Typer(no_args_is_help=True, help="The vector index: its generations, building one.")
@@ -103,8 +106,8 @@ def build(
 
 def _describe(connection: Connection, table: VectorTable) -> dict[str, object]:
     decision = generations.last_decision(connection, table)
-    pinned = generations.pinned_generations(connection, kept=0)
-    names = {index.generation: index.name for index in generations.live_indexes(connection, table)}
+    pinned = pinned_generations(connection, kept=0)
+    names = {index.generation: index.name for index in live_indexes(connection, table)}
     return {
         "table": str(table),
         "decision": decision.action if decision else None,

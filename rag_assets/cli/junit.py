@@ -6,22 +6,22 @@ from xml.etree import ElementTree
 
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS, INDEX_CHECKS
 from rag_assets.release.evidence import Evidence
-from rag_assets.release.gate import Verdict
-from rag_assets.release.quality import CHECKS
+from rag_assets.release.gate import GateVerdict
 from rag_assets.release.reasons import DOCUMENTS_INDEX, INDEX
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
-def junit_xml(evidence: Evidence, verdict: Verdict) -> str:
+def junit_xml(evidence: Evidence, verdict: GateVerdict) -> str:
     """A test suite for each version, the documents and each index, a test case a check.
 
     What is left out of the release is skipped, with the reason.
     """
     cases = {INDEX: ["decision", *INDEX_CHECKS]}
-    cases |= {version.code: list(CHECKS) for version in evidence.versions}
+    cases |= {version.code: list(QUALITY_CHECKS) for version in evidence.versions}
     if evidence.documents is not None:
         cases |= {
-            DOCUMENTS: list(CHECKS),
+            DOCUMENTS: list(QUALITY_CHECKS),
             DOCUMENTS_INDEX: ["decision", *CHUNK_INDEX_CHECKS],
         }
     for reason in verdict.reasons:

@@ -26,16 +26,11 @@ from rag_assets.cli.output import (
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import Connection
 from rag_assets.release.dropping import drop_indexes_of
-from rag_assets.release.gate import Verdict
+from rag_assets.release.gate import GateVerdict
 from rag_assets.release.releasing import activate as activate_earlier
-from rag_assets.release.releasing import evaluate, release, roll_back
-from rag_assets.vectors.sql.served import (
-    Release,
-    ReleasedSpace,
-    active_release,
-    release_by_id,
-    releases,
-)
+from rag_assets.release.releasing import evaluate_gate, release, roll_back
+from rag_assets.release.sql.releases import last_releases, release_by_id
+from rag_assets.vectors.sql.served import Release, ReleasedSpace, active_release
 
 app = typer.Typer(
     no_args_is_help=True, help="Releases: status, gate, activate, rollback, differences."
@@ -64,7 +59,7 @@ def status(
     with errors_as_sentences(as_json):
         _, database = open_corpus()
         with database.connect() as connection:
-            last = releases(connection, limit=limit)
+            last = last_releases(connection, limit=limit)
             active = active_release(connection)
     if as_json:
         show_json({"active": active, "releases": last})
@@ -96,7 +91,7 @@ def gate(
     with errors_as_sentences(as_json):
         settings, database = open_corpus()
         with database.connect() as connection:
-            evidence, verdict = evaluate(
+            evidence, verdict = evaluate_gate(
                 connection,
                 settings,
                 leave_out_failing=leave_out_failing,
@@ -179,7 +174,7 @@ def diff(
         with database.connect() as connection:
             one = _content(connection, first)
             if second is None:
-                _, verdict = evaluate(connection, settings)
+                _, verdict = evaluate_gate(connection, settings)
                 other: Mapping[str, Any] = verdict.content
             else:
                 other = _content(connection, second)
@@ -264,7 +259,7 @@ def _row(found: Release) -> dict[str, object]:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, object]:
+def _verdict(verdict: GateVerdict) -> dict[str, object]:
     return {
         "unchanged": verdict.unchanged,
         "versions": verdict.versions,
@@ -275,7 +270,7 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _show_verdict(verdict: Verdict) -> None:
+def _show_verdict(verdict: GateVerdict) -> None:
     if verdict.passed:
         same = ", and the active release serves just this" if verdict.unchanged else ""
         served = [*verdict.versions, *(["documents"] if verdict.documents else [])]

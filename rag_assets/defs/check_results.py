@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from rag_assets.release.quality import SpaceQuality, Verdict
+from rag_assets.vectors.quality import QualityVerdict, SpaceQuality
 
 _SHOWN = 3  # rows at fault in the description; the metadata has up to ten of each space
 
 
 def check_result(
-    asset: dg.AssetKey, verdict: Verdict, spaces: Sequence[SpaceQuality], *, rows: str
+    asset: dg.AssetKey, verdict: QualityVerdict, spaces: Sequence[SpaceQuality], *, rows: str
 ) -> dg.AssetCheckResult:
     """The result of one check.
 
@@ -23,7 +23,7 @@ def check_result(
         severity=dg.AssetCheckSeverity.ERROR,
         description=_description(verdict),
         metadata={
-            **{f"{rows}_{judged.space.role}": judged.counts.verses for judged in spaces},
+            **{f"{rows}_{judged.space.role}": judged.counts.rows for judged in spaces},
             **{f"embedded_{judged.space.role}": judged.counts.embedded for judged in spaces},
             **{f"space_{judged.space.role}": str(judged.space.spec) for judged in spaces},
             "examples": dg.MetadataValue.md("\n".join(f"- {row}" for row in verdict.examples)),
@@ -31,7 +31,7 @@ def check_result(
     )
 
 
-def _description(verdict: Verdict) -> str | None:
+def _description(verdict: QualityVerdict) -> str | None:
     """The failures, and the first rows at fault: what a notification shows."""
     if not verdict.failures:
         return None

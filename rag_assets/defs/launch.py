@@ -21,7 +21,7 @@ from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import Corpus, open_corpus
 from rag_assets.defs.run_config import RunConfig
 from rag_assets.errors import ConfigurationError
-from rag_assets.index.tables import ASSETS
+from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.interrupts import keep_from_children, let_go_by
 from rag_assets.progress import Progress
 from rag_assets.secrecy import masked

@@ -1,4 +1,4 @@
-"""Build one index generation beside those that serve; tell how far it is; leave nothing behind."""
+"""Build one index generation beside those that serve, and drop what nothing needs any more."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from rag_assets.errors import IndexBuildError, reason_of
-from rag_assets.index.memory import build_size, kilobytes, megabytes
+from rag_assets.index.build_size import build_size, kilobytes, megabytes
 from rag_assets.index.sql import builds as index_builds
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import Generation, ListsFrom
 from rag_assets.interrupts import let_go_by
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Precision
-from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.code_sets import CodeSet
-from rag_assets.vectors.sql.generations import ListsFrom
+from rag_assets.vectors.sql.indexes import live_indexes
+from rag_assets.vectors.sql.served import pinned_generations
 from rag_assets.vectors.sql.tables import VectorTable, revision
 
 _POLL_S = 0.5
@@ -106,9 +108,7 @@ def build(
             "search until there are more rows (RAG_INDEX_MIN_ROWS)"
         )
     index_builds.analyze(session, options.codes or table)
-    (index,) = (
-        index for index in generations.live_indexes(session, table) if index.generation == number
-    )
+    (index,) = (index for index in live_indexes(session, table) if index.generation == number)
     seconds = time.monotonic() - started
     generations.finish_generation(session, number, seconds=seconds, size=index.bytes)
     progress.say(f"generation {number} built in {seconds:.1f} s, {index.bytes / 1e6:,.0f} MB")
@@ -160,10 +160,26 @@ def drop_leftovers(session: Connection, table: VectorTable) -> tuple[str, ...]:
     An invalid index is no use to anybody, costs every write, and lets CREATE INDEX IF NOT EXISTS
     skip in silence. :param session: holds the build lock, so that none of them is being built.
     """
-    invalid = [index for index in generations.live_indexes(session, table) if not index.valid]
+    invalid = [index for index in live_indexes(session, table) if not index.valid]
     generations.drop_indexes(session, invalid)
     generations.fail_dead_builds(session, table)
     return tuple(index.name for index in invalid)
+
+
+def drop_unneeded(
+    session: Connection, table: VectorTable, next_up: Generation | None, *, kept: int
+) -> tuple[int, ...]:
+    """Drop generations that no kept release serves and that are not the next to serve."""
+    pinned = pinned_generations(session, kept=kept)
+    gone = [
+        index
+        for index in live_indexes(session, table)
+        if index.generation is not None
+        and index.generation not in pinned
+        and (next_up is None or index.generation != next_up.number)
+    ]
+    generations.drop_indexes(session, gone)
+    return tuple(index.generation for index in gone if index.generation is not None)
 
 
 def _watch(
@@ -191,8 +207,6 @@ def _give_up(session: Connection, table: VectorTable, number: int, error: str) -
     """Drop what there is of a generation; when the server is gone, the next run does it."""
     if session.closed or session.broken:
         return
-    built = [
-        index for index in generations.live_indexes(session, table) if index.generation == number
-    ]
+    built = [index for index in live_indexes(session, table) if index.generation == number]
     generations.drop_indexes(session, built)
     generations.fail_generation(session, number, error)

@@ -8,23 +8,24 @@ from dataclasses import asdict, dataclass
 from rag_assets.errors import RagAssetsError
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
 from rag_assets.index.golden import GoldenResult, golden_result
-from rag_assets.index.maintain import subject_of
+from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.index.measuring import Point, recall_of, target_of
-from rag_assets.index.queries import held_out_queries
+from rag_assets.index.questions import held_out_queries
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
-from rag_assets.index.tables import ASSETS
+from rag_assets.index.sql.generations import Generation, index_subject
 from rag_assets.index.trial import SEED, Trial
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
-from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import Latency, measure_latency
 from rag_assets.retrieval.released import served_on_trial
+from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.timing import Latency, measure_latency
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import code_sets, generations
+from rag_assets.vectors.sql import code_sets
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.evidence import record_check
-from rag_assets.vectors.sql.generations import Generation
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision
 
@@ -90,7 +91,7 @@ def judge_index(
     if decision is None:
         undecided = f"no decision on this index yet: {_mend(table)}"
         for check in wanted:
-            yield IndexVerdict(check, subject_of(None), (undecided,), {})
+            yield IndexVerdict(check, index_subject(None), (undecided,), {})
         return
     generation = ready.get(decision.generation) if decision.generation else None
     use = generation.codes if generation else decision.codes
@@ -117,7 +118,7 @@ def judge_index(
         else:
             failures, measured = _evaluate(check, case)
         verdict = IndexVerdict(
-            check, subject_of(decision.generation, use), failures, _facts(case) | measured
+            check, index_subject(decision.generation, use), failures, _facts(case) | measured
         )
         with database.connect() as connection:
             record_check(
@@ -177,7 +178,7 @@ def _used(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
         prepare_connection(connection)
         (name,) = (
             index.name
-            for index in generations.live_indexes(connection, case.target.table)
+            for index in live_indexes(connection, case.target.table)
             if index.generation == case.generation.number
         )
         for filter_name, scopes in {
@@ -208,7 +209,7 @@ def _without_code(case: Trial) -> tuple[str, ...]:
     if codes is None:
         return ()
     with case.database.connect() as connection:
-        missing = code_sets.missing(connection, table, codes.code_set)
+        missing = code_sets.count_uncoded(connection, table, codes.code_set)
     return (uncoded(missing, _mend(table)),) if missing else ()
 
 

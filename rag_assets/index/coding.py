@@ -19,6 +19,7 @@ from rag_assets.index.recipes import (
     longest_bits,
     name_of,
 )
+from rag_assets.index.sql.generations import RecordedDecision
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES, Codes
@@ -26,7 +27,6 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.sql import code_sets, code_writing
 from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse
-from rag_assets.vectors.sql.generations import RecordedDecision
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.stream import sample_vectors
 from rag_assets.vectors.sql.tables import VectorTable

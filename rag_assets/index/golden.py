@@ -15,8 +15,7 @@ from rag_assets.bible.books import is_usfm_code
 from rag_assets.bible.sql.verses import verse_ids
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.cases import TOP_K
-from rag_assets.index.questions import Questions
-from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, fragments
+from rag_assets.index.questions import EmbeddedTexts, Questions, TextQuery, fragments
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.query_vectors import embed_queries_once
 from rag_assets.retrieval.released import Served

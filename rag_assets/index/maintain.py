@@ -11,31 +11,43 @@ from numpy.typing import NDArray
 
 from rag_assets.bible.sql.verses import version_languages
 from rag_assets.errors import ConfigurationError, RagAssetsError
-from rag_assets.index.build import BuildOptions, build, check_size, drop_leftovers
+from rag_assets.index.build import (
+    BuildOptions,
+    build,
+    check_size,
+    drop_leftovers,
+    drop_unneeded,
+)
 from rag_assets.index.cases import EVERYTHING, cases_of, request_of
 from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
-from rag_assets.index.policy import SCAN_P95_MS, Action, Decision, InForce, ScanInForce, decide
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import Questions, ask
+from rag_assets.index.policy import (
+    SCAN_P95_MS,
+    IndexAction,
+    IndexDecision,
+    InForce,
+    ScanInForce,
+    decide_index,
+)
+from rag_assets.index.questions import EmbeddedTexts, Questions, ask, held_out_queries
 from rag_assets.index.sql import builds as index_builds
-from rag_assets.index.text_queries import EmbeddedTexts
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import Generation, ListsFrom, index_subject
 from rag_assets.index.tune import Tuning, tune
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Codes, Target
-from rag_assets.retrieval.policy import servable_scopes
-from rag_assets.retrieval.probe import measure_latency
 from rag_assets.retrieval.released import served_on_trial
+from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.timing import measure_latency
 from rag_assets.settings.model import Precision, Settings
-from rag_assets.vectors.sql import code_sets, generations
-from rag_assets.vectors.sql.code_sets import CodeUse
-from rag_assets.vectors.sql.evidence import CheckResult, check_results
-from rag_assets.vectors.sql.generations import Generation, ListsFrom
+from rag_assets.vectors.sql import code_sets
+from rag_assets.vectors.sql.check_results import CheckResult, check_results
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.prewarm import prewarm
+from rag_assets.vectors.sql.served import pinned_code_sets
 from rag_assets.vectors.sql.tables import VectorTable, fold_changes, revision, rows_by_scope
 
-EXACT_SUBJECT = "exact"
 _TUNING_SEED = 1
 _LOAD_QUERIES = 80
 """Concurrency, and queries that show whether a scan takes half the objective or twice as long."""
@@ -73,7 +85,7 @@ class IndexRequest:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class IndexOutcome:
     """What became of one table.
 
     :param generation: to serve next; ``None`` for no index.
@@ -85,7 +97,7 @@ class Outcome:
 
     table: VectorTable
     rows: int
-    decision: Decision
+    decision: IndexDecision
     generation: Generation | None
     tuning: Tuning | None
     leftovers: tuple[str, ...]
@@ -102,7 +114,7 @@ def maintain(
     run_id: str,
     progress: Progress,
     queries: NDArray[np.float32] | None = None,
-) -> Outcome:
+) -> IndexOutcome:
     """Decide on one table and, if need be, build and tune a new generation.
 
     Two runs on one table take turns.
@@ -125,7 +137,7 @@ def maintain(
         latest = next((made for made in reversed(ready) if made.probes is not None), None)
         codes = work.codes()
         in_force = _in_force(latest, seen.rows_changed, work.results)
-        decision = decide(
+        decision = decide_index(
             rows=rows,
             in_force=in_force,
             profile=settings.rag_index_profile,
@@ -136,8 +148,8 @@ def maintain(
             asked=request.asked,
         )
         progress.say(f"{table}: {decision.action} because {'; '.join(decision.reasons)}")
-        generation, tuning = (latest if decision.action is Action.KEEP else None), None
-        if decision.action is Action.BUILD:
+        generation, tuning = (latest if decision.action is IndexAction.KEEP else None), None
+        if decision.action is IndexAction.BUILD:
             generation, tuning = work.build(decision.lists, codes)
         generations.record_decision(
             session,
@@ -156,10 +168,10 @@ def maintain(
         code_sets.drop_unneeded(
             session,
             table,
-            generations.pinned_code_sets(session, kept=settings.rag_releases_kept)
+            pinned_code_sets(session, kept=settings.rag_releases_kept)
             | ({codes.code_set.number} if codes else set()),
         )
-    return Outcome(table, rows, decision, generation, tuning, leftovers, dropped, codes)
+    return IndexOutcome(table, rows, decision, generation, tuning, leftovers, dropped, codes)
 
 
 @dataclass
@@ -224,7 +236,7 @@ class _Work:
         failed = last is not None and any(
             not result.passed and result.check in _RECALL_CHECKS
             for result in self.results
-            if result.subject == subject_of(last.generation, last.codes)
+            if result.subject == index_subject(last.generation, last.codes)
         )
         return coded(
             self.session, self.database, self.table, self.settings, lambda: self.queries,
@@ -292,7 +304,7 @@ class _Work:
             self.session, self.database, self.table, options, rows=self.rows, run_id=self.run_id,
             progress=self.progress,
         )  # fmt: skip
-        made = [i for i in generations.live_indexes(self.session, self.table)
+        made = [i for i in live_indexes(self.session, self.table)
                 if i.generation == number]  # fmt: skip
         relations = [index.name for index in made]
         prewarm(self.session, [*relations, *([options.codes.name] if options.codes else [])])
@@ -305,32 +317,6 @@ class _Work:
         return number, tuning
 
 
-def subject_of(generation: int | None, codes: CodeUse | None = None) -> str:
-    """What an index check's result is filed under.
-
-    :param codes: the codes that are scanned where there is no index.
-    """
-    if generation is not None:
-        return f"generation {generation}"
-    return EXACT_SUBJECT if codes is None else f"code set {codes.code_set}"
-
-
-def drop_unneeded(
-    session: Connection, table: VectorTable, next_up: Generation | None, *, kept: int
-) -> tuple[int, ...]:
-    """Drop generations that no kept release serves and that are not the next to serve."""
-    pinned = generations.pinned_generations(session, kept=kept)
-    gone = [
-        index
-        for index in generations.live_indexes(session, table)
-        if index.generation is not None
-        and index.generation not in pinned
-        and (next_up is None or index.generation != next_up.number)
-    ]
-    generations.drop_indexes(session, gone)
-    return tuple(index.generation for index in gone if index.generation is not None)
-
-
 def _in_force(
     latest: Generation | None, rows_changed: int, results: tuple[CheckResult, ...]
 ) -> InForce | None:
@@ -340,7 +326,7 @@ def _in_force(
     of_it = {
         result.check: result
         for result in results
-        if result.subject == subject_of(latest.number)
+        if result.subject == index_subject(latest.number)
         and latest.probes is not None
         and result.measured.get("probes") == latest.probes.plain
     }
@@ -396,5 +382,5 @@ def _ready(session: Connection, table: VectorTable, number: int) -> Generation:
 
 
 def _drop(session: Connection, table: VectorTable, number: int) -> None:
-    indexes = generations.live_indexes(session, table)
+    indexes = live_indexes(session, table)
     generations.drop_indexes(session, [i for i in indexes if i.generation == number])

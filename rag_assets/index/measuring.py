@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
-from rag_assets.index.questions import Questions
-from rag_assets.index.text_queries import enough_probes
-from rag_assets.index.truth import recall
+from rag_assets.index.questions import Questions, recall
+from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Codes, Target, index_plan, scan_plan
-from rag_assets.retrieval.probe import Probe, probe, probe_search
 from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.timing import TimedSearch, time_plan, time_search
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
-from rag_assets.vectors.sql.generations import Generation, Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import by_rank, nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -29,6 +28,10 @@ FEW = 20
 _CONFIDENCE = 4.0
 """Standard errors between the recall of a choice and the floor: with as many queries of another
 draw the check then falls below the floor by chance in 0.2 % of the cases (at 3 in 1.7 %)."""
+
+_MAX_LOST = 0.005
+"""Share of the fragments that a choice of probes may lose: a quarter of what the check allows,
+which asks others. Of golden queries, which both ask, none."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Bench:
         queries = self.questions.queries[:few]
         truth = self.questions.nearest(self.asked[name])[: len(queries)]
         scopes = confined_to(self.table, name, self.asked[name])
-        found = probe(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
+        found = time_plan(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
         point = _point(plan, found, truth)
         self.progress.say(
             f"{name}: {plan}: recall@{TOP_K} {point.recall:.3f}, P50 {point.p50_ms:.1f} ms "
@@ -267,6 +270,46 @@ def least_probes(
     return points[high], tuple(points[probes] for probes in sorted(points))
 
 
+def enough_probes(
+    finds: Callable[[int, int], bool],
+    places: Sequence[int],
+    golden: Collection[int],
+    *,
+    start: int,
+    most: int,
+) -> int:
+    """The least probes, or candidates, from ``start`` to ``most`` that lose no golden query and
+    hardly a fragment. Pure but for ``finds``.
+
+    What some find, more of them find, too: only what was lost is asked for again, so that this
+    takes hardly more searches than there are queries.
+
+    :param finds: whether a query, by its place, is answered with this many.
+    :param places: of the queries that exact search answers; ``golden`` among them.
+    """
+    allowed = _MAX_LOST * len(places)
+
+    def still_lost(lost: Sequence[int], probes: int) -> list[int]:
+        return [place for place in lost if not finds(place, probes)]
+
+    def may_lose(lost: Sequence[int]) -> bool:
+        return len(lost) <= allowed and not any(place in golden for place in lost)
+
+    low = high = start
+    lost_low = lost = still_lost(places, start)
+    while not may_lose(lost) and high < most:
+        low, lost_low, high = high, lost, min(2 * high, most)
+        lost = still_lost(lost, high)
+    while high - low > max(1, high // 10):
+        middle = (low + high) // 2
+        lost = still_lost(lost_low, middle)
+        if may_lose(lost):
+            high = middle
+        else:
+            low, lost_low = middle, lost
+    return high
+
+
 def target_of(
     table: VectorTable,
     scopes: Mapping[str, int],
@@ -305,14 +348,14 @@ def recall_of(
         for name, confined in cases.items():
             plan = plan_of(target, name, confined, exact_rows=settings.rag_search_exact_rows)
             request = request_of(target.table, name, confined)
-            found = probe_search(connection, settings, served, request, questions.queries)
+            found = time_search(connection, settings, served, request, questions.queries)
             points[name] = _point(plan, found, questions.nearest(confined))
     return points
 
 
-def _point(plan: SearchPlan, probes: Sequence[Probe], truth: NDArray[np.float32]) -> Point:
-    found = [probe.similarities for probe in probes]
-    latencies_ms = [probe.latency_ms for probe in probes]
+def _point(plan: SearchPlan, searches: Sequence[TimedSearch], truth: NDArray[np.float32]) -> Point:
+    found = [search.similarities for search in searches]
+    latencies_ms = [search.latency_ms for search in searches]
     recalls = [recall(near, true) for near, true in zip(found, truth, strict=True)]
     mean = float(np.mean(recalls))
     error = float(np.std(recalls)) / len(recalls) ** 0.5

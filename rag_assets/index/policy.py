@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag_assets.index.sql.generations import ListsFrom
 from rag_assets.settings.index import IndexProfile
-from rag_assets.vectors.sql.generations import ListsFrom
 
 MIN_LISTS, MAX_LISTS = 64, 4000
 DEV_LISTS = 64
@@ -21,7 +21,7 @@ SCAN_P95_MS = 125.0
 needs no index."""
 
 
-class Action(StrEnum):
+class IndexAction(StrEnum):
     """What to do. Keeping is an outcome, not a failure."""
 
     BUILD = "build"
@@ -65,10 +65,10 @@ class ScanInForce:
 
 
 @dataclass(frozen=True)
-class Decision:
+class IndexDecision:
     """What to do, with how many lists, and why."""
 
-    action: Action
+    action: IndexAction
     lists: int
     reasons: tuple[str, ...]
 
@@ -81,7 +81,7 @@ def recommended_lists(rows: int, profile: IndexProfile) -> int:
     return min(MAX_LISTS, max(MIN_LISTS, round(ideal)))
 
 
-def decide(
+def decide_index(
     *,
     rows: int,
     in_force: InForce | None,
@@ -91,7 +91,7 @@ def decide(
     scan: ScanInForce | None = None,
     lists: int | None = None,
     asked: str | None = None,
-) -> Decision:
+) -> IndexDecision:
     """Decide on one space.
 
     :param min_rows: below it no index is built beside codes.
@@ -102,26 +102,28 @@ def decide(
     """
     wanted = lists or recommended_lists(rows, profile)
     if asked and rows:
-        return Decision(Action.BUILD, wanted, (asked,))
+        return IndexDecision(IndexAction.BUILD, wanted, (asked,))
     if scan is None:
         min_rows = min(min_rows, MIN_ROWS_WITHOUT_CODES)
         if rows < max(1, min_rows):
             few = f"{rows:,} rows are fewer than {min_rows:,}: exact search serves"
-            return Decision(Action.EXACT, 0, (few,))
+            return IndexDecision(IndexAction.EXACT, 0, (few,))
     elif scans := _scans(rows, min_rows, scan):
-        return Decision(Action.CODES, 0, (scans,))
+        return IndexDecision(IndexAction.CODES, 0, (scans,))
     if in_force is None:
-        return Decision(Action.BUILD, wanted, (_too_slow(scan) or "first build",))
+        return IndexDecision(IndexAction.BUILD, wanted, (_too_slow(scan) or "first build",))
     wanted_set = scan.code_set if scan else None
     if in_force.code_set != wanted_set:
         holds, due = _what(in_force.code_set), _what(wanted_set)
-        return Decision(Action.BUILD, wanted, (f"the index holds {holds}, and {due} are due",))
+        return IndexDecision(
+            IndexAction.BUILD, wanted, (f"the index holds {holds}, and {due} are due",)
+        )
     reasons = _reasons(rows, in_force, wanted, growth)
     if reasons:
-        return Decision(Action.BUILD, wanted, reasons)
+        return IndexDecision(IndexAction.BUILD, wanted, reasons)
     share = in_force.changed / max(1, in_force.rows_at_build)
-    return Decision(
-        Action.KEEP,
+    return IndexDecision(
+        IndexAction.KEEP,
         in_force.lists,
         (
             f"{share:.1%} of the rows changed since the build (limit {growth:.0%}), "

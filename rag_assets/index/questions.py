@@ -1,23 +1,115 @@
-"""Queries with what exact search finds for them: one pass over the table for a run's whole work."""
+"""The queries an index is measured by, and what exact search finds for them.
+
+Of two kinds. Mixtures of a table's own vectors lie among them as a paraphrase does. A few words of
+a passage, as users ask, lie at the border of everything: an index that finds nearly all neighbours
+of the former may lose one in ten of the latter. Both are compared with every row in one pass over
+the table, for a run's whole work.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import TOP_K
-from rag_assets.index.text_queries import EmbeddedTexts
-from rag_assets.index.truth import TOLERANCE, similarity_floors
+from rag_assets.index.sql.passage_texts import sample_texts
 from rag_assets.postgres.database import Connection
 from rag_assets.progress import Progress, Silent
 from rag_assets.vectors.sql.nearest import distances, prepare_connection
+from rag_assets.vectors.sql.stream import sample_vectors, stream_vectors
 from rag_assets.vectors.sql.tables import VectorTable
 
+FRAGMENT_WORDS = 7
+TOLERANCE = 1e-4
+"""Two rows whose similarity differs by less are as near as each other: scripture repeats verses
+word for word, and components are stored in 16 bits."""
+_NEAR = 0.8
 Confined = frozenset[str]
 """The scopes that a search is confined to: what a truth is kept by."""
+Case = TypeVar("Case", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class TextQuery:
+    """A query in words.
+
+    :param wanted: ids of passages, each with its version or language: one of them must be found.
+    :param language: of the query, where a person wrote it; ``None`` for a fragment of a passage.
+    """
+
+    text: str
+    wanted: Mapping[int, str]
+    language: str | None = None
+
+    def within(self, scopes: Collection[str]) -> frozenset[int]:
+        """The wanted passages that a search of these scopes can find."""
+        return frozenset(row for row, scope in self.wanted.items() if scope in scopes)
+
+
+@dataclass(frozen=True)
+class EmbeddedTexts:
+    """Queries with their vectors.
+
+    :param vectors: float32, shape (queries, dimensions).
+    """
+
+    queries: tuple[TextQuery, ...]
+    vectors: NDArray[np.float32]
+
+
+def fragments(
+    connection: Connection, table: VectorTable, scopes: Sequence[str], count: int, *, seed: int
+) -> tuple[TextQuery, ...]:
+    """Seven words in a row of each of ``count`` passages; fewer where there are not as many.
+
+    The same ones for the same seed and texts, so that their embeddings are paid for once.
+    """
+    draw = np.random.default_rng(seed)
+    queries = []
+    for row, scope, text in sample_texts(
+        connection, table, scopes, count, min_words=FRAGMENT_WORDS + 1, seed=seed
+    ):
+        words = text.split()
+        start = int(draw.integers(max(1, len(words) - FRAGMENT_WORDS + 1)))
+        fragment = " ".join(words[start : start + FRAGMENT_WORDS])
+        queries.append(TextQuery(fragment, {row: scope}))
+    return tuple(queries)
+
+
+def held_out_queries(
+    connection: Connection, table: VectorTable, count: int, *, seed: int
+) -> NDArray[np.float32]:
+    """Make queries of a table's own vectors; see :func:`mixtures`.
+
+    :returns: float32, shape (n, dimensions), of length 1; n is ``count`` unless the table is empty.
+    """
+    return mixtures(sample_vectors(connection, table, 4 * count, seed=seed), count, seed=seed)
+
+
+def mixtures(rows: NDArray[np.float32], count: int, *, seed: int) -> NDArray[np.float32]:
+    """Make queries of vectors.
+
+    Each lies between two rows drawn at random, nearer to the first: about as far from its nearest
+    row as a paraphrase is, and at the border of its list as often. Rows themselves would flatter an
+    index, because the list of a row holds its neighbours, and random directions have none.
+
+    :param rows: float32, shape (m, dimensions).
+    :returns: float32, shape (n, dimensions), of length 1; n is ``count`` unless m is 0.
+    """
+    if not len(rows):
+        return rows
+    draw = np.random.default_rng(seed)
+    first = draw.integers(len(rows), size=count)
+    # Never the same row: the query would be that row.
+    second = (first + draw.integers(1, max(2, len(rows)), size=count)) % len(rows)
+    mixed = _NEAR * rows[first] + (1 - _NEAR) * rows[second]
+    lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
+    queries: NDArray[np.float32] = (mixed / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+    return queries
 
 
 @dataclass(frozen=True)
@@ -99,3 +191,60 @@ def _answered(
             near = [away[row] for row in query.within(scopes) if row in away]
             answered[scopes][place] = bool(near) and 1 - min(near) > floors[place] + TOLERANCE
     return answered
+
+
+def similarity_floors(
+    connection: Connection,
+    table: VectorTable,
+    queries: NDArray[np.float32],
+    cases: Mapping[Case, Sequence[str]],
+    *,
+    top_k: int,
+    compared: Callable[[int], None] = lambda _: None,
+) -> dict[Case, NDArray[np.float32]]:
+    """For each case, the similarities of each query's true nearest rows.
+
+    :param queries: float32, shape (n, dimensions), of length 1.
+    :param cases: by name, the scopes that the search is confined to.
+    :param compared: called with the rows of each piece of the table.
+    :returns: by name, float32, shape (n, top_k), descending; -inf where there are fewer rows.
+    """
+    scopes = sorted({scope for confined in cases.values() for scope in confined})
+    members = {
+        name: np.isin(np.arange(len(scopes)), [scopes.index(scope) for scope in confined])
+        for name, confined in cases.items()
+    }
+    best = {name: np.full((len(queries), top_k), -np.inf, dtype=np.float32) for name in cases}
+    for batch in stream_vectors(connection, table, scopes):
+        # A seventh of the time of np.linalg.norm, which squares into an array of its own.
+        norms = np.sqrt(np.einsum("ij,ij->i", batch.vectors, batch.vectors))
+        similarities = queries @ batch.vectors.T / norms
+        for name, belongs in members.items():
+            columns = belongs[batch.scopes]
+            if columns.any():
+                mine = similarities if columns.all() else similarities[:, columns]
+                _keep_best(best[name], mine)
+        compared(len(batch.ids))
+    return best
+
+
+def recall(found: Sequence[float], truth: NDArray[np.float32]) -> float:
+    """Share of the true neighbours that were found, from 0 to 1; 1 when there are none to find.
+
+    :param found: cosine similarities of the hits.
+    :param truth: those of the true neighbours, descending; -inf stands for none.
+    """
+    true = truth[np.isfinite(truth)]
+    if not len(true):
+        return 1.0
+    floor = float(true[-1]) - TOLERANCE
+    near = sum(similarity >= floor for similarity in found)
+    return min(near, len(true)) / len(true)
+
+
+def _keep_best(best: NDArray[np.float32], similarities: NDArray[np.float32]) -> None:
+    """Take what is nearer than the worst of the best so far, in place; few queries have any."""
+    better = np.flatnonzero(similarities.max(axis=1) > best[:, -1])
+    both = np.hstack([best[better], similarities[better]])
+    count = best.shape[1]
+    best[better] = -np.sort(-np.partition(both, -count, axis=1)[:, -count:], axis=1)

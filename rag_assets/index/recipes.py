@@ -22,7 +22,7 @@ _TOP_K = 10
 
 
 @dataclass(frozen=True)
-class Choice:
+class RecipeChoice:
     """A recipe, and what each that was tried gave.
 
     :param recalls: recall@10 after comparing the best 200 codes exactly, by recipe.
@@ -34,7 +34,7 @@ class Choice:
     queries: int
 
 
-def choose_recipe(rows: Vectors, queries: Vectors, *, over_bits: int = 0) -> Choice:
+def choose_recipe(rows: Vectors, queries: Vectors, *, over_bits: int = 0) -> RecipeChoice:
     """The shortest codes that keep recall 0.97, of two equally short the better; or the best.
 
     :param rows: float32, shape (n, dimensions): a sample of the space's vectors.
@@ -54,7 +54,7 @@ def choose_recipe(rows: Vectors, queries: Vectors, *, over_bits: int = 0) -> Cho
             break
     if best is None:
         raise ValueError(f"there are no codes of more than {over_bits} bits")
-    return Choice(best[1], recalls, len(rows), len(queries))
+    return RecipeChoice(best[1], recalls, len(rows), len(queries))
 
 
 def longest_bits(dimensions: int) -> int:

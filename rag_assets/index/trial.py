@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from rag_assets.errors import RagAssetsError
 from rag_assets.index.cases import cases_of
 from rag_assets.index.golden import embedded_texts, golden_cases
-from rag_assets.index.questions import Questions, ask
-from rag_assets.index.text_queries import EmbeddedTexts
+from rag_assets.index.questions import EmbeddedTexts, Questions, ask
+from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.generations import Generation
 
 SEED = 2
 """Not the tuning's: what was chosen on some queries is judged on others."""

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from rag_assets.index.cases import EVERYTHING
 from rag_assets.index.measuring import FEW, Bench, Point, least_probes
 from rag_assets.index.questions import Questions
+from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS, Codes, is_narrow
 from rag_assets.vectors.sql.code_sets import CodeUse
-from rag_assets.vectors.sql.generations import Generation, Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 

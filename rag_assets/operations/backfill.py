@@ -1,7 +1,7 @@
 """The weekend backfill: what a window starts, in which order, within what is left of its budget.
 
-What fits is decided in :func:`choose`, which is pure. Which runs there are, and how one is started,
-is Dagster's matter and not known here.
+What fits is decided in :func:`choose_versions`, which is pure. Which runs there are, and how one
+is started, is Dagster's matter and not known here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from rag_assets.bible.plan import (
     known_versions,
     plan_known,
 )
+from rag_assets.bible.quality import complete_versions
 from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.documents.sql.queue import requeue_unembedded
@@ -24,7 +25,6 @@ from rag_assets.operations.sql import backfill
 from rag_assets.operations.sql.dagster_state import BIBLE_LANE
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Connection
-from rag_assets.release.quality import complete_versions
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Role, register_space, usd_per_million_tokens
 
@@ -62,7 +62,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Choice:
+class WindowChoice:
     """What to start, and why the rest is not.
 
     :param passed_over: a sentence for each version that no window could take.
@@ -89,9 +89,9 @@ class WindowRun:
     ledger_ids: frozenset[str]
 
 
-def choose(
+def choose_versions(
     candidates: Iterable[Candidate], *, left: Budget, whole: Budget, room: int | None = None
-) -> Choice:
+) -> WindowChoice:
     """Take versions in their order as long as they fit; none overtakes one that has to wait.
 
     Candidates are planned one by one as they are asked for, and no further than the first to wait.
@@ -121,8 +121,8 @@ def choose(
             usd -= one.cost_usd
             minutes -= one.minutes
         if held:
-            return Choice(tuple(start), tuple(passed_over), f"{one.code} waits: {held}")
-    return Choice(tuple(start), tuple(passed_over))
+            return WindowChoice(tuple(start), tuple(passed_over), f"{one.code} waits: {held}")
+    return WindowChoice(tuple(start), tuple(passed_over))
 
 
 def _never_fits(one: Candidate, whole: Budget) -> str | None:
@@ -223,7 +223,7 @@ def choose_now(
     busy: Collection[str],
     at_work: int,
     warn: Callable[[str], None],
-) -> Choice:
+) -> WindowChoice:
     """What to start now in a window that is open.
 
     A version is started once in a window: what failed, or was refused, waits for the next.
@@ -233,11 +233,11 @@ def choose_now(
     """
     pause = paused_lanes(connection).get(BIBLE_LANE)
     if pause is not None:
-        return Choice((), held=f"the lane {BIBLE_LANE} is paused: {pause.reason}")
+        return WindowChoice((), held=f"the lane {BIBLE_LANE} is paused: {pause.reason}")
     if at_work >= BIBLE_RUNS:
-        return Choice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
+        return WindowChoice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
     seen = {run.version for run in runs}.union(busy)
-    return choose(
+    return choose_versions(
         candidates(connection, settings, without=seen, warn=warn),
         left=left_of(connection, settings, window, runs, now),
         whole=whole_budget(settings, window),

@@ -12,7 +12,7 @@ from typing import Literal
 
 from rag_assets.documents.sql.lanes import KeyState
 from rag_assets.operations.dependencies import Probe
-from rag_assets.operations.job_failures import RETRY_CHANCE, judge
+from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
 from rag_assets.operations.sql.failed_runs import Failing
 from rag_assets.operations.sql.heavy_documents import HeavyDocument
 from rag_assets.operations.sql.incidents import Incident
@@ -87,7 +87,7 @@ class ReleaseFacts:
 
 
 @dataclass(frozen=True)
-class Stored:
+class CorpusFacts:
     """What the corpus' database says.
 
     :param dead: dead letters by class of error.
@@ -123,7 +123,7 @@ class Facts:
     pending: tuple[str, ...] = ()
     daemon_was_seen: bool = False
     versions: ServerVersions | None = None
-    stored: Stored | None = None
+    stored: CorpusFacts | None = None
     unread: str | None = None
 
 
@@ -201,7 +201,7 @@ def _database(facts: Facts) -> Iterator[Finding]:
 
 
 def _pgvector(facts: Facts, settings: Settings) -> Iterator[Finding]:
-    verdict = pgvector_faults.judge(facts.versions) if facts.versions else None
+    verdict = pgvector_faults.judge_pgvector(facts.versions) if facts.versions else None
     if verdict is None or not verdict.told:
         return
     embedded = settings.rag_database_url is None
@@ -211,7 +211,7 @@ def _pgvector(facts: Facts, settings: Settings) -> Iterator[Finding]:
     yield Finding("vectors", level, verdict.told, verdict.remedy(embedded=embedded))
 
 
-def _incident(stored: Stored) -> Iterator[Finding]:
+def _incident(stored: CorpusFacts) -> Iterator[Finding]:
     incident = stored.incident
     if incident is None:
         return
@@ -226,8 +226,8 @@ def _incident(stored: Stored) -> Iterator[Finding]:
     )
 
 
-def _failing(stored: Stored, settings: Settings) -> Iterator[Finding]:
-    standing = judge(stored.failing)
+def _failing(stored: CorpusFacts, settings: Settings) -> Iterator[Finding]:
+    standing = split_explained(stored.failing)
     for incident, failed in standing.explained:
         yield Finding(
             "job",
@@ -291,13 +291,13 @@ def _lane(lane: LaneFacts, settings: Settings, *, daemon_alive: bool) -> Iterato
             )
 
 
-def _dead(stored: Stored) -> Iterator[Finding]:
+def _dead(stored: CorpusFacts) -> Iterator[Finding]:
     if stored.dead:
         classes = ", ".join(f"{count} {name}" for name, count in stored.dead.items())
         yield Finding("dead letters", "warning", classes, "`rag-assets documents dlq`")
 
 
-def _provider(stored: Stored) -> Iterator[Finding]:
+def _provider(stored: CorpusFacts) -> Iterator[Finding]:
     broke = [
         key.key_fingerprint
         for key in stored.keys
@@ -329,7 +329,7 @@ def _provider(stored: Stored) -> Iterator[Finding]:
         )
 
 
-def _index(stored: Stored, settings: Settings) -> Iterator[Finding]:
+def _index(stored: CorpusFacts, settings: Settings) -> Iterator[Finding]:
     for index in stored.indexes:
         if index.generation is not None and index.changed > settings.rag_index_rebuild_share:
             yield Finding(
@@ -340,7 +340,7 @@ def _index(stored: Stored, settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _release(stored: Stored) -> Iterator[Finding]:
+def _release(stored: CorpusFacts) -> Iterator[Finding]:
     release = stored.release
     if not stored.indexes:  # nothing is embedded yet
         return

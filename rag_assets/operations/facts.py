@@ -15,17 +15,18 @@ from rag_assets.documents.sql.attempts import Ended, ended_since
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause
 from rag_assets.errors import ConfigurationError, RagAssetsError
+from rag_assets.index.indexed_tables import indexed_tables
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
-from rag_assets.index.tables import indexed_tables
 from rag_assets.operations import dependencies
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import (
     SPEED_S,
+    CorpusFacts,
     Facts,
     IndexFacts,
     LaneFacts,
     ReleaseFacts,
-    Stored,
 )
 from rag_assets.operations.sql import queue_health
 from rag_assets.operations.sql.dagster_state import RunCount, daemon_heartbeats, runs_under_way
@@ -36,16 +37,15 @@ from rag_assets.operations.sql.messages import unsent_messages
 from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.postgres.database import Connection, Database, dagster_database, open_database
 from rag_assets.postgres.migrations import pending, server_versions
-from rag_assets.release.releasing import evaluate
+from rag_assets.release.releasing import evaluate_gate
 from rag_assets.settings.model import Settings, fingerprint
-from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.tables import VectorTable, revision
 
 _AT_WORK = ("STARTING", "STARTED", "CANCELING")
 
 
-def gather(settings: Settings) -> Facts:
+def gather_facts(settings: Settings) -> Facts:
     """Look at everything, the dependencies all at once.
 
     :raises ConfigurationError: RAG_DATABASE_URL is not an address.
@@ -116,9 +116,9 @@ def _dagster(settings: Settings) -> tuple[Mapping[str, datetime] | None, tuple[R
         return None, ()
 
 
-def _read(database: Database, settings: Settings, runs: Iterable[RunCount]) -> Stored:
+def _read(database: Database, settings: Settings, runs: Iterable[RunCount]) -> CorpusFacts:
     with database.connect() as connection:
-        return Stored(
+        return CorpusFacts(
             lanes=_lanes(connection, runs),
             heavy=heavy_documents(connection, from_mb=settings.rag_large_document_mb),
             dead=dead_by_class(connection),
@@ -221,7 +221,7 @@ def _index(connection: Connection, table: VectorTable) -> IndexFacts:
 
 def _release(connection: Connection, settings: Settings) -> ReleaseFacts:
     active = active_release(connection)
-    evidence, verdict = evaluate(connection, settings)
+    evidence, verdict = evaluate_gate(connection, settings)
     return ReleaseFacts(
         active.release_id if active else None,
         active.activated_at if active else None,

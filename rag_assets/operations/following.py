@@ -12,7 +12,7 @@ from rag_assets.operations.job_failures import (
     FailedJobs,
     belongs_to,
     is_expected,
-    judge,
+    split_explained,
     unnoticed,
 )
 from rag_assets.operations.rules import Rules
@@ -46,7 +46,7 @@ def follow_failed_jobs(
         for cause, incident in known.items():
             if cause not in standing:
                 incidents.set_state(connection, incident.incident_id, "closed")
-        for cause, jobs in judge(failing).reported.items():
+        for cause, jobs in split_explained(failing).reported.items():
             if cause not in known and is_expected(jobs, troubles, rules, failing.at):
                 continue
             found = _recorded(connection, jobs, known.get(cause), settings.rag_public_url)
@@ -65,7 +65,7 @@ def told_of_jobs(connection: Connection, incident: Incident, failing: Failing) -
     """
     causes = {run.cause for run in failing.runs if belongs_to(incident, run, failing.at)}
     sent = [
-        stored_messages.withdraw(connection, messages.subject_of(known))
+        stored_messages.withdraw(connection, messages.message_subject(known))
         for known in incidents.job_incidents(connection)
         if known.job_cause in causes
     ]

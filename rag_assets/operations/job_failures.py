@@ -173,7 +173,7 @@ def by_work(runs: Sequence[FailedRun]) -> tuple[str, ...]:
     return tuple(_named(work, [run.partition for run in failed]) for work, failed in works)
 
 
-def judge(failing: Failing) -> Standing:
+def split_explained(failing: Failing) -> Standing:
     """Split what stands into what is reported, and what the queue's incidents explain."""
     reported = list(failing.runs)
     explained = []

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from rag_assets.errors import SlackUnavailableError
 from rag_assets.operations.causes import OUT_OF_QUOTA
 from rag_assets.operations.memory import Memory
-from rag_assets.operations.report import measure
+from rag_assets.operations.report import measure_taken
 from rag_assets.operations.slack import send
 from rag_assets.operations.sql import incidents, messages
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
@@ -23,7 +23,7 @@ _FACTS = 5  # of an incident, in a message
 _URGENT_PAUSE_S = 60.0
 
 
-def subject_of(incident: Incident) -> str:
+def message_subject(incident: Incident) -> str:
     """What an incident's message is kept by."""
     return f"incident-{incident.incident_id}"
 
@@ -42,9 +42,9 @@ def tell_of_incident(
     :param failed: jobs that failed by it until now, a sentence each.
     """
     escalated = incident.state == "escalated"
-    subject = subject_of(incident)
+    subject = message_subject(incident)
     done = incidents.actions_of(connection, incident.incident_id)
-    text = describe(incident, done, settings.rag_public_url, failed=failed)
+    text = describe_incident(incident, done, settings.rag_public_url, failed=failed)
     if incident.job_cause is not None:  # more partitions may have failed since
         messages.reword(connection, subject, text)
     # Who is called at once need not be told of the same thing twice.
@@ -59,7 +59,7 @@ def tell_of_incident(
         messages.add_message(connection, f"{subject}-escalated", text, urgent=True)
 
 
-def describe(
+def describe_incident(
     incident: Incident,
     done: Sequence[RecoveryAction],
     public_url: str,
@@ -68,7 +68,7 @@ def describe(
 ) -> str:
     """An incident in a few lines, with what was done about it until now. Pure."""
     number = incident.incident_id
-    measures = dict.fromkeys(map(measure, done))
+    measures = dict.fromkeys(map(measure_taken, done))
     subject = f" ({incident.subject})" if incident.subject else ""
     if incident.job_cause is not None:
         return "\n".join(

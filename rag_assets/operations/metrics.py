@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError, RagAssetsError
 from rag_assets.operations import families
 from rag_assets.operations.backfill import WINDOW_TAG
-from rag_assets.operations.job_failures import judge
+from rag_assets.operations.job_failures import split_explained
 from rag_assets.operations.sql.metrics import (
     CorpusFigures,
     DagsterFigures,
@@ -44,7 +44,7 @@ Figures = TypeVar("Figures")
 
 
 @dataclass(frozen=True)
-class Reading:
+class Scrape:
     """What one scrape has to tell.
 
     :param corpus: ``None`` while its database is away; ``dagster`` likewise.
@@ -84,7 +84,7 @@ class OperationsMetrics(Collector):
         with self._one_at_a_time:
             now = self._clock()
             if self._kept is None or now - self._kept[0] >= self._settings.rag_metrics_cache_s:
-                self._kept = now, tuple(describe(self.read()))
+                self._kept = now, tuple(metrics_of(self.read()))
             return self._kept[1]
 
     def describe(self) -> Iterable[Metric]:
@@ -97,7 +97,7 @@ class OperationsMetrics(Collector):
         registry.register(self)
         return generate_latest(registry)
 
-    def read(self) -> Reading:
+    def read(self) -> Scrape:
         """Read both databases; one that is away is left out, and said so once."""
         settings, timeout_s = self._settings, self._settings.rag_probe_timeout_s
         seconds: dict[str, float] = {}
@@ -125,7 +125,7 @@ class OperationsMetrics(Collector):
         free = free_space(settings)
         if corpus is not None and corpus.free_bytes is not None:
             free["database"] = corpus.free_bytes
-        return Reading(settings, corpus, dagster, spent, seconds, free)
+        return Scrape(settings, corpus, dagster, spent, seconds, free)
 
     def _read(
         self, name: str, read: Callable[[Database], Figures], seconds: dict[str, float]
@@ -147,7 +147,7 @@ class OperationsMetrics(Collector):
         return figures
 
 
-def describe(reading: Reading) -> Iterator[Metric]:
+def metrics_of(reading: Scrape) -> Iterator[Metric]:
     """All metrics of a reading. Of a database that is away there are none but that it is."""
     settings = reading.settings
     yield from families.of_exporter(
@@ -162,7 +162,7 @@ def describe(reading: Reading) -> Iterator[Metric]:
         yield from families.of_vectors(corpus.vectors, corpus.builds)
         yield from families.of_release(corpus.release, corpus.checks)
         # For what an outage explains, the outage has its own metrics and alert.
-        reported = judge(corpus.failing).reported.values()
+        reported = split_explained(corpus.failing).reported.values()
         failed = [run for jobs in reported for run in jobs.runs]
         yield from families.of_operations(
             corpus.runs, failed, corpus.incident_states, corpus.incidents

@@ -47,7 +47,7 @@ _RAISE = 0.1
 
 
 @dataclass(frozen=True)
-class Action:
+class Measure:
     """One measure.
 
     :param subject: what it is bounded by: a lane, an endpoint, ``documents``.
@@ -63,7 +63,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RecoveryDecision:
     """What is to be done now.
 
     :param held_back: measures that were taken too often within the hour.
@@ -72,8 +72,8 @@ class Decision:
     :param troubles: all that is wrong, also what opens no incident by itself.
     """
 
-    actions: tuple[Action, ...]
-    held_back: tuple[Action, ...]
+    actions: tuple[Measure, ...]
+    held_back: tuple[Measure, ...]
     step: Step | None
     memory: Memory
     troubles: tuple[Trouble, ...]
@@ -85,14 +85,14 @@ class Decision:
         return tuple(trouble.fact for trouble in self.troubles)
 
 
-def decide(
+def decide_recovery(
     health: Health,
     memory: Memory,
     rules: Rules,
     *,
     incident: Incident | None = None,
     lately: Sequence[RecoveryAction] = (),
-) -> Decision:
+) -> RecoveryDecision:
     """From what is seen to what is done.
 
     :param memory: of the look before.
@@ -129,7 +129,7 @@ def decide(
     last = opened or step
     state = (last and last.state) or (incident and incident.state)
     lasts = state in ("open", "escalated")
-    return Decision(
+    return RecoveryDecision(
         actions,
         held_back,
         step,
@@ -144,8 +144,8 @@ def decide(
 
 
 def bounded(
-    wanted: Sequence[Action], lately: Sequence[RecoveryAction], rules: Rules
-) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+    wanted: Sequence[Measure], lately: Sequence[RecoveryAction], rules: Rules
+) -> tuple[tuple[Measure, ...], tuple[Measure, ...]]:
     """Split into what may be done, and what was done too often within the hour."""
     taken = Counter((action.action, action.subject) for action in lately)
     allowed, held_back = [], []
@@ -159,7 +159,7 @@ def bounded(
     return tuple(allowed), tuple(held_back)
 
 
-def _no_use(action: Action, rules: Rules, now: datetime) -> Trouble:
+def _no_use(action: Measure, rules: Rules, now: datetime) -> Trouble:
     return Trouble(
         UNKNOWN,
         action.subject,
@@ -169,52 +169,54 @@ def _no_use(action: Action, rules: Rules, now: datetime) -> Trouble:
     )
 
 
-def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Action]:
+def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Measure]:
     yield from _pauses(health, memory)
     yield from _shares(health, memory, rules)
     for lane, run_ids in health.silent_runs.items():
         for run_id in run_ids:
-            yield Action("end_run", lane, "started, and no sign of life: its place is free", run_id)
+            yield Measure(
+                "end_run", lane, "started, and no sign of life: its place is free", run_id
+            )
     for run_id, lane in vanished_runs(health, memory, rules):
-        yield Action(
+        yield Measure(
             "end_run", lane, "started, and nothing was seen of it: its place is free", run_id
         )
     if health.leases_over:
-        yield Action(
+        yield Measure(
             "collect_lost", "documents", f"{health.leases_over} documents were left by their runs"
         )
     down = {name for name in memory.failing_since if name in NEEDS}
     for idle in idle_lanes(health, memory, rules):
         if not idle.runs and not down:
             told = f"{idle.claimable} documents wait, and no run is under way"
-            yield Action("start_run", idle.lane, told)
+            yield Measure("start_run", idle.lane, told)
 
 
-def _pauses(health: Health, memory: Memory) -> Iterator[Action]:
+def _pauses(health: Health, memory: Memory) -> Iterator[Measure]:
     """What fails at two looks pauses the lanes that need it; the first at which it is back resumes
     them."""
     told = {probe.name: probe.told for probe in health.probes}
     failing = {lane: name for name in memory.failing_since for lane in NEEDS.get(name, ())}
     for lane, name in failing.items():
         if lane not in health.paused and memory.failing_since[name] < health.now:
-            yield Action("pause_lane", lane, f"{name}: {told.get(name, 'not there')}")
+            yield Measure("pause_lane", lane, f"{name}: {told.get(name, 'not there')}")
     for lane, pause in health.paused.items():
         if pause.paused_by == "recovery" and lane not in failing:
-            yield Action("resume_lane", lane, "what it needs is there again")
+            yield Measure("resume_lane", lane, "what it needs is there again")
 
 
-def _shares(health: Health, memory: Memory, rules: Rules) -> Iterator[Action]:
+def _shares(health: Health, memory: Memory, rules: Rules) -> Iterator[Measure]:
     """Half of it at each look with a 429; a tenth more after each quiet minute."""
     limited = sum(health.rate_limited.values())
     for share in health.shares:
         if limited and share.share > rules.throttle_floor:
             lower = max(rules.throttle_floor, round(share.share / 2, 3))
             told = f"{limited} answers of 429; {_of_all(lower)}"
-            yield Action("lower_share", share.endpoint, told, share=lower)
+            yield Measure("lower_share", share.endpoint, told, share=lower)
         elif share.share < 1 and _quiet(memory.limited_at, share.set_at, now=health.now):
             higher = min(1.0, round(share.share + _RAISE, 3))
             told = f"no 429 for a minute; {_of_all(higher)}"
-            yield Action("raise_share", share.endpoint, told, share=higher)
+            yield Measure("raise_share", share.endpoint, told, share=higher)
 
 
 def _of_all(share: float) -> str:

@@ -114,7 +114,7 @@ def write(
     return "\n".join(map(visible, lines))
 
 
-def measure(action: RecoveryAction) -> str:
+def measure_taken(action: RecoveryAction) -> str:
     """What was done, and to what; an endpoint, which is a hash, says nothing to people. Pure."""
     what = action.action.replace("_", " ")
     return what if action.action.endswith("_share") else f"{what} {action.subject}"
@@ -185,7 +185,7 @@ def _ended(incident: Incident) -> str:
 
 def _done(actions: Sequence[RecoveryAction]) -> list[str]:
     lines = [
-        f"- {action.acted_at:%H:%M:%S} {measure(action)}: {action.reason}"
+        f"- {action.acted_at:%H:%M:%S} {measure_taken(action)}: {action.reason}"
         + ("" if action.done else f" (failed: {action.told})")
         for action in actions[:_MOST_ACTIONS]
     ]

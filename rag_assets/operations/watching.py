@@ -17,9 +17,9 @@ from rag_assets.operations import messages
 from rag_assets.operations.following import follow_failed_jobs, told_of_jobs
 from rag_assets.operations.health import Health, look, look_at_dependencies
 from rag_assets.operations.incidents import Step, lasts
-from rag_assets.operations.job_failures import by_work, cause_of, judge
+from rag_assets.operations.job_failures import by_work, cause_of, split_explained
 from rag_assets.operations.memory import Memory
-from rag_assets.operations.recovery import Action, Decision, decide
+from rag_assets.operations.recovery import Measure, RecoveryDecision, decide_recovery
 from rag_assets.operations.rules import Rules
 from rag_assets.operations.sql import dagster_state, failed_runs, incidents
 from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
@@ -91,7 +91,7 @@ def watch(
     with database.connect(autocommit=True) as connection:
         incident = incidents.current_incident(connection)
         lately = incidents.actions_since(connection, health.now - _HOUR)
-        decision = decide(health, memory, rules, incident=incident, lately=lately)
+        decision = decide_recovery(health, memory, rules, incident=incident, lately=lately)
         incident_id = incident.incident_id if incident and not decision.opened else None
         for action in decision.actions:
             _act(connection, settings, action, runs, incident_id, log)
@@ -223,7 +223,7 @@ def _silent(
 def _act(
     connection: Connection,
     settings: Settings,
-    action: Action,
+    action: Measure,
     runs: Runs,
     incident_id: int | None,
     log: messages.Say,
@@ -249,7 +249,7 @@ def _act(
     )
 
 
-def _do(connection: Connection, settings: Settings, action: Action, runs: Runs) -> None:
+def _do(connection: Connection, settings: Settings, action: Measure, runs: Runs) -> None:
     match action.kind:
         case "end_run":
             runs.end(action.target, f"ended by the recovery: {action.reason}")
@@ -311,7 +311,7 @@ def _tell(
     by_jobs = told_of_jobs(connection, incident, failing) if incident.state == "open" else None
     failed = [
         one
-        for found, jobs in judge(failing).explained
+        for found, jobs in split_explained(failing).explained
         if found.incident_id == incident.incident_id
         for one in by_work(jobs.runs)
     ]
@@ -320,7 +320,7 @@ def _tell(
     )
 
 
-def _told(health: Health, decision: Decision, incident: Incident | None) -> str:
+def _told(health: Health, decision: RecoveryDecision, incident: Incident | None) -> str:
     lanes = "; ".join(
         f"{lane.lane}: {lane.waiting} wait, {lane.active} at work" for lane in health.lanes
     )

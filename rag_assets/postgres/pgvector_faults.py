@@ -56,7 +56,7 @@ NEWEST = FAULTS[-1].fixed_in
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PgvectorVerdict:
     """What is known against the server's pgvector.
 
     :param version: of the library that the server loads.
@@ -99,7 +99,7 @@ class Verdict:
         return update if self.outdated is not None else ""
 
 
-def judge(found: ServerVersions) -> Verdict | None:
+def judge_pgvector(found: ServerVersions) -> PgvectorVerdict | None:
     """What is known against this server's pgvector; ``None`` where it has none.
 
     A fault of its C code goes with the library on the server's disk, whatever version of the
@@ -115,7 +115,7 @@ def judge(found: ServerVersions) -> Verdict | None:
         if _parts(version) < _parts(fault.fixed_in) and found.postgres_major >= fault.postgres
     )
     behind = found.pgvector is not None and _parts(found.pgvector) < _parts(version)
-    return Verdict(version, faults, found.pgvector if behind else None)
+    return PgvectorVerdict(version, faults, found.pgvector if behind else None)
 
 
 def _parts(version: str) -> tuple[int, ...]:

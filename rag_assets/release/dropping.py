@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from rag_assets.index.sql import builds as index_builds
+from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.served import Release
+from rag_assets.vectors.sql.indexes import live_indexes
+from rag_assets.vectors.sql.served import Release, pinned_generations
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -26,7 +27,7 @@ def drop_indexes_of(
     for space in gone.spaces:
         # A session for each: the right to build on a table is held until its end.
         with database.connect(autocommit=True) as session:
-            pinned = generations.pinned_generations(session, kept=settings.rag_releases_kept)
+            pinned = pinned_generations(session, kept=settings.rag_releases_kept)
             if space.generation is None or space.generation in pinned:
                 continue
             table = VectorTable(space.corpus, space_by_id(session, space.space_id, space.role))
@@ -34,7 +35,7 @@ def drop_indexes_of(
             index_builds.lock_builds(session, table, waiting=waiting)
             doomed = [
                 index
-                for index in generations.live_indexes(session, table)
+                for index in live_indexes(session, table)
                 if index.generation == space.generation
             ]
             generations.drop_indexes(session, doomed)

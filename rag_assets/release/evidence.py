@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from rag_assets.bible.quality import version_faults
 from rag_assets.bible.sql.embeddings import unverified_sample
-from rag_assets.bible.sql.quality import quality
 from rag_assets.bible.sql.verses import StoredVersion, stored_versions
-from rag_assets.documents.sql.quality import missing_by_document, unverified_by_document
-from rag_assets.index.maintain import subject_of
+from rag_assets.documents.quality import documents_faults
+from rag_assets.documents.sql.quality import unverified_by_document
 from rag_assets.index.measuring import target_of
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import Generation, RecordedDecision, index_subject
 from rag_assets.postgres.database import Connection, one
-from rag_assets.release.quality import CHECKS, SpaceQuality, named_failure
+from rag_assets.release.sql.releases import rolled_back_lately
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, missing
-from rag_assets.vectors.sql.evidence import CheckResult, check_results
-from rag_assets.vectors.sql.generations import Generation, Probes, RecordedDecision
-from rag_assets.vectors.sql.served import Release, active_release, rolled_back_lately
+from rag_assets.vectors.quality import QUALITY_CHECKS
+from rag_assets.vectors.sql.check_results import CheckResult, check_results
+from rag_assets.vectors.sql.code_sets import CodeUse, code_set_by_number, count_uncoded
+from rag_assets.vectors.sql.indexes import Probes
+from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets.vectors.sql.spaces import ROLES, Role, Space, find_space
 from rag_assets.vectors.sql.tables import (
     DOCUMENTS,
@@ -152,7 +154,7 @@ class Evidence:
         return {name: count for name, count in rows.items() if count}
 
 
-def gather(connection: Connection, settings: Settings) -> Evidence:
+def gather_evidence(connection: Connection, settings: Settings) -> Evidence:
     """Read the evidence, in the connection's transaction (repeatable read)."""
     found = {role: find_space(connection, settings, role) for role in ROLES}
     tables: dict[Role, VectorTable] = {
@@ -201,7 +203,7 @@ def _versions(
             spaces[role] = replace(
                 known,
                 unverified=_unverified(connection, table.space, stored.code, marked),
-                faults={} if withheld else _faults(connection, table.space, stored, known),
+                faults={} if withheld else _faults(connection, table, stored, known),
             )
         versions.append(VersionEvidence(stored.code, stored.verses, withheld, spaces))
     return tuple(versions)
@@ -215,7 +217,7 @@ def _unverified(connection: Connection, space: Space, code: str, rows: int) -> U
 
 
 def _faults(
-    connection: Connection, space: Space, stored: StoredVersion, known: SpaceEvidence
+    connection: Connection, table: VectorTable, stored: StoredVersion, known: SpaceEvidence
 ) -> dict[str, str]:
     """What is wrong with a version's vectors now, where no check has seen them as they are.
 
@@ -224,13 +226,11 @@ def _faults(
     """
     seen = all(
         check in known.results and known.results[check].revision == (known.revision or 0)
-        for check in CHECKS
+        for check in QUALITY_CHECKS
     )
     if not known.rows or (seen and known.rows == stored.verses):
         return {}
-    judged = SpaceQuality(space, quality(connection, space, stored.code))
-    found = {check: named_failure(check, judged) for check in CHECKS}
-    return {check: sentence for check, sentence in found.items() if sentence}
+    return version_faults(connection, table, stored.code)
 
 
 def _documents(
@@ -274,23 +274,11 @@ def _documents_now(
     if not known.rows:
         return known
     marked = unverified_by_document(connection, table)
-    lacking = missing_by_document(connection, table)
-    faults = {}
-    if lacking:
-        count = sum(lacking.values())
-        faults["completeness"] = (
-            f"{'1 chunk has' if count == 1 else f'{count:,} chunks have'} no vector in "
-            f"{table.space.spec} ({_first(lacking)})"
-        )
     return replace(
         known,
         unverified=Unverified(sum(marked.values()), tuple(marked)[:_EXAMPLES]),
-        faults=faults,
+        faults=documents_faults(connection, table),
     )
-
-
-def _first(names: Mapping[str, int]) -> str:
-    return f"{'; '.join(tuple(names)[:_EXAMPLES])}{'; …' if len(names) > _EXAMPLES else ''}"
 
 
 def _index(connection: Connection, settings: Settings, table: VectorTable) -> IndexEvidence:
@@ -308,7 +296,7 @@ def _index(connection: Connection, settings: Settings, table: VectorTable) -> In
         results={
             result.check: result
             for result in check_results(connection, table)
-            if decision is not None and result.subject == subject_of(decided, codes)
+            if decision is not None and result.subject == index_subject(decided, codes)
         },
         codes=codes,
         uncoded=_uncoded(connection, table, codes),
@@ -318,4 +306,4 @@ def _index(connection: Connection, settings: Settings, table: VectorTable) -> In
 def _uncoded(connection: Connection, table: VectorTable, use: CodeUse | None) -> int:
     """Counted each time: no revision tells of codes that another client deleted."""
     code_set = code_set_by_number(connection, table, use.code_set) if use else None
-    return missing(connection, table, code_set) if code_set else 0
+    return count_uncoded(connection, table, code_set) if code_set else 0

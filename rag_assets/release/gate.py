@@ -6,24 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from rag_assets.release.documents import documents_spaces, judge_documents
+from rag_assets.release.documents_gate import documents_spaces, judge_documents
 from rag_assets.release.evidence import Evidence, SpaceEvidence, VersionEvidence
-from rag_assets.release.quality import CHECKS
 from rag_assets.release.reasons import (
     RELEASE,
     Reason,
     index_reasons,
-    missing,
+    missing_reason,
     reasons_now,
     result_reasons,
 )
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What the gate says; it passes when there are no reasons.
 
     :param versions: to be served.
@@ -47,13 +47,13 @@ class Verdict:
         return not self.reasons
 
 
-def judge(
+def judge_release(
     evidence: Evidence,
     *,
     max_age: timedelta,
     leave_out_failing: bool,
     after_rollback: bool = False,
-) -> Verdict:
+) -> GateVerdict:
     """Decide whether what the settings name may be served.
 
     :param max_age: how old a check's result may be.
@@ -81,7 +81,9 @@ def judge(
         else:
             reasons += against
     if not (serve or documents.serve or reasons):
-        reasons.append(missing(RELEASE, "versions", "there is no version that may be served"))
+        reasons.append(
+            missing_reason(RELEASE, "versions", "there is no version that may be served")
+        )
     spaces = () if of_documents_only else _spaces(evidence, serve)
     if documents.serve and evidence.documents is not None:
         spaces += documents_spaces(evidence.documents)
@@ -90,7 +92,7 @@ def judge(
     unchanged = evidence.active is not None and evidence.active.manifest["content"] == content
     if evidence.rolled_back is not None and not (unchanged or after_rollback):
         reasons.append(_after_rollback(evidence.rolled_back))
-    return Verdict(
+    return GateVerdict(
         reasons=tuple(reasons),
         versions=tuple(version.code for version in serve),
         left_out=left_out,
@@ -104,7 +106,7 @@ def judge(
 def _bible_reasons(evidence: Evidence, max_age: timedelta) -> list[Reason]:
     """What is against the space and its index, whatever versions are served."""
     if evidence.index is None:
-        return [missing(RELEASE, "vectors", "nothing is embedded with the settings' model")]
+        return [missing_reason(RELEASE, "vectors", "nothing is embedded with the settings' model")]
     searched = [v.code for v in evidence.versions if not v.withheld and _rows(v, "small")]
     return list(index_reasons(evidence.index, searched, evidence.at, max_age))
 
@@ -129,7 +131,7 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
     kept = {(space.corpus, space.role) for space in spaces}
     lost = {(space.corpus, space.role) for space in evidence.active.spaces} - kept
     if ("documents", "large") in lost and ("documents", "small") in kept:
-        yield missing(
+        yield missing_reason(
             RELEASE,
             "large_vectors",
             "the active release re-ranks documents by large vectors, and this one could not: "
@@ -139,7 +141,7 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
         lacking = [v.code for v in evidence.versions if not v.withheld and not _rows(v, "large")]
         if not lacking:  # none is served, for reasons of its own
             return
-        yield missing(
+        yield missing_reason(
             RELEASE,
             "large_vectors",
             "the active release re-ranks by large vectors, and this one could not: materialize "
@@ -163,7 +165,7 @@ def _version_reasons(
     if not _rows(version, "small"):
         where = evidence.spaces.get("small", "the settings' space")
         sentence = f"it is served now and has no vectors in {where}: {mend}"
-        yield missing(version.code, "completeness", sentence)
+        yield missing_reason(version.code, "completeness", sentence)
         return
     for role, space in version.spaces.items():
         if role == "large" and not space.rows:
@@ -172,7 +174,7 @@ def _version_reasons(
             version.code, space, mend=f"`rag-assets bible embed {version.code}`", where=role,
             kept="embeds a sample of them again and keeps them if it agrees, or ",
         )  # fmt: skip
-        for check in CHECKS:
+        for check in QUALITY_CHECKS:
             yield from result_reasons(
                 version.code, check, space.results.get(check), space.revision or 0, evidence.at,
                 max_age, mend=mend, where=role, known=space.faults.get(check),

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from rag_assets.index.checks import CHECKS_OF, uncoded
+from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.index.policy import MIN_ROWS_WITHOUT_CODES
-from rag_assets.index.tables import ASSETS
 from rag_assets.release.evidence import IndexEvidence, SpaceEvidence
+from rag_assets.vectors.sql.check_results import CheckResult
 from rag_assets.vectors.sql.code_sets import recorded_use
-from rag_assets.vectors.sql.evidence import CheckResult
 from rag_assets.vectors.sql.tables import Corpus
 
 Kind = Literal["missing", "stale", "failed"]
@@ -55,7 +55,7 @@ def index_reasons(
     mend = f"materialize {ASSETS[corpus].index}"
     flows = index.drift is not None
     if index.decision is None:
-        yield missing(subject, "decision", f"nobody decided on an index yet: {mend}")
+        yield missing_reason(subject, "decision", f"nobody decided on an index yet: {mend}")
         return
     if drifted := _drifted(index):
         yield Reason(subject, "decision", "stale", f"{drifted}: {mend}")
@@ -130,7 +130,7 @@ def result_reasons(
     """
     prefix = f"{where}: " if where else ""
     if result is None:
-        yield missing(subject, check, f"{prefix}it was never checked: {mend}")
+        yield missing_reason(subject, check, f"{prefix}it was never checked: {mend}")
         return
     if not result.passed:
         for sentence in result.reasons:
@@ -176,7 +176,7 @@ def _vectors(count: int) -> str:
     return "1 vector was" if count == 1 else f"{count:,} vectors were"
 
 
-def missing(subject: str, check: str, sentence: str) -> Reason:
+def missing_reason(subject: str, check: str, sentence: str) -> Reason:
     """That there is no evidence."""
     return Reason(subject, check, "missing", sentence)
 

@@ -9,23 +9,22 @@ from datetime import timedelta
 from importlib.metadata import version as package_version
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
+from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
-from rag_assets.release.evidence import Evidence, IndexEvidence, gather
-from rag_assets.release.gate import Verdict, judge
-from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.evidence import CheckResult
-from rag_assets.vectors.sql.served import (
-    Release,
+from rag_assets.release.evidence import Evidence, IndexEvidence, gather_evidence
+from rag_assets.release.gate import GateVerdict, judge_release
+from rag_assets.release.sql.releases import (
     activate_release,
-    active_release,
     lock_releases,
     name_living_indexes,
     refresh_views,
     release_by_id,
     write_release,
 )
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.check_results import CheckResult
+from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -38,26 +37,26 @@ class Released:
     :param before: the one that was active; the same where nothing changed.
     """
 
-    verdict: Verdict
+    verdict: GateVerdict
     release: Release
     before: Release | None
 
 
-def evaluate(
+def evaluate_gate(
     connection: Connection,
     settings: Settings,
     *,
     leave_out_failing: bool | None = None,
     after_rollback: bool = False,
-) -> tuple[Evidence, Verdict]:
+) -> tuple[Evidence, GateVerdict]:
     """What the gate says now. Writes nothing.
 
     :param leave_out_failing: ``None`` for RAG_RELEASE_LEAVE_OUT_FAILING.
     :param after_rollback: a person says that what was rolled back is mended.
     """
-    evidence = gather(connection, settings)
+    evidence = gather_evidence(connection, settings)
     leave_out = settings.rag_release_leave_out_failing
-    return evidence, judge(
+    return evidence, judge_release(
         evidence,
         max_age=timedelta(hours=settings.rag_evidence_max_age_h),
         leave_out_failing=leave_out if leave_out_failing is None else leave_out_failing,
@@ -85,7 +84,7 @@ def release(
     with _sole_right(database) as session:
         with session.transaction():
             session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            evidence, verdict = evaluate(
+            evidence, verdict = evaluate_gate(
                 session,
                 settings,
                 leave_out_failing=leave_out_failing,
@@ -187,7 +186,7 @@ def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
     return made
 
 
-def _manifest(evidence: Evidence, verdict: Verdict, settings: Settings) -> dict[str, object]:
+def _manifest(evidence: Evidence, verdict: GateVerdict, settings: Settings) -> dict[str, object]:
     """Everything that a person may want to know of a release later."""
     results = [
         _result_facts(result)

@@ -24,7 +24,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Summary:
+class EvaluationSummary:
     """How all of them went.
 
     :param hit_at_k: share of the queries with an expectation that found it; ``None`` without any.
@@ -48,12 +48,12 @@ def evaluated(
     return Evaluated(query, tuple(expected), tuple(hits), found, latency_ms)
 
 
-def summary(results: Sequence[Evaluated], *, top_k: int) -> Summary:
+def evaluation_summary(results: Sequence[Evaluated], *, top_k: int) -> EvaluationSummary:
     """Sum the results up. Percentiles are of the whole answer's latency, in ms."""
     expecting = [result for result in results if result.expected]
     found = sum(result.found_at is not None for result in expecting)
     latencies = [result.latency_ms for result in results] or [0.0]
-    return Summary(
+    return EvaluationSummary(
         queries=len(results),
         expecting=len(expecting),
         hit_at_k=found / len(expecting) if expecting else None,

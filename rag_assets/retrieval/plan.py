@@ -9,7 +9,7 @@ from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
 from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse, code_set_by_number
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.tables import VectorTable
 
 EXACT_ROWS = 50_000

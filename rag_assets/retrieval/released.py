@@ -9,10 +9,10 @@ from rag_assets.bible.sql.verses import rows_by_book, version_languages
 from rag_assets.errors import NotReleasedError
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.plan import Target, codes_of
-from rag_assets.retrieval.policy import may_be_served
+from rag_assets.retrieval.servable import may_be_served
 from rag_assets.retrieval.sql.chunks import chunks_by_language
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.generations import built_as, live_indexes
+from rag_assets.vectors.sql.indexes import built_as, live_indexes
 from rag_assets.vectors.sql.prewarm import prewarm
 from rag_assets.vectors.sql.served import Release, ReleasedSpace, active_release
 from rag_assets.vectors.sql.spaces import Space, space_by_id

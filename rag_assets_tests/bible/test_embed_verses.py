@@ -11,6 +11,7 @@ import pytest
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport, embed_version
+from rag_assets.bible.quality import version_quality
 from rag_assets.errors import (
     AuditError,
     ConfigurationError,
@@ -19,8 +20,8 @@ from rag_assets.errors import (
     ProviderUnavailableError,
 )
 from rag_assets.postgres.database import Database
-from rag_assets.release.quality import judge, version_quality
 from rag_assets.settings.model import Settings, fingerprint
+from rag_assets.vectors.quality import judge_quality
 from rag_assets.vectors.sql.spaces import OFFLINE_MODEL, Role
 from rag_assets_tests.bible.vectors_are_right import assert_vectors_are_right
 from rag_assets_tests.conftest import MakeSettings
@@ -209,7 +210,7 @@ def test_a_refused_text_is_recorded_at_each_verse_that_has_it_and_fails_complete
         recorded = connection.execute(
             "SELECT error_class, message, run_id, count(*) FROM embedding_failures GROUP BY 1, 2, 3"
         ).fetchall()
-        verdicts = judge(version_quality(connection, openai_settings(), CODE))
+        verdicts = judge_quality(version_quality(connection, openai_settings(), CODE))
     assert recorded == [("InputRejectedError", reason, "run", 2)]
     failed = {verdict.check: verdict for verdict in verdicts if verdict.failures}
     assert list(failed) == ["completeness"]
@@ -279,7 +280,7 @@ def test_the_offline_embedder_works_without_key_in_a_space_of_its_own(
     assert (report.space.spec.model, report.embedded, report.cost_usd) == (OFFLINE_MODEL, 40, 0)
     assert emulator.stats().requests == 0
     with database.connect() as connection:
-        verdicts = judge(version_quality(connection, make_settings(), CODE))
+        verdicts = judge_quality(version_quality(connection, make_settings(), CODE))
     assert [verdict.failures for verdict in verdicts] == [(), (), (), ()]
 
 
@@ -384,7 +385,7 @@ def test_a_space_that_was_refused_whole_is_judged_too(
     emulator.order(Fault(FaultKind.POISON, text="river"))
     embed(database, settings, role="large")
     with database.connect() as connection:
-        verdicts = judge(version_quality(connection, settings, CODE))
+        verdicts = judge_quality(version_quality(connection, settings, CODE))
     (failed,) = (verdict for verdict in verdicts if verdict.failures)
     assert failed.check == "completeness"
     assert "large: 5 of 5 verses have no vector" in failed.failures[0]

@@ -22,10 +22,11 @@ from rag_assets.bible.sql.embeddings import (
     unlock_version,
     wait_for_version,
 )
-from rag_assets.bible.sql.quality import Quality, quality
+from rag_assets.bible.sql.quality import count_verse_faults
 from rag_assets.errors import AuditError
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.faults import FaultCounts
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
@@ -424,20 +425,20 @@ def untype(connection: Connection, space: Space, table: str) -> None:
     )
 
 
-def judged(database: Database, space: Space) -> Quality:
+def judged(database: Database, space: Space) -> FaultCounts:
     with database.connect() as connection:
-        return quality(connection, space, CODE)
+        return count_verse_faults(connection, space, CODE)
 
 
 def test_a_version_without_fault_has_nothing_but_its_counts(
     database: Database, space: Space
 ) -> None:
     embed(database, space, sentences(20))
-    assert judged(database, space) == Quality(20, 20, 0, 0, 0, 0, {})
+    assert judged(database, space) == FaultCounts(20, 20, 0, 0, 0, 0, {})
 
 
 def test_a_version_that_is_not_there_has_no_verses(database: Database, half: Space) -> None:
-    assert judged(database, half) == Quality(0, 0, 0, 0, 0, 0, {})
+    assert judged(database, half) == FaultCounts(0, 0, 0, 0, 0, 0, {})
 
 
 @pytest.mark.parametrize(
@@ -477,7 +478,7 @@ def test_each_fault_is_counted_and_shown_by_the_reference_of_its_verse(
         assert row is not None
         connection.execute(cause.format(id=row[0]))  # type: ignore[arg-type]
     found = judged(database, space)
-    faultless = Quality(20, 20 - (count == "missing"), 0, 0, 0, 0, {})
+    faultless = FaultCounts(20, 20 - (count == "missing"), 0, 0, 0, 0, {})
     shown = {count: (f"GEN 1:7: {example}",)}
     assert found == replace(faultless, examples=shown, **{count: 1})
 

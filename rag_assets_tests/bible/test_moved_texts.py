@@ -7,8 +7,8 @@ import pytest
 from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport
 from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.bible.quality import version_quality
 from rag_assets.postgres.database import Database
-from rag_assets.release.quality import version_quality
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences

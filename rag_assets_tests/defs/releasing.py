@@ -8,11 +8,11 @@ from typing import Any
 import dagster as dg
 from psycopg import sql
 
-from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 
 INDEX, RELEASE = "verse_embeddings_index", "release"
-VERSION_CHECKS = sorted(CHECKS)
+VERSION_CHECKS = sorted(QUALITY_CHECKS)
 
 
 def release_lane(make_lane: MakeLane, **overrides: object) -> Lane:
@@ -67,7 +67,7 @@ def release_alone(lane: Lane, **config: object) -> Run:
 
 def run_version_checks(lane: Lane, code: str) -> Run:
     """Run the checks of one version by themselves."""
-    keys = [dg.AssetCheckKey(dg.AssetKey("verse_embeddings"), name) for name in CHECKS]
+    keys = [dg.AssetCheckKey(dg.AssetKey("verse_embeddings"), name) for name in QUALITY_CHECKS]
     job = dg.define_asset_job("only_checks", selection=dg.AssetSelection.checks(*keys))
     defs = dg.Definitions.merge(lane.defs(), dg.Definitions(jobs=[job]))
     return Run(

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
-from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.spaces import Role, register_space
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
@@ -43,7 +43,7 @@ def narrow(make_lane: MakeLane) -> Lane:
     return lane
 
 
-def run_checks(lane: Lane, code: str, names: Sequence[str] = tuple(CHECKS)) -> Run:
+def run_checks(lane: Lane, code: str, names: Sequence[str] = tuple(QUALITY_CHECKS)) -> Run:
     """Run the checks alone, as the UI's button does: the partition is a tag of the run."""
     keys = [dg.AssetCheckKey(dg.AssetKey("verse_embeddings"), name) for name in names]
     job = dg.define_asset_job("only_checks", selection=dg.AssetSelection.checks(*keys))
@@ -66,13 +66,13 @@ def test_the_four_checks_pass_on_a_version_that_is_right(narrow: Lane) -> None:
     run = run_checks(narrow, "EN_GOOD")
     assert run.success
     found = run.checks()
-    assert list(CHECKS) == [
+    assert list(QUALITY_CHECKS) == [
         "dimension_consistency",
         "completeness",
         "freshness",
         "finite_and_normalised",
     ]
-    assert set(found) == set(CHECKS)
+    assert set(found) == set(QUALITY_CHECKS)
     for check in found.values():
         assert check.passed
         assert check.blocking
@@ -161,7 +161,7 @@ def test_nothing_embedded_is_a_failure_of_every_check(lane: Lane) -> None:
     lane.drop("EN_BAD", sentences(2))
     lane.run("EN_BAD", job="bible_verses")
     run = run_checks(lane, "EN_BAD")
-    assert run.failed_checks() == sorted(CHECKS)
+    assert run.failed_checks() == sorted(QUALITY_CHECKS)
     for check in run.checks().values():
         assert check.description == "no vector was ever stored in the small space"
 

@@ -10,9 +10,9 @@ import pytest
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
-from rag_assets.release.quality import CHECKS
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 from rag_assets_tests.defs.releasing import RELEASE, release_lane, run_job, served
@@ -64,7 +64,7 @@ def test_documents_are_indexed_checked_and_released_in_one_run(lane: Lane) -> No
     told = run.metadata(INDEX)
     assert (told["decision"], told["generation"], told["lists"]) == ("build", 1, 4)
     assert "| chunk_embeddings_s1 (offline/" in told["tables"]
-    assert set(run.checks()) == {*CHUNK_INDEX_CHECKS, *CHECKS}
+    assert set(run.checks()) == {*CHUNK_INDEX_CHECKS, *QUALITY_CHECKS}
     assert run.failed_checks() == []
     assert run.metadata(RELEASE)["documents_searched"] == "index generation 1"
     found = search_text(

@@ -18,7 +18,7 @@ from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
 from rag_assets.defs.resources import Corpus
 from rag_assets.operations.doctor import Finding, diagnose
-from rag_assets.operations.facts import gather
+from rag_assets.operations.facts import gather_facts
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.report import read_report
 from rag_assets.postgres.database import Database
@@ -102,7 +102,7 @@ def later(ticks: Ticks, minutes: float) -> None:
 
 def jobs_in_doctor(ticks: Ticks) -> list[Finding]:
     settings = ticks.corpus.settings
-    return [one for one in diagnose(gather(settings), settings) if one.area == "job"]
+    return [one for one in diagnose(gather_facts(settings), settings) if one.area == "job"]
 
 
 def report(ticks: Ticks, name: str = "incident-0001") -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rag_assets.bible.sql.verses import StoredVersion
 from rag_assets.bible.versions import VersionDeclaration
-from rag_assets.defs.bible.sensors import Decision, VersionOnDisk, decide
+from rag_assets.defs.bible.sensors import TickDecision, VersionOnDisk, decide_tick
 
 EMBED, LOAD = "bible_embeddings", "bible_verses"
 OPEN = VersionDeclaration("A", "en", "CC0-1.0", ai_allowed=True, enabled_for_rag=True)
@@ -72,7 +72,7 @@ def stored(
 def test_a_version_is_run_when_it_is_new_or_differs_from_what_is_stored(
     folder: VersionOnDisk, before: dict[str, StoredVersion], auto_embed: bool, job: str | None
 ) -> None:
-    decision = decide([folder], before, ["EN_A"], auto_embed=auto_embed)
+    decision = decide_tick([folder], before, ["EN_A"], auto_embed=auto_embed)
     assert [(code, name) for code, name, _ in decision.run] == ([("EN_A", job)] if job else [])
     assert (decision.add, decision.gone) == ((), ())
 
@@ -90,18 +90,18 @@ def test_a_version_is_run_when_it_is_new_or_differs_from_what_is_stored(
 def test_a_partition_is_added_for_a_folder_that_has_none(
     folders: list[VersionOnDisk], partitions: list[str], add: tuple[str, ...]
 ) -> None:
-    assert decide(folders, {}, partitions, auto_embed=True).add == add
+    assert decide_tick(folders, {}, partitions, auto_embed=True).add == add
 
 
 def test_a_stored_version_without_folder_is_gone_and_one_with_an_unreadable_folder_is_not() -> None:
     before = stored() | stored(code="EN_GONE")
-    decision = decide([on_disk(None, None)], before, ["EN_A", "EN_GONE"], auto_embed=True)
-    assert decision == Decision(add=(), run=(), gone=("EN_GONE",))
+    decision = decide_tick([on_disk(None, None)], before, ["EN_A", "EN_GONE"], auto_embed=True)
+    assert decision == TickDecision(add=(), run=(), gone=("EN_GONE",))
 
 
 def key_of(folder: VersionOnDisk, before: dict[str, StoredVersion]) -> str:
     """The key of the one run."""
-    ((_, _, key),) = decide([folder], before, ["EN_A"], auto_embed=True).run
+    ((_, _, key),) = decide_tick([folder], before, ["EN_A"], auto_embed=True).run
     return key
 
 
@@ -140,7 +140,7 @@ def test_no_text_that_forbids_ai_is_ever_sent_and_nothing_current_is_run(
         code: stored(source_hash, declaration, code=code)[code]
         for code, (source_hash, declaration) in before.items()
     }
-    decision = decide(found, known, partitions, auto_embed=auto_embed)
+    decision = decide_tick(found, known, partitions, auto_embed=auto_embed)
     for code, job, _ in decision.run:
         source_hash, declaration = folders[code]
         assert source_hash is not None

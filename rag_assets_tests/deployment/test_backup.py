@@ -25,7 +25,7 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
-from rag_assets.vectors.sql.generations import live_indexes
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.tables import Corpus
 from rag_assets_tests.api.conftest import Copy, bilingual, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of
@@ -148,10 +148,10 @@ def test_codes_their_index_and_the_release_are_there_after_a_restore_into_an_emp
         with after.connect() as connection:
             table = table_of(after, restored)
             (code_set,) = code_sets.code_sets(connection, table)
-            assert code_sets.missing(connection, table, code_set) == 0
+            assert code_sets.count_uncoded(connection, table, code_set) == 0
         embed(after, restored, "EN_NEWER", sentences(30, word="brook"))
         with after.connect() as connection:
-            assert code_sets.missing(connection, table, code_set) == 0
+            assert code_sets.count_uncoded(connection, table, code_set) == 0
 
 
 PAGE = Path(__file__).parents[2] / "docs/deployment.md"

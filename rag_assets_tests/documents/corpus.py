@@ -9,19 +9,21 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.documents.model import Chunk, ChunkedDocument
+from rag_assets.documents.quality import documents_quality
 from rag_assets.documents.sql.publishing import publish
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain, subject_of
-from rag_assets.index.tables import indexed_tables
+from rag_assets.index.indexed_tables import indexed_tables
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
+from rag_assets.index.sql.generations import index_subject
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
-from rag_assets.release.evidence import gather
-from rag_assets.release.quality import CHECKS, documents_quality_now, keep_evidence
+from rag_assets.release.evidence import gather_evidence
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.evidence import record_check
 from rag_assets.vectors.sql.spaces import Role, Space, space_spec
 from rag_assets.vectors.sql.tables import DOCUMENTS, VectorTable, documents_table
 from rag_assets_tests.documents.queued import change, publication, queue, take
@@ -117,11 +119,11 @@ def filled_documents(
 def check_documents(database: Database, settings: Settings) -> None:
     """Run the checks of all documents and keep the evidence, whatever it is."""
     with database.connect() as connection:
-        spaces = documents_quality_now(connection, settings)
-        keep_evidence(connection, DOCUMENTS, spaces, list(CHECKS), run_id="check")
+        spaces = documents_quality(connection, settings)
+        keep_evidence(connection, DOCUMENTS, spaces, list(QUALITY_CHECKS), run_id="check")
 
 
-def index_documents(database: Database, settings: Settings, *, force: bool = False) -> Outcome:
+def index_documents(database: Database, settings: Settings, *, force: bool = False) -> IndexOutcome:
     """Decide on the documents' index, build it if need be, and vouch for it."""
     with database.connect() as connection:
         table, *_ = indexed_tables(connection, settings, "documents")
@@ -134,7 +136,7 @@ def index_documents(database: Database, settings: Settings, *, force: bool = Fal
 def vouch_for_documents(database: Database, settings: Settings) -> None:
     """Keep results that pass for the index decided on, without the seconds of measuring."""
     with database.connect() as connection:
-        known = gather(connection, settings).documents
+        known = gather_evidence(connection, settings).documents
         assert known is not None
         found = known.index
         assert found.decision is not None
@@ -142,7 +144,7 @@ def vouch_for_documents(database: Database, settings: Settings) -> None:
             record_check(
                 connection,
                 known.tables["small"],
-                subject=subject_of(found.decision.generation, found.codes),
+                subject=index_subject(found.decision.generation, found.codes),
                 check=name,
                 reasons=(),
                 measured={

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.bible.sql.quality import Quality
-from rag_assets.documents.sql.quality import documents_quality
+from rag_assets.documents.sql.quality import count_chunk_faults
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.postgres.database import Database
+from rag_assets.vectors.sql.faults import FaultCounts
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.queued import change, make_ready, queue
@@ -22,33 +22,33 @@ def space(database: Database, make_settings: MakeSettings) -> Space:
     return space
 
 
-def counted(database: Database, space: Space, *, after: str = "") -> Quality:
+def counted(database: Database, space: Space, *, after: str = "") -> FaultCounts:
     """The counts, after a change that no code of ours makes."""
     with database.connect() as connection:
         if after:
             connection.execute(after.encode())
-        return documents_quality(connection, space)
+        return count_chunk_faults(connection, space)
 
 
 def test_what_was_published_has_no_fault(database: Database, space: Space) -> None:
     queue(database, "waiting")
-    assert counted(database, space) == Quality(3, 3, 0, 0, 0, 0, {})
+    assert counted(database, space) == FaultCounts(3, 3, 0, 0, 0, 0, {})
 
 
 def test_a_missing_vector_of_a_ready_document_is_counted(database: Database, space: Space) -> None:
     found = counted(database, space, after="DELETE FROM chunk_embeddings_s1 WHERE chunk_id = 2")
-    assert (found.verses, found.embedded, found.missing) == (3, 2, 1)
+    assert (found.rows, found.embedded, found.missing) == (3, 2, 1)
     assert found.examples == {"missing": ("a 2: no vector",)}
 
 
 def test_what_waits_to_be_processed_is_not_missing_yet(database: Database, space: Space) -> None:
     with database.connect() as connection:
         withdraw(connection, ["b"], by="inbox")
-    assert counted(database, space).verses == 2
+    assert counted(database, space).rows == 2
     change(database, "a", "new")
     assert counted(database, space).embedded == 2
     found = counted(database, space, after="DELETE FROM chunk_embeddings_s1 WHERE chunk_id = 2")
-    assert (found.verses, found.missing) == (1, 0)
+    assert (found.rows, found.missing) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_faults_are_counted_and_shown(
     found = counted(database, space, after=change)
     assert getattr(found, fault) == 1
     assert found.examples == {fault: (example,)}
-    assert (found.verses, found.embedded) == (3, 3)
+    assert (found.rows, found.embedded) == (3, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rag_assets.postgres.database import one
-from rag_assets.release.releasing import evaluate
+from rag_assets.release.releasing import evaluate_gate
 from rag_assets_tests.documents.corpus import judge_all
 from rag_assets_tests.documents.lane import Lane, markdown
 from rag_assets_tests.release.corpus import let_through
@@ -16,7 +16,7 @@ NEGATED = (
 
 def reasons(lane: Lane) -> list[str]:
     with lane.database.connect() as connection:
-        _, verdict = evaluate(connection, lane.settings)
+        _, verdict = evaluate_gate(connection, lane.settings)
     return [str(reason) for reason in verdict.reasons]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.bible.sql.embeddings import publish, stale_verses
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Target
@@ -216,7 +216,7 @@ def maintained(
     force: bool = False,
     progress: Progress | None = None,
     queries: NDArray[np.float32] | None = None,
-) -> Outcome:
+) -> IndexOutcome:
     """One run of the upkeep."""
     return maintain(
         database,

@@ -8,14 +8,15 @@ import pytest
 
 from rag_assets.errors import ConfigurationError, IndexBuildError
 from rag_assets.index.build import BuildOptions, build
-from rag_assets.index.maintain import Outcome
+from rag_assets.index.maintain import IndexOutcome
 from rag_assets.index.measuring import target_of
 from rag_assets.index.sql import builds as index_builds
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
@@ -45,7 +46,7 @@ def table(database: Database, settings: Settings) -> VectorTable:
 
 
 def indexes_of(
-    connection: Connection, table: VectorTable, outcome: Outcome, scopes: list[str]
+    connection: Connection, table: VectorTable, outcome: IndexOutcome, scopes: list[str]
 ) -> dict[str, tuple[str, ...]]:
     """What a search with this outcome's generation reads."""
     target = target_of(table, SCOPES, outcome.generation, None)
@@ -54,7 +55,9 @@ def indexes_of(
     return indexes_used(connection, table, plan, query, top_k=10, scopes=scopes)
 
 
-def hits_of(connection: Connection, table: VectorTable, outcome: Outcome, scopes: list[str]) -> int:
+def hits_of(
+    connection: Connection, table: VectorTable, outcome: IndexOutcome, scopes: list[str]
+) -> int:
     target = target_of(table, SCOPES, outcome.generation, None)
     plan = choose_plan(target, scopes, exact_rows=400)
     (query,) = clustered(1, dimensions=table.space.spec.dimensions, seed=5)
@@ -84,7 +87,7 @@ def test_a_new_generation_stands_beside_the_old_and_each_is_read_by_its_own_quer
         assert set(made) == {old.generation.number, number}
         assert {one: made[one].lists for one in made} == {old.generation.number: 16, number: 32}
         for one in made.values():
-            probed = Outcome(
+            probed = IndexOutcome(
                 table, 1700, old.decision, one if one.probes else old.generation, None, (), ()
             )
             for scopes in (["EN_A", "EN_B"], ["EN_B"]):
@@ -103,7 +106,7 @@ def test_what_is_built_is_recorded_as_the_index_has_it(
 ) -> None:
     outcome = maintained(database, settings, table, lists=24)
     with database.connect() as connection:
-        (index,) = generations.live_indexes(connection, table)
+        (index,) = live_indexes(connection, table)
         row = connection.execute(
             "SELECT state, lists, lists_from, precision, rows_at_build, changed_at_build,"
             " index_bytes, error, run_id, build_seconds > 0, ended_at >= started_at"

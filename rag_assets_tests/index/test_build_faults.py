@@ -18,9 +18,9 @@ import pytest
 from psycopg import sql
 
 from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
-from rag_assets.index.maintain import IndexRequest, Outcome
+from rag_assets.index.maintain import IndexOutcome, IndexRequest
 from rag_assets.index.measuring import target_of
-from rag_assets.index.policy import Action
+from rag_assets.index.policy import IndexAction
 from rag_assets.index.sql.builds import build_progress
 from rag_assets.index.sql.explained import indexes_used
 from rag_assets.postgres import embedded
@@ -28,7 +28,7 @@ from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 from rag_assets_tests.conftest import MakeSettings
@@ -63,9 +63,9 @@ class Site:
     database: Database
     settings: Settings
     table: VectorTable
-    old: Outcome
+    old: IndexOutcome
 
-    def maintained(self, lists: int = SHORT, progress: Heard | None = None) -> Outcome:
+    def maintained(self, lists: int = SHORT, progress: Heard | None = None) -> IndexOutcome:
         return maintained(
             self.database,
             self.settings,
@@ -122,12 +122,12 @@ class Site:
                 ).fetchall()
             )
 
-    def assert_clean(self, outcome: Outcome, states: list[tuple[int, str]]) -> None:
+    def assert_clean(self, outcome: IndexOutcome, states: list[tuple[int, str]]) -> None:
         """One valid index, the outcome's; and every generation in its state."""
         assert outcome.generation is not None
         with self.database.connect() as connection:
             assert generation_states(connection) == states
-            (index,) = generations.live_indexes(connection, self.table)
+            (index,) = live_indexes(connection, self.table)
             assert build_progress(connection, self.table) is None
         assert index.valid
         assert index.generation == outcome.generation.number
@@ -154,7 +154,7 @@ def test_the_client_is_killed_in_the_middle_of_a_build(site: Site) -> None:
     site.wait_for_the_end_of(builder, site.search)
     with site.database.connect() as connection:
         there = {index.name: index.valid for index in
-                 generations.live_indexes(connection, site.table)}  # fmt: skip
+                 live_indexes(connection, site.table)}  # fmt: skip
         assert generation_states(connection) == [(1, "ready"), (2, "building")]
     assert there == {OLD: True, DEAD: False}, "the dead build left an invalid index"
     outcome = site.maintained()
@@ -232,7 +232,7 @@ def test_a_run_that_is_interrupted_while_it_tunes_leaves_no_candidate(site: Site
         site.maintained(8, Interrupted([], "recall@10", RuntimeError("no more")))
     site.search()
     kept = maintained(site.database, site.settings, site.table)
-    assert kept.decision.action is Action.KEEP
+    assert kept.decision.action is IndexAction.KEEP
     assert kept.generation == site.old.generation
     assert kept.dropped == (2,)
     site.assert_clean(kept, [(1, "ready"), (2, "dropped")])
@@ -252,9 +252,9 @@ def test_two_runs_at_once_take_turns_and_the_second_keeps_what_the_first_built(
             while build_progress(connection, table) is None and time.monotonic() < deadline:
                 time.sleep(0.02)
         second = maintained(database, settings, table, progress=heard)
-    assert first.result().decision.action is Action.BUILD
+    assert first.result().decision.action is IndexAction.BUILD
     assert heard.lines[0] == f"another run is building on {table}: waiting for it"
-    assert second.decision.action is Action.KEEP
+    assert second.decision.action is IndexAction.KEEP
     assert second.generation == first.result().generation
     with database.connect() as connection:
         assert generation_states(connection) == [(1, "ready")]

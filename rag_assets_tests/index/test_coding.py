@@ -7,18 +7,19 @@ import pytest
 from numpy.typing import NDArray
 
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
-from rag_assets.index.maintain import Outcome, subject_of
+from rag_assets.index.maintain import IndexOutcome
 from rag_assets.index.measuring import Bench
-from rag_assets.index.policy import Action
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
+from rag_assets.index.policy import IndexAction
+from rag_assets.index.questions import ask, held_out_queries
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import index_subject
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Codes, Target, choose_plan
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT
-from rag_assets.vectors.sql import code_sets, generations
-from rag_assets.vectors.sql.evidence import record_check
+from rag_assets.vectors.sql import code_sets
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings
@@ -54,7 +55,7 @@ def table(database: Database, settings: Settings) -> VectorTable:
     return filled_table(database, settings, VERSIONS, languages={"PT_B": "pt"})
 
 
-def target(table: VectorTable, outcome: Outcome) -> Target:
+def target(table: VectorTable, outcome: IndexOutcome) -> Target:
     assert outcome.codes is not None
     made = outcome.generation
     use = made.codes if made else outcome.codes.use
@@ -65,7 +66,7 @@ def target(table: VectorTable, outcome: Outcome) -> Target:
     return Target(table, VERSIONS, made.number, made.precision, made.probes, codes)
 
 
-def recall_of(database: Database, table: VectorTable, outcome: Outcome) -> float:
+def recall_of(database: Database, table: VectorTable, outcome: IndexOutcome) -> float:
     """Of searches over everything, as their plan has it, with queries that tuning did not see."""
     plan = choose_plan(target(table, outcome), VERSIONS, exact_rows=0)
     scopes, shares = list(VERSIONS), []
@@ -90,14 +91,14 @@ def test_a_scan_of_the_codes_serves_without_an_index(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.CODES
+    assert outcome.decision.action is IndexAction.CODES
     assert outcome.generation is None
     assert outcome.codes is not None
     assert outcome.codes.recall >= 0.98
     assert recall_of(database, table, outcome) >= 0.97
     with database.connect() as connection:
         decision = generations.last_decision(connection, table)
-        assert code_sets.missing(connection, table, outcome.codes.code_set) == 0
+        assert code_sets.count_uncoded(connection, table, outcome.codes.code_set) == 0
         assert index_names(connection) == []
     assert decision is not None
     assert (decision.action, decision.codes) == ("codes", outcome.codes.use)
@@ -185,7 +186,7 @@ def test_a_failed_recall_check_has_the_scan_measured_again(
         record_check(
             connection,
             table,
-            subject=subject_of(None, outcome.codes.use),
+            subject=index_subject(None, outcome.codes.use),
             check="recall_at_10",
             reasons=["under the floor"],
             measured={},
@@ -201,7 +202,7 @@ def test_an_index_asked_for_holds_the_codes_under_its_generation(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table, lists=16)
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     made = outcome.generation
     assert made is not None
     assert outcome.codes is not None
@@ -220,12 +221,12 @@ def test_an_index_is_built_once_a_scan_is_too_slow(
 ) -> None:
     settings = coded_settings(make_settings, rag_index_min_rows=1)
     monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 60_000.0)
-    assert maintained(database, settings, table).decision.action is Action.CODES
+    assert maintained(database, settings, table).decision.action is IndexAction.CODES
     monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 0.001)
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     assert "P95" in outcome.decision.reasons[0]
-    assert maintained(database, settings, table).decision.action is Action.KEEP
+    assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
 def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
@@ -243,7 +244,7 @@ def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
     heard = Heard()
     outcome = maintained(database, settings, table, progress=heard)
     assert outcome.codes is None
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     assert outcome.generation is not None
     assert outcome.generation.codes is None
     with database.connect() as connection:
@@ -251,7 +252,7 @@ def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
         assert index_names(connection) == [f"{table.name}_ivf_g{outcome.generation.number}"]
     heard = Heard()
     again = maintained(database, settings, table, progress=heard)
-    assert again.decision.action is Action.KEEP
+    assert again.decision.action is IndexAction.KEEP
     assert any("missed the recall floor at 7,000 rows" in line for line in heard.lines)
 
 
@@ -261,7 +262,7 @@ def test_an_index_over_vectors_gives_way_to_codes(
     before = maintained(database, index_settings(make_settings), table)
     assert before.generation is not None
     after = maintained(database, coded_settings(make_settings), table)
-    assert after.decision.action is Action.CODES
+    assert after.decision.action is IndexAction.CODES
 
 
 @pytest.mark.parametrize("lists", [None, 16])

@@ -6,15 +6,15 @@ import pytest
 
 from rag_assets.index.cases import EVERYTHING, cases_of
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS, INDEX_CHECKS, IndexVerdict, judge_index
+from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.maintain import IndexRequest
-from rag_assets.index.policy import Action
+from rag_assets.index.policy import IndexAction
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
-from rag_assets.index.tables import indexed_tables
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.evidence import check_results
+from rag_assets.vectors.sql.check_results import check_results
 from rag_assets.vectors.sql.spaces import Space, SpaceSpec
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, documents_table
 from rag_assets_tests.conftest import MakeSettings
@@ -55,7 +55,7 @@ def test_an_index_is_built_tuned_and_passes_every_check_but_golden_queries(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table, lists=16)
-    assert (outcome.decision.action, outcome.rows) == (Action.BUILD, 2100)
+    assert (outcome.decision.action, outcome.rows) == (IndexAction.BUILD, 2100)
     assert outcome.tuning is not None
     assert set(outcome.tuning.curves) == {
         EVERYTHING,
@@ -94,13 +94,13 @@ def test_documents_that_come_are_in_the_index_until_too_many_came(
         (before,) = generations.ready_generations(connection, table)
     filled_documents(database, settings, {"fr": 300})
     kept = maintained(database, settings, table)
-    assert (kept.decision.action, kept.rows) == (Action.KEEP, 2400)
+    assert (kept.decision.action, kept.rows) == (IndexAction.KEEP, 2400)
     assert kept.generation == before
     verdicts = judged(database, settings, table)
     assert verdicts["index_valid_and_used"].failures == ()
     filled_documents(database, settings, {"de": 300})
     again = maintained(database, settings, table)
-    assert again.decision.action is Action.BUILD
+    assert again.decision.action is IndexAction.BUILD
     assert "of the rows changed since the build" in again.decision.reasons[0]
 
 
@@ -122,7 +122,7 @@ def test_few_documents_are_searched_exactly_and_pass(
     database: Database, settings: Settings
 ) -> None:
     table = filled_documents(database, settings, {"en": 30})
-    assert maintained(database, settings, table).decision.action is Action.EXACT
+    assert maintained(database, settings, table).decision.action is IndexAction.EXACT
     verdicts = judged(database, settings, table)
     assert {verdict.subject for verdict in verdicts.values()} == {"exact"}
     assert [one.check for one in verdicts.values() if one.failures] == []
@@ -131,7 +131,7 @@ def test_few_documents_are_searched_exactly_and_pass(
 
 def test_without_documents_there_is_nothing_to_fail(database: Database, settings: Settings) -> None:
     table = documents_table(space_of(database, settings))
-    assert maintained(database, settings, table).decision.action is Action.EXACT
+    assert maintained(database, settings, table).decision.action is IndexAction.EXACT
     verdicts = judged(database, settings, table)
     assert set(verdicts) == set(CHUNK_INDEX_CHECKS)
     assert [one.check for one in verdicts.values() if one.failures] == []

@@ -18,17 +18,15 @@ from rag_assets.index.golden import (
     read_golden_queries,
 )
 from rag_assets.index.measuring import target_of
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
-from rag_assets.index.text_queries import EmbeddedTexts, TextQuery
+from rag_assets.index.questions import EmbeddedTexts, TextQuery, ask, held_out_queries
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
-from rag_assets.vectors.sql.evidence import check_results
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.check_results import check_results
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable, bible_table
 from rag_assets_tests.conftest import SAMPLES, MakeSettings

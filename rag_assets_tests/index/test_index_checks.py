@@ -16,16 +16,15 @@ from rag_assets.index.checks import (
     production_conditions,
 )
 from rag_assets.index.measuring import Point, recall_of
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
+from rag_assets.index.questions import ask, held_out_queries
+from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.retrieval.plan import Target
-from rag_assets.retrieval.probe import Latency
+from rag_assets.retrieval.timing import Latency
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.evidence import CheckResult, check_results
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.check_results import CheckResult, check_results
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, revision
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (

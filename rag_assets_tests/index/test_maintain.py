@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 
 from rag_assets.errors import IndexBuildError
-from rag_assets.index.maintain import EXACT_SUBJECT, IndexRequest, subject_of
-from rag_assets.index.policy import Action
+from rag_assets.index.maintain import IndexRequest
+from rag_assets.index.policy import IndexAction
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import EXACT_SUBJECT, RecordedDecision, index_subject
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.evidence import record_check
-from rag_assets.vectors.sql.generations import RecordedDecision
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.tables import VectorTable, bible_table, revision
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version
@@ -63,7 +63,7 @@ def test_below_the_least_rows_exact_search_serves_and_says_why(
     heard = Heard()
     outcome = maintained(database, settings, table, progress=heard)
     reason = "1,200 rows are fewer than 1,201: exact search serves"
-    assert outcome.decision.action is Action.EXACT
+    assert outcome.decision.action is IndexAction.EXACT
     assert outcome.decision.reasons == (reason,)
     assert (outcome.rows, outcome.generation, outcome.tuning) == (ROWS, None, None)
     found = decided(database, table)
@@ -81,7 +81,7 @@ def test_an_empty_table_is_searched_exactly_whoever_asks(
     settings = index_settings(make_settings, rag_index_min_rows=0)
     table = bible_table(space_of(database, settings))
     outcome = maintained(database, settings, table, force=force)
-    assert outcome.decision.action is Action.EXACT
+    assert outcome.decision.action is IndexAction.EXACT
     assert decided(database, table).action == "exact"
 
 
@@ -89,7 +89,7 @@ def test_a_first_build_is_recorded_with_the_revision_it_saw(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     assert outcome.decision.reasons == ("first build",)
     assert outcome.generation is not None
     assert (outcome.generation.lists, outcome.generation.lists_from) == (64, "profile")
@@ -107,7 +107,7 @@ def test_what_is_still_right_is_kept_and_the_decision_sees_the_new_revision(
     before = decided(database, table)
     republish(database, table.space, "EN_A", texts_of("EN_A", ROWS)[:240], clustered(240, seed=7))
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.KEEP
+    assert outcome.decision.action is IndexAction.KEEP
     assert outcome.decision.reasons == (
         "20.0% of the rows changed since the build (limit 20%), lists 64 suit 1,200 rows",
     )
@@ -130,7 +130,7 @@ def test_vectors_written_anew_are_churn_though_no_row_was_added(
         )
     outcome = maintained(database, settings, table)
     assert outcome.rows == ROWS
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     assert outcome.decision.reasons == (
         "20% of the rows changed since the build on 1,200 (limit 20%)",
     )
@@ -151,7 +151,7 @@ def test_growth_calls_for_another_build(
     )
     assert outcome.generation is not None
     assert (outcome.generation.rows_at_build, outcome.generation.changed_at_build) == (1800, 1800)
-    assert maintained(database, settings, table).decision.action is Action.KEEP
+    assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
 def test_deleted_verses_are_churn(
@@ -173,7 +173,7 @@ def test_a_table_that_shrank_below_the_least_rows_loses_its_index(
     maintained(database, settings, table)
     load_version(database, "EN_A", texts_of("EN_A", 900))
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.EXACT
+    assert outcome.decision.action is IndexAction.EXACT
     assert outcome.dropped == (1,)
     assert decided(database, table).generation is None
 
@@ -194,7 +194,7 @@ def record(
         record_check(
             connection,
             table,
-            subject=subject_of(generation),
+            subject=index_subject(generation),
             check=check,
             reasons=tuple(reasons),
             measured={"probes": made.probes.plain + more_probes},
@@ -217,13 +217,13 @@ def test_failed_evidence_calls_for_another_build_which_is_judged_anew(
     maintained(database, settings, table)
     for name in ("recall_at_10", "filtered_recall_at_10", "retrieval_latency_slo"):
         record(database, table, name, (), 1)
-    assert maintained(database, settings, table).decision.action is Action.KEEP
+    assert maintained(database, settings, table).decision.action is IndexAction.KEEP
     record(database, table, check, ("too low",), 1)
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.BUILD
+    assert outcome.decision.action is IndexAction.BUILD
     assert outcome.decision.reasons == (reason,)
     again = maintained(database, settings, table)
-    assert again.decision.action is Action.KEEP, "that evidence was the old generation's"
+    assert again.decision.action is IndexAction.KEEP, "that evidence was the old generation's"
 
 
 def test_evidence_about_other_probes_says_nothing_against_the_index(
@@ -232,7 +232,7 @@ def test_evidence_about_other_probes_says_nothing_against_the_index(
     """As while somebody tries PG_IVFFLAT_PROBES."""
     maintained(database, settings, table)
     record(database, table, "recall_at_10", ("too low",), 1, more_probes=1)
-    assert maintained(database, settings, table).decision.action is Action.KEEP
+    assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
 @pytest.mark.parametrize("check", ["index_valid_and_used", "golden_queries"])
@@ -242,7 +242,7 @@ def test_evidence_that_no_build_would_mend_calls_for_none(
     maintained(database, settings, table)
     record(database, table, check, ("wrong",), 1)
     record(database, table, "recall_at_10", ("of another generation",), 77)
-    assert maintained(database, settings, table).decision.action is Action.KEEP
+    assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
 def test_lists_that_a_person_asked_for_are_not_undone_by_the_profile(
@@ -253,7 +253,7 @@ def test_lists_that_a_person_asked_for_are_not_undone_by_the_profile(
     assert asked.generation is not None
     assert asked.generation.lists_from == "asked"
     kept = maintained(database, settings, table)
-    assert kept.decision.action is Action.KEEP
+    assert kept.decision.action is IndexAction.KEEP
     assert kept.generation == asked.generation
 
 
@@ -363,7 +363,7 @@ def test_a_failed_build_leaves_the_last_decision_and_its_index(
     with pytest.raises(IndexBuildError):
         maintained(database, settings, table, lists=30_000)
     assert decided(database, table) == before
-    assert maintained(database, settings, table).decision.action is Action.KEEP
+    assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
 def test_a_candidate_that_cannot_be_built_leaves_the_others_behind_it_nowhere(
@@ -374,14 +374,14 @@ def test_a_candidate_that_cannot_be_built_leaves_the_others_behind_it_nowhere(
     with pytest.raises(IndexBuildError):
         maintained(database, settings, table, lists_candidates=(8, 30_000))
     outcome = maintained(database, settings, table)
-    assert outcome.decision.action is Action.KEEP
+    assert outcome.decision.action is IndexAction.KEEP
     assert outcome.generation == first.generation
     with database.connect() as connection:
         assert index_names(connection) == ["verse_embeddings_s1_ivf_g1"]
 
 
 def test_the_subject_of_a_check_names_its_generation() -> None:
-    assert (subject_of(7), subject_of(None)) == ("generation 7", EXACT_SUBJECT)
+    assert (index_subject(7), index_subject(None)) == ("generation 7", EXACT_SUBJECT)
 
 
 def test_versions_that_may_not_be_served_are_indexed_but_not_tuned_for(

@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.index.policy import Action, Decision, InForce, decide, recommended_lists
+from rag_assets.index.policy import (
+    IndexAction,
+    IndexDecision,
+    InForce,
+    decide_index,
+    recommended_lists,
+)
+from rag_assets.index.sql.generations import ListsFrom
 from rag_assets.settings.index import IndexProfile
-from rag_assets.vectors.sql.generations import ListsFrom
 
 ROWS = 100_000
 FEWER = "are fewer than 10,000: exact search serves"
@@ -24,8 +30,8 @@ def judged(
     profile: IndexProfile = "prod",
     lists: int | None = None,
     asked: str | None = None,
-) -> Decision:
-    return decide(
+) -> IndexDecision:
+    return decide_index(
         rows=rows,
         in_force=in_force,
         profile=profile,
@@ -66,13 +72,13 @@ def test_more_rows_never_ask_for_fewer_lists(rows: int, more: int) -> None:
 @pytest.mark.parametrize(
     ("changed", "action"),
     [
-        (0, Action.KEEP),
-        (20_000, Action.KEEP),
-        (20_001, Action.BUILD),
-        (300_000, Action.BUILD),
+        (0, IndexAction.KEEP),
+        (20_000, IndexAction.KEEP),
+        (20_001, IndexAction.BUILD),
+        (300_000, IndexAction.BUILD),
     ],
 )
-def test_more_than_the_share_of_rows_must_have_changed(changed: int, action: Action) -> None:
+def test_more_than_the_share_of_rows_must_have_changed(changed: int, action: IndexAction) -> None:
     decision = judged(in_force=replace(SOUND, changed=changed))
     assert decision.action is action
     assert "rows changed since the build" in decision.reasons[0]
@@ -81,44 +87,49 @@ def test_more_than_the_share_of_rows_must_have_changed(changed: int, action: Act
 
 @pytest.mark.parametrize(
     ("in_force", "action"),
-    [(49, Action.BUILD), (50, Action.KEEP), (150, Action.KEEP), (151, Action.BUILD)],
+    [
+        (49, IndexAction.BUILD),
+        (50, IndexAction.KEEP),
+        (150, IndexAction.KEEP),
+        (151, IndexAction.BUILD),
+    ],
 )
 @pytest.mark.parametrize("lists_from", ["profile", "asked", "measured"])
 def test_lists_far_from_the_recommended_are_rebuilt_unless_somebody_chose_them(
-    in_force: int, action: Action, lists_from: ListsFrom
+    in_force: int, action: IndexAction, lists_from: ListsFrom
 ) -> None:
     decision = judged(in_force=replace(SOUND, lists=in_force, lists_from=lists_from))
     if lists_from == "profile":
         assert decision.action is action
-        if action is Action.BUILD:
+        if action is IndexAction.BUILD:
             assert decision.lists == 100
             assert decision.reasons == (
                 f"lists {in_force}, but 100 are recommended for 100,000 rows",
             )
     else:
-        assert decision.action is Action.KEEP
+        assert decision.action is IndexAction.KEEP
         assert decision.lists == in_force
 
 
 @pytest.mark.parametrize("passed", [True, None])
 def test_evidence_that_passes_or_is_missing_rebuilds_nothing(passed: bool | None) -> None:
     in_force = replace(SOUND, recall_ok=passed, latency_ok=passed)
-    assert judged(in_force=in_force).action is Action.KEEP
+    assert judged(in_force=in_force).action is IndexAction.KEEP
 
 
 def test_a_failed_check_calls_for_another_build() -> None:
-    assert judged(in_force=replace(SOUND, recall_ok=False)) == Decision(
-        Action.BUILD, 100, ("the recall check failed",)
+    assert judged(in_force=replace(SOUND, recall_ok=False)) == IndexDecision(
+        IndexAction.BUILD, 100, ("the recall check failed",)
     )
-    assert judged(in_force=replace(SOUND, latency_ok=False)) == Decision(
-        Action.BUILD, 100, ("the latency check failed",)
+    assert judged(in_force=replace(SOUND, latency_ok=False)) == IndexDecision(
+        IndexAction.BUILD, 100, ("the latency check failed",)
     )
 
 
 def test_every_reason_is_named() -> None:
     worst = InForce(10, "profile", ROWS, ROWS, recall_ok=False, latency_ok=False)
     decision = judged(in_force=worst)
-    assert decision.action is Action.BUILD
+    assert decision.action is IndexAction.BUILD
     assert decision.reasons == (
         "100% of the rows changed since the build on 100,000 (limit 20%)",
         "lists 10, but 100 are recommended for 100,000 rows",
@@ -128,8 +139,8 @@ def test_every_reason_is_named() -> None:
 
 
 def test_keeping_says_why() -> None:
-    assert judged(in_force=replace(SOUND, changed=1_234)) == Decision(
-        Action.KEEP,
+    assert judged(in_force=replace(SOUND, changed=1_234)) == IndexDecision(
+        IndexAction.KEEP,
         100,
         ("1.2% of the rows changed since the build (limit 20%), lists 100 suit 100,000 rows",),
     )
@@ -138,39 +149,41 @@ def test_keeping_says_why() -> None:
 @pytest.mark.parametrize(
     ("rows", "decision"),
     [
-        (9_999, Decision(Action.EXACT, 0, (f"9,999 rows {FEWER}",))),
-        (10_000, Decision(Action.BUILD, 64, ("first build",))),
+        (9_999, IndexDecision(IndexAction.EXACT, 0, (f"9,999 rows {FEWER}",))),
+        (10_000, IndexDecision(IndexAction.BUILD, 64, ("first build",))),
     ],
 )  # fmt: skip
-def test_below_the_least_rows_no_index_is_built(rows: int, decision: Decision) -> None:
+def test_below_the_least_rows_no_index_is_built(rows: int, decision: IndexDecision) -> None:
     assert judged(rows, None) == decision
 
 
 def test_a_table_that_shrank_below_the_least_rows_is_searched_exactly() -> None:
     worst = replace(SOUND, changed=ROWS, recall_ok=False)
-    assert judged(9_999, worst).action is Action.EXACT
+    assert judged(9_999, worst).action is IndexAction.EXACT
 
 
 @pytest.mark.parametrize("in_force", [None, SOUND])
 @pytest.mark.parametrize("rows", [1, 9_999, ROWS])
 def test_what_a_person_asks_for_is_built_at_once(rows: int, in_force: InForce | None) -> None:
-    assert judged(rows, in_force, asked="forced", lists=7) == Decision(Action.BUILD, 7, ("forced",))
+    assert judged(rows, in_force, asked="forced", lists=7) == IndexDecision(
+        IndexAction.BUILD, 7, ("forced",)
+    )
 
 
 def test_nothing_can_be_built_on_no_rows_whoever_asks() -> None:
-    assert judged(0, None, asked="forced").action is Action.EXACT
-    nothing = decide(rows=0, in_force=None, profile="dev", min_rows=0, growth=0.2)
-    assert nothing.action is Action.EXACT, "also where RAG_INDEX_MIN_ROWS is 0"
+    assert judged(0, None, asked="forced").action is IndexAction.EXACT
+    nothing = decide_index(rows=0, in_force=None, profile="dev", min_rows=0, growth=0.2)
+    assert nothing.action is IndexAction.EXACT, "also where RAG_INDEX_MIN_ROWS is 0"
 
 
 def test_lists_by_setting_stand_in_the_place_of_the_profiles() -> None:
-    assert judged(ROWS, None, lists=333) == Decision(Action.BUILD, 333, ("first build",))
-    assert judged(in_force=SOUND, lists=300).action is Action.BUILD
+    assert judged(ROWS, None, lists=333) == IndexDecision(IndexAction.BUILD, 333, ("first build",))
+    assert judged(in_force=SOUND, lists=300).action is IndexAction.BUILD
 
 
 def test_a_generation_built_on_nothing_is_judged_without_dividing_by_zero() -> None:
     built_on_nothing = replace(SOUND, rows_at_build=0, changed=ROWS)
-    assert judged(in_force=built_on_nothing).action is Action.BUILD
+    assert judged(in_force=built_on_nothing).action is IndexAction.BUILD
 
 
 in_forces = st.none() | st.builds(
@@ -202,12 +215,12 @@ def test_a_decision_always_has_reasons_and_lists_that_fit_its_action(
     assert decision.reasons
     assert all(decision.reasons)
     match decision.action:
-        case Action.EXACT:
+        case IndexAction.EXACT:
             assert decision.lists == 0
             assert rows < 10_000
-        case Action.KEEP:
+        case IndexAction.KEEP:
             assert in_force is not None
             assert decision.lists == in_force.lists
             assert in_force.recall_ok is not False
-        case Action.BUILD:
+        case IndexAction.BUILD:
             assert decision.lists == (lists or recommended_lists(rows, profile))

@@ -17,12 +17,12 @@ from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.index.checks import judge_index
 from rag_assets.index.golden import embedded_texts, golden_result
+from rag_assets.index.indexed_tables import candidate_table
 from rag_assets.index.maintain import IndexRequest, maintain
-from rag_assets.index.measuring import target_of
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
-from rag_assets.index.tables import candidate_table
-from rag_assets.index.text_queries import EmbeddedTexts, TextQuery, enough_probes, fragments
+from rag_assets.index.measuring import enough_probes, target_of
+from rag_assets.index.questions import EmbeddedTexts, TextQuery, ask, fragments, held_out_queries
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import Generation
 from rag_assets.index.tune import tune
 from rag_assets.postgres.database import Database, one
 from rag_assets.progress import Silent
@@ -32,8 +32,6 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.generations import Generation
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets_tests.conftest import SAMPLES, SHARED_DATA, MakeSettings
 from rag_assets_tests.documents.corpus import publish_document

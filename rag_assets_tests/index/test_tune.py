@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
 from rag_assets.index.measuring import Point, least_probes, recall_of, target_of
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.questions import ask
+from rag_assets.index.questions import ask, held_out_queries
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Database
 from rag_assets.retrieval.plan import Target, choose_plan
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.generations import Generation, Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.tables import VectorTable, bible_table
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (

@@ -12,7 +12,7 @@ from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.health import Health, LaneHealth
 from rag_assets.operations.incidents import Step
 from rag_assets.operations.memory import Memory
-from rag_assets.operations.recovery import Action, Decision, decide
+from rag_assets.operations.recovery import Measure, RecoveryDecision, decide_recovery
 from rag_assets.operations.rules import INTERVAL, Rules
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.queue_health import Server
@@ -51,7 +51,7 @@ class Watch:
         after: timedelta = INTERVAL,
         lane: str = LANE,
         **health: Any,
-    ) -> Decision:
+    ) -> RecoveryDecision:
         """What is decided half a minute later.
 
         :param completed: something was, since the look before.
@@ -80,7 +80,7 @@ class Watch:
             Server(self.now, self.server_started_at), lanes, paused=dict(self.paused), **health
         )
         lately = [one for one in self.actions if one.acted_at > self.now - timedelta(hours=1)]
-        decision = decide(
+        decision = decide_recovery(
             seen, self.memory, self.rules, incident=self.incident, lately=tuple(lately)
         )
         self.memory = Memory.from_cursor(decision.memory.to_cursor())
@@ -89,10 +89,10 @@ class Watch:
         self._go_on(decision)
         return decision
 
-    def kinds(self, decision: Decision) -> list[str]:
+    def kinds(self, decision: RecoveryDecision) -> list[str]:
         return [action.kind for action in decision.actions]
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: Measure) -> None:
         self.actions.append(
             RecoveryAction(action.kind, action.subject, action.reason, True, "", self.now)
         )
@@ -101,7 +101,7 @@ class Watch:
         elif action.kind == "resume_lane":
             del self.paused[action.subject]
 
-    def _go_on(self, decision: Decision) -> None:
+    def _go_on(self, decision: RecoveryDecision) -> None:
         for step in filter(None, (decision.step, decision.opened)):
             self._take(step)
 
@@ -125,6 +125,6 @@ class Watch:
             self.incident = None
 
 
-def steps(decisions: Sequence[Decision]) -> list[str]:
+def steps(decisions: Sequence[RecoveryDecision]) -> list[str]:
     """The states through which incidents went."""
     return [one.step.state for one in decisions if one.step and one.step.state]

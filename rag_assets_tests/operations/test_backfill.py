@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.bible.quality import complete_versions, version_quality
 from rag_assets.documents.sql.lanes import pause_lane
 from rag_assets.operations.backfill import (
     Budget,
     Candidate,
-    Choice,
+    WindowChoice,
     WindowRun,
     candidates,
-    choose,
     choose_now,
+    choose_versions,
     committed,
     in_order,
     requeue_documents,
@@ -26,13 +27,8 @@ from rag_assets.operations.backfill import (
 from rag_assets.operations.sql.backfill import documents_cost
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Database
-from rag_assets.release.quality import (
-    CHECKS,
-    complete_versions,
-    keep_evidence,
-    version_quality,
-)
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
 from rag_assets_tests.documents.queued import make_ready, state
@@ -47,7 +43,7 @@ def version(code: str, usd: float = 1, minutes: float = 10) -> Candidate:
     return Candidate(code, rows=100, cost_usd=usd, minutes=minutes)
 
 
-def started(choice: Choice) -> list[str]:
+def started(choice: WindowChoice) -> list[str]:
     return [one.code for one in choice.start]
 
 
@@ -101,14 +97,14 @@ def test_versions_are_started_in_order_as_long_as_they_fit(
     codes: list[str],
     held: str | None,
 ) -> None:
-    choice = choose(versions, left=left, whole=WHOLE, room=room)
+    choice = choose_versions(versions, left=left, whole=WHOLE, room=room)
     assert started(choice) == codes
     assert (choice.held or "").startswith(held or "")
     assert (choice.held is None) == (held is None)
 
 
 def test_what_no_window_could_take_and_what_cannot_be_read_holds_nobody_up() -> None:
-    choice = choose(
+    choice = choose_versions(
         [
             version("DEAR", usd=5.1),
             version("SLOW", minutes=361),
@@ -147,7 +143,7 @@ CANDIDATES = st.lists(
 def test_the_budget_is_never_exceeded_and_nobody_overtakes(
     versions: list[Candidate], left: Budget, room: int | None
 ) -> None:
-    choice = choose(versions, left=left, whole=WHOLE, room=room)
+    choice = choose_versions(versions, left=left, whole=WHOLE, room=room)
     assert sum(one.cost_usd for one in choice.start) <= max(0.0, left.usd) + 1e-6
     assert sum(one.minutes for one in choice.start) <= max(0.0, left.minutes) + 1e-6
     assert room is None or len(choice.start) <= room
@@ -171,7 +167,7 @@ def test_no_version_is_planned_beyond_the_first_that_waits() -> None:
             planned.append(code)
             yield version(code)
 
-    choose(planning(), left=WHOLE, whole=WHOLE, room=1)  # type: ignore[arg-type]
+    choose_versions(planning(), left=WHOLE, whole=WHOLE, room=1)  # type: ignore[arg-type]
     assert planned == ["A", "B"]
 
 
@@ -210,7 +206,7 @@ def settings(openai_settings: MakeSettings) -> Settings:
     )
 
 
-def choose_in(database: Database, settings: Settings, **known: object) -> Choice:
+def choose_in(database: Database, settings: Settings, **known: object) -> WindowChoice:
     values: dict[str, object] = {"runs": (), "busy": (), "at_work": 0, "warn": print}
     with database.connect(autocommit=True) as connection:
         return choose_now(connection, settings, WINDOW, now=NOON, **(values | known))  # type: ignore[arg-type]
@@ -310,7 +306,7 @@ def test_what_the_checks_found_complete_is_not_planned_until_it_changes(
         assert complete() == frozenset()  # nobody has checked it
         assert [one.rows for one in candidates(connection, settings, warn=print)] == [0]
         quality = version_quality(connection, settings, "EN_A")
-        keep_evidence(connection, "EN_A", quality, list(CHECKS), run_id="run")
+        keep_evidence(connection, "EN_A", quality, list(QUALITY_CHECKS), run_id="run")
         assert complete() == {"EN_A"}
         assert list(candidates(connection, settings, warn=print)) == []
         # Its files are others now: planned from them.

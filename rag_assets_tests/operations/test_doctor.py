@@ -11,16 +11,16 @@ import pytest
 from rag_assets.documents.sql.lanes import KeyState, pause_lane
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import (
+    CorpusFacts,
     Facts,
     IndexFacts,
     LaneFacts,
     Level,
     ReleaseFacts,
-    Stored,
     diagnose,
     span,
 )
-from rag_assets.operations.facts import gather
+from rag_assets.operations.facts import gather_facts
 from rag_assets.operations.sql.failed_runs import Failing
 from rag_assets.operations.sql.incidents import Incident
 from rag_assets.postgres.database import Database
@@ -31,7 +31,7 @@ from rag_assets_tests.documents.queued import MB, new, queue
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LANE = LaneFacts("rag_processing")
-STORED = Stored(
+STORED = CorpusFacts(
     lanes=(LANE,),
     heavy=(),
     dead={},
@@ -248,7 +248,7 @@ def test_stretches_of_time_read_well(seconds: float, told: str) -> None:
 
 def test_a_key_that_is_none_is_the_providers_fault_alone(openai_settings: MakeSettings) -> None:
     settings = openai_settings(openai_api_key="sk-test one")
-    facts = gather(settings)
+    facts = gather_facts(settings)
     assert facts.unread is None
     told = {found.area: found.told for found in diagnose(facts, settings)}
     assert "holds characters that no key has" in told["provider"]
@@ -276,7 +276,7 @@ def test_facts_are_those_of_the_database(
         ):
             connection.execute(change)
         pause_lane(connection, "rag_bible", "tests", "command")
-    facts = gather(settings)
+    facts = gather_facts(settings)
     assert facts.stored is not None
     by_lane = {lane.lane: lane for lane in facts.stored.lanes}
     assert set(by_lane) == {"rag_processing", "rag_large_docs", "rag_bible"}

@@ -14,7 +14,7 @@ from rag_assets.operations.job_failures import (
     by_cause,
     cause_of,
     is_expected,
-    judge,
+    split_explained,
 )
 from rag_assets.operations.rules import Rules
 from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun, Failure
@@ -104,7 +104,7 @@ def outage(
 
 
 def judged(run: FailedRun, incident: Incident, at: datetime) -> Standing:
-    return judge(Failing(at, (run,), (incident,)))
+    return split_explained(Failing(at, (run,), (incident,)))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_the_queues_incident_explains_is_not_told_twice(
     standing = judged(run, outage(cause, subject), START + 2 * MINUTE)
     assert bool(standing.explained) is explained
     assert bool(standing.reported) is not explained
-    assert judge(Failing(START + 2 * MINUTE, (run,))).reported, "without an incident"
+    assert split_explained(Failing(START + 2 * MINUTE, (run,))).reported, "without an incident"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from rag_assets.errors import SlackUnavailableError
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.messages import (
     deliver,
-    describe,
+    describe_incident,
     is_due,
     is_quiet,
     say,
@@ -74,7 +74,7 @@ def test_an_incident_is_told_in_a_few_lines() -> None:
         RecoveryAction("pause_lane", lane, "", True, "", DAY)
         for lane in ("rag_bible", "rag_processing", "rag_bible")
     ]
-    assert describe(INCIDENT, done, "http://127.0.0.1:3000") == (
+    assert describe_incident(INCIDENT, done, "http://127.0.0.1:3000") == (
         ":warning: Incident 7: *rate-limited* (aabbccdd), since 2026-05-01 15:00:00 UTC, 120 "
         "documents waiting.\n"
         "• the provider limits the rate of key aabbccdd\n"
@@ -260,7 +260,7 @@ def test_a_database_that_is_away_is_told_once_and_a_person_is_called_later(
 def test_what_an_incident_repeats_forges_no_line_and_calls_nobody() -> None:
     evil = "a.pdf\n• all is well <!channel> <https://a.example|here> \x1b[31m & co"
     incident = replace(INCIDENT, evidence={"subject": evil, "facts": [evil, "a fact"]})
-    text = describe(incident, [], "http://127.0.0.1:3000")
+    text = describe_incident(incident, [], "http://127.0.0.1:3000")
     assert [line[:1] for line in text.splitlines()] == [":", "•", "•", "`"]
     with receiving() as slack:
         send(slack.url, text, timeout_s=5)

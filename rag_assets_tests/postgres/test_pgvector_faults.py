@@ -6,7 +6,7 @@ import pytest
 
 from rag_assets.postgres.database import Database
 from rag_assets.postgres.migrations import ServerVersions, server_versions
-from rag_assets.postgres.pgvector_faults import FAULTS, NEWEST, judge
+from rag_assets.postgres.pgvector_faults import FAULTS, NEWEST, judge_pgvector
 
 
 def server(
@@ -31,7 +31,7 @@ def server(
     ],
 )
 def test_a_version_has_the_faults_that_later_ones_fix(version: str, fixed_in: list[str]) -> None:
-    verdict = judge(server(version, version))
+    verdict = judge_pgvector(server(version, version))
     assert verdict is not None
     assert [fault.fixed_in for fault in verdict.faults] == fixed_in
     assert bool(verdict.told) == bool(fixed_in)
@@ -39,14 +39,14 @@ def test_a_version_has_the_faults_that_later_ones_fix(version: str, fixed_in: li
 
 
 def test_a_fault_of_one_postgresql_is_not_one_of_an_older() -> None:
-    verdict = judge(server("0.8.2", "0.8.2", postgres=17))
+    verdict = judge_pgvector(server("0.8.2", "0.8.2", postgres=17))
     assert verdict is not None
     assert "0.8.3" not in [fault.fixed_in for fault in verdict.faults]
 
 
 def test_the_library_counts_and_not_what_the_database_was_updated_to() -> None:
     """A new image of the database brings a new library; the extension's SQL stays as it is."""
-    verdict = judge(server("0.8.1", "0.8.7"))
+    verdict = judge_pgvector(server("0.8.1", "0.8.7"))
     assert verdict is not None
     assert verdict.faults == ()
     assert "still uses the functions and types of 0.8.1" in verdict.told
@@ -54,11 +54,11 @@ def test_the_library_counts_and_not_what_the_database_was_updated_to() -> None:
 
 
 def test_a_server_without_pgvector_is_not_judged() -> None:
-    assert judge(server(None)) is None
+    assert judge_pgvector(server(None)) is None
 
 
 def test_the_remedy_is_one_that_can_be_had() -> None:
-    verdict = judge(server("0.8.5", "0.8.5"))
+    verdict = judge_pgvector(server("0.8.5", "0.8.5"))
     assert verdict is not None
     assert verdict.remedy(embedded=True).startswith("nothing to do: ")
     own = verdict.remedy(embedded=False)
@@ -75,4 +75,4 @@ def test_a_real_server_says_which_library_it_has(database: Database) -> None:
     with database.connect() as connection:
         found = server_versions(connection)
     assert found.pgvector_library is not None
-    assert judge(found) is not None
+    assert judge_pgvector(found) is not None

@@ -13,8 +13,8 @@ from psycopg import sql
 from rag_assets.documents.sql.reports import lock_unreported
 from rag_assets.postgres.database import Database, one
 from rag_assets.postgres.migrations import migrate, read_migrations
+from rag_assets.release.sql.releases import activate_release
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.served import activate_release
 from rag_assets.vectors.sql.tables import revision, unverified_by_scope
 from rag_assets_tests.api.conftest import Copy, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of

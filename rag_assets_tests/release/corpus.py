@@ -8,18 +8,20 @@ from psycopg import sql
 
 from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
+from rag_assets.bible.quality import version_quality
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
-from rag_assets.index.maintain import IndexRequest, Outcome, maintain, subject_of
-from rag_assets.index.tables import candidate_table, indexed_tables
+from rag_assets.index.indexed_tables import candidate_table, indexed_tables
+from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
+from rag_assets.index.sql.generations import index_subject
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
-from rag_assets.release.evidence import gather
-from rag_assets.release.quality import CHECKS, keep_evidence, version_quality
+from rag_assets.release.evidence import gather_evidence
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
+from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.evidence import record_check
-from rag_assets.vectors.sql.generations import LIVING_NAMES
+from rag_assets.vectors.sql.indexes import LIVING_NAMES
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import Role, find_space
 from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table
@@ -66,10 +68,10 @@ def check(database: Database, settings: Settings, *codes: str) -> None:
     with database.connect() as connection:
         for code in codes:
             found = version_quality(connection, settings, code)
-            keep_evidence(connection, code, found, list(CHECKS), run_id="check")
+            keep_evidence(connection, code, found, list(QUALITY_CHECKS), run_id="check")
 
 
-def index(database: Database, settings: Settings, *, force: bool = False) -> Outcome:
+def index(database: Database, settings: Settings, *, force: bool = False) -> IndexOutcome:
     """Decide on the index, build it if need be, vouch for it; the candidate table's outcome."""
     with database.connect() as connection:
         tables = indexed_tables(connection, settings)
@@ -88,7 +90,7 @@ def vouch(database: Database, settings: Settings) -> None:
     Where it is the measuring that matters, use :func:`judge`.
     """
     with database.connect() as connection:
-        known = gather(connection, settings)
+        known = gather_evidence(connection, settings)
         found = known.index
         assert found is not None
         assert found.decision is not None
@@ -97,7 +99,7 @@ def vouch(database: Database, settings: Settings) -> None:
             record_check(
                 connection,
                 known.tables["small"],
-                subject=subject_of(found.decision.generation, found.codes),
+                subject=index_subject(found.decision.generation, found.codes),
                 check=name,
                 reasons=(),
                 measured={

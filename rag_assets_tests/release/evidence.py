@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rag_assets.index.checks import INDEX_CHECKS
+from rag_assets.index.sql.generations import Generation, RecordedDecision
 from rag_assets.release.evidence import Evidence, IndexEvidence, SpaceEvidence, VersionEvidence
-from rag_assets.release.gate import Reason, Verdict, judge
-from rag_assets.release.quality import CHECKS
-from rag_assets.vectors.sql.evidence import CheckResult
-from rag_assets.vectors.sql.generations import Generation, Probes, RecordedDecision
+from rag_assets.release.gate import GateVerdict, Reason, judge_release
+from rag_assets.vectors.quality import QUALITY_CHECKS
+from rag_assets.vectors.sql.check_results import CheckResult
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release
 from rag_assets.vectors.sql.spaces import Role, Space, SpaceSpec
 from rag_assets.vectors.sql.tables import VectorTable, bible_table
@@ -57,7 +58,7 @@ def result(
 
 def space(code: str, *, revision: int, rows: int = ROWS) -> SpaceEvidence:
     """A version's vectors in one space, all checked."""
-    results = {check: result(check, subject=code, revision=revision) for check in CHECKS}
+    results = {check: result(check, subject=code, revision=revision) for check in QUALITY_CHECKS}
     return SpaceEvidence(rows, revision, results)
 
 
@@ -114,9 +115,9 @@ def passing(*, exact: bool = False, large: bool = False) -> Evidence:
 
 def judged(
     evidence: Evidence, *, leave_out_failing: bool = False, after_rollback: bool = False
-) -> Verdict:
+) -> GateVerdict:
     """The gate's verdict, with a day's patience."""
-    return judge(
+    return judge_release(
         evidence,
         max_age=MAX_AGE,
         leave_out_failing=leave_out_failing,
@@ -159,7 +160,7 @@ def with_index_result(evidence: Evidence, check: str, changed: CheckResult | Non
     return replace(evidence, index=replace(evidence.index, results=results))
 
 
-def release_of(verdict: Verdict, *, release_id: int = 5, state: str = "active") -> Release:
+def release_of(verdict: GateVerdict, *, release_id: int = 5, state: str = "active") -> Release:
     """A release of just what a verdict let through."""
     return Release(
         release_id=release_id,
@@ -177,7 +178,7 @@ def release_of(verdict: Verdict, *, release_id: int = 5, state: str = "active") 
     )
 
 
-def only_reason(verdict: Verdict) -> Reason:
+def only_reason(verdict: GateVerdict) -> Reason:
     """The one reason of a verdict that refuses."""
     assert not verdict.passed
     (reason,) = verdict.reasons

@@ -7,10 +7,10 @@ from psycopg.errors import RaiseException
 
 from rag_assets.cli.release import _describe, _flat
 from rag_assets.index.checks import INDEX_CHECKS
-from rag_assets.operations.facts import gather
+from rag_assets.operations.facts import gather_facts
 from rag_assets.operations.sql.vector_metrics import checks_now
 from rag_assets.postgres.database import Database, one
-from rag_assets.release.releasing import evaluate, roll_back
+from rag_assets.release.releasing import evaluate_gate, roll_back
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
 from rag_assets_tests.conftest import MakeSettings
@@ -124,14 +124,14 @@ def test_codes_that_another_client_deletes_are_missed_by_the_gate_until_they_are
     let_through(database, settings)
     assert run(database, "DELETE FROM verse_codes_c1 WHERE verse_id % 10 = 3") == 6
     with database.connect() as connection:
-        _, verdict = evaluate(connection, settings)
+        _, verdict = evaluate_gate(connection, settings)
     assert [str(reason) for reason in verdict.reasons] == [
         "index: index_valid_and_used: 6 vectors have no code, so that no search finds them: "
         "materialize verse_embeddings_index"
     ]
     index(database, settings)
     with database.connect() as connection:
-        _, verdict = evaluate(connection, settings)
+        _, verdict = evaluate_gate(connection, settings)
     assert verdict.reasons == ()
 
 
@@ -159,7 +159,7 @@ def test_release_and_doctor_say_that_codes_are_scanned(
     assert _describe(released)["searched"] == "code set 1"
     flat = _flat(released.manifest["content"])
     assert flat["bible small: index generation"] == "none: code set 1"
-    facts = gather(settings).stored
+    facts = gather_facts(settings).stored
     assert facts is not None
     assert [(made.generation, made.code_set) for made in facts.indexes] == [(None, 1)]
 

@@ -17,8 +17,8 @@ from rag_assets.release.evidence import (
     SpaceEvidence,
 )
 from rag_assets.release.gate import Reason
-from rag_assets.release.quality import CHECKS
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.quality import QUALITY_CHECKS
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release, ReleasedSpace
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets.vectors.sql.tables import VectorTable, documents_table
@@ -50,7 +50,7 @@ def documents(
     *, exact: bool = False, large: int | None = None, drift: Drift = DRIFT
 ) -> DocumentsEvidence:
     """All documents, checked, with an index decided on; the data moved on since."""
-    checked = {check: result(check, subject="documents", revision=1) for check in CHECKS}
+    checked = {check: result(check, subject="documents", revision=1) for check in QUALITY_CHECKS}
     spaces: dict[Role, SpaceEvidence] = {"small": SpaceEvidence(ROWS, 9, checked)}
     if large is not None:
         spaces["large"] = SpaceEvidence(large, 9, checked)
@@ -157,7 +157,7 @@ def test_what_nobody_judged_yet_waits_for_its_turn() -> None:
     }
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", QUALITY_CHECKS)
 def test_a_failed_check_refuses_the_release_or_keeps_the_documents_out(check: str) -> None:
     failed = result(check, subject="documents", revision=1, reasons=("bad",))
     evidence = with_results(with_documents(), {check: failed})
@@ -170,7 +170,7 @@ def test_a_failed_check_refuses_the_release_or_keeps_the_documents_out(check: st
     assert verdict.content == judged(passing()).content
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", QUALITY_CHECKS)
 def test_a_check_that_is_missing_or_old_refuses(check: str) -> None:
     evidence = with_documents()
     assert evidence.documents is not None

@@ -8,11 +8,11 @@ import pytest
 
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.postgres.database import Database
-from rag_assets.release.evidence import Evidence, VersionEvidence, gather
-from rag_assets.release.quality import CHECKS
+from rag_assets.release.evidence import Evidence, VersionEvidence, gather_evidence
 from rag_assets.release.releasing import roll_back
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.quality import QUALITY_CHECKS
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.release.corpus import (
@@ -31,7 +31,7 @@ from rag_assets_tests.release.corpus import (
 def evidence_of(database: Database, settings: Settings) -> Evidence:
     """The evidence as it is now."""
     with database.connect() as connection:
-        return gather(connection, settings)
+        return gather_evidence(connection, settings)
 
 
 def of_version(evidence: Evidence, code: str) -> VersionEvidence:
@@ -71,7 +71,7 @@ def test_what_was_checked_is_told_with_the_revision_that_was_seen(
 
     check(database, settings, "EN_A")
     after = of_version(evidence_of(database, settings), "EN_A").spaces["small"]
-    assert set(after.results) == set(CHECKS)
+    assert set(after.results) == set(QUALITY_CHECKS)
     for found in after.results.values():
         assert found.passed
         assert found.revision == after.revision == before.revision

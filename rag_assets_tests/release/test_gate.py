@@ -10,8 +10,8 @@ import pytest
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import SpaceEvidence
 from rag_assets.release.gate import Reason
-from rag_assets.release.quality import CHECKS
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.quality import QUALITY_CHECKS
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets_tests.release.evidence import (
     MAX_AGE,
@@ -33,7 +33,7 @@ from rag_assets_tests.release.evidence import (
     with_version,
 )
 
-EVERY_VERSION_CHECK = pytest.mark.parametrize("check", CHECKS)
+EVERY_VERSION_CHECK = pytest.mark.parametrize("check", QUALITY_CHECKS)
 EVERY_INDEX_CHECK = pytest.mark.parametrize("check", INDEX_CHECKS)
 EMBED_A = "materialize verse_embeddings of EN_A"
 BUILD = "materialize verse_embeddings_index"
@@ -260,7 +260,7 @@ def test_a_large_space_that_is_filled_in_part_is_not_released_and_does_not_refus
 def test_a_large_space_is_judged_where_a_version_has_anything_in_it() -> None:
     one_row = replace(space("EN_B", revision=4, rows=1), results={})
     verdict = judged(with_space(passing(large=True), "EN_B", one_row, "large"))
-    assert [reason.check for reason in verdict.reasons] == list(CHECKS)
+    assert [reason.check for reason in verdict.reasons] == list(QUALITY_CHECKS)
     assert all(reason.sentence.startswith("large: ") for reason in verdict.reasons)
 
 

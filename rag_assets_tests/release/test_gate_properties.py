@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.release.evidence import Evidence
-from rag_assets.release.quality import CHECKS
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets_tests.release.evidence import (
     AT,
     MAX_AGE,
@@ -25,7 +25,12 @@ from rag_assets_tests.release.evidence import (
 
 pieces = st.sampled_from(
     [
-        *((code, role, check) for code in ("EN_A", "EN_B") for role in TABLES for check in CHECKS),
+        *(
+            (code, role, check)
+            for code in ("EN_A", "EN_B")
+            for role in TABLES
+            for check in QUALITY_CHECKS
+        ),
         *(("index", "", check) for check in (*INDEX_CHECKS, "decision")),
     ]
 )
@@ -74,7 +79,7 @@ def test_the_verdict_lists_every_reason(
 
 @given(
     st.sampled_from(["EN_A", "EN_B"]),
-    st.sampled_from(sorted(CHECKS)),
+    st.sampled_from(sorted(QUALITY_CHECKS)),
     st.integers(0, 10),
     st.integers(0, 72),
     st.booleans(),

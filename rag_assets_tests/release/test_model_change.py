@@ -11,9 +11,9 @@ import pytest
 
 from rag_assets.errors import GateRefusedError
 from rag_assets.postgres.database import Database
-from rag_assets.release.releasing import evaluate, roll_back
+from rag_assets.release.releasing import evaluate_gate, roll_back
+from rag_assets.release.sql.releases import last_releases
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.served import releases
 from rag_assets.vectors.sql.spaces import find_space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.release.corpus import (
@@ -164,7 +164,9 @@ def test_no_search_fails_or_mixes_spaces_while_a_model_is_changed_and_changed_ba
     assert searchers.faults == []
 
     with database.connect() as connection:
-        served = {made.release_id: made.space("bible", "small") for made in releases(connection)}
+        served = {
+            made.release_id: made.space("bible", "small") for made in last_releases(connection)
+        }
         spaces = [find_space(connection, one, "small") for one in (old, new)]
     assert spaces[0] is not None
     assert spaces[1] is not None
@@ -195,7 +197,7 @@ def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_
     check(database, new, "EN_A")
     index(database, new)
     with database.connect() as connection:
-        verdict = evaluate(connection, new)[1]
+        verdict = evaluate_gate(connection, new)[1]
     (reason,) = verdict.reasons
     assert (reason.subject, reason.kind) == ("EN_B", "missing")
     assert "it is served now and has no vectors in offline/" in reason.sentence

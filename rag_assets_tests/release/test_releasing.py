@@ -10,8 +10,9 @@ import pytest
 from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.postgres.database import Database
-from rag_assets.release.releasing import activate, evaluate, roll_back
-from rag_assets.vectors.sql.served import CHANNEL, active_release, release_by_id
+from rag_assets.release.releasing import activate, evaluate_gate, roll_back
+from rag_assets.release.sql.releases import release_by_id
+from rag_assets.vectors.sql.served import CHANNEL, active_release
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.release.corpus import (
@@ -179,8 +180,8 @@ def test_a_failing_version_is_left_out_only_when_the_user_says_so(
         let_through(database, settings)
     by_setting = release_settings(make_settings, rag_release_leave_out_failing=True)
     with database.connect() as connection:
-        assert evaluate(connection, by_setting)[1].versions == ("EN_A",)
-        assert not evaluate(connection, by_setting, leave_out_failing=False)[1].passed
+        assert evaluate_gate(connection, by_setting)[1].versions == ("EN_A",)
+        assert not evaluate_gate(connection, by_setting, leave_out_failing=False)[1].passed
     done = let_through(database, settings, leave_out=True)
     assert done.release.versions == ("EN_A",)
     assert list(done.release.manifest["left_out"]) == ["EN_B"]

@@ -7,9 +7,9 @@ import pytest
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import GateRefusedError
 from rag_assets.postgres.database import Database
-from rag_assets.release.releasing import activate, evaluate, roll_back
+from rag_assets.release.releasing import activate, evaluate_gate, roll_back
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.generations import LIVING_NAMES
+from rag_assets.vectors.sql.indexes import LIVING_NAMES
 from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
@@ -199,7 +199,7 @@ def test_a_change_of_the_model_takes_the_documents_along_or_is_refused(
     prepare(database, other)
     index(database, other)
     with database.connect() as connection:
-        _, verdict = evaluate(connection, other)
+        _, verdict = evaluate_gate(connection, other)
     assert [reason.subject for reason in verdict.reasons] == ["documents"]
     assert "they are served now and have no vectors in offline/" in verdict.reasons[0].sentence
 

@@ -11,7 +11,7 @@ from rag_assets.errors import GateRefusedError
 from rag_assets.operations import facts
 from rag_assets.operations.doctor import diagnose
 from rag_assets.postgres.database import Database, one
-from rag_assets.release.releasing import evaluate
+from rag_assets.release.releasing import evaluate_gate
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
@@ -43,7 +43,7 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 def reasons(database: Database, settings: Settings) -> list[str]:
     with database.connect() as connection:
-        _, verdict = evaluate(connection, settings)
+        _, verdict = evaluate_gate(connection, settings)
     return [str(reason) for reason in verdict.reasons]
 
 
@@ -121,7 +121,9 @@ def test_672_random_vectors_are_refused_until_a_run_has_replaced_them(
         "EN_A: provenance: small: 672 vectors were not written by an embedding run (GEN "
     )
     assert "`rag-assets bible embed EN_A`, which embeds a sample of them again" in reason
-    (finding,) = (f for f in diagnose(facts.gather(settings), settings) if f.area == "provenance")
+    (finding,) = (
+        f for f in diagnose(facts.gather_facts(settings), settings) if f.area == "provenance"
+    )
     assert finding.told == "EN_A: 672 vectors not written by an embedding run"
     assert finding.command == "`rag-assets bible embed EN_A`"
 

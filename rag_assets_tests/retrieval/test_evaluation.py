@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.retrieval.evaluation import evaluated, summary
+from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_the_summary_counts_only_queries_that_expect_something() -> None:
         evaluated("b", ["RUT 1:1"], ["RUT 1:2"], 20),
         evaluated("c", [], ["RUT 1:2", "RUT 1:3"], 30),
     ]
-    found = summary(results, top_k=2)
+    found = evaluation_summary(results, top_k=2)
     assert (found.queries, found.expecting, found.hit_at_k) == (3, 2, 0.5)
     assert found.coverage == pytest.approx(2 / 3)
     assert (found.p50_ms, found.p95_ms) == (20, 29)
 
 
 def test_nothing_can_be_summed_up() -> None:
-    found = summary([], top_k=10)
+    found = evaluation_summary([], top_k=10)
     assert (found.queries, found.expecting, found.hit_at_k, found.coverage) == (0, 0, None, 0)
 
 
@@ -55,7 +55,7 @@ def test_shares_are_shares_and_percentiles_stand_in_order(
         evaluated("q", ["RUT 1:1"] if expects else [], ["RUT 1:1"] * count, latency)
         for expects, count, latency in drawn
     ]
-    found = summary(results, top_k=10)
+    found = evaluation_summary(results, top_k=10)
     assert 0 <= found.coverage <= 1
     assert found.hit_at_k is None or 0 <= found.hit_at_k <= 1
     latencies = [latency for _, _, latency in drawn]

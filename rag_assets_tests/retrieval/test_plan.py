@@ -10,7 +10,7 @@ from rag_assets.retrieval.plan import Codes, Target, choose_plan
 from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
 from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse, code_use
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.spaces import Space, SpaceSpec
 from rag_assets.vectors.sql.tables import bible_table
 

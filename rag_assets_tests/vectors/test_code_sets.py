@@ -20,7 +20,7 @@ from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.search_plan import EXACT, RowFilter, SearchPlan
 from rag_assets.vectors.sql import code_sets, code_writing
 from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse
-from rag_assets.vectors.sql.generations import Probes
+from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import by_rank, nearest, prepare_connection, search_by
 from rag_assets.vectors.sql.stream import stream_vectors
 from rag_assets.vectors.sql.tables import VectorTable
@@ -77,7 +77,7 @@ def test_a_fill_encodes_every_vector_and_calls_the_set_ready(
 ) -> None:
     made = filled(session, table)
     assert made.state == "ready"
-    assert code_sets.missing(session, table, made) == 0
+    assert code_sets.count_uncoded(session, table, made) == 0
     assert wrong_codes(session, table, made) == 0
 
 
@@ -87,7 +87,7 @@ def test_a_publication_writes_its_codes_with_its_vectors(
     made = filled(session, table)
     republish(database, table.space, "EN_A", texts_of("EN_A", 50), clustered(50, seed=5))
     fill(database, table.space, "EN_C", clustered(30, seed=6))
-    assert code_sets.missing(session, table, made) == 0
+    assert code_sets.count_uncoded(session, table, made) == 0
     assert wrong_codes(session, table, made) == 0
 
 
@@ -110,7 +110,7 @@ def test_what_another_client_changes_loses_its_code_at_once_and_gets_one_by_a_fi
 ) -> None:
     made = filled(session, table)
     session.execute(statement.format(table.name).encode())
-    assert code_sets.missing(session, table, made) == lost
+    assert code_sets.count_uncoded(session, table, made) == lost
     code_writing.fill(session, table, made, progress=Silent())
     assert wrong_codes(session, table, made) == 0
 
@@ -170,7 +170,7 @@ def test_an_interrupted_fill_is_continued(
 
     with pytest.raises(KeyboardInterrupt):
         code_writing.fill(session, table, made, progress=Interrupts())
-    assert code_sets.missing(session, table, made) == 1100
+    assert code_sets.count_uncoded(session, table, made) == 1100
     assert code_writing.fill(session, table, made, progress=Silent()) == 1100
     assert wrong_codes(session, table, made) == 0
 

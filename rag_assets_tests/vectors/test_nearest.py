@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rag_assets.index.questions import recall, similarity_floors
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import analyze, create_index, prepare_session
 from rag_assets.index.sql.explained import indexes_used
-from rag_assets.index.truth import recall, similarity_floors
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import EXACT, Kind, SearchPlan
-from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import Revision, VectorTable
 from rag_assets_tests.conftest import MakeSettings

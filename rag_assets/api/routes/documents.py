@@ -24,7 +24,7 @@ from rag_assets.api.problems import ProblemError
 from rag_assets.api.routes.retrieve import PROBLEMS
 from rag_assets.api.security import Guard, service_of
 from rag_assets.api.service import Service
-from rag_assets.documents.inbox.files import MOST_PATH_BYTES, Stored, Upload
+from rag_assets.documents.inbox.files import MOST_PATH_BYTES, StoredFile, Upload
 from rag_assets.documents.inbox.inbox import Inbox, open_inbox
 from rag_assets.documents.inbox.intake import take_files
 from rag_assets.documents.rules import MB
@@ -172,7 +172,7 @@ def _refuse_declared(request: Request, most_bytes: int) -> None:
         )
 
 
-def _take(connection: Connection, service: Service, inbox: Inbox, stored: Stored) -> str:
+def _take(connection: Connection, service: Service, inbox: Inbox, stored: StoredFile) -> str:
     """Put the stored file into the queue; its document's key."""
     take_files(connection, inbox, service.settings, [stored.path])
     document = known_documents(connection, [stored.path]).get(stored.path)

@@ -27,7 +27,7 @@ from rag_assets.api.security import Guard, service_of
 from rag_assets.api.service import Service
 from rag_assets.api.sources import Source
 from rag_assets.errors import RequestError
-from rag_assets.retrieval.evaluation import evaluated, summary
+from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
 from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, confine
@@ -111,7 +111,7 @@ async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:
     return EvalResponse(
         request_id=ids.request_id.get(),
         release=served.release_id,
-        **asdict(summary(results, top_k=asked.top_k)),
+        **asdict(evaluation_summary(results, top_k=asked.top_k)),
         results=[EvalResult(**asdict(result)) for result in results],
     )
 

@@ -13,12 +13,10 @@ from rag_assets.bible.sql.verses import lock_verses
 from rag_assets.errors import AuditError
 from rag_assets.postgres.database import Connection, one, take_lock
 from rag_assets.vectors.sql.code_writing import encode_new
+from rag_assets.vectors.sql.faults import NORM_TOLERANCE
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import announce, bible_table
 
-NORM_TOLERANCE = 0.01
-"""A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less, and so
-does its direction, measured as cosine distance, when the same text is embedded again."""
 _TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))"
 
 

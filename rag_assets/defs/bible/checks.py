@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from rag_assets.bible.quality import version_quality
 from rag_assets.defs.bible.assets import verse_embeddings
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.check_results import check_result
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.release.quality import CHECKS, judge, keep_evidence, version_quality
+from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evidence
 
 
 def _specs() -> list[dg.AssetCheckSpec]:
@@ -31,7 +32,7 @@ def _specs() -> list[dg.AssetCheckSpec]:
                 blocking=True,
                 partitions_def=bible_versions,
             )
-            for name, description in CHECKS.items()
+            for name, description in QUALITY_CHECKS.items()
         ]
 
 
@@ -45,6 +46,6 @@ def verse_embeddings_checks(
     with as_failures(), corpus.database.connect() as connection:
         spaces = version_quality(connection, corpus.settings, code)
         keep_evidence(connection, code, spaces, wanted, run_id=context.run.run_id)
-    for verdict in judge(spaces):
+    for verdict in judge_quality(spaces):
         if verdict.check in wanted:
             yield check_result(verse_embeddings.key, verdict, spaces, rows="verses")

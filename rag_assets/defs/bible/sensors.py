@@ -38,7 +38,7 @@ class VersionOnDisk:
 
 
 @dataclass(frozen=True)
-class Decision:
+class TickDecision:
     """What a tick should do.
 
     :param add: partitions to add.
@@ -51,13 +51,13 @@ class Decision:
     gone: tuple[str, ...]
 
 
-def decide(
+def decide_tick(
     on_disk: Sequence[VersionOnDisk],
     stored: Mapping[str, StoredVersion],
     partitions: Iterable[str],
     *,
     auto_embed: bool,
-) -> Decision:
+) -> TickDecision:
     """Compare the folders with what is stored. Pure."""
     known = set(partitions)
     runs = []
@@ -70,7 +70,7 @@ def decide(
         job = bible_embeddings.name if allowed and auto_embed else bible_verses.name
         runs.append((version.code, job, _run_key(version, before)))
     codes = {version.code for version in on_disk}
-    return Decision(
+    return TickDecision(
         add=tuple(version.code for version in readable if version.code not in known),
         run=tuple(runs),
         gone=tuple(code for code in stored if code not in codes),
@@ -99,7 +99,7 @@ def bible_version_folders(
         with corpus.database.connect() as connection:
             stored = {version.code: version for version in stored_versions(connection)}
             pause = paused_lanes(connection).get(BIBLE_LANE)
-    decision = decide(
+    decision = decide_tick(
         on_disk,
         stored,
         context.instance.get_dynamic_partitions(BIBLE_VERSIONS),

@@ -14,7 +14,8 @@ from rag_assets.defs.check_results import check_result
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
-from rag_assets.release.quality import CHECKS, documents_quality_now, judge, keep_evidence
+from rag_assets.documents.quality import documents_quality
+from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evidence
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
@@ -27,7 +28,7 @@ from rag_assets.vectors.sql.tables import DOCUMENTS
             description=description,
             blocking=True,
         )
-        for name, description in CHECKS.items()
+        for name, description in QUALITY_CHECKS.items()
     ],
     can_subset=True,
 )
@@ -37,8 +38,8 @@ def document_embeddings_checks(
     """Judge all documents in each of their spaces, and keep the results for the gate."""
     wanted = {key.name for key in context.selected_asset_check_keys}
     with as_failures(), corpus.database.connect() as connection:
-        spaces = documents_quality_now(connection, corpus.settings)
+        spaces = documents_quality(connection, corpus.settings)
         keep_evidence(connection, DOCUMENTS, spaces, wanted, run_id=context.run.run_id)
-    for verdict in judge(spaces):
+    for verdict in judge_quality(spaces):
         if verdict.check in wanted:
             yield check_result(EMBEDDINGS, verdict, spaces, rows="chunks")

@@ -10,10 +10,11 @@ from rag_assets.defs.index import metadata
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_config import check_before_runs
+from rag_assets.documents.quality import documents_quality
+from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
-from rag_assets.index.tables import ASSETS, indexed_tables
 from rag_assets.progress import LogLines
-from rag_assets.release.quality import CHECKS, documents_quality_now, keep_evidence
+from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.tables import DOCUMENTS
 from rag_assets.vectors.sql.tables import Corpus as CorpusName
 
@@ -73,9 +74,9 @@ def _index_asset(
             if corpus_name == "documents" and tables:
                 # Their checks judge all of them at once, and no run of theirs is the last one:
                 # what the gate asks for is renewed here, before a release that may follow.
-                judged = documents_quality_now(connection, corpus.settings)
+                judged = documents_quality(connection, corpus.settings)
                 keep_evidence(
-                    connection, DOCUMENTS, judged, list(CHECKS), run_id=context.run.run_id
+                    connection, DOCUMENTS, judged, list(QUALITY_CHECKS), run_id=context.run.run_id
                 )
         outcomes = [
             maintain(

@@ -9,7 +9,7 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.resources import Corpus
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
-from rag_assets.index.tables import indexed_tables
+from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.progress import LogLines
 from rag_assets.vectors.sql.tables import Corpus as CorpusName
 

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from rag_assets.defs.run_config import RunConfig, within
 from rag_assets.errors import ConfigurationError
+from rag_assets.index.build_size import kilobytes
 from rag_assets.index.maintain import IndexRequest
-from rag_assets.index.memory import kilobytes
 from rag_assets.settings.model import Precision
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from rag_assets.defs.pictures import inline_picture
-from rag_assets.index.maintain import Outcome
+from rag_assets.index.maintain import IndexOutcome
 from rag_assets.index.measuring import Point
 from rag_assets.index.tune import Tuning
 
 
-def of_index(outcomes: Sequence[Outcome]) -> dict[str, dg.MetadataValue]:
+def of_index(outcomes: Sequence[IndexOutcome]) -> dict[str, dg.MetadataValue]:
     """Metadata of one materialization: of the table to be released next, then a row a table."""
     if not outcomes:
         nothing = "nothing is embedded with the settings' model"
@@ -80,7 +80,7 @@ def curve_picture(tuning: Tuning) -> str:
     return inline_picture(figure, "recall and latency over probes")
 
 
-def _tables(outcomes: Sequence[Outcome]) -> str:
+def _tables(outcomes: Sequence[IndexOutcome]) -> str:
     lines = ["| table | rows | decision | generation | lists |", "|---|---:|---|---:|---:|"]
     for outcome in outcomes:
         made = outcome.generation

@@ -27,7 +27,7 @@ from rag_assets.defs.operations.under_way import (
 )
 from rag_assets.defs.resources import Corpus
 from rag_assets.errors import ConfigurationError
-from rag_assets.index.tables import ASSETS, indexed_tables
+from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.operations.backfill import (
     WINDOW_TAG,
     Candidate,

@@ -18,7 +18,7 @@ Pair = tuple[FoundFile, KnownFile]
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class InboxChanges:
     """What is to be recorded, and what cannot be judged yet.
 
     :param added: files that become documents, those that were dropped first before the others.
@@ -74,7 +74,7 @@ def digest_of(listing: Listing) -> str:
     return digest.hexdigest()
 
 
-def decide(
+def find_changes(
     listing: Listing,
     known: Mapping[str, KnownFile],
     withdrawn: Mapping[str, KnownFile],
@@ -82,7 +82,7 @@ def decide(
     *,
     settle_s: float,
     most_bytes: int,
-) -> Decision:
+) -> InboxChanges:
     """Compare what is there with what is known.
 
     :param known: the documents that are not withdrawn, by path.
@@ -130,7 +130,7 @@ def decide(
 
     # A file that is not judged yet may be one that seems gone, under another name.
     perhaps = {file.bytes for file in (*settling, *unhashed)}
-    return Decision(
+    return InboxChanges(
         added=_oldest_first(added),
         changed=tuple(changed),
         touched=tuple(touched),

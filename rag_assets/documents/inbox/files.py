@@ -42,7 +42,7 @@ class FoundFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class InboxTrouble:
     """Something in the inbox that cannot be taken in, and what to do about it."""
 
     path: str
@@ -65,12 +65,12 @@ class Listing:
 
     files: tuple[FoundFile, ...]
     unlisted: tuple[str, ...] = ()
-    troubles: tuple[Trouble, ...] = ()
+    troubles: tuple[InboxTrouble, ...] = ()
     refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredFile:
     """A file that was put into the inbox.
 
     :param size: in bytes.
@@ -105,7 +105,7 @@ class Upload(ABC):
         self._hash.update(chunk)
         self._append(chunk)
 
-    def finish(self, *, replace: bool) -> Stored:
+    def finish(self, *, replace: bool) -> StoredFile:
         """Give it its name, at once and whole.
 
         :param replace: a file of this name with another content may be replaced.
@@ -117,7 +117,7 @@ class Upload(ABC):
         how = self._place(digest, replace=replace)
         if how is None:
             raise refuse_taken(self._name)
-        return Stored(self._name, self._bytes, digest, how)
+        return StoredFile(self._name, self._bytes, digest, how)
 
     @abstractmethod
     def _append(self, chunk: bytes) -> None:
@@ -137,7 +137,7 @@ def is_ignored(name: str) -> bool:
     return name.startswith((".", "~$")) or lower.endswith(_UNFINISHED) or lower in _OF_SYSTEMS
 
 
-def fault_of(path: str) -> str | None:
+def inbox_fault(path: str) -> str | None:
     """Why a path cannot be a document's, with what to do; ``None`` for one that can."""
     try:
         encoded = path.encode()
@@ -159,7 +159,7 @@ def check_name(name: str) -> str:
     :raises RequestError: it would lead outside, be left alone as hidden or unfinished, or cannot be
         a path.
     """
-    fault = fault_of(name)
+    fault = inbox_fault(name)
     if fault is None and "\\" in name:
         fault = "it holds a backslash: folders are separated by slashes"
     if fault is None and any(is_ignored(part) for part in name.split("/")):

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from rag_assets.documents.inbox.files import FoundFile, Listing, Stored, Upload
+from rag_assets.documents.inbox.files import FoundFile, Listing, StoredFile, Upload
 from rag_assets.documents.inbox.local import LocalInbox
 from rag_assets.documents.inbox.remote import open_remote
 from rag_assets.sandbox.beneath import open_file
@@ -57,7 +57,7 @@ def open_inbox(settings: Settings) -> Inbox:
 
 def put(
     inbox: Inbox, name: str, pieces: Iterable[bytes], *, most_bytes: int, replace: bool = False
-) -> Stored:
+) -> StoredFile:
     """Put a file into the inbox: seen by nobody before it is whole.
 
     :param replace: a file of this name with another content may be replaced.

@@ -1,4 +1,4 @@
-"""From the inbox into the queue: look, hash what is new, decide, record.
+"""From the inbox into the queue: look, hash what is new, find the changes, record them.
 
 A look changes nothing in the inbox. It can be repeated, interrupted and made by several at once: it
 is decided anew, and recorded, while nobody else records.
@@ -10,7 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rag_assets.documents.inbox.changes import Decision, Pair, decide, digest_of, unread_hash
+from rag_assets.documents.inbox.changes import (
+    InboxChanges,
+    Pair,
+    digest_of,
+    find_changes,
+    unread_hash,
+)
 from rag_assets.documents.inbox.cursor import Cursor
 from rag_assets.documents.inbox.files import FoundFile, Listing, refuse_too_large
 from rag_assets.documents.inbox.inbox import Inbox
@@ -133,8 +139,8 @@ def take_in(
             "`rag-assets documents scan --force` withdraws them all"
         )
 
-    def decided(hashes: Mapping[str, bytes]) -> Decision:
-        return decide(
+    def changes_with(hashes: Mapping[str, bytes]) -> InboxChanges:
+        return find_changes(
             listing,
             known,
             withdrawn,
@@ -145,33 +151,33 @@ def take_in(
 
     with database.connect() as connection:
         reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
-    decision = decided({})
+    changes = changes_with({})
     hashes, faults = _hash(
         inbox,
-        decision.unhashed,
+        changes.unhashed,
         most=settings.rag_documents_per_tick,
         patience_s=patience_s,
         clock=clock,
     )
     new_keys: tuple[str, ...] = ()
     newest = max((before.last_id, *(document.document_id for document in known.values())))
-    if hashes or not decision.nothing:
+    if hashes or not changes.nothing:
         with database.connect() as connection:
             lock_intake(connection)
             known = known_documents(connection)
             withdrawn = withdrawn_documents(connection)
-            decision = decided(hashes)
-            new_keys = _record(connection, decision, hashes, settings)
+            changes = changes_with(hashes)
+            new_keys = _record(connection, changes, hashes, settings)
             newest = newest_document(connection)
-    left = len(decision.unhashed) + len(decision.settling)
-    gone = {document.document_id for document in decision.withdrawn}
+    left = len(changes.unhashed) + len(changes.settling)
+    gone = {document.document_id for document in changes.withdrawn}
     by_hand = [
         document.key
         for document in known.values()
         if document.document_id > before.last_id and document.document_id not in gone
     ]
     return replace(
-        _told(decision, (*new_keys, *by_hand)),
+        _told(changes, (*new_keys, *by_hand)),
         by_hand=len(by_hand) if before.last_id else 0,
         reread=reread,
         cursor=str(Cursor("" if left or reread else digest, int(clock()), newest)),
@@ -193,7 +199,7 @@ def take_files(
     hashes, faults = _hash(inbox, found, most=len(found))
     with connection.transaction():
         lock_intake(connection)
-        decision = decide(
+        changes = find_changes(
             Listing(found),
             known_documents(connection, paths),
             {
@@ -204,18 +210,18 @@ def take_files(
             settle_s=float("-inf"),
             most_bytes=_most_bytes(settings),
         )
-        new_keys = _record(connection, decision, hashes, settings)
-    return replace(_told(decision, new_keys), remarks=tuple(faults))
+        new_keys = _record(connection, changes, hashes, settings)
+    return replace(_told(changes, new_keys), remarks=tuple(faults))
 
 
-def _told(decision: Decision, new_keys: tuple[str, ...]) -> Intake:
+def _told(changes: InboxChanges, new_keys: tuple[str, ...]) -> Intake:
     return Intake(
         "",
-        added=len(decision.added),
-        updated=len(decision.changed),
-        renamed=len(decision.renamed),
-        restored=len(decision.restored),
-        withdrawn=len(decision.withdrawn),
+        added=len(changes.added),
+        updated=len(changes.changed),
+        renamed=len(changes.renamed),
+        restored=len(changes.restored),
+        withdrawn=len(changes.withdrawn),
         new_keys=new_keys,
     )
 
@@ -251,24 +257,24 @@ def _hash(
 
 def _record(
     connection: Connection,
-    decision: Decision,
+    changes: InboxChanges,
     hashes: Mapping[str, bytes],
     settings: Settings,
 ) -> tuple[str, ...]:
-    """Write a decision, in the connection's transaction; the keys of what is new or back."""
+    """Write the changes, in the connection's transaction; the keys of what is new or back."""
 
     def now(pairs: Iterable[Pair]) -> list[FileNow]:
         return [_file_now(file, document, hashes, settings) for file, document in pairs]
 
-    files_gone(connection, [document.document_id for document in decision.gone])
-    renamed(connection, now(decision.renamed))
-    back = restore(connection, now(decision.restored))
-    changed(connection, now(decision.changed))
-    touched(connection, now(decision.touched))
-    new = _add(connection, decision.added, hashes, settings)
-    _refuse_too_large(connection, decision, new, settings)
+    files_gone(connection, [document.document_id for document in changes.gone])
+    renamed(connection, now(changes.renamed))
+    back = restore(connection, now(changes.restored))
+    changed(connection, now(changes.changed))
+    touched(connection, now(changes.touched))
+    new = _add(connection, changes.added, hashes, settings)
+    _refuse_too_large(connection, changes, new, settings)
     # At the end: it locks the vectors, and whoever has those must not wait for rows any more.
-    withdraw(connection, [document.key for document in decision.withdrawn], by="inbox")
+    withdraw(connection, [document.key for document in changes.withdrawn], by="inbox")
     return (*back, *(document.key for document in new))
 
 
@@ -321,7 +327,7 @@ def _content_of(file: FoundFile, hashes: Mapping[str, bytes], settings: Settings
 
 def _refuse_too_large(
     connection: Connection,
-    decision: Decision,
+    changes: InboxChanges,
     new: Iterable[NewDocument],
     settings: Settings,
 ) -> None:
@@ -330,10 +336,10 @@ def _refuse_too_large(
     So does one that a person has put back into the queue although it still is.
     """
     most = _most_bytes(settings)
-    pairs = (*decision.changed, *decision.restored)
+    pairs = (*changes.changed, *changes.restored)
     large = {document.key for file, document in pairs if file.bytes > most}
     large |= {document.key for document in new if document.bytes > most}
-    large |= {document.key for document in decision.too_large}
+    large |= {document.key for document in changes.too_large}
     for document in find_documents(connection, sorted(large)):
         error = refuse_too_large(document.path, most)
         refuse(connection, document.key, type(error).__name__, str(error))

@@ -18,11 +18,11 @@ from rag_assets.documents.inbox.files import (
     UNFINISHED_PREFIX,
     FoundFile,
     How,
+    InboxTrouble,
     Listing,
-    Trouble,
     Upload,
     check_name,
-    fault_of,
+    inbox_fault,
     is_ignored,
     refuse_place,
 )
@@ -64,7 +64,7 @@ class LocalInbox:
             except FileNotFoundError:
                 continue  # gone in between
             except beneath.RefusedFileError as error:  # it was a folder a moment ago
-                seen.troubles.append(Trouble(prefix, str(error)))
+                seen.troubles.append(InboxTrouble(prefix, str(error)))
             except OSError as error:
                 if not prefix:
                     raise InboxUnavailableError(
@@ -73,7 +73,7 @@ class LocalInbox:
                     ) from error
                 seen.unlisted.append(prefix)
                 reason = f"the folder cannot be listed: {error.strerror}"
-                seen.troubles.append(Trouble(prefix, reason))
+                seen.troubles.append(InboxTrouble(prefix, reason))
         return seen.listing()
 
     def find(self, path: str) -> FoundFile | None:
@@ -166,7 +166,7 @@ class LocalInbox:
     @contextmanager
     def _opened(self, path: str) -> Iterator[BufferedReader]:
         """A file of the inbox, opened without following any link."""
-        if fault_of(path) is not None:
+        if inbox_fault(path) is not None:
             raise _GoneError(f"{visible(path)} is not in the inbox {self._root}")
         try:
             file = beneath.open_file(self._root, path)
@@ -227,7 +227,7 @@ class _Seen:
         self.files: list[FoundFile] = []
         self.refused: list[str] = []
         self.unlisted: list[str] = []
-        self.troubles: list[Trouble] = []
+        self.troubles: list[InboxTrouble] = []
         self.folders = [""]  # still to be listed, with a slash at the end
 
     def add(self, entry: os.DirEntry[str], prefix: str) -> None:
@@ -235,7 +235,7 @@ class _Seen:
         if is_ignored(entry.name):
             return
         path = prefix + entry.name
-        fault = fault_of(path)
+        fault = inbox_fault(path)
         if entry.is_symlink():
             fault = "is a link, which is not followed: put the file itself there"
         elif entry.is_dir(follow_symlinks=False):
@@ -247,7 +247,7 @@ class _Seen:
             with suppress(FileNotFoundError):  # gone in between
                 fault = self._add_file(path, entry.stat(follow_symlinks=False))
         if fault is not None:
-            self.troubles.append(Trouble(visible(path), fault))
+            self.troubles.append(InboxTrouble(visible(path), fault))
 
     def _add_file(self, path: str, status: os.stat_result) -> str | None:
         """Take a file, or return why it is refused."""

@@ -25,11 +25,11 @@ from rag_assets.documents.inbox.files import (
     UNFINISHED_PREFIX,
     FoundFile,
     How,
+    InboxTrouble,
     Listing,
-    Trouble,
     Upload,
     check_name,
-    fault_of,
+    inbox_fault,
     is_ignored,
     refuse_place,
 )
@@ -114,19 +114,19 @@ class RemoteInbox:
         """
         unlisted: list[str] = []
         files: list[FoundFile] = []
-        troubles: list[Trouble] = []
+        troubles: list[InboxTrouble] = []
         with self.explained("listed"):
             self._storage.invalidate_cache()
             found = self._entries(unlisted, troubles)
         now = self._clock()
         for path, told in found:
-            fault = fault_of(path)
+            fault = inbox_fault(path)
             if fault is None and any(map(is_ignored, path.split("/"))):
                 continue
             if fault is None and not _is_file(told):
                 fault = "is no file, or a link, which is not followed: put the file itself there"
             if fault is not None:
-                troubles.append(Trouble(visible(path), fault))
+                troubles.append(InboxTrouble(visible(path), fault))
             else:
                 files.append(_found(path, told, now))
         files.sort(key=lambda file: file.path)
@@ -146,7 +146,7 @@ class RemoteInbox:
         return _found(path, told, self._clock()) if _is_file(told) else None
 
     def _entries(
-        self, unlisted: list[str], troubles: list[Trouble]
+        self, unlisted: list[str], troubles: list[InboxTrouble]
     ) -> Iterable[tuple[str, Mapping[str, Any]]]:
         """Paths below the inbox of all that is no folder, with what the storage tells of them."""
         prefix = self._root + "/"
@@ -159,7 +159,7 @@ class RemoteInbox:
         return list(self._walked(prefix, unlisted, troubles))
 
     def _walked(
-        self, prefix: str, unlisted: list[str], troubles: list[Trouble]
+        self, prefix: str, unlisted: list[str], troubles: list[InboxTrouble]
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Folder by folder. fsspec's own walk takes a folder that it may not list for empty."""
         folders = [""]
@@ -174,12 +174,12 @@ class RemoteInbox:
                     raise
                 unlisted.append(folder)
                 fault = f"the folder cannot be listed: {_words(error)}"
-                troubles.append(Trouble(visible(folder), fault))
+                troubles.append(InboxTrouble(visible(folder), fault))
                 continue
             for told in entries:
                 path = told["name"].rstrip("/").removeprefix(prefix)
                 if told["type"] == "directory" and not told.get("islink"):
-                    if not fault_of(path) and not is_ignored(path.rsplit("/", 1)[-1]):
+                    if not inbox_fault(path) and not is_ignored(path.rsplit("/", 1)[-1]):
                         folders.append(path + "/")
                 else:
                     yield path, told
@@ -271,7 +271,7 @@ class RemoteInbox:
 
     def _pieces(self, path: str) -> Iterator[bytes]:
         """The content of a file."""
-        if fault_of(path) is not None:
+        if inbox_fault(path) is not None:
             raise InboxUnavailableError(f"{visible(path)} is not in the inbox {self._shown}")
         with self.explained(f"asked for {path}"), self._storage.open(self._place(path)) as file:
             while piece := file.read(_PIECE):

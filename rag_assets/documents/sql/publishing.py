@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rag_assets.bible.sql.embeddings import NORM_TOLERANCE
 from rag_assets.documents.model import ChunkedDocument
 from rag_assets.documents.sql.chunks import lock_answers, lock_vectors
 from rag_assets.documents.sql.documents import Digest
@@ -22,6 +21,7 @@ from rag_assets.documents.sql.incoming import (
 from rag_assets.errors import AuditError
 from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.code_writing import encode_new
+from rag_assets.vectors.sql.faults import NORM_TOLERANCE
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import (
     DOCUMENTS,

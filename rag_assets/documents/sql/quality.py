@@ -1,20 +1,20 @@
-"""The quality of the documents' vectors, counted from the tables themselves."""
+"""The faults of the documents' vectors, counted from the tables themselves."""
 
 from __future__ import annotations
 
 from psycopg import sql
 
-from rag_assets.bible.sql.quality import Quality, count_faults
 from rag_assets.postgres.database import Connection
+from rag_assets.vectors.sql.faults import FaultCounts, count_faults
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import VectorTable, documents_table
 
 
-def documents_quality(connection: Connection, space: Space) -> Quality:
+def count_chunk_faults(connection: Connection, space: Space) -> FaultCounts:
     """Count what the asset checks judge, over all documents. One pass over all chunks.
 
     A chunk without a vector counts as missing where its document is ready: one that waits to be
-    processed gets its vectors with its new state. ``verses`` are chunks here.
+    processed gets its vectors with its new state.
     """
     judged = sql.SQL(
         """

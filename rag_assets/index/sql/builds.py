@@ -17,7 +17,7 @@ from rag_assets.errors import IndexBuildError
 from rag_assets.postgres.database import Connection, one, take_lock
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.code_sets import CodeSet
-from rag_assets.vectors.sql.generations import index_name
+from rag_assets.vectors.sql.indexes import index_name
 from rag_assets.vectors.sql.tables import VectorTable
 
 _OPERATORS = {

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from rag_assets.index.sql.generations import last_decision, ready_generations
 from rag_assets.postgres.database import Connection, one
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.generations import last_decision, live_indexes, ready_generations
+from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.spaces import ROLES, find_space, space_by_id
 from rag_assets.vectors.sql.tables import CORPORA, VectorTable, revision
 

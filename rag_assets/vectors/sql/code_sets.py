@@ -179,7 +179,7 @@ def measured_again(
     )
 
 
-def missing(connection: Connection, table: VectorTable, code_set: CodeSet) -> int:
+def count_uncoded(connection: Connection, table: VectorTable, code_set: CodeSet) -> int:
     """Vectors without a code: 0 in a set that is ready, unless another client wrote vectors.
 
     Counts both tables: a code without a vector cannot be.

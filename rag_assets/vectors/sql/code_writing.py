@@ -16,7 +16,7 @@ from psycopg import sql
 from rag_assets.postgres.database import Connection, one
 from rag_assets.progress import Progress
 from rag_assets.vectors.binary_copy import ids_and_codes
-from rag_assets.vectors.sql.code_sets import CodeSet, code_sets, missing
+from rag_assets.vectors.sql.code_sets import CodeSet, code_sets, count_uncoded
 from rag_assets.vectors.sql.stream import stream_where
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
@@ -58,7 +58,7 @@ def fill(
     :param session: autocommits.
     :param beside: further sessions that do, each of which encodes a part meanwhile.
     """
-    progress.start(f"encoding {code_set}", missing(session, table, code_set))
+    progress.start(f"encoding {code_set}", count_uncoded(session, table, code_set))
     done, start = 0, 0
     sessions = (session, *beside)
     with ThreadPoolExecutor(len(sessions)) as threads:
@@ -151,9 +151,9 @@ def _encode(
     ).format(condition=condition, codes=code_set.identifier, id=table.id_column)
     ids: list[NDArray[np.int64]] = []
     codes: list[NDArray[np.uint8]] = []
-    for chunk in stream_where(connection, table, lacking):
-        ids.append(chunk.ids)
-        codes.append(code_set.recipe.encode(chunk.vectors))
+    for batch in stream_where(connection, table, lacking):
+        ids.append(batch.ids)
+        codes.append(code_set.recipe.encode(batch.vectors))
     if not ids:
         return 0
     _write(connection, table, code_set, np.concatenate(ids), np.concatenate(codes))

@@ -18,7 +18,7 @@ _ROWS = 8192  # 50 MB of 1,536 float32 components
 
 
 @dataclass(frozen=True)
-class Chunk:
+class VectorBatch:
     """Some rows of a table.
 
     :param ids: int64, shape (n,).
@@ -33,7 +33,7 @@ class Chunk:
 
 def stream_vectors(
     connection: Connection, table: VectorTable, scopes: list[str]
-) -> Iterator[Chunk]:
+) -> Iterator[VectorBatch]:
     """Every vector of these versions, or languages of documents, in the order of the table.
 
     Scopes are sent as their places in ``scopes``.
@@ -54,10 +54,10 @@ def stream_where(
     place: sql.Composable | None = None,
     *,
     sample: sql.Composable | None = None,
-) -> Iterator[Chunk]:
+) -> Iterator[VectorBatch]:
     """The vectors of the rows, as ``e``, that a condition names.
 
-    By binary COPY: fields have fixed widths, so that a chunk is one structured array and no Python
+    By binary COPY: fields have fixed widths, so that a batch is one structured array and no Python
     code runs per row.
 
     :param place: an integer of each row, from 1 on; it arrives less 1 as ``scopes``.
@@ -100,13 +100,13 @@ def stream_where(
         yield _chunk(buffer, row)
 
 
-def _chunk(buffer: bytearray, row: np.dtype[np.void]) -> Chunk:
+def _chunk(buffer: bytearray, row: np.dtype[np.void]) -> VectorBatch:
     """Take the whole rows from the buffer; what is left of it is the start of the next."""
     count = len(buffer) // row.itemsize
     size = count * row.itemsize
     rows = np.frombuffer(bytes(buffer[:size]), dtype=row)
     del buffer[:size]
-    return Chunk(
+    return VectorBatch(
         ids=rows["id"].astype(np.int64),
         scopes=rows["scope"].astype(np.int32) - 1,
         vectors=rows["components"].astype(np.float32),

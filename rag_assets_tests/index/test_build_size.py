@@ -12,7 +12,7 @@ from psycopg import sql
 
 from rag_assets.errors import ConfigurationError, IndexBuildError
 from rag_assets.index.build import BuildOptions, check_size
-from rag_assets.index.memory import build_size, item_bytes, kilobytes, megabytes
+from rag_assets.index.build_size import build_size, item_bytes, kilobytes, megabytes
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.tables import bible_table

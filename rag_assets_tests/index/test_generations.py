@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
+from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import create_index, prepare_session
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Precision
-from rag_assets.vectors.sql import generations
-from rag_assets.vectors.sql.generations import LIVING_NAMES, Probes
+from rag_assets.vectors.sql.indexes import LIVING_NAMES, Probes, live_indexes
+from rag_assets.vectors.sql.served import pinned_generations
 from rag_assets.vectors.sql.tables import Revision, VectorTable
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import (
@@ -58,7 +59,7 @@ def test_what_was_built_is_read_back(database: Database, table: VectorTable) -> 
     with database.connect(autocommit=True) as connection:
         number = built(connection, table, probes=Probes(2, 5, 8), changed=200)
         (made,) = generations.ready_generations(connection, table)
-        (index,) = generations.live_indexes(connection, table)
+        (index,) = live_indexes(connection, table)
     assert (made.number, made.precision, made.lists, made.lists_from) == (
         number,
         "halfvec",
@@ -96,7 +97,7 @@ def test_the_lists_of_an_index_are_read_from_the_index(
         )
         built(connection, table, lists=12)
         connection.execute("UPDATE index_generations SET lists = 99")
-        found = generations.live_indexes(connection, table)
+        found = live_indexes(connection, table)
     assert [(index.generation, index.lists) for index in found] == [(None, 100), (1, 12)]
 
 
@@ -114,7 +115,7 @@ def test_an_index_that_is_gone_or_invalid_is_no_ready_generation(
         )
         ready = generations.ready_generations(connection, table)
         there = {index.generation: index.valid for index in
-                 generations.live_indexes(connection, table)}  # fmt: skip
+                 live_indexes(connection, table)}  # fmt: skip
     assert [made.number for made in ready] == [sound]
     assert there == {invalid: False, sound: True}
 
@@ -128,7 +129,7 @@ def test_a_renamed_index_is_still_its_generations(database: Database, table: Vec
                 sql.Identifier(LIVING_NAMES["bible"]),
             )
         )
-        (index,) = generations.live_indexes(connection, table)
+        (index,) = live_indexes(connection, table)
         (made,) = generations.ready_generations(connection, table)
         generations.drop_indexes(connection, [index])
         states = generation_states(connection)
@@ -142,7 +143,7 @@ def test_dropping_an_index_that_is_gone_already_is_no_error(
 ) -> None:
     with database.connect(autocommit=True) as connection:
         number = built(connection, table)
-        found = generations.live_indexes(connection, table)
+        found = live_indexes(connection, table)
         generations.drop_indexes(connection, found)
         generations.drop_indexes(connection, found)
         assert generation_states(connection) == [(number, "dropped")]
@@ -154,7 +155,7 @@ def test_a_failed_generation_keeps_its_state_and_error_when_its_index_goes(
     with database.connect(autocommit=True) as connection:
         number = built(connection, table)
         generations.fail_generation(connection, number, "no room")
-        generations.drop_indexes(connection, generations.live_indexes(connection, table))
+        generations.drop_indexes(connection, live_indexes(connection, table))
         row = connection.execute("SELECT state, error FROM index_generations").fetchone()
     assert row == ("failed", "no room")
 
@@ -224,7 +225,7 @@ def test_pinned_are_what_the_active_release_serves_and_those_kept_before_it(
         exact = release(connection, "superseded", None, second)
         fourth = release(connection, "superseded", 4, exact)
         release(connection, "active", 5, fourth)
-        assert generations.pinned_generations(connection, kept=kept) == pinned
+        assert pinned_generations(connection, kept=kept) == pinned
 
 
 def test_without_an_active_release_nothing_is_pinned(
@@ -233,7 +234,7 @@ def test_without_an_active_release_nothing_is_pinned(
     with database.connect(autocommit=True) as connection:
         number = built(connection, table)
         release(connection, "candidate", number, None)
-        assert generations.pinned_generations(connection, kept=9) == frozenset()
+        assert pinned_generations(connection, kept=9) == frozenset()
 
 
 def test_a_decision_takes_the_place_of_the_one_before(

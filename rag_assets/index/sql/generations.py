@@ -1,8 +1,7 @@
-"""Index generations: the record of each build, and the indexes that are really there."""
+"""Index generations: the record of each build, and of the decision which of them serves next."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,34 +13,11 @@ from psycopg.types.json import Jsonb
 from rag_assets.postgres.database import Connection, one
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.code_sets import CodeUse, code_use, use_columns
-from rag_assets.vectors.sql.tables import Corpus, Revision, VectorTable
-
-LIVING_NAMES: Mapping[Corpus, str] = {
-    "bible": "idx_verse_embeddings_embedding_small_ivf",
-    "documents": "idx_chunk_embeddings_embedding_small_ivf",
-}
-"""The name that the index in force carries, by corpus."""
+from rag_assets.vectors.sql.indexes import LiveIndex, Probes, live_indexes
+from rag_assets.vectors.sql.tables import Revision, VectorTable
 
 ListsFrom = Literal["profile", "asked", "measured"]
-
-_GENERATION = re.compile(r"<> '?-(\d+)")
-
-
-@dataclass(frozen=True)
-class Probes:
-    """How many lists a query reads.
-
-    :param plain: of a query over everything that is released.
-    :param filtered: at first, of a query with a filter; reading goes on until ``top_k`` are found.
-    :param limit: at most (``ivfflat.max_probes``).
-    :param exact_rows: filters that let at most so many rows through are searched exactly, because
-        that was measured to be faster than the index.
-    """
-
-    plain: int
-    filtered: int
-    limit: int
-    exact_rows: int = 0
+EXACT_SUBJECT = "exact"
 
 
 @dataclass(frozen=True)
@@ -67,63 +43,6 @@ class Generation:
     started_at: datetime
     run_id: str
     codes: CodeUse | None = None
-
-
-@dataclass(frozen=True)
-class LiveIndex:
-    """An IVFFlat index as the catalogue has it.
-
-    :param generation: read from its predicate; ``None`` when it is not one of ours.
-    """
-
-    name: str
-    generation: int | None
-    lists: int
-    valid: bool
-    bytes: int
-
-
-def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex, ...]:
-    """The IVFFlat indexes of a table and its codes, invalid ones too; the oldest first."""
-    rows = connection.execute(
-        """
-        SELECT c.relname, pg_get_expr(i.indpred, i.indrelid),
-               (SELECT split_part(option, '=', 2)::int FROM unnest(c.reloptions) AS option
-                 WHERE option LIKE 'lists=%%'),
-               i.indisvalid, pg_relation_size(c.oid)
-          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-         WHERE a.amname = 'ivfflat' AND i.indrelid IN (
-                   SELECT to_regclass(%(table)s)
-                   UNION ALL
-                   SELECT to_regclass(code_table(corpus, code_set)) FROM code_sets
-                    WHERE corpus = %(corpus)s AND space_id = %(space)s)
-        """,
-        {"table": table.name, "corpus": table.corpus, "space": table.space.space_id},
-    ).fetchall()
-    found = []
-    for name, predicate, lists, valid, size in rows:
-        match = _GENERATION.search(predicate or "")
-        number = int(match.group(1)) if match else None
-        found.append(LiveIndex(name, number, lists or 100, valid, size))
-    return tuple(sorted(found, key=lambda index: index.generation or 0))
-
-
-def own_name(connection: Connection, index: str) -> str | None:
-    """What an index was called when it was built; ``None`` where there is none of this name."""
-    row = connection.execute(
-        """
-        SELECT indrelid::regclass::text, pg_get_expr(indpred, indrelid)
-          FROM pg_index WHERE indexrelid = to_regclass(%s)
-        """,
-        (index,),
-    ).fetchone()
-    match = _GENERATION.search(row[1] or "") if row else None
-    return index_name(row[0], int(match.group(1))) if row and match else None
-
-
-def index_name(relation: str, generation: int) -> str:
-    """The name of a generation's index on a table of vectors or codes."""
-    return f"{relation}_ivf_g{generation}"
 
 
 def ready_generations(connection: Connection, table: VectorTable) -> tuple[Generation, ...]:
@@ -264,35 +183,6 @@ def drop_indexes(connection: Connection, indexes: Sequence[LiveIndex]) -> None:
             )
 
 
-def pinned_generations(connection: Connection, *, kept: int) -> frozenset[int]:
-    """Generations that the active release serves, or one of the ``kept`` that came before it."""
-    return _pinned(connection, "generation", kept)
-
-
-def pinned_code_sets(connection: Connection, *, kept: int) -> frozenset[int]:
-    """Code sets that the active release searches, or one of the ``kept`` that came before it."""
-    return _pinned(connection, "code_set", kept)
-
-
-def _pinned(connection: Connection, column: str, kept: int) -> frozenset[int]:
-    rows = connection.execute(
-        sql.SQL(
-            """
-            WITH RECURSIVE line AS (
-                SELECT release_id, previous_id, 0 AS depth FROM releases WHERE state = 'active'
-                UNION ALL
-                SELECT r.release_id, r.previous_id, depth + 1
-                  FROM releases r JOIN line ON r.release_id = line.previous_id WHERE depth < %s
-            )
-            SELECT {column} FROM release_spaces JOIN line USING (release_id)
-             WHERE {column} IS NOT NULL
-            """
-        ).format(column=sql.Identifier(column)),
-        (kept,),
-    ).fetchall()
-    return frozenset(row[0] for row in rows)
-
-
 @dataclass(frozen=True)
 class RecordedDecision:
     """The last decision on a table: the generation to serve next, or ``None`` for no index.
@@ -311,6 +201,16 @@ class RecordedDecision:
     codes: CodeUse | None = None
     tuning: Mapping[str, Any] | None = None
     rows_changed: int = 0
+
+
+def index_subject(generation: int | None, codes: CodeUse | None = None) -> str:
+    """What an index check's result is filed under.
+
+    :param codes: the codes that are scanned where there is no index.
+    """
+    if generation is not None:
+        return f"generation {generation}"
+    return EXACT_SUBJECT if codes is None else f"code set {codes.code_set}"
 
 
 def record_decision(
@@ -378,11 +278,3 @@ def last_decision(connection: Connection, table: VectorTable) -> RecordedDecisio
         action, generation, tuple(reasons), rows, revision, decided_at, code_use(*use), tuning,
         rows_changed,
     )  # fmt: skip
-
-
-def built_as(connection: Connection, generation: int | None) -> tuple[Precision, int] | None:
-    """Precision and lists of a generation's index; ``None`` for none."""
-    row = connection.execute(
-        "SELECT precision, lists FROM index_generations WHERE generation = %s", (generation,)
-    ).fetchone()
-    return (row[0], row[1]) if row else None

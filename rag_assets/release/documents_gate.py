@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rag_assets.index.tables import ASSETS
+from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.release.evidence import DocumentsEvidence, Evidence
-from rag_assets.release.quality import CHECKS
 from rag_assets.release.reasons import (
     DOCUMENTS_INDEX,
     Reason,
     index_reasons,
-    missing,
+    missing_reason,
     reasons_now,
     result_reasons,
 )
+from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.served import ReleasedSpace
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
@@ -68,7 +68,7 @@ def _reasons(
     if not documents.spaces["small"].rows:
         where = evidence.spaces.get("small", "the settings' space")
         sentence = f"they are served now and have no vectors in {where}: {mend}"
-        return (missing(DOCUMENTS, "completeness", sentence),)
+        return (missing_reason(DOCUMENTS, "completeness", sentence),)
     reasons = list(
         index_reasons(
             documents.index, (), evidence.at, max_age, subject=DOCUMENTS_INDEX, corpus="documents"
@@ -78,7 +78,7 @@ def _reasons(
         if role == "large" and not space.rows:
             continue
         reasons += reasons_now(DOCUMENTS, space, mend=f"{mend} of these documents", where=role)
-        for check in CHECKS:
+        for check in QUALITY_CHECKS:
             # Of whatever data: each document is audited as it is published, and no check could
             # keep up with them.
             reasons += result_reasons(

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rag_assets.index.queries import held_out_queries
-from rag_assets.index.truth import TOLERANCE, recall, similarity_floors
+from rag_assets.index.questions import TOLERANCE, held_out_queries, recall, similarity_floors
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.search_plan import EXACT

@@ -21,7 +21,7 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 
 @dataclass(frozen=True)
-class Probe:
+class TimedSearch:
     """One search as it went.
 
     :param similarities: of its hits, descending.
@@ -44,7 +44,7 @@ class Latency:
     queries: int
 
 
-def probe(
+def time_plan(
     connection: Connection,
     table: VectorTable,
     plan: SearchPlan,
@@ -52,40 +52,40 @@ def probe(
     *,
     top_k: int,
     scopes: Sequence[str] | None,
-) -> tuple[Probe, ...]:
+) -> tuple[TimedSearch, ...]:
     """Search with each query in turn, by a plan of one's own: for tuning.
 
     :param connection: autocommits and is prepared.
     :param queries: float32, shape (n, dimensions).
     """
-    probes = []
+    searches = []
     for query in queries:
         started = time.perf_counter()
         found = nearest(connection, table, plan, query, top_k=top_k, scopes=scopes)
         elapsed = (time.perf_counter() - started) * 1000
-        probes.append(Probe(tuple(1 - distance for _, distance in found), elapsed))
-    return tuple(probes)
+        searches.append(TimedSearch(tuple(1 - distance for _, distance in found), elapsed))
+    return tuple(searches)
 
 
-def probe_search(
+def time_search(
     connection: Connection,
     settings: Settings,
     served: Served,
     request: SearchRequest,
     queries: NDArray[np.float32],
-) -> tuple[Probe, ...]:
+) -> tuple[TimedSearch, ...]:
     """Search with each query in turn, as an application's search would go.
 
     :param connection: autocommits and is prepared.
     :param queries: float32, shape (n, dimensions).
     """
-    probes = []
+    searches = []
     for query in queries:
         started = time.perf_counter()
         found = search(connection, settings, served, request, query)
         elapsed = (time.perf_counter() - started) * 1000
-        probes.append(Probe(tuple(hit.score for hit in found.hits), elapsed))
-    return tuple(probes)
+        searches.append(TimedSearch(tuple(hit.score for hit in found.hits), elapsed))
+    return tuple(searches)
 
 
 def measure_latency(
@@ -104,10 +104,10 @@ def measure_latency(
     :param warm_up: searches before them that are not counted, on all connections together.
     """
 
-    def work(share: NDArray[np.float32]) -> tuple[Probe, ...]:
+    def work(share: NDArray[np.float32]) -> tuple[TimedSearch, ...]:
         with database.connect(autocommit=True) as connection:
             prepare_connection(connection)
-            return probe_search(connection, settings, served, request, share)
+            return time_search(connection, settings, served, request, share)
 
     warm = max(1, warm_up // concurrency)
     shares = [np.vstack([queries[:warm], share]) for share in np.array_split(queries, concurrency)]

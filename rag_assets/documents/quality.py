@@ -1,0 +1,42 @@
+"""Are the vectors of the documents fit to be used? Their chunks, counted for checks and gate."""
+
+from __future__ import annotations
+
+from rag_assets.documents.sql.quality import count_chunk_faults, missing_by_document
+from rag_assets.postgres.database import Connection
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.quality import RowWords, SpaceQuality, named
+from rag_assets.vectors.sql.spaces import ROLES, find_space
+from rag_assets.vectors.sql.tables import DOCUMENTS, VectorTable, documents_table, scope_revisions
+
+CHUNK_WORDS = RowWords(
+    "chunks", "there are no chunks", "materialize document_embeddings with force: true"
+)
+
+
+def documents_quality(connection: Connection, settings: Settings) -> tuple[SpaceQuality, ...]:
+    """Count all documents in the small space, and in the large one where they are in it."""
+    found = []
+    for role in ROLES:
+        space = find_space(connection, settings, role)
+        if space is None:
+            continue
+        table = documents_table(space)
+        revision = scope_revisions(connection, table).get(DOCUMENTS, 0)
+        if role == "small" or revision:
+            counts = count_chunk_faults(connection, space)
+            found.append(SpaceQuality(table, counts, CHUNK_WORDS, revision))
+    return tuple(found)
+
+
+def documents_faults(connection: Connection, table: VectorTable) -> dict[str, str]:
+    """By check, what is missing in one space now, with the first documents.
+
+    Counted by primary keys alone: of documents, no check has seen the last change.
+    """
+    lacking = missing_by_document(connection, table)
+    if not lacking:
+        return {}
+    count = sum(lacking.values())
+    chunks = "1 chunk has" if count == 1 else f"{count:,} chunks have"
+    return {"completeness": named(f"{chunks} no vector in {table.space.spec}", tuple(lacking))}

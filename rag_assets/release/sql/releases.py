@@ -1,0 +1,188 @@
+"""Releases, written and listed. One is active; the earlier ones can be brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from rag_assets.postgres.database import Connection, one, take_lock
+from rag_assets.vectors.sql.code_sets import use_columns
+from rag_assets.vectors.sql.indexes import LIVING_NAMES, live_indexes, own_name
+from rag_assets.vectors.sql.served import CHANNEL, Release, ReleasedSpace, releases_by_id
+from rag_assets.vectors.sql.spaces import space_by_id
+from rag_assets.vectors.sql.tables import CORPORA, Corpus, VectorTable
+
+_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext('release'))"
+
+
+def lock_releases(session: Connection) -> None:
+    """Take the sole right to change releases, until the session ends. It autocommits."""
+    take_lock(session, _TRY_LOCK, ())
+
+
+def release_by_id(connection: Connection, release_id: int) -> Release | None:
+    """One release."""
+    return next(iter(releases_by_id(connection, [release_id])), None)
+
+
+def last_releases(connection: Connection, *, limit: int = 20) -> tuple[Release, ...]:
+    """The last releases and refusals, the newest first. By the primary key."""
+    rows = connection.execute(
+        "SELECT release_id FROM releases ORDER BY release_id DESC LIMIT %s", (limit,)
+    ).fetchall()
+    return releases_by_id(connection, [row[0] for row in rows])
+
+
+def rolled_back_lately(connection: Connection) -> int | None:
+    """The release that was rolled back last, where no other was written and activated since."""
+    row = connection.execute(
+        """
+        SELECT gone.release_id FROM releases AS gone JOIN releases AS active
+               ON active.state = 'active' AND gone.ended_at > active.created_at
+         WHERE gone.state = 'rolled_back' ORDER BY gone.ended_at DESC LIMIT 1
+        """
+    ).fetchone()
+    return row[0] if row else None
+
+
+def write_release(
+    connection: Connection,
+    *,
+    versions: Sequence[str],
+    spaces: Sequence[ReleasedSpace],
+    manifest: Mapping[str, object],
+    reasons: Sequence[str],
+    code_version: str,
+    run_id: str,
+) -> int:
+    """Write a candidate, or a refusal where there are reasons against it; its number."""
+    (release_id,) = one(
+        connection.execute(
+            """
+            INSERT INTO releases (state, versions, reasons, manifest, code_version, run_id)
+            VALUES (%s, %s, %s, %s, %s, %s) RETURNING release_id
+            """,
+            (
+                "refused" if reasons else "candidate",
+                list(versions),
+                list(reasons),
+                Jsonb(dict(manifest)),
+                code_version,
+                run_id,
+            ),
+        )
+    )
+    for space in spaces:
+        probes = space.probes
+        connection.execute(
+            """
+            INSERT INTO release_spaces (release_id, corpus, role, space_id, generation, probes,
+                                        filtered_probes, max_probes, exact_rows,
+                                        code_set, candidates, filtered_candidates,
+                                        one_scope_candidates, scan_rows)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            (
+                release_id,
+                space.corpus,
+                space.role,
+                space.space_id,
+                space.generation,
+                probes.plain if probes else None,
+                probes.filtered if probes else None,
+                probes.limit if probes else None,
+                probes.exact_rows if probes else None,
+                *use_columns(space.codes).values(),
+            ),
+        )
+    return int(release_id)
+
+
+def activate_release(
+    connection: Connection, release_id: int, *, rolling_back: bool = False
+) -> int | None:
+    """Make a release the active one, in the connection's transaction; the number of the one before.
+
+    :param rolling_back: the one before is marked as such, and the way further back stays.
+    """
+    row = connection.execute(
+        """
+        UPDATE releases SET (state, ended_at) = (%s, now()) WHERE state = 'active'
+        RETURNING release_id
+        """,
+        ("rolled_back" if rolling_back else "superseded",),
+    ).fetchone()
+    before = row[0] if row else None
+    connection.execute(
+        """
+        UPDATE releases
+           SET (state, activated_at, ended_at) = ('active', now(), NULL),
+               previous_id = CASE WHEN %s THEN previous_id ELSE %s END
+         WHERE release_id = %s
+        """,
+        (rolling_back, before, release_id),
+    )
+    connection.execute(
+        """
+        INSERT INTO embedding_roles AS r (role, space_id)
+        SELECT DISTINCT ON (role) role, space_id FROM release_spaces WHERE release_id = %s
+         ORDER BY role, corpus  -- the Bible's, where it has any
+        ON CONFLICT (role) DO UPDATE SET space_id = EXCLUDED.space_id
+        """,
+        (release_id,),
+    )
+    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, str(release_id)))
+    return before
+
+
+def name_living_indexes(connection: Connection, release: Release) -> bool:
+    """Give each corpus' index in force its well-known name, and the one that had it its own back.
+
+    Searches do not go by names, so this never holds up a release: it gives up when it cannot have
+    the locks at once. True when the names are where they belong.
+    """
+    named = [_name_living_index(connection, release, corpus) for corpus in CORPORA]
+    return all(named)
+
+
+def _name_living_index(connection: Connection, release: Release, corpus: Corpus) -> bool:
+    space = release.space(corpus, "small")
+    if space is None:
+        return True
+    name = LIVING_NAMES[corpus]
+    holders = own_name(connection, name)
+    table = VectorTable(corpus, space_by_id(connection, space.space_id, "small"))
+    wanted = _living(connection, table, space.generation)
+    if wanted == name:
+        return True
+    rename = sql.SQL("ALTER INDEX {} RENAME TO {}")
+    with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '500ms'")
+        if holders is not None:
+            connection.execute(rename.format(sql.Identifier(name), sql.Identifier(holders)))
+        if wanted is not None:
+            connection.execute(rename.format(sql.Identifier(wanted), sql.Identifier(name)))
+        return True
+    return False
+
+
+def refresh_views(connection: Connection) -> bool:
+    """Point the view ``verse_embeddings`` at the released spaces; false when somebody reads it."""
+    with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '500ms'")
+        connection.execute("SELECT refresh_embedding_views()")
+        return True
+    return False
+
+
+def _living(connection: Connection, table: VectorTable, generation: int | None) -> str | None:
+    if generation is None:
+        return None
+    return next(
+        (i.name for i in live_indexes(connection, table) if i.generation == generation), None
+    )
