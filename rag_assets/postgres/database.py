@@ -5,12 +5,11 @@ Statements belong to the other modules of this package, one a noun.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -31,7 +30,6 @@ CORPUS_DATABASE = "bible_api"
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
 
-_LOCK_POLL_S = 0.1
 _ENDED_BY_SERVER = ("57P", "08", "25P03")
 """Beginnings of the SQLSTATEs with which the server ends a session: shut down, killed, silent."""
 CONNECTION_ERRORS = frozenset(
@@ -77,19 +75,6 @@ def session_lost(error: BaseException) -> bool:
     if error.sqlstate is None:  # not the server's word, but the connection's
         return isinstance(error, psycopg.OperationalError)
     return error.sqlstate.startswith(_ENDED_BY_SERVER)
-
-
-def take_lock(connection: Connection, try_lock: LiteralString, values: Sequence[object]) -> None:
-    """Take an advisory lock, waiting for it without an open snapshot.
-
-    A session that waits inside ``pg_advisory_lock()`` holds one all the while. CREATE INDEX
-    CONCURRENTLY waits for every snapshot, for ever when its own session has the lock; and VACUUM
-    clears nothing.
-
-    :param try_lock: a statement that calls ``pg_try_advisory_lock``; the connection autocommits.
-    """
-    while not one(connection.execute(try_lock, values))[0]:
-        time.sleep(_LOCK_POLL_S)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from importlib.metadata import version as package_version
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.evidence import Evidence, IndexEvidence, gather
@@ -20,7 +21,6 @@ from rag_assets.vectors.sql.served import (
     Release,
     activate_release,
     active_release,
-    lock_releases,
     name_living_indexes,
     refresh_views,
     release_by_id,
@@ -150,7 +150,7 @@ def activate(
 @contextmanager
 def _sole_right(database: Database) -> Iterator[Connection]:
     with database.connect(autocommit=True) as session:
-        lock_releases(session)
+        locks.lock_session(session, locks.CHANGING_RELEASES)
         yield session
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
-from rag_assets.bible.sql.verses import lock_verses
 from rag_assets.errors import AuditError
-from rag_assets.postgres.database import Connection, one, take_lock
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.code_writing import encode_new
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import announce, bible_table
@@ -19,7 +18,6 @@ from rag_assets.vectors.sql.tables import announce, bible_table
 NORM_TOLERANCE = 0.01
 """A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less, and so
 does its direction, measured as cosine distance, when the same text is embedded again."""
-_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +36,6 @@ class Published:
 
     from_answers: int
     reused: int
-
-
-def lock_version(connection: Connection, space: Space, version_code: str) -> bool:
-    """Try to take the sole right to publish this version; held until the session ends."""
-    (locked,) = one(connection.execute(_TRY_LOCK, _lock_of(space, version_code)))
-    return bool(locked)
-
-
-def wait_for_version(connection: Connection, space: Space, version_code: str) -> None:
-    """Like :func:`lock_version`, waiting for the run that has it."""
-    take_lock(connection, _TRY_LOCK, _lock_of(space, version_code))
-
-
-def unlock_version(connection: Connection, space: Space, version_code: str) -> None:
-    """Give the right back before the session ends."""
-    connection.execute(
-        "SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))", _lock_of(space, version_code)
-    )
-
-
-def _lock_of(space: Space, version_code: str) -> tuple[str, str]:
-    return f"verse_embeddings_s{space.space_id}", version_code
 
 
 def stale_verses(
@@ -126,7 +102,7 @@ def publish(
     :raises AuditError: what would become visible is not right; roll back.
     """
     connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
-    lock_verses(connection, version_code)
+    locks.lock_transaction(connection, locks.changing_verses(version_code))
     if verse_ids:
         announce(connection, bible_table(space), version_code, rows=len(verse_ids))
     table, answers = space.verses_table, space.answers_table
@@ -248,10 +224,7 @@ def _forget_answers(connection: Connection, space: Space, values: dict[str, obje
     Emptying the table takes 1 ms and leaves nothing to vacuum, where deleting 31,000 vectors takes
     200 ms and leaves 95 MB. It needs the table for itself for a moment, and never waits for that.
     """
-    # Two publications that use up the same answers, each in its own order, would deadlock.
-    connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtext('answered_texts'), %s)", (space.space_id,)
-    )
+    locks.lock_transaction(connection, locks.using_answers(space.space_id))
     names = {"answers": space.answers_table}
     # A later answer, or one to a text refused here, is for a run that has yet to publish it.
     published = sql.SQL(

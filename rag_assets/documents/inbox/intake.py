@@ -27,7 +27,6 @@ from rag_assets.documents.sql.intake import (
     files_gone,
     key_taken,
     known_documents,
-    lock_intake,
     newest_document,
     refuse,
     renamed,
@@ -38,6 +37,7 @@ from rag_assets.documents.sql.intake import (
 from rag_assets.documents.sql.queue import requeue_outdated
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import InboxUnavailableError
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings
 
@@ -157,7 +157,7 @@ def take_in(
     newest = max((before.last_id, *(document.document_id for document in known.values())))
     if hashes or not decision.nothing:
         with database.connect() as connection:
-            lock_intake(connection)
+            locks.lock_transaction(connection, locks.RECORDING_INTAKE)
             known = known_documents(connection)
             withdrawn = withdrawn_documents(connection)
             decision = decided(hashes)
@@ -192,7 +192,7 @@ def take_files(
     found = tuple(file for path in paths if (file := inbox.find(path)) is not None)
     hashes, faults = _hash(inbox, found, most=len(found))
     with connection.transaction():
-        lock_intake(connection)
+        locks.lock_transaction(connection, locks.RECORDING_INTAKE)
         decision = decide(
             Listing(found),
             known_documents(connection, paths),

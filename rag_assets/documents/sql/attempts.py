@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, one
 
 
@@ -72,7 +73,7 @@ def count_attempts(connection: Connection) -> int:
     In one statement: a second one would mark what ended after the first, uncounted.
     """
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('count attempts'))")
+        locks.lock_transaction(connection, locks.COUNTING_ATTEMPTS)
         (counted,) = one(
             connection.execute(
                 """

@@ -54,11 +54,6 @@ class FileNow:
     priority: int
 
 
-def lock_intake(connection: Connection) -> None:
-    """Keep other intakes from recording until the connection's transaction ends."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('document intake'))")
-
-
 def known_documents(
     connection: Connection, paths: Sequence[str] | None = None
 ) -> dict[str, KnownFile]:

@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 
 from rag_assets.documents.sql.documents import Digest, Lane
 from rag_assets.documents.sql.leases import LOST, collect_lost, end_stuck
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import documents_table
@@ -71,8 +72,7 @@ def claim(
     :param suspects: claim one of those that may have killed their runs, instead of the others.
     """
     with connection.transaction():
-        # One claimer at a time, so that no two together go over ``max_running``.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('claim documents'))")
+        locks.lock_transaction(connection, locks.CLAIMING_DOCUMENTS)
         collect_lost(connection, max_attempts)
         end_stuck(connection, lease_s)
         running = count_running(connection)

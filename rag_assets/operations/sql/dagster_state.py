@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection
 
 LANE_TAG = "rag/lane"
@@ -177,7 +178,7 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
     Ask for them from an hour before :func:`last_kept`: what is known already changes nothing.
     """
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('keep ended runs'))")
+        locks.lock_transaction(connection, locks.KEEPING_ENDED_RUNS)
         new = unknown_runs(connection, runs)
         with connection.cursor() as cursor:
             cursor.executemany(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,6 @@ def mark_not_sent(connection: Connection, subject: str, error: str) -> None:
         "UPDATE messages SET attempts = attempts + 1, error = %s WHERE subject = %s",
         (error, subject),
     )
-
-
-def try_to_be_sender(connection: Connection) -> bool:
-    """Whether this session alone sends, until it ends: nothing is said twice."""
-    row = one(connection.execute("SELECT pg_try_advisory_lock(hashtext('send messages'))"))
-    return bool(row[0])
 
 
 def delete_messages(connection: Connection, days: float) -> int:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rag_assets.postgres.database import Connection, one, take_lock
+from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.code_sets import CodeUse, code_use, use_columns
 from rag_assets.vectors.sql.generations import LIVING_NAMES, Probes, live_indexes, own_name
 from rag_assets.vectors.sql.spaces import Role, space_by_id
@@ -20,8 +20,6 @@ from rag_assets.vectors.sql.tables import CORPORA, Corpus, VectorTable
 
 CHANNEL = "rag_release"
 """PostgreSQL notifies it, with the release's number, when another release becomes active."""
-
-_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext('release'))"
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,6 @@ class Release:
     def space(self, corpus: Corpus, role: Role) -> ReleasedSpace | None:
         """The space that plays a role for a corpus."""
         return next((s for s in self.spaces if (s.corpus, s.role) == (corpus, role)), None)
-
-
-def lock_releases(session: Connection) -> None:
-    """Take the sole right to change releases, until the session ends. It autocommits."""
-    take_lock(session, _TRY_LOCK, ())
 
 
 def active_release(connection: Connection) -> Release | None:
