@@ -192,15 +192,22 @@ def is_built(node: ast.AST) -> bool:
     )
 
 
+def executed_by(call: ast.Call) -> list[ast.expr]:
+    """The statement that a call executes, if it does."""
+    if isinstance(call.func, ast.Attribute) and call.func.attr in EXECUTING:
+        return call.args[:1]
+    if isinstance(call.func, ast.Name) and call.func.id == "fetch_all":
+        return call.args[2:3]
+    return []
+
+
 def composed(place: str, tree: ast.Module) -> Iterator[str]:
     """SQL is text with placeholders, or ``psycopg.sql``; never put together from strings."""
     executed = {
-        id(node.args[0])
+        id(statement)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in EXECUTING
-        and node.args
+        for statement in executed_by(node)
     }
     for node in ast.walk(tree):
         if not isinstance(node, ast.expr) or not is_built(node):
@@ -293,6 +300,7 @@ def test_the_package_keeps_the_rule(rule: Rule) -> None:
         (composed, "rag_assets/vectors/sql/a.py", 'q = "SELECT * FROM " + table', 1),
         (composed, "rag_assets/vectors/sql/a.py", 'q = "INSERT INTO {}".format(table)', 1),
         (composed, "rag_assets/vectors/sql/a.py", 'c.execute(f"NOTIFY {x}")', 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'fetch_all(c, A, f"SELECT {x}")', 1),
         (composed, "rag_assets/vectors/sql/a.py", 'c.execute("SELECT %s", (f"{x}",))', 0),
         (composed, "rag_assets/vectors/sql/a.py", 'c.execute(sql.SQL("SELECT {}").format(n))', 0),
         (composed, "rag_assets/vectors/sql/a.py", 'c.execute(sql.SQL(f"SELECT {x}"))', 1),

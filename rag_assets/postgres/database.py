@@ -5,15 +5,16 @@ Statements belong to the other modules of this package, one a noun.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import kwargs_row
 
 from rag_assets.errors import (
     ConfigurationError,
@@ -29,6 +30,7 @@ CORPUS_DATABASE = "bible_api"
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
+Row = TypeVar("Row")
 
 _ENDED_BY_SERVER = ("57P", "08", "25P03")
 """Beginnings of the SQLSTATEs with which the server ends a session: shut down, killed, silent."""
@@ -66,6 +68,17 @@ def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
     if row is None:
         raise LookupError("a statement that always answers a row answered none")
     return row
+
+
+def fetch_all(
+    connection: Connection,
+    make: Callable[..., Row],
+    query: LiteralString | sql.SQL | sql.Composed,
+    values: Sequence[object] | Mapping[str, object] | None = None,
+) -> tuple[Row, ...]:
+    """The rows of a statement as objects: its columns bear the names of ``make``'s parameters."""
+    with connection.cursor(row_factory=kwargs_row(make)) as cursor:
+        return tuple(cursor.execute(query, values).fetchall())
 
 
 def session_lost(error: BaseException) -> bool:

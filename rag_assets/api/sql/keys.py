@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.postgres.rate_limit import LimitTable, Pace
 
 Scope = Literal["read", "admin"]
@@ -48,13 +48,18 @@ def create_key(
 
 def list_keys(connection: Connection) -> tuple[ApiKey, ...]:
     """All keys, the newest last."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        _api_key,
         """
         SELECT key_id, name, scopes, requests_per_minute, created_at, revoked_at
           FROM api_keys ORDER BY created_at
-        """
-    ).fetchall()
-    return tuple(ApiKey(row[0], row[1], tuple(row[2]), *row[3:]) for row in rows)
+        """,
+    )
+
+
+def _api_key(*, scopes: list[Scope], **fields: Any) -> ApiKey:
+    return ApiKey(scopes=tuple(scopes), **fields)
 
 
 def any_key(connection: Connection) -> bool:
@@ -81,17 +86,20 @@ def find_key(connection: Connection, presented: str) -> ApiKey | None:
     The secret is compared in constant time, also where there is no such key.
     """
     _, key_id, secret = [*presented.split("_", 2), "", "", ""][:3]
-    row = connection.execute(
+    found = fetch_all(
+        connection,
+        dict[str, Any],
         """
         SELECT secret_hash, key_id, name, scopes, requests_per_minute, created_at, revoked_at
           FROM api_keys WHERE key_id = %s
         """,
         (key_id,),
-    ).fetchone()
-    right = hmac.compare_digest(row[0] if row else bytes(32), _hash(secret))
-    if row is None or not right or row[6] is not None:
+    )
+    stored = found[0].pop("secret_hash") if found else bytes(32)
+    if not hmac.compare_digest(stored, _hash(secret)) or not found:
         return None
-    return ApiKey(row[1], row[2], tuple(row[3]), *row[4:])
+    key = _api_key(**found[0])
+    return key if key.revoked_at is None else None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from rag_assets.errors import AuditError
 from rag_assets.postgres import locks
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.vectors.sql.code_writing import encode_new
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import announce, bible_table
@@ -68,10 +68,12 @@ def stale_verses(
             " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash AND e.run_id = {run_id}"
             " AND NOT e.unverified)"
         ).format(table=space.verses_table, run_id=run_id)
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        StaleVerse,
         sql.SQL(
             """
-            SELECT verse_id, book || ' ' || chapter || ':' || verse, text, text_hash
+            SELECT verse_id, book || ' ' || chapter || ':' || verse AS reference, text, text_hash
               FROM verses v JOIN bible_versions b USING (version_code)
              WHERE version_code = %s AND NOT {fresh}
              ORDER BY book_order, chapter, verse
@@ -79,8 +81,7 @@ def stale_verses(
             """
         ).format(fresh=fresh),
         (version_code, limit),
-    ).fetchall()
-    return tuple(StaleVerse(*row) for row in rows)
+    )
 
 
 def publish(
@@ -150,10 +151,13 @@ def unverified_sample(
     The same ones each time, so that a run that is started again after it died does not pay twice.
     By the partial index on the mark.
     """
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        StaleVerse,
         sql.SQL(
             """
-            SELECT verse_id, book || ' ' || v.chapter || ':' || verse, text, v.text_hash
+            SELECT verse_id, book || ' ' || v.chapter || ':' || verse AS reference, text,
+                   v.text_hash
               FROM {table} e JOIN verses v USING (verse_id, version_code, book)
              WHERE e.unverified AND e.version_code = %s AND e.text_hash = v.text_hash
              ORDER BY hashint8extended(verse_id, 1)
@@ -161,8 +165,7 @@ def unverified_sample(
             """
         ).format(table=space.verses_table),
         (version_code, count),
-    ).fetchall()
-    return tuple(StaleVerse(*row) for row in rows)
+    )
 
 
 def count_agreeing(connection: Connection, space: Space, verse_ids: Sequence[int]) -> int:

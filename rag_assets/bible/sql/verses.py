@@ -14,7 +14,7 @@ from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import AuditError
 from rag_assets.postgres import locks
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,17 @@ class StoredVersion:
 
 def stored_versions(connection: Connection) -> tuple[StoredVersion, ...]:
     """All versions, in order of their codes. Uses verses' unique index for the counts."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        StoredVersion,
         """
-        SELECT version_code, name, language, licence, ai_allowed, enabled_for_rag, source_format,
-               source_hash, reference_count,
-               (SELECT count(*) FROM verses WHERE verses.version_code = v.version_code), loaded_at
+        SELECT version_code AS code, name, language, licence, ai_allowed, enabled_for_rag,
+               source_format, source_hash, reference_count,
+               (SELECT count(*) FROM verses WHERE verses.version_code = v.version_code) AS verses,
+               loaded_at
           FROM bible_versions v ORDER BY version_code
-        """
-    ).fetchall()
-    return tuple(StoredVersion(*row) for row in rows)
+        """,
+    )
 
 
 def version_languages(connection: Connection) -> dict[str, str]:

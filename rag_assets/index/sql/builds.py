@@ -14,7 +14,7 @@ from psycopg import sql
 
 from rag_assets.errors import IndexBuildError
 from rag_assets.postgres import locks
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.code_sets import CodeSet
 from rag_assets.vectors.sql.generations import index_name
@@ -114,14 +114,16 @@ def cancel(connection: Connection) -> None:
 
 def build_progress(connection: Connection, relation: VectorTable | CodeSet) -> BuildProgress | None:
     """How far the build on a table of vectors or codes is; ``None`` when none is running."""
-    row = connection.execute(
+    found = fetch_all(
+        connection,
+        BuildProgress,
         """
         SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index
          WHERE relid = to_regclass(%s) AND datname = current_database()
         """,
         (relation.name,),
-    ).fetchone()
-    return BuildProgress(*row) if row else None
+    )
+    return found[0] if found else None
 
 
 def analyze(connection: Connection, relation: VectorTable | CodeSet) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, fetch_all
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,15 @@ def withdraw(connection: Connection, subject: str) -> datetime | None:
 
 def unsent_messages(connection: Connection, *, limit: int = 20) -> tuple[Message, ...]:
     """The oldest that wait to be sent. Uses the index of the unsent."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        Message,
         """
         SELECT subject, text, urgent, created_at, sent_at, attempts, error FROM messages
          WHERE sent_at IS NULL ORDER BY created_at LIMIT %s
         """,
         (limit,),
-    ).fetchall()
-    return tuple(Message(*row) for row in rows)
+    )
 
 
 def mark_sent(connection: Connection, subject: str) -> None:

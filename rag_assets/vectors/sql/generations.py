@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.settings.model import Precision
-from rag_assets.vectors.sql.code_sets import CodeUse, code_use, use_columns
+from rag_assets.vectors.sql.code_sets import USE_COLUMNS, CodeUse, recorded_use, use_columns
 from rag_assets.vectors.sql.tables import Corpus, Revision, VectorTable
 
 LIVING_NAMES: Mapping[Corpus, str] = {
@@ -42,6 +42,18 @@ class Probes:
     filtered: int
     limit: int
     exact_rows: int = 0
+
+
+_PROBES_COLUMNS = ("probes", "filtered_probes", "max_probes", "exact_rows")
+
+
+def recorded_search(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose columns on how to search are put together as ``probes`` and ``codes``."""
+    fields = {n: value for n, value in row.items() if n not in (*_PROBES_COLUMNS, *USE_COLUMNS)}
+    if "probes" in row:
+        plain, *others = (row[name] for name in _PROBES_COLUMNS)
+        fields["probes"] = None if plain is None else Probes(plain, *others)
+    return fields | {"codes": recorded_use(row)}
 
 
 @dataclass(frozen=True)
@@ -129,9 +141,11 @@ def index_name(relation: str, generation: int) -> str:
 def ready_generations(connection: Connection, table: VectorTable) -> tuple[Generation, ...]:
     """Builds whose index is there and valid, the oldest first; ``lists`` as the index has it."""
     lists = {i.generation: i.lists for i in live_indexes(connection, table) if i.valid}
-    rows = connection.execute(
+    rows = fetch_all(
+        connection,
+        dict[str, Any],
         """
-        SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
+        SELECT generation AS number, precision, lists, lists_from, rows_at_build, changed_at_build,
                probes, filtered_probes, max_probes, exact_rows, code_set, candidates,
                filtered_candidates, one_scope_candidates, scan_rows, build_seconds, index_bytes,
                started_at, run_id
@@ -139,14 +153,12 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
          WHERE corpus = %s AND space_id = %s AND state = 'ready' ORDER BY generation
         """,
         (table.corpus, table.space.space_id),
-    ).fetchall()
-    return tuple(replace(_generation(row), lists=lists[row[0]]) for row in rows if row[0] in lists)
-
-
-def _generation(row: tuple[Any, ...]) -> Generation:
-    plain, filtered, limit, exact_rows = row[6:10]
-    probes = None if plain is None else Probes(plain, filtered, limit, exact_rows)
-    return Generation(*row[:6], probes, *row[15:], code_use(*row[10:15]))  # type: ignore[call-arg]
+    )
+    return tuple(
+        Generation(**recorded_search(row | {"lists": lists[row["number"]]}))
+        for row in rows
+        if row["number"] in lists
+    )
 
 
 def start_generation(
@@ -362,22 +374,22 @@ def record_decision(
 
 def last_decision(connection: Connection, table: VectorTable) -> RecordedDecision | None:
     """The last decision, if there was one."""
-    row = connection.execute(
+    found = fetch_all(
+        connection,
+        _decision,
         """
         SELECT action, generation, reasons, rows, revision, decided_at, code_set, candidates,
                filtered_candidates, one_scope_candidates, scan_rows, tuning,
-               coalesce(rows_changed, 0)
+               coalesce(rows_changed, 0) AS rows_changed
           FROM index_decisions WHERE corpus = %s AND space_id = %s
         """,
         (table.corpus, table.space.space_id),
-    ).fetchone()
-    if row is None:
-        return None
-    action, generation, reasons, rows, revision, decided_at, *use, tuning, rows_changed = row
-    return RecordedDecision(
-        action, generation, tuple(reasons), rows, revision, decided_at, code_use(*use), tuning,
-        rows_changed,
-    )  # fmt: skip
+    )
+    return found[0] if found else None
+
+
+def _decision(*, reasons: list[str], **row: Any) -> RecordedDecision:
+    return RecordedDecision(reasons=tuple(reasons), **recorded_search(row))
 
 
 def built_as(connection: Connection, generation: int | None) -> tuple[Precision, int] | None:
