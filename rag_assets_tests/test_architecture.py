@@ -111,6 +111,19 @@ def in_sql_modules(place: str, tree: ast.Module) -> Iterator[str]:
             yield f"{place}:{found.line} imports {found.module} outside a sql module"
 
 
+ADVISORY = re.compile(r"pg_(try_)?advisory_", re.IGNORECASE)
+LOCKS = "rag_assets/postgres/locks.py"
+
+
+def locked_by_name(place: str, tree: ast.Module) -> Iterator[str]:
+    """Advisory locks stand in one registry: a key that is spelt twice is two locks one day."""
+    for node in ast.walk(tree):
+        if place == LOCKS or not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+            continue
+        if ADVISORY.search(node.value):
+            yield f"{place}:{node.lineno} calls an advisory lock, which belongs to {LOCKS}"
+
+
 def apart(place: str, tree: ast.Module) -> Iterator[str]:
     """No relative imports; ``defs`` and ``cli`` do not import each other."""
     own = place.removesuffix(".py").replace("/", ".")
@@ -179,15 +192,22 @@ def is_built(node: ast.AST) -> bool:
     )
 
 
+def executed_by(call: ast.Call) -> list[ast.expr]:
+    """The statement that a call executes, if it does."""
+    if isinstance(call.func, ast.Attribute) and call.func.attr in EXECUTING:
+        return call.args[:1]
+    if isinstance(call.func, ast.Name) and call.func.id == "fetch_all":
+        return call.args[2:3]
+    return []
+
+
 def composed(place: str, tree: ast.Module) -> Iterator[str]:
     """SQL is text with placeholders, or ``psycopg.sql``; never put together from strings."""
     executed = {
-        id(node.args[0])
+        id(statement)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in EXECUTING
-        and node.args
+        for statement in executed_by(node)
     }
     for node in ast.walk(tree):
         if not isinstance(node, ast.expr) or not is_built(node):
@@ -212,7 +232,15 @@ def unaware(place: str, tree: ast.Module) -> Iterator[str]:
 
 
 Rule = Callable[[str, ast.Module], Iterator[str]]
-RULES: tuple[Rule, ...] = (owned, in_sql_modules, apart, public, composed, unaware)
+RULES: tuple[Rule, ...] = (
+    owned,
+    in_sql_modules,
+    locked_by_name,
+    apart,
+    public,
+    composed,
+    unaware,
+)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.__name__))
@@ -249,6 +277,15 @@ def test_the_package_keeps_the_rule(rule: Rule) -> None:
         ),
         (owned, "rag_assets/embedding/providers/offline.py", "def f():\n    import sklearn", 0),
         (owned, "rag_assets/vectors/sql/a.py", "if TYPE_CHECKING:\n    import openai", 1),
+        (locked_by_name, "rag_assets/bible/sql/a.py", 'c.execute("SELECT pg_advisory_lock(1)")', 1),
+        (
+            locked_by_name,
+            "rag_assets/postgres/a.py",
+            'sql.SQL("SELECT pg_try_advisory_xact_lock({})")',
+            1,
+        ),
+        (locked_by_name, LOCKS, 'c.execute("SELECT pg_advisory_lock(1)")', 0),
+        (locked_by_name, "rag_assets/bible/sql/a.py", "locks.lock_session(c, locks.MIGRATING)", 0),
         (apart, "rag_assets/defs/a.py", "from rag_assets.cli.main import app", 1),
         (apart, "rag_assets/cli/a.py", "from rag_assets.definitions import defs", 1),
         (apart, "rag_assets/cli/a.py", "def f():\n    from rag_assets.definitions import d", 0),
@@ -263,6 +300,7 @@ def test_the_package_keeps_the_rule(rule: Rule) -> None:
         (composed, "rag_assets/vectors/sql/a.py", 'q = "SELECT * FROM " + table', 1),
         (composed, "rag_assets/vectors/sql/a.py", 'q = "INSERT INTO {}".format(table)', 1),
         (composed, "rag_assets/vectors/sql/a.py", 'c.execute(f"NOTIFY {x}")', 1),
+        (composed, "rag_assets/vectors/sql/a.py", 'fetch_all(c, A, f"SELECT {x}")', 1),
         (composed, "rag_assets/vectors/sql/a.py", 'c.execute("SELECT %s", (f"{x}",))', 0),
         (composed, "rag_assets/vectors/sql/a.py", 'c.execute(sql.SQL("SELECT {}").format(n))', 0),
         (composed, "rag_assets/vectors/sql/a.py", 'c.execute(sql.SQL(f"SELECT {x}"))', 1),

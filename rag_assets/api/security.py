@@ -17,9 +17,18 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from rag_assets.api.loopback import is_loopback
 from rag_assets.api.problems import ProblemError
 from rag_assets.api.service import Service
-from rag_assets.api.sql.keys import Allowance, ApiKey, Scope, any_key, find_key, take_request
+from rag_assets.api.sql.keys import (
+    Allowance,
+    ApiKey,
+    Scope,
+    any_key,
+    find_key,
+    key_pace,
+    take_request,
+)
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Connection
+from rag_assets.postgres.rate_limit import Pace
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `rag-assets keys create`.")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same in a header.")
@@ -56,7 +65,7 @@ class Keyring:
         self._known: dict[bytes, _Known] = {}
         self._no_key_until = 0.0
         self._any_asked: asyncio.Task[bool] | None = None
-        self._arrives: dict[str, float] = {}
+        self._due: dict[str, float] = {}
 
     def remembered(self, presented: str) -> _Known | None:
         """What is known of a key, while it is fresh."""
@@ -88,15 +97,12 @@ class Keyring:
             self._no_key_until = self._clock() + self._seconds
         return exists
 
-    def take(self, key_id: str, *, per_minute: int, burst: int) -> Allowance:
+    def take(self, key_id: str, pace: Pace) -> Allowance:
         """Count a request in this worker alone, as :func:`take_request` does over all of them."""
-        pace, now = 60 / per_minute, self._clock()
-        arrives = max(self._arrives.get(key_id, now), now) + pace
-        early = arrives - now - pace * burst
-        if early > 0:
-            return Allowance(max(0.001, early), 0)
-        self._arrives[key_id] = arrives
-        return Allowance(0.0, int(burst - (arrives - now) / pace + 1e-6))
+        wait_s, due = pace.take(self._due.get(key_id, -math.inf), self._clock())
+        if wait_s <= 0:
+            self._due[key_id] = due
+        return Allowance.of(wait_s, pace)
 
 
 class Guard:
@@ -161,9 +167,10 @@ async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKe
     """Count the request; the headers of its answer tell what is left."""
     burst = service.settings.rag_api_burst
     limit = key.requests_per_minute
+    pace = key_pace(per_minute=limit, burst=burst)
 
     def work(connection: Connection) -> Allowance:
-        return take_request(connection, key.key_id, per_minute=limit, burst=burst)
+        return take_request(connection, key.key_id, pace)
 
     try:
         allowance = await service.write(work)
@@ -171,7 +178,7 @@ async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKe
         if service.sources.replica is None:
             raise
         # A replica serves meanwhile: each worker then counts for itself.
-        allowance = keyring.take(key.key_id, per_minute=limit, burst=burst)
+        allowance = keyring.take(key.key_id, pace)
     request.state.headers = {
         "X-RateLimit-Limit": str(limit),
         "X-RateLimit-Remaining": str(max(0, allowance.remaining)),

@@ -31,11 +31,12 @@ from rag_assets.postgres.database import (
     open_database,
     open_replica,
 )
+from rag_assets.postgres.pool import Pool
 from rag_assets.retrieval.current import CurrentRelease
 from rag_assets.retrieval.query_vectors import QueryVectors, embed_queries
 from rag_assets.retrieval.sql import query_embeddings
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.pool import Pool
+from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.spaces import Space, space_spec
 
 Answer = TypeVar("Answer")
@@ -136,7 +137,12 @@ class Service:
         settings = self.settings
         size, wait_s = settings.rag_api_pool_size, settings.rag_api_pool_wait_s
         pool = Pool(
-            database, size=size, wait_s=wait_s, pooled=settings.rag_database_pooled, name=name
+            database,
+            size=size,
+            wait_s=wait_s,
+            prepare=prepare_connection,
+            pooled=settings.rag_database_pooled,
+            name=name,
         )
         current = CurrentRelease(
             database,

@@ -15,8 +15,8 @@ import anyio
 
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Connection
+from rag_assets.postgres.pool import Pool
 from rag_assets.retrieval.current import CurrentRelease
-from rag_assets.vectors.sql.pool import Pool
 
 Answer = TypeVar("Answer")
 Work = Callable[[Connection], Answer]

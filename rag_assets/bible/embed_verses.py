@@ -15,6 +15,7 @@ from rag_assets.embedding.buying import BuyingOptions, Purchase
 from rag_assets.embedding.obtaining import check_key, obtaining
 from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.settings.model import Settings
@@ -92,9 +93,10 @@ def embed_version(
         check_policy(session, version_code)
         check_key(settings)
         space = register_space(session, settings, role)
-        if not verse_embeddings.lock_version(session, space, version_code):
+        lock = locks.publishing_version(space.space_id, version_code)
+        if not locks.try_lock_session(session, lock):
             progress.say(f"another run is embedding {version_code} in {space.spec}: waiting for it")
-            verse_embeddings.wait_for_version(session, space, version_code)
+            locks.lock_session(session, lock)
         try:
             job = _Job(
                 database,
@@ -124,7 +126,7 @@ def embed_version(
             rows = verse_embeddings.count(session, space, version_code)
         finally:
             if not session.closed:
-                verse_embeddings.unlock_version(session, space, version_code)
+                locks.unlock_session(session, lock)
     return SpaceReport(
         space=space,
         rows=rows,

@@ -14,6 +14,7 @@ from rag_assets.operations.report import measure_taken
 from rag_assets.operations.slack import send
 from rag_assets.operations.sql import incidents, messages
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings
 from rag_assets.visible import visible
@@ -107,7 +108,7 @@ def deliver(
     is said twice: rather than not at all.
     """
     with database.connect(autocommit=True) as connection:
-        if not messages.try_to_be_sender(connection):
+        if not locks.try_lock_session(connection, locks.SENDING_MESSAGES):
             return memory
         for message in messages.unsent_messages(connection):
             if not is_due(settings, memory, now, urgent=message.urgent):

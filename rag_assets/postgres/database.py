@@ -5,16 +5,16 @@ Statements belong to the other modules of this package, one a noun.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import kwargs_row
 
 from rag_assets.errors import (
     ConfigurationError,
@@ -30,8 +30,8 @@ CORPUS_DATABASE = "bible_api"
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
+Row = TypeVar("Row")
 
-_LOCK_POLL_S = 0.1
 _ENDED_BY_SERVER = ("57P", "08", "25P03")
 """Beginnings of the SQLSTATEs with which the server ends a session: shut down, killed, silent."""
 CONNECTION_ERRORS = frozenset(
@@ -70,6 +70,17 @@ def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
     return row
 
 
+def fetch_all(
+    connection: Connection,
+    make: Callable[..., Row],
+    query: LiteralString | sql.SQL | sql.Composed,
+    values: Sequence[object] | Mapping[str, object] | None = None,
+) -> tuple[Row, ...]:
+    """The rows of a statement as objects: its columns bear the names of ``make``'s parameters."""
+    with connection.cursor(row_factory=kwargs_row(make)) as cursor:
+        return tuple(cursor.execute(query, values).fetchall())
+
+
 def session_lost(error: BaseException) -> bool:
     """Whether an error means that the session is over, though its connection may not know yet."""
     if not isinstance(error, psycopg.Error):
@@ -77,19 +88,6 @@ def session_lost(error: BaseException) -> bool:
     if error.sqlstate is None:  # not the server's word, but the connection's
         return isinstance(error, psycopg.OperationalError)
     return error.sqlstate.startswith(_ENDED_BY_SERVER)
-
-
-def take_lock(connection: Connection, try_lock: LiteralString, values: Sequence[object]) -> None:
-    """Take an advisory lock, waiting for it without an open snapshot.
-
-    A session that waits inside ``pg_advisory_lock()`` holds one all the while. CREATE INDEX
-    CONCURRENTLY waits for every snapshot, for ever when its own session has the lock; and VACUUM
-    clears nothing.
-
-    :param try_lock: a statement that calls ``pg_try_advisory_lock``; the connection autocommits.
-    """
-    while not one(connection.execute(try_lock, values))[0]:
-        time.sleep(_LOCK_POLL_S)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 import psycopg
 
 from rag_assets.errors import DatabaseUnusableError, MigrationError
-from rag_assets.postgres.database import Connection, Database, one, take_lock
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Connection, Database, one
 
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 7)
-_LOCK = 7_233_801  # any number: names the advisory lock of migrating
 
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -75,7 +75,7 @@ def migrate(database: Database, *, folder: Path | None = None) -> tuple[str, ...
         check_server(connection)
         if _exists(connection) and not _waiting(wanted, _applied(connection)):
             return ()  # needs no right but to read: the API's role may come here, too
-        take_lock(connection, "SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+        locks.lock_session(connection, locks.MIGRATING)
         connection.execute(_LEDGER)
         for migration in _waiting(wanted, _applied(connection)):
             _apply(connection, migration)

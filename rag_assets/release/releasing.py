@@ -10,13 +10,13 @@ from importlib.metadata import version as package_version
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.index.sql import generations
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.evidence import Evidence, IndexEvidence, gather_evidence
 from rag_assets.release.gate import GateVerdict, judge_release
 from rag_assets.release.sql.releases import (
     activate_release,
-    lock_releases,
     name_living_indexes,
     refresh_views,
     release_by_id,
@@ -149,7 +149,7 @@ def activate(
 @contextmanager
 def _sole_right(database: Database) -> Iterator[Connection]:
     with database.connect(autocommit=True) as session:
-        lock_releases(session)
+        locks.lock_session(session, locks.CHANGING_RELEASES)
         yield session
 
 

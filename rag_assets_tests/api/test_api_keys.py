@@ -13,6 +13,7 @@ from rag_assets.api.sql.keys import (
     any_key,
     create_key,
     find_key,
+    key_pace,
     list_keys,
     revoke_key,
     take_request,
@@ -92,35 +93,40 @@ def test_scopes_and_rates_that_make_no_sense_are_refused(database: Database) -> 
 
 def test_a_burst_goes_through_then_an_even_pace(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
-        left = [take_request(connection, "k", per_minute=1, burst=3).remaining for _ in range(3)]
+        left = [
+            take_request(connection, "k", key_pace(per_minute=1, burst=3)).remaining
+            for _ in range(3)
+        ]
         assert left == [2, 1, 0]
-        refused = take_request(connection, "k", per_minute=1, burst=3)
+        refused = take_request(connection, "k", key_pace(per_minute=1, burst=3))
         assert 50 < refused.retry_after_s <= 60
-        again = take_request(connection, "k", per_minute=1, burst=3)
+        again = take_request(connection, "k", key_pace(per_minute=1, burst=3))
         assert again.retry_after_s <= refused.retry_after_s  # what is refused is not counted
 
 
 def test_after_its_wait_a_request_may_go(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         for _ in range(2):
-            take_request(connection, "k", per_minute=1, burst=2)
+            take_request(connection, "k", key_pace(per_minute=1, burst=2))
         connection.execute("UPDATE api_limits SET arrives_at = arrives_at - interval '61 s'")
-        assert take_request(connection, "k", per_minute=1, burst=2).retry_after_s == 0
-        assert take_request(connection, "k", per_minute=1, burst=2).retry_after_s > 0
+        assert take_request(connection, "k", key_pace(per_minute=1, burst=2)).retry_after_s == 0
+        assert take_request(connection, "k", key_pace(per_minute=1, burst=2)).retry_after_s > 0
 
 
 def test_who_was_away_for_long_gets_a_burst_and_no_more(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
-        take_request(connection, "k", per_minute=60, burst=4)
+        take_request(connection, "k", key_pace(per_minute=60, burst=4))
         connection.execute("UPDATE api_limits SET arrives_at = now() - interval '9 days'")
-        let = [take_request(connection, "k", per_minute=1, burst=4) for _ in range(6)]
+        let = [take_request(connection, "k", key_pace(per_minute=1, burst=4)) for _ in range(6)]
     assert [one.retry_after_s == 0 for one in let] == [True] * 4 + [False] * 2
 
 
 def test_the_rate_holds_however_many_ask_at_once(database: Database) -> None:
     def ask(_: int) -> int:
         with database.connect(autocommit=True) as connection:
-            taken = [take_request(connection, "k", per_minute=1, burst=7) for _ in range(5)]
+            taken = [
+                take_request(connection, "k", key_pace(per_minute=1, burst=7)) for _ in range(5)
+            ]
         return sum(one.retry_after_s == 0 for one in taken)
 
     with ThreadPoolExecutor(8) as threads:

@@ -16,6 +16,7 @@ from rag_assets.api.sql.keys import (
     Allowance,
     Scope,
     create_key,
+    key_pace,
     list_keys,
     revoke_key,
     take_request,
@@ -220,7 +221,7 @@ def test_a_worker_alone_counts_as_the_database_does(database: Database) -> None:
     keyring = Keyring(seconds=5, clock=lambda: now[0])
 
     def take() -> Allowance:
-        return keyring.take("a", per_minute=60, burst=3)
+        return keyring.take("a", key_pace(per_minute=60, burst=3))
 
     assert [take().remaining for _ in range(3)] == [2, 1, 0]
     refused = take()
@@ -229,8 +230,8 @@ def test_a_worker_alone_counts_as_the_database_does(database: Database) -> None:
     assert take().retry_after_s > 0
     now[0] += 0.002
     assert take().retry_after_s == 0
-    assert keyring.take("b", per_minute=60, burst=3).remaining == 2
+    assert keyring.take("b", key_pace(per_minute=60, burst=3)).remaining == 2
     with database.connect(autocommit=True) as connection:
-        asked = [take_request(connection, "a", per_minute=60, burst=3) for _ in range(4)]
+        asked = [take_request(connection, "a", key_pace(per_minute=60, burst=3)) for _ in range(4)]
     assert [one.remaining for one in asked] == [2, 1, 0, 0]
     assert 0.5 < asked[3].retry_after_s <= 1

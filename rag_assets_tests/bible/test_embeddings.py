@@ -15,12 +15,9 @@ from psycopg import sql
 from rag_assets.bible.sql.embeddings import (
     Published,
     failures,
-    lock_version,
     publish,
     record_failures,
     stale_verses,
-    unlock_version,
-    wait_for_version,
 )
 from rag_assets.bible.sql.quality import count_verse_faults
 from rag_assets.errors import AuditError
@@ -333,54 +330,6 @@ def test_a_version_that_declares_another_language_is_written_anew_without_buying
         rows = connection.execute("SELECT DISTINCT language FROM verse_embeddings_s1").fetchall()
         assert stale_verses(connection, half, CODE) == ()
     assert rows == [("pt",)]
-
-
-# The lock of a version
-
-
-def test_the_right_to_publish_is_one_sessions_for_a_version_and_space(
-    database: Database, half: Space, make_settings: MakeSettings
-) -> None:
-    large = space_of(database, make_settings(), "large")
-    with (
-        database.connect(autocommit=True) as first,
-        database.connect(autocommit=True) as second,
-    ):
-        assert lock_version(first, half, CODE)
-        assert not lock_version(second, half, CODE)
-        assert lock_version(second, large, CODE)
-        assert lock_version(second, half, "EN_OTHER")
-        unlock_version(first, half, CODE)
-        assert lock_version(second, half, CODE)
-
-
-def test_a_session_that_waits_for_a_version_holds_no_snapshot(
-    database: Database, half: Space
-) -> None:
-    """One that is held for an hour would stop VACUUM and every CREATE INDEX CONCURRENTLY."""
-    with database.connect(autocommit=True) as first, ThreadPoolExecutor(1) as pool:
-        assert lock_version(first, half, CODE)
-
-        def wait() -> bool:
-            with database.connect(autocommit=True) as second:
-                wait_for_version(second, half, CODE)
-                return lock_version(first, half, CODE)
-
-        waiting = pool.submit(wait)
-        seen = set()
-        for _ in range(20):
-            seen |= {
-                row[0]
-                for row in first.execute(
-                    "SELECT state FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND pid <> pg_backend_pid()"
-                ).fetchall()
-            }
-            first.execute("SELECT pg_sleep(0.01)")
-        unlock_version(first, half, CODE)
-        assert waiting.result(10) is False
-    assert "idle" in seen
-    assert "idle in transaction" not in seen
 
 
 # Failures

@@ -11,8 +11,8 @@ from threading import Event
 import dagster as dg
 import pytest
 
-from rag_assets.bible.sql.embeddings import lock_version
 from rag_assets.defs.resources import Corpus
+from rag_assets.postgres import locks
 from rag_assets.vectors.sql.spaces import find_space
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.corpora import sentences
@@ -95,7 +95,7 @@ def test_while_one_version_is_embedded_another_starts_nothing_and_then_both_are_
     with lane.corpus.database.connect(autocommit=True) as other:
         space = find_space(other, lane.corpus.settings, "small")
         assert space is not None
-        assert lock_version(other, space, "EN_A")
+        assert locks.try_lock_session(other, locks.publishing_version(space.space_id, "EN_A"))
         with embedding(lane, "EN_A") as run:
             try:
                 assert told.waiting.wait(PATIENCE_S)

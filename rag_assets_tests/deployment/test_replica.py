@@ -17,8 +17,8 @@ from rag_assets.api.sql.keys import create_key
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Connection, Database, one
 from rag_assets.postgres.migrations import migrate
+from rag_assets.postgres.pool import Pool
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.pool import Pool
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import DOCUMENTS, Server, environment_of, serving, wait_until
 from rag_assets_tests.api.test_graceful import Load, load_on

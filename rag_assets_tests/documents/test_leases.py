@@ -10,6 +10,7 @@ import pytest
 
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Database
 from rag_assets_tests.documents.queued import queue, row, state, take
 
@@ -78,7 +79,6 @@ def test_a_session_that_falls_silent_in_a_transaction_is_ended_by_the_server(
     database: Database,
 ) -> None:
     """What it held is free again, although its process lives."""
-    lock = "SELECT pg_advisory_xact_lock(hashtext('claim documents'))"
     ended: list[type[Exception]] = []
 
     def fall_silent(locked: Callable[[], object], go_on: threading.Event) -> None:
@@ -86,7 +86,7 @@ def test_a_session_that_falls_silent_in_a_transaction_is_ended_by_the_server(
             with database.connect() as connection:
                 document_leases.bound_silence(connection, 0.2)
                 connection.commit()
-                connection.execute(lock)
+                locks.lock_transaction(connection, locks.CLAIMING_DOCUMENTS)
                 locked()
                 go_on.wait(30)
                 connection.execute("SELECT 1")

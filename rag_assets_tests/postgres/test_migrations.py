@@ -197,5 +197,5 @@ def test_the_wheel_brings_the_migrations_and_uses_them(tmp_path: Path) -> None:
         timeout=60,
     ).stdout
     assert said.split() == [file.checksum for file in read_migrations()]
-    packaged = tmp_path / "site" / "rag_assets" / "store" / "migrations"
+    packaged = tmp_path / "site" / "rag_assets" / "postgres" / "migrations"
     assert (packaged / "0001_bible_corpus.sql").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import multiprocessing
 import time
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag_assets.postgres.database import AsyncConnection, Database
+from rag_assets.postgres.database import AsyncConnection, Database, one
 from rag_assets.postgres.rate_limit import (
+    LimitTable,
     Pace,
     mark_out_of_quota,
     pace,
@@ -127,14 +129,14 @@ def test_the_limit_is_used_and_not_only_kept(template_database: Database) -> Non
 
 
 def test_connections_that_ask_at_once_share_one_limit(template_database: Database) -> None:
-    async def one(database: Database) -> list[Start]:
+    async def ask_one(database: Database) -> list[Start]:
         async with database.connect_async() as connection:
             return await take(connection, pace(40), UNLIMITED, [1] * 20)
 
     async def ask() -> list[list[Start]]:
         async with template_database.connect_async() as connection:
             await forget(connection)
-        return await asyncio.gather(*(one(template_database) for _ in range(5)))
+        return await asyncio.gather(*(ask_one(template_database) for _ in range(5)))
 
     taken = asyncio.run(ask())
     assert most_in_a_minute([start for each in taken for start in each]) <= 40
@@ -192,6 +194,39 @@ def test_a_pace_is_positive_and_close_to_its_limit(limit: int) -> None:
     assert 0 < per_minute <= limit
     if limit >= 100:
         assert per_minute > 0.9 * limit
+
+
+KEYS = LimitTable("api_limits", "key_id", ("arrives_at",), refuses=True)
+
+
+@SOME
+@given(
+    burst=st.integers(0, 4),
+    pauses=st.lists(st.integers(0, 6).map(lambda halves: 30.0 * halves), min_size=5, max_size=25),
+)
+def test_a_table_that_refuses_counts_as_one_that_counts_in_memory_does(
+    template_database: Database, burst: int, pauses: list[float]
+) -> None:
+    """Both are asked after the same pauses, which end half an interval from any decision."""
+    pace = Pace(60.0, 60.0 * burst + 15.0)
+    values = KEYS.values("key", (pace, 1))
+    now, due = 0.0, -math.inf
+    with template_database.connect(autocommit=True) as connection:
+        connection.execute("TRUNCATE api_limits")
+        for pause in pauses:
+            now += pause
+            connection.execute(
+                "UPDATE api_limits SET arrives_at = arrives_at - make_interval(secs => %s)",
+                (pause,),
+            )
+            wait_s, next_due = pace.take(due, now)
+            row = connection.execute(KEYS.taking(), values).fetchone()
+            assert (row is not None) == (wait_s <= 0)
+            if row is None:
+                row = one(connection.execute(KEYS.waiting(), values))
+            else:
+                due = next_due
+            assert row[0] == pytest.approx(wait_s, abs=10)
 
 
 async def _resting(database: Database) -> tuple[dict[str, float], dict[str, float]]:

@@ -7,14 +7,16 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
+from rag_assets.postgres.rate_limit import LimitTable, Pace
 
 Scope = Literal["read", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "admin")
 _PREFIX = "rag"
+_LIMITS = LimitTable("api_limits", "key_id", ("arrives_at",), refuses=True)
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,18 @@ def create_key(
 
 def list_keys(connection: Connection) -> tuple[ApiKey, ...]:
     """All keys, the newest last."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        _api_key,
         """
         SELECT key_id, name, scopes, requests_per_minute, created_at, revoked_at
           FROM api_keys ORDER BY created_at
-        """
-    ).fetchall()
-    return tuple(ApiKey(row[0], row[1], tuple(row[2]), *row[3:]) for row in rows)
+        """,
+    )
+
+
+def _api_key(*, scopes: list[Scope], **fields: Any) -> ApiKey:
+    return ApiKey(scopes=tuple(scopes), **fields)
 
 
 def any_key(connection: Connection) -> bool:
@@ -79,17 +86,20 @@ def find_key(connection: Connection, presented: str) -> ApiKey | None:
     The secret is compared in constant time, also where there is no such key.
     """
     _, key_id, secret = [*presented.split("_", 2), "", "", ""][:3]
-    row = connection.execute(
+    found = fetch_all(
+        connection,
+        dict[str, Any],
         """
         SELECT secret_hash, key_id, name, scopes, requests_per_minute, created_at, revoked_at
           FROM api_keys WHERE key_id = %s
         """,
         (key_id,),
-    ).fetchone()
-    right = hmac.compare_digest(row[0] if row else bytes(32), _hash(secret))
-    if row is None or not right or row[6] is not None:
+    )
+    stored = found[0].pop("secret_hash") if found else bytes(32)
+    if not hmac.compare_digest(stored, _hash(secret)) or not found:
         return None
-    return ApiKey(row[1], row[2], tuple(row[3]), *row[4:])
+    key = _api_key(**found[0])
+    return key if key.revoked_at is None else None
 
 
 @dataclass(frozen=True)
@@ -103,34 +113,34 @@ class Allowance:
     retry_after_s: float
     remaining: int
 
+    @classmethod
+    def of(cls, wait_s: float, pace: Pace) -> Allowance:
+        """What a request that comes so many seconds too early is allowed; it may go at 0."""
+        if wait_s > 0:
+            return cls(max(0.001, wait_s), 0)
+        return cls(0.0, int(1e-6 - wait_s / pace.interval_s))
 
-def take_request(connection: Connection, key_id: str, *, per_minute: int, burst: int) -> Allowance:
+
+def key_pace(*, per_minute: int, burst: int) -> Pace:
+    """A key's pace, in whole microseconds, as PostgreSQL keeps them.
+
+    :param burst: requests that may go at once.
+    """
+    interval_s = round(60 / per_minute, 6)
+    return Pace(interval_s, (burst - 1) * interval_s)
+
+
+def take_request(connection: Connection, key_id: str, pace: Pace) -> Allowance:
     """Count one request against a key's rate, over all workers and hosts. By primary key.
 
-    The generic cell rate algorithm: the row holds when the next request would come at an even
-    pace; one that comes more than ``burst`` paces too early is refused and not counted.
+    One that comes more than a burst too early is refused and not counted.
     """
-    pace = timedelta(minutes=1) / per_minute
-    row = connection.execute(
-        """
-        INSERT INTO api_limits AS l (key_id, arrives_at) VALUES (%(key)s, now() + %(pace)s)
-        ON CONFLICT (key_id) DO UPDATE
-           SET arrives_at = greatest(l.arrives_at, now()) + %(pace)s
-         WHERE greatest(l.arrives_at, now()) + %(pace)s - now() <= %(slack)s
-        RETURNING extract(epoch FROM arrives_at - now())::float8
-        """,
-        {"key": key_id, "pace": pace, "slack": pace * burst},
-    ).fetchone()
+    values = _LIMITS.values(key_id, (pace, 1))
+    row = connection.execute(_LIMITS.taking(), values).fetchone()
     if row is not None:
-        return Allowance(0.0, int(burst - row[0] / pace.total_seconds() + 1e-6))
-    (ahead,) = one(
-        connection.execute(
-            "SELECT extract(epoch FROM arrives_at - now())::float8 FROM api_limits"
-            " WHERE key_id = %s",
-            (key_id,),
-        )
-    )
-    return Allowance(max(0.001, ahead - (burst - 1) * pace.total_seconds()), 0)
+        return Allowance.of(min(0.0, row[0]), pace)
+    (wait_s,) = one(connection.execute(_LIMITS.waiting(), values))
+    return Allowance.of(max(0.001, wait_s), pace)
 
 
 def _hash(secret: str) -> bytes:

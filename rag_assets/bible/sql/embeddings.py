@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
-from rag_assets.bible.sql.verses import lock_verses
 from rag_assets.errors import AuditError
-from rag_assets.postgres.database import Connection, one, take_lock
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.vectors.sql.code_writing import encode_new
 from rag_assets.vectors.sql.faults import NORM_TOLERANCE
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import announce, bible_table
-
-_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +33,6 @@ class Published:
 
     from_answers: int
     reused: int
-
-
-def lock_version(connection: Connection, space: Space, version_code: str) -> bool:
-    """Try to take the sole right to publish this version; held until the session ends."""
-    (locked,) = one(connection.execute(_TRY_LOCK, _lock_of(space, version_code)))
-    return bool(locked)
-
-
-def wait_for_version(connection: Connection, space: Space, version_code: str) -> None:
-    """Like :func:`lock_version`, waiting for the run that has it."""
-    take_lock(connection, _TRY_LOCK, _lock_of(space, version_code))
-
-
-def unlock_version(connection: Connection, space: Space, version_code: str) -> None:
-    """Give the right back before the session ends."""
-    connection.execute(
-        "SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))", _lock_of(space, version_code)
-    )
-
-
-def _lock_of(space: Space, version_code: str) -> tuple[str, str]:
-    return f"verse_embeddings_s{space.space_id}", version_code
 
 
 def stale_verses(
@@ -90,10 +65,12 @@ def stale_verses(
             " WHERE e.verse_id = v.verse_id AND e.text_hash = v.text_hash AND e.run_id = {run_id}"
             " AND NOT e.unverified)"
         ).format(table=space.verses_table, run_id=run_id)
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        StaleVerse,
         sql.SQL(
             """
-            SELECT verse_id, book || ' ' || chapter || ':' || verse, text, text_hash
+            SELECT verse_id, book || ' ' || chapter || ':' || verse AS reference, text, text_hash
               FROM verses v JOIN bible_versions b USING (version_code)
              WHERE version_code = %s AND NOT {fresh}
              ORDER BY book_order, chapter, verse
@@ -101,8 +78,7 @@ def stale_verses(
             """
         ).format(fresh=fresh),
         (version_code, limit),
-    ).fetchall()
-    return tuple(StaleVerse(*row) for row in rows)
+    )
 
 
 def publish(
@@ -124,7 +100,7 @@ def publish(
     :raises AuditError: what would become visible is not right; roll back.
     """
     connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
-    lock_verses(connection, version_code)
+    locks.lock_transaction(connection, locks.changing_verses(version_code))
     if verse_ids:
         announce(connection, bible_table(space), version_code, rows=len(verse_ids))
     table, answers = space.verses_table, space.answers_table
@@ -172,10 +148,13 @@ def unverified_sample(
     The same ones each time, so that a run that is started again after it died does not pay twice.
     By the partial index on the mark.
     """
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        StaleVerse,
         sql.SQL(
             """
-            SELECT verse_id, book || ' ' || v.chapter || ':' || verse, text, v.text_hash
+            SELECT verse_id, book || ' ' || v.chapter || ':' || verse AS reference, text,
+                   v.text_hash
               FROM {table} e JOIN verses v USING (verse_id, version_code, book)
              WHERE e.unverified AND e.version_code = %s AND e.text_hash = v.text_hash
              ORDER BY hashint8extended(verse_id, 1)
@@ -183,8 +162,7 @@ def unverified_sample(
             """
         ).format(table=space.verses_table),
         (version_code, count),
-    ).fetchall()
-    return tuple(StaleVerse(*row) for row in rows)
+    )
 
 
 def count_agreeing(connection: Connection, space: Space, verse_ids: Sequence[int]) -> int:
@@ -246,10 +224,7 @@ def _forget_answers(connection: Connection, space: Space, values: dict[str, obje
     Emptying the table takes 1 ms and leaves nothing to vacuum, where deleting 31,000 vectors takes
     200 ms and leaves 95 MB. It needs the table for itself for a moment, and never waits for that.
     """
-    # Two publications that use up the same answers, each in its own order, would deadlock.
-    connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtext('answered_texts'), %s)", (space.space_id,)
-    )
+    locks.lock_transaction(connection, locks.using_answers(space.space_id))
     names = {"answers": space.answers_table}
     # A later answer, or one to a text refused here, is for a run that has yet to publish it.
     published = sql.SQL(

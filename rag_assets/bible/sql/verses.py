@@ -13,7 +13,8 @@ from rag_assets.bible.model import BibleText
 from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import AuditError
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Connection, fetch_all, one
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,17 @@ class StoredVersion:
 
 def stored_versions(connection: Connection) -> tuple[StoredVersion, ...]:
     """All versions, in order of their codes. Uses verses' unique index for the counts."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        StoredVersion,
         """
-        SELECT version_code, name, language, licence, ai_allowed, enabled_for_rag, source_format,
-               source_hash, reference_count,
-               (SELECT count(*) FROM verses WHERE verses.version_code = v.version_code), loaded_at
+        SELECT version_code AS code, name, language, licence, ai_allowed, enabled_for_rag,
+               source_format, source_hash, reference_count,
+               (SELECT count(*) FROM verses WHERE verses.version_code = v.version_code) AS verses,
+               loaded_at
           FROM bible_versions v ORDER BY version_code
-        """
-    ).fetchall()
-    return tuple(StoredVersion(*row) for row in rows)
+        """,
+    )
 
 
 def version_languages(connection: Connection) -> dict[str, str]:
@@ -98,7 +101,7 @@ def rows_by_book(connection: Connection, versions: Sequence[str]) -> dict[tuple[
 
 def remove_version(connection: Connection, code: str) -> int:
     """Delete a version with its verses and vectors, nothing set aside; the number of verses."""
-    lock_verses(connection, code)
+    locks.lock_transaction(connection, locks.changing_verses(code))
     hashes = [
         row[0]
         for row in connection.execute(
@@ -117,11 +120,6 @@ def remove_version(connection: Connection, code: str) -> int:
     return removed
 
 
-def lock_verses(connection: Connection, code: str) -> None:
-    """Keep the version's verses from being loaded or published elsewhere in this transaction."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('verses'), hashtext(%s))", (code,))
-
-
 def load_verses(
     connection: Connection,
     code: str,
@@ -138,7 +136,7 @@ def load_verses(
 
     :raises AuditError: what is stored afterwards is not what was read; roll back.
     """
-    lock_verses(connection, code)
+    locks.lock_transaction(connection, locks.changing_verses(code))
     connection.execute(
         """
         INSERT INTO bible_versions AS v (version_code, name, language, licence, ai_allowed,

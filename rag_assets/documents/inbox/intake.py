@@ -33,7 +33,6 @@ from rag_assets.documents.sql.intake import (
     files_gone,
     key_taken,
     known_documents,
-    lock_intake,
     newest_document,
     refuse,
     renamed,
@@ -44,6 +43,7 @@ from rag_assets.documents.sql.intake import (
 from rag_assets.documents.sql.queue import requeue_outdated
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import InboxUnavailableError
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings
 
@@ -163,7 +163,7 @@ def take_in(
     newest = max((before.last_id, *(document.document_id for document in known.values())))
     if hashes or not changes.nothing:
         with database.connect() as connection:
-            lock_intake(connection)
+            locks.lock_transaction(connection, locks.RECORDING_INTAKE)
             known = known_documents(connection)
             withdrawn = withdrawn_documents(connection)
             changes = changes_with(hashes)
@@ -198,7 +198,7 @@ def take_files(
     found = tuple(file for path in paths if (file := inbox.find(path)) is not None)
     hashes, faults = _hash(inbox, found, most=len(found))
     with connection.transaction():
-        lock_intake(connection)
+        locks.lock_transaction(connection, locks.RECORDING_INTAKE)
         changes = find_changes(
             Listing(found),
             known_documents(connection, paths),

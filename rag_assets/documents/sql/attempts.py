@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Connection, fetch_all, one
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,24 @@ def totals(connection: Connection) -> tuple[AttemptTotals, ...]:
 
     Uses the index of the uncounted, which :func:`count_attempts` keeps short.
     """
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        _totals,
         """
         WITH parts AS (
             SELECT lane, outcome, attempts, seconds, buckets FROM attempt_totals
              UNION ALL
             SELECT lane, outcome, attempts, seconds, buckets FROM uncounted_attempts
         )
-        SELECT lane, outcome, sum(attempts)::bigint, sum(seconds), add_arrays(buckets)
+        SELECT lane, outcome, sum(attempts)::bigint AS attempts, sum(seconds) AS seconds,
+               add_arrays(buckets) AS buckets
           FROM parts GROUP BY lane, outcome ORDER BY lane, outcome
-        """
-    ).fetchall()
-    return tuple(
-        AttemptTotals(lane, outcome, attempts, seconds, tuple(buckets))
-        for lane, outcome, attempts, seconds, buckets in rows
+        """,
     )
+
+
+def _totals(*, buckets: list[int], **fields: Any) -> AttemptTotals:
+    return AttemptTotals(buckets=tuple(buckets), **fields)
 
 
 def count_attempts(connection: Connection) -> int:
@@ -72,7 +77,7 @@ def count_attempts(connection: Connection) -> int:
     In one statement: a second one would mark what ended after the first, uncounted.
     """
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('count attempts'))")
+        locks.lock_transaction(connection, locks.COUNTING_ATTEMPTS)
         (counted,) = one(
             connection.execute(
                 """
@@ -95,16 +100,18 @@ def count_attempts(connection: Connection) -> int:
 
 def ended_since(connection: Connection, since: datetime) -> tuple[Ended, ...]:
     """What ended since then, by lane, outcome and class of error. Uses the index of ended_at."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        Ended,
         """
-        SELECT lane, outcome, error_class, count(*),
-               avg(extract(epoch FROM ended_at - started_at))::float8, max(ended_at)
+        SELECT lane, outcome, error_class, count(*) AS attempts,
+               avg(extract(epoch FROM ended_at - started_at))::float8 AS mean_s,
+               max(ended_at) AS last_at
           FROM document_attempts WHERE ended_at >= %s
          GROUP BY lane, outcome, error_class ORDER BY lane, outcome, error_class
         """,
         (since,),
-    ).fetchall()
-    return tuple(Ended(*row) for row in rows)
+    )
 
 
 def delete_attempts(connection: Connection, days: float) -> int:

@@ -1,6 +1,6 @@
 """The chunks and vectors that are stored of documents.
 
-Writing them is :mod:`.document_publishing`'s, taking them away :mod:`.document_withdrawal`'s.
+Writing them is :mod:`.publishing`'s, taking them away :mod:`.withdrawal`'s.
 """
 
 from __future__ import annotations
@@ -56,18 +56,3 @@ def lacks_vectors(connection: Connection, document_id: int, spaces: Sequence[Spa
         if lacking:
             return True
     return False
-
-
-def lock_vectors(connection: Connection) -> None:
-    """The sole right to finish a change of the documents' vectors, to the transaction's end.
-
-    What follows it locks rows of several tables, each transaction in its own order.
-    """
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('chunk_embeddings'))")
-
-
-def lock_answers(connection: Connection, space: Space) -> None:
-    """Two publications that use up the same answers, each in its own order, would deadlock."""
-    connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtext('answered_texts'), %s)", (space.space_id,)
-    )

@@ -13,7 +13,7 @@ from typing import Literal
 
 from psycopg.rows import class_row
 
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, fetch_all
 
 Lane = str
 """``rag_processing`` or ``rag_large_docs``, as the intake has decided."""
@@ -155,21 +155,26 @@ def nearest_keys(connection: Connection, word: str, *, limit: int = 5) -> tuple[
 
 def queue_counts(connection: Connection) -> dict[Lane, LaneCounts]:
     """Every lane that has documents, by name. One pass over the table: 45 ms for 100,000."""
-    rows = connection.execute(
+    lanes = fetch_all(
+        connection,
+        LaneCounts,
         """
         WITH judged AS (
             SELECT lane, state, queued_at, not_before <= now() AS due,
                    state = 'waiting' OR (state = 'running' AND lease_until < now()) AS waits
               FROM documents
         )
-        SELECT lane, count(*) FILTER (WHERE waits), count(*) FILTER (WHERE waits AND due),
-               count(*) FILTER (WHERE state = 'running' AND NOT waits),
-               count(*) FILTER (WHERE state = 'ready'), count(*) FILTER (WHERE state = 'dead'),
+        SELECT lane, count(*) FILTER (WHERE waits) AS waiting,
+               count(*) FILTER (WHERE waits AND due) AS claimable,
+               count(*) FILTER (WHERE state = 'running' AND NOT waits) AS running,
+               count(*) FILTER (WHERE state = 'ready') AS ready,
+               count(*) FILTER (WHERE state = 'dead') AS dead,
                coalesce(extract(epoch FROM now() - min(queued_at) FILTER (WHERE waits)), 0)::float8
+                   AS oldest_waiting_s
           FROM judged GROUP BY lane ORDER BY lane
-        """
-    ).fetchall()
-    return {row[0]: LaneCounts(*row) for row in rows}
+        """,
+    )
+    return {counts.lane: counts for counts in lanes}
 
 
 def dead_by_class(connection: Connection) -> dict[str, int]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from rag_assets.documents.sql.documents import Lane
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, fetch_all
 
 PausedBy = Literal["recovery", "command"]
 
@@ -47,10 +47,12 @@ class KeyState:
 
 def paused_lanes(connection: Connection) -> dict[Lane, Pause]:
     """Every paused lane. There are as few as lanes."""
-    rows = connection.execute(
-        "SELECT lane, reason, paused_by, paused_at FROM paused_lanes ORDER BY lane"
-    ).fetchall()
-    return {row[0]: Pause(*row) for row in rows}
+    pauses = fetch_all(
+        connection,
+        Pause,
+        "SELECT lane, reason, paused_by, paused_at FROM paused_lanes ORDER BY lane",
+    )
+    return {pause.lane: pause for pause in pauses}
 
 
 def pause_lane(connection: Connection, lane: Lane, reason: str, by: PausedBy) -> bool:
@@ -84,10 +86,11 @@ def resume_lane(connection: Connection, lane: Lane, by: PausedBy) -> bool:
 
 def provider_shares(connection: Connection) -> tuple[Share, ...]:
     """Every provider's. There are as few as endpoints."""
-    rows = connection.execute(
-        "SELECT endpoint, share, share_set_at FROM provider_limits ORDER BY endpoint"
-    ).fetchall()
-    return tuple(Share(*row) for row in rows)
+    return fetch_all(
+        connection,
+        Share,
+        "SELECT endpoint, share, share_set_at AS set_at FROM provider_limits ORDER BY endpoint",
+    )
 
 
 def set_share(connection: Connection, endpoint: str, share: float) -> None:
@@ -100,13 +103,14 @@ def set_share(connection: Connection, endpoint: str, share: float) -> None:
 
 def key_states(connection: Connection) -> tuple[KeyState, ...]:
     """Every key that was ever told to rest or refused. There are as few as keys."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        KeyState,
         """
         SELECT endpoint, key_fingerprint,
                greatest(0, coalesce(extract(epoch FROM nullif(resting_until, '-infinity')
-                                            - clock_timestamp()), 0))::float8,
-               extract(epoch FROM clock_timestamp() - out_of_quota_at)::float8
+                                            - clock_timestamp()), 0))::float8 AS resting_s,
+               extract(epoch FROM clock_timestamp() - out_of_quota_at)::float8 AS out_of_quota_s
           FROM provider_keys ORDER BY endpoint, key_fingerprint
-        """
-    ).fetchall()
-    return tuple(KeyState(*row) for row in rows)
+        """,
+    )

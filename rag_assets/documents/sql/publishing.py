@@ -10,7 +10,6 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from rag_assets.documents.model import ChunkedDocument
-from rag_assets.documents.sql.chunks import lock_answers, lock_vectors
 from rag_assets.documents.sql.documents import Digest
 from rag_assets.documents.sql.incoming import (
     copy_incoming,
@@ -19,6 +18,7 @@ from rag_assets.documents.sql.incoming import (
     take_over_stored,
 )
 from rag_assets.errors import AuditError
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.code_writing import encode_new
 from rag_assets.vectors.sql.faults import NORM_TOLERANCE
@@ -88,7 +88,7 @@ def publish(
         had_chunks = take_over_stored(connection, document_id, language)
         added = insert_chunks(connection, document_id, language)
         written = {space: _write_vectors(connection, publication, space) for space in spaces}
-        lock_vectors(connection)
+        locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
         removed = delete_gone(connection, document_id) if had_chunks else 0
         for space, rows in written.items():
             if rows:
@@ -207,7 +207,7 @@ def _refuse_missing(connection: Connection, publication: Publication, table: Vec
 
 def _forget_answers(connection: Connection, space: Space) -> None:
     """Remove the answers that were published; a later one is for who has yet to publish it."""
-    lock_answers(connection, space)
+    locks.lock_transaction(connection, locks.using_answers(space.space_id))
     connection.execute(
         sql.SQL(
             "DELETE FROM {answers} a USING incoming_chunks i"

@@ -16,7 +16,8 @@ from psycopg.rows import class_row
 
 from rag_assets.documents.sql.documents import Digest, Lane
 from rag_assets.documents.sql.leases import LOST, collect_lost, end_stuck
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import documents_table
 
@@ -71,8 +72,7 @@ def claim(
     :param suspects: claim one of those that may have killed their runs, instead of the others.
     """
     with connection.transaction():
-        # One claimer at a time, so that no two together go over ``max_running``.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('claim documents'))")
+        locks.lock_transaction(connection, locks.CLAIMING_DOCUMENTS)
         collect_lost(connection, max_attempts)
         end_stuck(connection, lease_s)
         running = count_running(connection)
@@ -262,37 +262,37 @@ def requeue_unembedded(
     :param limit: look at so many at most; ``tokens``: requeue no more than these have together.
     :param before: only those that nobody has worked on since then.
     """
-    row = one(
-        connection.execute(
-            sql.SQL(
-                """
-                WITH unembedded AS (
-                    SELECT document_id, coalesce(tokens, 0) AS tokens FROM documents d
-                     WHERE state = 'ready' AND NOT EXISTS
-                           (SELECT FROM {table} e WHERE e.document_id = d.document_id)
-                       AND coalesce(coalesce(ended_at, dropped_at) < %(before)s, true)
-                     ORDER BY document_id LIMIT %(limit)s
-                       FOR UPDATE SKIP LOCKED
-                ), summed AS (
-                    SELECT document_id, tokens, sum(tokens) OVER (ORDER BY document_id) AS total
-                      FROM unembedded
-                ), requeued AS (
-                    UPDATE documents d
-                       SET state = 'waiting', attempts = 0, not_before = '-infinity',
-                           queued_at = now()
-                      FROM summed s
-                     WHERE d.document_id = s.document_id AND s.total <= %(tokens)s::float8
-                    RETURNING s.tokens
-                )
-                SELECT count(*), coalesce(sum(tokens), 0)::bigint,
-                       (SELECT count(*) FROM unembedded) - count(*)
-                  FROM requeued
-                """
-            ).format(table=documents_table(space).identifier),
-            {"limit": limit, "tokens": tokens, "before": before},
-        )
+    (requeued,) = fetch_all(
+        connection,
+        Requeued,
+        sql.SQL(
+            """
+            WITH unembedded AS (
+                SELECT document_id, coalesce(tokens, 0) AS tokens FROM documents d
+                 WHERE state = 'ready' AND NOT EXISTS
+                       (SELECT FROM {table} e WHERE e.document_id = d.document_id)
+                   AND coalesce(coalesce(ended_at, dropped_at) < %(before)s, true)
+                 ORDER BY document_id LIMIT %(limit)s
+                   FOR UPDATE SKIP LOCKED
+            ), summed AS (
+                SELECT document_id, tokens, sum(tokens) OVER (ORDER BY document_id) AS total
+                  FROM unembedded
+            ), requeued AS (
+                UPDATE documents d
+                   SET state = 'waiting', attempts = 0, not_before = '-infinity',
+                       queued_at = now()
+                  FROM summed s
+                 WHERE d.document_id = s.document_id AND s.total <= %(tokens)s::float8
+                RETURNING s.tokens
+            )
+            SELECT count(*) AS documents, coalesce(sum(tokens), 0)::bigint AS tokens,
+                   (SELECT count(*) FROM unembedded) - count(*) AS left
+              FROM requeued
+            """
+        ).format(table=documents_table(space).identifier),
+        {"limit": limit, "tokens": tokens, "before": before},
     )
-    return Requeued(*row)
+    return requeued
 
 
 def requeue_outdated(connection: Connection, reader: str, *, limit: int) -> int:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from rag_assets.documents.sql.chunks import lock_answers, lock_vectors
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection
 from rag_assets.vectors.sql.spaces import Space, space_by_id
 from rag_assets.vectors.sql.tables import documents_table
@@ -39,7 +39,7 @@ def withdraw(connection: Connection, keys: Sequence[str], *, by: By) -> tuple[st
     ]
     if not ids:
         return ()
-    lock_vectors(connection)
+    locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
     for space in _spaces(connection):
         _set_aside(connection, space, ids)
     rows = connection.execute(
@@ -57,7 +57,7 @@ def withdraw(connection: Connection, keys: Sequence[str], *, by: By) -> tuple[st
 
 def _set_aside(connection: Connection, space: Space, ids: Sequence[int]) -> None:
     """Move vectors to the answers. By the document_id index."""
-    lock_answers(connection, space)
+    locks.lock_transaction(connection, locks.using_answers(space.space_id))
     table = documents_table(space)
     connection.execute(
         sql.SQL(
@@ -100,7 +100,7 @@ def purge_withdrawn(connection: Connection, keep_days: float) -> tuple[str, ...]
     ids = [row[0] for row in found]
     if not ids:
         return ()
-    lock_vectors(connection)
+    locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
     hashes = [
         row[0]
         for row in connection.execute(
@@ -108,7 +108,7 @@ def purge_withdrawn(connection: Connection, keep_days: float) -> tuple[str, ...]
         )
     ]
     for space in _spaces(connection):
-        lock_answers(connection, space)
+        locks.lock_transaction(connection, locks.using_answers(space.space_id))
         connection.execute(
             sql.SQL(
                 "DELETE FROM {answers} a WHERE set_aside AND text_hash = ANY(%b::bytea[])"

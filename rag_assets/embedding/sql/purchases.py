@@ -14,12 +14,11 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import AsyncConnection, Connection, one
 from rag_assets.vectors.binary_copy import hashed_vectors
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
-
-_OWNER_LOCKS = 7_233_802  # any number: the class of the advisory locks that claim owners hold
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,9 @@ class LedgerEntry:
 
 def new_owner(connection: Connection) -> int:
     """A claim owner that lives as long as this session."""
-    (owner, _) = one(
-        connection.execute(
-            """
-            SELECT owner, pg_advisory_lock(%s, owner::int)
-              FROM (SELECT nextval('embedding_claim_owners') AS owner) AS next
-            """,
-            (_OWNER_LOCKS,),
-        )
-    )
-    return int(owner)
+    owner = int(one(connection.execute("SELECT nextval('embedding_claim_owners')"))[0])
+    locks.lock_session(connection, locks.living_owner(owner))
+    return owner
 
 
 def not_bought(
@@ -122,7 +114,7 @@ def drop_claims(connection: Connection, owner: int) -> None:
 def release_claims(connection: Connection, owner: int) -> None:
     """Give up every claim of an owner, and the owner itself."""
     drop_claims(connection, owner)
-    connection.execute("SELECT pg_advisory_unlock(%s, %s::int)", (_OWNER_LOCKS, owner))
+    locks.unlock_session(connection, locks.living_owner(owner))
 
 
 def drop_dead_claims(connection: Connection, space: Space, hashes: Sequence[bytes]) -> None:
@@ -148,10 +140,7 @@ def drop_all_dead_claims(connection: Connection) -> None:
 
 def _release_dead(connection: Connection, owners: Sequence[int]) -> None:
     for owner in owners:
-        free = connection.execute(
-            "SELECT pg_try_advisory_lock(%s, %s::int)", (_OWNER_LOCKS, owner)
-        ).fetchone()
-        if free and free[0]:
+        if locks.try_lock_session(connection, locks.living_owner(owner)):
             release_claims(connection, owner)
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
 from rag_assets.errors import IndexBuildError
-from rag_assets.postgres.database import Connection, one, take_lock
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.code_sets import CodeSet
 from rag_assets.vectors.sql.indexes import index_name
@@ -24,7 +24,6 @@ _OPERATORS = {
     "vector": sql.SQL("vector_cosine_ops"),
     "halfvec": sql.SQL("halfvec_cosine_ops"),
 }
-_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext('index_build'), hashtext(%s))"
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,10 @@ def lock_builds(connection: Connection, table: VectorTable, *, waiting: Callable
     It must be the session that builds: its end is the end of the build, also when the client was
     killed and the server has yet to notice.
     """
-    if not one(connection.execute(_TRY_LOCK, (table.name,)))[0]:
+    lock = locks.building_index(table.name)
+    if not locks.try_lock_session(connection, lock):
         waiting()
-        take_lock(connection, _TRY_LOCK, (table.name,))
+        locks.lock_session(connection, lock)
 
 
 def prepare_session(connection: Connection, *, memory_kb: int, workers: int) -> None:
@@ -114,14 +114,16 @@ def cancel(connection: Connection) -> None:
 
 def build_progress(connection: Connection, relation: VectorTable | CodeSet) -> BuildProgress | None:
     """How far the build on a table of vectors or codes is; ``None`` when none is running."""
-    row = connection.execute(
+    found = fetch_all(
+        connection,
+        BuildProgress,
         """
         SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index
          WHERE relid = to_regclass(%s) AND datname = current_database()
         """,
         (relation.name,),
-    ).fetchone()
-    return BuildProgress(*row) if row else None
+    )
+    return found[0] if found else None
 
 
 def analyze(connection: Connection, relation: VectorTable | CodeSet) -> None:

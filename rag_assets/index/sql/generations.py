@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.settings.model import Precision
-from rag_assets.vectors.sql.code_sets import CodeUse, code_use, use_columns
-from rag_assets.vectors.sql.indexes import LiveIndex, Probes, live_indexes
+from rag_assets.vectors.sql.code_sets import CodeUse, use_columns
+from rag_assets.vectors.sql.indexes import LiveIndex, Probes, live_indexes, recorded_search
 from rag_assets.vectors.sql.tables import Revision, VectorTable
 
 ListsFrom = Literal["profile", "asked", "measured"]
@@ -48,9 +48,11 @@ class Generation:
 def ready_generations(connection: Connection, table: VectorTable) -> tuple[Generation, ...]:
     """Builds whose index is there and valid, the oldest first; ``lists`` as the index has it."""
     lists = {i.generation: i.lists for i in live_indexes(connection, table) if i.valid}
-    rows = connection.execute(
+    rows = fetch_all(
+        connection,
+        dict[str, Any],
         """
-        SELECT generation, precision, lists, lists_from, rows_at_build, changed_at_build,
+        SELECT generation AS number, precision, lists, lists_from, rows_at_build, changed_at_build,
                probes, filtered_probes, max_probes, exact_rows, code_set, candidates,
                filtered_candidates, one_scope_candidates, scan_rows, build_seconds, index_bytes,
                started_at, run_id
@@ -58,14 +60,12 @@ def ready_generations(connection: Connection, table: VectorTable) -> tuple[Gener
          WHERE corpus = %s AND space_id = %s AND state = 'ready' ORDER BY generation
         """,
         (table.corpus, table.space.space_id),
-    ).fetchall()
-    return tuple(replace(_generation(row), lists=lists[row[0]]) for row in rows if row[0] in lists)
-
-
-def _generation(row: tuple[Any, ...]) -> Generation:
-    plain, filtered, limit, exact_rows = row[6:10]
-    probes = None if plain is None else Probes(plain, filtered, limit, exact_rows)
-    return Generation(*row[:6], probes, *row[15:], code_use(*row[10:15]))  # type: ignore[call-arg]
+    )
+    return tuple(
+        Generation(**recorded_search(row | {"lists": lists[row["number"]]}))
+        for row in rows
+        if row["number"] in lists
+    )
 
 
 def start_generation(
@@ -262,19 +262,19 @@ def record_decision(
 
 def last_decision(connection: Connection, table: VectorTable) -> RecordedDecision | None:
     """The last decision, if there was one."""
-    row = connection.execute(
+    found = fetch_all(
+        connection,
+        _decision,
         """
         SELECT action, generation, reasons, rows, revision, decided_at, code_set, candidates,
                filtered_candidates, one_scope_candidates, scan_rows, tuning,
-               coalesce(rows_changed, 0)
+               coalesce(rows_changed, 0) AS rows_changed
           FROM index_decisions WHERE corpus = %s AND space_id = %s
         """,
         (table.corpus, table.space.space_id),
-    ).fetchone()
-    if row is None:
-        return None
-    action, generation, reasons, rows, revision, decided_at, *use, tuning, rows_changed = row
-    return RecordedDecision(
-        action, generation, tuple(reasons), rows, revision, decided_at, code_use(*use), tuning,
-        rows_changed,
-    )  # fmt: skip
+    )
+    return found[0] if found else None
+
+
+def _decision(*, reasons: list[str], **row: Any) -> RecordedDecision:
+    return RecordedDecision(reasons=tuple(reasons), **recorded_search(row))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import date, datetime
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from psycopg import sql
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,17 @@ def record_day(connection: Connection, day: date, measured: Measured, ended_at: 
 
 def capacity_days(connection: Connection) -> tuple[CapacityDay, ...]:
     """Every record, the first day first. By primary key."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        _capacity_day,
         sql.SQL("SELECT day, recorded_at, {names} FROM capacity_days ORDER BY day").format(
             names=sql.SQL(", ").join(map(sql.Identifier, _FIGURES))
-        )
-    ).fetchall()
-    return tuple(CapacityDay(day, Measured(*figures), at) for day, at, *figures in rows)
+        ),
+    )
+
+
+def _capacity_day(*, day: date, recorded_at: datetime, **figures: Any) -> CapacityDay:
+    return CapacityDay(day, Measured(**figures), recorded_at)
 
 
 def recorded_days(connection: Connection) -> dict[date, datetime]:

@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from rag_assets.documents.sql.chunks import lock_answers, lock_vectors
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
 from rag_assets.operations.sql.corpus_dump import dumped
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database, one
 from rag_assets.vectors.sql.code_writing import encode_all
 from rag_assets.vectors.sql.spaces import space_by_id
@@ -64,7 +64,7 @@ def restore_corpus(
         tables = _vector_tables(connection, corpus, file)
         _lock(connection, corpus, tables.values(), wait_s)
         for table in tables.values():
-            lock_answers(connection, table.space)
+            locks.lock_transaction(connection, locks.using_answers(table.space.space_id))
             _set_aside(connection, table)
         for name in reversed(_TABLES[corpus]):
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)))
@@ -128,7 +128,7 @@ def _lock(
     names = sql.SQL(", ").join(map(sql.Identifier, written))
     try:
         if corpus == "documents":
-            lock_vectors(connection)
+            locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
     except psycopg.errors.LockNotAvailable:
         raise DatabaseUnavailableError(

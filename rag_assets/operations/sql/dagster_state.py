@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Connection, fetch_all
 
 LANE_TAG = "rag/lane"
 BIBLE_LANE = "rag_bible"
@@ -92,19 +93,21 @@ def runs_under_way(dagster: Connection) -> tuple[RunCount, ...]:
     :param dagster: a connection to Dagster's database; without its tables yet there is nothing.
     """
     try:
-        rows = dagster.execute(
+        return fetch_all(
+            dagster,
+            RunCount,
             """
-            SELECT pipeline_name, t.value, status, count(*),
+            SELECT pipeline_name AS job, t.value AS lane, status, count(*) AS runs,
                    extract(epoch FROM (now() AT TIME ZONE 'UTC') - min(create_timestamp))::float8
+                       AS oldest_s
               FROM runs r LEFT JOIN run_tags t ON t.run_id = r.run_id AND t.key = %s
              WHERE status = ANY(%s) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
             """,
             (LANE_TAG, list(UNDER_WAY)),
-        ).fetchall()
+        )
     except psycopg.errors.UndefinedTable:
         dagster.rollback()
         return ()
-    return tuple(RunCount(*row) for row in rows)
 
 
 def tagged_runs(dagster: Connection, key: str, value: str) -> frozenset[str]:
@@ -177,7 +180,7 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
     Ask for them from an hour before :func:`last_kept`: what is known already changes nothing.
     """
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('keep ended runs'))")
+        locks.lock_transaction(connection, locks.KEEPING_ENDED_RUNS)
         new = unknown_runs(connection, runs)
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -215,10 +218,11 @@ def _kept(run: EndedRun) -> tuple[object, ...]:
 
 def run_totals(connection: Connection) -> tuple[RunTotals, ...]:
     """Runs that ended, ever."""
-    rows = connection.execute(
-        "SELECT job, status, runs, seconds FROM run_totals ORDER BY job, status"
-    ).fetchall()
-    return tuple(RunTotals(*row) for row in rows)
+    return fetch_all(
+        connection,
+        RunTotals,
+        "SELECT job, status, runs, seconds FROM run_totals ORDER BY job, status",
+    )
 
 
 def delete_ended_runs(connection: Connection, days: float) -> int:

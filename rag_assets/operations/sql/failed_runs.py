@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rag_assets.operations.sql.incidents import Incident, incidents_lately
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,18 @@ def failures_between(
 
     Uses the index of the failed.
     """
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        _failed_run,
         """
-        SELECT run_id, job, partition, failed_steps, cause, error_class, error, ended_at, started_at
+        SELECT run_id, job, partition, failed_steps AS steps, cause, error_class, error, ended_at,
+               started_at
           FROM ended_runs
          WHERE cause IS NOT NULL AND ended_at BETWEEN %s AND %s
          ORDER BY ended_at
         """,
         (since, until),
-    ).fetchall()
-    return _failed_runs(rows)
+    )
 
 
 def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
@@ -86,10 +87,12 @@ def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
     A failure is over once a later run has done its steps for its partition, in whatever job. A step
     without partitions (an index, a release) may have failed in a run that had one.
     """
-    rows = connection.execute(
+    runs = fetch_all(
+        connection,
+        _failed_run,
         """
         SELECT DISTINCT ON (job, partition, failed_steps)
-               run_id, job, partition, failed_steps, cause, error_class, error, ended_at,
+               run_id, job, partition, failed_steps AS steps, cause, error_class, error, ended_at,
                started_at
           FROM ended_runs f
          WHERE cause IS NOT NULL
@@ -102,16 +105,13 @@ def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
                            ELSE s.done_steps @> f.failed_steps
                                 AND (f.partition = '' OR s.partition IN (f.partition, '')) END)
          ORDER BY job, partition, failed_steps, ended_at DESC
-        """
-    ).fetchall()
-    return tuple(sorted(_failed_runs(rows), key=lambda run: run.ended_at))
-
-
-def _failed_runs(rows: Sequence[tuple[Any, ...]]) -> tuple[FailedRun, ...]:
-    return tuple(
-        FailedRun(run_id, job, partition, tuple(steps), *rest)
-        for run_id, job, partition, steps, *rest in rows
+        """,
     )
+    return tuple(sorted(runs, key=lambda run: run.ended_at))
+
+
+def _failed_run(*, steps: list[str], **fields: Any) -> FailedRun:
+    return FailedRun(steps=tuple(steps), **fields)
 
 
 def forget_failures(connection: Connection, cause: str) -> None:

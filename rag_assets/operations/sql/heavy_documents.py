@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rag_assets.documents.sql.documents import Lane, State
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, fetch_all
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,16 @@ def heavy_documents(
 
     :param from_mb: least size, of 2**20 bytes.
     """
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        HeavyDocument,
         """
-        SELECT document_key, lane, state, bytes / 1048576.0::float8,
+        SELECT document_key AS key, lane, state, bytes / 1048576.0::float8 AS mb,
                extract(epoch FROM now() - CASE state WHEN 'running' THEN started_at
-                                                     ELSE queued_at END)::float8
+                                                     ELSE queued_at END)::float8 AS seconds
           FROM documents
          WHERE state IN ('waiting', 'running') AND bytes >= %s * 1048576.0::float8
          ORDER BY bytes DESC, document_id LIMIT %s
         """,
         (from_mb, limit),
-    ).fetchall()
-    return tuple(HeavyDocument(*row) for row in rows)
+    )

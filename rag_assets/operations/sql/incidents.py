@@ -11,11 +11,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from psycopg import sql
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, fetch_all
 
 IncidentState = Literal["open", "recovering", "escalated", "closed"]
 
@@ -310,8 +309,7 @@ def _incidents(
           FROM incidents WHERE {} ORDER BY incident_id DESC LIMIT %(limit)s
         """
     ).format(which)
-    with connection.cursor(row_factory=class_row(Incident)) as cursor:
-        return tuple(cursor.execute(query, {"limit": limit, **values}))
+    return fetch_all(connection, Incident, query, {"limit": limit, **values})
 
 
 def _actions(connection: Connection, which: sql.SQL, value: object) -> tuple[RecoveryAction, ...]:
@@ -321,7 +319,7 @@ def _actions(connection: Connection, which: sql.SQL, value: object) -> tuple[Rec
          WHERE {} ORDER BY action_id
         """
     ).format(which)
-    return tuple(RecoveryAction(*row) for row in connection.execute(query, (value,)).fetchall())
+    return fetch_all(connection, RecoveryAction, query, (value,))
 
 
 def _evidence(subject: str, facts: Sequence[str]) -> Jsonb:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,15 @@ def withdraw(connection: Connection, subject: str) -> datetime | None:
 
 def unsent_messages(connection: Connection, *, limit: int = 20) -> tuple[Message, ...]:
     """The oldest that wait to be sent. Uses the index of the unsent."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        Message,
         """
         SELECT subject, text, urgent, created_at, sent_at, attempts, error FROM messages
          WHERE sent_at IS NULL ORDER BY created_at LIMIT %s
         """,
         (limit,),
-    ).fetchall()
-    return tuple(Message(*row) for row in rows)
+    )
 
 
 def mark_sent(connection: Connection, subject: str) -> None:
@@ -91,12 +92,6 @@ def mark_not_sent(connection: Connection, subject: str, error: str) -> None:
         "UPDATE messages SET attempts = attempts + 1, error = %s WHERE subject = %s",
         (error, subject),
     )
-
-
-def try_to_be_sender(connection: Connection) -> bool:
-    """Whether this session alone sends, until it ends: nothing is said twice."""
-    row = one(connection.execute("SELECT pg_try_advisory_lock(hashtext('send messages'))"))
-    return bool(row[0])
 
 
 def delete_messages(connection: Connection, days: float) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rag_assets.documents.sql.documents import Lane
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,16 @@ class Server:
 
 def longest_at_work(connection: Connection) -> dict[Lane, AtWork]:
     """One of each lane in which there is any. Uses the index of the running."""
-    rows = connection.execute(
+    found = fetch_all(
+        connection,
+        AtWork,
         """
-        SELECT DISTINCT ON (lane) lane, document_key, run_id, started_at FROM documents
+        SELECT DISTINCT ON (lane) lane, document_key AS key, run_id, started_at
+          FROM documents
          WHERE state = 'running' AND lease_until >= now() ORDER BY lane, started_at
-        """
-    ).fetchall()
-    return {row[0]: AtWork(*row) for row in rows}
+        """,
+    )
+    return {document.lane: document for document in found}
 
 
 def leases_over(connection: Connection) -> int:
@@ -54,4 +57,7 @@ def leases_over(connection: Connection) -> int:
 
 def about_server(connection: Connection) -> Server:
     """What it tells of itself."""
-    return Server(*one(connection.execute("SELECT now(), pg_postmaster_start_time()")))
+    (server,) = fetch_all(
+        connection, Server, "SELECT now() AS now, pg_postmaster_start_time() AS started_at"
+    )
+    return server

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rag_assets.documents.sql.documents import Lane, LaneCounts
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, fetch_all
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
 
     A pass over the ledger, and for each key a look into the samples' primary key.
     """
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        Bought,
         """
         WITH bought AS (
             SELECT key_fingerprint, sum(requests)::bigint AS requests,
@@ -100,24 +102,25 @@ def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
             SELECT now(), key_fingerprint, requests, rate_limited, tokens, cost_usd FROM changed
             ON CONFLICT DO NOTHING
         )
-        SELECT key_fingerprint, new_requests, new_rate_limited FROM changed ORDER BY 1
-        """
-    ).fetchall()
-    return tuple(Bought(*row) for row in rows)
+        SELECT key_fingerprint, new_requests AS requests, new_rate_limited AS rate_limited
+          FROM changed ORDER BY 1
+        """,
+    )
 
 
 def queue_samples(
     connection: Connection, since: datetime, until: datetime
 ) -> tuple[QueueSample, ...]:
     """Samples of a stretch of time, in order. By primary key."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        QueueSample,
         """
         SELECT sampled_at, lane, waiting, running, dead, succeeded FROM queue_samples
          WHERE sampled_at BETWEEN %s AND %s ORDER BY sampled_at, lane
         """,
         (since, until),
-    ).fetchall()
-    return tuple(QueueSample(*row) for row in rows)
+    )
 
 
 def provider_samples(
@@ -127,7 +130,9 @@ def provider_samples(
 
     By primary key: there are as few keys as a person can pay.
     """
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        ProviderSample,
         """
         SELECT sampled_at, key_fingerprint, requests, rate_limited, tokens, cost_usd
           FROM provider_samples WHERE sampled_at BETWEEN %(since)s AND %(until)s
@@ -139,8 +144,7 @@ def provider_samples(
          ORDER BY 1, 2
         """,
         {"since": since, "until": until},
-    ).fetchall()
-    return tuple(ProviderSample(*row) for row in rows)
+    )
 
 
 def delete_samples(connection: Connection, days: float) -> int:

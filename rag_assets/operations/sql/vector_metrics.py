@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from rag_assets.index.sql.generations import last_decision, ready_generations
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.spaces import ROLES, find_space, space_by_id
@@ -75,7 +75,9 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
     more. By check_results' primary key.
     """
     chosen = (find_space(connection, settings, role) for role in ROLES)
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        CheckNow,
         """
         WITH served AS (
             SELECT corpus, space_id, generation, code_set
@@ -87,9 +89,10 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
               FROM (TABLE served UNION
                     SELECT corpus, space_id, generation, code_set FROM index_decisions) AS either
         )
-        SELECT corpus, provider || '/' || model || ' ' || precision || '(' || dimensions || ')',
-               subject, check_name, passed,
-               extract(epoch FROM now() - evaluated_at)::float8
+        SELECT corpus, provider || '/' || model || ' ' || precision || '(' || dimensions || ')'
+                   AS space,
+               subject, check_name AS check, passed,
+               extract(epoch FROM now() - evaluated_at)::float8 AS age_s
           FROM check_results c JOIN embedding_spaces USING (space_id)
          WHERE (space_id = ANY(%s) OR space_id IN (SELECT space_id FROM served))
            AND (subject = 'documents' OR subject IN (SELECT version_code FROM bible_versions)
@@ -97,8 +100,7 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
          ORDER BY corpus, space_id, subject, check_name
         """,
         ([space.space_id for space in chosen if space is not None],),
-    ).fetchall()
-    return tuple(CheckNow(*row) for row in rows)
+    )
 
 
 def rows_about(connection: Connection, table: VectorTable) -> int:

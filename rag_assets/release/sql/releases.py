@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rag_assets.postgres.database import Connection, one, take_lock
+from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.indexes import LIVING_NAMES, live_indexes, own_name
 from rag_assets.vectors.sql.served import CHANNEL, Release, ReleasedSpace, releases_by_id
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.vectors.sql.tables import CORPORA, Corpus, VectorTable
-
-_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtext('release'))"
-
-
-def lock_releases(session: Connection) -> None:
-    """Take the sole right to change releases, until the session ends. It autocommits."""
-    take_lock(session, _TRY_LOCK, ())
 
 
 def release_by_id(connection: Connection, release_id: int) -> Release | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from psycopg.rows import dict_row
+
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.time_limit import limited
 
@@ -39,16 +41,17 @@ def chunks_by_id(
     :raises SearchTimeoutError: it gave up.
     """
     with limited(connection, timeout_ms):
-        found = connection.execute(
+        found = connection.cursor(row_factory=dict_row).execute(
             """
-            SELECT c.chunk_id, c.document_id, d.document_key, coalesce(d.title, d.document_key),
-                   c.language, c.page, c.heading, c.position, c.text
+            SELECT c.chunk_id, c.document_id, d.document_key,
+                   coalesce(d.title, d.document_key) AS title, c.language, c.page, c.heading,
+                   c.position, c.text
               FROM document_chunks c JOIN documents d USING (document_id)
              WHERE c.chunk_id = ANY(%s) AND d.state <> 'withdrawn'
             """,
             (list(ids),),
         )
-    return {chunk_id: FoundChunk(*chunk) for chunk_id, *chunk in found.fetchall()}
+    return {chunk.pop("chunk_id"): FoundChunk(**chunk) for chunk in found}
 
 
 @dataclass(frozen=True)

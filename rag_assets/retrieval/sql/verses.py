@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from psycopg.rows import dict_row
+
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.time_limit import limited
 
@@ -31,7 +33,7 @@ def verses_by_id(
     :raises SearchTimeoutError: it gave up.
     """
     with limited(connection, timeout_ms):
-        found = connection.execute(
+        found = connection.cursor(row_factory=dict_row).execute(
             """
             SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end,
                    v.text
@@ -40,7 +42,7 @@ def verses_by_id(
             """,
             (list(ids),),
         )
-    return {verse_id: FoundVerse(*verse) for verse_id, *verse in found.fetchall()}
+    return {verse.pop("verse_id"): FoundVerse(**verse) for verse in found}
 
 
 def servable_versions(connection: Connection) -> frozenset[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, fetch_all
 from rag_assets.vectors.sql.tables import VectorTable
 
 
@@ -69,14 +70,17 @@ def record_check(
 
 def check_results(connection: Connection, table: VectorTable) -> tuple[CheckResult, ...]:
     """All results of one table. By the primary key."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        _check_result,
         """
-        SELECT subject, check_name, passed, reasons, measured, revision, run_id, evaluated_at
+        SELECT subject, check_name AS check, passed, reasons, measured, revision, run_id,
+               evaluated_at
           FROM check_results WHERE corpus = %s AND space_id = %s ORDER BY subject, check_name
         """,
         (table.corpus, table.space.space_id),
-    ).fetchall()
-    return tuple(
-        CheckResult(subject, check, passed, tuple(reasons), *rest)
-        for subject, check, passed, reasons, *rest in rows
     )
+
+
+def _check_result(*, reasons: list[str], **fields: Any) -> CheckResult:
+    return CheckResult(reasons=tuple(reasons), **fields)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 State = Literal["filling", "ready"]
-_USE_COLUMNS = (
+USE_COLUMNS = (
     "code_set",
     "candidates",
     "filtered_candidates",
@@ -85,34 +86,35 @@ def code_use(
 
 def use_columns(use: CodeUse | None) -> dict[str, int | None]:
     """The columns that record a use, in the order of :class:`CodeUse`; checks record the same."""
-    values = (None,) * len(_USE_COLUMNS) if use is None else astuple(use)
-    return dict(zip(_USE_COLUMNS, values, strict=True))
+    values = (None,) * len(USE_COLUMNS) if use is None else astuple(use)
+    return dict(zip(USE_COLUMNS, values, strict=True))
 
 
 def recorded_use(found: Mapping[str, Any]) -> CodeUse | None:
     """The use that :func:`use_columns` recorded."""
-    return code_use(*(found.get(name) for name in _USE_COLUMNS))
+    return code_use(*(found.get(name) for name in USE_COLUMNS))
 
 
 def code_sets(connection: Connection, table: VectorTable) -> tuple[CodeSet, ...]:
     """The sets of a table that are written, the oldest first."""
-    rows = connection.execute(
+    return fetch_all(
+        connection,
+        partial(_code_set, table),
         """
-        SELECT code_set, bits, mean, state FROM code_sets
+        SELECT code_set AS number, bits, mean, state FROM code_sets
          WHERE corpus = %s AND space_id = %s AND state <> 'dropped' AND encoder = %s
          ORDER BY code_set
         """,
         (table.corpus, table.space.space_id, Recipe.VERSION),
-    ).fetchall()
-    return tuple(_code_set(table, *row) for row in rows)
+    )
 
 
 def _code_set(
-    table: VectorTable, number: int, bits: int, mean: list[float] | None, state: str
+    table: VectorTable, *, number: int, bits: int, mean: list[float] | None, state: State
 ) -> CodeSet:
     centre = None if mean is None else np.array(mean, dtype=np.float32)
     recipe = Recipe(table.space.spec.dimensions, bits, centre)
-    return CodeSet(number, table.corpus, recipe, cast(State, state))
+    return CodeSet(number, table.corpus, recipe, state)
 
 
 def create(

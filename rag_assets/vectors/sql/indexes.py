@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Precision
+from rag_assets.vectors.sql.code_sets import USE_COLUMNS, recorded_use
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 LIVING_NAMES: Mapping[Corpus, str] = {
@@ -34,6 +36,18 @@ class Probes:
     filtered: int
     limit: int
     exact_rows: int = 0
+
+
+_PROBES_COLUMNS = ("probes", "filtered_probes", "max_probes", "exact_rows")
+
+
+def recorded_search(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose columns on how to search are put together as ``probes`` and ``codes``."""
+    fields = {n: value for n, value in row.items() if n not in (*_PROBES_COLUMNS, *USE_COLUMNS)}
+    if "probes" in row:
+        plain, *others = (row[name] for name in _PROBES_COLUMNS)
+        fields["probes"] = None if plain is None else Probes(plain, *others)
+    return fields | {"codes": recorded_use(row)}
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rag_assets.postgres.database import Connection, one
-from rag_assets.vectors.sql.code_sets import CodeUse, code_use
-from rag_assets.vectors.sql.indexes import Probes
+from rag_assets.postgres.database import Connection, fetch_all, one
+from rag_assets.vectors.sql.code_sets import CodeUse
+from rag_assets.vectors.sql.indexes import Probes, recorded_search
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets.vectors.sql.tables import Corpus
 
@@ -74,16 +74,20 @@ def active_release(connection: Connection) -> Release | None:
 
 def releases_by_id(connection: Connection, release_ids: Sequence[int]) -> tuple[Release, ...]:
     """These releases or refusals, the newest first. By the primary keys."""
-    rows = connection.execute(
+    rows = fetch_all(
+        connection,
+        dict[str, Any],
         """
         SELECT release_id, state, versions, reasons, manifest, previous_id, code_version, run_id,
                created_at, activated_at, ended_at
           FROM releases WHERE release_id = ANY(%s) ORDER BY release_id DESC
         """,
         (list(release_ids),),
-    ).fetchall()
-    spaces: dict[int, list[ReleasedSpace]] = {row[0]: [] for row in rows}
-    for release_id, corpus, role, space_id, generation, *rest in connection.execute(
+    )
+    spaces: dict[int, list[ReleasedSpace]] = {row["release_id"]: [] for row in rows}
+    for space in fetch_all(
+        connection,
+        dict[str, Any],
         """
         SELECT release_id, corpus, role, space_id, generation, probes, filtered_probes, max_probes,
                exact_rows, code_set, candidates, filtered_candidates,
@@ -92,17 +96,15 @@ def releases_by_id(connection: Connection, release_ids: Sequence[int]) -> tuple[
         """,
         (list(spaces),),
     ):
-        probes = None if rest[0] is None else Probes(*rest[:4])
-        spaces[release_id].append(
-            ReleasedSpace(corpus, role, space_id, generation, probes, code_use(*rest[4:]))
-        )
-    return tuple(
-        Release(
-            row[0], row[1], tuple(row[2]), tuple(row[3]), row[4], row[5], row[6], row[7], row[8],
-            row[9], row[10], tuple(spaces[row[0]]),
-        )
-        for row in rows
-    )  # fmt: skip
+        release_id = space.pop("release_id")
+        spaces[release_id].append(ReleasedSpace(**recorded_search(space)))
+    return tuple(_release(spaces=spaces[row["release_id"]], **row) for row in rows)
+
+
+def _release(
+    *, versions: list[str], reasons: list[str], spaces: list[ReleasedSpace], **fields: Any
+) -> Release:
+    return Release(versions=tuple(versions), reasons=tuple(reasons), spaces=tuple(spaces), **fields)
 
 
 def pinned_generations(connection: Connection, *, kept: int) -> frozenset[int]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.settings.model import Precision, Settings
 
 Role = Literal["small", "large"]
@@ -126,11 +126,12 @@ def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
 
     :raises LookupError: there is none with this number.
     """
-    row = one(
-        connection.execute(
-            "SELECT provider, model, dimensions, precision FROM embedding_spaces"
-            " WHERE space_id = %s",
-            (space_id,),
-        )
+    found = fetch_all(
+        connection,
+        SpaceSpec,
+        "SELECT provider, model, dimensions, precision FROM embedding_spaces WHERE space_id = %s",
+        (space_id,),
     )
-    return Space(space_id, role, SpaceSpec(*row), 0.0)
+    if not found:
+        raise LookupError(f"there is no embedding space {space_id}")
+    return Space(space_id, role, found[0], 0.0)

@@ -11,14 +11,15 @@ import pytest
 
 from rag_assets.errors import DatabaseUnavailableError, SearchTimeoutError
 from rag_assets.postgres.database import Connection, Database, one
-from rag_assets.vectors.sql.pool import Pool
+from rag_assets.postgres.pool import Pool
+from rag_assets.vectors.sql.nearest import prepare_connection
 
 SIZE = 3
 
 
 @pytest.fixture
 def pool(database: Database) -> Iterator[Pool]:
-    with Pool(database, size=SIZE, wait_s=1) as opened:
+    with Pool(database, size=SIZE, wait_s=1, prepare=prepare_connection) as opened:
         yield opened
 
 
@@ -36,7 +37,7 @@ def end_others(database: Database) -> None:
         )
 
 
-def test_connections_are_used_again_and_know_vectors(pool: Pool) -> None:
+def test_connections_are_used_again_and_are_prepared_for_vectors(pool: Pool) -> None:
     assert len({pool.run(backend) for _ in range(20)}) <= SIZE
     (found,) = pool.run(lambda c: one(c.execute("SELECT '[1,2]'::vector(2)")))
     assert list(found.to_list()) == [1, 2]

@@ -12,16 +12,16 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.postgres.time_limit import limited
-from rag_assets.vectors.sql.nearest import prepare_connection
 
 Answer = TypeVar("Answer")
 
 
 class Pool:
-    """At most ``size`` connections, each autocommitting and prepared for vectors.
+    """At most ``size`` connections, each autocommitting.
 
     Opening it does not wait for the database: while that is away, every use says so.
 
+    :param prepare: called with each new connection, before its first use.
     :param pooled: through a transaction pooler, on whose connections nothing can be prepared.
     :param name: told by the pool's own warnings and threads.
     """
@@ -32,6 +32,7 @@ class Pool:
         *,
         size: int,
         wait_s: float,
+        prepare: Callable[[Connection], None] | None = None,
         pooled: bool = False,
         name: str = "retrieval",
     ) -> None:
@@ -43,7 +44,7 @@ class Pool:
             max_idle=600,
             reconnect_timeout=1,
             kwargs={"autocommit": True} | ({"prepare_threshold": None} if pooled else {}),
-            configure=prepare_connection,
+            configure=prepare,
             open=False,
             name=name,
         )

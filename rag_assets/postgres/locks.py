@@ -1,0 +1,123 @@
+"""Every advisory lock of the package by name, and the four ways to use one.
+
+No other module calls ``pg_advisory_lock`` and its kin. The migrations' functions take three more by
+themselves, each within one statement: ``create_embedding_space``, ``refresh_embedding_views`` and
+``fold_vector_changes``.
+
+A key never changes: processes of the version before must exclude those of this one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from rag_assets.postgres.database import Connection, one
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Lock:
+    """One lock.
+
+    :param name: what PostgreSQL hashes to the key; or the key, where it is a number.
+    :param part: what it is locked for, in the same way; ``None`` where there is only one.
+    """
+
+    name: str | int
+    part: str | int | None = None
+
+
+MIGRATING = Lock(7_233_801)
+"""Applying migrations."""
+
+CLAIMING_DOCUMENTS = Lock("claim documents")
+"""Claiming documents: two claims at a time could go over the limit of those in progress."""
+
+COUNTING_ATTEMPTS = Lock("count attempts")
+"""Adding ended attempts to their totals, each once."""
+
+RECORDING_INTAKE = Lock("document intake")
+"""Recording what an intake found in the inbox."""
+
+WRITING_CHUNK_VECTORS = Lock("chunk_embeddings")
+"""Finishing a change of the documents' vectors.
+
+What follows it locks rows of several tables, each transaction in its own order.
+"""
+
+CHANGING_RELEASES = Lock("release")
+"""Writing, activating and rolling back releases."""
+
+SENDING_MESSAGES = Lock("send messages")
+"""Sending messages, each once."""
+
+KEEPING_ENDED_RUNS = Lock("keep ended runs")
+"""Copying ended runs from Dagster's database and counting them, each once."""
+
+
+def changing_verses(version_code: str) -> Lock:
+    """Loading a version's verses, deleting them, or publishing their vectors."""
+    return Lock("verses", version_code)
+
+
+def publishing_version(space_id: int, version_code: str) -> Lock:
+    """Embedding and publishing a version in a space."""
+    return Lock(f"verse_embeddings_s{space_id}", version_code)
+
+
+def using_answers(space_id: int) -> Lock:
+    """Using up answers of a space: two publications of the same answers, each in its own order,
+    would deadlock."""
+    return Lock("answered_texts", space_id)
+
+
+def building_index(table: str) -> Lock:
+    """Building an index or codes of a table of vectors."""
+    return Lock("index_build", table)
+
+
+def living_owner(owner: int) -> Lock:
+    """Held by an owner of claims on texts while its session lives: once it is free, the owner is
+    dead and its claims may be dropped."""
+    return Lock(7_233_802, owner)
+
+
+def lock_transaction(connection: Connection, lock: Lock) -> None:
+    """Take a lock until the transaction ends, waiting for it."""
+    _call(connection, "pg_advisory_xact_lock", lock)
+
+
+def try_lock_session(connection: Connection, lock: Lock) -> bool:
+    """Take a lock until it is unlocked or the session ends; false where another session has it."""
+    return bool(_call(connection, "pg_try_advisory_lock", lock))
+
+
+def lock_session(connection: Connection, lock: Lock) -> None:
+    """Take a lock until it is unlocked or the session ends, waiting without an open snapshot.
+
+    A session that waits inside ``pg_advisory_lock()`` holds one all the while. CREATE INDEX
+    CONCURRENTLY waits for every snapshot, for ever when its own session has the lock; and VACUUM
+    clears nothing. The connection autocommits.
+    """
+    while not try_lock_session(connection, lock):
+        time.sleep(_POLL_S)
+
+
+def unlock_session(connection: Connection, lock: Lock) -> None:
+    """Give a lock back before the session ends."""
+    _call(connection, "pg_advisory_unlock", lock)
+
+
+def _call(connection: Connection, function: str, lock: Lock) -> object:
+    keys = (lock.name,) if lock.part is None else (lock.name, lock.part)
+    statement = sql.SQL("SELECT {function}({keys})").format(
+        function=sql.Identifier(function),
+        keys=sql.SQL(", ").join(
+            sql.SQL("hashtext(%s)" if isinstance(key, str) else "%s::int") for key in keys
+        ),
+    )
+    return one(connection.execute(statement, keys))[0]
