@@ -21,7 +21,7 @@ from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.documents import Document, find_document
 from rag_assets.documents.sql.publishing import Publication, publish
-from rag_assets.embedding.buying import Purchase
+from rag_assets.embedding.purchase import Purchase
 from rag_assets.errors import DatabaseUnavailableError, RateLimitedError
 from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.settings.model import Settings

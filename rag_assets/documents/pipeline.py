@@ -39,7 +39,7 @@ from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.documents import Lane
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.documents.threads import finished, in_thread, stoppable, until_one_ends
-from rag_assets.embedding.obtaining import Obtainer, obtaining
+from rag_assets.embedding.purchase import Purchaser, open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey, drop_all_dead_claims
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Connection, Database, session_lost
@@ -150,8 +150,8 @@ class Pipeline:
             )
             try:
                 async with AsyncExitStack() as buying:
-                    obtainers = [
-                        await buying.enter_async_context(self._obtaining(session, space))
+                    purchasers = [
+                        await buying.enter_async_context(self._open_purchaser(session, space))
                         for space in self._spaces
                     ]
                     readers = [
@@ -162,7 +162,7 @@ class Pipeline:
                         self._feed(),
                         self._keep_leases(),
                         *(self._read(reader) for reader in readers),
-                        self._embed(obtainers),
+                        self._embed(purchasers),
                         self._end(finisher),
                     )
                     await in_thread(self._desk, drop_all_dead_claims)
@@ -174,7 +174,7 @@ class Pipeline:
                 await in_thread(finisher.give_back_all, self._database, reason)
                 raise
         return finisher.summary(
-            [obtainer.purchase for obtainer in obtainers], time.monotonic() - started
+            [purchaser.purchase for purchaser in purchasers], time.monotonic() - started
         )
 
     def _tell(self, outcome: Outcome) -> None:
@@ -189,11 +189,11 @@ class Pipeline:
         wanted = roles if self._settings.rag_documents_large else roles[:1]
         return tuple(register_space(session, self._settings, role) for role in wanted)
 
-    def _obtaining(
+    def _open_purchaser(
         self, session: Connection, space: Space
-    ) -> AbstractAsyncContextManager[Obtainer]:
+    ) -> AbstractAsyncContextManager[Purchaser]:
         partition = self._order.lane or "chosen"
-        return obtaining(
+        return open_purchaser(
             self._database,
             session,
             self._settings,
@@ -297,10 +297,10 @@ class Pipeline:
                 return stored
         return read_file(self._files, extractor, claimed)
 
-    async def _embed(self, obtainers: Sequence[Obtainer]) -> None:
+    async def _embed(self, purchasers: Sequence[Purchaser]) -> None:
         while True:
             window = await self._to_embed.take_up_to(_WINDOW_CHUNKS)
-            buying = embed(obtainers, window, self._settings)
+            buying = embed(purchasers, window, self._settings)
             for done in await finished(buying, _GRACE_S):
                 weight = len(done.prepared.texts) if isinstance(done, Embedded) else 1
                 await self._to_end.put(done, weight)
