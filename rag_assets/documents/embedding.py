@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rag_assets.documents.preparing import Failed, Prepared
+from rag_assets.documents.extraction import Failed, Prepared
+from rag_assets.documents.sql.queue import Claimed
 from rag_assets.embedding.purchase import Purchaser
 from rag_assets.errors import BudgetExceededError, InputRejectedError
 from rag_assets.settings.model import Settings
@@ -23,6 +24,11 @@ class Embedded:
     prepared: Prepared
     embedded: int
     cost_usd: float
+
+    @property
+    def claimed(self) -> Claimed:
+        """The document, as it was claimed."""
+        return self.prepared.claimed
 
 
 async def embed(
