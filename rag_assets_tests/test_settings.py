@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.embedding.obtaining import check_key
+from rag_assets.embedding.embedder import check_key
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import open_database
 from rag_assets.settings.model import Settings, fingerprint, load_settings

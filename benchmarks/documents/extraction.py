@@ -22,8 +22,7 @@ import psutil
 
 from benchmarks.documents.corpus import large_document, small_documents
 from benchmarks.index.bench import Report, show
-from rag_assets.documents.limits import extraction_limits
-from rag_assets.documents.sandbox import Extractor
+from rag_assets.documents.sandbox import Extractor, extraction_limits
 from rag_assets.settings.model import Settings
 
 DOCUMENTS, SMOKE_DOCUMENTS = 2_000, 50

@@ -11,8 +11,8 @@ from typing import Literal
 from rag_assets.bible.sql import embeddings as verse_embeddings
 from rag_assets.bible.sql.embeddings import StaleVerse
 from rag_assets.embedding.batching import Text
-from rag_assets.embedding.buying import BuyingOptions, Purchase
-from rag_assets.embedding.obtaining import check_key, obtaining
+from rag_assets.embedding.embedder import check_key
+from rag_assets.embedding.purchase import Purchase, open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
 from rag_assets.postgres import locks
@@ -44,6 +44,18 @@ class EmbedOptions:
     max_retries: int | None = None
     timeout_s: float | None = None
     roles: Sequence[Role] = ROLES
+
+    def applied_to(self, settings: Settings) -> Settings:
+        """The settings, with what this run chose instead."""
+        chosen = {
+            "rag_embedding_batch_size": self.batch_size or None,
+            "rag_embedding_delay_ms": None if self.sleep_s is None else self.sleep_s * 1000,
+            "rag_embedding_max_retries": self.max_retries,
+            "rag_embedding_timeout_s": self.timeout_s or None,
+        }
+        return settings.model_copy(
+            update={name: value for name, value in chosen.items() if value is not None}
+        )
 
 
 @dataclass(frozen=True)
@@ -184,27 +196,20 @@ class _Job:
     ) -> Purchase:
         """Buy the texts that nobody has, and wait for those that another run is buying."""
         task = f"{self.ledger_key.partition_key} {self.space.role}"
-        async with obtaining(
+        async with open_purchaser(
             self.database,
             session,
-            self.settings,
+            self.options.applied_to(self.settings),
             space=self.space,
             ledger_key=self.ledger_key,
             progress=self.progress,
-            options=BuyingOptions.from_settings(
-                self.settings,
-                batch_size=self.options.batch_size,
-                sleep_s=self.options.sleep_s,
-                max_retries=self.options.max_retries,
-            ),
-            timeout_s=self.options.timeout_s,
             overwrite=overwrite or self.options.mode == "overwrite",
-        ) as obtainer:
-            await obtainer.obtain(
+        ) as purchaser:
+            await purchaser.obtain(
                 [Text(verse.text_hash, verse.text) for verse in stale],
                 wanted=lambda count: self.progress.start(task, count),
             )
-            return obtainer.purchase
+            return purchaser.purchase
 
 
 def _verify(session: Connection, job: _Job, version_code: str, purchase: Purchase) -> int:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rag_assets.documents.preparing import Failed, Prepared
-from rag_assets.embedding.obtaining import Obtainer
+from rag_assets.documents.extraction import Failed, Prepared
+from rag_assets.documents.sql.queue import Claimed
+from rag_assets.embedding.purchase import Purchaser
 from rag_assets.errors import BudgetExceededError, InputRejectedError
 from rag_assets.settings.model import Settings
 
@@ -24,36 +25,41 @@ class Embedded:
     embedded: int
     cost_usd: float
 
+    @property
+    def claimed(self) -> Claimed:
+        """The document, as it was claimed."""
+        return self.prepared.claimed
+
 
 async def embed(
-    obtainers: Sequence[Obtainer], window: Sequence[Prepared], settings: Settings
+    purchasers: Sequence[Purchaser], window: Sequence[Prepared], settings: Settings
 ) -> list[Embedded | Failed]:
     """Have the texts of these documents bought; each of them, in order.
 
     One with a text that the provider refuses has failed.
 
-    :param obtainers: one a space, the small one first.
+    :param purchasers: one a space, the small one first.
     :raises BudgetExceededError: the run has cost all that it may.
     :raises RagAssetsError: the provider's errors; what was bought until then is kept.
     """
-    _check_budget(obtainers, settings)
+    _check_budget(purchasers, settings)
     started = time.monotonic()
     texts = [text for prepared in window for text in prepared.texts]
-    bought = [set(await obtainer.obtain(texts)) for obtainer in obtainers]
+    bought = [set(await purchaser.obtain(texts)) for purchaser in purchasers]
     seconds = time.monotonic() - started
     done: list[Embedded | Failed] = []
     for one in window:
         prepared = replace(one, seconds={**one.seconds, "embed": seconds})
-        error = next(filter(None, (_refusal(prepared, obtainer) for obtainer in obtainers)), None)
+        error = next(filter(None, (_refusal(prepared, each) for each in purchasers)), None)
         if error:
             done.append(Failed(prepared.claimed, error))
         else:
-            done.append(_count(prepared, obtainers, bought))
+            done.append(_count(prepared, purchasers, bought))
     return done
 
 
 def _count(
-    prepared: Prepared, obtainers: Sequence[Obtainer], bought: Sequence[set[bytes]]
+    prepared: Prepared, purchasers: Sequence[Purchaser], bought: Sequence[set[bytes]]
 ) -> Embedded:
     """A text that several documents have was bought for the first of them."""
     tokens_of = {
@@ -61,17 +67,17 @@ def _count(
         for text, chunk in zip(prepared.texts, prepared.document.chunks, strict=True)
     }
     cost_usd, counts = 0.0, []
-    for obtainer, fresh in zip(obtainers, bought, strict=True):
+    for purchaser, fresh in zip(purchasers, bought, strict=True):
         own = fresh & tokens_of.keys()
         fresh.difference_update(own)
         counts.append(len(own))
         tokens = sum(tokens_of[key] for key in own)
-        cost_usd += tokens * obtainer.space.usd_per_million_tokens / 1e6
+        cost_usd += tokens * purchaser.space.usd_per_million_tokens / 1e6
     return Embedded(prepared, counts[0], cost_usd)
 
 
-def _refusal(prepared: Prepared, obtainer: Obtainer) -> InputRejectedError | None:
-    rejected = obtainer.purchase.rejected
+def _refusal(prepared: Prepared, purchaser: Purchaser) -> InputRejectedError | None:
+    rejected = purchaser.purchase.rejected
     for position, text in enumerate(prepared.texts, start=1):
         if text.hash in rejected:
             page = prepared.document.chunks[position - 1].page
@@ -83,8 +89,8 @@ def _refusal(prepared: Prepared, obtainer: Obtainer) -> InputRejectedError | Non
     return None
 
 
-def _check_budget(obtainers: Sequence[Obtainer], settings: Settings) -> None:
-    spent = sum(obtainer.purchase.cost_usd for obtainer in obtainers)
+def _check_budget(purchasers: Sequence[Purchaser], settings: Settings) -> None:
+    spent = sum(purchaser.purchase.cost_usd for purchaser in purchasers)
     most = settings.rag_max_run_cost_usd
     if most is not None and spent >= most > 0:
         raise BudgetExceededError(

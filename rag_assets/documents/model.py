@@ -13,6 +13,7 @@ READER_VERSION = 2
 """Raised whenever the same file and settings give other text or other chunks than before: documents
 that an older version has read are then re-read. 2: Office formats and EPUB by xberg, PDF by PDFium.
 """
+READER = f"v{READER_VERSION}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,22 @@
-"""A run over the queue: claiming, reading, embedding and storing go on at once.
+"""A run over the queue: claiming, extracting, embedding and publishing go on at once.
 
-Nothing is decided here about one document (:mod:`.outcomes`), nothing bought (:mod:`.embedding`).
-What blocks is done in threads. Between the stages stand bounded queues, and a run claims only what
-it will soon begin: what it holds in memory does not grow with the queue, and a run that is killed
-leaves little behind.
+Each is a stage, a task of its own; nothing is decided here about one document (:mod:`.publishing`),
+nothing bought (:mod:`.embedding`). What blocks is done in threads. Between the stages stand bounded
+queues, and a run claims only what it will soon begin: what it holds in memory does not grow with
+the queue, and a run that is killed leaves little behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import Concatenate, ParamSpec, TypeVar
 
-from rag_assets.documents.buffer import Buffer
+from rag_assets.documents.concurrency import Buffer, finished, in_thread, stoppable
 from rag_assets.documents.embedding import Embedded, embed
-from rag_assets.documents.ending import Ended, Finisher
-from rag_assets.documents.limits import extraction_limits
-from rag_assets.documents.outcomes import Outcome, Summary, concerns_all
-from rag_assets.documents.preparing import (
+from rag_assets.documents.extraction import (
     Failed,
     Files,
     Prepared,
@@ -32,20 +25,16 @@ from rag_assets.documents.preparing import (
     read_file,
     take_stored,
 )
+from rag_assets.documents.publishing import Ended, JobLog, Publisher, concerns_all
 from rag_assets.documents.rules import LARGE, MB
 from rag_assets.documents.sandbox import Extractor
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.documents import Lane
 from rag_assets.documents.sql.queue import Claimed
-from rag_assets.documents.threads import finished, in_thread, stoppable, until_one_ends
-from rag_assets.embedding.obtaining import Obtainer, obtaining
-from rag_assets.embedding.sql.purchases import LedgerKey, drop_all_dead_claims
-from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.postgres.database import Connection, Database, session_lost
-from rag_assets.progress import Progress
+from rag_assets.embedding.purchase import Purchaser
+from rag_assets.postgres.database import Connection, session_lost
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.spaces import Role, Space, register_space
 
 _WINDOW_CHUNKS = 256
 """Chunks bought together: eight requests of the default size, to keep three in flight."""
@@ -55,7 +44,6 @@ _POLL_S = 1.0  # while other runs work on as many documents as may be worked on
 _GRACE_S = 5.0
 """For what is being bought when the run is stopped: it is paid for."""
 
-log = logging.getLogger("rag_assets.documents")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -92,128 +80,33 @@ class Desk:
             return work(self._connection, *args, **kwargs)
 
 
-class Pipeline:
-    """One run; for one event loop, once.
+class Claims:
+    """The first stage: claims documents for a run as it has room for them.
 
-    :param report: told each document's outcome, from any thread.
+    ``claimed`` is what the next stage takes; into ``ended`` the last one puts each document that
+    the run holds no longer. Neither is ever full: a run holds only so many documents at once.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        settings: Settings,
-        files: Files,
-        order: Order,
-        *,
-        progress: Progress,
-        report: Callable[[Outcome], None],
-    ) -> None:
-        self._database = document_leases.sessions_of_run(database, order.run_id)
+    def __init__(self, desk: Desk, settings: Settings, order: Order, jobs: JobLog) -> None:
+        self._desk = desk
         self._settings = settings
-        self._files = files
         self._order = order
-        self._progress = progress
-        self._report = report
-        self._claimed_at: dict[str, float] = {}
+        self._jobs = jobs
         alone = order.lane == LARGE  # a large document has a run to itself
         self._at_once = 1 if alone else settings.rag_documents_at_once
         self._left = 1 if alone else settings.rag_documents_per_run
         self._bytes_left = settings.rag_documents_mb_per_run * MB
         if order.keys is not None:
             self._left, self._bytes_left = len(order.keys), 2**62
-        self._held = 0
-        self._ended = asyncio.Event()
-        self._to_read: Buffer[Claimed] = Buffer(self._at_once)
-        self._to_embed: Buffer[Prepared] = Buffer(_BUFFER_CHUNKS)
-        self._to_end: Buffer[Ended] = Buffer(_BUFFER_CHUNKS)
+        self._held: list[Claimed] = []  # one of them twice, where it is soon claimed again
+        self.claimed: asyncio.Queue[Claimed] = asyncio.Queue(self._at_once)
+        self.ended: asyncio.Queue[Claimed] = asyncio.Queue(self._at_once)
 
-    async def run(self) -> Summary:
-        """Work until the lane, or the run's share of it, is done.
-
-        :raises RagAssetsError: something that concerns all documents; those that the run held wait
-            again, each with its reason, unless the database could not be told.
-        """
-        settings, started = self._settings, time.monotonic()
-        extractors = settings.rag_documents_extractors
-        workers = ThreadPoolExecutor(extractors + 8, thread_name_prefix="documents")
-        asyncio.get_running_loop().set_default_executor(workers)
-        with ExitStack() as stack:
-            desk, session, storing = (
-                stack.enter_context(self._database.connect(autocommit=True)) for _ in range(3)
-            )
-            for connection in (desk, session, storing):
-                document_leases.bound_silence(connection, settings.rag_document_lease_s)
-            self._desk = Desk(desk)
-            self._spaces = self._register_spaces(session)
-            finisher = Finisher(
-                storing, self._spaces, settings, run_id=self._order.run_id, report=self._tell
-            )
-            try:
-                async with AsyncExitStack() as buying:
-                    obtainers = [
-                        await buying.enter_async_context(self._obtaining(session, space))
-                        for space in self._spaces
-                    ]
-                    readers = [
-                        stack.enter_context(Extractor(extraction_limits(settings)))
-                        for _ in range(extractors)
-                    ]
-                    await until_one_ends(
-                        self._feed(),
-                        self._keep_leases(),
-                        *(self._read(reader) for reader in readers),
-                        self._embed(obtainers),
-                        self._end(finisher),
-                    )
-                    await in_thread(self._desk, drop_all_dead_claims)
-            except BaseException as error:
-                lost = session_lost(error) or any(one.broken for one in (desk, session, storing))
-                reason = DatabaseUnavailableError("PostgreSQL went away") if lost else error
-                if isinstance(reason, DatabaseUnavailableError):
-                    log.error("store timeout: run %s ends: %s", self._order.run_id, reason)
-                await in_thread(finisher.give_back_all, self._database, reason)
-                raise
-        return finisher.summary(
-            [obtainer.purchase for obtainer in obtainers], time.monotonic() - started
-        )
-
-    def _tell(self, outcome: Outcome) -> None:
-        """Log how the work on a document ended and how long it took, and pass it on."""
-        seconds = time.monotonic() - self._claimed_at.pop(outcome.key, time.monotonic())
-        why = f": {outcome.error_class}" if outcome.error_class else ""
-        log.info("job finished: %s %s after %.1f s%s", outcome.key, outcome.state, seconds, why)
-        self._report(outcome)
-
-    def _register_spaces(self, session: Connection) -> tuple[Space, ...]:
-        roles: tuple[Role, ...] = ("small", "large")
-        wanted = roles if self._settings.rag_documents_large else roles[:1]
-        return tuple(register_space(session, self._settings, role) for role in wanted)
-
-    def _obtaining(
-        self, session: Connection, space: Space
-    ) -> AbstractAsyncContextManager[Obtainer]:
-        partition = self._order.lane or "chosen"
-        return obtaining(
-            self._database,
-            session,
-            self._settings,
-            space=space,
-            ledger_key=LedgerKey(self._order.run_id, "documents", partition),
-            progress=self._progress,
-        )
-
-    async def _keep_leases(self) -> None:
-        """Three times in the lease's time: one extension may be late, and one lost."""
-        lease_s = self._settings.rag_document_lease_s
-        while True:
-            await asyncio.sleep(lease_s / 3)
-            await in_thread(self._desk, document_leases.extend_leases, self._order.run_id, lease_s)
-
-    async def _feed(self) -> None:
+    async def run(self) -> None:
         """Claim documents as long as there are any; ends when all that were claimed have ended."""
         await self._take_suspect()
         while self._left > 0 and self._bytes_left > 0:
-            room = self._at_once - self._held
+            room = self._at_once - len(self._held)
             if self._held and room < self._at_once / 2:
                 await self._one_to_end()
             elif not await self._claim(room) and not await self._take_suspect():
@@ -252,62 +145,121 @@ class Pipeline:
             keys=order.keys,
             suspects=suspects,
         )
-        self._held += len(claimed)
         self._left -= len(claimed)
         self._bytes_left -= sum(document.bytes for document in claimed)
         for document in claimed:
-            self._claimed_at[document.key] = time.monotonic()
-            log.info(
-                "job started: %s, attempt %d, run %s",
-                document.key,
-                document.attempts,
-                order.run_id,
-            )
-            await self._to_read.put(document)
+            self._held.append(document)
+            self._jobs.started(document)
+            await self.claimed.put(document)
         return bool(claimed)
 
     async def _one_to_end(self) -> None:
-        await self._ended.wait()
-        self._ended.clear()
+        """Wait until one has ended, and take note of all that have."""
+        self._held.remove(await self.ended.get())
+        while not self.ended.empty():
+            self._held.remove(self.ended.get_nowait())
 
     async def _all_to_end(self) -> None:
         while self._held:
             await self._one_to_end()
 
-    async def _read(self, extractor: Extractor) -> None:
+
+class Pipeline:
+    """The stages of one run; for one event loop, once.
+
+    :param purchasers: one a space, the small one first.
+    :param extractors: as many files are read at once.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: Settings,
+        files: Files,
+        order: Order,
+        *,
+        jobs: JobLog,
+        purchasers: Sequence[Purchaser],
+        extractors: Sequence[Extractor],
+        publisher: Publisher,
+    ) -> None:
+        self._desk = desk
+        self._settings = settings
+        self._files = files
+        self._order = order
+        self._purchasers = purchasers
+        self._extractors = extractors
+        self._publisher = publisher
+        self._claims = Claims(desk, settings, order, jobs)
+        self._to_embed: Buffer[Prepared] = Buffer(_BUFFER_CHUNKS)
+        self._to_publish: Buffer[Ended] = Buffer(_BUFFER_CHUNKS)
+
+    async def run(self) -> None:
+        """Work until the lane, or the run's share of it, is done.
+
+        :raises Exception: the first that concerns all documents.
+        """
+        failures: Sequence[Exception] = ()
+        try:
+            async with asyncio.TaskGroup() as group:
+                stages = [
+                    group.create_task(stage)
+                    for stage in (
+                        self._keep_leases(),
+                        *(self._extract(extractor) for extractor in self._extractors),
+                        self._embed(),
+                        self._publish(),
+                    )
+                ]
+                await self._claims.run()
+                for stage in stages:
+                    stage.cancel()  # nothing is left for them
+        except ExceptionGroup as failed:
+            failures = failed.exceptions
+        if failures:
+            raise failures[0]
+
+    async def _keep_leases(self) -> None:
+        """Three times in the lease's time: one extension may be late, and one lost."""
+        lease_s = self._settings.rag_document_lease_s
         while True:
-            claimed = await self._to_read.take()
+            await asyncio.sleep(lease_s / 3)
+            await in_thread(self._desk, document_leases.extend_leases, self._order.run_id, lease_s)
+
+    async def _extract(self, extractor: Extractor) -> None:
+        while True:
+            claimed = await self._claims.claimed.get()
             try:
                 found = await stoppable(extractor.cancel, self._prepare, extractor, claimed)
             except Exception as error:
                 if session_lost(error) or concerns_all(error):
                     raise
-                await self._to_end.put(Failed(claimed, error))
+                await self._to_publish.put(Failed(claimed, error))
                 continue
             if isinstance(found, Prepared):
                 await self._to_embed.put(found, len(found.texts))
             else:
-                await self._to_end.put(found)
+                await self._to_publish.put(found)
 
     def _prepare(self, extractor: Extractor, claimed: Claimed) -> Prepared | Unchanged:
         if not self._order.force:
+            spaces = [purchaser.space for purchaser in self._purchasers]
             chunking = chunking_of(self._settings)
-            stored = self._desk(take_stored, claimed, self._spaces, chunking)
+            stored = self._desk(take_stored, claimed, spaces, chunking)
             if stored is not None:
                 return stored
         return read_file(self._files, extractor, claimed)
 
-    async def _embed(self, obtainers: Sequence[Obtainer]) -> None:
+    async def _embed(self) -> None:
         while True:
             window = await self._to_embed.take_up_to(_WINDOW_CHUNKS)
-            buying = embed(obtainers, window, self._settings)
+            buying = embed(self._purchasers, window, self._settings)
             for done in await finished(buying, _GRACE_S):
                 weight = len(done.prepared.texts) if isinstance(done, Embedded) else 1
-                await self._to_end.put(done, weight)
+                await self._to_publish.put(done, weight)
 
-    async def _end(self, finisher: Finisher) -> None:
+    async def _publish(self) -> None:
         while True:
-            ended = await self._to_end.take()
-            await in_thread(finisher.end, ended)
-            self._held -= 1
-            self._ended.set()
+            ended = await self._to_publish.take()
+            await in_thread(self._publisher.end, ended)
+            await self._claims.ended.put(ended.claimed)

@@ -1,21 +1,55 @@
 """Reads documents in a child process, so that one that takes too much ends nothing but that child.
 
-What is read, and how, belongs to :mod:`.extract`; what the child is asked to :mod:`.child_client`.
+Here is when there is a child, what it is asked, and what its answers and its end mean. What it does
+is in :mod:`.child`, how a document is read in :mod:`.formats.extract`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from collections.abc import Iterator
+from dataclasses import asdict
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
-from rag_assets.documents.child_client import ask, explained, start_child
-from rag_assets.documents.model import ChunkedDocument, ExtractionLimits
-from rag_assets.errors import DocumentError, ExtractionInterruptedError, InboxUnavailableError
-from rag_assets.sandbox.child_process import ChildError, ChildProcess, CrashedError
+from rag_assets import errors
+from rag_assets.documents.formats.ocr import language_folder
+from rag_assets.documents.model import Chunk, ChunkedDocument, ExtractionLimits
+from rag_assets.errors import (
+    CorruptDocumentError,
+    DocumentError,
+    DocumentTooLargeError,
+    ExtractionInterruptedError,
+    InboxUnavailableError,
+)
+from rag_assets.sandbox.child_process import (
+    ChildError,
+    ChildProcess,
+    CrashedError,
+    OutOfMemoryError,
+    OutOfTimeError,
+)
+from rag_assets.settings.model import Settings
 
+_MODULE = "rag_assets.documents.child"
 _LEFT_OVER = 0.5  # of the memory: a child that keeps more after a document is replaced
+
+
+def extraction_limits(settings: Settings) -> ExtractionLimits:
+    """The limits that the settings ask for."""
+    memory_mb = settings.rag_document_memory_mb
+    if settings.rag_documents_ocr:
+        memory_mb = max(memory_mb, settings.rag_document_ocr_memory_mb)
+    return ExtractionLimits(
+        seconds=settings.rag_document_timeout_s,
+        memory_bytes=memory_mb * 1024 * 1024,
+        chunk_tokens=settings.rag_max_chunk_size,
+        overlap_tokens=settings.rag_chunk_overlap,
+        max_chunks=settings.rag_document_max_chunks,
+        ocr=settings.rag_documents_ocr,
+    )
 
 
 class Extractor:
@@ -62,7 +96,7 @@ class Extractor:
             try:
                 return self._read_twice(file, name, content_hash)
             except ChildError as error:
-                raise explained(error, name) from None
+                raise _explained(error, name) from None
 
     def cancel(self) -> None:
         """End an extraction that is under way: it raises ExtractionInterruptedError."""
@@ -87,7 +121,7 @@ class Extractor:
     def _read(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
         child = self._ready(name)
         try:
-            return ask(child, file, name, content_hash, self._limits)
+            return _ask(child, file, name, content_hash, self._limits)
         except (DocumentError, InboxUnavailableError):
             raise
         except BaseException:
@@ -106,7 +140,7 @@ class Extractor:
     def _ready(self, name: str) -> ChildProcess:
         if self._child is not None and not self._child.asleep():
             self._replace()  # it ended between two documents, by no fault of this one
-        child = self._child = self._child or start_child(self._limits)
+        child = self._child = self._child or _start_child(self._limits)
         try:
             if self._closed:  # set before the child was looked for, and so seen on one side
                 raise ExtractionInterruptedError(f"{name}: extraction has been closed")
@@ -115,3 +149,81 @@ class Extractor:
             self._replace()
             raise
         return child
+
+
+def _start_child(limits: ExtractionLimits) -> ChildProcess:
+    """Start one. A document that takes it over finds no key of ours in its environment."""
+    folder = language_folder() if limits.ocr else None
+    environment = {} if folder is None else {"TESSDATA_PREFIX": str(folder)}
+    return ChildProcess(
+        _MODULE, asdict(limits), memory_bytes=limits.memory_bytes, environment=environment
+    )
+
+
+def _ask(
+    child: ChildProcess, file: BinaryIO, name: str, content_hash: bytes, limits: ExtractionLimits
+) -> ChunkedDocument:
+    """Ask for a document and take the answer.
+
+    :raises InboxUnavailableError: its content is not the one of ``content_hash``.
+    :raises DocumentError: what is wrong with it.
+    :raises ChildError: there was no answer, or none that makes sense.
+    """
+    request = {"name": name, "sha256": content_hash.hex()}
+    lines = child.ask(request, file, seconds=limits.seconds)
+    try:
+        answer: dict[str, Any] = json.loads(next(lines))
+        if "chunks" in answer:
+            return _document(answer, lines)
+        refusal = _refusal(answer, name, child)
+    except (ValueError, TypeError, KeyError) as error:  # it is no longer the child that we know
+        raise CrashedError("with an answer that makes no sense") from error
+    raise refusal
+
+
+def _explained(error: ChildError, name: str) -> Exception:
+    """What the end of the child means for the document that it read."""
+    if isinstance(error, OutOfMemoryError):
+        advice = "split the document, or raise RAG_DOCUMENT_MEMORY_MB"
+        return DocumentTooLargeError(name, f"reading it {error}: {advice}")
+    if isinstance(error, OutOfTimeError):
+        advice = "split the document, or raise RAG_DOCUMENT_TIMEOUT_S"
+        return DocumentTooLargeError(name, f"reading it {error}: {advice}")
+    if isinstance(error, CrashedError):
+        return CorruptDocumentError(
+            name,
+            f"it ended the process that read it twice ({error}): it is damaged or nested too "
+            "deeply: convert it",
+        )
+    return ExtractionInterruptedError(
+        f"{name}: the process that read it {error}: it is retried. If that is so each time, lower "
+        "RAG_MAX_CONCURRENT_JOBS or raise RAG_DOCUMENT_TIMEOUT_S"
+    )
+
+
+def _document(answer: dict[str, Any], lines: Iterator[bytes]) -> ChunkedDocument:
+    chunks = tuple(_chunk(next(lines)) for _ in range(answer.pop("chunks")))
+    return ChunkedDocument(chunks=chunks, **answer)
+
+
+def _chunk(line: bytes) -> Chunk:
+    text, heading, page, tokens = json.loads(line)
+    return Chunk(text, tuple(heading), page, tokens)
+
+
+def _refusal(answer: dict[str, Any], name: str, child: ChildProcess) -> Exception:
+    if "error" in answer:
+        kind: type[DocumentError] = getattr(errors, answer["error"])
+        return kind(name, answer["reason"])
+    if "changed" in answer:
+        return InboxUnavailableError(
+            f"{name} has changed since the inbox was last scanned: it is processed after the next "
+            "scan"
+        )
+    if "unreadable" in answer:
+        return ExtractionInterruptedError(f"{name}: cannot be read now: {answer['unreadable']}")
+    if "memory" in answer:
+        return child.out_of_memory()
+    return CorruptDocumentError(
+        name, f"it cannot be read ({answer['failed']}): fetch the file again, or convert it"
+    )

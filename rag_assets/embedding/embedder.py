@@ -1,15 +1,17 @@
-"""The narrow interface that every embedder has, and its answer."""
+"""The narrow interface that every embedder has, its answer, and the choice of a provider."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.errors import ProviderAnswerError
+from rag_assets.errors import ConfigurationError, ProviderAnswerError
+from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
 
@@ -80,3 +82,46 @@ def normalised(
     rows = np.array(rows)
     rows[places], norms[places] = 0.0, 1.0
     return rows / norms[:, None], refused
+
+
+def check_key(settings: Settings, provider: str | None = None) -> None:
+    """Refuse to start without the key that the provider needs; never turn to the offline one.
+
+    :raises ConfigurationError: OpenAI is asked for and there is no key.
+    """
+    wanted = provider or settings.rag_embedding_provider
+    if wanted != "openai" or settings.api_keys():
+        return
+    if settings.use_api_key_rotation:
+        raise ConfigurationError(
+            "USE_API_KEY_ROTATION is true but OPENAI_API_KEYS is empty: list the keys there"
+        )
+    raise ConfigurationError(
+        "no OPENAI_API_KEY: set it in the environment or in .env, or set "
+        "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"
+    )
+
+
+def open_embedder(
+    settings: Settings, *, provider: str | None = None, timeout_s: float | None = None
+) -> AbstractAsyncContextManager[Embedder]:
+    """The embedder that the settings ask for.
+
+    :param provider: another one: that of a space which the settings no longer name.
+    :raises ConfigurationError: OpenAI is asked for and there is no key.
+    """
+    if (provider or settings.rag_embedding_provider) == "offline":
+        # Late: it is made of what stands here.
+        from rag_assets.embedding.providers.offline import OfflineEmbedder  # noqa: PLC0415
+
+        return nullcontext(OfflineEmbedder())
+    check_key(settings, provider)
+    # Late: importing openai takes half a second that most commands need not wait for.
+    from rag_assets.embedding.providers.openai_client import OpenAIEmbedder  # noqa: PLC0415
+
+    return OpenAIEmbedder(
+        base_url=settings.openai_base_url,
+        keys=settings.api_keys(),
+        timeout_s=timeout_s or settings.rag_embedding_timeout_s,
+        send_dimensions=settings.rag_embedding_send_dimensions,
+    )

@@ -13,8 +13,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.embedding.embedder import Embedder
-from rag_assets.embedding.obtaining import open_embedder
+from rag_assets.embedding.embedder import Embedder, open_embedder
 from rag_assets.errors import (
     AuthenticationError,
     ConfigurationError,

@@ -12,7 +12,7 @@ from multiprocessing.context import ForkServerProcess
 import psutil
 
 from rag_assets.documents.inbox.inbox import open_inbox
-from rag_assets.documents.processing import process_documents
+from rag_assets.documents.worker import process_documents
 from rag_assets.errors import RagAssetsError
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.documents.outcomes import (
+from rag_assets.documents.publishing import (
     LONGEST_RETRY_S,
     Outcome,
     Summary,

@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from openai_emulator.faults import Fault, FaultKind
-from rag_assets.documents.outcomes import Outcome
-from rag_assets.documents.processing import process_documents
+from rag_assets.documents.publishing import Outcome
 from rag_assets.documents.rules import LARGE, PROCESSING
 from rag_assets.documents.sql.queue import mark_unchanged
 from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.documents.worker import process_documents
 from rag_assets.errors import (
     AuthenticationError,
     BudgetExceededError,

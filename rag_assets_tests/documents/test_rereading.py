@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from rag_assets.documents.preparing import READER
+from rag_assets.documents.model import READER
 from rag_assets_tests.documents.formats import office
 from rag_assets_tests.documents.lane import (
     Lane,

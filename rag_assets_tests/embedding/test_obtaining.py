@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
-from rag_assets.embedding.obtaining import obtaining
+from rag_assets.embedding.purchase import open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.postgres.database import Database
@@ -16,7 +16,7 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import Corpus
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.queued import make_ready
-from rag_assets_tests.embedding.buyers import texts_of
+from rag_assets_tests.embedding.shop import texts_of
 from rag_assets_tests.vectors.vectors import count_rows, space_of
 
 
@@ -32,7 +32,7 @@ def obtain(
 
     async def work() -> list[set[bytes]]:
         with database.connect(autocommit=True) as session:
-            async with obtaining(
+            async with open_purchaser(
                 database,
                 session,
                 settings,
@@ -40,9 +40,9 @@ def obtain(
                 ledger_key=LedgerKey("run", corpus, "lane"),
                 progress=Silent(),
                 overwrite=overwrite,
-            ) as obtainer:
+            ) as purchaser:
                 return [
-                    set(await obtainer.obtain(texts_of(window), wanted=wanted.append))
+                    set(await purchaser.obtain(texts_of(window), wanted=wanted.append))
                     for window in windows
                 ]
 

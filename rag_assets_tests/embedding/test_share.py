@@ -13,7 +13,7 @@ from rag_assets.documents.sql.lanes import provider_shares, set_share
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.embedding.buyers import Shop
+from rag_assets_tests.embedding.shop import Shop
 
 
 def share(database: Database, value: float) -> None:
@@ -37,7 +37,7 @@ def test_requests_are_as_large_and_as_many_at_once_as_the_share_allows(
     shop: Shop, emulator: Emulator, value: float, requests: int, in_flight: int
 ) -> None:
     emulator.reset()
-    emulator.order(Fault(FaultKind.LATENCY, latency_ms=20))
+    emulator.order(Fault(FaultKind.LATENCY, latency_ms=100))
     share(shop.database, value)
     shop.buy([f"{text} again" for text in sentences(40)])
     stats = emulator.stats()

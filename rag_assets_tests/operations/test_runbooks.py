@@ -20,9 +20,9 @@ from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator, running_emulator
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
-from rag_assets.documents.processing import process_documents
 from rag_assets.documents.sql import lanes as lane_control
 from rag_assets.documents.sql.leases import collect_lost
+from rag_assets.documents.worker import process_documents
 from rag_assets.operations.sql import incidents
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings, fingerprint

@@ -21,9 +21,10 @@ from rag_assets.defs.resources import Corpus
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.inbox.inbox import open_inbox
-from rag_assets.documents.processing import Outcome, process_documents
+from rag_assets.documents.publishing import Outcome
 from rag_assets.documents.rules import LARGE
 from rag_assets.documents.sql.reports import mark_reported
+from rag_assets.documents.worker import process_documents
 from rag_assets.errors import DocumentError
 from rag_assets.progress import LogLines
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from rag_assets.documents.processing import Outcome
+from rag_assets.documents.publishing import Outcome
 
 CHUNKS = dg.AssetKey("document_chunks")
 EMBEDDINGS = dg.AssetKey("document_embeddings")

@@ -21,7 +21,7 @@ from rag_assets.documents.inbox.cursor import Cursor
 from rag_assets.documents.inbox.files import FoundFile, Listing, refuse_too_large
 from rag_assets.documents.inbox.inbox import Inbox
 from rag_assets.documents.inbox.keys import document_key
-from rag_assets.documents.preparing import READER
+from rag_assets.documents.model import READER
 from rag_assets.documents.rules import MB, lane_of, priority_of
 from rag_assets.documents.sql.documents import find_documents
 from rag_assets.documents.sql.intake import (

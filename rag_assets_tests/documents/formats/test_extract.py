@@ -8,9 +8,8 @@ import pytest
 
 from rag_assets.documents.formats.extract import read_document, recognise
 from rag_assets.documents.formats.ocr import language_folder
-from rag_assets.documents.limits import extraction_limits
 from rag_assets.documents.model import ChunkedDocument
-from rag_assets.documents.sandbox import Extractor
+from rag_assets.documents.sandbox import Extractor, extraction_limits
 from rag_assets.errors import (
     CorruptDocumentError,
     DocumentError,

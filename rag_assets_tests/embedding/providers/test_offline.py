@@ -36,7 +36,7 @@ def test_vectors_have_the_dimension_asked_for_and_length_one(dimensions: int) ->
 
 def test_vectors_are_the_same_in_every_process() -> None:
     script = (
-        "import sys; from rag_assets_tests.embedding import test_offline as t;"
+        "import sys; from rag_assets_tests.embedding.providers import test_offline as t;"
         "sys.stdout.write(t.embed(t.TEXTS).vectors.tobytes().hex())"
     )
     said = subprocess.run(

@@ -1,12 +1,16 @@
-"""A queue between two stages that is bounded by weight, not by number."""
+"""What stages of an event loop are built with: a queue bounded by weight, and work in threads."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Generic, ParamSpec, TypeVar
 
 Item = TypeVar("Item")
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class Buffer(Generic[Item]):
@@ -48,3 +52,43 @@ class Buffer(Generic[Item]):
             self._weight -= total
             self._changed.notify_all()
             return taken
+
+
+async def in_thread(
+    work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> Result:
+    """Do blocking work in a thread. When cancelled, wait until it is done: it cannot be stopped."""
+    return await stoppable(None, work, *args, **kwargs)
+
+
+async def stoppable(
+    stop: Callable[[], None] | None,
+    work: Callable[Parameters, Result],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Result:
+    """The same for work that can be stopped.
+
+    :param stop: called when cancelled; makes the work end soon, whatever its result.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if stop:
+            stop()
+        with suppress(Exception):
+            await task
+        raise
+
+
+async def finished(work: Coroutine[Any, Any, Result], grace_s: float) -> Result:
+    """Await work; when cancelled, give it so many seconds to end by itself."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=grace_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise

@@ -1,25 +1,45 @@
-"""Process documents: those that wait in a lane, or chosen ones."""
+"""Process documents: those that wait in a lane, or chosen ones. One run is one worker.
+
+What happens to a document, stage by stage, is in :mod:`.pipeline`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
 from queue import SimpleQueue
 from threading import Lock
+from typing import Any
 
-from rag_assets.documents.ending import outcome_of
-from rag_assets.documents.outcomes import Outcome, OutcomeState, Summary
-from rag_assets.documents.pipeline import Order, Pipeline
-from rag_assets.documents.preparing import Files
+from rag_assets.documents.concurrency import in_thread
+from rag_assets.documents.extraction import Files
+from rag_assets.documents.pipeline import Desk, Order, Pipeline
+from rag_assets.documents.publishing import (
+    JobLog,
+    Outcome,
+    OutcomeState,
+    Publisher,
+    Summary,
+    outcome_of,
+)
+from rag_assets.documents.sandbox import Extractor, extraction_limits
+from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql.documents import Document, Lane, find_documents, queue_counts
 from rag_assets.documents.sql.queue import requeue
-from rag_assets.embedding.obtaining import check_key
-from rag_assets.postgres.database import Database
+from rag_assets.embedding.embedder import check_key
+from rag_assets.embedding.purchase import open_purchaser
+from rag_assets.embedding.sql.purchases import LedgerKey, drop_all_dead_claims
+from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.progress import Progress, Silent
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Role, Space, register_space
 
-__all__ = ["Outcome", "Summary", "process_documents"]
+log = logging.getLogger("rag_assets.documents")
 
 
 def process_documents(
@@ -85,17 +105,17 @@ def _run(
     progress: Progress,
     tell: Callable[[Outcome], None],
 ) -> Summary:
-    """Run the pipeline in a thread of its own, and tell its outcomes in this one meanwhile.
+    """Do the work in a thread of its own, and tell its outcomes in this one meanwhile.
 
     Telling takes Dagster 15 ms a document, in which requests would not be answered.
     """
     outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
     running = _Running()
-    pipeline = Pipeline(
-        database, settings, inbox, order, progress=_Remarks(progress), report=outcomes.put
-    )
+    jobs = JobLog(order.run_id, outcomes.put)
     with ThreadPoolExecutor(1, thread_name_prefix="documents-run") as pool:
-        work: Future[Summary] = pool.submit(running.run, pipeline)
+        work: Future[Summary] = pool.submit(
+            running.run, _work(database, settings, inbox, order, jobs, _Remarks(progress))
+        )
         work.add_done_callback(lambda _: outcomes.put(None))
         try:
             while (outcome := outcomes.get()) is not None:
@@ -107,7 +127,7 @@ def _run(
 
 
 class _Running:
-    """A pipeline in another thread, to be stopped from this one."""
+    """Work in another thread, to be stopped from this one."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -115,19 +135,20 @@ class _Running:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Summary] | None = None
 
-    def run(self, pipeline: Pipeline) -> Summary:
+    def run(self, work: Coroutine[Any, Any, Summary]) -> Summary:
         """Until it is done or stopped.
 
         :raises asyncio.CancelledError: it was stopped.
         """
-        return asyncio.run(self._run(pipeline))
+        return asyncio.run(self._run(work))
 
-    async def _run(self, pipeline: Pipeline) -> Summary:
+    async def _run(self, work: Coroutine[Any, Any, Summary]) -> Summary:
         with self._lock:
             if self._stopped:
+                work.close()
                 raise asyncio.CancelledError
             self._loop = asyncio.get_running_loop()
-            self._task = asyncio.ensure_future(pipeline.run())
+            self._task = asyncio.ensure_future(work)
         try:
             return await self._task
         finally:
@@ -140,6 +161,80 @@ class _Running:
             self._stopped = True
             if self._loop and self._task:
                 self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+async def _work(
+    database: Database,
+    settings: Settings,
+    inbox: Files,
+    order: Order,
+    jobs: JobLog,
+    progress: Progress,
+) -> Summary:
+    """One run: its connections, its child processes, and the pipeline between them.
+
+    When it fails, the documents that it held wait again, each with its reason, unless the database
+    could not be told.
+    """
+    started = time.monotonic()
+    database = document_leases.sessions_of_run(database, order.run_id)
+    readers = settings.rag_documents_extractors
+    threads = ThreadPoolExecutor(readers + 8, thread_name_prefix="documents")
+    asyncio.get_running_loop().set_default_executor(threads)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(database.connect(autocommit=True)) for _ in range(3)]
+        for connection in connections:
+            document_leases.bound_silence(connection, settings.rag_document_lease_s)
+        desk, session, storing = Desk(connections[0]), connections[1], connections[2]
+        spaces = _register_spaces(session, settings)
+        publisher = Publisher(storing, spaces, settings, run_id=order.run_id, report=jobs.finished)
+        ledger_key = LedgerKey(order.run_id, "documents", order.lane or "chosen")
+        try:
+            async with AsyncExitStack() as purchases:
+                purchasers = [
+                    await purchases.enter_async_context(
+                        open_purchaser(
+                            database,
+                            session,
+                            settings,
+                            space=space,
+                            ledger_key=ledger_key,
+                            progress=progress,
+                        )
+                    )
+                    for space in spaces
+                ]
+                extractors = [
+                    stack.enter_context(Extractor(extraction_limits(settings)))
+                    for _ in range(readers)
+                ]
+                await Pipeline(
+                    desk,
+                    settings,
+                    inbox,
+                    order,
+                    jobs=jobs,
+                    purchasers=purchasers,
+                    extractors=extractors,
+                    publisher=publisher,
+                ).run()
+                await in_thread(desk, drop_all_dead_claims)
+        except BaseException as error:
+            lost = session_lost(error) or any(connection.broken for connection in connections)
+            reason = DatabaseUnavailableError("PostgreSQL went away") if lost else error
+            if isinstance(reason, DatabaseUnavailableError):
+                log.error("store timeout: run %s ends: %s", order.run_id, reason)
+            await in_thread(publisher.give_back_all, database, reason)
+            raise
+    return publisher.summary(
+        [purchaser.purchase for purchaser in purchasers], time.monotonic() - started
+    )
+
+
+def _register_spaces(session: Connection, settings: Settings) -> tuple[Space, ...]:
+    roles: tuple[Role, ...] = ("small", "large")
+    wanted = roles if settings.rag_documents_large else roles[:1]
+    return tuple(register_space(session, settings, role) for role in wanted)
 
 
 class _Remarks:

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from rag_assets.documents.model import READER_VERSION, ChunkedDocument
+from rag_assets.documents.model import READER, ChunkedDocument
+from rag_assets.documents.sandbox import Extractor
 from rag_assets.documents.sql.chunks import lacks_vectors, stored_document
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.embedding.batching import Text
@@ -16,8 +17,6 @@ from rag_assets.embedding.text_hash import text_hash
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Space
-
-READER = f"v{READER_VERSION}"
 
 
 class Files(Protocol):
@@ -28,13 +27,6 @@ class Files(Protocol):
 
         :raises InboxUnavailableError: it cannot be had now.
         """
-
-
-class Extractor(Protocol):
-    """What reads a file: see :class:`rag_assets.documents.sandbox.Extractor`."""
-
-    def extract(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
-        """The document that the file is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from rag_assets.settings.model import fingerprint
 from rag_assets.vectors.sql.spaces import SpaceSpec
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.embedding.buyers import Shop
+from rag_assets_tests.embedding.shop import Shop
 from rag_assets_tests.secrets import everything_shown
 
 ONE, TWO, THREE = "sk-test-one", "sk-test-two", "sk-test-three"
@@ -426,7 +426,7 @@ class Unlimited:
     async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:  # noqa: ARG002
         self.open += 1
         self.most = max(self.most, self.open)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)
         self.open -= 1
         vectors = np.eye(len(texts), spec.dimensions, dtype=np.float32)
         return Answer(vectors, tokens=0)
@@ -442,3 +442,49 @@ def test_as_many_requests_are_in_flight_as_asked_and_no_limit_is_asked(
     assert fake.most == 5
     assert buyer.slept == []
     assert buyer.ledger() == {"none": (20, 0, 0, 200, 0)}
+
+
+class Failing(Unlimited):
+    """Refuses the first request soon; the others are answered later."""
+
+    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:  # noqa: ARG002
+        first = not self.most
+        self.most += 1
+        await asyncio.sleep(0.3 if first else 1.0)
+        if first:
+            raise ProviderAnswerError("the first")
+        return Answer(np.eye(len(texts), spec.dimensions, dtype=np.float32), tokens=0)
+
+
+def test_requests_in_flight_are_answered_and_kept_when_another_fails(shop: OpenShop) -> None:
+    buyer = shop(rag_embedding_concurrency=3)
+    fake = buyer.embedder = Failing()
+    with pytest.raises(ProviderAnswerError, match="the first"):
+        buyer.buy(sentences(100))
+    assert len(buyer.kept()) == (fake.most - 1) * 10 > 0
+    with buyer.database.connect() as connection:
+        claims = connection.execute("SELECT count(*) FROM embedding_claims").fetchall()
+    assert claims == [(0,)], "what was claimed and not bought is free"
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_answers(shop: OpenShop) -> None:
+    class Hanging(Unlimited):
+        async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:  # noqa: ARG002
+            self.most += 1
+            await asyncio.sleep(200)
+            raise AssertionError
+
+    buyer = shop()
+    fake = buyer.embedder = Hanging()
+
+    async def stop() -> None:
+        work = asyncio.ensure_future(buyer.obtain(sentences(10)))
+        while not fake.most:
+            await asyncio.sleep(0.01)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+
+    started = time.monotonic()
+    asyncio.run(stop())
+    assert time.monotonic() - started < 60

@@ -1,33 +1,49 @@
-"""How the work on a document ends: published, unchanged, dead or put off; recorded and told."""
+"""The last stage: a document is published, left, put off or dead; recorded, counted, reported.
+
+What an error means for its document is decided here (:func:`judge`), without looking anywhere else;
+the transaction that publishes is in :mod:`.sql.publishing`.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from rag_assets.documents.embedding import Embedded
-from rag_assets.documents.outcomes import (
-    Outcome,
-    OutcomeState,
-    Summary,
-    class_of,
-    concerns_all,
-    judge,
-    readable,
-)
-from rag_assets.documents.preparing import Failed, Unchanged, chunking_of
+from rag_assets.documents.extraction import Failed, Unchanged, chunking_of
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.documents import Document, find_document
 from rag_assets.documents.sql.publishing import Publication, publish
-from rag_assets.embedding.buying import Purchase
-from rag_assets.errors import DatabaseUnavailableError, RateLimitedError
+from rag_assets.documents.sql.queue import Claimed
+from rag_assets.embedding.purchase import Purchase
+from rag_assets.errors import (
+    AuditError,
+    DatabaseUnavailableError,
+    DocumentError,
+    ExtractionInterruptedError,
+    InboxUnavailableError,
+    InputRejectedError,
+    RagAssetsError,
+    RateLimitedError,
+    reason_of,
+)
 from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Space
 
+log = logging.getLogger("rag_assets.documents")
+
 Ended = Embedded | Unchanged | Failed
+OutcomeState = Literal["ready", "unchanged", "dead", "waiting", "withdrawn"]
+LONGEST_RETRY_S = 3600.0
+_LONGEST_MESSAGE = 2000  # characters
+_OF_ONE = (DocumentError, ExtractionInterruptedError, InboxUnavailableError, AuditError)
+"""Errors of reading and storing that end the work on one document only."""
 _MANY_CHUNKS = 500
 _PUBLISHING_S = 0.01
 """A chunk: 0.8 to 1.6 ms measured. Meanwhile the document's row is locked and its lease runs on."""
@@ -35,7 +51,94 @@ _RESTART_WAITS_S = (1.0, 2.0, 4.0, 8.0)
 """Between tries to reach a database that has just gone: a restart takes a few seconds."""
 
 
-class Finisher:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the work on one document ended.
+
+    :param state: ``unchanged``: everything was there already. ``waiting``: it goes on later.
+    :param error: what went wrong and what to do, where something did.
+    :param tokens: of all its chunks, counted; ``cost_usd`` is what was bought for it.
+    :param embedded: chunks with a vector bought now; ``reused`` with one that was there. Both count
+        the small space.
+    :param seconds: wall time by stage: ``fetch``, ``extract``, ``chunk``, ``embed``, ``store``.
+    """
+
+    key: str
+    state: OutcomeState
+    error_class: str | None = None
+    error: str | None = None
+    pages: int | None = None
+    chunks: int = 0
+    tokens: int = 0
+    embedded: int = 0
+    reused: int = 0
+    cost_usd: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    language: str | None = None
+    title: str | None = None
+
+
+@dataclass
+class Summary:
+    """A run over many documents, counted while it goes on.
+
+    :param states: documents by outcome.
+    :param lost: documents that were changed, withdrawn or given to another run meanwhile.
+    :param tokens: as billed; ``cost_usd`` is their price.
+    """
+
+    states: Counter[OutcomeState] = field(default_factory=Counter)
+    lost: int = 0
+    chunks: int = 0
+    embedded: int = 0
+    reused: int = 0
+    requests: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one."""
+        self.states[outcome.state] += 1
+        self.chunks += outcome.chunks
+        self.embedded += outcome.embedded
+        self.reused += outcome.reused
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
+        lost = f", {self.lost} changed or withdrawn meanwhile" if self.lost else ""
+        return (
+            f"{states or 'no documents'}{lost}; {self.chunks} chunks ({self.embedded} embedded, "
+            f"{self.reused} reused), {self.requests} requests, {self.tokens} tokens, "
+            f"${self.cost_usd:.4f}, {self.seconds:.1f} s"
+        )
+
+
+class JobLog:
+    """Logs when the work on a document begins, and how and after how long it has ended.
+
+    :param report: called with each outcome, from any thread.
+    """
+
+    def __init__(self, run_id: str, report: Callable[[Outcome], None]) -> None:
+        self._run_id = run_id
+        self._report = report
+        self._started_at: dict[str, float] = {}
+
+    def started(self, claimed: Claimed) -> None:
+        """The run has claimed a document."""
+        self._started_at[claimed.key] = time.monotonic()
+        log.info("job started: %s, attempt %d, run %s", claimed.key, claimed.attempts, self._run_id)
+
+    def finished(self, outcome: Outcome) -> None:
+        """The work on it has ended, and that is recorded."""
+        seconds = time.monotonic() - self._started_at.pop(outcome.key, time.monotonic())
+        why = f": {outcome.error_class}" if outcome.error_class else ""
+        log.info("job finished: %s %s after %.1f s%s", outcome.key, outcome.state, seconds, why)
+        self._report(outcome)
+
+
+class Publisher:
     """Ends the work on one document after the other; for one thread at a time.
 
     :param connection: autocommits.
@@ -200,3 +303,58 @@ def stored_outcome(document: Document) -> Outcome:
         cost_usd=document.cost_usd or 0.0,
         seconds=document.seconds or {},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an error means for its document.
+
+    :param counted: the attempt was one of the document's.
+    :param after_s: seconds before the next.
+    """
+
+    state: Literal["dead", "waiting"]
+    error_class: str
+    error: str
+    counted: bool = True
+    after_s: float = 0.0
+
+
+def concerns_all(error: Exception) -> bool:
+    """Whether an error of reading or storing a document would meet the others, too.
+
+    One that nobody foresaw ends only its own: it is perhaps the document's fault.
+    """
+    return isinstance(error, RagAssetsError) and not isinstance(error, _OF_ONE)
+
+
+def judge(error: Exception, attempts: int, settings: Settings) -> Verdict:
+    """Dead at once for what will not pass; otherwise later, until the attempts are used up.
+
+    :param attempts: this one included.
+    """
+    name, message = class_of(error), readable(error)
+    if isinstance(error, DocumentError | InputRejectedError):
+        return Verdict("dead", name, message)
+    if isinstance(error, InboxUnavailableError):
+        # The storage's fault, or of a file that the next look at the inbox will miss.
+        return Verdict("waiting", name, message, False, 2 * settings.rag_document_retry_s)
+    if attempts >= settings.rag_document_max_attempts:
+        return Verdict("dead", name, f"{message} (attempt {attempts}, the last)")
+    return Verdict("waiting", name, message, True, retry_after_s(attempts, settings))
+
+
+def retry_after_s(attempts: int, settings: Settings) -> float:
+    """Seconds before the attempt after ``attempts``: doubled each time, up to an hour."""
+    return float(min(LONGEST_RETRY_S, settings.rag_document_retry_s * 2.0 ** (attempts - 1)))
+
+
+def class_of(error: BaseException) -> str:
+    """The name of its class, or of the nearest one that is no module's own affair."""
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return next(name for name in names if not name.startswith("_"))
+
+
+def readable(error: BaseException) -> str:
+    """An error in one paragraph that PostgreSQL can keep."""
+    return reason_of(error)[:_LONGEST_MESSAGE]

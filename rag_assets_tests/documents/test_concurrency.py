@@ -7,8 +7,7 @@ import threading
 
 import pytest
 
-from rag_assets.documents.buffer import Buffer
-from rag_assets.documents.threads import finished, in_thread, stoppable, until_one_ends
+from rag_assets.documents.concurrency import Buffer, finished, in_thread, stoppable
 
 
 def test_what_is_put_comes_out_in_order_by_weight() -> None:
@@ -130,36 +129,3 @@ def test_work_has_its_time_to_end_when_it_is_cancelled(grace_s: float, ended: li
 
     asyncio.run(run())
     assert done == ended
-
-
-def test_the_first_to_end_ends_the_others() -> None:
-    ended: list[str] = []
-
-    async def forever() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("forever")
-
-    async def short() -> None:
-        await asyncio.sleep(0)
-
-    asyncio.run(until_one_ends(forever(), short(), forever()))
-    assert ended == ["forever", "forever"]
-
-
-def test_the_first_error_is_raised_when_all_have_ended() -> None:
-    ended: list[str] = []
-
-    async def forever() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("forever")
-
-    async def failing() -> None:
-        raise ValueError("this one")
-
-    with pytest.raises(ValueError, match="this one"):
-        asyncio.run(until_one_ends(forever(), failing()))
-    assert ended == ["forever"]

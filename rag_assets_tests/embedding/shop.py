@@ -1,16 +1,14 @@
-"""A buyer with real parts: the database, the emulator, and a sleep that does not take long."""
+"""A purchaser with real parts: database, emulator, and a sleep that does not take long."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from rag_assets.embedding.batching import Text
-from rag_assets.embedding.buying import Buyer, BuyingOptions, Purchase
 from rag_assets.embedding.embedder import Embedder
-from rag_assets.embedding.obtaining import open_embedder
+from rag_assets.embedding.purchase import Purchase, open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.postgres.database import Database
@@ -49,26 +47,32 @@ class Shop:
 
     def buy(self, sentences: Sequence[str]) -> Purchase:
         """Buy all; what was counted stays in ``purchase`` when it raises, too."""
-        return asyncio.run(self._buy(texts_of(sentences)))
+        return asyncio.run(self.obtain(sentences))
 
-    async def _buy(self, texts: Sequence[Text]) -> Purchase:
-        opened = open_embedder(self.settings) if self.embedder is None else None
-        async with opened or nullcontext(self.embedder) as embedder:
-            assert embedder is not None
-            buyer = Buyer(
-                embedder=embedder,
+    async def obtain(self, sentences: Sequence[str]) -> Purchase:
+        """The same in the caller's event loop."""
+        with self.database.connect(autocommit=True) as session:
+            async with open_purchaser(
+                self.database,
+                session,
+                self.settings,
                 space=self.space(),
-                options=BuyingOptions.from_settings(self.settings),
                 ledger_key=RUN,
-                advance=self._advance,
-                warn=self.warnings.append,
+                progress=self,
+                embedder=self.embedder,
                 sleep=self._sleep,
-            )
-            self.purchase = buyer.purchase
-            return await buyer.buy(self.database, texts)
+            ) as purchaser:
+                self.purchase = purchaser.purchase
+                await purchaser.obtain(texts_of(sentences))
+                return self.purchase
 
-    def _advance(self, steps: int) -> None:
+    def start(self, task: str, total: int) -> None: ...
+
+    def advance(self, steps: int) -> None:
         self.advanced += steps
+
+    def say(self, message: str) -> None:
+        self.warnings.append(message)
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
