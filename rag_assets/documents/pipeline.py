@@ -32,16 +32,16 @@ from rag_assets.documents.preparing import (
     read_file,
     take_stored,
 )
-from rag_assets.documents.rules import LARGE, MB
+from rag_assets.documents.rules import MB
 from rag_assets.documents.sandbox import Extractor
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
-from rag_assets.documents.sql.documents import Lane
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.documents.threads import finished, in_thread, stoppable, until_one_ends
 from rag_assets.embedding.obtaining import Obtainer, obtaining
 from rag_assets.embedding.sql.purchases import LedgerKey, drop_all_dead_claims
 from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.lanes import LARGE, Lane
 from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings

@@ -12,9 +12,10 @@ from rag_assets.documents.ending import outcome_of
 from rag_assets.documents.outcomes import Outcome, OutcomeState, Summary
 from rag_assets.documents.pipeline import Order, Pipeline
 from rag_assets.documents.preparing import Files
-from rag_assets.documents.sql.documents import Document, Lane, find_documents, queue_counts
+from rag_assets.documents.sql.documents import Document, find_documents, queue_counts
 from rag_assets.documents.sql.queue import requeue
 from rag_assets.embedding.obtaining import check_key
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.settings.model import Settings

@@ -6,8 +6,8 @@ from pydantic import Field
 from rag_assets.bible.plan import SpacePlan, plan_versions
 from rag_assets.defs.bible.assets import verse_embeddings, verses
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.lanes import BIBLE_LANE, LANE_TAG
 from rag_assets.defs.resources import Corpus
+from rag_assets.lanes import BIBLE_LANE, LANE_TAG
 
 bible_embeddings = dg.define_asset_job(
     "bible_embeddings",

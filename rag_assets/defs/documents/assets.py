@@ -22,9 +22,9 @@ from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.processing import Outcome, process_documents
-from rag_assets.documents.rules import LARGE
 from rag_assets.documents.sql.reports import mark_reported
 from rag_assets.errors import DocumentError
+from rag_assets.lanes import DOCUMENT_LANES, LARGE, known_lane
 from rag_assets.progress import LogLines
 
 CHUNKS, EMBEDDINGS = metadata.CHUNKS, metadata.EMBEDDINGS
@@ -104,7 +104,7 @@ def document_lane(
             corpus.settings,
             open_inbox(corpus.settings),
             run_id=context.run.run_id,
-            lane=config.lane,
+            lane=known_lane(config.lane, DOCUMENT_LANES),
             keys=chosen,
             force=config.force,
             progress=corpus.progress or LogLines(context.log.info),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from rag_assets.defs.lanes import BIBLE_LANE, LANE_TAG
+from rag_assets.lanes import BIBLE_LANE, LANE_TAG
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,

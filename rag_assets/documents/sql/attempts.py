@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, one
 
 
@@ -20,7 +21,7 @@ class AttemptTotals:
         before; the last one is what took longer than all.
     """
 
-    lane: str
+    lane: Lane
     outcome: str
     attempts: int
     seconds: float
@@ -31,7 +32,7 @@ class AttemptTotals:
 class Ended:
     """Attempts that ended in a stretch of time, of one lane, outcome and class of error."""
 
-    lane: str
+    lane: Lane
     outcome: str
     error_class: str | None
     attempts: int

@@ -12,10 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from rag_assets.lanes import LANE_TAG
 from rag_assets.postgres.database import Connection
 
-LANE_TAG = "rag/lane"
-BIBLE_LANE = "rag_bible"
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 RUN_FAILURE = "RunFailure"
