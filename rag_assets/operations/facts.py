@@ -28,7 +28,12 @@ from rag_assets.operations.doctor import (
     Stored,
 )
 from rag_assets.operations.sql import queue_health
-from rag_assets.operations.sql.dagster_state import RunCount, daemon_heartbeats, runs_under_way
+from rag_assets.operations.sql.dagster_state import (
+    AT_WORK,
+    RunCount,
+    daemon_heartbeats,
+    runs_under_way,
+)
 from rag_assets.operations.sql.failed_runs import failing
 from rag_assets.operations.sql.heavy_documents import heavy_documents
 from rag_assets.operations.sql.incidents import current_incident
@@ -41,8 +46,6 @@ from rag_assets.settings.model import Settings, fingerprint
 from rag_assets.vectors.sql import generations
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.tables import VectorTable, revision
-
-_AT_WORK = ("STARTING", "STARTED", "CANCELING")
 
 
 def gather(settings: Settings) -> Facts:
@@ -175,7 +178,7 @@ def _lane(
 ) -> LaneFacts:
     succeeded = [one for one in ended if one.outcome == "succeeded"]
     completed = sum(one.attempts for one in succeeded)
-    at_work = sum(run.runs for run in runs if run.status in _AT_WORK)
+    at_work = sum(run.runs for run in runs if run.status in AT_WORK)
     return replace(
         documents,
         runs_queued=sum(run.runs for run in runs) - at_work,

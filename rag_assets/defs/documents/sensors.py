@@ -10,6 +10,7 @@ from rag_assets.defs.documents.jobs import document_processing, request_document
 from rag_assets.defs.documents.partitions import DOCUMENTS, documents
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import Corpus
+from rag_assets.defs.under_way import TAKES_WORK
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
 from rag_assets.documents.sql.documents import queue_counts
@@ -17,20 +18,13 @@ from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.lanes import LANE_TAG, LARGE, PROCESSING, DocumentLane
 from rag_assets.settings.model import Settings
 
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
-
 
 @dataclass(frozen=True)
 class LaneRuns:
     """The runs of one lane: those there are, and those that a tick requests.
 
     :param waiting: documents that a run could take now.
-    :param runs: that are queued or at work.
+    :param runs: that are queued or at work, and not being canceled.
     :param most_runs: that may be.
     :param batch: documents that one run takes.
     :param paused: why nothing is started from it for now.
@@ -111,7 +105,7 @@ def document_queue(
 
 def _runs(instance: dg.DagsterInstance, lane: DocumentLane) -> int:
     return instance.get_runs_count(
-        dg.RunsFilter(job_name=document_processing.name, tags={LANE_TAG: lane}, statuses=_UNDER_WAY)
+        dg.RunsFilter(job_name=document_processing.name, tags={LANE_TAG: lane}, statuses=TAKES_WORK)
     )
 
 

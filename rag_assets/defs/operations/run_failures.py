@@ -13,7 +13,7 @@ from dagster import DagsterEvent, DagsterEventType
 from dagster_shared.error import SerializableErrorInfo
 
 from rag_assets import errors
-from rag_assets.defs.operations.under_way import PARTITION_TAG
+from rag_assets.defs.under_way import PARTITION_TAG
 from rag_assets.errors import (
     DatabaseUnavailableError,
     DocumentError,

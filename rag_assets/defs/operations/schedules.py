@@ -18,14 +18,14 @@ from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.operations.capacity import capacity_record
-from rag_assets.defs.operations.under_way import (
+from rag_assets.defs.resources import Corpus
+from rag_assets.defs.under_way import (
     PARTITION_TAG,
     UNDER_WAY,
     in_bible_lane,
     partitions_of,
     runs_under_way,
 )
-from rag_assets.defs.resources import Corpus
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.tables import ASSETS, indexed_tables
 from rag_assets.operations.backfill import (
