@@ -9,7 +9,7 @@ import dagster as dg
 from rag_assets.defs.documents.jobs import document_processing, request_documents_run
 from rag_assets.defs.documents.partitions import DOCUMENTS, documents
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.under_way import TAKES_WORK
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
@@ -53,7 +53,7 @@ class LaneRuns:
     "adds a partition for each new document.",
 )
 def document_inbox(
-    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.SensorResult:
     """One tick: list the inbox and, where it changed, bring the documents' table up to date."""
     with as_failures():
@@ -82,7 +82,7 @@ def document_inbox(
     "lane starts nothing.",
 )
 def document_queue(
-    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """One tick: count what waits and what is under way, request what is missing."""
     with as_failures(), corpus.database.connect() as connection:

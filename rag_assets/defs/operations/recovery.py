@@ -10,7 +10,7 @@ from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.operations.dagster_runs import DagsterRuns, remind_of_retries
 from rag_assets.defs.operations.incidents import incident_reports, incidents_partitions
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.messages import Say
@@ -32,7 +32,7 @@ _REPORTING_S = 5.0
     "what does not mend is told. Records an incident, and has its report written.",
 )
 def queue_recovery(
-    context: dg.SensorEvaluationContext, watched_corpus: dg.ResourceParam[Corpus]
+    context: dg.SensorEvaluationContext, watched_corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.SensorResult:
     """One look."""
     memory = Memory.from_cursor(context.cursor)
