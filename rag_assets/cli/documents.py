@@ -10,7 +10,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import (
     Json,
@@ -130,8 +130,7 @@ def list_all(
     with errors_as_sentences(as_json):
         wanted = _state(state)
         chosen = known_lane(lane, DOCUMENT_LANES) if lane is not None else None
-        _, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (_, connection):
             found = list_documents(connection, state=wanted, lane=chosen, limit=limit)
     if as_json:
         show_json([_described(document) for document in found])
@@ -147,10 +146,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """All that is known of one document: state, run, attempts, error and what to do."""
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            (document,) = _found(connection, [key])
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        (document,) = _found(connection, [key])
     described = _described(document)
     if as_json:
         show_json(described)
@@ -171,8 +168,7 @@ def retry(
     with errors_as_sentences(as_json):
         if bool(keys) + bool(error_class) + everything != 1:
             raise ConfigurationError("say which: keys, --class CLASS, or --all")
-        _, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (_, connection):
             chosen = _found(connection, keys) if keys else ()
             classes = dead_by_class(connection)
             if error_class and error_class not in classes:
@@ -194,11 +190,9 @@ def withdraw(keys: Keys, as_json: Json = False) -> None:
     A withdrawn document comes back when its file is changed, or removed and dropped again, or
     given to `rag-assets documents add`. After RAG_DOCUMENTS_KEEP_DAYS it is deleted for good.
     """
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            found = _found(connection, keys)
-            gone = withdraw_documents(connection, keys, by="command")
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        found = _found(connection, keys)
+        gone = withdraw_documents(connection, keys, by="command")
     for document in found:
         if document.key not in gone:
             err.print(f"{document.key} was withdrawn already", markup=False)
@@ -219,8 +213,7 @@ def prioritize(
         if not oldest_first:
             raise ConfigurationError("say which: --oldest-first, with --limit 100")
         chosen = known_lane(lane, DOCUMENT_LANES) if lane is not None else None
-        _, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (_, connection):
             first = prioritize_waiting(connection, limit=limit, lane=chosen)
     _show_count(first, "go first", as_json=as_json)
 
@@ -231,11 +224,9 @@ def dlq(
     as_json: Json = False,
 ) -> None:
     """The dead letters: documents on which work has ended, why, and what to do."""
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            classes = dead_by_class(connection)
-            dead = list_documents(connection, state="dead", limit=limit)
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        classes = dead_by_class(connection)
+        dead = list_documents(connection, state="dead", limit=limit)
     if as_json:
         show_json({"classes": classes, "documents": [_described(document) for document in dead]})
         return
@@ -267,8 +258,7 @@ def pause(
     """
     with errors_as_sentences(as_json):
         chosen = known_lane(lane, LANES)
-        _, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (_, connection):
             pause_lane(connection, chosen, reason, "command")
     _show_lane(lane, paused=True, as_json=as_json)
 
@@ -281,8 +271,7 @@ def resume(
     """Start runs from a lane again, whoever has paused it."""
     with errors_as_sentences(as_json):
         chosen = known_lane(lane, LANES)
-        _, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (_, connection):
             was_paused = resume_lane(connection, chosen, "command")
     if not was_paused:
         err.print(f"{lane} was not paused", markup=False)
@@ -297,11 +286,8 @@ def _show_lane(lane: str, *, paused: bool, as_json: bool) -> None:
 
 
 def _state(name: str | None) -> State | None:
-    for state in STATES:
-        if state == name:
-            return state
-    if name is None:
-        return None
+    if name is None or name in STATES:
+        return name
     raise ConfigurationError(f"there is no state {name}: it is one of {', '.join(STATES)}")
 
 
