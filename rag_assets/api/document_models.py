@@ -11,7 +11,6 @@ from rag_assets.documents.rules import PRIORITY_NAMES
 from rag_assets.documents.sql.documents import Document
 
 State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
-LaneName = Literal["rag_processing", "rag_large_docs"]
 
 
 class DocumentModel(BaseModel):

@@ -18,8 +18,8 @@ from rag_assets.bible.versions import (
     check_version_code,
     list_version_folders,
 )
-from rag_assets.cli.opening import open_corpus
-from rag_assets.cli.options import COUNT, within
+from rag_assets.cli.opening import corpus_connection, open_corpus
+from rag_assets.cli.options import COUNT, Yes, within
 from rag_assets.cli.output import (
     Json,
     errors_as_sentences,
@@ -27,6 +27,7 @@ from rag_assets.cli.output import (
     plain,
     progress_bar,
     remark,
+    show_failures,
     show_json,
     show_table,
 )
@@ -138,19 +139,17 @@ def _show_plan(
     batch_size: int | None = None,
     as_json: bool,
 ) -> None:
-    with errors_as_sentences(as_json):
-        settings, database = open_corpus()
-        with database.connect() as connection:
-            plans = plan_versions(
-                connection,
-                settings,
-                codes or (),
-                roles=roles,
-                overwrite=overwrite,
-                limit=limit,
-                batch_size=batch_size,
-                warn=remark,
-            )
+    with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
+        plans = plan_versions(
+            connection,
+            settings,
+            codes or (),
+            roles=roles,
+            overwrite=overwrite,
+            limit=limit,
+            batch_size=batch_size,
+            warn=remark,
+        )
     if as_json:
         show_json(plans)
         return
@@ -219,8 +218,7 @@ def embed(
             empty="",
         )
         for result in results:
-            for failure in result.failures:
-                out.print(f"[red]{result.version}[/red] {plain(failure)}")
+            show_failures(result.version, result.failures)
     if any(result.failures for result in results):
         raise typer.Exit(1)
 
@@ -228,7 +226,7 @@ def embed(
 @app.command()
 def remove(
     code: Annotated[str, typer.Argument(help="The version whose stored data is to go.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Delete a version's verses and vectors from the database; its files stay as they are."""

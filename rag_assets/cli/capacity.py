@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import corpus_connection
 from rag_assets.cli.options import DAYS
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
 from rag_assets.operations.sql.capacity import CapacityDay, capacity_days
@@ -40,8 +40,7 @@ def capacity(
     from rag_assets.operations.capacity import as_csv, forecasts  # noqa: PLC0415
 
     with errors_as_sentences(as_json):
-        settings, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (settings, connection):
             recorded = capacity_days(connection)
         expected = forecasts(recorded, settings)
     if csv:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import corpus_connection, open_corpus
+from rag_assets.cli.options import Yes
 from rag_assets.cli.output import (
     Json,
     err,
@@ -114,18 +115,17 @@ def restore(
         float,
         typer.Option("--wait", min=0, max=86_400, help="Seconds to wait for runs at work on it."),
     ] = 10,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Replace one corpus by that of a dump. The other one, keys and releases stay."""
     with errors_as_sentences(as_json):
-        known = next((name for name in CORPORA if name == corpus), None)
-        if known is None:
+        if corpus not in CORPORA:
             raise ConfigurationError(f"there is no corpus {corpus}: {' or '.join(CORPORA)}")
         _, database = open_corpus()
         if not yes:
             typer.confirm(f"Replace the {corpus} in {database.describe()} by {file}?", abort=True)
-        done = restore_corpus(database, known, file, wait_s=wait_s)
+        done = restore_corpus(database, corpus, file, wait_s=wait_s)
     if as_json:
         show_json(done)
         return
@@ -144,8 +144,7 @@ def grant(
 ) -> None:
     """Let a role read the corpus and Dagster's state: the API's, the exporter's. As the owner."""
     with errors_as_sentences(as_json):
-        settings, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (settings, connection):
             (grant_api if writes else grant_reading)(connection, role)
         with open_dagster_database(settings).connect() as connection:
             grant_reading(connection, role)  # metrics tell of runs, too

@@ -9,7 +9,15 @@ from pathlib import Path
 import typer
 
 from rag_assets.cli.opening import open_private
-from rag_assets.cli.output import Json, errors_as_sentences, out, plain, progress_bar, show_json
+from rag_assets.cli.output import (
+    Json,
+    errors_as_sentences,
+    out,
+    plain,
+    progress_bar,
+    show_failures,
+    show_json,
+)
 from rag_assets.cli.search import show_hits
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import open_database
@@ -109,7 +117,8 @@ def _embed(settings: Settings, as_json: bool) -> list[object]:
             result = run_bible_embeddings(code, {}, progress=progress, settings=settings)
             results.append(result)
             if result.failures:
-                raise typer.Exit(_tell(code, result.failures))
+                show_failures(code, result.failures)
+                raise typer.Exit(1)
             if not as_json:
                 out.print(
                     f"  {code}: {result.verses} verses, {result.embedded} vectors bought, "
@@ -126,16 +135,11 @@ def _release(settings: Settings, as_json: bool) -> object:
     with progress_bar(quiet=as_json) as progress:
         result = run_corpus_release({}, release=True, progress=progress, settings=settings)
     if result.failures:
-        raise typer.Exit(_tell("release", result.failures))
+        show_failures("release", result.failures)
+        raise typer.Exit(1)
     if not as_json:
         out.print(f"  index: {result.decision}, {plain(result.reasons)}")
         out.print(
             f"  {sum(result.checks.values())} checks passed, release {result.release_id} is active"
         )
     return result
-
-
-def _tell(code: str, failures: tuple[str, ...]) -> int:
-    for failure in failures:
-        out.print(f"[red]{code}[/red] {plain(failure)}")
-    return 1

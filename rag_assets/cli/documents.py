@@ -10,7 +10,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import (
     Json,
@@ -27,7 +27,7 @@ from rag_assets.cli.output import (
 from rag_assets.documents.inbox.adding import Adding, add_files
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import Intake, take_in
-from rag_assets.documents.rules import LANES, PRIORITY_NAMES
+from rag_assets.documents.rules import PRIORITY_NAMES
 from rag_assets.documents.sql.documents import (
     Document,
     State,
@@ -41,7 +41,7 @@ from rag_assets.documents.sql.documents import retry as retry_dead
 from rag_assets.documents.sql.lanes import pause_lane, resume_lane
 from rag_assets.documents.sql.withdrawal import withdraw as withdraw_documents
 from rag_assets.errors import ConfigurationError
-from rag_assets.operations.sql.dagster_state import BIBLE_LANE
+from rag_assets.lanes import DOCUMENT_LANES, LANES, known_lane
 from rag_assets.postgres.database import Connection
 
 app = typer.Typer(
@@ -50,7 +50,8 @@ app = typer.Typer(
 )
 
 STATES: tuple[State, ...] = get_args(State)
-ALL_LANES = (*LANES, BIBLE_LANE)
+LaneOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(DOCUMENT_LANES)}.")]
+LaneArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(LANES)}.")]
 Keys = Annotated[list[str], typer.Argument(help="Keys, as `rag-assets documents list` shows them.")]
 
 
@@ -121,18 +122,16 @@ def _show_intake(intake: Intake) -> None:
 @app.command("list")
 def list_all(
     state: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")] = None,
-    lane: Annotated[str | None, typer.Option(help=f"One of {', '.join(LANES)}.")] = None,
+    lane: LaneOption = None,
     limit: Annotated[int, typer.Option(**COUNT, help="How many at most.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Documents in the order of their drop, and how far each one is."""
     with errors_as_sentences(as_json):
         wanted = _state(state)
-        if lane is not None and lane not in LANES:
-            raise ConfigurationError(f"there is no lane {lane}: it is one of {', '.join(LANES)}")
-        _, database = open_corpus()
-        with database.connect() as connection:
-            found = list_documents(connection, state=wanted, lane=lane, limit=limit)
+        chosen = known_lane(lane, DOCUMENT_LANES) if lane is not None else None
+        with corpus_connection() as (_, connection):
+            found = list_documents(connection, state=wanted, lane=chosen, limit=limit)
     if as_json:
         show_json([_described(document) for document in found])
         return
@@ -147,10 +146,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """All that is known of one document: state, run, attempts, error and what to do."""
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            (document,) = _found(connection, [key])
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        (document,) = _found(connection, [key])
     described = _described(document)
     if as_json:
         show_json(described)
@@ -171,8 +168,7 @@ def retry(
     with errors_as_sentences(as_json):
         if bool(keys) + bool(error_class) + everything != 1:
             raise ConfigurationError("say which: keys, --class CLASS, or --all")
-        _, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (_, connection):
             chosen = _found(connection, keys) if keys else ()
             classes = dead_by_class(connection)
             if error_class and error_class not in classes:
@@ -194,11 +190,9 @@ def withdraw(keys: Keys, as_json: Json = False) -> None:
     A withdrawn document comes back when its file is changed, or removed and dropped again, or
     given to `rag-assets documents add`. After RAG_DOCUMENTS_KEEP_DAYS it is deleted for good.
     """
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            found = _found(connection, keys)
-            gone = withdraw_documents(connection, keys, by="command")
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        found = _found(connection, keys)
+        gone = withdraw_documents(connection, keys, by="command")
     for document in found:
         if document.key not in gone:
             err.print(f"{document.key} was withdrawn already", markup=False)
@@ -211,18 +205,16 @@ def prioritize(
         bool, typer.Option("--oldest-first", help="Those that have waited longest.")
     ] = False,
     limit: Annotated[int, typer.Option(**COUNT, help="How many.")] = 100,
-    lane: Annotated[str | None, typer.Option(help=f"One of {', '.join(LANES)}.")] = None,
+    lane: LaneOption = None,
     as_json: Json = False,
 ) -> None:
     """Let documents go before all others in their lanes."""
     with errors_as_sentences(as_json):
         if not oldest_first:
             raise ConfigurationError("say which: --oldest-first, with --limit 100")
-        if lane is not None and lane not in LANES:
-            raise ConfigurationError(f"there is no lane {lane}: it is one of {', '.join(LANES)}")
-        _, database = open_corpus()
-        with database.connect() as connection:
-            first = prioritize_waiting(connection, limit=limit, lane=lane)
+        chosen = known_lane(lane, DOCUMENT_LANES) if lane is not None else None
+        with corpus_connection() as (_, connection):
+            first = prioritize_waiting(connection, limit=limit, lane=chosen)
     _show_count(first, "go first", as_json=as_json)
 
 
@@ -232,11 +224,9 @@ def dlq(
     as_json: Json = False,
 ) -> None:
     """The dead letters: documents on which work has ended, why, and what to do."""
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            classes = dead_by_class(connection)
-            dead = list_documents(connection, state="dead", limit=limit)
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        classes = dead_by_class(connection)
+        dead = list_documents(connection, state="dead", limit=limit)
     if as_json:
         show_json({"classes": classes, "documents": [_described(document) for document in dead]})
         return
@@ -258,7 +248,7 @@ def dlq(
 
 @app.command()
 def pause(
-    lane: Annotated[str, typer.Argument(help=f"One of {', '.join(ALL_LANES)}.")],
+    lane: LaneArgument,
     reason: Annotated[str, typer.Option(help="Why, for those who wonder.")] = "by command",
     as_json: Json = False,
 ) -> None:
@@ -267,32 +257,25 @@ def pause(
     Nothing resumes it by itself.
     """
     with errors_as_sentences(as_json):
-        _check_lane(lane)
-        _, database = open_corpus()
-        with database.connect() as connection:
-            pause_lane(connection, lane, reason, "command")
+        chosen = known_lane(lane, LANES)
+        with corpus_connection() as (_, connection):
+            pause_lane(connection, chosen, reason, "command")
     _show_lane(lane, paused=True, as_json=as_json)
 
 
 @app.command()
 def resume(
-    lane: Annotated[str, typer.Argument(help=f"One of {', '.join(ALL_LANES)}.")],
+    lane: LaneArgument,
     as_json: Json = False,
 ) -> None:
     """Start runs from a lane again, whoever has paused it."""
     with errors_as_sentences(as_json):
-        _check_lane(lane)
-        _, database = open_corpus()
-        with database.connect() as connection:
-            was_paused = resume_lane(connection, lane, "command")
+        chosen = known_lane(lane, LANES)
+        with corpus_connection() as (_, connection):
+            was_paused = resume_lane(connection, chosen, "command")
     if not was_paused:
         err.print(f"{lane} was not paused", markup=False)
     _show_lane(lane, paused=False, as_json=as_json)
-
-
-def _check_lane(lane: str) -> None:
-    if lane not in ALL_LANES:
-        raise ConfigurationError(f"there is no lane {lane}: it is one of {', '.join(ALL_LANES)}")
 
 
 def _show_lane(lane: str, *, paused: bool, as_json: bool) -> None:
@@ -303,11 +286,8 @@ def _show_lane(lane: str, *, paused: bool, as_json: bool) -> None:
 
 
 def _state(name: str | None) -> State | None:
-    for state in STATES:
-        if state == name:
-            return state
-    if name is None:
-        return None
+    if name is None or name in STATES:
+        return name
     raise ConfigurationError(f"there is no state {name}: it is one of {', '.join(STATES)}")
 
 

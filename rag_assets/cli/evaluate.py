@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.options import Hybrid, Rerank, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
-from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
+from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_texts
 from rag_assets.settings.model import load_settings
 
@@ -39,12 +40,10 @@ def evaluate(
             "RUT 1:16), language."
         ),
     ],
-    top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="How many hits.")] = 10,
-    version: Annotated[
-        list[str] | None, typer.Option(help="Only this version; may be repeated.")
-    ] = None,
-    hybrid: Annotated[bool, typer.Option(help="Let full text search take part.")] = False,
-    rerank: Annotated[bool, typer.Option(help="Re-order the hits by the large space.")] = False,
+    top_k: TopK = 10,
+    version: Versions = None,
+    hybrid: Hybrid = False,
+    rerank: Rerank = False,
     collapse: Annotated[bool, typer.Option(help="One hit a verse, over all versions.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.opening import settings_with
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json
 from rag_assets.postgres.database import dagster_database, open_database
-from rag_assets.settings.model import load_settings
 
 
 def exporter(
@@ -28,8 +28,7 @@ def exporter(
     from rag_assets.operations.metrics import OperationsMetrics  # noqa: PLC0415
 
     with errors_as_sentences(as_json):
-        chosen = {"rag_exporter_host": host, "rag_exporter_port": port}
-        settings = load_settings(**{k: v for k, v in chosen.items() if v is not None})
+        settings = settings_with(rag_exporter_host=host, rag_exporter_port=port)
         # Nothing is migrated, and a database that is away is no reason not to start: to say that
         # it is away is what the exporter is for.
         metrics = OperationsMetrics(

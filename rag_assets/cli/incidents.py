@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markdown import Markdown
 
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.operations.following import close_job_incident
@@ -23,7 +23,7 @@ def list_last(
     as_json: Json = False,
 ) -> None:
     """The last incidents."""
-    with errors_as_sentences(as_json), open_corpus()[1].connect() as connection:
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         found = last_incidents(connection, limit=limit)
     if as_json:
         show_json(found)

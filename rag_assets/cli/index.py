@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import corpus_connection
 from rag_assets.cli.options import within
 from rag_assets.cli.output import (
     Json,
@@ -32,12 +32,8 @@ app = typer.Typer(no_args_is_help=True, help="The vector index: its generations,
 @app.command()
 def status(as_json: Json = False) -> None:
     """The generations of each index, and the last decision with its reasons."""
-    with errors_as_sentences(as_json):
-        settings, database = open_corpus()
-        with database.connect() as connection:
-            tables = [
-                _describe(connection, table) for table in indexed_tables(connection, settings)
-            ]
+    with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
+        tables = [_describe(connection, table) for table in indexed_tables(connection, settings)]
     if as_json:
         show_json(tables)
         return

@@ -1,22 +1,35 @@
-"""What a command works on."""
+"""What a command works on: the settings, the database, a private file."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from rag_assets.postgres.database import Database, open_database
-from rag_assets.postgres.migrations import migrate
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.postgres.migrations import open_migrated
 from rag_assets.settings.model import Settings, load_settings
+
+
+def settings_with(**given: object) -> Settings:
+    """The settings, where options of the command line replace some; ``None`` replaces nothing."""
+    return load_settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def open_corpus() -> tuple[Settings, Database]:
     """The settings, and their database with its migrations up to date."""
     settings = load_settings()
-    database = open_database(settings)
-    migrate(database)
-    return settings, database
+    return settings, open_migrated(settings)
+
+
+@contextmanager
+def corpus_connection() -> Iterator[tuple[Settings, Connection]]:
+    """The same, as one transaction on that database."""
+    settings, database = open_corpus()
+    with database.connect() as connection:
+        yield settings, connection
 
 
 def open_private(path: Path) -> BinaryIO:

@@ -1,9 +1,12 @@
-"""Bounds of numbers on the command line: those of the settings that they replace."""
+"""Options that several commands have, and the bounds of numbers: those of their settings."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
+import typer
+
+from rag_assets.retrieval.request import MAX_TOP_K
 from rag_assets.settings.model import bounds
 
 
@@ -19,6 +22,12 @@ LARGEST = 2**31 - 1
 COUNT = Range(min=1, max=LARGEST)
 DAYS = Range(min=1, max=36_500)
 SECONDS = Range(min=1, max=86_400)
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+TopK = Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="How many hits.")]
+Versions = Annotated[list[str] | None, typer.Option(help="Only this version; may be repeated.")]
+Hybrid = Annotated[bool, typer.Option(help="Let full text search take part.")]
+Rerank = Annotated[bool, typer.Option(help="Re-order the hits by the large space.")]
 
 
 def within(setting: str) -> Range:

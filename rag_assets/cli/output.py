@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -96,6 +96,18 @@ def show_record(record: Mapping[str, object]) -> None:
     width = max(map(len, record))
     for name, value in record.items():
         out.print(f"[bold]{name:<{width}}[/bold]  {_cell(value)}")
+
+
+def show_failures(of: str, failures: Iterable[str]) -> None:
+    """What failed of one thing, a line each."""
+    for failure in failures:
+        out.print(f"[red]{of}[/red] {plain(failure)}")
+
+
+def show_reasons(reasons: Iterable[object]) -> None:
+    """Why something was refused, a line each, under a sentence that says what."""
+    for reason in reasons:
+        out.print(f"  [red]{plain(reason)}[/red]")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_assets.cli.junit import junit_xml
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import (
     Json,
@@ -20,6 +20,7 @@ from rag_assets.cli.output import (
     plain,
     progress_bar,
     show_json,
+    show_reasons,
     show_record,
     show_table,
 )
@@ -56,11 +57,9 @@ def status(
     as_json: Json = False,
 ) -> None:
     """What is served, and the last releases and refusals."""
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            last = last_releases(connection, limit=limit)
-            active = active_release(connection)
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        last = last_releases(connection, limit=limit)
+        active = active_release(connection)
     if as_json:
         show_json({"active": active, "releases": last})
         return
@@ -74,8 +73,7 @@ def status(
     if refused is not None and refused is last[0]:
         out.print()
         out.print(f"release {refused.release_id} was refused:")
-        for reason in refused.reasons:
-            out.print(f"  [red]{plain(reason)}[/red]")
+        show_reasons(refused.reasons)
 
 
 @app.command()
@@ -89,8 +87,7 @@ def gate(
 ) -> None:
     """Would the gate let a release through now? Exits with 0 or 1 and says why; writes nothing."""
     with errors_as_sentences(as_json):
-        settings, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (settings, connection):
             evidence, verdict = evaluate_gate(
                 connection,
                 settings,
@@ -169,15 +166,13 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What differs between two releases, or between the active one and what is ready now."""
-    with errors_as_sentences(as_json):
-        settings, database = open_corpus()
-        with database.connect() as connection:
-            one = _content(connection, first)
-            if second is None:
-                _, verdict = evaluate_gate(connection, settings)
-                other: Mapping[str, Any] = verdict.content
-            else:
-                other = _content(connection, second)
+    with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
+        one = _content(connection, first)
+        if second is None:
+            _, verdict = evaluate_gate(connection, settings)
+            other: Mapping[str, Any] = verdict.content
+        else:
+            other = _content(connection, second)
     rows = _differences(one, other)
     if as_json:
         show_json(rows)
@@ -277,8 +272,7 @@ def _show_verdict(verdict: GateVerdict) -> None:
         out.print(f"[bold green]pass[/bold green]: {', '.join(served)}{same}")
     else:
         out.print("[bold red]refused[/bold red]:")
-        for reason in verdict.reasons:
-            out.print(f"  [red]{plain(reason)}[/red]")
+        show_reasons(verdict.reasons)
     for code, why in verdict.left_out.items():
         out.print(f"[dim]left out: {code}: {plain(why)}[/dim]")
 

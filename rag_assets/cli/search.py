@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.options import Hybrid, Rerank, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json
 from rag_assets.postgres.database import open_database
-from rag_assets.retrieval.request import MAX_TOP_K, Searched, SearchRequest
+from rag_assets.retrieval.request import Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings.model import load_settings
 
 
 def search_command(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
-    top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="How many hits.")] = 10,
+    top_k: TopK = 10,
     corpus: Annotated[Searched, typer.Option(help="What to search.")] = "both",
-    version: Annotated[
-        list[str] | None, typer.Option(help="Only this version; may be repeated.")
-    ] = None,
+    version: Versions = None,
     language: Annotated[
         str | None, typer.Option(help="Only versions and documents of this language.")
     ] = None,
@@ -29,8 +28,8 @@ def search_command(
     document: Annotated[
         list[str] | None, typer.Option(help="Only this document, by its key; may be repeated.")
     ] = None,
-    hybrid: Annotated[bool, typer.Option(help="Let full text search take part.")] = False,
-    rerank: Annotated[bool, typer.Option(help="Re-order the hits by the large space.")] = False,
+    hybrid: Hybrid = False,
+    rerank: Rerank = False,
     collapse: Annotated[
         bool, typer.Option(help="One hit a verse, over all versions; one a document.")
     ] = False,

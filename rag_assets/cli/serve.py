@@ -14,13 +14,13 @@ from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
 from rag_assets.api.loopback import is_loopback
 from rag_assets.api.sql.keys import SCOPES, any_key, create_key, list_keys, revoke_key
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import corpus_connection, settings_with
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
 from rag_assets.postgres.database import Database, open_database, open_replica
 from rag_assets.postgres.migrations import migrate
-from rag_assets.settings.model import Settings, load_settings
+from rag_assets.settings.model import Settings
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 
@@ -36,10 +36,7 @@ def serve(
 ) -> None:
     """Serve the retrieval API until Ctrl-C; requests in flight are answered first."""
     with errors_as_sentences():
-        chosen = {
-            "rag_api_host": host, "rag_api_port": port, "rag_api_workers": workers,
-        }  # fmt: skip
-        settings = load_settings(**{k: v for k, v in chosen.items() if v is not None})
+        settings = settings_with(rag_api_host=host, rag_api_port=port, rag_api_workers=workers)
         database, replica = open_database(settings), open_replica(settings)
         try:
             migrate(database)
@@ -121,8 +118,7 @@ def create(
             raise ConfigurationError(
                 f"unknown scope {', '.join(sorted(unknown))}: there are {', '.join(SCOPES)}"
             )
-        settings, database = open_corpus()
-        with database.connect() as connection:
+        with corpus_connection() as (settings, connection):
             key = create_key(
                 connection,
                 name,
@@ -139,10 +135,8 @@ def create(
 @keys.command("list")
 def list_all(as_json: Json = False) -> None:
     """All keys, without their secrets."""
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            found = list_keys(connection)
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        found = list_keys(connection)
     if as_json:
         show_json(found)
         return
@@ -167,13 +161,9 @@ def revoke(
     key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")], as_json: Json = False
 ) -> None:
     """Revoke a key; workers forget it within RAG_API_KEY_CACHE_S."""
-    with errors_as_sentences(as_json):
-        _, database = open_corpus()
-        with database.connect() as connection:
-            if not revoke_key(connection, key_id):
-                raise ConfigurationError(
-                    f"there is no key {key_id} to revoke: `rag-assets keys list`"
-                )
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        if not revoke_key(connection, key_id):
+            raise ConfigurationError(f"there is no key {key_id} to revoke: `rag-assets keys list`")
     if as_json:
         show_json({"revoked": key_id})
         return

@@ -23,8 +23,8 @@ from rag_assets.cli.output import Json, errors_as_sentences, out, plain, remark,
 from rag_assets.cli.serve import refuse_open_to_all
 from rag_assets.cli.supervisor import Service, Supervisor
 from rag_assets.errors import ConfigurationError
-from rag_assets.postgres.database import embedded_folder, open_database
-from rag_assets.postgres.migrations import migrate
+from rag_assets.postgres.database import embedded_folder
+from rag_assets.postgres.migrations import open_migrated
 from rag_assets.settings.model import Settings, load_settings, refuse_contradictions
 
 _READY_TIMEOUT_S = 180
@@ -57,8 +57,7 @@ def up(
         home = settings.rag_home
         home.mkdir(parents=True, exist_ok=True)
         with _only_one(home / "up.lock"):
-            database = open_database(settings)
-            migrate(database)
+            database = open_migrated(settings)
             port = port or _free_port(host)
             _refuse_taken(host, port, "--port")
             services = _dagster(home, host, port)

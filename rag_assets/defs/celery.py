@@ -28,8 +28,8 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.errors import BrokerUnavailableError, ConfigurationError
+from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.broker import QUEUES, open_broker, queue_of
 from rag_assets.settings.model import load_settings
 

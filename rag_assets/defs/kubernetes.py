@@ -18,7 +18,7 @@ from dagster_k8s.job import (
     UserDefinedDagsterK8sConfig,
 )
 
-from rag_assets.defs.lanes import LANE_TAG
+from rag_assets.lanes import LANE_TAG
 
 
 class LaneK8sRunLauncher(K8sRunLauncher):

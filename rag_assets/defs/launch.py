@@ -18,7 +18,7 @@ from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.index.config import IndexConfig
-from rag_assets.defs.resources import Corpus, open_corpus
+from rag_assets.defs.resources import CorpusResource, open_corpus
 from rag_assets.defs.run_config import RunConfig
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.indexed_tables import ASSETS
@@ -26,7 +26,7 @@ from rag_assets.interrupts import keep_from_children, let_go_by
 from rag_assets.progress import Progress
 from rag_assets.secrecy import masked
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.tables import Corpus as CorpusName
+from rag_assets.vectors.sql.tables import Corpus
 
 _HEARTBEAT_TOLERANCE_S = 45.0
 _BLOCKED_BY_A_CHECK = "DagsterAssetCheckFailedError"
@@ -140,7 +140,7 @@ def run_corpus_release(
     release: bool,
     progress: Progress,
     settings: Settings | None = None,
-    corpus_name: CorpusName = "bible",
+    corpus_name: Corpus = "bible",
 ) -> ReleaseRun:
     """Decide on a corpus' index, check it and, if asked to, release; in Dagster like any other run.
 
@@ -179,7 +179,7 @@ def _chosen(kind: type[RunConfig], config: Mapping[str, object]) -> dict[str, ob
 
 
 def _run(
-    corpus: Corpus,
+    corpus: CorpusResource,
     job_name: str,
     configured: str,
     config: Mapping[str, object],

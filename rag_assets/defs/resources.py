@@ -1,4 +1,4 @@
-"""What assets, checks and sensors are given: the corpus, as a plain object.
+"""What assets, checks and sensors are given: the resource ``corpus``, as a plain object.
 
 Settings are read and the database is opened when a run starts, never when definitions load.
 """
@@ -9,14 +9,14 @@ import dagster as dg
 
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Database, open_database
-from rag_assets.postgres.migrations import migrate
+from rag_assets.postgres.migrations import open_migrated
 from rag_assets.postgres.run_sessions import named_for_run
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings, load_settings
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CorpusResource:
     """The settings in force and the migrated database.
 
     :param progress: who is told how far long work is; ``None`` for the run's own log.
@@ -27,16 +27,16 @@ class Corpus:
     progress: Progress | None = None
 
 
-def open_corpus(settings: Settings | None = None, *, progress: Progress | None = None) -> Corpus:
+def open_corpus(
+    settings: Settings | None = None, *, progress: Progress | None = None
+) -> CorpusResource:
     """Read the settings, open the database and bring it up to date."""
     settings = settings or load_settings()
-    database = open_database(settings)
-    migrate(database)
-    return Corpus(settings, database, progress)
+    return CorpusResource(settings, open_migrated(settings), progress)
 
 
 @dg.resource(description="The corpus that the environment names (see docs/settings.md).")
-def corpus_resource(context: dg.InitResourceContext) -> Corpus:
+def corpus_resource(context: dg.InitResourceContext) -> CorpusResource:
     """Called by Dagster once a run. It has no configuration: the environment is the one source.
 
     The run's sessions bear its id, by which others see that it lives.
@@ -48,10 +48,10 @@ def corpus_resource(context: dg.InitResourceContext) -> Corpus:
 
 
 @dg.resource(description="The same corpus, also while its database is away: for who watches it.")
-def watched_corpus_resource(_: dg.InitResourceContext) -> Corpus:
+def watched_corpus_resource(_: dg.InitResourceContext) -> CorpusResource:
     """What is away is not brought up to date; whoever uses it is told by its own errors."""
     try:
         return open_corpus()
     except DatabaseUnavailableError:
         settings = load_settings()
-        return Corpus(settings, open_database(settings))
+        return CorpusResource(settings, open_database(settings))

@@ -26,13 +26,13 @@ from rag_assets.documents.extraction import (
     take_stored,
 )
 from rag_assets.documents.publishing import Ended, JobLog, Publisher, concerns_all
-from rag_assets.documents.rules import LARGE, MB
+from rag_assets.documents.rules import MB
 from rag_assets.documents.sandbox import Extractor
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
-from rag_assets.documents.sql.documents import Lane
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.embedding.purchase import Purchaser
+from rag_assets.lanes import LARGE, Lane
 from rag_assets.postgres.database import Connection, session_lost
 from rag_assets.settings.model import Settings
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from rag_assets.lanes import LARGE, PROCESSING, DocumentLane
 from rag_assets.settings.model import Settings
-
-Lane = Literal["rag_processing", "rag_large_docs"]
-PROCESSING: Lane = "rag_processing"
-LARGE: Lane = "rag_large_docs"
-LANES: tuple[Lane, ...] = (PROCESSING, LARGE)
 
 ASKED_FOR, HIGH, NORMAL, LOW = 0, 1, 2, 3
 """Priorities: the lower the sooner. The first is given by a person only."""
@@ -18,7 +12,7 @@ PRIORITY_NAMES = {ASKED_FOR: "asked for", HIGH: "high", NORMAL: "normal", LOW: "
 MB = 2**20
 
 
-def lane_of(size: int, settings: Settings) -> Lane:
+def lane_of(size: int, settings: Settings) -> DocumentLane:
     """The lane of a document of ``size`` bytes: a large one has a lane, and a run, to itself."""
     return LARGE if size >= settings.rag_large_document_mb * MB else PROCESSING
 

@@ -28,12 +28,13 @@ from rag_assets.documents.publishing import (
 )
 from rag_assets.documents.sandbox import Extractor, extraction_limits
 from rag_assets.documents.sql import leases as document_leases
-from rag_assets.documents.sql.documents import Document, Lane, find_documents, queue_counts
+from rag_assets.documents.sql.documents import Document, find_documents, queue_counts
 from rag_assets.documents.sql.queue import requeue
 from rag_assets.embedding.embedder import check_key
 from rag_assets.embedding.purchase import open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey, drop_all_dead_claims
 from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.progress import Progress, Silent
 from rag_assets.settings.model import Settings

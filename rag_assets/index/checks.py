@@ -164,8 +164,10 @@ def _evaluate(check: str, case: Trial) -> tuple[tuple[str, ...], dict[str, objec
             return _recall(case, case.filters)
         case "retrieval_latency_slo":
             return _latency(case)
-        case _:
+        case "golden_queries":
             return _golden(case)
+        case _:
+            raise ValueError(f"the index check {check} has no function here")
 
 
 def _used(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:

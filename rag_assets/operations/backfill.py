@@ -21,8 +21,8 @@ from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.documents.sql.queue import requeue_unembedded
 from rag_assets.errors import CorpusError
+from rag_assets.lanes import BIBLE_LANE
 from rag_assets.operations.sql import backfill
-from rag_assets.operations.sql.dagster_state import BIBLE_LANE
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings

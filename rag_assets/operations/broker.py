@@ -14,14 +14,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from rag_assets.documents.rules import LANES, PROCESSING
 from rag_assets.errors import BrokerUnavailableError, ConfigurationError, reason_of
+from rag_assets.lanes import DOCUMENT_LANES, PROCESSING
 from rag_assets.settings.model import Settings
 
 if TYPE_CHECKING:
     from redis import Redis
 
-QUEUES = LANES
+QUEUES = DOCUMENT_LANES
 """Celery's queues: each lane of documents has one; whatever else runs goes with the small ones."""
 _KEPT_S = 7 * 86_400
 _PRIORITIES = (0, 3, 6, 9)  # the steps for which kombu keeps a list each

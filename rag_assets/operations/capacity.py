@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rag_assets.documents.rules import LANES
 from rag_assets.errors import ConfigurationError
+from rag_assets.lanes import DOCUMENT_LANES
 from rag_assets.operations.forecast import Forecast, forecast, limits_of
 from rag_assets.operations.sql.capacity import (
     CapacityDay,
@@ -84,7 +84,7 @@ def record(
             connection,
             since,
             min(until, now),
-            lanes=LANES,
+            lanes=DOCUMENT_LANES,
             allowed_runs=settings.rag_document_runs + settings.rag_large_document_runs,
         )
         record_day(connection, day, measured, until)

@@ -193,12 +193,16 @@ def _silent_runs(health: Health) -> Iterator[Trouble]:
 
 def _slow_documents(health: Health, rules: Rules) -> Iterator[Trouble]:
     for lane in health.wanted:
-        if lane.longest is None or not lane.claimable:
+        if lane.longest is None or not lane.documents.claimable:
             continue
         began = lane.longest.started_at
         others_go_on = lane.last_completed_at is not None and lane.last_completed_at > began
         if health.now - began >= rules.slow_document and not others_go_on:
-            others = "1 document waits" if lane.claimable == 1 else f"{lane.claimable} wait"
+            others = (
+                "1 document waits"
+                if lane.documents.claimable == 1
+                else f"{lane.documents.claimable} wait"
+            )
             yield Trouble(
                 SLOW_DOCUMENT,
                 lane.longest.key,
@@ -209,7 +213,7 @@ def _slow_documents(health: Health, rules: Rules) -> Iterator[Trouble]:
 
 
 def _daemon(health: Health, memory: Memory) -> Iterator[Trouble]:
-    if memory.gap_since is not None and any(lane.claimable for lane in health.wanted):
+    if memory.gap_since is not None and any(lane.documents.claimable for lane in health.wanted):
         yield Trouble(
             DAEMON_AWAY,
             "daemon",
@@ -241,4 +245,4 @@ def _errors(health: Health) -> Iterator[Trouble]:
 
 
 def _work(health: Health) -> bool:
-    return any(lane.claimable or lane.active for lane in health.wanted)
+    return any(lane.documents.claimable or lane.documents.running for lane in health.wanted)

@@ -32,7 +32,10 @@ QUOTA_S = 86_400
 
 @dataclass(frozen=True)
 class LaneFacts:
-    """One lane: its documents, its runs, and what it did in the last ten minutes.
+    """What is shown of one lane: its documents, its runs, its last ten minutes.
+
+    A name that is no lane of ours stands for the runs that have that tag, ``others`` for those that
+    have none.
 
     :param claimable: of the waiting, those whose time has come.
     :param slowest: the document that has been worked on for longest, and its seconds.

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from rag_assets.documents.rules import LANES
 from rag_assets.documents.sql import lanes as lane_control
 from rag_assets.documents.sql.attempts import Ended, ended_since
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
@@ -18,6 +17,7 @@ from rag_assets.errors import ConfigurationError, RagAssetsError
 from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
+from rag_assets.lanes import DOCUMENT_LANES
 from rag_assets.operations import dependencies
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.doctor import (
@@ -29,7 +29,12 @@ from rag_assets.operations.doctor import (
     ReleaseFacts,
 )
 from rag_assets.operations.sql import queue_health
-from rag_assets.operations.sql.dagster_state import RunCount, daemon_heartbeats, runs_under_way
+from rag_assets.operations.sql.dagster_state import (
+    AT_WORK,
+    RunCount,
+    daemon_heartbeats,
+    runs_under_way,
+)
 from rag_assets.operations.sql.failed_runs import failing
 from rag_assets.operations.sql.heavy_documents import heavy_documents
 from rag_assets.operations.sql.incidents import current_incident
@@ -41,8 +46,6 @@ from rag_assets.release.releasing import evaluate_gate
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.tables import VectorTable, revision
-
-_AT_WORK = ("STARTING", "STARTED", "CANCELING")
 
 
 def gather_facts(settings: Settings) -> Facts:
@@ -134,9 +137,10 @@ def _read(database: Database, settings: Settings, runs: Iterable[RunCount]) -> C
 
 
 def _lanes(connection: Connection, runs: Iterable[RunCount]) -> tuple[LaneFacts, ...]:
-    counts = queue_counts(connection)
-    paused = lane_control.paused_lanes(connection)
-    slowest = queue_health.longest_at_work(connection)
+    # By any name: runs of no lane are shown as "others".
+    counts = dict[str, LaneCounts](queue_counts(connection).items())
+    paused = dict[str, Pause](lane_control.paused_lanes(connection).items())
+    slowest = dict[str, AtWork](queue_health.longest_at_work(connection).items())
     now = datetime.now(UTC)
     ended = ended_since(connection, now - timedelta(seconds=SPEED_S))
     by_lane: dict[str, list[RunCount]] = {}
@@ -144,26 +148,17 @@ def _lanes(connection: Connection, runs: Iterable[RunCount]) -> tuple[LaneFacts,
         by_lane.setdefault(run.lane or "others", []).append(run)
     return tuple(
         _lane(
-            counts.get(name) or LaneCounts(name, 0, 0, 0, 0, 0, 0.0),
+            LaneFacts(name) if name not in counts else _counted(counts[name]),
             by_lane.get(name, ()),
             [one for one in ended if one.lane == name],
             _for_how_long(slowest.get(name), now),
             paused.get(name),
         )
-        for name in dict.fromkeys([*LANES, *counts, *by_lane, *paused])
+        for name in dict.fromkeys([*DOCUMENT_LANES, *counts, *by_lane, *paused])
     )
 
 
-def _lane(
-    counts: LaneCounts,
-    runs: Sequence[RunCount],
-    ended: Sequence[Ended],
-    slowest: tuple[str, float] | None,
-    pause: Pause | None,
-) -> LaneFacts:
-    succeeded = [one for one in ended if one.outcome == "succeeded"]
-    completed = sum(one.attempts for one in succeeded)
-    at_work = sum(run.runs for run in runs if run.status in _AT_WORK)
+def _counted(counts: LaneCounts) -> LaneFacts:
     return LaneFacts(
         counts.lane,
         waiting=counts.waiting,
@@ -171,6 +166,21 @@ def _lane(
         running=counts.running,
         dead=counts.dead,
         oldest_waiting_s=counts.oldest_waiting_s,
+    )
+
+
+def _lane(
+    documents: LaneFacts,
+    runs: Sequence[RunCount],
+    ended: Sequence[Ended],
+    slowest: tuple[str, float] | None,
+    pause: Pause | None,
+) -> LaneFacts:
+    succeeded = [one for one in ended if one.outcome == "succeeded"]
+    completed = sum(one.attempts for one in succeeded)
+    at_work = sum(run.runs for run in runs if run.status in AT_WORK)
+    return replace(
+        documents,
         runs_queued=sum(run.runs for run in runs) - at_work,
         runs_at_work=at_work,
         slowest=slowest,

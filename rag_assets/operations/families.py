@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, product
+from typing import TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from rag_assets.documents.rules import LARGE, PROCESSING
 from rag_assets.documents.sql.attempts import AttemptTotals
+from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.errors import DocumentError, WorkerLostError
-from rag_assets.operations.sql.dagster_state import BIBLE_LANE, UNDER_WAY, RunTotals
+from rag_assets.lanes import DOCUMENT_LANES, LANES, Lane
+from rag_assets.operations.sql.dagster_state import UNDER_WAY, RunTotals
 from rag_assets.operations.sql.failed_runs import FailedRun
 from rag_assets.operations.sql.metrics import (
     DagsterFigures,
@@ -28,8 +30,6 @@ from rag_assets.operations.sql.metrics import (
 from rag_assets.operations.sql.vector_metrics import CheckNow, VectorsNow
 from rag_assets.settings.model import Settings
 
-DOCUMENT_LANES = (PROCESSING, LARGE)
-LANES = (*DOCUMENT_LANES, BIBLE_LANE)
 OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
 TO_THEIR_END = ("succeeded", "failed", "dead")
 """Attempts whose duration says something: a lost one's is its lease, a returned one did nothing."""
@@ -43,6 +43,7 @@ NO_LANE = "none"
 
 Labels = tuple[str, ...]
 Samples = Iterable[tuple[Labels, float]]
+Name = TypeVar("Name", bound=str)
 
 
 def _gauge(name: str, text: str, labels: Labels, samples: Samples) -> Metric:
@@ -63,11 +64,11 @@ def _single(name: str, text: str, value: float) -> Metric:
     return _gauge(name, text, (), [((), value)])
 
 
-def _by(values: Mapping[str, float]) -> Samples:
+def _by(values: Mapping[Name, float]) -> Samples:
     return [((key,), value) for key, value in values.items()]
 
 
-def _with(known: Sequence[str], found: Iterable[str]) -> tuple[str, ...]:
+def _with(known: Sequence[Name], found: Iterable[Name]) -> tuple[Name, ...]:
     """What is known beforehand, then whatever else there is."""
     return tuple(dict.fromkeys((*known, *found)))
 
@@ -105,11 +106,11 @@ def of_settings(settings: Settings) -> Iterator[Metric]:
 def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     """The documents' lanes. A job is one attempt at one document."""
     lanes = _with(DOCUMENT_LANES, (*queue.lanes, *(total.lane for total in queue.attempts)))
-    found = {lane: queue.lanes.get(lane) for lane in lanes}
-    waiting = {lane: counts.waiting if counts else 0 for lane, counts in found.items()}
-    due = {lane: counts.claimable if counts else 0 for lane, counts in found.items()}
-    running = {lane: counts.running if counts else 0 for lane, counts in found.items()}
-    oldest = {lane: counts.oldest_waiting_s if counts else 0.0 for lane, counts in found.items()}
+    found = {lane: queue.lanes.get(lane, LaneCounts(lane)) for lane in lanes}
+    waiting = {lane: counts.waiting for lane, counts in found.items()}
+    due = {lane: counts.claimable for lane, counts in found.items()}
+    running = {lane: counts.running for lane, counts in found.items()}
+    oldest = {lane: counts.oldest_waiting_s for lane, counts in found.items()}
     yield _gauge("rag_queue_length", "Documents that wait.", ("lane",), _by(waiting))
     yield _gauge(
         "rag_queue_due",
@@ -145,7 +146,7 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     )
 
 
-def _jobs(queue: QueueFigures, lanes: Sequence[str]) -> Iterator[Metric]:
+def _jobs(queue: QueueFigures, lanes: Sequence[Lane]) -> Iterator[Metric]:
     ended = {(total.lane, total.outcome): total for total in queue.attempts}
     counts = {
         (lane, outcome): ended[lane, outcome].attempts if (lane, outcome) in ended else 0
@@ -310,7 +311,7 @@ def of_backfill(window_spent_usd: float) -> Iterator[Metric]:
 
 def of_dagster(dagster: DagsterFigures) -> Iterator[Metric]:
     """Runs under way, and the daemon that starts them."""
-    counts = dict.fromkeys(product(LANES, UNDER_WAY), 0)
+    counts: dict[Labels, int] = dict.fromkeys(product(LANES, UNDER_WAY), 0)
     for run in dagster.runs:
         place = run.lane or NO_LANE, run.status
         counts[place] = counts.get(place, 0) + run.runs

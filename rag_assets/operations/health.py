@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rag_assets.documents.rules import LANES
 from rag_assets.documents.sql import attempts as document_attempts
 from rag_assets.documents.sql import lanes as lane_control
 from rag_assets.documents.sql.attempts import Ended
-from rag_assets.documents.sql.documents import Lane, queue_counts
+from rag_assets.documents.sql.documents import LaneCounts, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
+from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations.dependencies import (
     Probe,
     probe_broker,
@@ -32,24 +32,22 @@ COMPLETED = ("succeeded", "dead")
 
 @dataclass(frozen=True)
 class LaneHealth:
-    """One lane.
+    """Whether work goes on in one lane: its documents, its runs, and what holds it back.
 
-    :param waiting: documents; ``claimable`` are those whose time has come.
-    :param active: documents that living runs work on.
     :param runs: that are queued or at work.
     :param last_completed_at: within the time in which stagnation would show.
     :param longest: the document that has been worked on for longest.
     """
 
-    lane: Lane
-    waiting: int = 0
-    claimable: int = 0
-    active: int = 0
-    oldest_waiting_s: float = 0.0
+    documents: LaneCounts
     runs: int = 0
     last_completed_at: datetime | None = None
     longest: AtWork | None = None
     paused: Pause | None = None
+
+    @property
+    def lane(self) -> Lane:
+        return self.documents.lane
 
     @property
     def held_by_person(self) -> bool:
@@ -87,7 +85,7 @@ class Health:
     shares: tuple[Share, ...] = ()
     probes: tuple[Probe, ...] = ()
     heartbeats: Mapping[str, float] = field(default_factory=dict)
-    paused: Mapping[str, Pause] = field(default_factory=dict)
+    paused: Mapping[Lane, Pause] = field(default_factory=dict)
 
     @property
     def now(self) -> datetime:
@@ -100,11 +98,11 @@ class Health:
 
     @property
     def queue(self) -> int:
-        return sum(lane.waiting for lane in self.lanes)
+        return sum(lane.documents.waiting for lane in self.lanes)
 
     @property
     def active(self) -> int:
-        return sum(lane.active for lane in self.lanes)
+        return sum(lane.documents.running for lane in self.lanes)
 
     @property
     def last_completed_at(self) -> datetime | None:
@@ -141,23 +139,19 @@ def look(
         for totals in document_attempts.totals(connection)
         if totals.outcome == "succeeded"
     }
-    samples.add_queue_samples(connection, LANES, counts, succeeded)
+    samples.add_queue_samples(connection, DOCUMENT_LANES, counts, succeeded)
     bought = samples.add_provider_samples(connection)
     return Health(
         server=server,
         lanes=tuple(
             LaneHealth(
-                lane,
-                waiting=counts[lane].waiting if lane in counts else 0,
-                claimable=counts[lane].claimable if lane in counts else 0,
-                active=counts[lane].running if lane in counts else 0,
-                oldest_waiting_s=counts[lane].oldest_waiting_s if lane in counts else 0.0,
+                counts.get(lane, LaneCounts(lane)),
                 runs=sum(count.runs for count in runs if count.lane == lane),
                 last_completed_at=_last_completed(ended, lane),
                 longest=longest.get(lane),
                 paused=paused.get(lane),
             )
-            for lane in LANES
+            for lane in DOCUMENT_LANES
         ),
         leases_over=queue_health.leases_over(connection),
         silent_runs=silent_runs,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from rag_assets.documents.rules import LANES
+from rag_assets.lanes import DOCUMENT_LANES
 from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, Trouble
 from rag_assets.operations.rules import INTERVAL, Rules
 from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun
@@ -146,7 +146,7 @@ def cause_of(run: EndedRun) -> str | None:
     failure = run.failure
     if failure is None or failure.retried:
         return None
-    of_queue = run.lane in LANES or _DOCUMENT_STEP in run.failed_steps
+    of_queue = run.lane in DOCUMENT_LANES or _DOCUMENT_STEP in run.failed_steps
     if of_queue and (failure.transient or failure.error_class in _HANDLED_BY_QUEUE):
         return None
     if failure.error_class in _SHARED:

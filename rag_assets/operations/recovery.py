@@ -6,18 +6,17 @@ Nothing is read or done here: :mod:`.health` looks, :mod:`.watching` acts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from rag_assets.documents.rules import LANES
+from rag_assets.lanes import DOCUMENT_LANES, LANES, Lane
 from rag_assets.operations.causes import UNKNOWN, Trouble, evidence
 from rag_assets.operations.health import Health
 from rag_assets.operations.incidents import Step, next_step
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.rules import Rules
-from rag_assets.operations.sql.dagster_state import BIBLE_LANE
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.stagnation import idle_lanes, moves, remember, symptoms, vanished_runs
 
@@ -30,11 +29,11 @@ Kind = Literal[
     "pause_lane",
     "resume_lane",
 ]
-NEEDS = {
-    "vectors": (*LANES, BIBLE_LANE),
-    "provider": (*LANES, BIBLE_LANE),
-    "inbox": LANES,
-    "broker": (*LANES, BIBLE_LANE),
+NEEDS: Mapping[str, Sequence[Lane]] = {
+    "vectors": LANES,
+    "provider": LANES,
+    "inbox": DOCUMENT_LANES,
+    "broker": LANES,
 }
 """Lanes that cannot work without a dependency. Without the database nothing is started anyway; and
 without workers runs wait for them.
@@ -177,9 +176,9 @@ def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Measure]
             yield Measure(
                 "end_run", lane, "started, and no sign of life: its place is free", run_id
             )
-    for run_id, lane in vanished_runs(health, memory, rules):
+    for run_id, started_in in vanished_runs(health, memory, rules):
         yield Measure(
-            "end_run", lane, "started, and nothing was seen of it: its place is free", run_id
+            "end_run", started_in, "started, and nothing was seen of it: its place is free", run_id
         )
     if health.leases_over:
         yield Measure(
@@ -188,7 +187,7 @@ def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Measure]
     down = {name for name in memory.failing_since if name in NEEDS}
     for idle in idle_lanes(health, memory, rules):
         if not idle.runs and not down:
-            told = f"{idle.claimable} documents wait, and no run is under way"
+            told = f"{idle.documents.claimable} documents wait, and no run is under way"
             yield Measure("start_run", idle.lane, told)
 
 

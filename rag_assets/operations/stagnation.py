@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from rag_assets.documents.rules import LARGE
+from rag_assets.lanes import LARGE
 from rag_assets.operations.causes import (
     UNKNOWN,
     WORKER_LOST,
@@ -49,7 +49,7 @@ def remember(health: Health, memory: Memory) -> Memory:
         idle_since={
             lane.lane: memory.idle_since.get(lane.lane, now)
             for lane in health.lanes
-            if lane.claimable and not lane.active and lane.paused is None
+            if lane.documents.claimable and not lane.documents.running and lane.paused is None
         },
         unseen_since={run: memory.unseen_since.get(run, now) for run in health.unseen_runs},
         limited_since=(memory.limited_since or now) if limits_the_rate(health, memory) else None,
@@ -109,11 +109,11 @@ def moves(health: Health, troubles: tuple[Trouble, ...], rules: Rules) -> bool:
         return False
     if any(lane.paused is not None and not lane.held_by_person for lane in health.lanes):
         return False
-    return all(_goes_on(lane, health, rules) for lane in health.wanted if lane.claimable)
+    return all(_goes_on(lane, health, rules) for lane in health.wanted if lane.documents.claimable)
 
 
 def _goes_on(lane: LaneHealth, health: Health, rules: Rules) -> bool:
-    if not lane.active and health.active < rules.most_active:
+    if not lane.documents.running and health.active < rules.most_active:
         return False
     # One large document may take longer than that; when too long, it is a trouble of its own.
     last = lane.last_completed_at
@@ -121,8 +121,8 @@ def _goes_on(lane: LaneHealth, health: Health, rules: Rules) -> bool:
 
 
 def _stagnation(health: Health, memory: Memory, rules: Rules) -> Iterator[Trouble]:
-    waiting = sum(lane.waiting for lane in health.wanted)
-    oldest_s = max((lane.oldest_waiting_s for lane in health.wanted), default=0.0)
+    waiting = sum(lane.documents.waiting for lane in health.wanted)
+    oldest_s = max((lane.documents.oldest_waiting_s for lane in health.wanted), default=0.0)
     last, watching = health.last_completed_at, memory.watching_since or health.now
     if (
         waiting > rules.stagnation_queue
@@ -145,7 +145,7 @@ def _no_workers(health: Health, memory: Memory, rules: Rules) -> Iterator[Troubl
         yield Trouble(
             UNKNOWN,
             lane.lane,
-            f"{lane.claimable} documents of {lane.lane} could be taken, and for "
+            f"{lane.documents.claimable} documents of {lane.lane} could be taken, and for "
             f"{(health.now - since).total_seconds():.0f} s nobody took them, with {lane.runs} runs "
             "under way",
             since,

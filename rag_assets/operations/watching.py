@@ -9,10 +9,11 @@ from typing import Protocol
 
 from rag_assets.documents.sql import attempts as document_attempts
 from rag_assets.documents.sql import lanes as lane_control
-from rag_assets.documents.sql.documents import Lane, LaneCounts, queue_counts
+from rag_assets.documents.sql.documents import LaneCounts, queue_counts
 from rag_assets.documents.sql.leases import collect_lost, end_stuck
 from rag_assets.documents.sql.queue import living_runs
 from rag_assets.errors import DatabaseUnavailableError, reason_of
+from rag_assets.lanes import DOCUMENT_LANES, LANES, DocumentLane, Lane, known_lane
 from rag_assets.operations import messages
 from rag_assets.operations.following import follow_failed_jobs, told_of_jobs
 from rag_assets.operations.health import Health, look, look_at_dependencies
@@ -70,7 +71,7 @@ class Watched:
     """
 
     memory: Memory
-    start: tuple[Lane, ...]
+    start: tuple[DocumentLane, ...]
     reports: tuple[Incident, ...]
     told: str
 
@@ -117,7 +118,11 @@ def watch(
         reports = incidents.unreported_incidents(connection)
     return Watched(
         messages.deliver(database, settings, decision.memory, health.now, log=log),
-        tuple(action.subject for action in decision.actions if action.kind == "start_run"),
+        tuple(
+            known_lane(action.subject, DOCUMENT_LANES)
+            for action in decision.actions
+            if action.kind == "start_run"
+        ),
         reports,
         _told(health, decision, changed or incident),
     )
@@ -260,9 +265,10 @@ def _do(connection: Connection, settings: Settings, action: Measure, runs: Runs)
         case "lower_share" | "raise_share":
             lane_control.set_share(connection, action.subject, action.share)
         case "pause_lane":
-            lane_control.pause_lane(connection, action.subject, action.reason, "recovery")
+            lane = known_lane(action.subject, LANES)
+            lane_control.pause_lane(connection, lane, action.reason, "recovery")
         case "resume_lane":
-            lane_control.resume_lane(connection, action.subject, "recovery")
+            lane_control.resume_lane(connection, known_lane(action.subject, LANES), "recovery")
         case "start_run":
             pass  # the sensor's answer asks for it
 
@@ -322,7 +328,8 @@ def _tell(
 
 def _told(health: Health, decision: RecoveryDecision, incident: Incident | None) -> str:
     lanes = "; ".join(
-        f"{lane.lane}: {lane.waiting} wait, {lane.active} at work" for lane in health.lanes
+        f"{lane.lane}: {lane.documents.waiting} wait, {lane.documents.running} at work"
+        for lane in health.lanes
     )
     if incident is None:
         return lanes

@@ -14,7 +14,8 @@ import psycopg
 
 from rag_assets.errors import DatabaseUnusableError, MigrationError
 from rag_assets.postgres import locks
-from rag_assets.postgres.database import Connection, Database, one
+from rag_assets.postgres.database import Connection, Database, one, open_database
+from rag_assets.settings.model import Settings
 
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 7)
@@ -57,6 +58,13 @@ def read_migrations(folder: Path | None = None) -> tuple[Migration, ...]:
     if not files:
         raise MigrationError(f"no migrations in {folder or migrations_folder()}: reinstall")
     return tuple(Migration(file.name, file.read_text(encoding="utf-8")) for file in files)
+
+
+def open_migrated(settings: Settings) -> Database:
+    """The database of the settings, with its migrations up to date."""
+    database = open_database(settings)
+    migrate(database)
+    return database
 
 
 def migrate(database: Database, *, folder: Path | None = None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import pytest
 
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
@@ -23,7 +23,7 @@ from rag_assets_tests.corpora import write_usfm_version
 class Lane:
     """The deployed definitions on one corpus, and Dagster's state for them."""
 
-    corpus: Corpus
+    corpus: CorpusResource
     instance: dg.DagsterInstance
 
     @property
@@ -150,7 +150,7 @@ def instance(_instance_in_memory: dg.DagsterInstance) -> dg.DagsterInstance:
 @pytest.fixture
 def lane(openai_settings: MakeSettings, database: Database, instance: dg.DagsterInstance) -> Lane:
     """The lane with the emulator as its provider."""
-    return Lane(Corpus(openai_settings(), database), instance)
+    return Lane(CorpusResource(openai_settings(), database), instance)
 
 
 @pytest.fixture
@@ -161,6 +161,6 @@ def make_lane(
 
     def make(**overrides: object) -> Lane:
         settings: Settings = openai_settings(**overrides)
-        return Lane(Corpus(settings, database), instance)
+        return Lane(CorpusResource(settings, database), instance)
 
     return make

@@ -14,7 +14,7 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from rag_assets.definitions import build_defs
 from rag_assets.defs.documents.partitions import DOCUMENTS, documents
 from rag_assets.defs.documents.sensors import document_inbox, document_queue
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets_tests.defs.conftest import Run
 
 ASSETS = ("document_chunks", "document_embeddings")
@@ -24,7 +24,7 @@ ASSETS = ("document_chunks", "document_embeddings")
 class DocumentLane:
     """The deployed definitions on one corpus with an inbox of its own."""
 
-    corpus: Corpus
+    corpus: CorpusResource
     instance: dg.DagsterInstance
     cursor: str | None = None
 

@@ -11,7 +11,7 @@ from threading import Event
 import dagster as dg
 import pytest
 
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres import locks
 from rag_assets.vectors.sql.spaces import find_space
 from rag_assets_tests.api.server import wait_until
@@ -55,7 +55,7 @@ def lane(make_lane: MakeLane, told: Told, tmp_path: Path) -> Iterator[Lane]:
     """A lane whose Dagster state may be used by several threads."""
     made = release_lane(make_lane)
     with dg.DagsterInstance.local_temp(str(tmp_path), NO_LOG_CAPTURE) as instance:
-        yield Lane(Corpus(made.corpus.settings, made.corpus.database, told), instance)
+        yield Lane(CorpusResource(made.corpus.settings, made.corpus.database, told), instance)
 
 
 def ticks(lane: Lane) -> Callable[[], set[str]]:

@@ -15,7 +15,7 @@ import pytest
 
 from rag_assets.definitions import build_defs
 from rag_assets.defs.operations.capacity import capacity_days
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.conftest import Run
@@ -24,7 +24,7 @@ TODAY = datetime.now(UTC).date()
 
 
 @pytest.fixture
-def corpus(make_settings: MakeSettings, database: Database) -> Corpus:
+def corpus(make_settings: MakeSettings, database: Database) -> CorpusResource:
     """A corpus whose days end just before now, with what one of them did."""
     settings = make_settings(rag_timezone="UTC", rag_capacity_at="00:00")
     begun = datetime.combine(TODAY, datetime.min.time(), UTC) - timedelta(hours=12)
@@ -38,10 +38,10 @@ def corpus(make_settings: MakeSettings, database: Database) -> Corpus:
         connection.execute(
             "INSERT INTO queue_samples VALUES (%s, 'rag_processing', 17, 0, 0, 0)", (begun,)
         )
-    return Corpus(settings, database)
+    return CorpusResource(settings, database)
 
 
-def run(corpus: Corpus, instance: dg.DagsterInstance, day: date) -> Run:
+def run(corpus: CorpusResource, instance: dg.DagsterInstance, day: date) -> Run:
     job = build_defs(resources={"corpus": corpus}).resolve_job_def("capacity_record")
     return Run(
         job.execute_in_process(
@@ -56,7 +56,9 @@ def pixels(metadata: Mapping[str, Any], name: str) -> Any:
     return matplotlib.image.imread(io.BytesIO(base64.b64decode(encoded)))
 
 
-def test_a_day_is_recorded_drawn_and_told(corpus: Corpus, instance: dg.DagsterInstance) -> None:
+def test_a_day_is_recorded_drawn_and_told(
+    corpus: CorpusResource, instance: dg.DagsterInstance
+) -> None:
     earlier = run(corpus, instance, TODAY - timedelta(days=1))
     assert earlier.success
     assert earlier.metadata("capacity_report")["jobs"] == 0
@@ -79,10 +81,10 @@ def test_a_day_is_recorded_drawn_and_told(corpus: Corpus, instance: dg.DagsterIn
 
 
 def test_a_day_of_which_nothing_is_kept_fails_with_a_sentence(
-    corpus: Corpus, instance: dg.DagsterInstance
+    corpus: CorpusResource, instance: dg.DagsterInstance
 ) -> None:
     settings = corpus.settings.model_copy(update={"rag_operations_keep_days": 1})
-    brief = Corpus(settings, corpus.database)
+    brief = CorpusResource(settings, corpus.database)
     failure = run(brief, instance, TODAY - timedelta(days=3)).failure("capacity_report")
     assert "RAG_OPERATIONS_KEEP_DAYS" in failure.description
 

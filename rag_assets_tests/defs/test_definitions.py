@@ -12,7 +12,7 @@ from rag_assets.definitions import build_defs, defs
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.release.assets import ReleaseConfig
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings, load_settings
 
@@ -89,7 +89,7 @@ def test_the_deployed_assets_jobs_checks_and_sensors_are_these() -> None:
 
 
 def test_each_call_gives_fresh_definitions_with_the_resources_of_that_call() -> None:
-    mine = Corpus(load_settings(), Database("dbname=none"))
+    mine = CorpusResource(load_settings(), Database("dbname=none"))
     first, second = build_defs(resources={"corpus": mine}), build_defs()
     assert first is not second
     assert first.resources is not None

@@ -12,8 +12,8 @@ from psycopg import sql
 
 from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
-from rag_assets.defs.documents.sensors import Lane, document_queue
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.documents.sensors import LaneRuns, document_queue
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.sql.lanes import pause_lane, resume_lane
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
@@ -37,7 +37,7 @@ def documents_lane(
         rag_large_document_nice=0,  # the run is in the test's own process
     )
     (tmp_path / "inbox").mkdir()
-    return DocumentLane(Corpus(settings, database), instance)
+    return DocumentLane(CorpusResource(settings, database), instance)
 
 
 def test_dropped_documents_become_partitions_and_read_as_it_went(
@@ -224,7 +224,7 @@ def _judged(lane: DocumentLane) -> dict[str, str]:
 def test_a_lane_never_gets_more_runs_than_it_may_nor_than_it_needs(
     waiting: int, runs: int, most_runs: int, batch: int
 ) -> None:
-    wanted = Lane("rag_processing", waiting, runs, most_runs, batch).wanted
+    wanted = LaneRuns("rag_processing", waiting, runs, most_runs, batch).wanted
     assert wanted >= 0
     if wanted:
         assert runs + wanted <= most_runs

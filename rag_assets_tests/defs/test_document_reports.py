@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from rag_assets.defs.documents.reporting import report_published
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.document_lane import ASSETS, DocumentLane, events_of
@@ -24,7 +24,7 @@ def lane(
 ) -> DocumentLane:
     (tmp_path / "inbox").mkdir()
     settings = openai_settings(rag_documents_url=str(tmp_path / "inbox"), rag_documents_settle_s=0)
-    made = DocumentLane(Corpus(settings, database), instance)
+    made = DocumentLane(CorpusResource(settings, database), instance)
     for name, text in TEXTS.items():
         made.drop(name, text)
     return made

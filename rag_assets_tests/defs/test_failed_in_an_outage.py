@@ -16,7 +16,7 @@ from psycopg import sql
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.operations.doctor import Finding, diagnose
 from rag_assets.operations.facts import gather_facts
 from rag_assets.operations.memory import Memory
@@ -78,7 +78,7 @@ def run(ticks: Ticks) -> bool:
 def with_provider(ticks: Ticks, url: str) -> None:
     """From now on the recovery finds the provider there."""
     changed = ticks.corpus.settings.model_copy(update={"openai_base_url": url})
-    ticks.corpus = Corpus(changed, ticks.corpus.database)
+    ticks.corpus = CorpusResource(changed, ticks.corpus.database)
 
 
 def later(ticks: Ticks, minutes: float) -> None:
@@ -325,7 +325,7 @@ def test_a_message_that_waits_for_the_morning_gives_way_to_the_one_that_says_all
 ) -> None:
     settings = ticks.corpus.settings
     quiet = settings.model_copy(update={"rag_slack_quiet_hours": "00:00-23:59"})
-    ticks.corpus = Corpus(quiet, database)
+    ticks.corpus = CorpusResource(quiet, database)
     fail(lane, emulator, "EN_A")
     ticks.tick()
     assert ticks.rows("SELECT subject FROM messages WHERE sent_at IS NULL") == [("incident-1",)]
@@ -337,7 +337,7 @@ def test_a_message_that_waits_for_the_morning_gives_way_to_the_one_that_says_all
         )
     ticks.tick()
     assert [row[1] for row in ticks.rows(INCIDENTS)] == ["job-failed", "out-of-quota"]
-    ticks.corpus = Corpus(settings, database)
+    ticks.corpus = CorpusResource(settings, database)
     ticks.tick()
     (told,) = ticks.slack.texts
     assert "out-of-quota" in told

@@ -15,7 +15,7 @@ from rag_assets.cli.main import app
 from rag_assets.definitions import build_defs
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.operations.run_failures import partition_of
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.doctor import diagnose
 from rag_assets.operations.facts import gather_facts
@@ -169,7 +169,7 @@ def test_documents_that_cannot_be_processed_are_dead_letters_and_no_incident(
     ticks: Ticks, lane: Lane
 ) -> None:
     documents = DocumentLane(
-        Corpus(
+        CorpusResource(
             lane.corpus.settings.model_copy(update={"rag_documents_settle_s": 0}),
             lane.corpus.database,
         ),
@@ -247,14 +247,14 @@ def test_what_fails_in_the_quiet_hours_is_one_message_with_all_partitions(
     ticks: Ticks, lane: Lane, emulator: Emulator
 ) -> None:
     settings = ticks.corpus.settings
-    ticks.corpus = Corpus(
+    ticks.corpus = CorpusResource(
         settings.model_copy(update={"rag_slack_quiet_hours": "00:00-23:59"}), ticks.corpus.database
     )
     for code in CODES:
         fail(lane, emulator, code)
         ticks.tick()
     assert ticks.slack.texts == []
-    ticks.corpus = Corpus(settings, ticks.corpus.database)
+    ticks.corpus = CorpusResource(settings, ticks.corpus.database)
     ticks.tick()
     (told,) = ticks.slack.texts
     assert "3 partitions: EN_A, EN_B, PT_C" in told

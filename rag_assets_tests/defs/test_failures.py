@@ -13,7 +13,7 @@ import pytest
 from rag_assets import errors
 from rag_assets.definitions import build_defs
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import RagAssetsError, TransientError
 from rag_assets.postgres.database import Database
 from rag_assets.secrecy import register_keys
@@ -130,7 +130,7 @@ def test_a_database_that_is_away_is_something_that_may_pass(lane: Lane, tmp_path
     lane.drop("EN_RUN", sentences(3))
     away = Database(f"host={tmp_path} dbname=corpus user=someone")
     failure = (
-        Lane(Corpus(lane.corpus.settings, away), lane.instance)
+        Lane(CorpusResource(lane.corpus.settings, away), lane.instance)
         .run("EN_RUN", job="bible_verses")
         .failure("verses")
     )
@@ -163,7 +163,7 @@ def test_a_refused_key_fails_at_once_and_neither_key_nor_password_is_told_anywhe
     caplog.set_level(logging.DEBUG)
     open_lane = make_lane(openai_api_key=KEY)
     with_password = Database(f"{open_lane.corpus.database.conninfo} password={PASSWORD}")
-    lane = Lane(Corpus(open_lane.corpus.settings, with_password), open_lane.instance)
+    lane = Lane(CorpusResource(open_lane.corpus.settings, with_password), open_lane.instance)
     lane.drop("EN_RUN", sentences(3))
     run = lane.run("EN_RUN")
     failure = run.failure("verse_embeddings")

@@ -19,7 +19,7 @@ from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
 from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.defs.operations.recovery import queue_recovery
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import fingerprint
 from rag_assets_tests.conftest import MakeSettings
@@ -37,7 +37,7 @@ LANE = "rag_processing"
 class Ticks:
     """One tick of the sensor after the other, each with the cursor of the one before."""
 
-    corpus: Corpus
+    corpus: CorpusResource
     instance: dg.DagsterInstance
     slack: Receiver
     cursor: str | None = None
@@ -101,7 +101,9 @@ def make_ticks(
             "rag_recovery_steady_s": 0.001,
             "slack_webhook_url": slack.url,
         }
-        return Ticks(Corpus(openai_settings(**(values | overrides)), database), instance, slack)
+        return Ticks(
+            CorpusResource(openai_settings(**(values | overrides)), database), instance, slack
+        )
 
     return make
 
@@ -208,7 +210,7 @@ def test_what_a_dead_run_left_is_collected_and_the_run_ended(
     with database.connect() as connection:
         connection.execute("UPDATE documents SET lease_until = '-infinity' WHERE run_id = 'gone'")
     at_once = ticks.corpus.settings.model_copy(update={"rag_document_lease_s": 0.0})
-    ticks.corpus = Corpus(at_once, database)  # as if both had been started long ago
+    ticks.corpus = CorpusResource(at_once, database)  # as if both had been started long ago
     ticks.tick()
     assert state(database, "held") == "waiting"
     statuses = {run.run_id: run.status.value for run in ticks.instance.get_runs()}

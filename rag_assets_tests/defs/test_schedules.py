@@ -24,7 +24,7 @@ from rag_assets.defs.operations.schedules import (
     nightly_index,
     weekend_backfill,
 )
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.sql.lanes import pause_lane
 from rag_assets.postgres.database import Database
 from rag_assets.vectors.sql.spaces import register_space
@@ -135,12 +135,12 @@ def daemon(
         rag_embedding_small_usd_per_million_tokens=10_000,
         rag_embedding_large_usd_per_million_tokens=0,
     )
-    return Daemon(Lane(Corpus(settings, database), _stored_instance))
+    return Daemon(Lane(CorpusResource(settings, database), _stored_instance))
 
 
 def with_settings(daemon: Daemon, **changes: Any) -> Daemon:
     settings = daemon.lane.corpus.settings.model_copy(update=changes)
-    return Daemon(Lane(Corpus(settings, daemon.lane.corpus.database), daemon.instance))
+    return Daemon(Lane(CorpusResource(settings, daemon.lane.corpus.database), daemon.instance))
 
 
 def drop(daemon: Daemon, *codes: str, verses: int = 3) -> None:

@@ -21,8 +21,7 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
-from rag_assets.documents.rules import LARGE, PROCESSING
-from rag_assets.operations.sql.dagster_state import BIBLE_LANE
+from rag_assets.lanes import BIBLE_LANE, LARGE, PROCESSING
 from rag_assets.settings.model import Settings
 from rag_assets_tests.deployment import chart, compose
 

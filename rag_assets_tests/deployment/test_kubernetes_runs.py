@@ -23,8 +23,8 @@ import pytest
 import yaml
 
 from rag_assets.defs.operations.dagster_runs import fault_of
-from rag_assets.documents.rules import LARGE
-from rag_assets.operations.sql.dagster_state import LANE_TAG, runs_under_way
+from rag_assets.lanes import LANE_TAG, LARGE
+from rag_assets.operations.sql.dagster_state import runs_under_way
 from rag_assets.postgres.database import Database
 from rag_assets_tests.deployment import chart
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from openai_emulator.process import Emulator
 from rag_assets.documents.publishing import Outcome, Summary
-from rag_assets.documents.rules import PROCESSING
 from rag_assets.documents.worker import process_documents
+from rag_assets.lanes import PROCESSING
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets_tests.documents.dropped import Dropped

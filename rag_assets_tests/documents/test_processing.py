@@ -8,7 +8,6 @@ import pytest
 
 from openai_emulator.faults import Fault, FaultKind
 from rag_assets.documents.publishing import Outcome
-from rag_assets.documents.rules import LARGE, PROCESSING
 from rag_assets.documents.sql.queue import mark_unchanged
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.documents.worker import process_documents
@@ -19,6 +18,7 @@ from rag_assets.errors import (
     ProviderUnavailableError,
     RateLimitedError,
 )
+from rag_assets.lanes import LARGE, PROCESSING
 from rag_assets_tests.documents.lane import (
     Lane,
     assert_all_is_right,

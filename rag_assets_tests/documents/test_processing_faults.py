@@ -19,9 +19,9 @@ import pytest
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
-from rag_assets.documents.rules import PROCESSING
 from rag_assets.documents.sql.leases import LOST
 from rag_assets.errors import DatabaseUnavailableError
+from rag_assets.lanes import PROCESSING
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import open_database
 from rag_assets.postgres.migrations import migrate

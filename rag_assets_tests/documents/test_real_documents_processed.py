@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.documents.rules import LARGE
+from rag_assets.lanes import LARGE
 from rag_assets_tests.conftest import SHARED_DATA
 from rag_assets_tests.documents.dropped import Dropped
 from rag_assets_tests.documents.lane import (

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from rag_assets.documents.sql import queue as document_queue
+from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.backfill import WINDOW_TAG
 from rag_assets.operations.metrics import OperationsMetrics
 from rag_assets.operations.sql import backfill
-from rag_assets.operations.sql.dagster_state import LANE_TAG
 from rag_assets.operations.windows import Window, backfill_windows
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings, fingerprint

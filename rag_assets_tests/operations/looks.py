@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.documents.sql.lanes import Pause
 from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.health import Health, LaneHealth
@@ -61,11 +62,13 @@ class Watch:
             self.completed_at = self.now - timedelta(seconds=1)
         lanes = tuple(
             LaneHealth(
-                name,
-                waiting=waiting if name == lane else 0,
-                claimable=(waiting if claimable is None else claimable) if name == lane else 0,
-                active=active if name == lane else 0,
-                oldest_waiting_s=3600.0 if waiting and name == lane else 0.0,
+                LaneCounts(
+                    name,
+                    waiting=waiting if name == lane else 0,
+                    claimable=(waiting if claimable is None else claimable) if name == lane else 0,
+                    running=active if name == lane else 0,
+                    oldest_waiting_s=3600.0 if waiting and name == lane else 0.0,
+                ),
                 runs=(int(active > 0) if runs is None else runs) if name == lane else 0,
                 last_completed_at=self.completed_at if name == lane else None,
                 paused=self.paused.get(name),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
 from rag_assets.operations.health import LaneHealth
 from rag_assets.operations.memory import Memory
@@ -91,8 +92,8 @@ def test_a_lane_that_a_person_paused_is_no_trouble() -> None:
 
 
 def test_a_lane_that_waits_for_its_turn_among_all_documents_is_no_trouble() -> None:
-    busy = LaneHealth(LANE, waiting=500, claimable=500, active=50, runs=2)
-    behind = LaneHealth(LARGE, waiting=2, claimable=2, runs=1)
+    busy = LaneHealth(LaneCounts(LANE, waiting=500, claimable=500, running=50), runs=2)
+    behind = LaneHealth(LaneCounts(LARGE, waiting=2, claimable=2), runs=1)
     watch = Watch()
     for _ in range(10):
         watch.completed_at = watch.now
@@ -326,9 +327,9 @@ def test_a_slow_document_that_others_wait_for_is_told_and_one_that_nobody_waits_
 ):
     watch = Watch()
     longest = AtWork(LARGE, "atlas.pdf", "run-1", START)
-    alone = LaneHealth(LARGE, active=1, runs=1, longest=longest)
-    waited_for = replace(alone, waiting=2, claimable=2)
-    small = LaneHealth(LANE)
+    alone = LaneHealth(LaneCounts(LARGE, running=1), runs=1, longest=longest)
+    waited_for = replace(alone, documents=LaneCounts(LARGE, waiting=2, claimable=2, running=1))
+    small = LaneHealth(LaneCounts(LANE))
     assert watch.look(after=10 * MINUTE, lanes=(small, alone)).step is None
     watch.look(lanes=(small, waited_for))
     assert watch.incident is not None

@@ -15,7 +15,6 @@ from rag_assets.api.document_models import (
     DocumentAnswer,
     DocumentList,
     DocumentModel,
-    LaneName,
     State,
     UploadAnswer,
 )
@@ -31,6 +30,7 @@ from rag_assets.documents.rules import MB
 from rag_assets.documents.sql.documents import find_document, list_documents, nearest_keys
 from rag_assets.documents.sql.intake import known_documents
 from rag_assets.errors import ConfigurationError, DocumentTooLargeError, RequestError
+from rag_assets.lanes import DocumentLane
 from rag_assets.postgres.database import Connection
 
 DOCUMENTS = "/api/v1/documents"
@@ -106,7 +106,7 @@ async def upload(
 async def list_all(
     service: ServiceOf,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
-    lane: Annotated[LaneName | None, Query(description="Only those of this lane.")] = None,
+    lane: Annotated[DocumentLane | None, Query(description="Only those of this lane.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="How many.")] = 100,
     after: Annotated[
         int, Query(ge=0, lt=2**63, description="`next` of the page before this one.")

@@ -12,7 +12,7 @@ from rag_assets.defs.bible import metadata
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.progress import LogLines
@@ -32,7 +32,7 @@ RETRY_NUMBER_TAG = "dagster/retry_number"  # on runs that Dagster itself starts 
 )
 @as_failures()
 def verses(
-    context: dg.AssetExecutionContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.AssetExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.MaterializeResult[None]:
     """The verses of one Bible version, read from its folder into PostgreSQL.
 
@@ -77,7 +77,9 @@ def verses(
 )
 @as_failures()
 def verse_embeddings(
-    context: dg.AssetExecutionContext, config: EmbeddingConfig, corpus: dg.ResourceParam[Corpus]
+    context: dg.AssetExecutionContext,
+    config: EmbeddingConfig,
+    corpus: dg.ResourceParam[CorpusResource],
 ) -> dg.MaterializeResult[None]:
     """A small and a large vector for each verse of one version, bought once and audited.
 

@@ -13,7 +13,7 @@ from rag_assets.defs.bible.assets import verse_embeddings
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.check_results import check_result
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evidence
 
 
@@ -38,7 +38,7 @@ def _specs() -> list[dg.AssetCheckSpec]:
 
 @dg.multi_asset_check(name="verse_embeddings_checks", specs=_specs(), can_subset=True)
 def verse_embeddings_checks(
-    context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> Iterator[dg.AssetCheckResult]:
     """Judge one version in each of its spaces, and keep the results for the gate."""
     wanted = {key.name for key in context.selected_asset_check_keys}

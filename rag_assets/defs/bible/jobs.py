@@ -6,8 +6,8 @@ from pydantic import Field
 from rag_assets.bible.plan import SpacePlan, plan_versions
 from rag_assets.defs.bible.assets import verse_embeddings, verses
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.lanes import BIBLE_LANE, LANE_TAG
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
+from rag_assets.lanes import BIBLE_LANE, LANE_TAG
 
 bible_embeddings = dg.define_asset_job(
     "bible_embeddings",
@@ -37,7 +37,7 @@ class PlanConfig(dg.Config):
 @dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "bible"})
 @as_failures()
 def plan_bible_embeddings(
-    context: dg.OpExecutionContext, config: PlanConfig, corpus: dg.ResourceParam[Corpus]
+    context: dg.OpExecutionContext, config: PlanConfig, corpus: dg.ResourceParam[CorpusResource]
 ) -> None:
     """Per version: rows to embed, reused, tokens, dollars, requests, minutes. Writes nothing."""
     with corpus.database.connect() as connection:

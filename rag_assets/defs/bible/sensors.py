@@ -21,11 +21,11 @@ from rag_assets.bible.versions import (
 from rag_assets.defs.bible.jobs import bible_embeddings, bible_verses
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS, bible_versions
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.lanes import BIBLE_LANE
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import CorpusError
+from rag_assets.lanes import BIBLE_LANE
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def decide_tick(
     "`rag-assets bible remove CODE`).",
 )
 def bible_version_folders(
-    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.SensorResult | dg.SkipReason:
     """One tick: read the folders and the versions' table, decide, request."""
     with as_failures():

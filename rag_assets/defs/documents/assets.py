@@ -17,15 +17,15 @@ from rag_assets.defs.documents.partitions import documents
 from rag_assets.defs.documents.planned import mark_planned
 from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.publishing import Outcome
-from rag_assets.documents.rules import LARGE
 from rag_assets.documents.sql.reports import mark_reported
 from rag_assets.documents.worker import process_documents
 from rag_assets.errors import DocumentError
+from rag_assets.lanes import DOCUMENT_LANES, LARGE, known_lane
 from rag_assets.progress import LogLines
 
 CHUNKS, EMBEDDINGS = metadata.CHUNKS, metadata.EMBEDDINGS
@@ -75,7 +75,9 @@ _SHOWN = 20  # documents named in the failure's sentence and log
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=200),
 )
 def document_lane(
-    context: dg.AssetExecutionContext, config: DocumentsConfig, corpus: dg.ResourceParam[Corpus]
+    context: dg.AssetExecutionContext,
+    config: DocumentsConfig,
+    corpus: dg.ResourceParam[CorpusResource],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Take documents, process them, and log each one's outcome under its own partition.
 
@@ -105,7 +107,7 @@ def document_lane(
             corpus.settings,
             open_inbox(corpus.settings),
             run_id=context.run.run_id,
-            lane=config.lane,
+            lane=known_lane(config.lane, DOCUMENT_LANES),
             keys=chosen,
             force=config.force,
             progress=corpus.progress or LogLines(context.log.info),
@@ -120,7 +122,7 @@ def document_lane(
 
 
 def _catch_up(
-    context: dg.AssetExecutionContext, corpus: Corpus, reported: Mapping[str, str]
+    context: dg.AssetExecutionContext, corpus: CorpusResource, reported: Mapping[str, str]
 ) -> None:
     """Record what this run has reported, and report what runs before it could not."""
     with corpus.database.connect() as connection:

@@ -13,7 +13,7 @@ import dagster as dg
 from rag_assets.defs.check_results import check_result
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.quality import documents_quality
 from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evidence
 from rag_assets.vectors.sql.tables import DOCUMENTS
@@ -33,7 +33,7 @@ from rag_assets.vectors.sql.tables import DOCUMENTS
     can_subset=True,
 )
 def document_embeddings_checks(
-    context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> Iterator[dg.AssetCheckResult]:
     """Judge all documents in each of their spaces, and keep the results for the gate."""
     wanted = {key.name for key in context.selected_asset_check_keys}

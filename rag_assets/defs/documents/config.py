@@ -3,15 +3,15 @@
 from pydantic import Field
 
 from rag_assets.defs.run_config import RunConfig
-from rag_assets.documents.rules import LANES
 from rag_assets.errors import ConfigurationError
+from rag_assets.lanes import DOCUMENT_LANES, PROCESSING
 
 
 class DocumentsConfig(RunConfig):
     """A run of chosen partitions takes those; any other takes what waits in a lane."""
 
     lane: str = Field(
-        "rag_processing",
+        PROCESSING,
         description="Whose queue to take documents from: rag_processing, or rag_large_docs.",
     )
     force: bool = Field(
@@ -20,5 +20,7 @@ class DocumentsConfig(RunConfig):
 
     def check(self) -> None:
         """Refuse an unknown lane: a run of it would find nothing, for ever."""
-        if self.lane not in LANES:
-            raise ConfigurationError(f"lane {self.lane!r} is unknown: it is {' or '.join(LANES)}")
+        if self.lane not in DOCUMENT_LANES:
+            raise ConfigurationError(
+                f"lane {self.lane!r} is unknown: it is {' or '.join(DOCUMENT_LANES)}"
+            )

@@ -6,13 +6,12 @@ from pydantic import Field
 from rag_assets.defs.documents.assets import CHUNKS, EMBEDDINGS
 from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.lanes import LANE_TAG
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import RunConfig, check_before_runs
-from rag_assets.documents.rules import PROCESSING
 from rag_assets.documents.sql.documents import retry
 from rag_assets.documents.upkeep import forget
 from rag_assets.errors import ConfigurationError
+from rag_assets.lanes import LANE_TAG, PROCESSING, DocumentLane
 from rag_assets.operations import upkeep as operations_upkeep
 
 document_processing = dg.define_asset_job(
@@ -22,6 +21,15 @@ document_processing = dg.define_asset_job(
     description="Extract, chunk, embed and store documents: those that wait in a lane, or the "
     "partitions that are chosen.",
 )
+
+
+def request_documents_run(lane: DocumentLane) -> dg.RunRequest:
+    """Request a run for what waits in a lane."""
+    return dg.RunRequest(
+        job_name=document_processing.name,
+        run_config={"ops": {"document_lane": {"config": {"lane": lane}}}},
+        tags={LANE_TAG: lane},
+    )
 
 
 class DeadLettersConfig(RunConfig):
@@ -44,7 +52,9 @@ class DeadLettersConfig(RunConfig):
 @dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "documents"})
 @as_failures()
 def put_dead_letters_back(
-    context: dg.OpExecutionContext, config: DeadLettersConfig, corpus: dg.ResourceParam[Corpus]
+    context: dg.OpExecutionContext,
+    config: DeadLettersConfig,
+    corpus: dg.ResourceParam[CorpusResource],
 ) -> None:
     """Put dead documents back into the queue, with their attempts forgotten."""
     with corpus.database.connect() as connection:
@@ -64,7 +74,7 @@ def document_dead_letters() -> None:
 @dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "documents"})
 @as_failures()
 def forget_withdrawn_documents(
-    context: dg.OpExecutionContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.OpExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> None:
     """Delete what was withdrawn RAG_DOCUMENTS_KEEP_DAYS ago, with its partitions."""
     forgotten = forget(corpus.database, corpus.settings)
@@ -77,7 +87,9 @@ def forget_withdrawn_documents(
 
 @dg.op(out=dg.Out(dg.Nothing))
 @as_failures()
-def forget_old_operations(context: dg.OpExecutionContext, corpus: dg.ResourceParam[Corpus]) -> None:
+def forget_old_operations(
+    context: dg.OpExecutionContext, corpus: dg.ResourceParam[CorpusResource]
+) -> None:
     """Delete attempts, ended runs, samples and sent messages after RAG_OPERATIONS_KEEP_DAYS."""
     forgotten = operations_upkeep.forget(corpus.database, corpus.settings)
     context.log.info(str(forgotten))

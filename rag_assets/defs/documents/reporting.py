@@ -11,7 +11,7 @@ import dagster as dg
 
 from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.metadata import CHUNKS, EMBEDDINGS
-from rag_assets.defs.operations.under_way import UNDER_WAY
+from rag_assets.defs.under_way import UNDER_WAY
 from rag_assets.documents.publishing import stored_outcome
 from rag_assets.documents.sql.documents import Document
 from rag_assets.documents.sql.reports import lock_unreported, mark_reported

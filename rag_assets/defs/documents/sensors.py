@@ -6,38 +6,31 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from rag_assets.defs.documents.jobs import document_processing
+from rag_assets.defs.documents.jobs import document_processing, request_documents_run
 from rag_assets.defs.documents.partitions import DOCUMENTS, documents
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.lanes import LANE_TAG
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
+from rag_assets.defs.under_way import TAKES_WORK
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
-from rag_assets.documents.rules import LARGE, PROCESSING
 from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
+from rag_assets.lanes import LANE_TAG, LARGE, PROCESSING, DocumentLane
 from rag_assets.settings.model import Settings
-
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 @dataclass(frozen=True)
-class Lane:
-    """What a tick knows of one lane.
+class LaneRuns:
+    """The runs of one lane: those there are, and those that a tick requests.
 
     :param waiting: documents that a run could take now.
-    :param runs: that are queued or at work.
+    :param runs: that are queued or at work, and not being canceled.
     :param most_runs: that may be.
     :param batch: documents that one run takes.
     :param paused: why nothing is started from it for now.
     """
 
-    name: str
+    lane: DocumentLane
     waiting: int
     runs: int
     most_runs: int
@@ -60,7 +53,7 @@ class Lane:
     "adds a partition for each new document.",
 )
 def document_inbox(
-    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.SensorResult:
     """One tick: list the inbox and, where it changed, bring the documents' table up to date."""
     with as_failures():
@@ -89,14 +82,14 @@ def document_inbox(
     "lane starts nothing.",
 )
 def document_queue(
-    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """One tick: count what waits and what is under way, request what is missing."""
     with as_failures(), corpus.database.connect() as connection:
         counts = queue_counts(connection)
         paused = paused_lanes(connection)
     lanes = [
-        Lane(
+        LaneRuns(
             name,
             waiting=counts[name].claimable if name in counts else 0,
             runs=_runs(context.instance, name),
@@ -106,32 +99,25 @@ def document_queue(
         )
         for name, most_runs, batch in _rules(corpus.settings)
     ]
-    requests = [
-        dg.RunRequest(
-            run_config={"ops": {"document_lane": {"config": {"lane": lane.name}}}},
-            tags={LANE_TAG: lane.name},
-        )
-        for lane in lanes
-        for _ in range(lane.wanted)
-    ]
+    requests = [request_documents_run(found.lane) for found in lanes for _ in range(found.wanted)]
     return requests or dg.SkipReason(_told(lanes))
 
 
-def _runs(instance: dg.DagsterInstance, lane: str) -> int:
+def _runs(instance: dg.DagsterInstance, lane: DocumentLane) -> int:
     return instance.get_runs_count(
-        dg.RunsFilter(job_name=document_processing.name, tags={LANE_TAG: lane}, statuses=_UNDER_WAY)
+        dg.RunsFilter(job_name=document_processing.name, tags={LANE_TAG: lane}, statuses=TAKES_WORK)
     )
 
 
-def _told(lanes: Sequence[Lane]) -> str:
+def _told(lanes: Sequence[LaneRuns]) -> str:
     return "; ".join(
-        f"{lane.name}: {lane.waiting} wait, {lane.runs} runs"
+        f"{lane.lane}: {lane.waiting} wait, {lane.runs} runs"
         + (f", paused: {lane.paused}" if lane.paused is not None else "")
         for lane in lanes
     )
 
 
-def _rules(settings: Settings) -> tuple[tuple[str, int, int], ...]:
+def _rules(settings: Settings) -> tuple[tuple[DocumentLane, int, int], ...]:
     """Each lane with its most runs, and the documents of one run."""
     return (
         (PROCESSING, settings.rag_document_runs, settings.rag_documents_per_run),

@@ -8,15 +8,14 @@ from rag_assets.defs.bible.assets import OWNERS, verse_embeddings
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
 from rag_assets.defs.index.config import IndexConfig
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.documents.quality import documents_quality
 from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.progress import LogLines
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
-from rag_assets.vectors.sql.tables import DOCUMENTS
-from rag_assets.vectors.sql.tables import Corpus as CorpusName
+from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
 
 _IDLE = (
     ~dg.AutomationCondition.any_deps_in_progress()
@@ -47,7 +46,7 @@ waiting until none is in progress might be for ever, and deciding on each is for
 
 
 def _index_asset(
-    corpus_name: CorpusName,
+    corpus_name: Corpus,
     *,
     upstream: dg.AssetsDefinition | dg.AssetKey,
     description: str,
@@ -66,7 +65,9 @@ def _index_asset(
     )
     @as_failures()
     def index(
-        context: dg.AssetExecutionContext, config: IndexConfig, corpus: dg.ResourceParam[Corpus]
+        context: dg.AssetExecutionContext,
+        config: IndexConfig,
+        corpus: dg.ResourceParam[CorpusResource],
     ) -> dg.MaterializeResult[None]:
         progress = corpus.progress or LogLines(context.log.info)
         with corpus.database.connect() as connection:

@@ -7,15 +7,15 @@ import dagster as dg
 
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
 from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.progress import LogLines
-from rag_assets.vectors.sql.tables import Corpus as CorpusName
+from rag_assets.vectors.sql.tables import Corpus
 
 
 def _index_checks(
-    corpus_name: CorpusName, asset: dg.AssetsDefinition, description: str
+    corpus_name: Corpus, asset: dg.AssetsDefinition, description: str
 ) -> dg.AssetChecksDefinition:
     specs = [
         dg.AssetCheckSpec(name, asset=asset.key, description=told, blocking=True)
@@ -29,7 +29,7 @@ def _index_checks(
         description=description,
     )
     def checks(
-        context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[Corpus]
+        context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[CorpusResource]
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = {key.name for key in context.selected_asset_check_keys}
         with as_failures():

@@ -7,7 +7,7 @@ import dagster as dg
 from rag_assets.defs.bible.assets import OWNERS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.operations.capacity_metadata import of_capacity
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.operations.capacity import csv_path, forecasts, frame, record
 
 # Keys are days of RAG_TIMEZONE, which is not known here: UTC's and one more hold today everywhere.
@@ -24,7 +24,7 @@ capacity_days = dg.DailyPartitionsDefinition(start_date="2026-11-01", end_offset
 )
 @as_failures()
 def capacity_report(
-    context: dg.AssetExecutionContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.AssetExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.MaterializeResult[None]:
     """What one day took: jobs, time, queue, failures, cost and size, and when limits will not do.
 

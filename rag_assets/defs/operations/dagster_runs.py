@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.operations.run_failures import WILL_RETRY, described
+from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.sql import dagster_state
 from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
 from rag_assets.postgres.database import open_dagster_database

@@ -5,7 +5,7 @@ import dagster as dg
 from rag_assets.defs.bible.assets import OWNERS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.operations.pictures import incident_picture
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.operations.report import read_report
 
 INCIDENTS = "incidents"
@@ -25,7 +25,7 @@ INCIDENT_REPORT = dg.AssetKey("incident_report")
 )
 @as_failures()
 def incident_report(
-    context: dg.AssetExecutionContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.AssetExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.MaterializeResult[None]:
     """Write the report anew, from what is recorded."""
     report = read_report(corpus.database, context.partition_key, run_id=context.run.run_id)

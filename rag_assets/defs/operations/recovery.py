@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from rag_assets.defs.documents.jobs import document_processing
+from rag_assets.defs.documents.jobs import document_processing, request_documents_run
 from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.lanes import LANE_TAG
 from rag_assets.defs.operations.dagster_runs import DagsterRuns, remind_of_retries
 from rag_assets.defs.operations.incidents import incident_reports, incidents_partitions
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.messages import Say
@@ -33,7 +32,7 @@ _REPORTING_S = 5.0
     "what does not mend is told. Records an incident, and has its report written.",
 )
 def queue_recovery(
-    context: dg.SensorEvaluationContext, watched_corpus: dg.ResourceParam[Corpus]
+    context: dg.SensorEvaluationContext, watched_corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.SensorResult:
     """One look."""
     memory = Memory.from_cursor(context.cursor)
@@ -71,7 +70,7 @@ def _end_lost_starts(instance: dg.DagsterInstance, settings: Settings, log: Say)
 
 
 def _answer(seen: Watched) -> dg.SensorResult:
-    requests = [_document_run(lane) for lane in seen.start]
+    requests = [request_documents_run(lane) for lane in seen.start]
     requests += [_report(incident) for incident in seen.reports]
     names = [incident.name for incident in seen.reports]
     return dg.SensorResult(
@@ -81,14 +80,6 @@ def _answer(seen: Watched) -> dg.SensorResult:
         dynamic_partitions_requests=[incidents_partitions.build_add_request(names)]
         if names
         else [],
-    )
-
-
-def _document_run(lane: str) -> dg.RunRequest:
-    return dg.RunRequest(
-        job_name=document_processing.name,
-        run_config={"ops": {"document_lane": {"config": {"lane": lane}}}},
-        tags={LANE_TAG: lane},
     )
 
 

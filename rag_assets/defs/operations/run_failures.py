@@ -13,9 +13,7 @@ from dagster import DagsterEvent, DagsterEventType
 from dagster_shared.error import SerializableErrorInfo
 
 from rag_assets import errors
-from rag_assets.defs.lanes import LANE_TAG
-from rag_assets.defs.operations.under_way import PARTITION_TAG
-from rag_assets.documents.rules import LANES
+from rag_assets.defs.under_way import PARTITION_TAG
 from rag_assets.errors import (
     DatabaseUnavailableError,
     DocumentError,
@@ -23,6 +21,7 @@ from rag_assets.errors import (
     TransientError,
     WorkerLostError,
 )
+from rag_assets.lanes import DOCUMENT_LANES, LANE_TAG
 from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun, Failure
 from rag_assets.postgres.database import CONNECTION_ERRORS
 from rag_assets.secrecy import masked
@@ -78,7 +77,7 @@ def partition_of(run: dg.DagsterRun) -> str:
     return (
         run.tags.get(PARTITION_TAG)
         or (f"{first}…{last}" if first else "")
-        or (lane if lane in LANES else "")
+        or (lane if lane in DOCUMENT_LANES else "")
     )
 
 

@@ -18,14 +18,14 @@ from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.operations.capacity import capacity_record
-from rag_assets.defs.operations.under_way import (
+from rag_assets.defs.resources import CorpusResource
+from rag_assets.defs.under_way import (
     PARTITION_TAG,
     UNDER_WAY,
     in_bible_lane,
     partitions_of,
     runs_under_way,
 )
-from rag_assets.defs.resources import Corpus
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.operations.backfill import (
@@ -73,7 +73,7 @@ nightly_index_job = dg.define_asset_job(
     "hand only.",
 )
 def weekend_backfill(
-    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """One tick: is a window open, what is the next in order, and does it fit."""
     now, settings = context.scheduled_execution_time, corpus.settings
@@ -156,7 +156,7 @@ def _runs_of(instance: dg.DagsterInstance, window: Window) -> list[WindowRun]:
     "evidence for a release stays fresh. Waits while vectors are bought or an index is worked on.",
 )
 def nightly_index(
-    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.RunRequest | dg.SkipReason:
     """One tick: is it night, is it done, is anything in its way."""
     now, settings = context.scheduled_execution_time, corpus.settings
@@ -202,7 +202,7 @@ def _works_on_an_index(run: dg.DagsterRun) -> bool:
     "caught up.",
 )
 def daily_capacity(
-    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[Corpus]
+    context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """One tick: which days have ended without a record."""
     now, settings = context.scheduled_execution_time, corpus.settings

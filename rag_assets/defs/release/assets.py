@@ -10,7 +10,7 @@ from rag_assets.defs.index.assets import (
     chunk_embeddings_index,
     verse_embeddings_index,
 )
-from rag_assets.defs.resources import Corpus
+from rag_assets.defs.resources import CorpusResource
 from rag_assets.progress import LogLines
 from rag_assets.release.releasing import Released
 from rag_assets.release.releasing import release as let_through
@@ -43,7 +43,9 @@ class ReleaseConfig(dg.Config):
 )
 @as_failures()
 def release_asset(
-    context: dg.AssetExecutionContext, config: ReleaseConfig, corpus: dg.ResourceParam[Corpus]
+    context: dg.AssetExecutionContext,
+    config: ReleaseConfig,
+    corpus: dg.ResourceParam[CorpusResource],
 ) -> dg.MaterializeResult[None]:
     """What retrieval serves: spaces, index generation, probes and versions, activated at once.
 

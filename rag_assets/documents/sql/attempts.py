@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rag_assets.lanes import Lane
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, fetch_all, one
 
@@ -22,7 +23,7 @@ class AttemptTotals:
         before; the last one is what took longer than all.
     """
 
-    lane: str
+    lane: Lane
     outcome: str
     attempts: int
     seconds: float
@@ -33,7 +34,7 @@ class AttemptTotals:
 class Ended:
     """Attempts that ended in a stretch of time, of one lane, outcome and class of error."""
 
-    lane: str
+    lane: Lane
     outcome: str
     error_class: str | None
     attempts: int

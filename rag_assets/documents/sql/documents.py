@@ -13,10 +13,9 @@ from typing import Literal
 
 from psycopg.rows import class_row
 
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, fetch_all
 
-Lane = str
-"""``rag_processing`` or ``rag_large_docs``, as the intake has decided."""
 Digest = bytes
 """SHA-256 of a file, 32 bytes."""
 State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
@@ -74,7 +73,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class LaneCounts:
-    """One lane in documents.
+    """The documents of one lane, counted.
 
     :param waiting: those that a dead run has left, too; ``claimable`` without those whose time has
         not come yet.
@@ -83,12 +82,12 @@ class LaneCounts:
     """
 
     lane: Lane
-    waiting: int
-    claimable: int
-    running: int
-    ready: int
-    dead: int
-    oldest_waiting_s: float
+    waiting: int = 0
+    claimable: int = 0
+    running: int = 0
+    ready: int = 0
+    dead: int = 0
+    oldest_waiting_s: float = 0.0
 
 
 def find_document(connection: Connection, key: str) -> Document | None:

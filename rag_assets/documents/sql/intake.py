@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag_assets.documents.sql.documents import Digest, Lane, State
+from rag_assets.documents.sql.documents import Digest, State
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, one
 
 

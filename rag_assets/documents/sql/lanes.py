@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from rag_assets.documents.sql.documents import Lane
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, fetch_all
 
 PausedBy = Literal["recovery", "command"]

@@ -14,8 +14,9 @@ from datetime import datetime
 from psycopg import sql
 from psycopg.rows import class_row
 
-from rag_assets.documents.sql.documents import Digest, Lane
+from rag_assets.documents.sql.documents import Digest
 from rag_assets.documents.sql.leases import LOST, collect_lost, end_stuck
+from rag_assets.lanes import Lane
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.vectors.sql.spaces import Space

@@ -12,12 +12,17 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from rag_assets.lanes import LANE_TAG
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, fetch_all
 
-LANE_TAG = "rag/lane"
-BIBLE_LANE = "rag_bible"
-UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
+_NO_PROCESS_YET = ("QUEUED", "NOT_STARTED")
+AT_WORK = ("STARTING", "STARTED", "CANCELING")
+"""Of the runs under way those that have a process, or are given one."""
+UNDER_WAY = (*_NO_PROCESS_YET, *AT_WORK)
+"""A run is under way from its creation until it has ended."""
+TAKES_WORK = tuple(status for status in UNDER_WAY if status != "CANCELING")
+"""Of the runs under way those that take documents, or will: a run being canceled takes no more."""
 _ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 RUN_FAILURE = "RunFailure"
 """In place of a class: the run ended outside of any step, and Dagster kept no error."""

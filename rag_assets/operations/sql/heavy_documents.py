@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rag_assets.documents.sql.documents import Lane, State
+from rag_assets.documents.sql.documents import State
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, fetch_all
 
 

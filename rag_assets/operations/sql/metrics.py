@@ -18,9 +18,10 @@ from psycopg.rows import class_row
 
 from rag_assets.documents.sql import attempts as document_attempts
 from rag_assets.documents.sql.attempts import AttemptTotals
-from rag_assets.documents.sql.documents import Lane, LaneCounts, dead_by_class, queue_counts
+from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError
 from rag_assets.index.sql.builds import builds_in_progress, free_disk_bytes
+from rag_assets.lanes import Lane
 from rag_assets.operations.sql import backfill, dagster_state
 from rag_assets.operations.sql.dagster_state import RunCount, RunTotals
 from rag_assets.operations.sql.failed_runs import Failing, failing
@@ -44,7 +45,7 @@ class QueueFigures:
     dead: Mapping[str, int]
     attempts: tuple[AttemptTotals, ...]
     bounds: tuple[float, ...]
-    paused: frozenset[str]
+    paused: frozenset[Lane]
 
 
 @dataclass(frozen=True)

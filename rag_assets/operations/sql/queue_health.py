@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rag_assets.documents.sql.documents import Lane
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, fetch_all
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rag_assets.documents.sql.documents import Lane, LaneCounts
+from rag_assets.documents.sql.documents import LaneCounts
+from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, fetch_all
 
 
@@ -51,14 +52,9 @@ def add_queue_samples(
             VALUES (now(), %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
             """,
             [
-                (
-                    lane,
-                    counts[lane].waiting if lane in counts else 0,
-                    counts[lane].running if lane in counts else 0,
-                    counts[lane].dead if lane in counts else 0,
-                    succeeded.get(lane, 0),
-                )
+                (lane, now.waiting, now.running, now.dead, succeeded.get(lane, 0))
                 for lane in lanes
+                for now in [counts.get(lane, LaneCounts(lane))]
             ],
         )
 

@@ -1,4 +1,7 @@
-"""Runs that are queued or at work, as the schedules ask for them."""
+"""Runs under way, as sensors and schedules ask Dagster's instance for them.
+
+What counts as under way is said once, in :mod:`rag_assets.operations.sql.dagster_state`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from rag_assets.defs.lanes import BIBLE_LANE, LANE_TAG
+from rag_assets.lanes import BIBLE_LANE, LANE_TAG
+from rag_assets.operations.sql import dagster_state
 
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+UNDER_WAY = [dg.DagsterRunStatus(name) for name in dagster_state.UNDER_WAY]
+TAKES_WORK = [dg.DagsterRunStatus(name) for name in dagster_state.TAKES_WORK]
 PARTITION_TAG = "dagster/partition"
 
 
