@@ -31,8 +31,9 @@ from rag_assets.store.vector_search import prepare_connection
 from rag_assets.store.vector_stream import sample_vectors
 from rag_assets.store.vector_tables import VectorTable
 
-CANDIDATES = 50, 100, 200, 400, 800, 1600
-"""Numbers of nearest codes that are tried, for ten hits."""
+CANDIDATES = 50, 100, 200, 400, 800, 1600, 3200
+"""Numbers of nearest codes that are tried, for ten hits. The largest are for queries whose
+neighbourhood a filter leaves out."""
 SCAN_RECALL = 0.98
 _OUTGROWN = 4  # times the rows at its choice, after which a recipe is chosen again
 _SEED = 3
