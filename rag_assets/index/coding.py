@@ -33,6 +33,8 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 50, 100, 200, 400, 800, 1600
 """Numbers of nearest codes that are tried, for ten hits."""
+FILTERED_CANDIDATES = *CANDIDATES, 3200
+"""The same under a filter, which may leave out the whole neighbourhood of a query."""
 SCAN_RECALL = 0.98
 _OUTGROWN = 4  # times the rows at its choice, after which a recipe is chosen again
 _SEED = 3
@@ -47,7 +49,7 @@ errors, and each reads every code that passes."""
 class Scan:
     """What a scan of the codes gives.
 
-    :param curves: by case, recall@10 with each of :data:`CANDIDATES`.
+    :param curves: by case, recall@10 with each of :data:`FILTERED_CANDIDATES`, or fewer.
     :param point: recall@10 and latency over everything, as it is used.
     :param kept: whether it keeps recall 0.98, and under filters the floor.
     """
@@ -60,7 +62,7 @@ class Scan:
     def as_json(self) -> dict[str, object]:
         """For the decision's record."""
         curves = {
-            name: dict(zip(map(str, CANDIDATES), curve, strict=True))
+            name: dict(zip(map(str, FILTERED_CANDIDATES), curve, strict=False))
             for name, curve in self.curves.items()
         }
         return {"points": [asdict(self.point)], "curves": curves, "kept": self.kept}
@@ -125,7 +127,7 @@ def coded(
             return known
         prepare_connection(session)
         code_sets.analyze(session, code_set)
-        most = CodeUse(code_set.number, *(CANDIDATES[-1],) * 3, scan_rows=0)
+        most = CodeUse(code_set.number, *(FILTERED_CANDIDATES[-1],) * 3, scan_rows=0)
         asked = {EVERYTHING: tuple(scopes), **cases}
         bench = Bench(session, table, questions(), asked, scopes, codes=Codes(code_set, most))
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
@@ -205,12 +207,13 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
     for name in bench.asked:
         if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_BESIDE_CODES:
             continue
-        curves[name] = bench.recall_by_candidates(name, CANDIDATES, few=SCAN_QUERIES)
+        numbers = CANDIDATES if name == EVERYTHING else FILTERED_CANDIDATES
+        curves[name] = bench.recall_by_candidates(name, numbers, few=SCAN_QUERIES)
         chosen[name] = next(
-            (many for many, found in zip(CANDIDATES, curves[name], strict=True) if found >= wanted),
-            CANDIDATES[-1],
+            (many for many, found in zip(numbers, curves[name], strict=True) if found >= wanted),
+            numbers[-1],
         )
-        kept = curves[name][CANDIDATES.index(chosen[name])]
+        kept = curves[name][numbers.index(chosen[name])]
         progress.say(
             f"{code_set}: {name}: of the {TOP_K} nearest, the best {chosen[name]} codes hold "
             f"{kept:.3f} ({SCAN_QUERIES} queries)"

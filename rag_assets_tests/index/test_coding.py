@@ -151,7 +151,7 @@ def test_one_version_takes_the_candidates_that_one_version_needs(
     assert outcome.codes is not None
     use, curves = outcome.codes.use, outcome.codes.record["curves"]
     needed = {
-        name: next(int(many) for many, found in curve.items() if found >= 0.98 or many == "1600")
+        name: next(int(many) for many, found in curve.items() if found >= 0.98 or many == "3200")
         for name, curve in curves.items()
     }
     versions = [many for name, many in needed.items() if "version" in name]
