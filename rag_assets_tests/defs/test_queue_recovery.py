@@ -26,7 +26,7 @@ from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Run
 from rag_assets_tests.documents.queued import queue, state, take
-from rag_assets_tests.embedding.buyers import Shop
+from rag_assets_tests.embedding.shop import Shop
 from rag_assets_tests.operations.slack_receiver import Receiver, receiving
 
 ROOT = Path(__file__).parents[2]
