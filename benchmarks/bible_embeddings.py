@@ -31,7 +31,7 @@ from rag_assets.bible.model import BibleText
 from rag_assets.bible.reader import read_bible
 from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import VersionDeclaration
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate

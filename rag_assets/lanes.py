@@ -1,7 +1,7 @@
 """The lanes: each run belongs to one at most, so that one kind of work never holds up another.
 
 A run's tag says which lane it is in; ``dagster.yaml`` limits how many runs of each are at work.
-Which lane a document goes by is decided in :mod:`rag_assets.documents.rules`.
+Which lane a document goes by, and how soon, is decided by its size alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 from rag_assets.errors import ConfigurationError
+from rag_assets.settings.documents import MB
+from rag_assets.settings.model import Settings
 
 DocumentLane = Literal["rag_processing", "rag_large_docs"]
 Lane = DocumentLane | Literal["rag_bible"]
@@ -23,6 +25,10 @@ LANES: tuple[Lane, ...] = (*DOCUMENT_LANES, BIBLE_LANE)
 
 LANE_TAG = "rag/lane"
 
+ASKED_FOR, HIGH, NORMAL, LOW = 0, 1, 2, 3
+"""Priorities: the lower the sooner. The first is given by a person only."""
+PRIORITY_NAMES = {ASKED_FOR: "asked for", HIGH: "high", NORMAL: "normal", LOW: "low"}
+
 
 def known_lane(name: str, lanes: Sequence[SomeLane]) -> SomeLane:
     """The lane of this name, of those that may be meant.
@@ -33,3 +39,17 @@ def known_lane(name: str, lanes: Sequence[SomeLane]) -> SomeLane:
         if lane == name:
             return lane
     raise ConfigurationError(f"there is no lane {name}: it is one of {', '.join(lanes)}")
+
+
+def lane_of(size: int, settings: Settings) -> DocumentLane:
+    """The lane of a document of ``size`` bytes: a large one has a lane, and a run, to itself."""
+    return LARGE if size >= settings.rag_large_document_mb * MB else PROCESSING
+
+
+def priority_of(size: int, settings: Settings) -> int:
+    """The priority of a document of ``size`` bytes: the smaller the sooner."""
+    if size < settings.rag_high_priority_below_mb * MB:
+        return HIGH
+    if size < settings.rag_low_priority_from_mb * MB:
+        return NORMAL
+    return LOW

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.index.corpus import Corpus, Vectors
 from benchmarks.workload import workload
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres import embedded

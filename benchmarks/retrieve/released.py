@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from benchmarks.index.bench import RUN_ID, Bench, row_text, say
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain
 from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Connection

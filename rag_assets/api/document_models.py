@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from rag_assets.documents.rules import PRIORITY_NAMES
 from rag_assets.documents.sql.documents import Document
+from rag_assets.lanes import PRIORITY_NAMES
 
 State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
 

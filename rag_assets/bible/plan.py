@@ -16,9 +16,8 @@ from rag_assets.bible.versions import (
     list_version_folders,
     read_declaration,
 )
-from rag_assets.embedding.batching import BYTES_PER_TOKEN, Text, request_tokens
+from rag_assets.embedding.batching import BYTES_PER_TOKEN, Text, request_tokens, text_hash
 from rag_assets.embedding.sql import purchases
-from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import BudgetExceededError, CorpusError
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings

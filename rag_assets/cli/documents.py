@@ -27,7 +27,6 @@ from rag_assets.cli.output import (
 from rag_assets.documents.inbox.adding import Adding, add_files
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import Intake, take_in
-from rag_assets.documents.rules import PRIORITY_NAMES
 from rag_assets.documents.sql.documents import (
     Document,
     State,
@@ -38,10 +37,10 @@ from rag_assets.documents.sql.documents import (
 )
 from rag_assets.documents.sql.documents import prioritize as prioritize_waiting
 from rag_assets.documents.sql.documents import retry as retry_dead
+from rag_assets.documents.sql.intake import withdraw as withdraw_documents
 from rag_assets.documents.sql.lanes import pause_lane, resume_lane
-from rag_assets.documents.sql.withdrawal import withdraw as withdraw_documents
 from rag_assets.errors import ConfigurationError
-from rag_assets.lanes import DOCUMENT_LANES, LANES, known_lane
+from rag_assets.lanes import DOCUMENT_LANES, LANES, PRIORITY_NAMES, known_lane
 from rag_assets.postgres.database import Connection
 
 app = typer.Typer(

@@ -15,25 +15,26 @@ from threading import Lock
 from typing import Concatenate, ParamSpec, TypeVar
 
 from rag_assets.documents.concurrency import Buffer, finished, in_thread, stoppable
-from rag_assets.documents.embedding import Embedded, embed
-from rag_assets.documents.extraction import (
+from rag_assets.documents.publishing import Ended, JobLog, Publisher, concerns_all
+from rag_assets.documents.sandbox import Extractor
+from rag_assets.documents.sql import leases as document_leases
+from rag_assets.documents.sql import queue as document_queue
+from rag_assets.documents.sql.queue import Claimed
+from rag_assets.documents.stages import (
+    Embedded,
     Failed,
     Files,
     Prepared,
     Unchanged,
     chunking_of,
+    embed,
     read_file,
     take_stored,
 )
-from rag_assets.documents.publishing import Ended, JobLog, Publisher, concerns_all
-from rag_assets.documents.rules import MB
-from rag_assets.documents.sandbox import Extractor
-from rag_assets.documents.sql import leases as document_leases
-from rag_assets.documents.sql import queue as document_queue
-from rag_assets.documents.sql.queue import Claimed
 from rag_assets.embedding.purchase import Purchaser
 from rag_assets.lanes import LARGE, Lane
 from rag_assets.postgres.database import Connection, session_lost
+from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
 
 _WINDOW_CHUNKS = 256

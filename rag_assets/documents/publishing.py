@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rag_assets.documents.embedding import Embedded
-from rag_assets.documents.extraction import Failed, Unchanged, chunking_of
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.documents import Document, find_document
 from rag_assets.documents.sql.publishing import Publication, publish
 from rag_assets.documents.sql.queue import Claimed
+from rag_assets.documents.stages import Embedded, Failed, Unchanged, chunking_of
 from rag_assets.embedding.purchase import Purchase
 from rag_assets.errors import (
     AuditError,

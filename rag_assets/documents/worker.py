@@ -16,7 +16,6 @@ from threading import Lock
 from typing import Any
 
 from rag_assets.documents.concurrency import in_thread
-from rag_assets.documents.extraction import Files
 from rag_assets.documents.pipeline import Desk, Order, Pipeline
 from rag_assets.documents.publishing import (
     JobLog,
@@ -30,6 +29,7 @@ from rag_assets.documents.sandbox import Extractor, extraction_limits
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql.documents import Document, find_documents, queue_counts
 from rag_assets.documents.sql.queue import requeue
+from rag_assets.documents.stages import Files
 from rag_assets.embedding.embedder import check_key
 from rag_assets.embedding.purchase import open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey, drop_all_dead_claims

@@ -1,7 +1,8 @@
-"""Texts into requests: by number and by tokens. Pure."""
+"""Texts, by their hashes, into requests: by number and by tokens. Pure."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -73,3 +74,8 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
     """The two halves of a refused batch of two or more, to find the text at fault."""
     middle = len(batch) // 2
     return batch[:middle], batch[middle:]
+
+
+def text_hash(text: str) -> bytes:
+    """SHA-256 of the UTF-8 text, 32 bytes."""
+    return hashlib.sha256(text.encode()).digest()

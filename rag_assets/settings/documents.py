@@ -9,9 +9,11 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
+MB = 2**20
+
 
 class DocumentSettings(BaseModel):
-    """What is dropped where, how it is read, and who goes first. 1 MB is 2**20 bytes."""
+    """What is dropped where, how it is read, and who goes first. 1 MB is :data:`MB` bytes."""
 
     # Documents: the inbox
     rag_documents_url: str = Field(

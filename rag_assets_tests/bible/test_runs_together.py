@@ -11,8 +11,8 @@ import pytest
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, embed_version
+from rag_assets.embedding.batching import text_hash
 from rag_assets.embedding.sql import purchases
-from rag_assets.embedding.text_hash import text_hash
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import register_space

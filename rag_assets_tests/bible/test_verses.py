@@ -10,7 +10,7 @@ import pytest
 from rag_assets.bible.model import BibleText, Verse
 from rag_assets.bible.sql.embeddings import publish, stale_verses
 from rag_assets.bible.sql.verses import VersesLoaded, load_verses, remove_version, stored_versions
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import AuditError
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings

@@ -11,7 +11,7 @@ from psycopg import sql
 from rag_assets.documents.model import Chunk, ChunkedDocument
 from rag_assets.documents.quality import documents_quality
 from rag_assets.documents.sql.publishing import publish
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
 from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.maintain import IndexOutcome, IndexRequest, maintain

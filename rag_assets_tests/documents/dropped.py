@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag_assets.documents.inbox.cursor import Cursor
+from rag_assets.documents.inbox.changes import Cursor
 from rag_assets.documents.inbox.inbox import Inbox, open_inbox
 from rag_assets.documents.inbox.intake import PATIENCE_S, Intake, take_in
 from rag_assets.documents.sql.documents import Document, list_documents

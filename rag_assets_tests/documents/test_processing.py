@@ -8,8 +8,8 @@ import pytest
 
 from openai_emulator.faults import Fault, FaultKind
 from rag_assets.documents.publishing import Outcome
+from rag_assets.documents.sql.intake import withdraw
 from rag_assets.documents.sql.queue import mark_unchanged
-from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.documents.worker import process_documents
 from rag_assets.errors import (
     AuthenticationError,

@@ -9,7 +9,7 @@ import pytest
 
 from rag_assets.documents.sql.chunks import lacks_vectors, stored_document
 from rag_assets.documents.sql.publishing import publish
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import AuditError
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings

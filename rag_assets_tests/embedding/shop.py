@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rag_assets.embedding.batching import Text
+from rag_assets.embedding.batching import Text, text_hash
 from rag_assets.embedding.embedder import Embedder
 from rag_assets.embedding.purchase import Purchase, open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey
-from rag_assets.embedding.text_hash import text_hash
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Space, register_space

@@ -15,8 +15,8 @@ from rag_assets.embedding.batching import (
     estimate_tokens,
     halves,
     request_tokens,
+    text_hash,
 )
-from rag_assets.embedding.text_hash import text_hash
 
 LARGEST = 270_000
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
+from rag_assets.embedding.batching import text_hash
 from rag_assets.embedding.purchase import open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey
-from rag_assets.embedding.text_hash import text_hash
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
 from rag_assets.settings.model import Settings

@@ -12,8 +12,8 @@ import pytest
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
+from rag_assets.embedding.batching import text_hash
 from rag_assets.embedding.embedder import Answer
-from rag_assets.embedding.text_hash import text_hash
 from rag_assets.errors import (
     AuthenticationError,
     DatabaseUnavailableError,

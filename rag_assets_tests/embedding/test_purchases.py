@@ -11,9 +11,9 @@ import numpy as np
 import psycopg
 import pytest
 
+from rag_assets.embedding.batching import text_hash
 from rag_assets.embedding.sql import purchases
 from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey
-from rag_assets.embedding.text_hash import text_hash
 from rag_assets.postgres.database import Database
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.conftest import MakeSettings

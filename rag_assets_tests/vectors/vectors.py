@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.binary_copy import hashed_vectors

@@ -26,12 +26,12 @@ from rag_assets.api.service import Service
 from rag_assets.documents.inbox.files import MOST_PATH_BYTES, StoredFile, Upload
 from rag_assets.documents.inbox.inbox import Inbox, open_inbox
 from rag_assets.documents.inbox.intake import take_files
-from rag_assets.documents.rules import MB
 from rag_assets.documents.sql.documents import find_document, list_documents, nearest_keys
 from rag_assets.documents.sql.intake import known_documents
 from rag_assets.errors import ConfigurationError, DocumentTooLargeError, RequestError
 from rag_assets.lanes import DocumentLane
 from rag_assets.postgres.database import Connection
+from rag_assets.settings.documents import MB
 
 DOCUMENTS = "/api/v1/documents"
 MOST_LISTED = 1000

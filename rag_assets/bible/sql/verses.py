@@ -11,7 +11,7 @@ from psycopg import sql
 from rag_assets.bible.books import book_position
 from rag_assets.bible.model import BibleText
 from rag_assets.bible.versions import VersionDeclaration
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import AuditError
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, fetch_all, one

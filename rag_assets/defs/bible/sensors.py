@@ -23,7 +23,7 @@ from rag_assets.defs.bible.partitions import BIBLE_VERSIONS, bible_versions
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.sql.lanes import paused_lanes
-from rag_assets.embedding.text_hash import text_hash
+from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import CorpusError
 from rag_assets.lanes import BIBLE_LANE
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from rag_assets.documents.inbox.files import is_ignored
 from rag_assets.documents.inbox.inbox import Inbox, put, read_pieces
 from rag_assets.documents.inbox.intake import take_files
-from rag_assets.documents.rules import MB
 from rag_assets.documents.sql.intake import known_documents
 from rag_assets.errors import (
     ConfigurationError,
@@ -21,6 +20,7 @@ from rag_assets.errors import (
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.sandbox.beneath import RefusedFileError, entries_of
+from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
 from rag_assets.visible import visible
 

@@ -1,4 +1,5 @@
-"""What an inbox holds against what is known of it: which documents are new, changed, gone. Pure.
+"""What an inbox holds against what is known of it: which documents are new, changed, gone; and
+what one look leaves for the next. Pure.
 
 Looking, hashing and recording are :mod:`.intake`'s.
 """
@@ -6,6 +7,7 @@ Looking, hashing and recording are :mod:`.intake`'s.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from rag_assets.documents.inbox.files import FoundFile, Listing
 from rag_assets.documents.sql.intake import KnownFile
 
 Pair = tuple[FoundFile, KnownFile]
+
+_CURSOR = re.compile(r"([0-9a-f]{64})?@(\d+)@(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,3 +216,32 @@ class _Lost:
 
 def _oldest_first(files: Iterable[FoundFile]) -> tuple[FoundFile, ...]:
     return tuple(sorted(files, key=lambda file: (-file.age_s, file.path)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """What was seen.
+
+    :param digest: of the listing; empty where something was left for the next look.
+    :param at: when, in seconds since the epoch.
+    :param last_id: the newest document that there was.
+    """
+
+    digest: str = ""
+    at: int = 0
+    last_id: int = 0
+
+    @classmethod
+    def read(cls, text: str | None) -> Cursor:
+        """From its text; one that saw nothing for what is no cursor."""
+        match = _CURSOR.fullmatch(text or "")
+        if match is None:
+            return cls()
+        return cls(match[1] or "", int(match[2]), int(match[3]))
+
+    def __str__(self) -> str:
+        return f"{self.digest}@{self.at}@{self.last_id}"
+
+    def still_holds(self, digest: str, now: float, *, for_s: float) -> bool:
+        """Whether the listing is the same, and the look not so long ago."""
+        return bool(self.digest) and self.digest == digest and 0 <= now - self.at < for_s

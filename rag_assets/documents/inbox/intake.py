@@ -11,18 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rag_assets.documents.inbox.changes import (
+    Cursor,
     InboxChanges,
     Pair,
     digest_of,
     find_changes,
     unread_hash,
 )
-from rag_assets.documents.inbox.cursor import Cursor
-from rag_assets.documents.inbox.files import FoundFile, Listing, refuse_too_large
+from rag_assets.documents.inbox.files import FoundFile, Listing, document_key, refuse_too_large
 from rag_assets.documents.inbox.inbox import Inbox
-from rag_assets.documents.inbox.keys import document_key
 from rag_assets.documents.model import READER
-from rag_assets.documents.rules import MB, lane_of, priority_of
 from rag_assets.documents.sql.documents import find_documents
 from rag_assets.documents.sql.intake import (
     FileNow,
@@ -38,13 +36,15 @@ from rag_assets.documents.sql.intake import (
     renamed,
     restore,
     touched,
+    withdraw,
     withdrawn_documents,
 )
 from rag_assets.documents.sql.queue import requeue_outdated
-from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import InboxUnavailableError
+from rag_assets.lanes import lane_of, priority_of
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
 
 PATIENCE_S = 20.0

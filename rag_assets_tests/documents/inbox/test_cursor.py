@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.documents.inbox.cursor import Cursor
+from rag_assets.documents.inbox.changes import Cursor
 
 DIGEST = "0123456789abcdef" * 4
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from rag_assets.documents.inbox.cursor import Cursor
+from rag_assets.documents.inbox.changes import Cursor
 from rag_assets.documents.inbox.intake import FULL_LOOK_S, Intake, take_files, take_in
-from rag_assets.documents.rules import HIGH, LOW, MB, NORMAL
 from rag_assets.documents.sql.documents import Document, find_document, retry
-from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.documents.sql.intake import withdraw
 from rag_assets.errors import InboxUnavailableError
-from rag_assets.lanes import LARGE, PROCESSING
+from rag_assets.lanes import HIGH, LARGE, LOW, NORMAL, PROCESSING
 from rag_assets.postgres.database import Database
+from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import SHARED_DATA, MakeSettings
 from rag_assets_tests.documents.dropped import Dropped

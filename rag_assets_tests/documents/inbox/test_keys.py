@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.documents.inbox.keys import document_key
+from rag_assets.documents.inbox.files import document_key
 
 
 def free(_key: str) -> bool:

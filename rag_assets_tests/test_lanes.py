@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.documents.rules import HIGH, LOW, MB, NORMAL, lane_of, priority_of
-from rag_assets.lanes import LARGE, PROCESSING
+from rag_assets.lanes import HIGH, LARGE, LOW, NORMAL, PROCESSING, lane_of, priority_of
+from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
 
 
