@@ -10,6 +10,7 @@ from typing import Literal
 
 from rag_assets.bible.sql import embeddings as verse_embeddings
 from rag_assets.bible.sql.embeddings import StaleVerse
+from rag_assets.bible.sql.verses import ai_allowed
 from rag_assets.embedding.batching import Text
 from rag_assets.embedding.embedder import check_key
 from rag_assets.embedding.purchase import Purchase, open_purchaser
@@ -162,14 +163,12 @@ def check_policy(connection: Connection, version_code: str) -> None:
     :raises ConfigurationError: its verses are not loaded.
     :raises PolicyError: it does not declare ``ai_allowed = true``.
     """
-    row = connection.execute(
-        "SELECT ai_allowed FROM bible_versions WHERE version_code = %s", (version_code,)
-    ).fetchone()
-    if row is None:
+    allowed = ai_allowed(connection, version_code)
+    if allowed is None:
         raise ConfigurationError(
             f"the verses of {version_code} are not loaded: materialize `verses` first"
         )
-    if not row[0]:
+    if not allowed:
         raise forbidden(version_code)
 
 

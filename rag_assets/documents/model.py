@@ -1,7 +1,7 @@
 """What extraction returns: a document's passages and what is known of it, and what bounds it.
 
-Plain frozen data; reading belongs to :mod:`.extract`, its child process to :mod:`.sandbox`, storing
-to :mod:`rag_assets.documents.sql`.
+Plain frozen data; reading belongs to :mod:`.formats.extract`, its child process to
+:mod:`.sandbox`, storing to :mod:`rag_assets.documents.sql`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A run over the queue: claiming, extracting, embedding and publishing go on at once.
 
 Each is a stage, a task of its own; nothing is decided here about one document (:mod:`.publishing`),
-nothing bought (:mod:`.embedding`). What blocks is done in threads. Between the stages stand bounded
+nothing bought (:mod:`.stages`). What blocks is done in threads. Between the stages stand bounded
 queues, and a run claims only what it will soon begin: what it holds in memory does not grow with
 the queue, and a run that is killed leaves little behind.
 """

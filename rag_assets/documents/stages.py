@@ -63,7 +63,7 @@ class Failed:
 def chunking_of(settings: Settings) -> str:
     """The reader and how the settings cut documents up; stored with each, to know when to re-read.
 
-    The reader stands before the colon: the store looks for documents of another one by it.
+    The reader stands before the colon: documents of another one are found by it.
     """
     ocr = ", ocr" if settings.rag_documents_ocr else ""
     size, overlap = settings.rag_max_chunk_size, settings.rag_chunk_overlap

@@ -2,7 +2,7 @@
 
 Runs are processes that live for minutes: what they did is in the databases, and so whoever asks,
 however often it was restarted, gets the same answer. What the metrics mean is in
-docs/operations/metrics.md; the reads are the store's.
+docs/operations/metrics.md; the reads are in ``sql``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from rag_assets.errors import ConfigurationError, DatabaseUnavailableError, RagAssetsError
+from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
 from rag_assets.operations import families
 from rag_assets.operations.backfill import WINDOW_TAG
 from rag_assets.operations.job_failures import split_explained
+from rag_assets.operations.rules import keys_in_use
 from rag_assets.operations.sql.metrics import (
     CorpusFigures,
     DagsterFigures,
@@ -37,7 +38,7 @@ from rag_assets.operations.sql.metrics import (
 )
 from rag_assets.operations.windows import backfill_windows
 from rag_assets.postgres.database import Database
-from rag_assets.settings.model import Settings, fingerprint
+from rag_assets.settings.model import Settings
 
 log = logging.getLogger("rag_assets.operations")
 Figures = TypeVar("Figures")
@@ -171,16 +172,6 @@ def metrics_of(reading: Scrape) -> Iterator[Metric]:
         yield from families.of_dagster(dagster)
     if reading.window_spent_usd is not None:
         yield from families.of_backfill(reading.window_spent_usd)
-
-
-def keys_in_use(settings: Settings) -> tuple[str, ...]:
-    """Fingerprints of the keys that the settings name; of a provider that needs none, none."""
-    if settings.rag_embedding_provider == "offline":
-        return ()
-    try:
-        return tuple(map(fingerprint, settings.api_keys()))
-    except ConfigurationError:
-        return ()  # whoever embeds is told
 
 
 def free_space(settings: Settings) -> dict[str, int]:

@@ -44,11 +44,12 @@ class Rules:
             max_actions=settings.rag_recovery_max_actions,
             throttle_floor=settings.rag_throttle_floor,
             most_active=settings.rag_max_concurrent_jobs,
-            keys=_fingerprints(settings),
+            keys=keys_in_use(settings),
         )
 
 
-def _fingerprints(settings: Settings) -> tuple[str, ...]:
+def keys_in_use(settings: Settings) -> tuple[str, ...]:
+    """Fingerprints of the keys that the settings name; of a provider that needs none, none."""
     if settings.rag_embedding_provider == "offline":
         return ()
     try:

@@ -1,6 +1,6 @@
 """Where the corpus lives: the address of the database, and connections to it.
 
-Statements belong to the other modules of this package, one a noun.
+Statements belong to the ``sql`` modules of the slices.
 """
 
 from __future__ import annotations

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from openai_emulator.process import Emulator
 from rag_assets.postgres.database import Database
-from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.conftest import SHARED_DATA, MakeSettings
 from rag_assets_tests.documents.dropped import Dropped
 from rag_assets_tests.documents.lane import Lane
+
+DOCUMENTS = SHARED_DATA / "documents"
 
 
 @pytest.fixture
@@ -24,3 +27,15 @@ def lane(
         rag_documents_url=str(folder), rag_documents_settle_s=0, rag_document_retry_s=0
     )
     return Lane(Dropped(folder, database, settings), emulator)
+
+
+@pytest.fixture
+def real_document() -> Callable[[str], Path]:
+    """A file of the shared documents; skips where they are absent."""
+
+    def find(name: str) -> Path:
+        if not DOCUMENTS.exists():
+            pytest.skip("the shared documents are not on this machine")
+        return DOCUMENTS / name
+
+    return find

@@ -227,3 +227,11 @@ def _copy_incoming(connection: Connection, bible: BibleText) -> None:
                 )
             )
     connection.execute("ANALYZE incoming_verses")
+
+
+def ai_allowed(connection: Connection, version_code: str) -> bool | None:
+    """Whether a version's text may go to a provider; ``None`` where its verses are not loaded."""
+    row = connection.execute(
+        "SELECT ai_allowed FROM bible_versions WHERE version_code = %s", (version_code,)
+    ).fetchone()
+    return row[0] if row else None

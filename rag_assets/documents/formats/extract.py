@@ -1,6 +1,7 @@
 """Reads one document, whatever its format, into chunks, in this process.
 
-The way in: recognise, read, cut up. What bounds time and memory is :mod:`.sandbox`.
+The way in: recognise, read, cut up. What bounds time and memory is
+:mod:`rag_assets.documents.sandbox`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The chunks and vectors that are stored of documents.
 
-Writing them is :mod:`.publishing`'s, taking them away :mod:`.withdrawal`'s.
+Writing them is :mod:`.publishing`'s, taking them away :mod:`.intake`'s.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Documents as people see them: one by one, as a list, in numbers; and what people order.
 
-The work on them is :mod:`.document_queue`'s, their files :mod:`.document_intake`'s, their chunks
-and vectors :mod:`.document_chunks`'s.
+The work on them is :mod:`.queue`'s, their files :mod:`.intake`'s, their chunks
+and vectors :mod:`.chunks`'s.
 """
 
 from __future__ import annotations

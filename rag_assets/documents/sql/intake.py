@@ -1,7 +1,7 @@
 """What the intake records: documents that are new, changed, renamed, gone or back,
 and those that are withdrawn.
 
-What to record is decided elsewhere; vectors that go or come back are :mod:`.document_chunks`'s.
+What to record is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.spaces import Space, space_by_id
 from rag_assets.vectors.sql.tables import documents_table
+
+By = Literal["inbox", "command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +239,6 @@ def refuse(connection: Connection, key: str, error_class: str, error: str) -> No
         """,
         (error_class, error, key),
     )
-
-
-By = Literal["inbox", "command"]
 
 
 def withdraw(connection: Connection, keys: Sequence[str], *, by: By) -> tuple[str, ...]:

@@ -1,4 +1,8 @@
-"""Publishing a document: its new chunks and their vectors, in one transaction, after an audit."""
+"""Publishing a document: its new chunks and their vectors, in one transaction, after an audit.
+
+A chunk whose text is still there keeps its row, and with it its vectors and its place in the index:
+a changed document changes there only where it changed.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,8 @@ from rag_assets.vectors.sql.tables import (
     documents_table,
     record_change,
 )
+
+_ANALYZE_FROM = 500  # chunks, from which the planner's guess is worth correcting
 
 
 @dataclass(frozen=True)
@@ -239,9 +245,6 @@ def _mark_ready(
             "seconds": Jsonb({stage: round(time_s, 4) for stage, time_s in seconds.items()}),
         },
     )
-
-
-_ANALYZE_FROM = 500  # chunks, from which the planner's guess is worth correcting
 
 
 def copy_incoming(connection: Connection, chunks: Sequence[Chunk]) -> None:

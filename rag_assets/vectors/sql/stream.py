@@ -95,12 +95,12 @@ def stream_where(
             buffer += data[head:]
             head = 0
             if len(buffer) >= _ROWS * row.itemsize:
-                yield _chunk(buffer, row)
+                yield _batch(buffer, row)
     if len(buffer) >= row.itemsize:
-        yield _chunk(buffer, row)
+        yield _batch(buffer, row)
 
 
-def _chunk(buffer: bytearray, row: np.dtype[np.void]) -> VectorBatch:
+def _batch(buffer: bytearray, row: np.dtype[np.void]) -> VectorBatch:
     """Take the whole rows from the buffer; what is left of it is the start of the next."""
     count = len(buffer) // row.itemsize
     size = count * row.itemsize

@@ -17,7 +17,8 @@ from rag_assets.errors import (
     EncryptedDocumentError,
     NoTextError,
 )
-from rag_assets_tests.documents.formats.conftest import DOCUMENTS, LIMITS, extract
+from rag_assets_tests.documents.conftest import DOCUMENTS
+from rag_assets_tests.documents.formats.conftest import LIMITS, extract
 
 pytestmark = pytest.mark.long
 
