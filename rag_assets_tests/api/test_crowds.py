@@ -255,7 +255,8 @@ def test_a_blank_line_does_not_keep_a_connection(strict: Server) -> None:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         heard = client.recv(65536)
         while b"alive" not in heard:  # head and body may come apart
-            assert (more := client.recv(65536)), heard
+            more = client.recv(65536)
+            assert more, heard
             heard += more
         client.sendall(b"\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 408")
