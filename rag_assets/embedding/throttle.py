@@ -1,6 +1,6 @@
 """Which key a request may use, and when: rests, quota, the pace, and the share of a run.
 
-What is kept in the database for all processes is in :mod:`rag_assets.postgres.rate_limit`.
+What is kept in the database for all processes is in :mod:`.sql.limits`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from itertools import count
 
 from rag_assets.embedding.batching import Batch, request_tokens
 from rag_assets.embedding.embedder import Embedder
+from rag_assets.embedding.sql import limits
 from rag_assets.errors import QuotaExceededError, RateLimitedError
-from rag_assets.postgres import rate_limit
 from rag_assets.postgres.database import AsyncConnection
+from rag_assets.postgres.rate_limit import pace
 from rag_assets.settings.model import Settings, fingerprint
 
 log = logging.getLogger("rag_assets.embedding")
@@ -45,19 +46,17 @@ class Throttle:
     async def read_share(self, connection: AsyncConnection) -> None:
         """Read what part may be used; later, each slot brings it along."""
         if self._limited:
-            self._share = await rate_limit.share_of(connection, self._endpoint)
+            self._share = await limits.share_of(connection, self._endpoint)
 
     async def take_slot(self, connection: AsyncConnection, batch: Batch) -> float:
         """Reserve the next slot for a request; the seconds to wait for it."""
         if not self._limited:
             return 0.0
-        slot = await rate_limit.take_slot(
+        slot = await limits.take_slot(
             connection,
             self._endpoint,
-            requests=rate_limit.pace(self._requests_per_minute),
-            tokens=rate_limit.pace(
-                self._tokens_per_minute, largest=request_tokens(self._tokens_per_minute)
-            ),
+            requests=pace(self._requests_per_minute),
+            tokens=pace(self._tokens_per_minute, largest=request_tokens(self._tokens_per_minute)),
             cost_tokens=sum(text.estimated_tokens for text in batch),
         )
         self._share = slot.share
@@ -68,7 +67,7 @@ class Throttle:
         usable = [key for key in self._keys if key not in self._without_quota]
         if not self._limited:
             return usable[0], 0.0
-        resting = await rate_limit.resting_keys(
+        resting = await limits.resting_keys(
             connection, self._endpoint, [fingerprint(key) for key in usable]
         )
         awake = [key for key in usable if fingerprint(key) not in resting]
@@ -78,7 +77,7 @@ class Throttle:
 
     async def rest(self, connection: AsyncConnection, key: str, seconds: float) -> None:
         """Let a key rest whose allowance is used up, for every process."""
-        await rate_limit.rest_key(connection, self._endpoint, fingerprint(key), seconds)
+        await limits.rest_key(connection, self._endpoint, fingerprint(key), seconds)
 
     async def rest_limited(
         self, connection: AsyncConnection, key: str, error: RateLimitedError
@@ -93,7 +92,7 @@ class Throttle:
 
         :raises QuotaExceededError: no key is left.
         """
-        await rate_limit.mark_out_of_quota(connection, self._endpoint, fingerprint(key))
+        await limits.mark_out_of_quota(connection, self._endpoint, fingerprint(key))
         if key not in self._without_quota:
             self._without_quota.add(key)
             self._warn(str(error))

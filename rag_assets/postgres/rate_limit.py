@@ -1,24 +1,21 @@
-"""The one rate limiter, and the provider's limits, which every process on every host shares.
+"""The one rate limiter.
 
 The generic cell rate algorithm: a unit (a request, a token) takes ``interval_s`` of its limit, and
 of each limit one time is kept, when the next request is due. A request moves it on by what it
 takes, from ``burst_s`` before now at the earliest. :meth:`Pace.take` is that in memory, for an
 API worker that cannot write to the database; :class:`LimitTable` is the same as one statement, for
-what all processes share: the provider's limits here, those of the API's keys in ``api/sql/keys``.
-
-A key of the provider that was told to rest is left alone by all.
+what all processes share: the provider's limits (``embedding/sql/limits``) and those of the API's
+keys (``api/sql/keys``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import LiteralString
 
 from psycopg import sql
-
-from rag_assets.postgres.database import AsyncConnection
 
 
 @dataclass(frozen=True)
@@ -57,37 +54,51 @@ class LimitTable:
     refuses: bool = False
     also: str | None = None
 
-    def taking(self) -> sql.Composed:
+    @cached_property
+    def taking(self) -> bytes:
         """Take one request: the seconds that it waits, negative where it came late enough.
 
         No row where it is refused. By primary key.
         """
         allowed = sql.SQL("{early} <= INTERVAL '0'").format(early=self._early("l.{column}"))
-        return sql.SQL(
-            """
+        return (
+            sql.SQL(
+                """
             INSERT INTO {table} AS l ({key}, {columns}) VALUES (%(key)s, {first})
             ON CONFLICT ({key}) DO UPDATE SET {next} WHERE {allowed}
             RETURNING extract(epoch FROM {early})::float8 {also}
             """
-        ).format(
-            table=sql.Identifier(self.name),
-            key=sql.Identifier(self.key),
-            columns=self._each("{column}"),
-            first=self._each("clock_timestamp() - {lag} + {taken}"),
-            next=self._each("{column} = greatest(l.{column}, clock_timestamp() - {lag}) + {taken}"),
-            allowed=allowed if self.refuses else sql.SQL("TRUE"),
-            early=self._early("l.{column} - {taken}"),
-            also=sql.SQL(", {}").format(sql.Identifier(self.also)) if self.also else sql.SQL(""),
+            )
+            .format(
+                table=sql.Identifier(self.name),
+                key=sql.Identifier(self.key),
+                columns=self._each("{column}"),
+                first=self._each("clock_timestamp() - {lag} + {taken}"),
+                next=self._each(
+                    "{column} = greatest(l.{column}, clock_timestamp() - {lag}) + {taken}"
+                ),
+                allowed=allowed if self.refuses else sql.SQL("TRUE"),
+                early=self._early("l.{column} - {taken}"),
+                also=sql.SQL(", {}").format(sql.Identifier(self.also))
+                if self.also
+                else sql.SQL(""),
+            )
+            .as_bytes(None)
         )
 
-    def waiting(self) -> sql.Composed:
+    @cached_property
+    def waiting(self) -> bytes:
         """The seconds that a request which was refused has to wait. By primary key."""
-        return sql.SQL(
-            "SELECT extract(epoch FROM {early})::float8 FROM {table} AS l WHERE {key} = %(key)s"
-        ).format(
-            early=self._early("l.{column}"),
-            table=sql.Identifier(self.name),
-            key=sql.Identifier(self.key),
+        return (
+            sql.SQL(
+                "SELECT extract(epoch FROM {early})::float8 FROM {table} AS l WHERE {key} = %(key)s"
+            )
+            .format(
+                early=self._early("l.{column}"),
+                table=sql.Identifier(self.name),
+                key=sql.Identifier(self.key),
+            )
+            .as_bytes(None)
         )
 
     def values(self, key: str, *takes: tuple[Pace, int]) -> dict[str, object]:
@@ -121,21 +132,6 @@ class LimitTable:
         )
 
 
-_LIMITS = LimitTable("provider_limits", "endpoint", ("requests_at", "tokens_at"), also="share")
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place in the queue for the provider.
-
-    :param wait_s: seconds to wait before the request is sent; 0 when it may go now.
-    :param share: of batch size and concurrency that may be used, from 0 to 1.
-    """
-
-    wait_s: float
-    share: float
-
-
 def pace(per_minute: int, *, largest: int = 1) -> Pace:
     """A pace that never lets more than ``per_minute`` units through in any 60 seconds.
 
@@ -149,65 +145,3 @@ def pace(per_minute: int, *, largest: int = 1) -> Pace:
     burst = 0.05 * per_minute
     interval = 60.0 / (per_minute - burst - largest)
     return Pace(interval, burst * interval)
-
-
-async def take_slot(
-    connection: AsyncConnection, endpoint: str, *, requests: Pace, tokens: Pace, cost_tokens: int
-) -> Slot:
-    """Reserve the next slot for one request of ``cost_tokens`` tokens. By primary key."""
-    cursor = await connection.execute(
-        _LIMITS.taking(), _LIMITS.values(endpoint, (requests, 1), (tokens, cost_tokens))
-    )
-    row = await cursor.fetchone()
-    return Slot(max(0.0, float(row[0])), float(row[1])) if row else Slot(0.0, 1.0)
-
-
-async def share_of(connection: AsyncConnection, endpoint: str) -> float:
-    """The share that may be used now. By primary key."""
-    cursor = await connection.execute(
-        "SELECT share FROM provider_limits WHERE endpoint = %s", (endpoint,)
-    )
-    row = await cursor.fetchone()
-    return float(row[0]) if row else 1.0
-
-
-async def resting_keys(
-    connection: AsyncConnection, endpoint: str, fingerprints: Sequence[str]
-) -> dict[str, float]:
-    """Seconds that each of these keys still rests, for those that do; by primary key."""
-    cursor = await connection.execute(
-        """
-        SELECT key_fingerprint, extract(epoch FROM resting_until - clock_timestamp())::float8
-          FROM provider_keys
-         WHERE endpoint = %s AND key_fingerprint = ANY(%s) AND resting_until > clock_timestamp()
-        """,
-        (endpoint, list(fingerprints)),
-    )
-    return dict(await cursor.fetchall())
-
-
-async def rest_key(
-    connection: AsyncConnection, endpoint: str, fingerprint: str, seconds: float
-) -> None:
-    """Let a key rest, for every process."""
-    await connection.execute(
-        """
-        INSERT INTO provider_keys AS k (endpoint, key_fingerprint, resting_until)
-        VALUES (%s, %s, clock_timestamp() + %s)
-        ON CONFLICT (endpoint, key_fingerprint) DO UPDATE
-           SET resting_until = greatest(k.resting_until, EXCLUDED.resting_until)
-        """,
-        (endpoint, fingerprint, timedelta(seconds=seconds)),
-    )
-
-
-async def mark_out_of_quota(connection: AsyncConnection, endpoint: str, fingerprint: str) -> None:
-    """Note when a key was last refused for want of quota, for people to see."""
-    await connection.execute(
-        """
-        INSERT INTO provider_keys (endpoint, key_fingerprint, out_of_quota_at)
-        VALUES (%s, %s, now())
-        ON CONFLICT (endpoint, key_fingerprint) DO UPDATE SET out_of_quota_at = now()
-        """,
-        (endpoint, fingerprint),
-    )

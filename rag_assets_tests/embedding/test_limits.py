@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import multiprocessing
 import time
 from collections.abc import Sequence
@@ -13,16 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag_assets.postgres.database import AsyncConnection, Database, one
-from rag_assets.postgres.rate_limit import (
-    LimitTable,
-    Pace,
+from rag_assets.embedding.sql.limits import (
     mark_out_of_quota,
-    pace,
     rest_key,
     resting_keys,
     take_slot,
 )
+from rag_assets.postgres.database import AsyncConnection, Database
+from rag_assets.postgres.rate_limit import Pace, pace
 
 UNLIMITED = Pace(0.0, 0.0)
 WINDOW_S = 60.0
@@ -78,12 +75,12 @@ def most_in_a_minute(starts: Sequence[Start], *, tokens: bool = False) -> int:
 @SOME
 @given(limit=st.integers(1, 90), pauses=st.lists(st.floats(0, 90), min_size=1, max_size=4))
 def test_no_60_seconds_see_more_requests_than_the_limit(
-    template_database: Database, limit: int, pauses: list[float]
+    database: Database, limit: int, pauses: list[float]
 ) -> None:
     async def ask() -> list[Start]:
         starts: list[Start] = []
         shift = 0.0
-        async with template_database.connect_async() as connection:
+        async with database.connect_async() as connection:
             await forget(connection)
             for pause in pauses:
                 taken = await take(connection, pace(limit), UNLIMITED, [1] * (limit + 3))
@@ -101,25 +98,25 @@ def test_no_60_seconds_see_more_requests_than_the_limit(
     shares=st.lists(st.floats(0.001, 1.0), min_size=30, max_size=60),
 )
 def test_no_60_seconds_see_more_tokens_than_the_limit(
-    template_database: Database, limit: int, shares: list[float]
+    database: Database, limit: int, shares: list[float]
 ) -> None:
     """Whatever the requests cost, up to the most that one may take."""
     largest = max(1, limit // 20)
     costs = [max(1, int(share * largest)) for share in shares] + [largest] * 10
 
     async def ask() -> list[Start]:
-        async with template_database.connect_async() as connection:
+        async with database.connect_async() as connection:
             await forget(connection)
             return await take(connection, UNLIMITED, pace(limit, largest=largest), costs)
 
     assert most_in_a_minute(asyncio.run(ask()), tokens=True) <= limit
 
 
-def test_the_limit_is_used_and_not_only_kept(template_database: Database) -> None:
+def test_the_limit_is_used_and_not_only_kept(database: Database) -> None:
     """A pace that let nothing through would keep every limit, too."""
 
     async def ask() -> list[Start]:
-        async with template_database.connect_async() as connection:
+        async with database.connect_async() as connection:
             await forget(connection)
             return await take(connection, pace(600), UNLIMITED, [1] * 1200)
 
@@ -128,15 +125,15 @@ def test_the_limit_is_used_and_not_only_kept(template_database: Database) -> Non
     assert most_in_a_minute(starts) > 0.9 * 600
 
 
-def test_connections_that_ask_at_once_share_one_limit(template_database: Database) -> None:
+def test_connections_that_ask_at_once_share_one_limit(database: Database) -> None:
     async def ask_one(database: Database) -> list[Start]:
         async with database.connect_async() as connection:
             return await take(connection, pace(40), UNLIMITED, [1] * 20)
 
     async def ask() -> list[list[Start]]:
-        async with template_database.connect_async() as connection:
+        async with database.connect_async() as connection:
             await forget(connection)
-        return await asyncio.gather(*(ask_one(template_database) for _ in range(5)))
+        return await asyncio.gather(*(ask_one(database) for _ in range(5)))
 
     taken = asyncio.run(ask())
     assert most_in_a_minute([start for each in taken for start in each]) <= 40
@@ -151,22 +148,22 @@ def _take_in_a_process(conninfo: str, count: int) -> list[Start]:
     return asyncio.run(ask())
 
 
-def test_processes_share_one_limit(template_database: Database) -> None:
+def test_processes_share_one_limit(database: Database) -> None:
     async def clear() -> None:
-        async with template_database.connect_async() as connection:
+        async with database.connect_async() as connection:
             await forget(connection)
 
     asyncio.run(clear())
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver")) as pool:
-        taken = list(pool.map(_take_in_a_process, [template_database.conninfo] * 2, [40] * 2))
+        taken = list(pool.map(_take_in_a_process, [database.conninfo] * 2, [40] * 2))
     starts = [start for each in taken for start in each]
     assert len(starts) == 80
     assert most_in_a_minute(starts) <= 30
 
 
-def test_endpoints_do_not_share_limits(template_database: Database) -> None:
+def test_endpoints_do_not_share_limits(database: Database) -> None:
     async def ask() -> tuple[float, float]:
-        async with template_database.connect_async() as connection:
+        async with database.connect_async() as connection:
             await forget(connection)
             slow = pace(1)
             await take(connection, slow, UNLIMITED, [1, 1])
@@ -185,48 +182,6 @@ def test_endpoints_do_not_share_limits(template_database: Database) -> None:
 def test_the_smallest_limits_have_no_burst_beyond_them(limit: int, interval_s: float) -> None:
     assert pace(limit).interval_s == pytest.approx(interval_s)
     assert pace(limit).burst_s < interval_s
-
-
-@given(st.integers(1, 10_000_000))
-def test_a_pace_is_positive_and_close_to_its_limit(limit: int) -> None:
-    found = pace(limit)
-    per_minute = WINDOW_S / found.interval_s
-    assert 0 < per_minute <= limit
-    if limit >= 100:
-        assert per_minute > 0.9 * limit
-
-
-KEYS = LimitTable("api_limits", "key_id", ("arrives_at",), refuses=True)
-
-
-@SOME
-@given(
-    burst=st.integers(0, 4),
-    pauses=st.lists(st.integers(0, 6).map(lambda halves: 30.0 * halves), min_size=5, max_size=25),
-)
-def test_a_table_that_refuses_counts_as_one_that_counts_in_memory_does(
-    template_database: Database, burst: int, pauses: list[float]
-) -> None:
-    """Both are asked after the same pauses, which end half an interval from any decision."""
-    pace = Pace(60.0, 60.0 * burst + 15.0)
-    values = KEYS.values("key", (pace, 1))
-    now, due = 0.0, -math.inf
-    with template_database.connect(autocommit=True) as connection:
-        connection.execute("TRUNCATE api_limits")
-        for pause in pauses:
-            now += pause
-            connection.execute(
-                "UPDATE api_limits SET arrives_at = arrives_at - make_interval(secs => %s)",
-                (pause,),
-            )
-            wait_s, next_due = pace.take(due, now)
-            row = connection.execute(KEYS.taking(), values).fetchone()
-            assert (row is not None) == (wait_s <= 0)
-            if row is None:
-                row = one(connection.execute(KEYS.waiting(), values))
-            else:
-                due = next_due
-            assert row[0] == pytest.approx(wait_s, abs=10)
 
 
 async def _resting(database: Database) -> tuple[dict[str, float], dict[str, float]]:

@@ -136,10 +136,10 @@ def take_request(connection: Connection, key_id: str, pace: Pace) -> Allowance:
     One that comes more than a burst too early is refused and not counted.
     """
     values = _LIMITS.values(key_id, (pace, 1))
-    row = connection.execute(_LIMITS.taking(), values).fetchone()
+    row = connection.execute(_LIMITS.taking, values).fetchone()
     if row is not None:
         return Allowance.of(min(0.0, row[0]), pace)
-    (wait_s,) = one(connection.execute(_LIMITS.waiting(), values))
+    (wait_s,) = one(connection.execute(_LIMITS.waiting, values))
     return Allowance.of(max(0.001, wait_s), pace)
 
 
