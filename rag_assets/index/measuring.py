@@ -192,9 +192,7 @@ class Bench:
             if high >= lists:  # the scan, which takes more candidates, finds more
                 return None
             high = min(lists, max(high + 1, round(high * 1.2)))
-        enough = self.probes_for_texts(name, high)
-        if enough > high:
-            points.append(self.measure(name, enough))
+        self._enough_for_texts(name, points)
         return (points[-1], tuple(points)) if points[-1].mean_ms <= slowest_ms else None
 
     def least_under_filter(
@@ -213,9 +211,7 @@ class Bench:
             if points[-1].mean_ms > slowest_ms:
                 return None
             if points[-1].recall_low >= floor:
-                enough = self.probes_for_texts(name, probes)
-                if enough > probes:
-                    points.append(self.measure(name, enough))
+                self._enough_for_texts(name, points)
                 return (points[-1], tuple(points)) if points[-1].mean_ms <= slowest_ms else None
         return None
 
@@ -240,10 +236,14 @@ class Bench:
                 if points[-1].recall_low >= floor or probes >= lists:
                     break
             probes = min(lists, max(probes + 1, round(probes * 1.3)))
-        enough = self.probes_for_texts(name, probes)
-        if enough > probes:
-            points.append(self.measure(name, enough))
+        self._enough_for_texts(name, points)
         return (points[-1], tuple(points)) if points[-1].p50_ms <= slowest_ms else None
+
+    def _enough_for_texts(self, name: str, points: list[Point]) -> None:
+        """Add a point with more probes than the last has, where queries in words take them."""
+        enough = self.probes_for_texts(name, points[-1].probes)
+        if enough > points[-1].probes:
+            points.append(self.measure(name, enough))
 
 
 def least_probes(

@@ -135,17 +135,16 @@ def _tune_beside_scan(
         prepare_connection(connection)
         asked = {EVERYTHING: tuple(scopes), **cases}
         bench = Bench(connection, table, questions, asked, scopes, generation, codes, progress)
+        rows = bench.rows(EVERYTHING)
         for name in asked:
             scan = bench.measure_plan(name, bench.scan(name), few=FEW)
             found = None
-            if not is_narrow(bench.rows(name), bench.rows(EVERYTHING)):
-                if name == EVERYTHING:
-                    slowest_ms = scan.mean_ms * _WORTH
-                    found = bench.least_beside_scan(name, start, floor, slowest_ms=slowest_ms)
-                elif chosen[EVERYTHING].probes:
-                    slowest_ms = scan.mean_ms * _TRIED
-                    least = chosen[EVERYTHING].probes
-                    found = bench.least_under_filter(name, least, floor, slowest_ms=slowest_ms)
+            if name == EVERYTHING:
+                slowest_ms = scan.mean_ms * _WORTH
+                found = bench.least_beside_scan(name, start, floor, slowest_ms=slowest_ms)
+            elif (least := chosen[EVERYTHING].probes) and not is_narrow(bench.rows(name), rows):
+                slowest_ms = scan.mean_ms * _TRIED
+                found = bench.least_under_filter(name, least, floor, slowest_ms=slowest_ms)
             if found is None:
                 scan_rows = max(scan_rows, bench.rows(name))
                 chosen[name], curves[name] = scan, (scan,)

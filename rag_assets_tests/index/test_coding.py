@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -211,6 +214,41 @@ def test_an_index_asked_for_holds_the_codes_under_its_generation(
     with database.connect() as connection:
         assert index_names(connection) == [f"{outcome.codes.code_set.name}_ivf_g{made.number}"]
     assert recall_of(database, table, outcome) >= 0.94
+
+
+def test_under_a_filter_the_probes_of_everything_are_the_first_and_twice_as_many_the_last(
+    database: Database, settings: Settings, table: VectorTable
+) -> None:
+    """What twice as many miss, candidates miss: the scan answers."""
+    outcome = maintained(database, settings, table, lists=16)
+    made, coded = outcome.generation, outcome.codes
+    assert made is not None
+    assert coded is not None
+    assert made.codes is not None
+    asked = {"everything": list(VERSIONS), "en": ["EN_A"]}
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        queries = held_out_queries(connection, table, 40, seed=9)
+        bench = Bench(
+            connection,
+            table,
+            ask(connection, table, queries, asked.values()),
+            asked,
+            VERSIONS,
+            made,
+            Codes(coded.code_set, made.codes),
+            heard := Heard(),
+        )
+        found = bench.least_under_filter("en", 4, 0.0, slowest_ms=math.inf)
+        assert found is not None
+        assert [point.probes for point in found[1]] == [4]
+        heard.lines.clear()
+        assert bench.least_under_filter("en", 4, 1.1, slowest_ms=math.inf) is None
+        tried = [int(re.findall(r"iterative, (\d+) of 16", line)[0]) for line in heard.lines]
+        assert tried == [4, 4, 6, 8], "a glance, then each number"
+        heard.lines.clear()
+        assert bench.least_under_filter("en", 4, 0.0, slowest_ms=0.0) is None
+        assert len(heard.lines) == 1, "a glance shows that it is too slow"
 
 
 def test_an_index_is_built_once_a_scan_is_too_slow(
