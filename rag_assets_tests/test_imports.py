@@ -1,6 +1,6 @@
 """What importing does, seen in a fresh interpreter: nothing but defining.
 
-Which module may import which is a rule over the source, in ``test_architecture.py``.
+Which module may import which is in ``pyproject.toml``, for import-linter.
 """
 
 from __future__ import annotations
