@@ -51,7 +51,7 @@ _RESTART_WAITS_S = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DocumentOutcome:
     """How the work on one document ended.
 
     :param state: ``unchanged``: everything was there already. ``waiting``: it goes on later.
@@ -78,7 +78,7 @@ class Outcome:
 
 
 @dataclass
-class Summary:
+class RunSummary:
     """A run over many documents, counted while it goes on.
 
     :param states: documents by outcome.
@@ -96,7 +96,7 @@ class Summary:
     cost_usd: float = 0.0
     seconds: float = 0.0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: DocumentOutcome) -> None:
         """Count one."""
         self.states[outcome.state] += 1
         self.chunks += outcome.chunks
@@ -119,7 +119,7 @@ class JobLog:
     :param report: called with each outcome, from any thread.
     """
 
-    def __init__(self, run_id: str, report: Callable[[Outcome], None]) -> None:
+    def __init__(self, run_id: str, report: Callable[[DocumentOutcome], None]) -> None:
         self._run_id = run_id
         self._report = report
         self._started_at: dict[str, float] = {}
@@ -129,7 +129,7 @@ class JobLog:
         self._started_at[claimed.key] = time.monotonic()
         log.info("job started: %s, attempt %d, run %s", claimed.key, claimed.attempts, self._run_id)
 
-    def finished(self, outcome: Outcome) -> None:
+    def finished(self, outcome: DocumentOutcome) -> None:
         """The work on it has ended, and that is recorded."""
         seconds = time.monotonic() - self._started_at.pop(outcome.key, time.monotonic())
         why = f": {outcome.error_class}" if outcome.error_class else ""
@@ -151,14 +151,14 @@ class Publisher:
         settings: Settings,
         *,
         run_id: str,
-        report: Callable[[Outcome], None],
+        report: Callable[[DocumentOutcome], None],
     ) -> None:
         self._connection = connection
         self._spaces = spaces
         self._settings = settings
         self._run_id = run_id
         self._report = report
-        self._summary = Summary()
+        self._summary = RunSummary()
 
     def end(self, ended: Ended) -> None:
         """Record and tell how a document ended, where the run still holds its lease.
@@ -181,7 +181,7 @@ class Publisher:
         else:
             self._tell(outcome)
 
-    def summary(self, purchases: Sequence[Purchase], seconds: float) -> Summary:
+    def summary(self, purchases: Sequence[Purchase], seconds: float) -> RunSummary:
         """What the run has done."""
         self._summary.requests = sum(purchase.requests for purchase in purchases)
         self._summary.tokens = sum(purchase.tokens for purchase in purchases)
@@ -211,14 +211,14 @@ class Publisher:
                 time.sleep(wait_s)
             else:
                 for key in keys:
-                    self._tell(Outcome(key, "waiting", name, message))
+                    self._tell(DocumentOutcome(key, "waiting", name, message))
                 return
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: DocumentOutcome) -> None:
         self._summary.add(outcome)
         self._report(outcome)
 
-    def _fail(self, failed: Failed) -> Outcome | None:
+    def _fail(self, failed: Failed) -> DocumentOutcome | None:
         claimed = failed.claimed
         verdict = judge(failed.error, claimed.attempts, self._settings)
         named = (claimed.document_id, self._run_id, verdict.error_class, verdict.error)
@@ -230,16 +230,16 @@ class Publisher:
             )
         if not held:
             return None
-        return Outcome(claimed.key, verdict.state, verdict.error_class, verdict.error)
+        return DocumentOutcome(claimed.key, verdict.state, verdict.error_class, verdict.error)
 
-    def _leave(self, unchanged: Unchanged) -> Outcome | None:
+    def _leave(self, unchanged: Unchanged) -> DocumentOutcome | None:
         claimed = unchanged.claimed
         if not document_queue.mark_unchanged(self._connection, claimed.document_id, self._run_id):
             return None
         document = find_document(self._connection, claimed.key)
         return outcome_of(document, "unchanged") if document else None
 
-    def _publish(self, ended: Embedded) -> Outcome | None:
+    def _publish(self, ended: Embedded) -> DocumentOutcome | None:
         prepared, claimed = ended.prepared, ended.prepared.claimed
         document = prepared.document
         if len(document.chunks) >= _MANY_CHUNKS:
@@ -263,7 +263,7 @@ class Publisher:
         )
         if published is None:
             return None
-        return Outcome(
+        return DocumentOutcome(
             key=claimed.key,
             state="ready",
             pages=document.pages,
@@ -278,9 +278,11 @@ class Publisher:
         )
 
 
-def outcome_of(document: Document, state: OutcomeState, error: str | None = None) -> Outcome:
+def outcome_of(
+    document: Document, state: OutcomeState, error: str | None = None
+) -> DocumentOutcome:
     """The outcome of a document on which nothing was done, with what is known of it."""
-    return Outcome(
+    return DocumentOutcome(
         key=document.key,
         state=state,
         error_class=document.error_class,
@@ -294,7 +296,7 @@ def outcome_of(document: Document, state: OutcomeState, error: str | None = None
     )
 
 
-def stored_outcome(document: Document) -> Outcome:
+def stored_outcome(document: Document) -> DocumentOutcome:
     """The outcome of a ready document as its row has it: without what was embedded or reused."""
     return replace(
         outcome_of(document, "ready"),
@@ -305,7 +307,7 @@ def stored_outcome(document: Document) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FailureVerdict:
     """What an error means for its document.
 
     :param counted: the attempt was one of the document's.
@@ -327,20 +329,20 @@ def concerns_all(error: Exception) -> bool:
     return isinstance(error, RagAssetsError) and not isinstance(error, _OF_ONE)
 
 
-def judge(error: Exception, attempts: int, settings: Settings) -> Verdict:
+def judge(error: Exception, attempts: int, settings: Settings) -> FailureVerdict:
     """Dead at once for what will not pass; otherwise later, until the attempts are used up.
 
     :param attempts: this one included.
     """
     name, message = class_of(error), readable(error)
     if isinstance(error, DocumentError | InputRejectedError):
-        return Verdict("dead", name, message)
+        return FailureVerdict("dead", name, message)
     if isinstance(error, InboxUnavailableError):
         # The storage's fault, or of a file that the next look at the inbox will miss.
-        return Verdict("waiting", name, message, False, 2 * settings.rag_document_retry_s)
+        return FailureVerdict("waiting", name, message, False, 2 * settings.rag_document_retry_s)
     if attempts >= settings.rag_document_max_attempts:
-        return Verdict("dead", name, f"{message} (attempt {attempts}, the last)")
-    return Verdict("waiting", name, message, True, retry_after_s(attempts, settings))
+        return FailureVerdict("dead", name, f"{message} (attempt {attempts}, the last)")
+    return FailureVerdict("waiting", name, message, True, retry_after_s(attempts, settings))
 
 
 def retry_after_s(attempts: int, settings: Settings) -> float:

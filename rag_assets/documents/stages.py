@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 
 from rag_assets.documents.model import READER, ChunkedDocument
 from rag_assets.documents.sandbox import Extractor
-from rag_assets.documents.sql.chunks import lacks_vectors, stored_document
+from rag_assets.documents.sql.documents import lacks_vectors, stored_document
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.embedding.batching import Text, text_hash
 from rag_assets.embedding.purchase import Purchaser

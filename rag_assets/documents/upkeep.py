@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rag_assets.documents.sql.intake import purge_answers, purge_withdrawn
+from rag_assets.documents.sql.withdrawal import purge_answers, purge_withdrawn
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 

@@ -18,11 +18,11 @@ from typing import Any
 from rag_assets.documents.concurrency import in_thread
 from rag_assets.documents.pipeline import Desk, Order, Pipeline
 from rag_assets.documents.publishing import (
+    DocumentOutcome,
     JobLog,
-    Outcome,
     OutcomeState,
     Publisher,
-    Summary,
+    RunSummary,
     outcome_of,
 )
 from rag_assets.documents.sandbox import Extractor, extraction_limits
@@ -53,8 +53,8 @@ def process_documents(
     keys: Sequence[str] | None = None,
     force: bool = False,
     progress: Progress | None = None,
-    on_outcome: Callable[[Outcome], None] = lambda _: None,
-) -> Summary:
+    on_outcome: Callable[[DocumentOutcome], None] = lambda _: None,
+) -> RunSummary:
     """Process what waits in a lane, up to RAG_DOCUMENTS_PER_RUN documents; one of the large lane.
 
     Several runs may work on one lane at once: no document is given to two of them.
@@ -76,7 +76,7 @@ def process_documents(
     shown.start(lane if lane and keys is None else "documents", _expected(database, lane, keys))
     told: set[str] = set()
 
-    def tell(outcome: Outcome) -> None:
+    def tell(outcome: DocumentOutcome) -> None:
         told.add(outcome.key)
         shown.advance(1)
         on_outcome(outcome)
@@ -104,17 +104,17 @@ def _run(
     inbox: Files,
     order: Order,
     progress: Progress,
-    tell: Callable[[Outcome], None],
-) -> Summary:
+    tell: Callable[[DocumentOutcome], None],
+) -> RunSummary:
     """Do the work in a thread of its own, and tell its outcomes in this one meanwhile.
 
     Telling takes Dagster 15 ms a document, in which requests would not be answered.
     """
-    outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
+    outcomes: SimpleQueue[DocumentOutcome | None] = SimpleQueue()
     running = _Running()
     jobs = JobLog(order.run_id, outcomes.put)
     with ThreadPoolExecutor(1, thread_name_prefix="documents-run") as pool:
-        work: Future[Summary] = pool.submit(
+        work: Future[RunSummary] = pool.submit(
             running.run, _work(database, settings, inbox, order, jobs, _Remarks(progress))
         )
         work.add_done_callback(lambda _: outcomes.put(None))
@@ -134,16 +134,16 @@ class _Running:
         self._lock = Lock()
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[Summary] | None = None
+        self._task: asyncio.Task[RunSummary] | None = None
 
-    def run(self, work: Coroutine[Any, Any, Summary]) -> Summary:
+    def run(self, work: Coroutine[Any, Any, RunSummary]) -> RunSummary:
         """Until it is done or stopped.
 
         :raises asyncio.CancelledError: it was stopped.
         """
         return asyncio.run(self._run(work))
 
-    async def _run(self, work: Coroutine[Any, Any, Summary]) -> Summary:
+    async def _run(self, work: Coroutine[Any, Any, RunSummary]) -> RunSummary:
         with self._lock:
             if self._stopped:
                 work.close()
@@ -171,7 +171,7 @@ async def _work(
     order: Order,
     jobs: JobLog,
     progress: Progress,
-) -> Summary:
+) -> RunSummary:
     """One run: its connections, its child processes, and the pipeline between them.
 
     When it fails, the documents that it held wait again, each with its reason, unless the database
@@ -255,7 +255,7 @@ class _Remarks:
 _LEFT: dict[str, OutcomeState] = {"ready": "unchanged", "dead": "dead", "withdrawn": "withdrawn"}
 
 
-def _left(database: Database, keys: Sequence[str]) -> tuple[Outcome, ...]:
+def _left(database: Database, keys: Sequence[str]) -> tuple[DocumentOutcome, ...]:
     """How chosen documents stand that this run has not worked on."""
     with database.connect() as connection:
         documents = find_documents(connection, keys)

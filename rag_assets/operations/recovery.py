@@ -46,8 +46,8 @@ _RAISE = 0.1
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One measure.
+class PlannedAction:
+    """One action of the recovery, before it is taken.
 
     :param subject: what it is bounded by: a lane, an endpoint, ``documents``.
     :param target: the run to end.
@@ -71,8 +71,8 @@ class RecoveryDecision:
     :param troubles: all that is wrong, also what opens no incident by itself.
     """
 
-    actions: tuple[Measure, ...]
-    held_back: tuple[Measure, ...]
+    actions: tuple[PlannedAction, ...]
+    held_back: tuple[PlannedAction, ...]
     step: Step | None
     memory: Memory
     troubles: tuple[Trouble, ...]
@@ -143,8 +143,8 @@ def decide_recovery(
 
 
 def bounded(
-    wanted: Sequence[Measure], lately: Sequence[RecoveryAction], rules: Rules
-) -> tuple[tuple[Measure, ...], tuple[Measure, ...]]:
+    wanted: Sequence[PlannedAction], lately: Sequence[RecoveryAction], rules: Rules
+) -> tuple[tuple[PlannedAction, ...], tuple[PlannedAction, ...]]:
     """Split into what may be done, and what was done too often within the hour."""
     taken = Counter((action.action, action.subject) for action in lately)
     allowed, held_back = [], []
@@ -158,7 +158,7 @@ def bounded(
     return tuple(allowed), tuple(held_back)
 
 
-def _no_use(action: Measure, rules: Rules, now: datetime) -> Trouble:
+def _no_use(action: PlannedAction, rules: Rules, now: datetime) -> Trouble:
     return Trouble(
         UNKNOWN,
         action.subject,
@@ -168,54 +168,54 @@ def _no_use(action: Measure, rules: Rules, now: datetime) -> Trouble:
     )
 
 
-def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[Measure]:
+def _measures(health: Health, memory: Memory, rules: Rules) -> Iterator[PlannedAction]:
     yield from _pauses(health, memory)
     yield from _shares(health, memory, rules)
     for lane, run_ids in health.silent_runs.items():
         for run_id in run_ids:
-            yield Measure(
+            yield PlannedAction(
                 "end_run", lane, "started, and no sign of life: its place is free", run_id
             )
     for run_id, started_in in vanished_runs(health, memory, rules):
-        yield Measure(
+        yield PlannedAction(
             "end_run", started_in, "started, and nothing was seen of it: its place is free", run_id
         )
     if health.leases_over:
-        yield Measure(
+        yield PlannedAction(
             "collect_lost", "documents", f"{health.leases_over} documents were left by their runs"
         )
     down = {name for name in memory.failing_since if name in NEEDS}
     for idle in idle_lanes(health, memory, rules):
         if not idle.runs and not down:
             told = f"{idle.documents.claimable} documents wait, and no run is under way"
-            yield Measure("start_run", idle.lane, told)
+            yield PlannedAction("start_run", idle.lane, told)
 
 
-def _pauses(health: Health, memory: Memory) -> Iterator[Measure]:
+def _pauses(health: Health, memory: Memory) -> Iterator[PlannedAction]:
     """What fails at two looks pauses the lanes that need it; the first at which it is back resumes
     them."""
     told = {probe.name: probe.told for probe in health.probes}
     failing = {lane: name for name in memory.failing_since for lane in NEEDS.get(name, ())}
     for lane, name in failing.items():
         if lane not in health.paused and memory.failing_since[name] < health.now:
-            yield Measure("pause_lane", lane, f"{name}: {told.get(name, 'not there')}")
+            yield PlannedAction("pause_lane", lane, f"{name}: {told.get(name, 'not there')}")
     for lane, pause in health.paused.items():
         if pause.paused_by == "recovery" and lane not in failing:
-            yield Measure("resume_lane", lane, "what it needs is there again")
+            yield PlannedAction("resume_lane", lane, "what it needs is there again")
 
 
-def _shares(health: Health, memory: Memory, rules: Rules) -> Iterator[Measure]:
+def _shares(health: Health, memory: Memory, rules: Rules) -> Iterator[PlannedAction]:
     """Half of it at each look with a 429; a tenth more after each quiet minute."""
     limited = sum(health.rate_limited.values())
     for share in health.shares:
         if limited and share.share > rules.throttle_floor:
             lower = max(rules.throttle_floor, round(share.share / 2, 3))
             told = f"{limited} answers of 429; {_of_all(lower)}"
-            yield Measure("lower_share", share.endpoint, told, share=lower)
+            yield PlannedAction("lower_share", share.endpoint, told, share=lower)
         elif share.share < 1 and _quiet(memory.limited_at, share.set_at, now=health.now):
             higher = min(1.0, round(share.share + _RAISE, 3))
             told = f"no 429 for a minute; {_of_all(higher)}"
-            yield Measure("raise_share", share.endpoint, told, share=higher)
+            yield PlannedAction("raise_share", share.endpoint, told, share=higher)
 
 
 def _of_all(share: float) -> str:

@@ -20,7 +20,7 @@ from rag_assets.operations.health import Health, look, look_at_dependencies
 from rag_assets.operations.incidents import Step, lasts
 from rag_assets.operations.job_failures import by_work, cause_of, split_explained
 from rag_assets.operations.memory import Memory
-from rag_assets.operations.recovery import Measure, RecoveryDecision, decide_recovery
+from rag_assets.operations.recovery import PlannedAction, RecoveryDecision, decide_recovery
 from rag_assets.operations.rules import Rules
 from rag_assets.operations.sql import dagster_state, failed_runs, incidents
 from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
@@ -228,7 +228,7 @@ def _silent(
 def _act(
     connection: Connection,
     settings: Settings,
-    action: Measure,
+    action: PlannedAction,
     runs: Runs,
     incident_id: int | None,
     log: messages.Say,
@@ -254,7 +254,7 @@ def _act(
     )
 
 
-def _do(connection: Connection, settings: Settings, action: Measure, runs: Runs) -> None:
+def _do(connection: Connection, settings: Settings, action: PlannedAction, runs: Runs) -> None:
     match action.kind:
         case "end_run":
             runs.end(action.target, f"ended by the recovery: {action.reason}")

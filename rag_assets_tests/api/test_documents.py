@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rag_assets.documents.sql.intake import withdraw
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy
 from rag_assets_tests.api.server import DOCUMENTS, Server, environment_of, serving, wait_until

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.documents.sql.intake import withdraw
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.postgres.database import Database
 from rag_assets_tests.api.conftest import Copy, corpus_settings, vector_of
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until

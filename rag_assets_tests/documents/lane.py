@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 
 from openai_emulator.process import Emulator
-from rag_assets.documents.publishing import Outcome, Summary
+from rag_assets.documents.publishing import DocumentOutcome, RunSummary
 from rag_assets.documents.worker import process_documents
 from rag_assets.lanes import PROCESSING
 from rag_assets.postgres.database import Database
@@ -89,10 +89,10 @@ class Lane:
 class Processed:
     """What one run said."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    summary: Summary = field(default_factory=Summary)
+    outcomes: list[DocumentOutcome] = field(default_factory=list)
+    summary: RunSummary = field(default_factory=RunSummary)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: DocumentOutcome) -> None:
         self.outcomes.append(outcome)
 
     def states(self) -> dict[str, str]:
@@ -101,7 +101,7 @@ class Processed:
         assert len(states) == len(self.outcomes)
         return states
 
-    def __getitem__(self, key: str) -> Outcome:
+    def __getitem__(self, key: str) -> DocumentOutcome:
         (found,) = (outcome for outcome in self.outcomes if outcome.key == key)
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rag_assets.documents.sql import documents
 from rag_assets.documents.sql import queue as document_queue
-from rag_assets.documents.sql.intake import withdraw
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.queued import keys_of, make_ready, new, queue, row, take

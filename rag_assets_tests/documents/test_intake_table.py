@@ -12,9 +12,9 @@ from rag_assets.documents.sql.intake import (
     renamed,
     restore,
     touched,
-    withdraw,
     withdrawn_documents,
 )
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.embedding.batching import text_hash
 from rag_assets.postgres.database import Database
 from rag_assets_tests.documents.queued import file_now, keys_of, new, queue, row, state, take

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from rag_assets.documents.sql.chunks import lacks_vectors, stored_document
+from rag_assets.documents.sql.documents import lacks_vectors, stored_document
 from rag_assets.documents.sql.publishing import publish
 from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import AuditError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.documents.sql.intake import withdraw
 from rag_assets.documents.sql.quality import count_chunk_faults
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.postgres.database import Database
 from rag_assets.vectors.sql.faults import FaultCounts
 from rag_assets.vectors.sql.spaces import Space

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openai_emulator.faults import Fault, FaultKind
-from rag_assets.documents.sql.intake import withdraw
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.documents.upkeep import Forgotten, forget
 from rag_assets_tests.documents.lane import Lane, markdown
 

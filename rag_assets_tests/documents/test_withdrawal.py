@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.documents.sql.chunks import stored_document
-from rag_assets.documents.sql.documents import find_document
-from rag_assets.documents.sql.intake import (
-    By,
-    purge_answers,
-    purge_withdrawn,
-    restore,
-    withdraw,
-)
+from rag_assets.documents.sql.documents import find_document, stored_document
+from rag_assets.documents.sql.intake import restore
 from rag_assets.documents.sql.publishing import publish
+from rag_assets.documents.sql.withdrawal import By, purge_answers, purge_withdrawn, withdraw
 from rag_assets.postgres.database import Database
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import documents_table, revision

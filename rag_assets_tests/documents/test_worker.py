@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from openai_emulator.faults import Fault, FaultKind
-from rag_assets.documents.publishing import Outcome
-from rag_assets.documents.sql.intake import withdraw
+from rag_assets.documents.publishing import DocumentOutcome
 from rag_assets.documents.sql.queue import mark_unchanged
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.documents.worker import process_documents
 from rag_assets.errors import (
     AuthenticationError,
@@ -211,7 +211,7 @@ def test_a_file_that_changed_after_the_look_is_left_to_the_next_look(lane: Lane)
 def test_a_run_waits_while_others_work_on_all_that_may_be_worked_on(lane: Lane) -> None:
     lane.drop(a=markdown("river"), b=markdown("hill"))
     (busy,) = take(lane.database, run_id="other", keys=[lane.key("a")])
-    told: list[Outcome] = []
+    told: list[DocumentOutcome] = []
     thread = threading.Thread(
         target=lambda: told.extend(lane.process(rag_max_concurrent_jobs=1).outcomes)
     )
@@ -260,7 +260,7 @@ def test_a_provider_in_trouble_ends_the_run_and_costs_no_attempt(
 ) -> None:
     lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(6)})
     lane.emulator.order(fault)
-    told: list[Outcome] = []
+    told: list[DocumentOutcome] = []
     settings = lane.settings.model_copy(
         update={"rag_embedding_batch_size": 1, "rag_embedding_concurrency": 1, **changes}
     )
@@ -314,7 +314,7 @@ def test_a_run_that_has_spent_what_it_may_leaves_the_rest(lane: Lane) -> None:
 def test_a_caller_that_fails_stops_the_run_which_gives_back_what_it_holds(lane: Lane) -> None:
     lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(40)})
 
-    def fail(outcome: Outcome) -> None:
+    def fail(outcome: DocumentOutcome) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -339,7 +339,7 @@ def test_outcomes_are_told_in_the_callers_thread_as_they_come(lane: Lane) -> Non
     lane.drop(a=markdown("river"), b=markdown("hill"))
     seen: list[tuple[int, int]] = []
 
-    def look(outcome: Outcome) -> None:
+    def look(outcome: DocumentOutcome) -> None:
         (ready,) = lane.sql("SELECT count(*) FROM documents WHERE state = 'ready'")
         seen.append((threading.get_ident(), int(str(ready[0]))))
 
@@ -358,7 +358,7 @@ def test_outcomes_are_told_in_the_callers_thread_as_they_come(lane: Lane) -> Non
 def test_a_change_or_withdrawal_meanwhile_wins(lane: Lane) -> None:
     lane.drop(a=markdown("river"), b=markdown("hill"))
     lane.emulator.order(Fault(FaultKind.LATENCY, latency_ms=1500))
-    told: list[Outcome] = []
+    told: list[DocumentOutcome] = []
 
     def run() -> None:
         told.extend(lane.process().outcomes)

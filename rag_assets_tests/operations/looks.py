@@ -13,7 +13,7 @@ from rag_assets.operations.dependencies import Probe
 from rag_assets.operations.health import Health, LaneHealth
 from rag_assets.operations.incidents import Step
 from rag_assets.operations.memory import Memory
-from rag_assets.operations.recovery import Measure, RecoveryDecision, decide_recovery
+from rag_assets.operations.recovery import PlannedAction, RecoveryDecision, decide_recovery
 from rag_assets.operations.rules import INTERVAL, Rules
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.queue_health import Server
@@ -95,7 +95,7 @@ class Watch:
     def kinds(self, decision: RecoveryDecision) -> list[str]:
         return [action.kind for action in decision.actions]
 
-    def _act(self, action: Measure) -> None:
+    def _act(self, action: PlannedAction) -> None:
         self.actions.append(
             RecoveryAction(action.kind, action.subject, action.reason, True, "", self.now)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag_assets.documents.sql.intake import withdraw
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import NotReleasedError, RequestError
 from rag_assets.postgres.database import Database
 from rag_assets.retrieval.request import SearchRequest

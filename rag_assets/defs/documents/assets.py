@@ -21,7 +21,7 @@ from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.inbox.inbox import open_inbox
-from rag_assets.documents.publishing import Outcome
+from rag_assets.documents.publishing import DocumentOutcome
 from rag_assets.documents.sql.reports import mark_reported
 from rag_assets.documents.worker import process_documents
 from rag_assets.errors import DocumentError
@@ -85,10 +85,10 @@ def document_lane(
     run fails at its end to say so.
     """
     chosen = context.partition_keys if context.run.is_partitioned else None
-    failed: list[Outcome] = []
+    failed: list[DocumentOutcome] = []
     reported: dict[str, str] = {}
 
-    def log(outcome: Outcome) -> None:
+    def log(outcome: DocumentOutcome) -> None:
         if outcome.state in ("ready", "unchanged"):
             for event in metadata.materializations(outcome):
                 context.log_event(event)
@@ -135,7 +135,7 @@ def _catch_up(
 check_before_runs(document_lane.op, DocumentsConfig)
 
 
-def _failure(failed: list[Outcome]) -> dg.Failure:
+def _failure(failed: list[DocumentOutcome]) -> dg.Failure:
     named = "; ".join(one.error or one.key for one in failed[:_SHOWN])
     more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
     return dg.Failure(

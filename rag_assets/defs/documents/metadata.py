@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from rag_assets.documents.publishing import Outcome
+from rag_assets.documents.publishing import DocumentOutcome
 
 CHUNKS = dg.AssetKey("document_chunks")
 EMBEDDINGS = dg.AssetKey("document_embeddings")
@@ -32,7 +32,7 @@ EMBEDDINGS_SCHEMA = dg.TableSchema(
 )
 
 
-def materializations(outcome: Outcome) -> tuple[dg.AssetMaterialization, ...]:
+def materializations(outcome: DocumentOutcome) -> tuple[dg.AssetMaterialization, ...]:
     """What Dagster is to show of a document that is ready: an event for each asset."""
     return tuple(
         dg.AssetMaterialization(key, partition=outcome.key, metadata=shown)
@@ -40,7 +40,7 @@ def materializations(outcome: Outcome) -> tuple[dg.AssetMaterialization, ...]:
     )
 
 
-def of_chunks(outcome: Outcome) -> dict[str, dg.MetadataValue | str | int]:
+def of_chunks(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int]:
     """Of a document's chunks."""
     return {
         "title": outcome.title or outcome.key,
@@ -51,7 +51,7 @@ def of_chunks(outcome: Outcome) -> dict[str, dg.MetadataValue | str | int]:
     }
 
 
-def of_embeddings(outcome: Outcome) -> dict[str, dg.MetadataValue | str | int | float]:
+def of_embeddings(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int | float]:
     """Of a document's vectors, and what they cost."""
     return {
         "dagster/partition_row_count": dg.MetadataValue.int(outcome.chunks),
@@ -63,7 +63,7 @@ def of_embeddings(outcome: Outcome) -> dict[str, dg.MetadataValue | str | int | 
     }
 
 
-def _seconds(outcome: Outcome, *stages: str) -> dict[str, dg.MetadataValue]:
+def _seconds(outcome: DocumentOutcome, *stages: str) -> dict[str, dg.MetadataValue]:
     return {
         f"{stage}_seconds": dg.MetadataValue.float(round(outcome.seconds[stage], 3))
         for stage in stages

@@ -36,10 +36,10 @@ from rag_assets.documents.sql.intake import (
     renamed,
     restore,
     touched,
-    withdraw,
     withdrawn_documents,
 )
 from rag_assets.documents.sql.queue import requeue_outdated
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import InboxUnavailableError
 from rag_assets.lanes import lane_of, priority_of
 from rag_assets.postgres import locks

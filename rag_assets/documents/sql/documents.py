@@ -1,7 +1,8 @@
-"""Documents as people see them: one by one, as a list, in numbers; and what people order.
+"""Documents as they are stored: one by one, with their chunks, as a list, in numbers; and what
+people order.
 
-The work on them is :mod:`.queue`'s, their files :mod:`.intake`'s, their chunks
-and vectors :mod:`.chunks`'s.
+The work on them is :mod:`.queue`'s, their files :mod:`.intake`'s, writing chunks and vectors
+:mod:`.publishing`'s.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from psycopg import sql
 from psycopg.rows import class_row
 
+from rag_assets.documents.model import Chunk, ChunkedDocument
 from rag_assets.lanes import Lane
-from rag_assets.postgres.database import Connection, fetch_all
+from rag_assets.postgres.database import Connection, fetch_all, one
+from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import documents_table
 
 Digest = bytes
 """SHA-256 of a file, 32 bytes."""
@@ -113,6 +118,49 @@ def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Documen
                 (list(keys),),
             )
         )
+
+
+def stored_document(connection: Connection, document_id: int) -> ChunkedDocument | None:
+    """A document as its chunks are stored; ``None`` when it has none. By the chunks' unique index.
+
+    Its ``seconds`` are empty, its ``characters`` those of the chunks together.
+    """
+    row = connection.execute(
+        "SELECT title, media_type, language, pages FROM documents"
+        " WHERE document_id = %s AND stored_hash IS NOT NULL",
+        (document_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    chunks = tuple(
+        Chunk(text, tuple(heading), page, tokens)
+        for text, heading, page, tokens in connection.execute(
+            "SELECT text, heading, page, tokens FROM document_chunks WHERE document_id = %s"
+            " ORDER BY position",
+            (document_id,),
+        )
+    )
+    title, media_type, language, pages = row
+    characters = sum(len(chunk.text) for chunk in chunks)
+    return ChunkedDocument(title, media_type, language, pages, characters, chunks, {})
+
+
+def lacks_vectors(connection: Connection, document_id: int, spaces: Sequence[Space]) -> bool:
+    """Whether any chunk of a document has no verified vector of its text in one of the spaces."""
+    for space in spaces:
+        (lacking,) = one(
+            connection.execute(
+                sql.SQL(
+                    "SELECT EXISTS (SELECT FROM document_chunks c WHERE document_id = %s"
+                    " AND NOT EXISTS (SELECT FROM {table} e WHERE e.chunk_id = c.chunk_id"
+                    " AND e.text_hash = c.text_hash AND NOT e.unverified))"
+                ).format(table=documents_table(space).identifier),
+                (document_id,),
+            )
+        )
+        if lacking:
+            return True
+    return False
 
 
 def list_documents(

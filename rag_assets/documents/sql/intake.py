@@ -1,5 +1,4 @@
-"""What the intake records: documents that are new, changed, renamed, gone or back,
-and those that are withdrawn.
+"""What the intake records: documents that are new, changed, renamed, gone or back.
 
 What to record is decided elsewhere.
 """
@@ -8,18 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from psycopg import sql
 
 from rag_assets.documents.sql.documents import Digest, State
 from rag_assets.lanes import Lane
-from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, one
-from rag_assets.vectors.sql.spaces import Space, space_by_id
-from rag_assets.vectors.sql.tables import documents_table
-
-By = Literal["inbox", "command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,140 +230,3 @@ def refuse(connection: Connection, key: str, error_class: str, error: str) -> No
         """,
         (error_class, error, key),
     )
-
-
-def withdraw(connection: Connection, keys: Sequence[str], *, by: By) -> tuple[str, ...]:
-    """Take documents out of search, in the connection's transaction; the keys of those it found.
-
-    Their vectors are set aside among the answers, and their chunks stay: when a document is back in
-    time, nothing is read or bought again. A run that works on one loses its lease.
-
-    :param by: ``inbox``: the file is gone. ``command``: a person wants it so, whatever the inbox
-        holds.
-    """
-    ids = [
-        row[0]
-        for row in connection.execute(
-            """
-            SELECT document_id FROM documents
-             WHERE document_key = ANY(%s) AND state <> 'withdrawn'
-             ORDER BY document_id FOR UPDATE
-            """,
-            (list(keys),),
-        )
-    ]
-    if not ids:
-        return ()
-    locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
-    for space in _spaces(connection):
-        _set_aside(connection, space, ids)
-    rows = connection.execute(
-        """
-        UPDATE documents
-           SET state = 'withdrawn', withdrawn_at = now(), withdrawn_by = %s, lease_until = NULL,
-               run_id = NULL, error_class = NULL, error = NULL
-         WHERE document_id = ANY(%s)
-        RETURNING document_key
-        """,
-        (by, ids),
-    ).fetchall()
-    return tuple(row[0] for row in rows)
-
-
-def _set_aside(connection: Connection, space: Space, ids: Sequence[int]) -> None:
-    """Move vectors to the answers. By the document_id index."""
-    locks.lock_transaction(connection, locks.using_answers(space.space_id))
-    table = documents_table(space)
-    connection.execute(
-        sql.SQL(
-            """
-            WITH removed AS (
-                DELETE FROM {table} WHERE document_id = ANY(%s)
-                RETURNING text_hash, embedding, unverified
-            )
-            INSERT INTO {answers} (text_hash, embedding, set_aside)
-            SELECT DISTINCT ON (text_hash) text_hash, embedding, true FROM removed
-             WHERE NOT unverified
-            ON CONFLICT DO NOTHING
-            """
-        ).format(table=table.identifier, answers=space.answers_table),
-        (list(ids),),
-    )
-
-
-def _spaces(connection: Connection) -> tuple[Space, ...]:
-    """Every space, whatever its role."""
-    rows = connection.execute("SELECT space_id FROM embedding_spaces ORDER BY space_id").fetchall()
-    return tuple(space_by_id(connection, row[0], "small") for row in rows)
-
-
-def purge_withdrawn(connection: Connection, keep_days: float) -> tuple[str, ...]:
-    """Forget what was withdrawn for longer; in the connection's transaction; the keys.
-
-    Of a document that a person withdrew while its file is there, only the text goes: its row stays,
-    or the next look at the inbox would take the file for a new document.
-    """
-    found = connection.execute(
-        """
-        SELECT document_id, document_key FROM documents
-         WHERE state = 'withdrawn' AND withdrawn_at < now() - make_interval(secs => %s * 86400)
-           AND (withdrawn_by = 'inbox' OR stored_hash IS NOT NULL)
-         ORDER BY document_id FOR UPDATE SKIP LOCKED
-        """,
-        (keep_days,),
-    ).fetchall()
-    ids = [row[0] for row in found]
-    if not ids:
-        return ()
-    locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
-    hashes = [
-        row[0]
-        for row in connection.execute(
-            "DELETE FROM document_chunks WHERE document_id = ANY(%s) RETURNING text_hash", (ids,)
-        )
-    ]
-    for space in _spaces(connection):
-        locks.lock_transaction(connection, locks.using_answers(space.space_id))
-        connection.execute(
-            sql.SQL(
-                "DELETE FROM {answers} a WHERE set_aside AND text_hash = ANY(%b::bytea[])"
-                " AND NOT EXISTS (SELECT FROM document_chunks c WHERE c.text_hash = a.text_hash)"
-            ).format(answers=space.answers_table),
-            (hashes,),
-        )
-    connection.execute(
-        "DELETE FROM documents WHERE document_id = ANY(%s) AND withdrawn_by = 'inbox'", (ids,)
-    )
-    connection.execute(
-        """
-        UPDATE documents
-           SET (stored_hash, chunking, title, media_type, language, pages, chunks, tokens, cost_usd,
-                seconds)
-             = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)
-         WHERE document_id = ANY(%s)
-        """,
-        (ids,),
-    )
-    return tuple(row[1] for row in found)
-
-
-def purge_answers(connection: Connection, keep_days: float) -> int:
-    """Forget answers that nobody has come for in that time; how many.
-
-    They were bought for documents that never became ready, or came when another run had bought the
-    same text already. Those to texts that are stored, and those set aside, stay. Reads the answers.
-    """
-    count = 0
-    for space in _spaces(connection):
-        count += connection.execute(
-            sql.SQL(
-                """
-                DELETE FROM {answers} a
-                 WHERE NOT set_aside AND bought_at < now() - make_interval(secs => %s * 86400)
-                   AND NOT EXISTS (SELECT FROM verses v WHERE v.text_hash = a.text_hash)
-                   AND NOT EXISTS (SELECT FROM document_chunks c WHERE c.text_hash = a.text_hash)
-                """
-            ).format(answers=space.answers_table),
-            (keep_days,),
-        ).rowcount
-    return count

@@ -14,7 +14,7 @@ import pytest
 from rag_assets.documents.inbox.changes import Cursor
 from rag_assets.documents.inbox.intake import FULL_LOOK_S, Intake, take_files, take_in
 from rag_assets.documents.sql.documents import Document, find_document, retry
-from rag_assets.documents.sql.intake import withdraw
+from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import InboxUnavailableError
 from rag_assets.lanes import HIGH, LARGE, LOW, NORMAL, PROCESSING
 from rag_assets.postgres.database import Database

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from rag_assets.documents.publishing import (
     LONGEST_RETRY_S,
-    Outcome,
-    Summary,
-    Verdict,
+    DocumentOutcome,
+    FailureVerdict,
+    RunSummary,
     concerns_all,
     judge,
     readable,
@@ -54,7 +54,9 @@ SETTINGS = Settings(rag_document_retry_s=30, rag_document_max_attempts=5)
 def test_what_will_not_pass_is_dead_at_once(kind: type[CorruptDocumentError]) -> None:
     error = kind("a.pdf", "why, and what to do")
     assert not concerns_all(error)
-    assert judge(error, 1, SETTINGS) == Verdict("dead", kind.__name__, "a.pdf: why, and what to do")
+    assert judge(error, 1, SETTINGS) == FailureVerdict(
+        "dead", kind.__name__, "a.pdf: why, and what to do"
+    )
 
 
 def test_a_refused_text_is_dead_at_once() -> None:
@@ -78,7 +80,7 @@ def test_what_may_pass_is_tried_again_later_each_time(error: Exception) -> None:
 def test_a_file_that_cannot_be_had_costs_no_attempt() -> None:
     error = InboxUnavailableError("gone")
     assert not concerns_all(error)
-    assert judge(error, 9, SETTINGS) == Verdict(
+    assert judge(error, 9, SETTINGS) == FailureVerdict(
         "waiting", "InboxUnavailableError", "gone", counted=False, after_s=60
     )
 
@@ -116,10 +118,10 @@ def test_an_error_becomes_one_line_that_can_be_kept(message: str) -> None:
 
 
 def test_a_summary_says_what_a_run_did() -> None:
-    summary = Summary()
+    summary = RunSummary()
     assert str(summary).startswith("no documents; 0 chunks")
-    summary.add(Outcome("a", "ready", chunks=3, embedded=2, reused=1))
-    summary.add(Outcome("b", "dead", "NoTextError", "why"))
+    summary.add(DocumentOutcome("a", "ready", chunks=3, embedded=2, reused=1))
+    summary.add(DocumentOutcome("b", "dead", "NoTextError", "why"))
     summary.lost = 1
     assert str(summary) == (
         "1 dead, 1 ready, 1 changed or withdrawn meanwhile; 3 chunks (2 embedded, 1 reused), "
