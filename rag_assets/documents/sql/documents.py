@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Literal
 
 from psycopg import sql
-from psycopg.rows import class_row
 
 from rag_assets.documents.model import Chunk, ChunkedDocument
 from rag_assets.lanes import Lane
@@ -103,21 +102,19 @@ def find_document(connection: Connection, key: str) -> Document | None:
 
 def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
     """Those of these keys that exist, in the order of their drop. By the unique index."""
-    with connection.cursor(row_factory=class_row(Document)) as cursor:
-        return tuple(
-            cursor.execute(
-                """
-                SELECT document_id, document_key AS key, path, bytes, modified, content_hash, state,
-                       lane, priority, dropped_at, queued_at, nullif(not_before, '-infinity')
-                       AS not_before, attempts, run_id, lease_until, started_at, ended_at,
-                       error_class, error, withdrawn_at, withdrawn_by, stored_hash, chunking, title,
-                       media_type, language, pages, chunks, tokens,
-                       cost_usd::float8 AS cost_usd, seconds
-                  FROM documents WHERE document_key = ANY(%s) ORDER BY document_id
-                """,
-                (list(keys),),
-            )
-        )
+    return fetch_all(
+        connection,
+        Document,
+        """
+        SELECT document_id, document_key AS key, path, bytes, modified, content_hash, state, lane,
+               priority, dropped_at, queued_at, nullif(not_before, '-infinity') AS not_before,
+               attempts, run_id, lease_until, started_at, ended_at, error_class, error,
+               withdrawn_at, withdrawn_by, stored_hash, chunking, title, media_type, language,
+               pages, chunks, tokens, cost_usd::float8 AS cost_usd, seconds
+          FROM documents WHERE document_key = ANY(%s) ORDER BY document_id
+        """,
+        (list(keys),),
+    )
 
 
 def stored_document(connection: Connection, document_id: int) -> ChunkedDocument | None:

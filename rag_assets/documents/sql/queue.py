@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import sql
-from psycopg.rows import class_row
 
 from rag_assets.documents.sql.documents import Digest
 from rag_assets.documents.sql.leases import LOST, collect_lost, end_stuck
@@ -77,48 +76,50 @@ def claim(
         collect_lost(connection, max_attempts)
         end_stuck(connection, lease_s)
         running = count_running(connection)
-        with connection.cursor(row_factory=class_row(Claimed)) as cursor:
-            cursor.execute(
-                """
-                WITH next AS (
-                    SELECT document_id, bytes, priority, queued_at FROM documents
-                     WHERE state = 'waiting' AND not_before <= now()
-                       AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-                       AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
-                       AND coalesce(error_class = %(lost)s AND attempts >= %(suspicious)s, false)
-                           = %(suspects)s
-                     ORDER BY priority, queued_at, document_id LIMIT %(limit)s
-                       FOR UPDATE SKIP LOCKED
-                ), summed AS (
-                    SELECT document_id, bytes, priority, queued_at,
-                           sum(bytes) OVER (ORDER BY priority, queued_at, document_id) AS total
-                      FROM next
-                ), claimed AS (
-                    UPDATE documents d
-                       SET state = 'running', run_id = %(run_id)s, attempts = attempts + 1,
-                           lease_until = now() + make_interval(secs => %(lease_s)s),
-                           started_at = now(), ended_at = NULL
-                      FROM summed s
-                     WHERE d.document_id = s.document_id AND s.total - s.bytes < %(max_bytes)s
-                    RETURNING d.*
-                )
-                SELECT document_id, document_key AS key, path, bytes, content_hash, attempts,
-                       stored_hash, chunking, %(suspects)s AS suspect
-                  FROM claimed ORDER BY priority, queued_at, document_id
-                """,
-                {
-                    "lane": lane,
-                    "keys": None if keys is None else list(keys),
-                    "lost": LOST,
-                    "suspicious": SUSPECT_ATTEMPTS,
-                    "suspects": suspects,
-                    "limit": max(0, min(1 if suspects else limit, max_running - running)),
-                    "run_id": run_id,
-                    "lease_s": lease_s,
-                    "max_bytes": max_bytes,
-                },
+        return fetch_all(
+            connection,
+            Claimed,
+            """
+            WITH next AS (
+                SELECT document_id, bytes, priority, queued_at FROM documents
+                 WHERE state = 'waiting' AND not_before <= now()
+                   AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+                   AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
+                   AND coalesce(error_class = %(lost)s AND attempts >= %(suspicious)s, false)
+                       = %(suspects)s
+                 ORDER BY priority, queued_at, document_id LIMIT %(limit)s
+                   FOR UPDATE SKIP LOCKED
+            ), summed AS (
+                SELECT document_id, bytes, priority, queued_at,
+                       sum(bytes) OVER (ORDER BY priority, queued_at, document_id) AS total
+                  FROM next
+            ), claimed AS (
+                UPDATE documents d
+                   SET state = 'running', run_id = %(run_id)s, attempts = attempts + 1,
+                       lease_until = now() + make_interval(secs => %(lease_s)s),
+                       started_at = now(), ended_at = NULL
+                  FROM summed s
+                 WHERE d.document_id = s.document_id AND s.total - s.bytes < %(max_bytes)s
+                RETURNING d.*
             )
-            return tuple(cursor)
+            SELECT document_id, document_key AS key, path, bytes, content_hash, attempts,
+                   stored_hash, chunking, %(suspects)s AS suspect
+              FROM claimed ORDER BY priority, queued_at, document_id
+            """,
+            {
+                "lane": lane,
+                "keys": None if keys is None else list(keys),
+                "lost": LOST,
+                "suspicious": SUSPECT_ATTEMPTS,
+                "suspects": suspects,
+                "limit": max(0, min(1 if suspects else limit, max_running - running)),
+                "run_id": run_id,
+                "lease_s": lease_s,
+                "max_bytes": max_bytes,
+            },
+        )
+
+
 
 
 def count_running(connection: Connection) -> int:
