@@ -120,8 +120,6 @@ def claim(
         )
 
 
-
-
 def count_running(connection: Connection) -> int:
     """Documents that are worked on, over all runs. Uses the index of the running."""
     (running,) = one(connection.execute("SELECT count(*) FROM documents WHERE state = 'running'"))
