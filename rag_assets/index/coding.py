@@ -15,6 +15,8 @@ from rag_assets.index.questions import Questions
 from rag_assets.index.recipes import (
     SAMPLE_QUERIES,
     SAMPLE_ROWS,
+    RecipeChoice,
+    SampledFilter,
     choose_recipe,
     longest_bits,
     name_of,
@@ -28,7 +30,7 @@ from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.sql import code_sets, code_writing
 from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse
 from rag_assets.vectors.sql.nearest import prepare_connection
-from rag_assets.vectors.sql.stream import sample_vectors
+from rag_assets.vectors.sql.stream import sample_rows
 from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 50, 100, 200, 400, 800, 1600
@@ -41,8 +43,8 @@ _SEED = 3
 _MANY_ROWS = 100_000
 """A session alone takes more than some seconds to encode so many."""
 SCAN_QUERIES = 100
-"""Queries by which candidates are chosen: they tell 0.98 from the floor of 0.95 by six standard
-errors, and each reads every code that passes."""
+"""Queries by which candidates are chosen, and fragments: they tell 0.98 from the floor of 0.95 by
+six standard errors, and each reads every code that passes."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,8 @@ def coded(
     over_bits = 0
     while True:
         code_set = _complete(
-            session, database, table, settings, queries, rows=rows, over_bits=over_bits,
-            run_id=run_id, progress=progress,
+            session, database, table, settings, queries, scopes=scopes, cases=cases, rows=rows,
+            over_bits=over_bits, run_id=run_id, progress=progress,
         )  # fmt: skip
         known = None if measure_again else _known(code_set, settings, last, rows_changed)
         if known is not None:
@@ -166,6 +168,8 @@ def _complete(
     settings: Settings,
     queries: Callable[[], NDArray[np.float32]],
     *,
+    scopes: Mapping[str, int],
+    cases: Mapping[str, Sequence[str]],
     rows: int,
     over_bits: int,
     run_id: str,
@@ -175,7 +179,9 @@ def _complete(
     living = code_sets.code_sets(session, table)
     newest = living[-1] if living else None
     if newest is None or _outgrown(session, newest, settings, rows, over_bits):
-        recipe, found = _choose(session, table, settings, queries, over_bits, progress)
+        recipe, found = _choose(
+            session, table, settings, queries, scopes, cases, over_bits, progress
+        )
         found |= {"rows": rows}
         if newest is None or not _same(newest.recipe, recipe):
             newest = code_sets.create(session, table, recipe, measured=found, run_id=run_id)
@@ -223,6 +229,7 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
         lambda candidates: replace(whole, candidates=candidates),
         start=chosen[EVERYTHING],
         most=CANDIDATES[-1],
+        few=SCAN_QUERIES,
     )
     # Its latency; its recall is known, and more candidates do not lower it.
     last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), few=FEW)
@@ -249,28 +256,42 @@ def _choose(
     table: VectorTable,
     settings: Settings,
     queries: Callable[[], NDArray[np.float32]],
+    scopes: Mapping[str, int],
+    cases: Mapping[str, Sequence[str]],
     over_bits: int,
     progress: Progress,
 ) -> tuple[Recipe, dict[str, object]]:
     dimensions = table.space.spec.dimensions
     if settings.rag_code_bits is not None:
         return Recipe(dimensions, settings.rag_code_bits), {"asked": settings.rag_code_bits}
-    sample = sample_vectors(session, table, SAMPLE_ROWS, seed=_SEED)
-    choice = choose_recipe(sample, queries()[:SAMPLE_QUERIES], over_bits=over_bits)
+    names = list(scopes)
+    sample = sample_rows(session, table, SAMPLE_ROWS, seed=_SEED, scopes=names)
+    filters = []
+    for confined in cases.values():
+        passing = np.isin(sample.scopes, [names.index(scope) for scope in confined])
+        rows = sum(scopes[scope] for scope in confined)
+        filters.append(SampledFilter(passing, int(passing.sum()) / rows))
+    choice = choose_recipe(
+        sample.vectors, queries()[:SAMPLE_QUERIES], over_bits=over_bits, filters=filters,
+        filtered_candidates=FILTERED_CANDIDATES[-1],
+    )  # fmt: skip
     progress.say(
         f"{table}: codes of {name_of(choice.recipe)}; recall@10 of the best 200 among "
-        f"{choice.rows:,} rows, {choice.queries} queries: {_listed(choice.recalls)}"
+        f"{choice.rows:,} rows, {choice.queries} queries, and under a filter: {_listed(choice)}"
     )
     measured: dict[str, object] = {
         "recalls": choice.recalls,
+        "filtered": choice.filtered,
         "sample_rows": choice.rows,
         "queries": choice.queries,
     }
     return choice.recipe, measured
 
 
-def _listed(recalls: Mapping[str, float]) -> str:
-    return "; ".join(f"{name} {recall:.3f}" for name, recall in recalls.items())
+def _listed(choice: RecipeChoice) -> str:
+    return "; ".join(
+        f"{name} {found:.3f}, {choice.filtered[name]:.3f}" for name, found in choice.recalls.items()
+    )
 
 
 def _same(one: Recipe, other: Recipe) -> bool:

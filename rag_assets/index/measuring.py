@@ -138,11 +138,18 @@ class Bench:
         )
 
     def enough_for_texts(
-        self, name: str, plan_with: Callable[[int], SearchPlan], *, start: int, most: int
+        self,
+        name: str,
+        plan_with: Callable[[int], SearchPlan],
+        *,
+        start: int,
+        most: int,
+        few: int | None = None,
     ) -> int:
         """The least number, from ``start`` on, whose plan finds what exact search finds for texts.
 
         :param plan_with: a plan with so many probes, or candidates.
+        :param few: ask so many of the fragments only, and all golden queries.
         """
         texts = self.questions.texts
         if texts is None:
@@ -155,9 +162,10 @@ class Bench:
             hits = nearest(self.connection, self.table, plan, vector, top_k=TOP_K, scopes=scopes)
             return not texts.queries[place].wanted.keys().isdisjoint(row for row, _ in hits)
 
-        places = [int(place) for place in np.flatnonzero(answered)]
+        every = [int(place) for place in np.flatnonzero(answered)]
+        golden = {place for place in every if texts.queries[place].language is not None}
+        places = sorted({*golden, *[place for place in every if place not in golden][:few]})
         self.progress.say(f"{name}: asking {len(places)} queries in words")
-        golden = {place for place in places if texts.queries[place].language is not None}
         return enough_probes(finds, places, golden, start=start, most=most)
 
     def least_beside_scan(

@@ -109,7 +109,7 @@ def measure_latency(
             prepare_connection(connection)
             return time_search(connection, settings, served, request, share)
 
-    warm = max(1, warm_up // concurrency)
+    warm = min(len(queries), max(1, warm_up // concurrency))
     shares = [np.vstack([queries[:warm], share]) for share in np.array_split(queries, concurrency)]
     with ThreadPoolExecutor(concurrency) as threads:
         answers = list(threads.map(work, shares))

@@ -34,10 +34,11 @@ class IndexSettings(BaseModel):
         "shortest that keep recall, by measurement. 0: no codes; the index holds the vectors.",
     )
     rag_index_min_rows: int = Field(
-        150_000,
+        50_000,
         ge=0,
         description="Below this many rows no index is built: a scan of the codes is fast enough. "
-        "Where codes miss the recall floor, from 10,000 rows on.",
+        "From here on the scan is measured. Where codes miss the recall floor, an index is built "
+        "from 10,000 rows on.",
     )
     rag_index_rebuild_share: float = Field(
         0.2,

@@ -69,11 +69,7 @@ class Recipe:
         :param vectors: float32, shape (n, dimensions), of any length but 0.
         :returns: float32, shape (n, bits).
         """
-        centred = vectors if self.mean is None else vectors - self.mean
-        padded = np.zeros((len(vectors), self._block), dtype=np.float32)
-        padded[:, : self.dimensions] = centred
-        blocks = [self._transform(padded, signs) for signs in self._signs]
-        return np.hstack(blocks)[:, : self.bits]
+        return np.hstack([block.copy() for block in self._blocks(vectors)])
 
     def encode(self, vectors: Vectors) -> NDArray[np.uint8]:
         """The codes, eight bits a byte, the first bit highest, as PostgreSQL keeps ``bit(n)``.
@@ -81,18 +77,26 @@ class Recipe:
         :param vectors: float32, shape (n, dimensions).
         :returns: uint8, shape (n, bits / 8 rounded up).
         """
-        parts = [np.packbits(self.project(part) > 0, axis=1) for part in _parts(vectors)]
+        # A block is a multiple of eight bits wide, so that packed blocks stand side by side.
+        parts = [
+            np.hstack([np.packbits(block > 0, axis=1) for block in self._blocks(part)])
+            for part in _parts(vectors)
+        ]
         return np.vstack(parts) if parts else np.zeros((0, -(-self.bits // 8)), dtype=np.uint8)
 
-    def _transform(self, padded: Vectors, signs: Vectors) -> Vectors:
+    def _blocks(self, vectors: Vectors) -> Iterator[Vectors]:
+        """The rotated vectors, block by block, each to be used before the next is asked for."""
+        padded = np.zeros((len(vectors), self._block), dtype=np.float32)
+        padded[:, : self.dimensions] = vectors if self.mean is None else vectors - self.mean
         # Two buffers for all rounds: fresh ones cost as much as the arithmetic.
-        found: Vectors = padded * signs[0]
-        spare = np.empty_like(padded)
-        hadamard(found, spare)
-        for each in signs[1:]:
-            np.multiply(found, each, out=found)
+        found, spare = np.empty_like(padded), np.empty_like(padded)
+        for place, (first, *others) in enumerate(self._signs):
+            np.multiply(padded, first, out=found)
             hadamard(found, spare)
-        return found
+            for each in others:
+                np.multiply(found, each, out=found)
+                hadamard(found, spare)
+            yield found[:, : self.bits - place * self._block]
 
 
 def hadamard(vectors: Vectors, spare: Vectors) -> None:

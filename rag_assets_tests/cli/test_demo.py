@@ -21,7 +21,7 @@ def test_the_demo_ends_with_an_active_release_and_a_search_through_it(
     assert done.status == 0, done.out + done.err
     steps = [line[0] for line in done.out.splitlines() if re.match(r"\d (?!hits)", line)]
     assert steps == ["1", "2", "3", "4", "5"]
-    fewer = "index: codes, 502 rows are fewer than 150,000: a scan of the codes serves, recall@10"
+    fewer = "index: codes, 502 rows are fewer than 50,000: a scan of the codes serves, recall@10"
     assert fewer in done.out
     assert "5 checks passed, release 1 is active" in done.out
     assert "3 hits of release 1 (exact)" in done.out

@@ -75,7 +75,7 @@ def test_codes_are_shown_with_what_a_scan_of_them_gives(make_lane: MakeLane) -> 
     told = run.metadata(INDEX)
     assert told["decision"] == "codes"
     assert told["reasons"] == (
-        "- 60 rows are fewer than 150,000: a scan of the codes serves, recall@10 1.000"
+        "- 60 rows are fewer than 50,000: a scan of the codes serves, recall@10 1.000"
     )
     assert (told["code_set"], told["code_bits"], told["scan_recall_at_10"]) == (1, 64, 1.0)
     assert run.failed_checks() == []

@@ -251,16 +251,23 @@ def test_under_a_filter_the_probes_of_everything_are_the_first_and_twice_as_many
         assert len(heard.lines) == 1, "a glance shows that it is too slow"
 
 
+@pytest.mark.parametrize("concurrency", [1, 3, 8])
 def test_an_index_is_built_once_a_scan_is_too_slow(
     database: Database,
     make_settings: MakeSettings,
     table: VectorTable,
     monkeypatch: pytest.MonkeyPatch,
+    concurrency: int,
 ) -> None:
-    settings = coded_settings(make_settings, rag_index_min_rows=1)
-    monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 60_000.0)
+    settings = coded_settings(make_settings, rag_index_min_rows=1, rag_slo_concurrency=concurrency)
+
+    def allow(ms: float) -> None:
+        monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", ms)
+        monkeypatch.setattr("rag_assets.index.maintain.SCAN_P95_MS", ms)
+
+    allow(60_000.0)
     assert maintained(database, settings, table).decision.action is IndexAction.CODES
-    monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 0.001)
+    allow(0.001)  # one search of each connection tells
     outcome = maintained(database, settings, table)
     assert outcome.decision.action is IndexAction.BUILD
     assert "P95" in outcome.decision.reasons[0]

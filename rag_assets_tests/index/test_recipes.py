@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rag_assets.index.recipes import RECALL, choose_recipe, longest_bits
+from rag_assets.index.recipes import (
+    FILTERED_RECALL,
+    RECALL,
+    SampledFilter,
+    choose_recipe,
+    longest_bits,
+)
 from rag_assets_tests.index.corpus import clustered
 
 Vectors = NDArray[np.float32]
@@ -60,3 +66,38 @@ def test_where_none_keeps_recall_the_best_is_taken() -> None:
 def test_a_few_rows_are_enough_to_choose_by(rows: int) -> None:
     vectors = clustered(rows, dimensions=16, clusters=3)
     assert choose_recipe(vectors, clustered(3, dimensions=16, seed=8)).recipe.bits == 16
+
+
+def two_tongues(count: int, dimensions: int) -> tuple[Vectors, NDArray[np.bool_]]:
+    """Rows of two languages that have little in common, and which are of the second."""
+    draw = np.random.default_rng(6)
+    second = np.arange(count) % 2 == 1
+    rows = clustered(count, dimensions=dimensions, clusters=300)
+    rows[~second, : dimensions // 2] *= 0.2
+    rows[second, dimensions // 2 :] *= 0.2
+    return unit(rows + 0.02 * draw.normal(size=rows.shape)), second
+
+
+def test_codes_that_fail_under_a_filter_of_a_large_table_are_too_short() -> None:
+    rows, second = two_tongues(8000, 128)
+    queries = near(rows[~second], 80)
+    # The sample has one in a hundred of the rows in the second language.
+    narrow = SampledFilter(second, 1 / 100)
+    plain = choose_recipe(rows, queries)
+    filtered = choose_recipe(rows, queries, filters=[narrow], filtered_candidates=3200)
+    assert filtered.recipe.bits > plain.recipe.bits
+    assert filtered.filtered[f"{plain.recipe.bits} bits"] < FILTERED_RECALL
+    assert set(plain.filtered.values()) == {1.0}
+
+
+def test_a_filter_of_which_the_sample_tells_nothing_is_left_to_the_measurement() -> None:
+    rows, second = two_tongues(2000, 64)
+    queries = near(rows[~second], 50)
+    for share, candidates in ((1 / 1000, 3200), (1.0, 3200)):  # too few candidates; all are held
+        choice = choose_recipe(
+            rows,
+            queries,
+            filters=[SampledFilter(second, share)],
+            filtered_candidates=candidates,
+        )
+        assert set(choice.filtered.values()) == {1.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,10 +41,7 @@ def stream_vectors(
     condition = sql.SQL("e.{scope} = ANY({scopes}::text[])").format(
         scope=table.part_column, scopes=sql.Literal(scopes)
     )
-    place = sql.SQL("array_position({scopes}::text[], e.{scope})").format(
-        scope=table.part_column, scopes=sql.Literal(scopes)
-    )
-    return stream_where(connection, table, condition, place)
+    return stream_where(connection, table, condition, _place_in(scopes, table))
 
 
 def stream_where(
@@ -113,14 +110,19 @@ def _batch(buffer: bytearray, row: np.dtype[np.void]) -> VectorBatch:
     )
 
 
-def sample_vectors(
-    connection: Connection, table: VectorTable, count: int, *, seed: int
-) -> NDArray[np.float32]:
-    """At most ``count`` vectors drawn at random, the same for the same seed and table.
+def sample_rows(
+    connection: Connection,
+    table: VectorTable,
+    count: int,
+    *,
+    seed: int,
+    scopes: Sequence[str] | None = None,
+) -> VectorBatch:
+    """At most ``count`` rows drawn at random, the same for the same seed and table.
 
     Reads a sample of the table's pages, not the table; all of it where it is small.
 
-    :returns: float32, shape (n, dimensions).
+    :param scopes: sent as places in it; -1 for others.
     """
     # Counted, not estimated: the planner's figure is of the last ANALYZE, and a sample by too large
     # a share would be cut off at the table's first rows.
@@ -129,6 +131,27 @@ def sample_vectors(
     pages = sql.SQL("TABLESAMPLE SYSTEM ({}) REPEATABLE ({})").format(
         sql.Literal(percent), sql.Literal(seed)
     )
-    found = [c.vectors for c in stream_where(connection, table, sql.SQL("TRUE"), sample=pages)]
-    vectors = np.vstack(found) if found else np.zeros((0, table.space.spec.dimensions), "f4")
-    return vectors[np.random.default_rng(seed).permutation(len(vectors))[:count]]
+    place = sql.SQL("coalesce({}, 0)").format(_place_in(scopes or [], table))
+    found = list(stream_where(connection, table, sql.SQL("TRUE"), place, sample=pages))
+    if not found:
+        nothing = np.zeros((0, table.space.spec.dimensions), dtype=np.float32)
+        return VectorBatch(np.zeros(0, np.int64), np.zeros(0, np.int32), nothing)
+    order = np.random.default_rng(seed).permutation(sum(len(batch.ids) for batch in found))[:count]
+    return VectorBatch(
+        np.hstack([batch.ids for batch in found])[order],
+        np.hstack([batch.scopes for batch in found])[order],
+        np.vstack([batch.vectors for batch in found])[order],
+    )
+
+
+def sample_vectors(
+    connection: Connection, table: VectorTable, count: int, *, seed: int
+) -> NDArray[np.float32]:
+    """The vectors of :func:`sample_rows`: float32, shape (n, dimensions)."""
+    return sample_rows(connection, table, count, seed=seed).vectors
+
+
+def _place_in(scopes: Sequence[str], table: VectorTable) -> sql.Composed:
+    return sql.SQL("array_position({scopes}::text[], e.{scope})").format(
+        scope=table.part_column, scopes=sql.Literal(list(scopes))
+    )
