@@ -45,27 +45,38 @@ class Source:
 
     async def run(self, work: Work[Answer], timeout_ms: int, *, tries: int = 2) -> Answer:
         """Do work on a pooled connection, in a thread; see :meth:`Pool.run`."""
-        try:
-            with anyio.fail_after(self.wait_s):
-                await self.limiter.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailableError(
-                "every database connection is busy: try again, or raise RAG_API_POOL_SIZE"
-            ) from None
+        await self._take_turn()
         try:
             # A server that hangs keeps the thread and its connection, but not who waits for them.
-            with anyio.fail_after(self.patience_s if tries == 1 else None):
-                return await anyio.to_thread.run_sync(
-                    lambda: self.pool.run(work, timeout_ms, tries=tries),
-                    limiter=UNLIMITED,
-                    abandon_on_cancel=tries == 1,
-                )
+            if tries == 1:
+                with anyio.fail_after(self.patience_s):
+                    return await self._in_thread(work, timeout_ms, tries)
+            return await self._in_thread(work, timeout_ms, tries)
         except TimeoutError:
             raise DatabaseUnavailableError(
                 f"the {self.name} did not answer within {self.patience_s:g} s"
             ) from None
         finally:
             self.limiter.release()
+
+    async def _take_turn(self) -> None:
+        try:
+            self.limiter.acquire_nowait()
+        except anyio.WouldBlock:
+            try:
+                with anyio.fail_after(self.wait_s):
+                    await self.limiter.acquire()
+            except TimeoutError:
+                raise DatabaseUnavailableError(
+                    "every database connection is busy: try again, or raise RAG_API_POOL_SIZE"
+                ) from None
+
+    async def _in_thread(self, work: Work[Answer], timeout_ms: int, tries: int) -> Answer:
+        return await anyio.to_thread.run_sync(
+            lambda: self.pool.run(work, timeout_ms, tries=tries),
+            limiter=UNLIMITED,
+            abandon_on_cancel=tries == 1,
+        )
 
 
 class Sources:

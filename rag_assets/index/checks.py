@@ -20,6 +20,8 @@ from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.released import served_on_trial
 from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.sql.chunks import CHUNKS
+from rag_assets.retrieval.sql.verses import VERSES
 from rag_assets.retrieval.timing import Latency, measure_latency
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
@@ -194,8 +196,9 @@ def _used(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
             table = case.target.table
             confined = confined_to(table, filter_name, scopes)
             found = indexes_used(
-                connection, table, plan, case.queries[0], top_k=TOP_K, scopes=confined
-            )
+                connection, table, plan, case.queries[0], top_k=TOP_K, scopes=confined,
+                joined=VERSES if table.corpus == "bible" else CHUNKS,
+            )  # fmt: skip
             used[filter_name] = found
             failures += tuple(
                 f"{filter_name}: the {mode} plan does not use {name} but "

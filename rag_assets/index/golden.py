@@ -222,7 +222,7 @@ def _finds(
     """Whether one of the wanted verses is among the hits of a search."""
     wanted = {
         (verse.version_code, f"{verse.book} {verse.chapter}:{verse.verse}")
-        for verse in verses_by_id(connection, query.wanted).values()
+        for verse in verses_by_id(connection, query.wanted)
     }
     hits = search(connection, settings, served, request, vector).hits
     return any((hit.version, hit.usfm.partition("-")[0]) in wanted for hit in hits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg
@@ -12,23 +12,33 @@ from rag_assets.postgres.database import Connection
 
 
 @contextmanager
-def limited(connection: Connection, timeout_ms: int) -> Iterator[None]:
+def limited(
+    connection: Connection, timeout_ms: int, settings: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """A transaction of whose statements the server gives up each after so long; 0 for never.
 
     It is sent in one round trip. The limit holds for it only, as a transaction pooler needs it.
 
+    :param settings: of PostgreSQL, for this transaction.
     :raises SearchTimeoutError: the server gave up.
     """
+    # Compiling a scan of many rows costs more than it gains in one this short.
+    chosen = {"statement_timeout": str(timeout_ms), "jit": "off", **(settings or {})}
     try:
         with connection.pipeline(), connection.transaction():
-            # Compiling a scan of many rows costs more than it gains in one this short.
-            connection.execute(
-                "SELECT set_config('statement_timeout', %s, true), set_config('jit', 'off', true)",
-                (str(timeout_ms),),
-            )
+            set_local(connection, chosen)
             yield
     except psycopg.errors.QueryCanceled as error:
         raise SearchTimeoutError(
             f"the search took more than {timeout_ms} ms and was given up "
             "(RAG_API_STATEMENT_TIMEOUT_MS)"
         ) from error
+
+
+def set_local(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set PostgreSQL's settings for the rest of the transaction."""
+    connection.execute(
+        "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[])"
+        " AS chosen (name, value)",
+        (list(settings), list(settings.values())),
+    )

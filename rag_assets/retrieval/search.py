@@ -21,7 +21,7 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import SearchPlan
-from rag_assets.vectors.sql.nearest import distances, prepare_connection, search_by
+from rag_assets.vectors.sql.nearest import compare, prepare_connection, search_by
 from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 100
@@ -65,6 +65,7 @@ class _Looked:
     :param near: cosine distances of the nearest rows.
     :param worded: rows that hold words of the query, the best first.
     :param known: distances of both.
+    :param passages: both as they are stored.
     :param full: there may be more rows than were asked for.
     """
 
@@ -73,6 +74,7 @@ class _Looked:
     near: Mapping[int, float]
     worded: Sequence[int]
     known: Mapping[int, float]
+    passages: Mapping[int, Any]
     full: bool
 
 
@@ -104,7 +106,7 @@ def search(
                   depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
             for side in sides
         ]  # fmt: skip
-        hits, below = _hits(connection, request, looked, timeout_ms)
+        hits, below = _hits(request, looked)
         if len(hits) >= request.top_k or below or not _may_find_more(request, looked):
             break
         deeper *= 4
@@ -188,31 +190,36 @@ def _look(
     plan = choose_plan(
         side.target, side.scopes, exact_rows=settings.rag_search_exact_rows, rows=side.matching
     )
+    table, compared, joined = side.target.table, vector, side.joined
     found, plan = search_by(
         connection,
-        side.target.table,
+        table,
         plan,
         vector,
         side.filter,
         top_k=depth,
         timeout_ms=timeout_ms,
+        joined=joined,
     )
-    near = dict(found)
+    near = {row.id: row.distance for row in found}
+    passages = {row.id: side.passage(row.columns) for row in found}
     full = len(near) == depth
-    table, compared = side.target.table, vector
     if request.rerank:
         table, compared = _large(side, large_vector)
-        near = distances(connection, table, compared, list(near), timeout_ms=timeout_ms)
+        again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
+        near = {row.id: row.distance for row in again}
     if not request.hybrid:
-        return _Looked(side, plan, near, (), near, full)
+        return _Looked(side, plan, near, (), near, passages, full)
     if not request.text:
         raise RequestError(
             "no-query", "hybrid", "hybrid search needs the words of a query: give query"
         )
     worded = side.worded(connection, request.text, limit=depth, timeout_ms=timeout_ms)
     beyond = [row for row in worded if row not in near]
-    known = near | distances(connection, table, compared, beyond, timeout_ms=timeout_ms)
-    return _Looked(side, plan, near, worded, known, full)
+    others = compare(connection, table, compared, beyond, timeout_ms=timeout_ms, joined=joined)
+    known = near | {row.id: row.distance for row in others}
+    passages |= {row.id: side.passage(row.columns) for row in others}
+    return _Looked(side, plan, near, worded, known, passages, full)
 
 
 def _large(
@@ -235,14 +242,17 @@ def _large(
     return side.large, large_vector
 
 
-def _hits(
-    connection: Connection, request: SearchRequest, looked: Sequence[_Looked], timeout_ms: int
-) -> tuple[tuple[Hit, ...], int]:
+def _hits(request: SearchRequest, looked: Sequence[_Looked]) -> tuple[tuple[Hit, ...], int]:
     """The hits of all corpora, best first, and how many rows were under ``min_score``.
 
     All distances are of one space, so that they order the rows of several corpora, too.
     """
     known = {(place, row): d for place, one in enumerate(looked) for row, d in one.known.items()}
+    passages = {
+        (place, row): passage
+        for place, one in enumerate(looked)
+        for row, passage in one.passages.items()
+    }
     order = sorted(
         ((place, row) for place, one in enumerate(looked) for row in one.near),
         key=lambda row: (known[row], row),
@@ -250,25 +260,10 @@ def _hits(
     if request.hybrid:
         worded = [[(place, row) for row in one.worded] for place, one in enumerate(looked)]
         order = [row for row in fuse(order, *worded) if row in known]
-    passages = _passages(connection, looked, order, timeout_ms)
-    chosen, below = _choose(
-        request, [row for row in order if row in passages], known, passages, looked
-    )
+    chosen, below = _choose(request, order, known, passages, looked)
     return tuple(
         _hit(rank, members, known, passages, looked) for rank, members in enumerate(chosen, start=1)
     ), below
-
-
-def _passages(
-    connection: Connection, looked: Sequence[_Looked], order: Sequence[Row], timeout_ms: int
-) -> dict[Row, Any]:
-    """The texts of these rows, where they are still there."""
-    found: dict[Row, Any] = {}
-    for place, one in enumerate(looked):
-        ids = [row for where, row in order if where == place]
-        texts = one.side.passages(connection, ids, timeout_ms=timeout_ms)
-        found |= {(place, row): passage for row, passage in texts.items()}
-    return found
 
 
 def _choose(

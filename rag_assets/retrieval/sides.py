@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from rag_assets.errors import RequestError
@@ -21,15 +21,16 @@ from rag_assets.retrieval.request import (
     primary,
 )
 from rag_assets.retrieval.sql.chunks import (
+    CHUNKS,
     FoundChunk,
-    chunks_by_id,
     chunks_by_language,
     documents_by_key,
     keys_near,
 )
 from rag_assets.retrieval.sql.full_text import matching_chunks, matching_verses
-from rag_assets.retrieval.sql.verses import FoundVerse, verses_by_id
+from rag_assets.retrieval.sql.verses import VERSES, FoundVerse
 from rag_assets.vectors.search_plan import RowFilter
+from rag_assets.vectors.sql.statement import Joined
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 CHUNKS_A_DOCUMENT = 5
@@ -67,10 +68,10 @@ class Side(Protocol[Passage]):
     ) -> list[int]:
         """Ids of the rows that hold words of a text, the best first."""
 
-    def passages(
-        self, connection: Connection, ids: Iterable[int], *, timeout_ms: int
-    ) -> Mapping[int, Passage]:
-        """The rows of these ids that are still there."""
+    @property
+    def joined(self) -> Joined: ...
+    def passage(self, columns: Mapping[str, Any]) -> Passage:
+        """A row that a search found, of what was joined to it."""
 
     def group(self, passage: Passage) -> Hashable:
         """What rows have in common that one hit stands for."""
@@ -83,6 +84,7 @@ class BibleSide:
     """Verses of the versions released."""
 
     corpus: Corpus = "bible"
+    joined = VERSES
 
     def __init__(self, served: Served, confined: Confined) -> None:
         self.target = served.target
@@ -105,10 +107,8 @@ class BibleSide:
             timeout_ms=timeout_ms,
         )
 
-    def passages(
-        self, connection: Connection, ids: Iterable[int], *, timeout_ms: int
-    ) -> Mapping[int, FoundVerse]:
-        return verses_by_id(connection, ids, timeout_ms=timeout_ms)
+    def passage(self, columns: Mapping[str, Any]) -> FoundVerse:
+        return FoundVerse(**columns)
 
     def group(self, passage: FoundVerse) -> Hashable:
         return passage.book, passage.chapter, passage.verse
@@ -125,6 +125,7 @@ class DocumentsSide:
     """
 
     corpus: Corpus = "documents"
+    joined = CHUNKS
     rows_a_hit = CHUNKS_A_DOCUMENT
 
     def __init__(
@@ -155,10 +156,8 @@ class DocumentsSide:
             timeout_ms=timeout_ms,
         )
 
-    def passages(
-        self, connection: Connection, ids: Iterable[int], *, timeout_ms: int
-    ) -> Mapping[int, FoundChunk]:
-        return chunks_by_id(connection, ids, timeout_ms=timeout_ms)
+    def passage(self, columns: Mapping[str, Any]) -> FoundChunk:
+        return FoundChunk(**columns)
 
     def group(self, passage: FoundChunk) -> Hashable:
         return passage.document_id

@@ -247,7 +247,7 @@ def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_wha
             found, used = search_by(session, table, plan, query, RowFilter((language,)), top_k=10)
             exact = nearest(session, table, EXACT, query, top_k=10, scopes=[language])
             assert used.kind == kind, (language, kind)
-            assert len(set(found) & set(exact)) >= 9
+            assert len({(row.id, row.distance) for row in found} & set(exact)) >= 9
 
 
 def test_one_search_tells_what_each_number_of_candidates_finds(

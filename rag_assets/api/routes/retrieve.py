@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from rag_assets.api import request_id as ids
-from rag_assets.api.json_body import JsonRoute
+from rag_assets.api.json_body import JsonRoute, direct
 from rag_assets.api.models import (
     EXAMPLES,
     EvalRequest,
@@ -64,6 +64,7 @@ ServiceOf = Annotated[Service, Depends(service_of)]
     dependencies=[Depends(Guard("read"))],
     summary="The passages nearest to a query or a vector",
 )
+@direct(RetrieveRequest)
 async def retrieve(
     request: Request,
     service: ServiceOf,

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.postgres.database import Connection, one
+from rag_assets.postgres.time_limit import set_local
 from rag_assets.vectors.search_plan import RowFilter, SearchPlan
-from rag_assets.vectors.sql.nearest import set_local
-from rag_assets.vectors.sql.statement import statement, values
+from rag_assets.vectors.sql.nearest import settings_of
+from rag_assets.vectors.sql.statement import Joined, statement, values
 from rag_assets.vectors.sql.tables import VectorTable
 
 
@@ -23,6 +24,7 @@ def indexes_used(
     *,
     top_k: int,
     scopes: Sequence[str] | None,
+    joined: Joined | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Names of the indexes that the search's statement reads, by the server's EXPLAIN.
 
@@ -37,13 +39,12 @@ def indexes_used(
     def numbered(name: str) -> sql.Composable:
         return sql.SQL("${}").format(sql.Literal(numbers.setdefault(name, len(numbers) + 1)))
 
-    text = statement(table, plan, rows, numbered)
+    text = statement(table, plan, rows, numbered, joined)
     given_values = values(table, plan, vector, rows, top_k)
     given = sql.SQL(", ").join(sql.Literal(given_values[name]) for name in numbers)
     for name, mode in (("custom", "force_custom_plan"), ("generic", "force_generic_plan")):
         with connection.transaction(force_rollback=True):
-            set_local(connection, plan)
-            connection.execute("SELECT set_config('plan_cache_mode', %s, true)", (mode,))
+            set_local(connection, {**settings_of(plan), "plan_cache_mode": mode})
             connection.execute(sql.SQL("PREPARE rag_explained AS {}").format(text))
             (answer,) = one(
                 connection.execute(

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from psycopg.rows import dict_row
-
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.time_limit import limited
+from rag_assets.vectors.sql.statement import Joined
+
+CHUNKS = Joined(
+    columns="c.document_id, d.document_key, coalesce(d.title, d.document_key) AS title, c.language,"
+    " c.page, c.heading, c.position, c.text",
+    tables="JOIN document_chunks c ON c.chunk_id = near.id"
+    " JOIN documents d ON d.document_id = c.document_id AND d.state <> 'withdrawn'",
+)
+"""What a search brings of each chunk: the fields of :class:`FoundChunk`."""
 
 _NEAR = 50  # keys before and after a wrong one, and such that hold its longest word
 
@@ -30,28 +37,6 @@ class FoundChunk:
     heading: Sequence[str]
     position: int
     text: str
-
-
-def chunks_by_id(
-    connection: Connection, ids: Iterable[int], *, timeout_ms: int = 0
-) -> dict[int, FoundChunk]:
-    """The chunks of these ids that are still there and not withdrawn. By both primary keys.
-
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :raises SearchTimeoutError: it gave up.
-    """
-    with limited(connection, timeout_ms):
-        found = connection.cursor(row_factory=dict_row).execute(
-            """
-            SELECT c.chunk_id, c.document_id, d.document_key,
-                   coalesce(d.title, d.document_key) AS title, c.language, c.page, c.heading,
-                   c.position, c.text
-              FROM document_chunks c JOIN documents d USING (document_id)
-             WHERE c.chunk_id = ANY(%s) AND d.state <> 'withdrawn'
-            """,
-            (list(ids),),
-        )
-    return {chunk.pop("chunk_id"): FoundChunk(**chunk) for chunk in found}
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from psycopg.rows import dict_row
+from psycopg import sql
 
-from rag_assets.postgres.database import Connection
-from rag_assets.postgres.time_limit import limited
+from rag_assets.postgres.database import Connection, fetch_all
+from rag_assets.vectors.sql.statement import Joined
+
+VERSES = Joined(
+    columns="v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end, v.text",
+    tables="JOIN verses v ON v.verse_id = near.id JOIN bible_versions b USING (version_code)",
+)
+"""What a search brings of each verse: the fields of :class:`FoundVerse`."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +30,16 @@ class FoundVerse:
     text: str
 
 
-def verses_by_id(
-    connection: Connection, ids: Iterable[int], *, timeout_ms: int = 0
-) -> dict[int, FoundVerse]:
-    """The verses of these ids that are still there. By verses' primary key.
-
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :raises SearchTimeoutError: it gave up.
-    """
-    with limited(connection, timeout_ms):
-        found = connection.cursor(row_factory=dict_row).execute(
-            """
-            SELECT v.verse_id, v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end,
-                   v.text
-              FROM verses v JOIN bible_versions b USING (version_code)
-             WHERE v.verse_id = ANY(%s)
-            """,
-            (list(ids),),
-        )
-    return {verse.pop("verse_id"): FoundVerse(**verse) for verse in found}
+def verses_by_id(connection: Connection, ids: Iterable[int]) -> tuple[FoundVerse, ...]:
+    """The verses of these ids that are still there, in no order. By verses' primary key."""
+    return fetch_all(
+        connection,
+        FoundVerse,
+        sql.SQL("SELECT {} FROM unnest(%s::bigint[]) AS near (id) {}").format(
+            sql.SQL(VERSES.columns), sql.SQL(VERSES.tables)
+        ),
+        (list(ids),),
+    )
 
 
 def servable_versions(connection: Connection) -> frozenset[str]:

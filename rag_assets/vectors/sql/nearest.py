@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector.psycopg import register_vector
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from rag_assets.postgres.database import Connection
-from rag_assets.postgres.time_limit import limited
+from rag_assets.postgres.time_limit import limited, set_local
 from rag_assets.vectors.search_plan import RowFilter, SearchPlan, candidates_for
-from rag_assets.vectors.sql.statement import passing_codes, statement, typed, values
+from rag_assets.vectors.sql.statement import (
+    Joined,
+    passing_codes,
+    statement,
+    typed,
+    values,
+    with_joined,
+)
 from rag_assets.vectors.sql.tables import VectorTable
 
 
@@ -54,9 +62,23 @@ def nearest(
         chapters=chapters,
         documents=None if documents is None else tuple(documents),
     )
-    return search_by(
+    found, _ = search_by(
         connection, table, plan, vector, rows, top_k=top_k, timeout_ms=timeout_ms
-    )[0]  # fmt: skip
+    )  # fmt: skip
+    return [(row.id, row.distance) for row in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A row that a search found.
+
+    :param distance: cosine distance, 0 to 2.
+    :param columns: what was joined to it.
+    """
+
+    id: int
+    distance: float
+    columns: Mapping[str, Any]
 
 
 def search_by(
@@ -68,23 +90,34 @@ def search_by(
     *,
     top_k: int,
     timeout_ms: int = 0,
-) -> tuple[list[tuple[int, float]], SearchPlan]:
-    """Ids and cosine distances of the nearest rows, the nearest first, and the plan that found
-    them: the scan of the codes where an index over them had too little that passes.
+    joined: Joined | None = None,
+) -> tuple[list[Near], SearchPlan]:
+    """The nearest rows, the nearest first, and the plan that found them: the scan of the codes
+    where an index over them had too little that passes.
 
     One round trip, two where the scan answers: the settings hold for one transaction only, as a
     transaction pooler needs it.
 
     :param vector: float32, shape (dimensions,).
     :param timeout_ms: the server gives up each statement after so long; 0 for never.
+    :param joined: what to bring with each row; rows that lack it are left out.
     :raises SearchTimeoutError: it gave up.
     """
-    found = _found(connection, table, plan, vector, rows, top_k, timeout_ms)
-    if plan.fetched and (not found or found[0][2] < candidates_for(plan.candidates, top_k)):
+    found = _found(connection, table, plan, vector, rows, top_k, timeout_ms, joined)
+    if plan.fetched and _passed(found) < candidates_for(plan.candidates, top_k):
         plan = plan.scan
-        found = _found(connection, table, plan, vector, rows, top_k, timeout_ms)
+        found = _found(connection, table, plan, vector, rows, top_k, timeout_ms, joined)
     # relaxed_order: from one batch of lists to the next, distances may step back a little.
-    return sorted(((row[0], row[1]) for row in found), key=lambda row: (row[1], row[0])), plan
+    return sorted(map(_near, found), key=lambda row: (row.distance, row.id)), plan
+
+
+def _near(row: dict[str, Any]) -> Near:
+    row.pop("passed", None)
+    return Near(row.pop("id"), row.pop("distance"), row)
+
+
+def _passed(found: Sequence[Mapping[str, Any]]) -> int:
+    return found[0]["passed"] if found else 0
 
 
 def _found(
@@ -95,43 +128,61 @@ def _found(
     rows: RowFilter,
     top_k: int,
     timeout_ms: int,
-) -> list[tuple[Any, ...]]:
-    with limited(connection, timeout_ms):
-        set_local(connection, plan)
-        return connection.execute(
-            _text(table, _shape_of(plan), rows.shape),
-            values(table, plan, vector, rows, top_k),
-        ).fetchall()
+    joined: Joined | None,
+) -> list[dict[str, Any]]:
+    with limited(connection, timeout_ms, settings_of(plan)):
+        return (
+            connection.cursor(row_factory=dict_row)
+            .execute(
+                _text(table, _shape_of(plan), rows.shape, joined),
+                values(table, plan, vector, rows, top_k),
+            )
+            .fetchall()
+        )
 
 
 def distances(
+    connection: Connection, table: VectorTable, vector: NDArray[np.float32], ids: Sequence[int]
+) -> dict[int, float]:
+    """Cosine distances of these rows to a vector, where they are in the table. By primary key.
+
+    :param vector: float32, shape (dimensions,).
+    """
+    return {row.id: row.distance for row in compare(connection, table, vector, ids)}
+
+
+def compare(
     connection: Connection,
     table: VectorTable,
     vector: NDArray[np.float32],
     ids: Sequence[int],
     *,
     timeout_ms: int = 0,
-) -> dict[int, float]:
-    """Cosine distances of these rows to a vector, where they are in the table. By primary key.
+    joined: Joined | None = None,
+) -> list[Near]:
+    """These rows, where they are in the table, in no order. By primary key.
 
     :param vector: float32, shape (dimensions,).
     :param timeout_ms: the server gives up after so long; 0 for never.
+    :param joined: what to bring with each row; rows that lack it are left out.
     :raises SearchTimeoutError: it gave up.
     """
+    text = with_joined(
+        sql.SQL(
+            "SELECT {id} AS id, embedding <=> %s::{type}({dimensions}) AS distance FROM {table}"
+            " WHERE {id} = ANY(%s)"
+        ).format(
+            id=table.id_column,
+            type=sql.SQL(table.space.spec.precision),
+            dimensions=sql.Literal(table.space.spec.dimensions),
+            table=table.identifier,
+        ),
+        joined,
+    )
+    given = typed(vector, table.space.spec.precision), list(ids)
     with limited(connection, timeout_ms):
-        found = connection.execute(
-            sql.SQL(
-                "SELECT {id}, embedding <=> %s::{type}({dimensions}) FROM {table}"
-                " WHERE {id} = ANY(%s)"
-            ).format(
-                id=table.id_column,
-                type=sql.SQL(table.space.spec.precision),
-                dimensions=sql.Literal(table.space.spec.dimensions),
-                table=table.identifier,
-            ),
-            (typed(vector, table.space.spec.precision), list(ids)),
-        )
-    return dict(found.fetchall())
+        found = connection.cursor(row_factory=dict_row).execute(text, given).fetchall()
+    return [_near(row) for row in found]
 
 
 def by_rank(
@@ -166,18 +217,8 @@ def by_rank(
         table=table.identifier,
     )
     with connection.transaction():
-        set_local(connection, plan)
+        set_local(connection, settings_of(plan))
         return connection.execute(text, values(table, plan, vector, rows, 10)).fetchall()
-
-
-def set_local(connection: Connection, plan: SearchPlan) -> None:
-    """Let the planner take this plan, for the rest of the transaction."""
-    if chosen := settings_of(plan):
-        connection.execute(
-            "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[])"
-            " AS chosen (name, value)",
-            (list(chosen), list(chosen.values())),
-        )
 
 
 def settings_of(plan: SearchPlan) -> Mapping[str, str]:
@@ -214,6 +255,6 @@ def _shape_of(plan: SearchPlan) -> SearchPlan:
 
 
 @lru_cache(maxsize=512)
-def _text(table: VectorTable, plan: SearchPlan, shape: RowFilter) -> bytes:
+def _text(table: VectorTable, plan: SearchPlan, shape: RowFilter, joined: Joined | None) -> bytes:
     """The statement as it is sent. Putting it together takes 50 µs, a tenth of a search here."""
-    return statement(table, plan, shape, sql.Placeholder).as_bytes(None)
+    return statement(table, plan, shape, sql.Placeholder, joined).as_bytes(None)

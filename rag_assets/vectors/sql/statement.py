@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import LiteralString
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +17,31 @@ from rag_assets.vectors.sql.code_sets import CodeSet
 from rag_assets.vectors.sql.tables import VectorTable
 
 
+@dataclass(frozen=True)
+class Joined:
+    """What a search brings with each row that it finds, such as its text.
+
+    :param columns: by names of their own; ``tables`` are joined to ``near`` by its ``id``.
+    """
+
+    columns: LiteralString
+    tables: LiteralString
+
+
 def statement(
-    table: VectorTable, plan: SearchPlan, rows: RowFilter, place: Callable[[str], sql.Composable]
+    table: VectorTable,
+    plan: SearchPlan,
+    rows: RowFilter,
+    place: Callable[[str], sql.Composable],
+    joined: Joined | None = None,
 ) -> sql.Composed:
     """The statement, with its parameters (named as in :func:`values`) where ``place`` puts them.
 
     The generation is written into the text, not sent as a parameter: the planner takes a partial
     index only where it can prove its predicate, which a generic plan cannot do of a parameter.
 
-    A plan that fetches before it filters gives a third column: how many rows have passed.
+    Its columns are ``id``, ``distance``, where a plan fetches before it filters ``passed``, which
+    is how many rows have passed, and what is ``joined``; of rows that have nothing to join, none.
     """
     precision = _compared(table, plan)
     if plan.codes is not None:
@@ -34,19 +52,29 @@ def statement(
         passing = _of_chunks(table, rows, place, through_index=plan.generation is not None)
     if plan.codes is None:
         passing += _of_generation(table, plan)
-    return sql.SQL(
-        "SELECT {id}, {expression} <=> {vector}::{type}({dimensions}) AS distance{passed}"
+    found = sql.SQL(
+        "SELECT {id} AS id, {expression} <=> {vector}::{type}({dimensions}) AS distance{passed}"
         " FROM {table} WHERE {passing} ORDER BY distance LIMIT {limit}::bigint"
     ).format(
         id=table.id_column,
         expression=table.indexed(precision),
         vector=place("vector"),
-        passed=sql.SQL(", count(*) OVER ()" if plan.fetched else ""),
+        passed=sql.SQL(", count(*) OVER () AS passed" if plan.fetched else ""),
         type=sql.SQL(precision),
         dimensions=sql.Literal(table.space.spec.dimensions),
         table=table.identifier,
         passing=passing,
         limit=place("limit"),
+    )
+    return with_joined(found, joined)
+
+
+def with_joined(found: sql.Composed, joined: Joined | None) -> sql.Composed:
+    """A statement whose rows have an ``id``, with what is joined to each."""
+    if joined is None:
+        return found
+    return sql.SQL("SELECT near.*, {columns} FROM ({found}) AS near {tables}").format(
+        columns=sql.SQL(joined.columns), found=found, tables=sql.SQL(joined.tables)
     )
 
 
