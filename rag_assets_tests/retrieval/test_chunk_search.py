@@ -102,24 +102,20 @@ def test_a_query_without_words_finds_nothing(filled: Database, query: str) -> No
     assert found(filled, query, languages=("en",)) == []
 
 
-def set_state(connection: Connection, key: str, state: str) -> None:
-    connection.execute("UPDATE documents SET state = %s WHERE document_key = %s", (state, key))
-
-
-def read(database: Database, settings: Settings, *numbers: int) -> dict[int, FoundChunk]:
+def read(connection: Connection, settings: Settings, *numbers: int) -> dict[int, FoundChunk]:
     """The chunks of these ids, as a search brings them with their distances."""
-    with database.connect(autocommit=True) as connection:
-        prepare_connection(connection)
-        space = find_space(connection, settings, "small")
-        assert space is not None
-        somewhere = np.ones(64, dtype=np.float32)
-        rows = compare(connection, documents_table(space), somewhere, numbers, joined=CHUNKS)
+    prepare_connection(connection)
+    space = find_space(connection, settings, "small")
+    assert space is not None
+    somewhere = np.ones(64, dtype=np.float32)
+    rows = compare(connection, documents_table(space), somewhere, numbers, joined=CHUNKS)
     return {row.id: FoundChunk(**row.columns) for row in rows}
 
 
 def test_a_chunk_is_told_with_its_document_and_place(filled: Database, settings: Settings) -> None:
     number = ids(filled)[ENGLISH[1]]
-    (chunk,) = read(filled, settings, number, 10**9).values()
+    with filled.connect() as connection:
+        (chunk,) = read(connection, settings, number, 10**9).values()
     assert (chunk.document_key, chunk.title, chunk.language) == ("nets.md", "Nets", "en")
     assert (chunk.page, list(chunk.heading), chunk.position) == (2, ["Work", "Nets"], 2)
     assert chunk.text == ENGLISH[1]
@@ -127,19 +123,21 @@ def test_a_chunk_is_told_with_its_document_and_place(filled: Database, settings:
 
 def test_what_is_withdrawn_or_gone_is_not_read(filled: Database, settings: Settings) -> None:
     every = ids(filled).values()
-    assert len(read(filled, settings, *every)) == 6
     with filled.connect() as connection:
+        assert len(read(connection, settings, *every)) == 6
         withdraw(connection, ["redes.md"], by="command")
-        # As it is for a search that began before: its vectors are there.
-        connection.execute(
-            "UPDATE documents SET state = 'withdrawn' WHERE document_key = 'nets.md'"
-        )
-    assert {chunk.document_key for chunk in read(filled, settings, *every).values()} == {
-        "logos.txt"
-    }
     with filled.connect() as connection:
-        set_state(connection, "nets.md", "ready")
-    with filled.connect() as connection:
+        assert {chunk.document_key for chunk in read(connection, settings, *every).values()} == {
+            "nets.md",
+            "logos.txt",
+        }
+        with connection.transaction(force_rollback=True):
+            # As a search sees it whose rows were found before: the vectors are there.
+            connection.execute(
+                "UPDATE documents SET state = 'withdrawn', withdrawn_at = now(),"
+                " withdrawn_by = 'command' WHERE document_key = 'nets.md'"
+            )
+            assert len(read(connection, settings, *every)) == 2
         assert set(documents_by_key(connection, ["redes.md", "nets.md", "none"])) == {"nets.md"}
         assert chunks_by_language(connection) == {"en": 2, "und": 2}
         assert "redes.md" not in keys_near(connection, "redes.m")
