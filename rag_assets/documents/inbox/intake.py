@@ -274,7 +274,8 @@ def _record(
     new = _add(connection, changes.added, hashes, settings)
     _refuse_too_large(connection, changes, new, settings)
     # At the end: it locks the vectors, and whoever has those must not wait for rows any more.
-    withdraw(connection, [document.key for document in changes.withdrawn], by="inbox")
+    if changes.withdrawn:
+        withdraw(connection, [document.key for document in changes.withdrawn], by="inbox")
     return (*back, *(document.key for document in new))
 
 

@@ -1,0 +1,63 @@
+"""A limit, and other settings, hold for one transaction, whatever ends it."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from rag_assets.errors import SearchTimeoutError
+from rag_assets.postgres.database import Connection, Database, one
+from rag_assets.postgres.time_limit import limited
+
+SORTS = {"enable_sort": "off"}
+
+
+def shown(connection: Connection) -> tuple[str, str]:
+    return tuple(
+        one(connection.execute(f"SHOW {name}"))[0] for name in ("statement_timeout", "enable_sort")
+    )
+
+
+def write(connection: Connection, *numbers: int) -> None:
+    with limited(connection, 5000):
+        for number in numbers:
+            connection.execute("INSERT INTO written VALUES (%s)", (number,))
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_settings_end_with_the_transaction(database: Database, autocommit: bool) -> None:
+    with database.connect(autocommit=autocommit) as connection:
+        with limited(connection, 5000, SORTS):
+            found = connection.execute(
+                "SELECT current_setting('statement_timeout'), current_setting('enable_sort')"
+            ).fetchone()
+        assert found == ("5s", "off")
+        assert shown(connection) == ("0", "on")
+
+
+def test_what_is_written_is_kept_together_or_not_at_all(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        connection.execute("CREATE TABLE written (n int PRIMARY KEY)")
+        write(connection, 1, 2)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            write(connection, 3, 1)
+        rows = connection.execute("SELECT n FROM written ORDER BY n").fetchall()
+        assert rows == [(1,), (2,)]
+
+
+def test_within_a_transaction_it_ends_at_its_own_border(database: Database) -> None:
+    with database.connect(autocommit=True) as connection, connection.transaction():
+        connection.execute("CREATE TABLE written (n int PRIMARY KEY)")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            write(connection, 1, 1)
+        connection.execute("INSERT INTO written VALUES (1)")
+
+
+def test_each_statement_is_given_up_after_its_time(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        with limited(connection, 400):
+            for _ in range(3):
+                connection.execute("SELECT pg_sleep(0.2)")
+        with pytest.raises(SearchTimeoutError, match="more than 100 ms"), limited(connection, 100):
+            connection.execute("SELECT pg_sleep(30)")
+        assert shown(connection) == ("0", "on")
