@@ -18,6 +18,7 @@ from benchmarks.retrieve.released import ServedCorpus
 from rag_assets.index.measuring import target_of
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.retrieval.plan import Target, choose_plan, codes_of
+from rag_assets.retrieval.sql.verses import VERSES
 from rag_assets.vectors.search_plan import RowFilter, SearchPlan
 from rag_assets.vectors.sql.nearest import prepare_connection, settings_of
 from rag_assets.vectors.sql.statement import statement, values
@@ -49,14 +50,7 @@ class RawSearch:
         self._table = corpus.table
         self.plan = plan
         self._rows = RowFilter(tuple(sorted(corpus.scopes)))
-        found = statement(corpus.table, plan, self._rows, sql.Placeholder)
-        self._query = sql.SQL(
-            """
-            SELECT n.verse_id, n.distance, v.version_code, b.language, v.book, v.chapter, v.verse,
-                   v.verse_end, v.text
-              FROM ({}) AS n JOIN verses v USING (verse_id) JOIN bible_versions b USING (version_code)
-            """  # noqa: E501
-        ).format(found)
+        self._query = statement(corpus.table, plan, self._rows, sql.Placeholder, VERSES)
 
     def run(
         self, queries: Vectors, *, connections: int, requests: int, warm_up: int, start: int
