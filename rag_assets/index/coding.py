@@ -43,8 +43,10 @@ _SEED = 3
 _MANY_ROWS = 100_000
 """A session alone takes more than some seconds to encode so many."""
 SCAN_QUERIES = 100
-"""Queries by which candidates are chosen, and fragments: they tell 0.98 from the floor of 0.95 by
-six standard errors, and each reads every code that passes."""
+"""Queries by which candidates are chosen: they tell 0.98 from the floor of 0.95 by six standard
+errors, and each reads every code that passes."""
+_SCAN_TEXTS = 200
+"""Fragments by which they are: of fewer, none might be lost."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
         lambda candidates: replace(whole, candidates=candidates),
         start=chosen[EVERYTHING],
         most=CANDIDATES[-1],
-        few=SCAN_QUERIES,
+        few=_SCAN_TEXTS,
     )
     # Its latency; its recall is known, and more candidates do not lower it.
     last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), few=FEW)

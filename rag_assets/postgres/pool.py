@@ -78,7 +78,7 @@ class Pool:
                     try:
                         if not timeout_ms:
                             return work(connection)
-                        with limited(connection, timeout_ms):
+                        with limited(connection, timeout_ms, writes=True):
                             return work(connection)
                     except psycopg.OperationalError:
                         if not left or not connection.broken:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psycopg
 import pytest
 
@@ -43,6 +45,34 @@ def test_what_is_written_is_kept_together_or_not_at_all(database: Database) -> N
             write(connection, 3, 1)
         rows = connection.execute("SELECT n FROM written ORDER BY n").fetchall()
         assert rows == [(1,), (2,)]
+
+
+def test_what_writes_is_rolled_back_by_any_error(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        connection.execute("CREATE TABLE written (n int)")
+        with suppress(LookupError), limited(connection, 5000, writes=True):
+            connection.execute("INSERT INTO written VALUES (1)")
+            raise LookupError
+        assert one(connection.execute("SELECT count(*) FROM written")) == (0,)
+
+
+def test_a_statement_that_could_not_be_prepared_is_prepared_later(database: Database) -> None:
+    with database.connect(autocommit=True) as connection, database.connect() as other:
+        connection.execute("CREATE TABLE read (n int)")
+
+        def read() -> None:
+            with limited(connection, 200):
+                connection.execute("SELECT n FROM read")
+
+        for _ in range(connection.prepare_threshold or 0):
+            read()
+        other.execute("LOCK TABLE read IN ACCESS EXCLUSIVE MODE")
+        for _ in range(2):
+            with pytest.raises(SearchTimeoutError):
+                read()
+        other.rollback()
+        for _ in range(3):
+            read()
 
 
 def test_within_a_transaction_it_ends_at_its_own_border(database: Database) -> None:

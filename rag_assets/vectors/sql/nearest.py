@@ -131,14 +131,11 @@ def _found(
     joined: Joined | None,
 ) -> list[dict[str, Any]]:
     with limited(connection, timeout_ms, settings_of(plan)):
-        return (
-            connection.cursor(row_factory=dict_row)
-            .execute(
-                _text(table, _shape_of(plan), rows.shape, joined),
-                values(table, plan, vector, rows, top_k),
-            )
-            .fetchall()
+        found = connection.cursor(row_factory=dict_row).execute(
+            _text(table, _shape_of(plan), rows.shape, joined),
+            values(table, plan, vector, rows, top_k),
         )
+    return found.fetchall()
 
 
 def distances(
@@ -181,7 +178,7 @@ def compare(
     )
     given = typed(vector, table.space.spec.precision), list(ids)
     with limited(connection, timeout_ms):
-        found = connection.cursor(row_factory=dict_row).execute(text, given).fetchall()
+        found = connection.cursor(row_factory=dict_row).execute(text, given)
     return [_near(row) for row in found]
 
 
