@@ -12,7 +12,7 @@ import typer
 
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
-from rag_assets.operations.dependencies import Probe
+from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.doctor import CorpusFacts, Finding, IndexFacts, Level, diagnose, span
 from rag_assets.operations.facts import gather_facts
 from rag_assets.settings.model import Settings, load_settings
@@ -61,7 +61,7 @@ def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:
     return well
 
 
-def _show_probes(probes: Sequence[Probe]) -> None:
+def _show_probes(probes: Sequence[DependencyProbe]) -> None:
     show_table(
         [
             {

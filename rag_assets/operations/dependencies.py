@@ -21,7 +21,7 @@ from rag_assets.errors import (
     RagAssetsError,
 )
 from rag_assets.operations.broker import open_broker
-from rag_assets.operations.sql import probes
+from rag_assets.operations.sql import dependencies as asked
 from rag_assets.postgres.database import Database, dagster_database
 from rag_assets.settings.model import Settings, fingerprint
 
@@ -33,7 +33,7 @@ _NO_FILE = "rag-assets-looks-whether-the-inbox-answers.txt"
 
 
 @dataclass(frozen=True)
-class Probe:
+class DependencyProbe:
     """What a look at one dependency found.
 
     :param name: database, vectors, dagster, provider, inbox, disk, daemon, broker or workers.
@@ -52,50 +52,52 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A :class:`Probe` without its name and time."""
+    """A :class:`DependencyProbe` without its name and time."""
 
     ok: bool
     told: str
     remedy: str = ""
 
 
-def probe_database(database: Database, *, timeout_s: float = 5, name: str = "database") -> Probe:
+def probe_database(
+    database: Database, *, timeout_s: float = 5, name: str = "database"
+) -> DependencyProbe:
     """Whether PostgreSQL takes a connection to this database, and answers."""
 
     def look() -> _Seen:
-        return _Seen(True, f"PostgreSQL {probes.answers(database, timeout_s)}")
+        return _Seen(True, f"PostgreSQL {asked.answers(database, timeout_s)}")
 
     return _timed(name, timeout_s, look, _START)
 
 
-def probe_vectors(database: Database, *, timeout_s: float = 5) -> Probe:
+def probe_vectors(database: Database, *, timeout_s: float = 5) -> DependencyProbe:
     """Whether pgvector is there and compares two vectors."""
 
     def look() -> _Seen:
-        return _Seen(True, f"pgvector {probes.compares_vectors(database, timeout_s)}")
+        return _Seen(True, f"pgvector {asked.compares_vectors(database, timeout_s)}")
 
     return _timed("vectors", timeout_s, look, _START)
 
 
-def probe_dagster(settings: Settings) -> Probe:
+def probe_dagster(settings: Settings) -> DependencyProbe:
     """Whether the database of Dagster's own state answers. It is not made."""
     timeout_s = settings.rag_probe_timeout_s
 
     def look() -> _Seen:
         database = dagster_database(settings)
         try:
-            return _Seen(True, f"PostgreSQL {probes.answers(database, timeout_s)}")
+            return _Seen(True, f"PostgreSQL {asked.answers(database, timeout_s)}")
         except DatabaseUnusableError:  # it refuses a user in the corpus' database, too
             return _Seen(False, f"{database.name} is not there yet", "`rag-assets up` makes it")
 
     return _timed("dagster", timeout_s, look, _START)
 
 
-def probe_provider(settings: Settings) -> Probe:
+def probe_provider(settings: Settings) -> DependencyProbe:
     """Whether the embedding provider answers and takes one of the keys. Nothing is bought."""
     timeout_s = settings.rag_probe_timeout_s
     if settings.rag_embedding_provider == "offline":
-        return Probe("provider", True, 0.0, "offline: in this process")
+        return DependencyProbe("provider", True, 0.0, "offline: in this process")
 
     # Late: importing openai takes half a second that most commands need not wait for.
     from rag_assets.embedding.providers.openai_client import ask_for_models  # noqa: PLC0415
@@ -136,7 +138,7 @@ def judge_provider(place: str, status: int) -> _Seen:
     return _Seen(True, f"{place} answers")
 
 
-def probe_inbox(settings: Settings) -> Probe:
+def probe_inbox(settings: Settings) -> DependencyProbe:
     """Whether the inbox answers; with the free space where it is a folder of this machine."""
 
     def look() -> _Seen:
@@ -152,7 +154,7 @@ def probe_inbox(settings: Settings) -> Probe:
     return _timed("inbox", settings.rag_probe_timeout_s, look, "correct RAG_DOCUMENTS_URL")
 
 
-def probe_broker(settings: Settings) -> Probe:
+def probe_broker(settings: Settings) -> DependencyProbe:
     """Whether the broker answers by which runs go to several machines."""
 
     def look() -> _Seen:
@@ -163,7 +165,7 @@ def probe_broker(settings: Settings) -> Probe:
     return _timed("broker", settings.rag_probe_timeout_s, look, "start Redis")
 
 
-def probe_workers(settings: Settings) -> Probe:
+def probe_workers(settings: Settings) -> DependencyProbe:
     """Whether each queue has a worker that takes runs."""
 
     def look() -> _Seen:
@@ -184,7 +186,7 @@ def probe_workers(settings: Settings) -> Probe:
     return _timed("workers", timeout_s, look, "see whether the workers' machines are there")
 
 
-def probe_disk(path: Path, floor_gb: float, *, timeout_s: float = 5) -> Probe:
+def probe_disk(path: Path, floor_gb: float, *, timeout_s: float = 5) -> DependencyProbe:
     """Whether enough is free where a folder is, or will be.
 
     :param floor_gb: least free space, in GB (1e9 bytes).
@@ -196,7 +198,7 @@ def probe_disk(path: Path, floor_gb: float, *, timeout_s: float = 5) -> Probe:
 
 def probe_daemon(
     heartbeats: Mapping[str, datetime], now: datetime, *, patience_s: float = DAEMON_PATIENCE_S
-) -> Probe:
+) -> DependencyProbe:
     """Whether each part of Dagster's daemon that work needs showed lately that it lives.
 
     :param heartbeats: as :func:`.sql.dagster_state.daemon_heartbeats` has them.
@@ -207,15 +209,15 @@ def probe_daemon(
         if part in heartbeats
     }
     if not ages:
-        return Probe("daemon", False, 0.0, "it does not run", "`rag-assets up`")
+        return DependencyProbe("daemon", False, 0.0, "it does not run", "`rag-assets up`")
     silent = [part for part in _DAEMON_PARTS if ages.get(part, patience_s + 1) > patience_s]
     if len(silent) == len(_DAEMON_PARTS):
         told = f"no sign of life for {min(ages.values()):.0f} s"
     elif silent:
         told = f"no sign of life of {' and '.join(silent)}"
     else:
-        return Probe("daemon", True, 0.0, f"alive {max(0.0, *ages.values()):.0f} s ago")
-    return Probe("daemon", False, 0.0, told, "start it again: `rag-assets up`")
+        return DependencyProbe("daemon", True, 0.0, f"alive {max(0.0, *ages.values()):.0f} s ago")
+    return DependencyProbe("daemon", False, 0.0, told, "start it again: `rag-assets up`")
 
 
 def _judge_space(path: Path, floor_gb: float) -> _Seen:
@@ -233,7 +235,7 @@ def _judge_space(path: Path, floor_gb: float) -> _Seen:
     return _Seen(True, told)
 
 
-def _timed(name: str, timeout_s: float, look: Callable[[], _Seen], remedy: str) -> Probe:
+def _timed(name: str, timeout_s: float, look: Callable[[], _Seen], remedy: str) -> DependencyProbe:
     """Look in a thread of its own: a file system or a network that hangs holds up only that."""
     found: list[_Seen] = []
     thread = threading.Thread(
@@ -244,7 +246,7 @@ def _timed(name: str, timeout_s: float, look: Callable[[], _Seen], remedy: str) 
     thread.join(timeout_s)
     seconds = time.perf_counter() - began
     seen = found[0] if found else _Seen(False, f"no answer within {timeout_s:g} s", remedy)
-    return Probe(name, seen.ok, seconds, seen.told, seen.remedy)
+    return DependencyProbe(name, seen.ok, seconds, seen.told, seen.remedy)
 
 
 def _explained(look: Callable[[], _Seen], remedy: str) -> _Seen:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from rag_assets.documents.sql.lanes import KeyState
-from rag_assets.operations.dependencies import Probe
+from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
 from rag_assets.operations.sql.failed_runs import Failing
 from rag_assets.operations.sql.heavy_documents import HeavyDocument
@@ -122,7 +122,7 @@ class Facts:
     """
 
     at: datetime
-    probes: tuple[Probe, ...]
+    probes: tuple[DependencyProbe, ...]
     pending: tuple[str, ...] = ()
     daemon_was_seen: bool = False
     versions: ServerVersions | None = None

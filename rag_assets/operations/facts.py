@@ -19,7 +19,7 @@ from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
 from rag_assets.lanes import DOCUMENT_LANES
 from rag_assets.operations import dependencies
-from rag_assets.operations.dependencies import Probe
+from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.doctor import (
     SPEED_S,
     CorpusFacts,
@@ -59,7 +59,9 @@ def gather_facts(settings: Settings) -> Facts:
     except ConfigurationError:
         raise
     except RagAssetsError as error:  # the embedded server does not start
-        away = Probe("database", False, 0.0, str(error), "see its log; then `rag-assets db status`")
+        away = DependencyProbe(
+            "database", False, 0.0, str(error), "see its log; then `rag-assets db status`"
+        )
         return Facts(now, (away, *_probes(settings, None)), unread=str(error))
     probes = _probes(settings, database)
     heartbeats, runs = _dagster(settings)
@@ -79,7 +81,7 @@ def gather_facts(settings: Settings) -> Facts:
         return replace(facts, unread=str(error))
 
 
-def _probes(settings: Settings, database: Database | None) -> tuple[Probe, ...]:
+def _probes(settings: Settings, database: Database | None) -> tuple[DependencyProbe, ...]:
     timeout_s = settings.rag_probe_timeout_s
     looks = [
         lambda: dependencies.probe_provider(settings),
@@ -104,9 +106,9 @@ def _probes(settings: Settings, database: Database | None) -> tuple[Probe, ...]:
         return tuple(threads.map(lambda look: look(), looks))
 
 
-def _daemon(heartbeats: Mapping[str, datetime] | None) -> Probe:
+def _daemon(heartbeats: Mapping[str, datetime] | None) -> DependencyProbe:
     if heartbeats is None:
-        return Probe("daemon", False, 0.0, "not known while Dagster's database is away")
+        return DependencyProbe("daemon", False, 0.0, "not known while Dagster's database is away")
     return dependencies.probe_daemon(heartbeats, datetime.now(UTC))
 
 

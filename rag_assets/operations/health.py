@@ -13,7 +13,7 @@ from rag_assets.documents.sql.documents import LaneCounts, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
 from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations.dependencies import (
-    Probe,
+    DependencyProbe,
     probe_broker,
     probe_inbox,
     probe_provider,
@@ -83,7 +83,7 @@ class Health:
     rate_limited: Mapping[str, int] = field(default_factory=dict)
     answered: int = 0
     shares: tuple[Share, ...] = ()
-    probes: tuple[Probe, ...] = ()
+    probes: tuple[DependencyProbe, ...] = ()
     heartbeats: Mapping[str, float] = field(default_factory=dict)
     paused: Mapping[Lane, Pause] = field(default_factory=dict)
 
@@ -121,7 +121,7 @@ def look(
     silent_runs: Mapping[Lane, tuple[str, ...]],
     unseen_runs: Mapping[str, str],
     heartbeats: Mapping[str, datetime],
-    probes: Sequence[Probe],
+    probes: Sequence[DependencyProbe],
 ) -> Health:
     """Read the queue, and note a sample of it. One pass over the documents, the rest by indexes.
 
@@ -170,7 +170,7 @@ def look(
 
 def look_at_dependencies(
     database: Database, settings: Settings, *, provider: bool
-) -> tuple[Probe, ...]:
+) -> tuple[DependencyProbe, ...]:
     """Those without which no document can be processed, but the database, which was asked before.
 
     :param provider: whether to ask it, too: only where that matters now.

@@ -9,7 +9,7 @@ from typing import Any
 
 from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.documents.sql.lanes import Pause
-from rag_assets.operations.dependencies import Probe
+from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.health import Health, LaneHealth
 from rag_assets.operations.incidents import Step
 from rag_assets.operations.memory import Memory
@@ -23,8 +23,8 @@ LANE, LARGE = "rag_processing", "rag_large_docs"
 SERVER_STARTED = START - timedelta(days=3)
 
 
-def probe(name: str, ok: bool = True, told: str = "") -> Probe:
-    return Probe(name, ok, 0.01, told or ("there" if ok else "gone"))
+def probe(name: str, ok: bool = True, told: str = "") -> DependencyProbe:
+    return DependencyProbe(name, ok, 0.01, told or ("there" if ok else "gone"))
 
 
 @dataclass

@@ -15,7 +15,7 @@ from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.operations.dependencies import (
     DAEMON_PATIENCE_S,
-    Probe,
+    DependencyProbe,
     judge_provider,
     probe_daemon,
     probe_dagster,
@@ -43,7 +43,9 @@ def test_a_database_that_answers_is_told_with_its_version(database: Database) ->
 
 
 @pytest.mark.parametrize("probe", [probe_database, probe_vectors])
-def test_a_database_that_is_away_is_told_and_nothing_is_raised(probe: type[Probe]) -> None:
+def test_a_database_that_is_away_is_told_and_nothing_is_raised(
+    probe: type[DependencyProbe],
+) -> None:
     seen = probe(NOWHERE)  # type: ignore[call-arg, arg-type]
     assert not seen.ok
     assert "cannot be reached" in seen.told

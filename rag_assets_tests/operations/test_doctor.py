@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rag_assets.documents.sql.lanes import KeyState, pause_lane
-from rag_assets.operations.dependencies import Probe
+from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.doctor import (
     CorpusFacts,
     Facts,
@@ -44,7 +44,7 @@ STORED = CorpusFacts(
     unsent_messages=0,
     failing=Failing(NOW),
 )
-FACTS = Facts(NOW, (Probe("database", True, 0.01, "PostgreSQL 18.1"),), stored=STORED)
+FACTS = Facts(NOW, (DependencyProbe("database", True, 0.01, "PostgreSQL 18.1"),), stored=STORED)
 INCIDENT = Incident(
     7,
     "open",
@@ -71,14 +71,16 @@ def stored(**told: object) -> Facts:
 
 
 def failing(*names: str, **told: object) -> Facts:
-    probes = tuple(Probe(name, False, 0.1, f"{name} is away", "mend it") for name in names)
+    probes = tuple(
+        DependencyProbe(name, False, 0.1, f"{name} is away", "mend it") for name in names
+    )
     return replace(FACTS, probes=probes, **told)  # type: ignore[arg-type]
 
 
 def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
     waits = lane(waiting=3, claimable=3, oldest_waiting_s=61)
     (dead,) = diagnose(waits, Settings())
-    alive = replace(waits, probes=(Probe("daemon", True, 0.0, "alive"),))
+    alive = replace(waits, probes=(DependencyProbe("daemon", True, 0.0, "alive"),))
     (slow,) = diagnose(alive, Settings())
     assert dead.command == "see that the daemon runs: `rag-assets up`"
     assert slow.command.startswith("wait half a minute for a run")
