@@ -38,7 +38,7 @@ CODE_FIELDS = 40
 a row of 1,536 bits in all."""
 CODE_INDEXES = 44
 """Bytes a row of the B-trees on a table of codes: ids, and parts."""
-READ = ((310_000, 310, 31), (933_045, 933, 15))
+READ = ((62_203, 62, 13), (310_000, 310, 29), (1_000_000, 1_000, 10))
 """Rows, lists and probes that tuning chose over codes of dense vectors."""
 RUN_BYTES, DOCUMENT_BYTES = 49_152, 6_799
 """What Dagster's database keeps of a run, and of each document in it."""

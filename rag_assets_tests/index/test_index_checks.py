@@ -97,10 +97,10 @@ def test_a_sound_index_passes_every_check_and_its_evidence_says_what_was_judged(
         assert facts.items() <= result.measured.items()
         assert dict(result.measured).keys() == dict(verdicts[name].measured).keys()
     used = results["index_valid_and_used"].measured["plans"]
-    assert used == {
-        name: {"custom": ["verse_embeddings_s1_ivf_g1"], "generic": ["verse_embeddings_s1_ivf_g1"]}
-        for name in (EVERYTHING, "smallest version (EN_B)", "largest version (EN_A)")
-    }
+    assert set(used) == {EVERYTHING, "smallest version (EN_B)", "largest version (EN_A)"}
+    for plans in used.values():  # besides, the indexes by which texts are joined
+        assert set(plans) == {"custom", "generic"}
+        assert all(names[0] == "verse_embeddings_s1_ivf_g1" for names in plans.values())
     latency = results["retrieval_latency_slo"].measured["latency"]
     assert isinstance(latency, dict)
     assert set(latency) == {

@@ -31,7 +31,7 @@ class InboxChanges:
     :param renamed: documents whose files have another path, withdrawn ones among them.
     :param restored: withdrawn documents whose files are back.
     :param withdrawn: documents whose files are gone.
-    :param gone: documents withdrawn by command whose files are now gone, too.
+    :param gone: documents withdrawn by command whose files are now gone, too, or another's.
     :param too_large: documents that wait, of which nothing is known but that they are too large.
     :param unhashed: files whose content must be known first.
     :param settling: files that may still be written to.
@@ -114,6 +114,7 @@ def find_changes(
     renamed: list[Pair] = []
     restored: list[Pair] = []
     added: list[FoundFile] = []
+    replaced: list[KnownFile] = []
     for file in settled:
         content = content_of(file)
         if content is None:
@@ -122,6 +123,8 @@ def find_changes(
             (touched if here.content_hash == content else changed).append((file, here))
         elif moved := lost.take(file, content):
             renamed.append((file, moved))
+            if file.path in withdrawn:
+                replaced.append(withdrawn[file.path])
         elif before := withdrawn.get(file.path):
             same = before.content_hash == content
             kept_away = before.withdrawn_by == "command" and same
@@ -143,8 +146,8 @@ def find_changes(
         withdrawn=tuple(it for it in lost.left() if it.bytes not in perhaps),
         gone=tuple(
             it
-            for it in lost_withdrawn.left()
-            if it.withdrawn_by == "command" and it.bytes not in perhaps
+            for it in (*replaced, *lost_withdrawn.left())
+            if it.withdrawn_by == "command" and (it in replaced or it.bytes not in perhaps)
         ),
         too_large=tuple(
             it

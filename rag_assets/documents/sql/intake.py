@@ -68,7 +68,8 @@ def known_documents(
 def withdrawn_documents(
     connection: Connection, paths: Sequence[str] | None = None
 ) -> dict[str, KnownFile]:
-    """The withdrawn documents that are still kept, by path: of several, the last withdrawn."""
+    """The withdrawn documents that are still kept, by path: of several, the one that a person took
+    out, or the last."""
     return _files(connection, paths, withdrawn=True)
 
 
@@ -81,7 +82,7 @@ def _files(
           FROM documents
          WHERE (state = 'withdrawn') = %(withdrawn)s
            AND (%(paths)s::text[] IS NULL OR path = ANY(%(paths)s))
-         ORDER BY withdrawn_at, document_id
+         ORDER BY withdrawn_by = 'command', withdrawn_at, document_id
         """,
         {"withdrawn": withdrawn, "paths": None if paths is None else list(paths)},
     )
