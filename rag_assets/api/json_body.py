@@ -1,7 +1,8 @@
 """Routes with a JSON body: the key is checked before a byte of the body is read.
 
 FastAPI reads and parses a body before it resolves the dependencies that would refuse the request.
-And it takes as long for the parameters of a search as the search takes for its plan.
+Its own resolution of parameters costs a few tenths of a millisecond per request, which an endpoint
+marked :func:`direct` does without.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _JSON = "application/json"
 
 
 def direct(model: type[BaseModel]) -> Callable[[Answering], Answering]:
-    """Mark an endpoint of a :class:`JsonRoute` that is called with request, service and body at
-    once where the body is right. FastAPI's way answers the others, and says what is wrong.
+    """Mark an endpoint of a :class:`JsonRoute` that is called directly, with request, service and
+    body, if the body is valid. Any other body goes through FastAPI, which reports what is wrong.
 
     :param model: of the body.
     """
@@ -89,7 +90,7 @@ class JsonRoute(APIRoute):
 
 
 def _parsed(request: Request, body: bytes, model: type[BaseModel]) -> BaseModel | None:
-    """The body, where it is declared and right."""
+    """The body, if it is declared as JSON and valid."""
     if request.headers.get("content-type") != _JSON:
         return None
     try:

@@ -120,10 +120,7 @@ class _Judge:
         ]
 
     def __call__(self, recipe: Recipe) -> tuple[float, float]:
-        """Share of the true ten among the best 200 codes, and the least under any filter.
-
-        Of codes that are as near as the last candidate, a search takes any.
-        """
+        """Share of the true ten among the best 200 codes, and the least under any filter."""
         codes = _words(recipe.encode(self._rows))
         asked = _words(recipe.encode(self._queries))
         found = np.zeros(len(asked))
@@ -139,6 +136,7 @@ class _Judge:
 
 
 def _share_held(differing: NDArray[np.int32], true: NDArray[np.intp], candidates: int) -> float:
+    """Of codes that are as near as the last candidate, a search takes any."""
     place = min(candidates, len(differing)) - 1
     last = np.partition(differing, place)[place]
     nearer, as_near = np.sum(differing < last), np.sum(differing == last)

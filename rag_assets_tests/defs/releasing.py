@@ -24,8 +24,6 @@ def release_lane(make_lane: MakeLane, **overrides: object) -> Lane:
         "rag_index_lists": 4,
         "rag_search_exact_rows": 10,
         "rag_golden_queries": None,
-        # The sentences differ by a number: an index of few lists loses some of their fragments.
-        "rag_index_text_sample": 0,
         "rag_slo_p95_ms": 60_000,
     }
     return make_lane(**(values | overrides))

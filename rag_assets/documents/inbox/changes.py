@@ -123,8 +123,9 @@ def find_changes(
             (touched if here.content_hash == content else changed).append((file, here))
         elif moved := lost.take(file, content):
             renamed.append((file, moved))
-            if file.path in withdrawn:
-                replaced.append(withdrawn[file.path])
+            before = withdrawn.get(file.path)
+            if before and before.withdrawn_by == "command":
+                replaced.append(before)
         elif before := withdrawn.get(file.path):
             same = before.content_hash == content
             kept_away = before.withdrawn_by == "command" and same
@@ -144,10 +145,13 @@ def find_changes(
         renamed=tuple(renamed),
         restored=tuple(restored),
         withdrawn=tuple(it for it in lost.left() if it.bytes not in perhaps),
-        gone=tuple(
-            it
-            for it in (*replaced, *lost_withdrawn.left())
-            if it.withdrawn_by == "command" and (it in replaced or it.bytes not in perhaps)
+        gone=(
+            *replaced,
+            *(
+                it
+                for it in lost_withdrawn.left()
+                if it.withdrawn_by == "command" and it.bytes not in perhaps
+            ),
         ),
         too_large=tuple(
             it

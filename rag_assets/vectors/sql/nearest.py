@@ -18,6 +18,7 @@ from rag_assets.postgres.time_limit import limited, set_local
 from rag_assets.vectors.search_plan import RowFilter, SearchPlan, candidates_for
 from rag_assets.vectors.sql.statement import (
     Joined,
+    distance,
     passing_codes,
     statement,
     typed,
@@ -164,19 +165,16 @@ def compare(
     :param joined: what to bring with each row; rows that lack it are left out.
     :raises SearchTimeoutError: it gave up.
     """
-    text = with_joined(
-        sql.SQL(
-            "SELECT {id} AS id, embedding <=> %s::{type}({dimensions}) AS distance FROM {table}"
-            " WHERE {id} = ANY(%s)"
-        ).format(
-            id=table.id_column,
-            type=sql.SQL(table.space.spec.precision),
-            dimensions=sql.Literal(table.space.spec.dimensions),
-            table=table.identifier,
-        ),
-        joined,
+    precision = table.space.spec.precision
+    found_by_id = sql.SQL(
+        "SELECT {id} AS id, {distance} AS distance FROM {table} WHERE {id} = ANY(%s)"
+    ).format(
+        id=table.id_column,
+        distance=distance(table, precision, sql.Placeholder()),
+        table=table.identifier,
     )
-    given = typed(vector, table.space.spec.precision), list(ids)
+    text = with_joined(found_by_id, joined)
+    given = typed(vector, precision), list(ids)
     with limited(connection, timeout_ms):
         found = connection.cursor(row_factory=dict_row).execute(text, given)
     return [_near(row) for row in found]
@@ -199,15 +197,14 @@ def by_rank(
     rows = RowFilter(None if scopes is None else tuple(scopes))
     passing = sql.SQL(" AND ").join(passing_codes(table, plan, rows, sql.Placeholder))
     text = sql.SQL(
-        "SELECT near.rank, e.embedding <=> %(vector)s::{type}({dimensions})"
+        "SELECT near.rank, {distance}"
         "  FROM (SELECT {id}, row_number() OVER (ORDER BY away) AS rank"
         "          FROM (SELECT {id}, code <~> %(code)s::bit({bits}) AS away FROM {codes}"
         "                 WHERE {passing} ORDER BY away LIMIT %(candidates)s::bigint) AS best"
         "       ) AS near JOIN {table} e USING ({id})"
     ).format(
         id=table.id_column,
-        type=sql.SQL(table.space.spec.precision),
-        dimensions=sql.Literal(table.space.spec.dimensions),
+        distance=distance(table, table.space.spec.precision, sql.Placeholder("vector")),
         bits=sql.Literal(plan.codes.recipe.bits),
         codes=plan.codes.identifier,
         passing=passing,

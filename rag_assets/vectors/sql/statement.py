@@ -53,20 +53,27 @@ def statement(
     if plan.codes is None:
         passing += _of_generation(table, plan)
     found = sql.SQL(
-        "SELECT {id} AS id, {expression} <=> {vector}::{type}({dimensions}) AS distance{passed}"
+        "SELECT {id} AS id, {distance} AS distance{passed}"
         " FROM {table} WHERE {passing} ORDER BY distance LIMIT {limit}::bigint"
     ).format(
         id=table.id_column,
-        expression=table.indexed(precision),
-        vector=place("vector"),
+        distance=distance(table, precision, place("vector")),
         passed=sql.SQL(", count(*) OVER () AS passed" if plan.fetched else ""),
-        type=sql.SQL(precision),
-        dimensions=sql.Literal(table.space.spec.dimensions),
         table=table.identifier,
         passing=passing,
         limit=place("limit"),
     )
     return with_joined(found, joined)
+
+
+def distance(table: VectorTable, precision: Precision, vector: sql.Composable) -> sql.Composed:
+    """The cosine distance between a row's vector and another, both of this type."""
+    return sql.SQL("{} <=> {}::{}({})").format(
+        table.indexed(precision),
+        vector,
+        sql.SQL(precision),
+        sql.Literal(table.space.spec.dimensions),
+    )
 
 
 def with_joined(found: sql.Composed, joined: Joined | None) -> sql.Composed:
