@@ -11,17 +11,23 @@ Commands that serve until they are stopped set handlers of their own.
 from __future__ import annotations
 
 import _thread
+import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
+from typing import Any, TypeVar
 
 GRACE_S = 20.0
 """Seconds that letting go may take."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\r\x1b[2K\x1b[?25h"  # and nothing of a progress bar's line
+
+Result = TypeVar("Result")
 
 _letting_go: list[Callable[[], None]] = []
 _standard_error: list[int] = []  # a copy: Dagster redirects the descriptor itself while a step runs
@@ -62,6 +68,51 @@ def keep_from_children() -> None:
     A terminal sends it to the whole group of processes. The main thread still takes it.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+
+def run_async(work: Coroutine[Any, Any, Result]) -> Result:
+    """``asyncio.run`` for where the handlers of signals raise, as Dagster's do during a step.
+
+    What a handler raises in the middle of an event loop is lost in a callback, or comes out of a
+    task group as one failure among others. So a signal cancels the work, and its handler is called
+    when the loop has ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run(work)  # handlers are called in the main thread only
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    raising = {
+        number: handler
+        for number, handler in handlers.items()
+        if callable(handler) and handler is not _end
+    }
+    received: list[int] = []
+    cancel: list[Callable[[], object]] = []
+
+    def receive(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        for one in cancel:
+            one()
+
+    async def cancellable() -> Result:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work)
+        cancel.append(partial(loop.call_soon_threadsafe, task.cancel))
+        if received:
+            task.cancel()
+        try:
+            return await task
+        finally:
+            cancel.clear()
+
+    try:
+        for number in raising:
+            signal.signal(number, receive)
+        return asyncio.run(cancellable())
+    finally:
+        for number, handler in raising.items():
+            signal.signal(number, handler)
+        for came in received:
+            raising[signal.Signals(came)](came, None)
 
 
 def _end(number: int, _: FrameType | None) -> None:

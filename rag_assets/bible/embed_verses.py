@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from rag_assets.embedding.embedder import check_key
 from rag_assets.embedding.purchase import Purchase, open_purchaser
 from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
+from rag_assets.interrupts import run_async
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
@@ -132,7 +132,7 @@ def embed_version(
             )
             embedded = reused = 0
             if stale:
-                bought = asyncio.run(job.obtain(session, stale))
+                bought = run_async(job.obtain(session, stale))
                 embedded, reused = _publish(session, job, version_code, stale, bought)
                 purchase.add(bought)
             rejected = verse_embeddings.failures(session, space, version_code)
@@ -227,7 +227,7 @@ def _verify(session: Connection, job: _Job, version_code: str, purchase: Purchas
         f"{version_code}: vectors in {space.spec} were not written by an embedding run: embedding "
         f"{len(sample)} of them again to compare"
     )
-    purchase.add(asyncio.run(job.obtain(session, sample, overwrite=True)))
+    purchase.add(run_async(job.obtain(session, sample, overwrite=True)))
     ids = [verse.verse_id for verse in sample]
     agreeing = verse_embeddings.count_agreeing(session, space, ids)
     if agreeing < len(sample):

@@ -24,6 +24,7 @@ from rag_assets.errors import (
     RagAssetsError,
     RateLimitedError,
 )
+from rag_assets.interrupts import run_async
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.sql.query_embeddings import keep_query, known_query, query_hash
 from rag_assets.settings.model import Settings
@@ -39,7 +40,7 @@ def embed_queries(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -
     :raises ConfigurationError: there is no key for the provider.
     :raises RagAssetsError: the provider's errors.
     """
-    return asyncio.run(_embed_once(settings, spec, queries))
+    return run_async(_embed_once(settings, spec, queries))
 
 
 def embed_queries_once(
