@@ -207,7 +207,14 @@ class SearchTimeoutError(TransientError):
 
 
 class ProviderUnavailableError(TransientError):
-    """The provider cannot be reached or fails now."""
+    """The provider cannot be reached or fails now.
+
+    :param timed_out: it took longer than RAG_EMBEDDING_TIMEOUT_S.
+    """
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
 
 
 class RateLimitedError(TransientError):

@@ -90,7 +90,7 @@ def as_problem(error: Exception) -> ProblemError:
 
 def _known(error: Exception, status: int, kind: str) -> ProblemError:
     detail = str(error)
-    if kind == "provider-unavailable" and "in time" in detail:
+    if isinstance(error, errors.ProviderUnavailableError) and error.timed_out:
         status, kind = 504, "provider-timeout"
     if kind in _NEEDS_NO_PROVIDER:
         detail += ". A request with a vector needs no provider"

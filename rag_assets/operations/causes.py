@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,7 +41,6 @@ WAITED_OUT = (DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, SLOW_DOCUMENT)
 INDEPENDENT = (DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED)
 """Those that follow from no other: where one begins after work went on, it is another incident."""
 
-_KILLED = "signal 9"
 _DAEMON_PATIENCE_S = 120.0
 _DATABASE_ERRORS = ("DatabaseUnavailableError", "WorkerLostError")
 
@@ -53,6 +53,7 @@ class Trouble:
     :param subject: which dependency, key, run, document or class of error.
     :param fact: a sentence for people.
     :param opens: it is an incident by itself; otherwise it only explains one.
+    :param figures_change: from look to look, and are no news then.
     """
 
     cause: str
@@ -60,6 +61,13 @@ class Trouble:
     fact: str
     began_at: datetime
     opens: bool = True
+    figures_change: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Two troubles with the same are one, seen twice."""
+        told = "" if self.figures_change else self.fact
+        return " ".join((self.cause, self.subject, told)).rstrip()
 
 
 def strongest(troubles: Iterable[Trouble]) -> Trouble | None:
@@ -127,6 +135,7 @@ def _restarted_database(health: Health, memory: Memory, rules: Rules) -> Iterato
         f"PostgreSQL was away between {gone:%H:%M:%S} and {back:%H:%M:%S}{cost}",
         gone,
         opens=bool(signs),
+        figures_change=True,
     )
 
 
@@ -170,7 +179,7 @@ def _rate_limit(health: Health, memory: Memory, rules: Rules) -> Iterator[Troubl
 
 def _ended_runs(health: Health) -> Iterator[Trouble]:
     for run in health.faults:
-        killed = _KILLED in (run.fault or "")
+        killed = run.fault is not None and run.fault.signal == signal.SIGKILL
         yield Trouble(
             OUT_OF_MEMORY if killed else WORKER_LOST,
             run.run_id,
@@ -209,6 +218,7 @@ def _slow_documents(health: Health, rules: Rules) -> Iterator[Trouble]:
                 f"{lane.longest.key} has been worked on for "
                 f"{(health.now - began).total_seconds():.0f} s, and {others} for it in {lane.lane}",
                 began,
+                figures_change=True,
             )
 
 
@@ -229,6 +239,7 @@ def _daemon(health: Health, memory: Memory) -> Iterator[Trouble]:
                 f"the daemon's {part} has shown no sign of life for {age_s:.0f} s: runs only queue",
                 health.now,
                 opens=False,
+                figures_change=True,
             )
 
 
@@ -241,6 +252,7 @@ def _errors(health: Health) -> Iterator[Trouble]:
             f"{health.failures[name]} attempts ended with {name} lately",
             health.now,
             opens=False,
+            figures_change=True,
         )
 
 

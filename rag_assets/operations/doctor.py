@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from rag_assets.documents.sql.lanes import KeyState
+from rag_assets.documents.sql.lanes import KeyState, Pause
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
 from rag_assets.operations.sql.failed_runs import Failing
@@ -41,7 +41,7 @@ class LaneFacts:
     :param slowest: the document that has been worked on for longest, and its seconds.
     :param succeeded: attempts; ``failed`` all that ended otherwise.
     :param mean_s: of those that succeeded; ``None`` without any.
-    :param paused: by whom and why; ``None`` for a lane that is not.
+    :param paused: ``None`` for a lane that is not.
     """
 
     lane: str
@@ -56,7 +56,7 @@ class LaneFacts:
     succeeded: int = 0
     failed: int = 0
     mean_s: float | None = None
-    paused: str | None = None
+    paused: Pause | None = None
 
 
 @dataclass(frozen=True)
@@ -253,9 +253,9 @@ def _lane(lane: LaneFacts, settings: Settings, *, daemon_alive: bool) -> Iterato
         yield Finding(
             lane.lane,
             "warning",
-            f"paused {lane.paused}",
+            f"paused {lane.paused.told}",
             "wait: it is resumed when what it needs is back"
-            if lane.paused.startswith("by recovery")
+            if lane.paused.paused_by == "recovery"
             else f"`rag-assets documents resume {lane.lane}`",
         )
         return

@@ -191,7 +191,7 @@ def _lane(
         mean_s=sum(one.mean_s * one.attempts for one in succeeded) / completed
         if completed
         else None,
-        paused=f"by {pause.paused_by}: {pause.reason}" if pause else None,
+        paused=pause,
     )
 
 

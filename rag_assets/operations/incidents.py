@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +26,7 @@ class Step:
 
     :param state: it is in now; ``None`` where that stays.
     :param cause: as it is known now, with its ``subject`` and ``facts``.
+    :param known: identities of the troubles that the facts tell of.
     :param began_at: of one that is opened.
     """
 
@@ -33,6 +34,7 @@ class Step:
     cause: str
     subject: str
     facts: tuple[str, ...]
+    known: tuple[str, ...]
     began_at: datetime
 
 
@@ -56,9 +58,7 @@ def next_step(
         return _opened(troubles, now, exhausted=exhausted)
     opening = [trouble for trouble in troubles if trouble.opens]
     if any(_is_another(trouble, incident) for trouble in opening):
-        return Step(
-            "closed", incident.cause, incident.subject, incident.facts, incident.began_at
-        ), None
+        return _refined(incident, (), "closed"), None
     waited_out = any(trouble.cause in WAITED_OUT for trouble in opening)
     # While we wait for what only ends by itself, the time in which work must go on has not begun.
     stuck = None if moving else now if waited_out else stuck_since or now
@@ -120,9 +120,9 @@ def _opened(
         return None, None
     cause = strongest(troubles) or opening[0]
     began = min(trouble.began_at for trouble in opening)
-    facts = tuple(trouble.fact for trouble in sorted(troubles, key=lambda one: rank(one.cause)))
+    facts, known = _with_news((), (), sorted(troubles, key=lambda one: rank(one.cause)))
     state: IncidentState = "escalated" if exhausted else "open"
-    return Step(state, cause.cause, cause.subject, facts[:MOST_FACTS], min(began, now)), now
+    return Step(state, cause.cause, cause.subject, facts, known, min(began, now)), now
 
 
 def _refined(
@@ -135,10 +135,19 @@ def _refined(
     better = strongest(troubles)
     if better is not None and incident.state != "recovering" and rank(better.cause) < rank(cause):
         cause, subject = better.cause, better.subject
-    known = set(map(_kind_of_fact, incident.facts))
-    new = [trouble.fact for trouble in troubles if _kind_of_fact(trouble.fact) not in known]
-    facts = (*incident.facts, *new)[:MOST_FACTS]
-    return Step(state, cause, subject, facts, incident.began_at)
+    facts, known = _with_news(incident.facts, incident.known, troubles)
+    return Step(state, cause, subject, facts, known, incident.began_at)
+
+
+def _with_news(
+    facts: tuple[str, ...], known: tuple[str, ...], troubles: Iterable[Trouble]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The facts of the troubles too that are not known yet, and what is known then."""
+    new: dict[str, str] = {}
+    for one in troubles:
+        if one.identity not in known:
+            new.setdefault(one.identity, one.fact)
+    return (*facts, *new.values())[:MOST_FACTS], (*known, *new)[:MOST_FACTS]
 
 
 def _differs(incident: Incident, step: Step) -> bool:
@@ -147,8 +156,3 @@ def _differs(incident: Incident, step: Step) -> bool:
         incident.subject,
         incident.facts,
     )
-
-
-def _kind_of_fact(fact: str) -> str:
-    """The same fact with other figures is no new one."""
-    return "".join(letter for letter in fact if not letter.isdigit())

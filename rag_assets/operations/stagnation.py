@@ -136,6 +136,7 @@ def _stagnation(health: Health, memory: Memory, rules: Rules) -> Iterator[Troubl
             f"{waiting} documents wait, and none was completed for "
             f"{rules.stagnation.total_seconds():.0f} s",
             last or health.now - rules.stagnation,
+            figures_change=True,
         )
 
 
@@ -149,6 +150,7 @@ def _no_workers(health: Health, memory: Memory, rules: Rules) -> Iterator[Troubl
             f"{(health.now - since).total_seconds():.0f} s nobody took them, with {lane.runs} runs "
             "under way",
             since,
+            figures_change=True,
         )
 
 

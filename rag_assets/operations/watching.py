@@ -288,6 +288,7 @@ def _go_on(
                 step.cause,
                 step.subject,
                 step.facts,
+                known=step.known,
                 began_at=step.began_at,
                 longest_queue=health.queue,
             )
@@ -298,7 +299,9 @@ def _go_on(
                 incidents.set_state(connection, number, "escalated")
         else:
             number = incident.incident_id
-            incidents.refine_incident(connection, number, step.cause, step.subject, step.facts)
+            incidents.refine_incident(
+                connection, number, step.cause, step.subject, step.facts, step.known
+            )
             if step.state is not None:
                 incidents.set_state(connection, number, step.state)
         incidents.count_incident(connection, number, health.queue)

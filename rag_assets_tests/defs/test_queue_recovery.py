@@ -20,6 +20,7 @@ from rag_assets.definitions import build_defs
 from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.defs.operations.recovery import queue_recovery
 from rag_assets.defs.resources import CorpusResource
+from rag_assets.operations.sql.dagster_state import ProcessFault
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import fingerprint
 from rag_assets_tests.conftest import MakeSettings
@@ -271,12 +272,12 @@ def test_a_killed_run_is_kept_once_with_its_signal_and_is_the_cause(
 @pytest.mark.parametrize(
     ("code", "fault"),
     [
-        (-9, "killed by signal 9 (SIGKILL)"),
-        (-15, "killed by signal 15 (SIGTERM)"),
-        (1, "exited with code 1"),
+        (-9, ProcessFault("killed by signal 9 (SIGKILL)", 9)),
+        (-15, ProcessFault("killed by signal 15 (SIGTERM)", 15)),
+        (1, ProcessFault("exited with code 1")),
     ],
 )
-def test_a_fault_is_read_from_dagsters_own_words(code: int, fault: str) -> None:
+def test_a_fault_is_read_from_dagsters_own_words(code: int, fault: ProcessFault) -> None:
     assert fault_of(get_run_crash_explanation("Run execution process for x", code)) == fault
 
 

@@ -15,7 +15,7 @@ from dagster._core.launcher import LaunchRunContext, WorkerStatus
 
 from rag_assets.defs.celery import end_lost_starts
 from rag_assets.defs.operations.dagster_runs import DagsterRuns
-from rag_assets.operations.sql.dagster_state import EndedRun
+from rag_assets.operations.sql.dagster_state import EndedRun, ProcessFault
 from rag_assets.settings.model import load_settings
 from rag_assets_tests.defs.deployment import stop
 from rag_assets_tests.deployment.celery_machine import LOST_S, Machine
@@ -36,7 +36,7 @@ def test_a_run_that_is_killed_is_told_with_its_signal(machine: Machine) -> None:
     machine.instance.report_run_failed(machine.run(run_id), told)
     ended = EndedRun(run_id, "bible_embeddings", None, "FAILURE", None, datetime.now(UTC))
     runs = DagsterRuns(machine.instance, load_settings())
-    assert runs.described(ended).fault == "killed by signal 9 (SIGKILL)"
+    assert runs.described(ended).fault == ProcessFault("killed by signal 9 (SIGKILL)", 9)
 
 
 def test_a_run_that_hangs_counts_as_lost_and_ends_when_it_is_back(machine: Machine) -> None:

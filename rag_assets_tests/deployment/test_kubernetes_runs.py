@@ -24,7 +24,7 @@ import yaml
 
 from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.lanes import LANE_TAG, LARGE
-from rag_assets.operations.sql.dagster_state import runs_under_way
+from rag_assets.operations.sql.dagster_state import ProcessFault, runs_under_way
 from rag_assets.postgres.database import Database
 from rag_assets_tests.deployment import chart
 
@@ -178,6 +178,6 @@ def test_a_run_is_a_job_with_what_its_lane_has_and_its_end_is_understood(
         (run,) = runs_under_way(connection)
     assert (run.job, run.lane) == ("document_processing", LARGE)
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", "hidden")
-    assert fault_of(_told_by_the_monitor(tmp_path)) == "killed by signal 9"
+    assert fault_of(_told_by_the_monitor(tmp_path)) == ProcessFault("killed by signal 9", 9)
     with database.named("postgres").connect(autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {dagster.name} WITH (FORCE)")

@@ -118,7 +118,11 @@ class Watch:
             self.incident,
             state=state,
             cause=step.cause,
-            evidence={"subject": step.subject, "facts": list(step.facts)},
+            evidence={
+                "subject": step.subject,
+                "facts": list(step.facts),
+                "known": list(step.known),
+            },
             recovering_at=self.now if step.state == "recovering" else self.incident.recovering_at,
             escalated_at=self.now if step.state == "escalated" else self.incident.escalated_at,
         )

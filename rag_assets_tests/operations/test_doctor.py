@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_assets.documents.sql.lanes import KeyState, pause_lane
+from rag_assets.documents.sql.lanes import KeyState, Pause, pause_lane
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.doctor import (
     CorpusFacts,
@@ -31,6 +31,7 @@ from rag_assets_tests.documents.queued import MB, new, queue
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LANE = LaneFacts("rag_processing")
+BY_RECOVERY = Pause("rag_processing", "no provider", "recovery", NOW)
 STORED = CorpusFacts(
     lanes=(LANE,),
     heavy=(),
@@ -84,8 +85,9 @@ def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
     (slow,) = diagnose(alive, Settings())
     assert dead.command == "see that the daemon runs: `rag-assets up`"
     assert slow.command.startswith("wait half a minute for a run")
-    (by_person,) = diagnose(lane(paused="by command: a move"), Settings())
-    (by_recovery,) = diagnose(lane(paused="by recovery: no provider"), Settings())
+    held = Pause("rag_processing", "a move", "command", NOW)
+    (by_person,) = diagnose(lane(paused=held), Settings())
+    (by_recovery,) = diagnose(lane(paused=BY_RECOVERY), Settings())
     assert by_person.command == "`rag-assets documents resume rag_processing`"
     assert by_recovery.command.startswith("wait:")
 
@@ -129,7 +131,7 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
             "book.pdf has been worked on for 5 min",
         ),
         (
-            lane(waiting=9, claimable=9, oldest_waiting_s=9e4, paused="by recovery: no provider"),
+            lane(waiting=9, claimable=9, oldest_waiting_s=9e4, paused=BY_RECOVERY),
             "rag_processing",
             "warning",
             "paused by recovery: no provider",
@@ -287,7 +289,9 @@ def test_facts_are_those_of_the_database(
     assert (small.succeeded, small.failed) == (1, 1)
     assert small.oldest_waiting_s == pytest.approx(100, abs=5)
     assert small.mean_s == pytest.approx(40, abs=5)
-    assert by_lane["rag_bible"].paused == "by command: tests"
+    paused = by_lane["rag_bible"].paused
+    assert paused is not None
+    assert paused.told == "by command: tests"
     assert [document.key for document in facts.stored.heavy] == ["large"]
     assert [key.key_fingerprint for key in facts.stored.keys] == [fingerprint("sk-test-one")]
     assert facts.stored.dead == {"EmptyDocumentError": 1}

@@ -16,7 +16,7 @@ from rag_assets.documents.sql.lanes import KeyState, Pause, Share
 from rag_assets.operations.health import LaneHealth
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.rules import INTERVAL, Rules
-from rag_assets.operations.sql.dagster_state import EndedRun
+from rag_assets.operations.sql.dagster_state import EndedRun, ProcessFault
 from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.operations.stagnation import away
 from rag_assets.settings.model import Settings, fingerprint
@@ -27,7 +27,11 @@ ENDPOINT = "https://provider"
 MINUTE = timedelta(minutes=1)
 
 
-def killed(run_id: str = "run-1", fault: str = "killed by signal 9 (SIGKILL)") -> EndedRun:
+SIGKILL = ProcessFault("killed by signal 9 (SIGKILL)", 9)
+EXITED = ProcessFault("exited with code 1")
+
+
+def killed(run_id: str = "run-1", fault: ProcessFault = SIGKILL) -> EndedRun:
     return EndedRun(run_id, "document_processing", LANE, "FAILURE", START, START, fault)
 
 
@@ -122,18 +126,20 @@ def test_as_many_as_the_threshold_are_none() -> None:
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        ("killed by signal 9 (SIGKILL)", "worker-out-of-memory"),
-        ("killed by signal 11 (SIGSEGV)", "worker-lost"),
-        ("exited with code 1", "worker-lost"),
+        (SIGKILL, "worker-out-of-memory"),
+        (ProcessFault("killed by signal 11 (SIGSEGV)", 11), "worker-lost"),
+        (EXITED, "worker-lost"),
     ],
 )
-def test_a_run_whose_process_died_is_an_incident_with_its_cause(fault: str, cause: str) -> None:
+def test_a_run_whose_process_died_is_an_incident_with_its_cause(
+    fault: ProcessFault, cause: str
+) -> None:
     watch = Watch()
     watch.look(waiting=3, active=8, completed=True)
     watch.look(waiting=3, active=8, completed=True, faults=(killed(fault=fault),))
     assert watch.incident is not None
     assert (watch.incident.cause, watch.incident.subject) == (cause, "run-1")
-    assert fault in watch.incident.facts[0]
+    assert fault.told in watch.incident.facts[0]
 
 
 def test_silent_runs_are_ended_and_lost_documents_collected() -> None:
@@ -199,7 +205,7 @@ def test_a_restart_that_cost_attempts_is_laid_to_the_database(sign: dict[str, ob
     watch = Watch()
     watch.look(waiting=30, active=8, completed=True)
     watch.server_started_at = watch.now + timedelta(seconds=20)
-    watch.look(waiting=38, faults=(killed(fault="exited with code 1"),), **sign)
+    watch.look(waiting=38, faults=(killed(fault=EXITED),), **sign)
     assert watch.incident is not None
     assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "database")
     assert watch.incident.began_at <= START + INTERVAL
@@ -210,7 +216,7 @@ def test_a_restart_explains_what_goes_wrong_right_after_it() -> None:
     watch.look(waiting=30, active=8, completed=True)
     watch.server_started_at = watch.now + timedelta(seconds=20)
     assert watch.look(waiting=38).step is None
-    watch.look(waiting=38, faults=(killed(fault="exited with code 1"),))
+    watch.look(waiting=38, faults=(killed(fault=EXITED),))
     assert watch.incident is not None
     assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "database")
 
@@ -432,6 +438,21 @@ def test_trouble_that_comes_back_opens_the_same_incident_again() -> None:
     assert watch.incident is not None
     assert watch.incident.subject == "run-1"
     assert len(watch.incident.facts) == 2
+
+
+def test_names_that_differ_in_digits_alone_are_two_facts_and_other_figures_are_none() -> None:
+    watch = Watch()
+    watch.look(after=10 * MINUTE)
+    for year in (2025, 2026):
+        longest = AtWork(LARGE, f"report-{year}.pdf", "run-1", START)
+        lane = LaneHealth(LaneCounts(LARGE, waiting=9, claimable=9, running=1), longest=longest)
+        watch.look(lanes=(lane,))
+        watch.look(lanes=(lane,))
+    assert watch.incident is not None
+    assert [fact.split(" has been worked on for ")[0] for fact in watch.incident.facts] == [
+        "report-2025.pdf",
+        "report-2026.pdf",
+    ]
 
 
 def test_a_limit_that_begins_while_another_incident_recovers_is_an_incident_of_its_own() -> None:

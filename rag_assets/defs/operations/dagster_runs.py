@@ -11,12 +11,12 @@ import dagster as dg
 from rag_assets.defs.operations.run_failures import WILL_RETRY, described
 from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.sql import dagster_state
-from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
+from rag_assets.operations.sql.dagster_state import EndedRun, ProcessFault, RunCount
 from rag_assets.postgres.database import open_dagster_database
 from rag_assets.settings.model import Settings
 
 _TELLING = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.RUN_FAILURE}
-_SIGNAL = re.compile(r"(?:was terminated by|exited prematurely:) (signal \d+(?: \(\w+\))?)")
+_SIGNAL = re.compile(r"(?:was terminated by|exited prematurely:) signal (\d+)( \(\w+\))?")
 _EXIT = re.compile(r"unexpectedly (exited with code -?\d+)")
 _SILENT = re.compile(r"([^\s']+ has given no sign of life of it for \d+ s)")
 _POD = re.compile(r"Container '\S+' status: Terminated with exit code (\d+)")
@@ -106,7 +106,7 @@ def remind_of_retries(instance: dg.DagsterInstance, patience_s: float = 60) -> t
     return tuple(found)
 
 
-def fault_of(message: str) -> str | None:
+def fault_of(message: str) -> ProcessFault | None:
     """What an engine's event says of a process that ended by itself; ``None`` for any other.
 
     Dagster has no field for it: the words are those of its crash explanation, of Celery's, of
@@ -115,14 +115,20 @@ def fault_of(message: str) -> str | None:
     pod = _POD.search(message)
     if pod is not None:  # a shell's way to tell of a signal: 137 where memory runs out
         code = int(pod.group(1))
-        return f"killed by signal {code - 128}" if code > 128 else f"exited with code {code}"
+        return _killed(code - 128) if code > 128 else ProcessFault(f"exited with code {code}")
+    signalled = _SIGNAL.search(message)
+    if signalled:
+        return _killed(int(signalled.group(1)), signalled.group(2) or "")
     for pattern, told in (
-        (_SIGNAL, "killed by {}"),
         (_EXIT, "{}"),
         (_TIMED_OUT, "took {}"),
         (_SILENT, "{}"),
     ):
         found = pattern.search(message)
         if found:
-            return told.format(found.group(1))
+            return ProcessFault(told.format(found.group(1)))
     return None
+
+
+def _killed(number: int, name: str = "") -> ProcessFault:
+    return ProcessFault(f"killed by signal {number}{name}", number)

@@ -21,6 +21,11 @@ class Pause:
     paused_by: PausedBy
     paused_at: datetime
 
+    @property
+    def told(self) -> str:
+        """By whom and why, for people."""
+        return f"by {self.paused_by}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Share:

@@ -58,10 +58,25 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class ProcessFault:
+    """How a run's process ended by itself.
+
+    :param told: such as ``killed by signal 9 (SIGKILL)``.
+    :param signal: that killed it; ``None`` where it was no signal.
+    """
+
+    told: str
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        return self.told
+
+
+@dataclass(frozen=True)
 class EndedRun:
     """One run that ended.
 
-    :param fault: what Dagster said where its process ended by itself.
+    :param fault: ``None`` where its process did not end by itself.
     :param partition: its key, or the first and last of a range; empty without any.
     :param done_steps: that succeeded; ``failed_steps`` that did not end well.
     :param cause: what the failure has in common with equal ones; ``None`` where it is not reported
@@ -74,7 +89,7 @@ class EndedRun:
     status: str
     started_at: datetime | None
     ended_at: datetime
-    fault: str | None = None
+    fault: ProcessFault | None = None
     partition: str = ""
     done_steps: tuple[str, ...] = ()
     failed_steps: tuple[str, ...] = ()
@@ -214,9 +229,10 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
 
 
 def _kept(run: EndedRun) -> tuple[object, ...]:
+    fault = run.fault.told if run.fault else None
     why = (run.failure.error_class, run.failure.error) if run.failure else (None, None)
     return (
-        *(run.run_id, run.job, run.lane, run.status, run.started_at, run.ended_at, run.fault),
+        *(run.run_id, run.job, run.lane, run.status, run.started_at, run.ended_at, fault),
         *(run.partition, list(run.done_steps), list(run.failed_steps), *why, run.cause),
     )
 

@@ -25,7 +25,7 @@ class Incident:
 
     :param cause: its kind, such as ``dependency-down``.
     :param evidence: ``subject``, which dependency, key, run or document; ``facts``, sentences;
-        ``over_at``, since when it is no longer seen.
+        ``known``, what they tell of; ``over_at``, since when it is no longer seen.
     :param began_at: as far as the evidence goes back.
     :param recovering_at: when work went on again.
     :param escalated_at: when a person was called; stays when it recovers after all.
@@ -59,6 +59,10 @@ class Incident:
     @property
     def facts(self) -> tuple[str, ...]:
         return tuple(self.evidence.get("facts", ()))
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        return tuple(self.evidence.get("known", ()))
 
     @property
     def over_at(self) -> datetime | None:
@@ -141,6 +145,7 @@ def open_incident(
     subject: str,
     facts: Sequence[str],
     *,
+    known: Sequence[str] = (),
     began_at: datetime,
     longest_queue: int = 0,
     job_cause: str | None = None,
@@ -159,7 +164,7 @@ def open_incident(
         """,  # a conflict at each tick would leave a gap in the incidents' numbers
         {
             "cause": cause,
-            "evidence": _evidence(subject, facts),
+            "evidence": _evidence(subject, facts, known),
             "began_at": began_at,
             "queue": longest_queue,
             "job": job_cause,
@@ -169,12 +174,17 @@ def open_incident(
 
 
 def refine_incident(
-    connection: Connection, incident_id: int, cause: str, subject: str, facts: Sequence[str]
+    connection: Connection,
+    incident_id: int,
+    cause: str,
+    subject: str,
+    facts: Sequence[str],
+    known: Sequence[str] = (),
 ) -> None:
     """Its cause is better known now."""
     connection.execute(
         "UPDATE incidents SET cause = %s, evidence = evidence || %s WHERE incident_id = %s",
-        (cause, _evidence(subject, facts), incident_id),
+        (cause, _evidence(subject, facts, known), incident_id),
     )
 
 
@@ -322,5 +332,5 @@ def _actions(connection: Connection, which: sql.SQL, value: object) -> tuple[Rec
     return fetch_all(connection, RecoveryAction, query, (value,))
 
 
-def _evidence(subject: str, facts: Sequence[str]) -> Jsonb:
-    return Jsonb({"subject": subject, "facts": list(facts)})
+def _evidence(subject: str, facts: Sequence[str], known: Sequence[str]) -> Jsonb:
+    return Jsonb({"subject": subject, "facts": list(facts), "known": list(known)})
