@@ -16,7 +16,6 @@ from rag_assets.defs.documents.jobs import (
     document_dead_letters,
     document_processing,
     document_upkeep,
-    document_upkeep_daily,
 )
 from rag_assets.defs.documents.sensors import document_inbox, document_queue
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
@@ -28,10 +27,9 @@ from rag_assets.defs.operations.capacity import capacity_record, capacity_report
 from rag_assets.defs.operations.incidents import incident_report, incident_reports
 from rag_assets.defs.operations.recovery import queue_recovery
 from rag_assets.defs.operations.schedules import (
-    daily_capacity,
-    nightly_index,
+    build_schedules,
     nightly_index_job,
-    weekend_backfill,
+    nightly_index_late,
 )
 from rag_assets.defs.release.assets import release_asset
 from rag_assets.defs.release.jobs import (
@@ -80,12 +78,13 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             capacity_record,
             incident_reports,
         ],
-        schedules=[document_upkeep_daily, weekend_backfill, nightly_index, daily_capacity],
+        schedules=build_schedules(),
         sensors=[
             bible_version_folders,
             document_inbox,
             document_queue,
             queue_recovery,
+            nightly_index_late,
             release_automation,
         ],
         resources={

@@ -1,12 +1,12 @@
 """The lanes: each run belongs to one at most, so that one kind of work never holds up another.
 
-A run's tag says which lane it is in; ``dagster.yaml`` limits how many runs of each are at work.
+A run's tag says which lane it is in, and the settings how many runs of each are at work.
 Which lane a document goes by, and how soon, is decided by its size alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
 from rag_assets.errors import ConfigurationError
@@ -44,6 +44,15 @@ def known_lane(name: str, lanes: Sequence[SomeLane]) -> SomeLane:
 def lane_of(size: int, settings: Settings) -> DocumentLane:
     """The lane of a document of ``size`` bytes: a large one has a lane, and a run, to itself."""
     return LARGE if size >= settings.rag_large_document_mb * MB else PROCESSING
+
+
+def runs_at_once(settings: Settings) -> Mapping[Lane, int]:
+    """How many runs of each lane are to be queued or at work; ``dagster.yaml`` bounds it."""
+    return {
+        PROCESSING: settings.rag_document_runs,
+        LARGE: settings.rag_large_document_runs,
+        BIBLE_LANE: settings.rag_bible_runs,
+    }
 
 
 def priority_of(size: int, settings: Settings) -> int:

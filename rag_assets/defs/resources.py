@@ -3,7 +3,9 @@
 Settings are read and the database is opened when a run starts, never when definitions load.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -20,11 +22,13 @@ class CorpusResource:
     """The settings in force and the migrated database.
 
     :param progress: who is told how far long work is; ``None`` for the run's own log.
+    :param clock: the time, in UTC.
     """
 
     settings: Settings
     database: Database
     progress: Progress | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 def open_corpus(

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from rag_assets.lanes import BIBLE_LANE, LANE_TAG
+from rag_assets.lanes import BIBLE_LANE, LANE_TAG, runs_at_once
 from rag_assets.operations.sql import dagster_state
+from rag_assets.settings.model import Settings
 
 UNDER_WAY = [dg.DagsterRunStatus(name) for name in dagster_state.UNDER_WAY]
 TAKES_WORK = [dg.DagsterRunStatus(name) for name in dagster_state.TAKES_WORK]
@@ -25,6 +26,21 @@ def runs_under_way(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
 def partitions_of(runs: Sequence[dg.DagsterRun]) -> frozenset[str]:
     """The partitions on which they work."""
     return frozenset(run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags)
+
+
+def bounded_below(instance: dg.DagsterInstance, settings: Settings) -> tuple[str, ...]:
+    """Lanes of which Dagster's run queue lets fewer runs be at work than the settings, a sentence
+    each."""
+    queue = instance.get_concurrency_config().run_queue_config
+    wanted = {str(lane): runs for lane, runs in runs_at_once(settings).items()}
+    return tuple(
+        f"{limit['value']}: the settings allow {wanted[limit['value']]} runs at once, and the run "
+        f"queue {limit['limit']}: raise its limit in dagster.yaml"
+        for limit in (queue.tag_concurrency_limits if queue else ())
+        if limit.get("key") == LANE_TAG
+        and isinstance(limit.get("value"), str)
+        and limit["limit"] < wanted.get(limit["value"], 0)
+    )
 
 
 def in_bible_lane(runs: Sequence[dg.DagsterRun]) -> int:

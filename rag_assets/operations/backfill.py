@@ -21,16 +21,13 @@ from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.documents.sql.queue import requeue_unembedded
 from rag_assets.errors import CorpusError
-from rag_assets.lanes import BIBLE_LANE
+from rag_assets.lanes import BIBLE_LANE, runs_at_once
 from rag_assets.operations.sql import backfill
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Role, register_space, usd_per_million_tokens
 
-BIBLE_RUNS = 2
-"""Runs of the lane that may be queued or at work before the backfill waits; ``dagster.yaml`` lets
-as many be at work."""
 WINDOW_TAG = "rag/window"
 """Of a window's runs, with :attr:`Window.key`."""
 DOCUMENTS_AT_ONCE = 500
@@ -234,14 +231,15 @@ def choose_now(
     pause = paused_lanes(connection).get(BIBLE_LANE)
     if pause is not None:
         return WindowChoice((), held=f"the lane {BIBLE_LANE} is paused: {pause.reason}")
-    if at_work >= BIBLE_RUNS:
+    most = runs_at_once(settings)[BIBLE_LANE]
+    if at_work >= most:
         return WindowChoice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
     seen = {run.version for run in runs}.union(busy)
     return choose_versions(
         candidates(connection, settings, without=seen, warn=warn),
         left=left_of(connection, settings, window, runs, now),
         whole=whole_budget(settings, window),
-        room=BIBLE_RUNS - at_work,
+        room=most - at_work,
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.lanes import DOCUMENT_LANES
+from rag_assets.lanes import DOCUMENT_LANES, runs_at_once
 from rag_assets.operations.forecast import Forecast, forecast, limits_of
 from rag_assets.operations.sql.capacity import (
     CapacityDay,
@@ -85,7 +85,7 @@ def record(
             since,
             min(until, now),
             lanes=DOCUMENT_LANES,
-            allowed_runs=settings.rag_document_runs + settings.rag_large_document_runs,
+            allowed_runs=sum(runs_at_once(settings)[lane] for lane in DOCUMENT_LANES),
         )
         record_day(connection, day, measured, until)
         days = capacity_days(connection)

@@ -7,9 +7,12 @@ in spring is taken as much later; one that it shows twice, the first time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from math import ceil
 from zoneinfo import ZoneInfo
 
 from rag_assets.settings.model import Settings
@@ -52,6 +55,27 @@ class WeeklyWindows:
     start: str
     hours: float
 
+    def cron_lines(self, every_min: int) -> list[str]:
+        """Lines that tick each so many minutes in the windows, and outside of them never.
+
+        Where clocks are put forward a window closes an hour later by the clock: in a zone that does
+        so, the lines go on for that hour on every day.
+        """
+        hour, minute = map(int, self.start.split(":"))
+        opens = hour * 60 + minute
+        length = self.hours * 60 + (60 if _changes_clocks(self.zone) else 0)
+        ticks: dict[tuple[int, int], set[int]] = defaultdict(set)  # by day and hour
+        for tick in range(opens, opens + ceil(length), every_min):
+            for day in self.days:
+                ticks[(day + tick // 1440) % 7, tick // 60 % 24].add(tick % 60)
+        hours: dict[tuple[int, tuple[int, ...]], set[int]] = defaultdict(set)  # by day and minutes
+        for (day, of_day), minutes in ticks.items():
+            hours[day, tuple(sorted(minutes))].add(of_day)
+        days: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for (day, of_hour), which in hours.items():
+            days[_cron(of_hour, 60), _cron(sorted(which), 24)].add((day + 1) % 7)
+        return sorted(f"{ms} {hs} * * {_cron(sorted(ds), 7)}" for (ms, hs), ds in days.items())
+
     def open_at(self, now: datetime) -> Window | None:
         """The window that is open; of two, which a change of the clock can bring, the later."""
         # Two days back: the day on which clocks are put forward is shorter than the window.
@@ -83,6 +107,12 @@ class DailyTime:
     zone: ZoneInfo
     at: str
 
+    @property
+    def cron_line(self) -> str:
+        """It, as a line of cron in its zone."""
+        hour, minute = map(int, self.at.split(":"))
+        return f"{minute} {hour} * * *"
+
     def on(self, day: date) -> datetime:
         """That time of a day."""
         return moment(day, self.at, self.zone)
@@ -102,6 +132,25 @@ def moment(day: date, clock: str, zone: ZoneInfo) -> datetime:
     """A day's time of the clock."""
     hour, minute = map(int, clock.split(":"))
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).astimezone(UTC)
+
+
+def _cron(values: Sequence[int], limit: int) -> str:
+    """A field of a line of cron: ``*``, ``*/5``, ``1-6``, ``0,6``.
+
+    :param values: ascending; ``limit`` is the first that cannot be.
+    """
+    steps = {later - former for former, later in pairwise(values)}
+    if len(values) < 3 or len(steps) > 1:
+        return ",".join(map(str, values))
+    (step,) = steps
+    whole = values[0] == 0 and values[-1] + step >= limit
+    part = "*" if whole else f"{values[0]}-{values[-1]}"
+    return part if step == 1 else f"{part}/{step}"
+
+
+def _changes_clocks(zone: ZoneInfo) -> bool:
+    year = datetime.now(UTC).year
+    return len({datetime(year, month, 1, tzinfo=zone).utcoffset() for month in range(1, 13)}) > 1
 
 
 def backfill_windows(settings: Settings) -> WeeklyWindows:

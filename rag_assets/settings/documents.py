@@ -97,7 +97,10 @@ class DocumentSettings(BaseModel):
         2, ge=1, description="Runs at once in the lane rag_processing; dagster.yaml bounds it, too."
     )
     rag_large_document_runs: int = Field(
-        1, ge=1, description="Runs at once in the lane rag_large_docs, a document each."
+        1,
+        ge=1,
+        description="Runs at once in the lane rag_large_docs, a document each; dagster.yaml bounds "
+        "it, too.",
     )
     rag_large_document_nice: int = Field(
         10,

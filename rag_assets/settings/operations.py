@@ -30,6 +30,12 @@ class OperationsSettings(BaseModel):
     rag_backfill_hours: float = Field(
         6, gt=0, le=24, description="Hours for which it is open: no run is started after them."
     )
+    rag_bible_runs: int = Field(
+        2,
+        ge=1,
+        description="Runs at once that the backfill starts in the lane rag_bible; dagster.yaml "
+        "bounds it, too.",
+    )
     rag_backfill_budget_usd: float = Field(
         5, ge=0, description="Dollars that one window may spend; what does not fit waits."
     )

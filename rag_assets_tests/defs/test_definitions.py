@@ -60,6 +60,7 @@ SENSORS = [
     "bible_version_folders",
     "document_inbox",
     "document_queue",
+    "nightly_index_late",
     "queue_recovery",
     "release_automation",
 ]

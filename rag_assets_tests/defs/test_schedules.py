@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -20,13 +20,13 @@ from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.operations.schedules import (
     ESTIMATE_TAG,
     WINDOW_TAG,
-    daily_capacity,
-    nightly_index,
-    weekend_backfill,
+    build_schedules,
+    nightly_index_late,
 )
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.sql.lanes import pause_lane
 from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import register_space
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
@@ -36,6 +36,11 @@ SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 FRIDAY, SATURDAY, SUNDAY = ((2026, 11, day) for day in (20, 21, 22))
 NEXT_SATURDAY = (2026, 11, 28)
 Status = dg.DagsterRunStatus
+DEFAULTS = Settings.model_construct()
+SCHEDULES = {one.name: one for one in build_schedules(DEFAULTS)}
+weekend_backfill, nightly_index, daily_capacity = map(
+    SCHEDULES.__getitem__, ("weekend_backfill", "nightly_index", "daily_capacity")
+)
 
 
 def at(day: tuple[int, int, int], clock: str) -> datetime:
@@ -54,15 +59,30 @@ class Daemon:
     def instance(self) -> dg.DagsterInstance:
         return self.lane.instance
 
-    def tick(self, schedule: dg.ScheduleDefinition, now: datetime) -> list[dg.RunRequest] | str:
-        """What a tick asks for; why it does not where it asks for nothing."""
+    def tick(
+        self, schedule: dg.ScheduleDefinition, now: datetime, *, scheduled: datetime | None = None
+    ) -> list[dg.RunRequest] | str:
+        """What a tick asks for; why it does not where it asks for nothing.
+
+        :param scheduled: when it was to be, of one that is late.
+        """
         with dg.build_schedule_context(
             instance=self.instance,
-            scheduled_execution_time=now,
-            resources={"corpus": self.lane.corpus},
+            scheduled_execution_time=scheduled or now,
+            resources={"corpus": replace(self.lane.corpus, clock=lambda: now)},
             repository_def=defs.get_repository_def(),
         ) as context:
             answer = schedule.evaluate_tick(context)
+        return list(answer.run_requests or ()) or answer.skip_message or ""
+
+    def look(self, now: datetime) -> list[dg.RunRequest] | str:
+        """The same of the sensor that starts the night's index late."""
+        with dg.build_sensor_context(
+            instance=self.instance,
+            resources={"corpus": replace(self.lane.corpus, clock=lambda: now)},
+            repository_def=defs.get_repository_def(),
+        ) as context:
+            answer = nightly_index_late.evaluate_tick(context)
         return list(answer.run_requests or ()) or answer.skip_message or ""
 
     def codes(self, now: datetime) -> list[str]:
@@ -183,6 +203,49 @@ def test_a_window_embeds_what_is_missing_in_order_two_at_a_time_and_each_once(
     assert daemon.codes(at(SUNDAY, "01:00")) == ["EN_A", "DE_C"]
 
 
+def test_a_tick_that_was_missed_starts_nothing_after_its_window_has_closed(daemon: Daemon) -> None:
+    drop(daemon, "EN_A")
+    told = daemon.tick(weekend_backfill, at(SUNDAY, "07:00"), scheduled=at(SUNDAY, "06:55"))
+    assert told == "opens Saturday 01:00 America/Sao_Paulo, in 5 d 18 h"
+
+
+def test_schedules_show_the_days_and_hours_of_the_settings() -> None:
+    moved = DEFAULTS.model_copy(
+        update={
+            "rag_timezone": "Europe/Berlin",
+            "rag_index_nightly_at": "23:05",
+            "rag_backfill_days": "fri",
+            "rag_backfill_start": "22:30",
+            "rag_backfill_hours": 3.5,
+        }
+    )
+    shown = [
+        {one.name: (one.cron_schedule, one.execution_timezone) for one in build_schedules(each)}
+        for each in (DEFAULTS, moved)
+    ]
+    assert shown[0] == {
+        "weekend_backfill": (["*/5 1-6 * * 0,6"], "America/Sao_Paulo"),
+        "nightly_index": ("30 3 * * *", "America/Sao_Paulo"),
+        "daily_capacity": ("0 23 * * *", "America/Sao_Paulo"),
+        "document_upkeep_daily": ("15 3 * * *", "America/Sao_Paulo"),
+    }
+    assert shown[1]["nightly_index"] == ("5 23 * * *", "Europe/Berlin")
+    assert shown[1]["weekend_backfill"][0] == [
+        "*/5 0-2 * * 6",  # an hour more than 3.5, for the night on which clocks are put forward
+        "*/5 23 * * 5",
+        "30-55/5 22 * * 5",
+    ]
+
+
+def test_while_settings_are_wrong_definitions_load_and_show_the_default_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAG_INDEX_NIGHTLY_AT", "noon")
+    assert {one.name: one.cron_schedule for one in build_schedules()}["nightly_index"] == (
+        "30 3 * * *"
+    )
+
+
 def test_what_does_not_fit_waits_for_the_next_window_in_its_order(daemon: Daemon) -> None:
     drop(daemon, "EN_A", "EN_B", "EN_C")
     (first, *_) = daemon.tick(weekend_backfill, at(SATURDAY, "01:00"))
@@ -266,19 +329,35 @@ def embedded(daemon: Daemon) -> None:
 
 def test_the_indexes_are_decided_on_once_a_night_and_late_rather_than_not(daemon: Daemon) -> None:
     embedded(daemon)
-    assert daemon.tick(nightly_index, at(FRIDAY, "03:20")) == (
-        "next Friday 03:30 America/Sao_Paulo, in 10 min"
-    )
-    (request,) = daemon.tick(nightly_index, at(FRIDAY, "08:10"))  # nothing ran at 03:30
+    (request,) = daemon.tick(nightly_index, at(FRIDAY, "03:30"))
     assert isinstance(request, dg.RunRequest)
     assert request.asset_selection == [dg.AssetKey("verse_embeddings_index")]
     daemon.know_run("nightly_index", Status.FAILURE, request.tags)
-    assert daemon.tick(nightly_index, at(FRIDAY, "08:20")) == (
+    assert daemon.look(at(FRIDAY, "08:20")) == (
         "done for this night; next Saturday 03:30 America/Sao_Paulo, in 19 h 10 min"
     )
     (again,) = daemon.tick(nightly_index, at(SATURDAY, "03:30"))
     assert isinstance(again, dg.RunRequest)
     assert again.run_key != request.run_key
+
+
+def test_what_ran_nothing_at_night_decides_in_the_morning_and_not_at_noon(daemon: Daemon) -> None:
+    embedded(daemon)
+    due = at(FRIDAY, "03:30")
+    left = daemon.tick(nightly_index, at(FRIDAY, "08:10"), scheduled=due)
+    assert left == "nightly_index_late starts it"
+    assert len(daemon.look(at(FRIDAY, "08:10"))) == 1
+    noon = "next Saturday 03:30 America/Sao_Paulo, in 15 h 30 min"
+    assert daemon.tick(nightly_index, at(FRIDAY, "12:00"), scheduled=due) == noon
+    assert daemon.look(at(FRIDAY, "12:00")) == noon
+
+
+@pytest.mark.parametrize("minutes", range(0, 360, 5))
+def test_schedule_and_sensor_never_start_both(daemon: Daemon, minutes: int) -> None:
+    embedded(daemon)
+    now = at(FRIDAY, "03:30") + timedelta(minutes=minutes)
+    asked = [daemon.tick(nightly_index, now), daemon.look(now)]
+    assert sum(isinstance(one, list) for one in asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -289,14 +368,15 @@ def test_the_indexes_are_decided_on_once_a_night_and_late_rather_than_not(daemon
         ("bible_embeddings", {"rag/lane": "rag_bible"}, None),
     ],
 )
-def test_the_night_waits_for_what_is_in_its_way(
+def test_a_night_on_which_something_is_in_the_way_is_indexed_after_it(
     daemon: Daemon, job: str, tags: dict[str, str], selection: set[dg.AssetKey] | None
 ) -> None:
     embedded(daemon)
     going = daemon.know_run(job, Status.STARTED, tags, selection)
     assert "waits for that" in str(daemon.tick(nightly_index, at(FRIDAY, "03:30")))
+    assert "waits for that" in str(daemon.look(at(FRIDAY, "07:00")))
     daemon.instance.report_run_failed(going)
-    assert len(daemon.tick(nightly_index, at(FRIDAY, "03:40"))) == 1
+    assert len(daemon.look(at(FRIDAY, "07:05"))) == 1
 
 
 def test_where_nothing_is_embedded_there_is_nothing_to_decide(daemon: Daemon) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,6 +113,42 @@ def test_where_clocks_change_a_window_opens_once_and_lasts_as_long(
     minutes = (window.opens + timedelta(minutes=place) for place in range(0, 360, 5))
     assert {windows.open_at(at) for at in minutes} == {window}
     assert windows.next_after(window.opens).opens > window.closes
+
+
+DAYS = st.frozensets(st.integers(0, 6), min_size=1)
+
+
+@given(
+    zone=st.sampled_from([SAO_PAULO, BERLIN]),
+    days=DAYS,
+    start=st.times().map(lambda at: f"{at:%H:%M}"),
+    hours=st.integers(1, 48).map(lambda halves: halves / 2),
+)
+def test_ticks_of_cron_come_in_every_window_to_its_end_and_in_summer_time_for_an_hour_more(
+    zone: ZoneInfo, days: frozenset[int], start: str, hours: float
+) -> None:
+    windows = WeeklyWindows(zone, days, start, hours)
+    first = datetime(2026, 6, 1, tzinfo=UTC)  # no clock changes within the fortnight behind it
+    ticks = schedule_execution_time_iterator(
+        first.timestamp(), windows.cron_lines(5), zone.key, ascending=True
+    )
+    last = first + timedelta(days=14)
+    seen = [one.astimezone(UTC) for one in takewhile(lambda tick: tick < last, ticks)]
+    wanted, after, at = set(), set(), first
+    spare = timedelta(hours=zone is BERLIN)
+    while (window := windows.next_after(at)).opens < last:
+        at = window.opens
+        for tick in range(0, int(hours * 60) + 60, 5):
+            moment_ = at + timedelta(minutes=tick)
+            if moment_ < window.closes:
+                wanted.add(moment_)
+            elif moment_ < window.closes + spare:
+                after.add(moment_)
+    begun = windows.next_after(first).opens  # ticks of a window before it are none of these
+    seen = [one for one in seen if one >= begun]
+    assert len(seen) == len(set(seen)), "no moment twice"
+    assert {one for one in wanted if one < last} <= set(seen)
+    assert set(seen) <= wanted | after
 
 
 ZONES = st.sampled_from([SAO_PAULO, BERLIN, NEW_YORK, ZoneInfo("Pacific/Kiritimati")])

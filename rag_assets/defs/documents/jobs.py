@@ -103,13 +103,3 @@ def document_upkeep() -> None:
     """Two steps that know nothing of each other."""
     forget_withdrawn_documents()
     forget_old_operations()
-
-
-document_upkeep_daily = dg.ScheduleDefinition(
-    name="document_upkeep_daily",
-    job=document_upkeep,
-    cron_schedule="15 3 * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Each night: deletes what was withdrawn long enough ago, and what operations has "
-    "kept long enough.",
-)

@@ -10,13 +10,12 @@ from rag_assets.defs.documents.jobs import document_processing, request_document
 from rag_assets.defs.documents.partitions import DOCUMENTS, documents
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.defs.under_way import TAKES_WORK
+from rag_assets.defs.under_way import TAKES_WORK, bounded_below
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
 from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
-from rag_assets.lanes import LANE_TAG, LARGE, PROCESSING, DocumentLane
-from rag_assets.settings.model import Settings
+from rag_assets.lanes import LANE_TAG, LARGE, PROCESSING, DocumentLane, runs_at_once
 
 
 @dataclass(frozen=True)
@@ -88,16 +87,18 @@ def document_queue(
     with as_failures(), corpus.database.connect() as connection:
         counts = queue_counts(connection)
         paused = paused_lanes(connection)
+    for told in bounded_below(context.instance, corpus.settings):
+        context.log.warning(told)
     lanes = [
         LaneRuns(
             name,
             waiting=counts[name].claimable if name in counts else 0,
             runs=_runs(context.instance, name),
-            most_runs=most_runs,
+            most_runs=runs_at_once(corpus.settings)[name],
             batch=batch,
             paused=paused[name].reason if name in paused else None,
         )
-        for name, most_runs, batch in _rules(corpus.settings)
+        for name, batch in ((PROCESSING, corpus.settings.rag_documents_per_run), (LARGE, 1))
     ]
     requests = [request_documents_run(found.lane) for found in lanes for _ in range(found.wanted)]
     return requests or dg.SkipReason(_told(lanes))
@@ -114,12 +115,4 @@ def _told(lanes: Sequence[LaneRuns]) -> str:
         f"{lane.lane}: {lane.waiting} wait, {lane.runs} runs"
         + (f", paused: {lane.paused}" if lane.paused is not None else "")
         for lane in lanes
-    )
-
-
-def _rules(settings: Settings) -> tuple[tuple[DocumentLane, int, int], ...]:
-    """Each lane with its most runs, and the documents of one run."""
-    return (
-        (PROCESSING, settings.rag_document_runs, settings.rag_documents_per_run),
-        (LARGE, settings.rag_large_document_runs, 1),
     )

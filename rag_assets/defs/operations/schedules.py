@@ -1,13 +1,15 @@
 """What is done by itself at its time: the weekend backfill, the nightly index, the day's record.
 
-Definitions load without settings, so none of these knows its time by its cron line: each ticks all
-day and decides, by the settings and by what is stored and under way, whether anything is due. What
-was missed while nothing ran is caught up so, and a tick that starts nothing says why and when it
-will be time.
+The times are the settings', as they were when the definitions were loaded. What a tick starts it
+decides by the settings, by what is stored, and by the clock: Dagster catches up on the last tick
+that was missed, and by then a window may have closed.
 """
 
+import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -15,6 +17,7 @@ import dagster as dg
 from rag_assets.defs.bible.assets import verse_embeddings
 from rag_assets.defs.bible.jobs import bible_embeddings
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.documents.jobs import document_upkeep
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.operations.capacity import capacity_record
@@ -39,11 +42,15 @@ from rag_assets.operations.backfill import (
 from rag_assets.operations.capacity import due_days
 from rag_assets.operations.sql.capacity import recorded_days, watched_since
 from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
+from rag_assets.settings.model import Settings, load_settings
 from rag_assets.vectors.sql.tables import has_rows
 
 ESTIMATE_TAG = "rag/estimated_usd"
+BACKFILL_EVERY_MIN = 5
 NIGHT = timedelta(hours=6)
 """How long after its time the nightly decision is caught up."""
+PUNCTUAL = timedelta(minutes=10)
+"""For how long it is the schedule's to start, and the sensor's after that: never both."""
 _INDEX_JOBS = {
     "corpus_index",
     "corpus_release",
@@ -61,22 +68,79 @@ nightly_index_job = dg.define_asset_job(
 )
 
 
-@dg.schedule(
-    job=bible_embeddings,
-    cron_schedule="*/5 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="In the windows that RAG_BACKFILL_DAYS, _START and _HOURS open (Saturday and "
-    "Sunday from 01:00), embeds the versions whose vectors are missing or stale, in "
-    "RAG_BACKFILL_ORDER, two at a time, within RAG_BACKFILL_BUDGET_USD a window; then documents "
-    "of another model. What does not fit waits for the next window, in order. Stop it to embed by "
-    "hand only.",
-)
-def weekend_backfill(
+def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinition]:
+    """All of them, at the times of the settings.
+
+    :param settings: ``None`` for those in force; while these are wrong the default times hold, and
+        each tick says what is wrong.
+    """
+    settings = settings or _settings_in_force()
+
+    def at(cron: str | Sequence[str]) -> dict[str, Any]:
+        return {
+            "cron_schedule": cron,
+            "execution_timezone": settings.rag_timezone,
+            "default_status": dg.DefaultScheduleStatus.RUNNING,
+        }
+
+    return [
+        dg.schedule(
+            name="weekend_backfill",
+            job=bible_embeddings,
+            **at(backfill_windows(settings).cron_lines(BACKFILL_EVERY_MIN)),
+            description="In the windows that RAG_BACKFILL_DAYS, _START and _HOURS open, embeds the "
+            "versions whose vectors are missing or stale, in RAG_BACKFILL_ORDER, two at a time, "
+            "within RAG_BACKFILL_BUDGET_USD a window; then documents of another model. What does "
+            "not fit waits for the next window, in order. Stop it to embed by hand only.",
+        )(_backfill),
+        dg.schedule(
+            name="nightly_index",
+            job=nightly_index_job,
+            **at(_nightly(settings).cron_line),
+            description="Each night at RAG_INDEX_NIGHTLY_AT: decides on the indexes, builds what "
+            "needs be beside what serves, and checks them, so that the evidence for a release "
+            "stays fresh. While vectors are bought or an index is worked on, the sensor "
+            "nightly_index_late starts it as soon as they are not, up to six hours later.",
+        )(_index_tonight),
+        dg.schedule(
+            name="daily_capacity",
+            job=capacity_record,
+            **at(_daily(settings).cron_line),
+            description="Each day at RAG_CAPACITY_AT: records what the 24 hours before took, draws "
+            "it, and says when the current limits will not do; with it, days of the last week that "
+            "have no record yet.",
+        )(_record_days),
+        dg.ScheduleDefinition(
+            name="document_upkeep_daily",
+            job=document_upkeep,
+            **at("15 3 * * *"),
+            description="Each night: deletes what was withdrawn long enough ago, and what "
+            "operations has kept long enough.",
+        ),
+    ]
+
+
+def _settings_in_force() -> Settings:
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        logging.getLogger("rag_assets.schedules").error("default times hold: %s", error)
+        return Settings.model_construct()
+
+
+def _nightly(settings: Settings) -> DailyTime:
+    return DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_index_nightly_at)
+
+
+def _daily(settings: Settings) -> DailyTime:
+    return DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_capacity_at)
+
+
+def _backfill(
     context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """One tick: is a window open, what is the next in order, and does it fit."""
-    now, settings = context.scheduled_execution_time, corpus.settings
+    now, settings = corpus.clock(), corpus.settings
     windows = backfill_windows(settings)
     window = windows.open_at(now)
     if window is None:
@@ -146,30 +210,43 @@ def _runs_of(instance: dg.DagsterInstance, window: Window) -> list[WindowRun]:
     ]
 
 
-@dg.schedule(
-    job=nightly_index_job,
-    cron_schedule="*/10 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Once a night, at RAG_INDEX_NIGHTLY_AT (03:30) or up to six hours later: decides "
-    "on the indexes, builds what needs be beside what serves, and checks them, so that the "
-    "evidence for a release stays fresh. Waits while vectors are bought or an index is worked on.",
-)
-def nightly_index(
+def _index_tonight(
     context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.RunRequest | dg.SkipReason:
-    """One tick: is it night, is it done, is anything in its way."""
-    now, settings = context.scheduled_execution_time, corpus.settings
-    zone = ZoneInfo(settings.rag_timezone)
-    night = DailyTime(zone, settings.rag_index_nightly_at)
+    """The tick at its time, or, when nothing ran then, after it."""
+    return _night(context.instance, corpus, late=False)
+
+
+@dg.sensor(
+    job=nightly_index_job,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts the night's index that could not be started at its time, because vectors "
+    "were being bought, an index was worked on, or nothing ran; up to six hours later.",
+)
+def nightly_index_late(
+    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
+) -> dg.RunRequest | dg.SkipReason:
+    """A look each five minutes."""
+    return _night(context.instance, corpus, late=True)
+
+
+def _night(
+    instance: dg.DagsterInstance, corpus: CorpusResource, *, late: bool
+) -> dg.RunRequest | dg.SkipReason:
+    """Is it night, is it done, is anything in its way."""
+    now, settings = corpus.clock(), corpus.settings
+    night = _nightly(settings)
     due = night.last(now)
-    coming = f"next {when(night.next_after(now), now, zone)}"
+    coming = f"next {when(night.next_after(now), now, night.zone)}"
     if now - due >= NIGHT:
         return dg.SkipReason(coming)
+    if late != (now - due >= PUNCTUAL):
+        return dg.SkipReason("nightly_index_late starts it" if not late else "nightly_index does")
     tags = {WINDOW_TAG: due.isoformat(timespec="minutes")}
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=nightly_index_job.name, tags=tags)):
+    if instance.get_runs_count(dg.RunsFilter(job_name=nightly_index_job.name, tags=tags)):
         return dg.SkipReason(f"done for this night; {coming}")
-    under_way = runs_under_way(context.instance)
+    under_way = runs_under_way(instance)
     if in_bible_lane(under_way) or any(map(_works_on_an_index, under_way)):
         return dg.SkipReason("vectors are being bought, or an index is worked on: waits for that")
     try:
@@ -192,22 +269,11 @@ def _works_on_an_index(run: dg.DagsterRun) -> bool:
     return run.job_name in _INDEX_JOBS or bool(indexes & (run.asset_selection or frozenset()))
 
 
-@dg.schedule(
-    job=capacity_record,
-    cron_schedule="*/10 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Each day at RAG_CAPACITY_AT (23:00): records what the 24 hours before took, draws "
-    "it, and says when the current limits will not do. Days of the last week that were missed are "
-    "caught up.",
-)
-def daily_capacity(
+def _record_days(
     context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """One tick: which days have ended without a record."""
-    now, settings = context.scheduled_execution_time, corpus.settings
-    zone = ZoneInfo(settings.rag_timezone)
-    daily = DailyTime(zone, settings.rag_capacity_at)
+    """Which days have ended without a record."""
+    now, daily = corpus.clock(), _daily(corpus.settings)
     with as_failures(), corpus.database.connect() as connection:
         due = due_days(
             now, daily, recorded=recorded_days(connection), since=watched_since(connection)
@@ -225,4 +291,4 @@ def daily_capacity(
     ]
     return [
         dg.RunRequest(run_key=key, partition_key=key, tags={WINDOW_TAG: key}) for key in keys
-    ] or dg.SkipReason(f"next {when(daily.next_after(now), now, zone)}")
+    ] or dg.SkipReason(f"next {when(daily.next_after(now), now, daily.zone)}")
