@@ -57,7 +57,9 @@ class Watched(type(os.environ)):
         frame = sys._getframe(1)
         while "_collections_abc" in frame.f_code.co_filename or frame.f_code.co_name == "getenv":
             frame = frame.f_back
-        seen["environment"].append([frame.f_code.co_filename.removeprefix(package), str(key)])
+        seen["environment"].append(
+            [frame.f_code.co_filename.removeprefix(package), str(key), seen["modules"][-1:]]
+        )
         return super().__getitem__(key)
 
 
@@ -115,12 +117,12 @@ print(json.dumps(sorted(key.to_user_string() for key in keys)))
 class Seen:
     """What happened while every module was imported, layer by layer.
 
-    :param environment: who asked for which variable, whoever it was.
+    :param environment: who asked for which variable, and the module that was imported before.
     :param outside: files written, processes started, connections made, by whomever.
     :param loaded: by stage, the packages that were loaded then.
     """
 
-    environment: list[list[str]]
+    environment: list[tuple[str, str, list[str]]]
     outside: list[list[str]]
     loaded: list[list[str]]
     modules: list[str]
@@ -159,12 +161,17 @@ def test_every_module_was_imported(seen: Seen) -> None:
     assert on_disk - {"rag_assets"} == set(seen.modules)
 
 
-def test_importing_reads_no_setting_and_our_code_no_variable_at_all(seen: Seen) -> None:
+def test_importing_reads_no_setting_but_the_schedules_times(seen: Seen) -> None:
+    """They are wrong here, and the definitions load: the default times hold."""
     ours = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
-    readers = {file for file, _ in seen.environment}
-    assert readers & ours == set()
-    assert [file for file in readers if "pydantic_settings" in file] == []
-    assert readers  # others do read some, so the watching works
+    readers = {
+        (file, *imported)
+        for file, _, imported in seen.environment
+        if file in ours or "pydantic_settings" in file
+    }
+    assert {file for file, _ in readers if file in ours} == {"settings/model.py"}
+    assert {imported for _, imported in readers} == {seen.modules[-2]}, "not before"
+    assert seen.modules[-1] == "rag_assets.definitions"
 
 
 def test_importing_writes_no_file_starts_no_process_and_connects_to_nothing(seen: Seen) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -41,86 +43,88 @@ def _bury_dead_workers(folder: Path) -> None:
             pass  # alive, and somebody else's by now
 
 
+_LATEST: Literal["livemostrecent"] = "livemostrecent"
+
+
+def _of_connections(registry: CollectorRegistry) -> tuple[Counter, Gauge, Gauge]:
+    """Those closed early, and the database's, with the requests that wait for one."""
+    closed = Counter(
+        "rag_api_closed_connections",
+        "Connections closed early: head too slow (slow-head), least recently active of too "
+        "many (evicted), answer not read (unread).",
+        ("reason",),
+        registry=registry,
+    )
+    pool = Gauge(
+        "rag_pool_connections",
+        "Database connections, by state.",
+        ("state",),
+        multiprocess_mode="livesum",
+        registry=registry,
+    )
+    waiting = Gauge(
+        "rag_pool_waiting",
+        "Requests that wait for a database connection.",
+        multiprocess_mode="livesum",
+        registry=registry,
+    )
+    return closed, pool, waiting
+
+
 class ApiMetrics:
     """One set for each app."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        registry = self._registry
-        self.requests = Counter(
+        counter = partial(Counter, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        self.requests = counter(
             "rag_retrieve",
             "Requests to the retrieval endpoint.",
             ("status", "corpus", "plan"),
-            registry=registry,
         )
-        self.latency = Histogram(
+        self.latency = histogram(
             "rag_retrieve_latency_seconds",
             "Time to answer, whole (stage total) and by stage.",
             ("stage",),
             buckets=BUCKETS,
-            registry=registry,
         )
-        self.returned = Histogram(
+        self.returned = histogram(
             "rag_retrieve_k_returned",
             "Hits of an answer.",
             buckets=(0, 1, 2, 5, 9, 10, 20, 50, 99, 100),
-            registry=registry,
         )
-        self.cache_hits = Counter(
+        self.cache_hits = counter(
             "rag_cache_hits",
             "Queries that needed no provider, by where they were found.",
             ("level",),
-            registry=registry,
         )
-        self.provider_errors = Counter(
+        self.provider_errors = counter(
             "rag_provider_errors",
             "Failures to embed a query, by kind; rate-limited are the provider's 429s.",
             ("kind",),
-            registry=registry,
         )
-        self.closed = Counter(
-            "rag_api_closed_connections",
-            "Connections closed early: head too slow (slow-head), least recently active of too "
-            "many (evicted), answer not read (unread).",
-            ("reason",),
-            registry=registry,
-        )
-        self.pool = Gauge(
-            "rag_pool_connections",
-            "Database connections, by state.",
-            ("state",),
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self.waiting = Gauge(
-            "rag_pool_waiting",
-            "Requests that wait for a database connection.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self.release = Gauge(
+        self.closed, self.pool, self.waiting = _of_connections(self._registry)
+        self.release = gauge(
             "rag_served_release",
             "Number of the release that this API serves; 0 for none.",
-            multiprocess_mode="livemostrecent",
-            registry=registry,
+            multiprocess_mode=_LATEST,
         )
 
-        self.reads_replica = Gauge(
+        self.reads_replica = gauge(
             "rag_reads_from_replica",
             "1 while searches read from the replica, 0 while they read from the primary.",
-            multiprocess_mode="livemostrecent",
-            registry=registry,
+            multiprocess_mode=_LATEST,
         )
-        self.replica_lag = Gauge(
+        self.replica_lag = gauge(
             "rag_replica_lag_seconds",
             "How far the replica is behind the primary; 0 also where that cannot be told.",
-            multiprocess_mode="livemostrecent",
-            registry=registry,
+            multiprocess_mode=_LATEST,
         )
-        self.fallbacks = Counter(
+        self.fallbacks = counter(
             "rag_replica_fallbacks",
             "Reads that another server had to do, because the first could not.",
-            registry=registry,
         )
 
     def exposition(self) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,30 +107,18 @@ def embed_version(
         check_policy(session, version_code)
         check_key(settings)
         space = register_space(session, settings, role)
+        waited = f"another run is embedding {version_code} in {space.spec}: waiting for it"
         lock = locks.publishing_version(space.space_id, version_code)
-        if not locks.try_lock_session(session, lock):
-            progress.say(f"another run is embedding {version_code} in {space.spec}: waiting for it")
-            locks.lock_session(session, lock)
-        try:
-            job = _Job(
-                database,
-                settings,
-                space,
-                options,
-                LedgerKey(run_id, "bible", version_code),
-                progress,
-            )
+        with _turn(session, lock, lambda: progress.say(waited)):
+            key = LedgerKey(run_id, "bible", version_code)
+            job = _Job(database, settings, space, options, key, progress)
             purchase, accepted = Purchase(), 0
             if options.mode == "only_missing" and options.limit is None:
                 accepted = _verify(session, job, version_code, purchase)
             stale = verse_embeddings.stale_verses(
-                session,
-                space,
-                version_code,
-                every=options.mode == "overwrite",
-                run_id=run_id,
-                limit=options.limit,
-            )
+                session, space, version_code,
+                every=options.mode == "overwrite", run_id=run_id, limit=options.limit,
+            )  # fmt: skip
             embedded = reused = 0
             if stale:
                 bought = run_async(job.obtain(session, stale))
@@ -137,9 +126,6 @@ def embed_version(
                 purchase.add(bought)
             rejected = verse_embeddings.failures(session, space, version_code)
             rows = verse_embeddings.count(session, space, version_code)
-        finally:
-            if not session.closed:
-                locks.unlock_session(session, lock)
     return SpaceReport(
         space=space,
         rows=rows,
@@ -155,6 +141,22 @@ def embed_version(
         seconds=time.monotonic() - started,
         accepted=accepted,
     )
+
+
+@contextmanager
+def _turn(session: Connection, lock: locks.Lock, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock of the session's while the block lasts.
+
+    :param waiting: called where another session holds it.
+    """
+    if not locks.try_lock_session(session, lock):
+        waiting()
+        locks.lock_session(session, lock)
+    try:
+        yield
+    finally:
+        if not session.closed:
+            locks.unlock_session(session, lock)
 
 
 def check_policy(connection: Connection, version_code: str) -> None:

@@ -13,8 +13,10 @@ import typer
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.operations.dependencies import DependencyProbe
-from rag_assets.operations.doctor import CorpusFacts, Finding, IndexFacts, Level, diagnose, span
-from rag_assets.operations.facts import gather_facts
+from rag_assets.operations.diagnosis import diagnose
+from rag_assets.operations.findings import Finding, Level, span
+from rag_assets.operations.snapshot import CorpusState, IndexState, Snapshot
+from rag_assets.operations.survey import survey
 from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
@@ -45,18 +47,17 @@ def doctor(
 
 def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:
     """One look; whether there is no problem."""
-    facts = gather_facts(settings)
-    findings = diagnose(facts, settings)
+    seen = survey(settings)
+    findings = diagnose(seen, settings)
     well = all(finding.level != "problem" for finding in findings)
     if as_json:
-        shown = dataclasses.asdict(facts)
-        show_json({"ok": well, "findings": findings, **shown})
+        show_json({"ok": well, "findings": findings, **dataclasses.asdict(seen)})
         return well
     if clear:
         out.clear()
-    _show_probes(facts.probes)
-    if facts.stored is not None:
-        _show_stored(facts.stored, settings)
+    _show_probes(seen.probes)
+    if seen.corpus is not None:
+        _show_stored(seen, seen.corpus, settings)
     _show_findings(findings)
     return well
 
@@ -76,7 +77,7 @@ def _show_probes(probes: Sequence[DependencyProbe]) -> None:
     )
 
 
-def _show_stored(stored: CorpusFacts, settings: Settings) -> None:
+def _show_stored(seen: Snapshot, corpus: CorpusState, settings: Settings) -> None:
     out.print()
     show_table(
         [
@@ -93,48 +94,49 @@ def _show_stored(stored: CorpusFacts, settings: Settings) -> None:
                 "mean": "-" if lane.mean_s is None else f"{lane.mean_s:.1f} s",
                 "paused": lane.paused is not None,
             }
-            for lane in stored.lanes
+            for lane in seen.lanes
         ],
         empty="",
     )
     out.print()
-    for name, told in _lines(stored, settings):
+    for name, told in _lines(seen, corpus, settings):
         out.print(f"[bold]{name:<8}[/bold]  {plain(told)}")
 
 
-def _lines(stored: CorpusFacts, settings: Settings) -> Iterator[tuple[str, str]]:
-    for document in stored.heavy:
+def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[tuple[str, str]]:
+    for document in corpus.heavy:
         yield (
             "large",
             f"{document.key} {document.mb:.0f} MB, {document.state} for {span(document.seconds)}",
         )
     if settings.rag_embedding_provider == "offline":
         yield "keys", "none needed: the provider is offline"
-    for key in stored.keys:
+    for key in seen.keys:
         resting = f"rests for {span(key.resting_s)}" if key.resting_s else "ready"
         quota = "" if key.out_of_quota_s is None else (
             f", out of quota {span(key.out_of_quota_s)} ago"
         )  # fmt: skip
         yield "key", f"{key.key_fingerprint} {resting}{quota}"
-    if stored.share < 1:
-        yield "share", f"{stored.share:.0%} of batch size and concurrency"
-    for index in stored.indexes:
+    for one in seen.shares:
+        if one.share < 1:
+            yield "share", f"{one.share:.0%} of batch size and concurrency"
+    for index in corpus.indexes:
         yield "index", f"{index.table}: {_made(index)}"
-    if stored.builds:
-        yield "building", str(stored.builds)
-    release = stored.release
+    if corpus.builds:
+        yield "building", str(corpus.builds)
+    release = corpus.release
     yield (
         "release",
         "none"
         if release.release_id is None
         else f"{release.release_id}, since {release.activated_at:%Y-%m-%d %H:%M} UTC",
     )
-    if stored.incident is not None:
-        incident = stored.incident
+    if corpus.incident is not None:
+        incident = corpus.incident
         yield "incident", f"{incident.name} {incident.state}: {incident.cause} {incident.subject}"
 
 
-def _made(index: IndexFacts) -> str:
+def _made(index: IndexState) -> str:
     if index.generation is not None:
         return f"generation {index.generation}, lists {index.lists}, {index.changed:.1%} changed"
     if index.code_set is not None:

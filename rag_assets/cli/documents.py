@@ -299,8 +299,12 @@ def _found(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
     for key in keys:
         if key not in {document.key for document in found}:
             near = nearest_keys(connection, key)
-            also = f": did you mean {', '.join(near)}?" if near else ""
-            raise ConfigurationError(f"there is no document {key}{also}")
+            also = (
+                f"did you mean {', '.join(near)}?"
+                if near
+                else "`rag-assets documents list` shows which there are"
+            )
+            raise ConfigurationError(f"there is no document {key}: {also}")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ from rag_assets.cli.options import Hybrid, Rerank, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import open_database
-from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
+from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_texts
 from rag_assets.settings.model import load_settings
@@ -79,8 +79,11 @@ def evaluate(
         )
         for question, result in zip(questions, found, strict=True)
     ]
+    _show(results, found[0].release_id, top_k=top_k, as_json=as_json)
+
+
+def _show(results: Sequence[Evaluated], release: int, *, top_k: int, as_json: bool) -> None:
     summed = asdict(evaluation_summary(results, top_k=top_k))
-    release = found[0].release_id
     if as_json:
         show_json({"release": release, "top_k": top_k, **summed, "results": results})
         return

@@ -2,10 +2,6 @@
 
 ``deploy/celery/dagster.yaml`` names the launcher. The worker's side is in
 :mod:`rag_assets.defs.celery_worker`, Redis in :mod:`rag_assets.operations.broker`.
-
-Some names are Dagster's private ones: those that a launcher is asked and answers with, which every
-launcher outside of Dagster imports so, and the one error that leaves a run in the queue. Tests hold
-what comes of them; Dagster is pinned to a minor series.
 """
 
 from __future__ import annotations
@@ -18,16 +14,21 @@ from typing import Any
 import dagster as dg
 from celery import Celery, Task
 from celery.result import denied_join_result
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
-from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import pack_value
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tasks import create_execute_job_task
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from rag_assets.defs.dagster_private import (
+    PRIORITY_TAG,
+    STAYS_QUEUED,
+    CheckRunHealthResult,
+    ExecuteRunArgs,
+    LaunchRunContext,
+    WorkerStatus,
+    pack_value,
+)
 from rag_assets.errors import BrokerUnavailableError, ConfigurationError
 from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.broker import QUEUES, open_broker, queue_of
@@ -157,7 +158,7 @@ def configure(app: Celery) -> Task:
 def priority_of(tags: Mapping[str, str]) -> int:
     """Celery's priority of a run: by ``dagster/priority``, of which a higher number goes first."""
     try:
-        priority = int(tags.get("dagster/priority", 0))
+        priority = int(tags.get(PRIORITY_TAG, 0))
     except ValueError:
         return _USUAL
     return _FIRST if priority > 0 else _LAST if priority < 0 else _USUAL
@@ -195,9 +196,7 @@ def _kept_in_queue() -> Iterator[None]:
     try:
         yield
     except _AWAY as error:
-        raise DagsterUserCodeUnreachableError(
-            f"the run could not be sent to a worker: {_told(error)}"
-        ) from None
+        raise STAYS_QUEUED(f"the run could not be sent to a worker: {_told(error)}") from None
 
 
 def _told(error: Exception) -> str:

@@ -17,6 +17,7 @@ from rag_assets.bible.versions import find_version_folder
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.dagster_private import BLOCKED_BY_A_CHECK
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource, open_corpus
 from rag_assets.defs.run_config import RunConfig
@@ -29,8 +30,6 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import Corpus
 
 _HEARTBEAT_TOLERANCE_S = 45.0
-_BLOCKED_BY_A_CHECK = "DagsterAssetCheckFailedError"
-"""The class of the error, not public, by which a blocking check ends its step."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +249,7 @@ def _step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
         if not event.is_step_failure:
             continue
         data = event.step_failure_data
-        if data.error is not None and data.error.cls_name == _BLOCKED_BY_A_CHECK:
+        if data.error is not None and data.error.cls_name == BLOCKED_BY_A_CHECK:
             continue
         failure = data.user_failure_data
         reason = failure.description if failure is not None else None

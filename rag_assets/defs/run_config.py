@@ -2,18 +2,16 @@
 
 Dagster checks types and enumerations when a run is launched; the bounds of a number and what
 excludes each other it would find in the step that reads them, after the steps before it have done
-their work. This is the one place that knows how Dagster lets a type of configuration check its
-value: ``post_process``, which it calls wherever a run is launched or executed.
+their work.
 """
 
 from collections.abc import Mapping
 from typing import Any, Self
 
 import dagster as dg
-from dagster._config import ConfigType
-from dagster._config.errors import PostProcessingError
 from pydantic import Field, ValidationError
 
+from rag_assets.defs import dagster_private
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings.model import bounds
 
@@ -53,15 +51,4 @@ def within(setting: str) -> Any:
 
 def check_before_runs(op: dg.OpDefinition, config: type[RunConfig]) -> None:
     """Let Dagster refuse a run whose configuration of this op is wrong, before it exists."""
-    shape = op.config_schema.config_type
-    if not isinstance(shape, ConfigType):
-        raise TypeError(f"{op.name} has no configuration to check")
-
-    def post_process(given: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            config.of(given)
-        except ConfigurationError as error:
-            raise PostProcessingError(str(error)) from None
-        return given
-
-    shape.post_process = post_process  # type: ignore[method-assign]
+    dagster_private.check_before_runs(op, config.of)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from rag_assets.defs.dagster_private import PARTITION_TAG, tag_limits
 from rag_assets.lanes import BIBLE_LANE, LANE_TAG, runs_at_once
 from rag_assets.operations.sql import dagster_state
 from rag_assets.settings.model import Settings
 
 UNDER_WAY = [dg.DagsterRunStatus(name) for name in dagster_state.UNDER_WAY]
 TAKES_WORK = [dg.DagsterRunStatus(name) for name in dagster_state.TAKES_WORK]
-PARTITION_TAG = "dagster/partition"
 
 
 def runs_under_way(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
@@ -31,15 +31,12 @@ def partitions_of(runs: Sequence[dg.DagsterRun]) -> frozenset[str]:
 def bounded_below(instance: dg.DagsterInstance, settings: Settings) -> tuple[str, ...]:
     """Lanes of which Dagster's run queue lets fewer runs be at work than the settings, a sentence
     each."""
-    queue = instance.get_concurrency_config().run_queue_config
-    wanted = {str(lane): runs for lane, runs in runs_at_once(settings).items()}
+    limits = tag_limits(instance)
     return tuple(
-        f"{limit['value']}: the settings allow {wanted[limit['value']]} runs at once, and the run "
-        f"queue {limit['limit']}: raise its limit in dagster.yaml"
-        for limit in (queue.tag_concurrency_limits if queue else ())
-        if limit.get("key") == LANE_TAG
-        and isinstance(limit.get("value"), str)
-        and limit["limit"] < wanted.get(limit["value"], 0)
+        f"{lane}: the settings allow {wanted} runs at once, and the run queue {limit}: raise its "
+        "limit in dagster.yaml"
+        for lane, wanted in runs_at_once(settings).items()
+        if (limit := limits.get((LANE_TAG, lane), wanted)) < wanted
     )
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any
@@ -192,37 +193,28 @@ async def _work(
         ledger_key = LedgerKey(order.run_id, "documents", order.lane or "chosen")
         try:
             async with AsyncExitStack() as purchases:
+                opened = partial(
+                    open_purchaser,
+                    database,
+                    session,
+                    settings,
+                    ledger_key=ledger_key,
+                    progress=progress,
+                )
                 purchasers = [
-                    await purchases.enter_async_context(
-                        open_purchaser(
-                            database,
-                            session,
-                            settings,
-                            space=space,
-                            ledger_key=ledger_key,
-                            progress=progress,
-                        )
-                    )
-                    for space in spaces
+                    await purchases.enter_async_context(opened(space=space)) for space in spaces
                 ]
                 extractors = [
                     stack.enter_context(Extractor(extraction_limits(settings)))
                     for _ in range(readers)
                 ]
                 await Pipeline(
-                    desk,
-                    settings,
-                    inbox,
-                    order,
-                    jobs=jobs,
-                    purchasers=purchasers,
-                    extractors=extractors,
-                    publisher=publisher,
-                ).run()
+                    desk, settings, inbox, order,
+                    jobs=jobs, purchasers=purchasers, extractors=extractors, publisher=publisher,
+                ).run()  # fmt: skip
                 await in_thread(desk, drop_all_dead_claims)
         except BaseException as error:
-            lost = session_lost(error) or any(connection.broken for connection in connections)
-            reason = DatabaseUnavailableError("PostgreSQL went away") if lost else error
+            reason = _reason_of(error, connections)
             if isinstance(reason, DatabaseUnavailableError):
                 log.error("store timeout: run %s ends: %s", order.run_id, reason)
             await in_thread(publisher.give_back_all, database, reason)
@@ -230,6 +222,12 @@ async def _work(
     return publisher.summary(
         [purchaser.purchase for purchaser in purchasers], time.monotonic() - started
     )
+
+
+def _reason_of(error: BaseException, connections: Sequence[Connection]) -> BaseException:
+    """Why a run ends: a lost session shows as whatever was being done on it."""
+    lost = session_lost(error) or any(connection.broken for connection in connections)
+    return DatabaseUnavailableError("PostgreSQL went away") if lost else error
 
 
 def _register_spaces(session: Connection, settings: Settings) -> tuple[Space, ...]:

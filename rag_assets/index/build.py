@@ -79,8 +79,33 @@ def build(
         f"building generation {number} of {table} over {indexed}: {options.lists} lists, "
         f"{rows:,} rows"
     )
-    notices: list[str] = []
     started = time.monotonic()
+    notices = _create(session, database, table, options, number, progress)
+    if any(_LITTLE_DATA in notice for notice in notices):
+        sentence = f"{rows:,} rows are too little data for {options.lists} lists"
+        _give_up(session, table, number, sentence)
+        raise IndexBuildError(
+            f"{table}: {sentence}, recall would be low: ask for fewer lists, or leave it to exact "
+            "search until there are more rows (RAG_INDEX_MIN_ROWS)"
+        )
+    index_builds.analyze(session, options.codes or table)
+    (index,) = (index for index in live_indexes(session, table) if index.generation == number)
+    seconds = time.monotonic() - started
+    generations.finish_generation(session, number, seconds=seconds, size=index.bytes)
+    progress.say(f"generation {number} built in {seconds:.1f} s, {index.bytes / 1e6:,.0f} MB")
+    return number
+
+
+def _create(
+    session: Connection,
+    database: Database,
+    table: VectorTable,
+    options: BuildOptions,
+    number: int,
+    progress: Progress,
+) -> list[str]:
+    """Create the index of a generation; what the server remarked. It is given up on any error."""
+    notices: list[str] = []
     with ThreadPoolExecutor(1) as thread, let_go_by(partial(index_builds.cancel, session)):
         building = thread.submit(
             index_builds.create_index,
@@ -100,19 +125,7 @@ def build(
             wait([building])
             _give_up(session, table, number, reason_of(error))
             raise
-    if any(_LITTLE_DATA in notice for notice in notices):
-        sentence = f"{rows:,} rows are too little data for {options.lists} lists"
-        _give_up(session, table, number, sentence)
-        raise IndexBuildError(
-            f"{table}: {sentence}, recall would be low: ask for fewer lists, or leave it to exact "
-            "search until there are more rows (RAG_INDEX_MIN_ROWS)"
-        )
-    index_builds.analyze(session, options.codes or table)
-    (index,) = (index for index in live_indexes(session, table) if index.generation == number)
-    seconds = time.monotonic() - started
-    generations.finish_generation(session, number, seconds=seconds, size=index.bytes)
-    progress.say(f"generation {number} built in {seconds:.1f} s, {index.bytes / 1e6:,.0f} MB")
-    return number
+    return notices
 
 
 def check_size(

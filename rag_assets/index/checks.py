@@ -107,16 +107,9 @@ def judge_index(
         if check not in wanted:
             continue
         progress.say(f"checking {check}")
-        failures: tuple[str, ...]
         measured: dict[str, object] = {}
-        if gone:
-            failures = (
-                f"the index of generation {decision.generation} is gone or invalid: {_mend(table)}",
-            )
-        elif not scopes and table.corpus == "documents":
-            failures = ()  # there is nothing to be found, and nothing to be missed
-        elif not scopes:
-            failures = ("no version that may be served has vectors here",)
+        if gone or not scopes:
+            failures = _unmeasured(table, decision.generation if gone else None)
         else:
             failures, measured = _evaluate(check, case)
         verdict = IndexVerdict(
@@ -154,6 +147,18 @@ def _facts(case: Trial) -> dict[str, object]:
         "bits": codes.code_set.recipe.bits if codes else None,
         **use_columns(codes.use if codes else None),
     }
+
+
+def _unmeasured(table: VectorTable, gone: int | None) -> tuple[str, ...]:
+    """Why nothing can be measured; empty where nothing is to be found, and nothing missed.
+
+    :param gone: the generation whose index is not there; ``None``: nothing may be served.
+    """
+    if gone is not None:
+        return (f"the index of generation {gone} is gone or invalid: {_mend(table)}",)
+    if table.corpus == "documents":
+        return ()
+    return ("no version that may be served has vectors here",)
 
 
 def _evaluate(check: str, case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:

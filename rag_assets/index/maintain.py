@@ -151,26 +151,11 @@ def maintain(
         generation, tuning = (latest if decision.action is IndexAction.KEEP else None), None
         if decision.action is IndexAction.BUILD:
             generation, tuning = work.build(decision.lists, codes)
-        generations.record_decision(
-            session,
-            table,
-            action=decision.action.value,
-            generation=generation.number if generation else None,
-            reasons=decision.reasons,
-            rows=rows,
-            revision=seen.number,
-            run_id=run_id,
-            codes=codes.use if codes else None,
-            tuning=codes.record if codes else None,
-            rows_changed=codes.rows_changed if codes else 0,
-        )
+        work.record(decision, generation, codes)
         dropped = drop_unneeded(session, table, generation, kept=settings.rag_releases_kept)
-        code_sets.drop_unneeded(
-            session,
-            table,
-            pinned_code_sets(session, kept=settings.rag_releases_kept)
-            | ({codes.code_set.number} if codes else set()),
-        )
+        pinned = pinned_code_sets(session, kept=settings.rag_releases_kept)
+        in_use = {codes.code_set.number} if codes else set()
+        code_sets.drop_unneeded(session, table, pinned | in_use)
     return IndexOutcome(table, rows, decision, generation, tuning, leftovers, dropped, codes)
 
 
@@ -271,6 +256,24 @@ class _Work:
             if found.p50_ms > SCAN_P95_MS:
                 break
         return found.p95_ms
+
+    def record(
+        self, decision: IndexDecision, generation: Generation | None, codes: Coded | None
+    ) -> None:
+        """Keep what was decided."""
+        generations.record_decision(
+            self.session,
+            self.table,
+            action=decision.action.value,
+            generation=generation.number if generation else None,
+            reasons=decision.reasons,
+            rows=self.rows,
+            revision=self.seen.number,
+            run_id=self.run_id,
+            codes=codes.use if codes else None,
+            tuning=codes.record if codes else None,
+            rows_changed=codes.rows_changed if codes else 0,
+        )
 
     def build(self, lists: int, codes: Coded | None) -> tuple[Generation, Tuning]:
         """Build and tune each candidate, keep the fastest that reaches the floor, drop the rest."""

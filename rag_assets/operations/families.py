@@ -77,28 +77,42 @@ def of_exporter(
     *, up: Mapping[str, bool], seconds: Mapping[str, float], free_bytes: Mapping[str, int]
 ) -> Iterator[Metric]:
     """Whether there is anything to tell at all, and what it took."""
-    yield _gauge("rag_database_up", "Whether the database answers.", ("database",), _by(up))
     yield _gauge(
-        "rag_exporter_read_seconds", "Time to read the database.", ("database",), _by(seconds)
+        "rag_database_up",
+        "1 where corpus or dagster answers. Where it does not, whatever is read from it is absent.",
+        ("database",),
+        _by(up),
     )
-    yield _gauge("rag_disk_free_bytes", "Free space, by place.", ("place",), _by(free_bytes))
+    yield _gauge(
+        "rag_exporter_read_seconds",
+        "Time that the last read of the database took.",
+        ("database",),
+        _by(seconds),
+    )
+    yield _gauge(
+        "rag_disk_free_bytes",
+        "Free space: home (RAG_HOME), inbox where it is a folder, database where its "
+        "server is on this machine.",
+        ("place",),
+        _by(free_bytes),
+    )
 
 
 def of_settings(settings: Settings) -> Iterator[Metric]:
     """Limits that alerts compare with, so that each stands in one place."""
     yield _single(
         "rag_disk_floor_bytes",
-        "Free space under which a disk counts as full.",
+        "RAG_DISK_FREE_GB: free space under which a disk counts as full.",
         settings.rag_disk_free_gb * 1e9,
     )
     yield _single(
         "rag_index_rebuild_share",
-        "Share of changed rows that calls for another build of an index.",
+        "RAG_INDEX_REBUILD_SHARE: share of changed rows above which another build is due.",
         settings.rag_index_rebuild_share,
     )
     yield _single(
         "rag_backfill_budget_usd",
-        "Dollars that one window of the backfill may spend.",
+        "RAG_BACKFILL_BUDGET_USD: dollars that one window of the backfill may spend.",
         settings.rag_backfill_budget_usd,
     )
 
@@ -111,10 +125,15 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     due = {lane: counts.claimable for lane, counts in found.items()}
     running = {lane: counts.running for lane, counts in found.items()}
     oldest = {lane: counts.oldest_waiting_s for lane, counts in found.items()}
-    yield _gauge("rag_queue_length", "Documents that wait.", ("lane",), _by(waiting))
+    yield _gauge(
+        "rag_queue_length",
+        "Documents that wait; those that a dead run has left, too.",
+        ("lane",),
+        _by(waiting),
+    )
     yield _gauge(
         "rag_queue_due",
-        "Waiting documents whose time has come: those that rest before a retry are left out.",
+        "Waiting documents whose time has come: not those that rest before a retry.",
         ("lane",),
         _by(due),
     )
@@ -134,13 +153,13 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     classes = [kind.__name__ for kind in (*DocumentError.__subclasses__(), WorkerLostError)]
     yield _gauge(
         "rag_dead_letters",
-        "Documents on which work ended without success, by class of error.",
+        "Dead letters: documents on which work ended without success, by class of error.",
         ("error_class",),
         [((name,), queue.dead.get(name, 0)) for name in _with(classes, queue.dead)],
     )
     yield _gauge(
         "rag_lane_paused",
-        "Whether no run is started in the lane for now.",
+        "1 while no run is started in the lane; rag_bible is one, too.",
         ("lane",),
         [((lane,), lane in queue.paused) for lane in _with(LANES, queue.paused)],
     )
@@ -162,10 +181,15 @@ def _jobs(queue: QueueFigures, lanes: Sequence[Lane]) -> Iterator[Metric]:
         ],
     )
     yield _counter(
-        "rag_jobs_completed", "Jobs that ended, by outcome.", ("lane", "status"), counts.items()
+        "rag_jobs_completed",
+        "Jobs that ended, by outcome: see below.",
+        ("lane", "status"),
+        counts.items(),
     )
     family = HistogramMetricFamily(
-        "rag_job_duration_seconds", "Time that jobs took to their own end.", labels=("lane",)
+        "rag_job_duration_seconds",
+        "Time of the jobs that succeeded, failed or died.",
+        labels=("lane",),
     )
     for lane in lanes:
         taken = [ended[lane, how] for how in TO_THEIR_END if (lane, how) in ended]
@@ -189,22 +213,22 @@ def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterat
     keys = _with(keys_in_use, use)
     for name, text in {
         "requests": "Requests that were answered.",
-        "retries": "Requests that were sent again after a fault.",
-        "rate_limited": "Requests that the provider refused for their rate (429).",
-        "tokens": "Tokens that were paid for.",
-        "cost_usd": "Dollars that were paid.",
+        "retries": "Requests sent again after a time-out or 5xx.",
+        "rate_limited": "Requests refused for their rate (429).",
+        "tokens": "Tokens paid for.",
+        "cost_usd": "Dollars paid.",
     }.items():
         samples = [((key,), getattr(use[key], name) if key in use else 0) for key in keys]
         yield _counter(f"rag_embedding_{name}", text, ("key",), samples)
     yield _gauge(
         "rag_provider_key_resting",
-        "Whether the key waits because the provider told it to.",
+        "1 while the key waits because it was told to.",
         ("key",),
         [((key,), key in provider.resting) for key in _with(keys, sorted(provider.resting))],
     )
     yield _single(
         "rag_provider_share",
-        "Share of the configured batch size and concurrency that may be used.",
+        "Share of batch size and concurrency that may be used; the recovery lowers it.",
         provider.share,
     )
 
@@ -216,19 +240,19 @@ def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
     labels = ("corpus", "space")
     yield _gauge(
         "rag_vectors",
-        "Vectors: counted where they are few, estimated where many.",
+        "Vectors: counted up to 2,000, PostgreSQL's estimate above.",
         labels,
         [(place, table.rows) for place, table in where],
     )
     yield _gauge(
         "rag_vectors_bytes",
-        "Size of the vectors with all their indexes.",
+        "Size of the table with all its indexes.",
         labels,
         [(place, table.bytes) for place, table in where],
     )
     yield _gauge(
         "rag_index_bytes",
-        "Size of one generation of an index.",
+        "Size of one generation of the index.",
         (*labels, "generation"),
         [
             ((*place, index.generation), index.bytes)
@@ -238,7 +262,8 @@ def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
     )
     yield _gauge(
         "rag_index_stale",
-        "Rows changed since the index was built, as a share of the rows then.",
+        "Rows changed since the index was built, as a share of the rows then; absent "
+        "where exact search serves.",
         labels,
         [(place, table.stale) for place, table in where if table.stale is not None],
     )
@@ -246,9 +271,17 @@ def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
 
 def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[Metric]:
     """What is served, and the evidence for it."""
-    yield _single("rag_active_release", "Number of the active release; 0 for none.", release.number)
+    yield _single(
+        "rag_active_release",
+        "Number of the active release; 0 for none. What one API serves is its rag_served_release.",
+        release.number,
+    )
     for name, text, age_s in (
-        ("rag_active_release_age_seconds", "Since the release was activated.", release.age_s),
+        (
+            "rag_active_release_age_seconds",
+            "Since the release was activated; absent for none.",
+            release.age_s,
+        ),
         (
             "rag_release_refused_age_seconds",
             "Since the gate refused a release; absent where it let one through since.",
@@ -260,7 +293,7 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
     where = [((c.corpus, c.space, c.subject, c.check), c) for c in checks]
     yield _gauge(
         "rag_check_passed",
-        "Whether the check's last result passed.",
+        "1 where the check's last result passed.",
         labels,
         [(place, check.passed) for place, check in where],
     )
@@ -281,30 +314,34 @@ def of_operations(
     """What the recovery has kept. Prometheus itself has a label ``job``, so ours is another."""
     yield _counter(
         "rag_runs_completed",
-        "Dagster's runs that ended.",
+        "Dagster's runs that ended. Prometheus has a label job of its own.",
         ("dagster_job", "status"),
         [((run.job, run.status), run.runs) for run in runs],
     )
     yield _gauge(
         "rag_runs_failing",
-        "Partitions of a job whose last run failed for good; absent without any.",
+        "Partitions whose last run failed for good, until a later run has done the "
+        "failed step; absent without any. What failed by an outage counts from 30 "
+        "minutes after it on. A run of chosen assets is named by them.",
         ("dagster_job", "error_class"),
         Counter((one.work, one.error_class) for one in failing).items(),
     )
     yield _gauge(
         "rag_incident_open",
-        "Whether an incident is open, by its state.",
+        "1 for each state that an open incident is in: open, recovering, escalated.",
         ("state",),
         [((state,), state in states) for state in INCIDENT_STATES],
     )
-    yield _counter("rag_incidents", "Incidents that were opened.", (), [((), incidents)])
+    yield _counter("rag_incidents", "Incidents ever opened.", (), [((), incidents)])
 
 
 def of_backfill(window_spent_usd: float) -> Iterator[Metric]:
     """What the backfill's window has spent."""
     yield _single(
         "rag_backfill_window_spent_usd",
-        "Dollars that the window of the backfill that opened last has spent.",
+        "What the window that opened last has spent: what its runs have paid, by the "
+        "ledger, and what it let documents cost, by estimate. Not what runs under way "
+        "are still expected to pay.",
         window_spent_usd,
     )
 
@@ -315,11 +352,16 @@ def of_dagster(dagster: DagsterFigures) -> Iterator[Metric]:
     for run in dagster.runs:
         place = run.lane or NO_LANE, run.status
         counts[place] = counts.get(place, 0) + run.runs
-    yield _gauge("rag_runs", "Runs under way.", ("lane", "status"), counts.items())
+    yield _gauge(
+        "rag_runs",
+        "Dagster's runs under way; lane none for one without.",
+        ("lane", "status"),
+        counts.items(),
+    )
     ages = {part: float("inf") for part in DAEMON_PARTS} | dict(dagster.heartbeat_age_s)
     yield _gauge(
         "rag_daemon_heartbeat_age_seconds",
-        "Since the daemon's part showed that it lives; infinite when it never did.",
+        "Since a part of Dagster's daemon showed that it lives; +Inf when it never did.",
         ("daemon",),
         _by(ages),
     )

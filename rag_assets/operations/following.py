@@ -7,7 +7,8 @@ from datetime import datetime
 
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations import messages
-from rag_assets.operations.causes import JOB_FAILED, Trouble
+from rag_assets.operations.causes import JOB_FAILED
+from rag_assets.operations.findings import Finding
 from rag_assets.operations.job_failures import (
     FailedJobs,
     belongs_to,
@@ -15,11 +16,11 @@ from rag_assets.operations.job_failures import (
     split_explained,
     unnoticed,
 )
-from rag_assets.operations.rules import Rules
 from rag_assets.operations.sql import incidents
 from rag_assets.operations.sql import messages as stored_messages
 from rag_assets.operations.sql.failed_runs import Failing, forget_failures
 from rag_assets.operations.sql.incidents import Incident
+from rag_assets.operations.thresholds import Thresholds
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings
 
@@ -27,11 +28,11 @@ from rag_assets.settings.model import Settings
 def follow_failed_jobs(
     connection: Connection,
     settings: Settings,
-    rules: Rules,
+    thresholds: Thresholds,
     failing: Failing,
     *,
     busy: Set[str],
-    troubles: Sequence[Trouble],
+    troubles: Sequence[Finding],
 ) -> None:
     """Bring the incidents of failed jobs up to date, and have new ones told.
 
@@ -47,13 +48,13 @@ def follow_failed_jobs(
             if cause not in standing:
                 incidents.set_state(connection, incident.incident_id, "closed")
         for cause, jobs in split_explained(failing).reported.items():
-            if cause not in known and is_expected(jobs, troubles, rules, failing.at):
+            if cause not in known and is_expected(jobs, troubles, thresholds, failing.at):
                 continue
             found = _recorded(connection, jobs, known.get(cause), settings.rag_public_url)
             if found is None:
                 continue
             # More partitions of a job at work may fail by the same cause: one message for them all.
-            late = failing.at - found.noticed_at >= rules.stagnation
+            late = failing.at - found.noticed_at >= thresholds.stagnation
             if late or not busy & jobs.jobs:
                 messages.tell_of_incident(connection, found, settings)
 

@@ -10,12 +10,12 @@ from rag_assets.operations.causes import (
     DEPENDENCY_DOWN,
     INDEPENDENT,
     WAITED_OUT,
-    Trouble,
     rank,
     strongest,
 )
-from rag_assets.operations.rules import Rules
+from rag_assets.operations.findings import Finding
 from rag_assets.operations.sql.incidents import Incident, IncidentState
+from rag_assets.operations.thresholds import Thresholds
 
 MOST_FACTS = 20
 
@@ -26,7 +26,7 @@ class Step:
 
     :param state: it is in now; ``None`` where that stays.
     :param cause: as it is known now, with its ``subject`` and ``facts``.
-    :param known: identities of the troubles that the facts tell of.
+    :param known: identities of the findings that the facts tell of.
     :param began_at: of one that is opened.
     """
 
@@ -40,9 +40,9 @@ class Step:
 
 def next_step(
     incident: Incident | None,
-    troubles: Sequence[Trouble],
+    troubles: Sequence[Finding],
     moving: bool,
-    rules: Rules,
+    thresholds: Thresholds,
     *,
     now: datetime,
     stuck_since: datetime | None,
@@ -62,14 +62,14 @@ def next_step(
     waited_out = any(trouble.cause in WAITED_OUT for trouble in opening)
     # While we wait for what only ends by itself, the time in which work must go on has not begun.
     stuck = None if moving else now if waited_out else stuck_since or now
-    state = _state(incident, moving, bool(opening), rules, now, stuck)
-    if exhausted or (waited_out and now - incident.noticed_at >= rules.stagnation):
+    state = _state(incident, moving, bool(opening), thresholds, now, stuck)
+    if exhausted or (waited_out and now - incident.noticed_at >= thresholds.stagnation):
         state = "escalated"
     step = _refined(incident, troubles, None if state == incident.state else state)
     return (step if step.state or _differs(incident, step) else None), stuck
 
 
-def lasts(incident: Incident, troubles: Sequence[Trouble]) -> bool:
+def lasts(incident: Incident, troubles: Sequence[Finding]) -> bool:
     """Whether what the incident is about is still seen, or again."""
     return any(
         trouble.cause == incident.cause
@@ -78,7 +78,7 @@ def lasts(incident: Incident, troubles: Sequence[Trouble]) -> bool:
     )
 
 
-def _is_another(trouble: Trouble, incident: Incident) -> bool:
+def _is_another(trouble: Finding, incident: Incident) -> bool:
     """Whether it is no consequence of the incident: work had gone on, and then this began."""
     if incident.state != "recovering" or incident.recovering_at is None:
         return False
@@ -94,26 +94,26 @@ def _state(
     incident: Incident,
     moving: bool,
     trouble: bool,
-    rules: Rules,
+    thresholds: Thresholds,
     now: datetime,
     stuck: datetime | None,
 ) -> IncidentState:
     if incident.state != "recovering":
         if moving:
             return "recovering"
-        late = stuck is not None and now - stuck >= rules.check
+        late = stuck is not None and now - stuck >= thresholds.check
         return "escalated" if late else incident.state
     since = incident.recovering_at or now
     if moving:
-        return "closed" if now - since >= rules.steady else "recovering"
+        return "closed" if now - since >= thresholds.steady else "recovering"
     if trouble:
         return "open"
-    late = stuck is not None and now - stuck >= rules.check
+    late = stuck is not None and now - stuck >= thresholds.check
     return "open" if late else "recovering"
 
 
 def _opened(
-    troubles: Sequence[Trouble], now: datetime, *, exhausted: bool
+    troubles: Sequence[Finding], now: datetime, *, exhausted: bool
 ) -> tuple[Step | None, datetime | None]:
     opening = [trouble for trouble in troubles if trouble.opens]
     if not opening:
@@ -127,7 +127,7 @@ def _opened(
 
 def _refined(
     incident: Incident,
-    troubles: Sequence[Trouble],
+    troubles: Sequence[Finding],
     state: IncidentState | None,
 ) -> Step:
     """The cause as it is known now: more telling evidence replaces it, until work goes on again."""
@@ -140,7 +140,7 @@ def _refined(
 
 
 def _with_news(
-    facts: tuple[str, ...], known: tuple[str, ...], troubles: Iterable[Trouble]
+    facts: tuple[str, ...], known: tuple[str, ...], troubles: Iterable[Finding]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The facts of the troubles too that are not known yet, and what is known then."""
     new: dict[str, str] = {}

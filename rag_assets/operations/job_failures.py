@@ -16,11 +16,12 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from rag_assets.lanes import DOCUMENT_LANES
-from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, Trouble
-from rag_assets.operations.rules import INTERVAL, Rules
+from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED
+from rag_assets.operations.findings import Finding
 from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun
 from rag_assets.operations.sql.failed_runs import FailedRun, Failing
 from rag_assets.operations.sql.incidents import Incident
+from rag_assets.operations.thresholds import INTERVAL, Thresholds
 
 RETRY_CHANCE = timedelta(minutes=30)
 """In which what runs automatically comes again after an outage: the slowest of it, the documents'
@@ -208,7 +209,9 @@ def unnoticed(incident: Incident) -> timedelta:
     return 2 * INTERVAL if watched else RETRY_CHANCE
 
 
-def is_expected(jobs: FailedJobs, troubles: Sequence[Trouble], rules: Rules, at: datetime) -> bool:
+def is_expected(
+    jobs: FailedJobs, troubles: Sequence[Finding], thresholds: Thresholds, at: datetime
+) -> bool:
     """Whether an outage that explains them is seen, and may become an incident at the next looks.
 
     One look at a dependency is not enough for that; and what a restart of PostgreSQL cost shows
@@ -216,7 +219,7 @@ def is_expected(jobs: FailedJobs, troubles: Sequence[Trouble], rules: Rules, at:
     """
     seen = (one for one in troubles if one.cause == DEPENDENCY_DOWN)
     last = jobs.runs[-1]
-    return at - last.ended_at < 2 * rules.check and any(
+    return at - last.ended_at < 2 * thresholds.check and any(
         last.error_class in _errors_in(one.cause, one.subject) for one in seen
     )
 

@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rag_assets.operations.snapshot import Snapshot
+from rag_assets.operations.thresholds import INTERVAL
+
+_DATABASE_ERRORS = ("DatabaseUnavailableError", "WorkerLostError")
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -61,6 +66,64 @@ class Memory:
             return cls(**{name: _time_or_times(value) for name, value in values.items()})
         except (TypeError, ValueError, AttributeError):
             return cls()
+
+
+def remember(seen: Snapshot, memory: Memory) -> Memory:
+    """The memory with this look in it: since when each thing is as it is."""
+    now = seen.now
+    gap = memory.looked_at is not None and now - memory.looked_at > 3 * INTERVAL
+    # After a pause of everything a new server is no news, unless work shows that it was missed.
+    restarted = memory.server_started_at not in (None, seen.server_started_at) and (
+        not gap or bool(signs_of_outage(seen))
+    )
+    gone = memory.away_since or (memory.looked_at if restarted else None)
+    failing = {
+        probe.name: memory.failing_since.get(probe.name, now)
+        for probe in seen.probes
+        if not probe.ok
+    }
+    if memory.away_since is not None:
+        failing["database"] = memory.away_since
+    return dataclasses.replace(
+        memory,
+        looked_at=now,
+        watching_since=now if gap else memory.watching_since or now,
+        gap_since=memory.looked_at if gap and memory.away_since is None else None,
+        server_started_at=seen.server_started_at,
+        away_since=None,
+        told_away_at=memory.told_away_at if memory.away_since is not None else None,
+        called_away_at=None,
+        database_gone_at=gone or memory.database_gone_at,
+        database_back_at=now if gone else memory.database_back_at,
+        idle_since={
+            lane.lane: memory.idle_since.get(lane.lane, now)
+            for lane in seen.document_lanes
+            if lane.claimable and not lane.running and lane.paused is None
+        },
+        unseen_since={run: memory.unseen_since.get(run, now) for run in seen.unseen_runs},
+        limited_since=(memory.limited_since or now) if _limits_rate(seen, memory) else None,
+        limited_at=now if seen.rate_limited else memory.limited_at,
+        answered_at=now if seen.answered else memory.answered_at,
+        failing_since=failing,
+    )
+
+
+def away(memory: Memory, now: datetime) -> Memory:
+    """The memory after a look for which the database was not there."""
+    return dataclasses.replace(memory, looked_at=now, away_since=memory.away_since or now)
+
+
+def signs_of_outage(seen: Snapshot) -> tuple[str, ...]:
+    """What work shows of a database that was away."""
+    errors = tuple(name for name in _DATABASE_ERRORS if name in seen.failures)
+    left = f"{seen.leases_over} documents left by their runs"
+    return (*errors, left) if seen.leases_over else errors
+
+
+def _limits_rate(seen: Snapshot, memory: Memory) -> bool:
+    """Whether the provider does: it begins with a 429, and goes on for as long as a key rests."""
+    resting = any(key.resting_s > 0 for key in seen.keys)
+    return bool(seen.rate_limited) or (memory.limited_since is not None and resting)
 
 
 def _time_or_times(value: Any) -> Any:

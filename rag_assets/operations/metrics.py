@@ -28,7 +28,6 @@ from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
 from rag_assets.operations import families
 from rag_assets.operations.backfill import WINDOW_TAG
 from rag_assets.operations.job_failures import split_explained
-from rag_assets.operations.rules import keys_in_use
 from rag_assets.operations.sql.metrics import (
     CorpusFigures,
     DagsterFigures,
@@ -36,6 +35,7 @@ from rag_assets.operations.sql.metrics import (
     read_dagster,
     read_window_spent,
 )
+from rag_assets.operations.thresholds import keys_in_use
 from rag_assets.operations.windows import backfill_windows
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings

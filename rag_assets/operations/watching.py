@@ -15,18 +15,19 @@ from rag_assets.documents.sql.queue import living_runs
 from rag_assets.errors import DatabaseUnavailableError, reason_of
 from rag_assets.lanes import DOCUMENT_LANES, LANES, DocumentLane, Lane, known_lane
 from rag_assets.operations import messages
+from rag_assets.operations.findings import PlannedAction
 from rag_assets.operations.following import follow_failed_jobs, told_of_jobs
-from rag_assets.operations.health import Health, look, look_at_dependencies
 from rag_assets.operations.incidents import Step, lasts
 from rag_assets.operations.job_failures import by_work, cause_of, split_explained
-from rag_assets.operations.memory import Memory
-from rag_assets.operations.recovery import PlannedAction, RecoveryDecision, decide_recovery
-from rag_assets.operations.rules import Rules
+from rag_assets.operations.memory import Memory, away
+from rag_assets.operations.recovery import RecoveryDecision, decide_recovery
+from rag_assets.operations.snapshot import Snapshot
 from rag_assets.operations.sql import dagster_state, failed_runs, incidents
 from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
 from rag_assets.operations.sql.failed_runs import Failing
 from rag_assets.operations.sql.incidents import Incident
-from rag_assets.operations.stagnation import away
+from rag_assets.operations.survey import probe_needed, survey_queue
+from rag_assets.operations.thresholds import Thresholds
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.postgres.run_sessions import runs_with_sessions
 from rag_assets.settings.model import Settings
@@ -87,18 +88,18 @@ def watch(
     for run in new_runs:
         if run.fault:
             log(f"unexpected end: run {run.run_id} of {run.job}: {run.fault}")
-    health = _look(database, settings, memory, runs, new_runs)
-    rules = Rules.from_settings(settings)
+    seen = _look(database, settings, memory, runs, new_runs)
+    thresholds = Thresholds.from_settings(settings)
     with database.connect(autocommit=True) as connection:
         incident = incidents.current_incident(connection)
-        lately = incidents.actions_since(connection, health.now - _HOUR)
-        decision = decide_recovery(health, memory, rules, incident=incident, lately=lately)
+        lately = incidents.actions_since(connection, seen.now - _HOUR)
+        decision = decide_recovery(seen, memory, thresholds, incident=incident, lately=lately)
         incident_id = incident.incident_id if incident and not decision.opened else None
         for action in decision.actions:
             _act(connection, settings, action, runs, incident_id, log)
-        changed = _go_on(connection, decision.step, incident, health)
+        changed = _go_on(connection, decision.step, incident, seen)
         if decision.opened is not None:
-            changed = _go_on(connection, decision.opened, None, health)
+            changed = _go_on(connection, decision.opened, None, seen)
         last = decision.opened or decision.step
         lasting = incidents.current_incident(connection)
         if lasting is not None:
@@ -110,21 +111,21 @@ def watch(
         follow_failed_jobs(
             connection,
             settings,
-            rules,
+            thresholds,
             failing,
             busy={count.job for count in runs.under_way()},
             troubles=decision.troubles,
         )
         reports = incidents.unreported_incidents(connection)
     return Watched(
-        messages.deliver(database, settings, decision.memory, health.now, log=log),
+        messages.deliver(database, settings, decision.memory, seen.now, log=log),
         tuple(
             known_lane(action.subject, DOCUMENT_LANES)
             for action in decision.actions
             if action.kind == "start_run"
         ),
         reports,
-        _told(health, decision, changed or incident),
+        _told(seen, decision, changed or incident),
     )
 
 
@@ -180,7 +181,7 @@ def _look(
     memory: Memory,
     runs: Runs,
     new_runs: Sequence[EndedRun],
-) -> Health:
+) -> Snapshot:
     with database.connect(autocommit=True) as connection:
         counts = queue_counts(connection)
         silent = _silent(connection, settings, counts, runs)
@@ -188,11 +189,11 @@ def _look(
         paused = lane_control.paused_lanes(connection)
         trouble = incidents.current_incident(connection) is not None
     busy = any(lane.claimable or lane.running for lane in counts.values())
-    probes = look_at_dependencies(
+    probes = probe_needed(
         database, settings, provider=busy or trouble or bool(paused or memory.failing_since)
     )
     with database.connect() as connection:
-        return look(
+        return survey_queue(
             connection,
             settings,
             since=memory.looked_at,
@@ -274,12 +275,12 @@ def _do(connection: Connection, settings: Settings, action: PlannedAction, runs:
 
 
 def _go_on(
-    connection: Connection, step: Step | None, incident: Incident | None, health: Health
+    connection: Connection, step: Step | None, incident: Incident | None, seen: Snapshot
 ) -> Incident | None:
     """Write the incident's next step; the incident as it is then, where it changed."""
     if step is None:
-        if incident is not None and health.queue > incident.longest_queue:
-            incidents.count_incident(connection, incident.incident_id, health.queue)
+        if incident is not None and seen.queue > incident.longest_queue:
+            incidents.count_incident(connection, incident.incident_id, seen.queue)
         return None
     with connection.transaction():
         if incident is None:
@@ -290,7 +291,7 @@ def _go_on(
                 step.facts,
                 known=step.known,
                 began_at=step.began_at,
-                longest_queue=health.queue,
+                longest_queue=seen.queue,
             )
             if number is None:
                 return None
@@ -304,7 +305,7 @@ def _go_on(
             )
             if step.state is not None:
                 incidents.set_state(connection, number, step.state)
-        incidents.count_incident(connection, number, health.queue)
+        incidents.count_incident(connection, number, seen.queue)
         return incidents.find_incident(connection, number)
 
 
@@ -329,10 +330,9 @@ def _tell(
     )
 
 
-def _told(health: Health, decision: RecoveryDecision, incident: Incident | None) -> str:
+def _told(seen: Snapshot, decision: RecoveryDecision, incident: Incident | None) -> str:
     lanes = "; ".join(
-        f"{lane.lane}: {lane.documents.waiting} wait, {lane.documents.running} at work"
-        for lane in health.lanes
+        f"{lane.lane}: {lane.waiting} wait, {lane.running} at work" for lane in seen.lanes
     )
     if incident is None:
         return lanes

@@ -22,7 +22,7 @@ from threading import Lock
 from types import ModuleType
 from typing import IO
 
-from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError
+from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError, reason_of
 from rag_assets.interrupts import before_ending
 
 # Set once when the cluster is made, and when it is brought to another version. The defaults of
@@ -168,10 +168,15 @@ def _start(data_folder: Path) -> str:
                     time.sleep(_POLL_S)
                     bury(data_folder)
                     continue
+                server_log = data_folder / "log"
+                why = (
+                    f"see the end of {server_log}"
+                    if server_log.is_file()
+                    else f"it did not come as far as to write a log: {reason_of(error)}"
+                )
                 raise DatabaseUnavailableError(
-                    f"the embedded PostgreSQL in {data_folder} does not start: see the end of "
-                    f"{data_folder / 'log'}; RAG_HOME moves it to another folder, RAG_DATABASE_URL "
-                    "names another server"
+                    f"the embedded PostgreSQL in {data_folder} does not start: {why}; RAG_HOME "
+                    "moves it to another folder, RAG_DATABASE_URL names another server"
                 ) from error
 
 

@@ -15,19 +15,25 @@ class DatabaseSettings(BaseModel):
     # Database
     rag_database_url: SecretStr | None = Field(
         None,
-        description="A PostgreSQL 15+ with pgvector 0.7+. Unset: an embedded server in RAG_HOME.",
+        description="A PostgreSQL 15+ with pgvector 0.7+; of several hosts, comma-separated, "
+        "the one that can be written to. Unset: an embedded server in `RAG_HOME`. The "
+        "pipeline holds session locks, so give it a direct connection, not a transaction "
+        "pooler.",
     )
     rag_database_password: SecretStr | None = Field(
-        None, description="Its password, where RAG_DATABASE_URL holds none: for a secret's file."
+        None, description="Its password, where `RAG_DATABASE_URL` holds none: for a secret's file."
     )
     rag_database_pooled: bool = Field(
         False,
-        description="RAG_DATABASE_URL leads through a transaction pooler such as PgBouncer, where "
-        "no statement can be prepared: for the API and the exporter only.",
+        description="`RAG_DATABASE_URL` leads through a transaction pooler such as PgBouncer, "
+        "where no statement can be prepared: for the API and the exporter only.",
     )
     rag_database_read_url: SecretStr | None = Field(
         None,
-        description="A replica (hot standby) of RAG_DATABASE_URL, which the API then searches.",
+        description="A replica (hot standby) of `RAG_DATABASE_URL`, or several, "
+        "comma-separated: what the API then searches. Its password is "
+        "`RAG_DATABASE_PASSWORD`, where it holds none. See "
+        "[deployment.md](deployment.md#read-replicas).",
     )
     rag_database_read_max_lag_s: float = Field(
         30,
@@ -44,28 +50,30 @@ class DatabaseSettings(BaseModel):
     )
     rag_dagster_database: str | None = Field(
         None,
-        description="Name of the database for Dagster's own state, on the same server. "
-        "Default: the corpus database's name with _dagster behind it.",
+        description="Database for Dagster's own state, on the same server. Created if it is "
+        "not there.",
     )
     rag_database_connect_timeout_s: int = Field(
-        10, ge=1, description="Seconds to wait for a connection to the database."
+        10, ge=1, description="Seconds to wait for a connection."
     )
     rag_database_silence_s: int = Field(
         30,
         ge=6,
-        description="Seconds after which a connection over the network counts as lost, on either "
-        "side, when nothing of the other is heard: the locks of a host that is gone are free then.",
+        description="Seconds after which a connection over the network counts as lost, on "
+        "either side, when nothing of the other is heard: the locks of a host that is gone "
+        "are free then. Through a pooler, only on ours.",
     )
 
     # Runs on several machines
     rag_celery_broker_url: SecretStr | None = Field(
         None,
-        description="Redis that hands runs to the workers, as redis://:password@host:6379/0. Needs "
-        "deploy/celery/dagster.yaml. Unset: runs stay on one machine.",
+        description="Redis that hands runs to the workers, as "
+        "`redis://:password@host:6379/0`, or `rediss://…` for TLS. Needs "
+        "`deploy/celery/dagster.yaml`. Unset: runs stay on one machine.",
     )
     rag_celery_broker_password: SecretStr | None = Field(
         None,
-        description="Its password, where RAG_CELERY_BROKER_URL holds none: for a secret's file.",
+        description="Its password, where `RAG_CELERY_BROKER_URL` holds none: for a secret's file.",
     )
     rag_celery_timeout_s: float = Field(
         5, gt=0, description="Seconds that Redis has to take a connection, and to answer."
@@ -73,6 +81,7 @@ class DatabaseSettings(BaseModel):
     rag_celery_lost_s: float = Field(
         20,
         ge=5,
-        description="Seconds without a sign of life after which a run's worker counts as lost, at "
-        "the next look of Dagster's daemon (each 20 s).",
+        description="Seconds without a sign of life after which a run's worker counts as "
+        "lost, at the next look of Dagster's daemon (each 20 s). A run gives one each fifth "
+        "of it.",
     )

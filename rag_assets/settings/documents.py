@@ -19,7 +19,8 @@ class DocumentSettings(BaseModel):
     rag_documents_url: str = Field(
         "inbox",
         repr=False,  # it may hold a password
-        description="The inbox: a folder, or a URL that fsspec knows, such as s3://bucket/inbox.",
+        description="The inbox: a folder, or a URL that fsspec knows, such as "
+        "`s3://bucket/inbox` (which needs the package `s3fs`).",
     )
     rag_documents_settle_s: float = Field(
         5,
@@ -31,7 +32,10 @@ class DocumentSettings(BaseModel):
         500, ge=1, description="New and changed documents that one look at the inbox takes in."
     )
     rag_documents_max_mb: int = Field(
-        200, ge=1, description="Largest document, in MB: a larger one is refused."
+        200,
+        ge=1,
+        description="Largest document, in MB. A larger one is refused when it is uploaded, "
+        "and goes to the dead letters when it is dropped.",
     )
     rag_documents_keep_days: int = Field(
         30,
@@ -40,7 +44,10 @@ class DocumentSettings(BaseModel):
         "return costs nothing.",
     )
     rag_large_document_mb: float = Field(
-        10, gt=0, description="Size, in MB, from which a document goes by the lane of large ones."
+        10,
+        gt=0,
+        description="Size, in MB, from which a document goes by the lane of large ones, "
+        "`rag_large_docs`.",
     )
     rag_high_priority_below_mb: float = Field(
         5, ge=0, description="A document smaller than this, in MB, has high priority."
@@ -51,13 +58,17 @@ class DocumentSettings(BaseModel):
 
     # Documents: reading and cutting up
     rag_max_chunk_size: int = Field(
-        1024, ge=16, le=8000, description="Most tokens of a chunk (the provider allows 8,192)."
+        1024,
+        ge=16,
+        le=8000,
+        description="Most tokens of a chunk, at least 16 (the provider allows 8,192). Another "
+        "size cuts documents up anew when they are next processed.",
     )
     rag_chunk_overlap: int = Field(
         64,
         ge=0,
-        description="Most tokens that a chunk repeats from the end of the one before it, within "
-        "one section.",
+        description="Most tokens that a chunk repeats from the end of the one before it, "
+        "within one section; at most half of `RAG_MAX_CHUNK_SIZE`.",
     )
     rag_document_timeout_s: float = Field(
         120, gt=0, description="Seconds that reading and cutting up one document may take."
@@ -79,8 +90,8 @@ class DocumentSettings(BaseModel):
     rag_document_ocr_memory_mb: int = Field(
         1200,
         ge=128,
-        description="As RAG_DOCUMENT_MEMORY_MB, where RAG_DOCUMENTS_OCR is true: OCR of one page "
-        "takes some 800 MB.",
+        description="As `RAG_DOCUMENT_MEMORY_MB`, where `RAG_DOCUMENTS_OCR` is true: OCR of "
+        "one page takes some 800 MB.",
     )
 
     # Documents: the queue and the runs that work on it
@@ -94,29 +105,38 @@ class DocumentSettings(BaseModel):
         "that dies leaves at most so many to another.",
     )
     rag_document_runs: int = Field(
-        2, ge=1, description="Runs at once in the lane rag_processing; dagster.yaml bounds it, too."
+        2,
+        ge=1,
+        description="Runs at once in the lane `rag_processing`; `dagster.yaml` bounds it, too.",
     )
     rag_large_document_runs: int = Field(
         1,
         ge=1,
-        description="Runs at once in the lane rag_large_docs, a document each; dagster.yaml bounds "
-        "it, too.",
+        description="Runs at once in the lane `rag_large_docs`, a document each; "
+        "`dagster.yaml` bounds it, too.",
     )
     rag_large_document_nice: int = Field(
         10,
         ge=0,
         le=19,
-        description="How far a run of the lane rag_large_docs gives way to other work of its "
-        "machine, as nice takes it; 0 for not at all.",
+        description="How far a run of the lane `rag_large_docs` gives way to other work of "
+        "its machine, as `nice` takes it; 0 for not at all.",
     )
     rag_documents_per_run: int = Field(
-        500, ge=1, description="Documents after which a run ends and lets the next one start."
+        500,
+        ge=1,
+        description="Documents after which a run ends and lets the next one start. A large "
+        "document has a run to itself.",
     )
     rag_documents_mb_per_run: int = Field(
         200, ge=1, description="Size of the documents, in MB, after which a run ends."
     )
     rag_documents_extractors: int = Field(
-        1, ge=1, le=64, description="Child processes of a run that read documents."
+        1,
+        ge=1,
+        le=64,
+        description="Child processes of a run that read documents, each with up to "
+        "`RAG_DOCUMENT_MEMORY_MB`.",
     )
     rag_documents_large: bool = Field(
         False,

@@ -20,18 +20,24 @@ class IndexSettings(BaseModel):
     # Index
     rag_index_profile: IndexProfile = Field(
         "prod",
-        description="How many lists an index has. dev: 64. prod: rows/1000 to a million rows, the "
-        "square root above, never under 64 or over 4000.",
+        description="How many lists an index has. `dev`: 64. `prod`: rows/1000 to a million "
+        "rows, the square root above, never under 64 or over 4,000.",
     )
     rag_index_lists: int | None = Field(
-        None, ge=1, le=32768, description="A number of lists in the place of the profile's."
+        None,
+        ge=1,
+        le=32768,
+        description="A number of lists in the place of the profile's, at the next build. It "
+        "calls for one by itself only where the index has the profile's number and that is "
+        "under half, or over one and a half times, this.",
     )
     rag_code_bits: int | None = Field(
         None,
         ge=0,
         le=64_000,
-        description="Bits of a vector's code, by which searches find their candidates. Unset: the "
-        "shortest that keep recall, by measurement. 0: no codes; the index holds the vectors.",
+        description="Bits of a vector's code, by which searches find their candidates. Unset: "
+        "the shortest that keep recall, by measurement. `0`: no codes; the index holds the "
+        "vectors.",
     )
     rag_index_min_rows: int = Field(
         50_000,
@@ -64,8 +70,9 @@ class IndexSettings(BaseModel):
         None,
         ge=1,
         le=32768,
-        description="Lists that a query reads. Unset: as tuned by measurement. A number is judged "
-        "by the checks like a tuned one.",
+        description="Lists that a query reads, with and without a filter. Unset: as tuned by "
+        "measurement. A number is judged by the checks like a tuned one, and serves from the "
+        "next release on.",
     )
 
     # Checks and the gate
@@ -76,7 +83,7 @@ class IndexSettings(BaseModel):
         description="Least recall@10 against exact search, with and without filter.",
     )
     rag_slo_p95_ms: float = Field(
-        250, gt=0, description="The latency objective: P95 of a search with top_k 10, in ms."
+        250, gt=0, description="The latency objective: P95 of a search with `top_k` 10, in ms."
     )
     rag_slo_concurrency: int = Field(
         8,
@@ -119,8 +126,8 @@ class IndexSettings(BaseModel):
     )
     rag_release_leave_out_failing: bool = Field(
         False,
-        description="A version whose checks fail is left out of the release; false refuses the "
-        "whole release.",
+        description="A version whose checks fail is left out of the release; `false` refuses "
+        "the whole release.",
     )
     rag_releases_kept: int = Field(
         2,
@@ -135,6 +142,6 @@ class IndexSettings(BaseModel):
     rag_search_exact_rows: int | None = Field(
         None,
         ge=0,
-        description="A filter that passes at most this many rows is searched exactly; unset, where "
-        "that was measured to be fastest: 1,000 rows beside codes, 50,000 without.",
+        description="A filter that passes at most this many rows is searched exactly. Unset, "
+        "where that was measured to be fastest: 1,000 rows beside codes, 50,000 without.",
     )

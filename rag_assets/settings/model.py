@@ -66,8 +66,8 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
     )
     rag_bible_auto_embed: bool = Field(
         True,
-        description="The sensor embeds a new or changed version as soon as it is loaded; false "
-        "leaves embedding, which costs tokens, to schedules and people.",
+        description="The sensor embeds a new or changed version as soon as it is loaded; "
+        "`false` leaves embedding, which costs tokens, to schedules and people.",
     )
     rag_bible_max_mb: int = Field(
         100,
@@ -87,24 +87,25 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
     # Embedding: what
     rag_embedding_provider: Literal["openai", "offline"] = Field(
         "openai",
-        description="openai: any OpenAI-compatible server. offline: a lexical embedder in this "
-        "process, without key or cost; it matches words and their parts, not meaning.",
+        description="`openai`: any OpenAI-compatible server. `offline`: a lexical embedder in "
+        "this process, without key or cost; it matches words and their parts, not meaning.",
     )
     rag_embedding_small_model: str = Field(
         "text-embedding-3-small", description="Model of the small space (recall)."
     )
     rag_embedding_small_dimensions: int = Field(
-        1536, ge=1, le=4000, description="Dimensions of the small space (dim_small)."
+        1536, ge=1, le=4000, description="Its dimensions (`dim_small`)."
     )
     rag_embedding_large_model: str = Field(
         "text-embedding-3-large", description="Model of the large space (re-ranking)."
     )
     rag_embedding_large_dimensions: int = Field(
-        3072, ge=1, le=4000, description="Dimensions of the large space (dim_large)."
+        3072, ge=1, le=4000, description="Its dimensions (`dim_large`)."
     )
     rag_embedding_precision: Precision = Field(
         "halfvec",
-        description="How a component is stored: vector (4 bytes) or halfvec (2 bytes).",
+        description="How a component is stored: `vector` (4 bytes) or `halfvec` (2 bytes). "
+        "Another precision is another space.",
     )
 
     # Embedding: provider
@@ -113,19 +114,30 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
     )
     rag_embedding_send_dimensions: bool = Field(
         True,
-        description="Send `dimensions` with each request; false for servers that refuse it.",
+        description="Send `dimensions` with each request; `false` for servers that refuse it.",
     )
-    openai_api_key: SecretStr | None = Field(None, description="The API key.")
+    openai_api_key: SecretStr | None = Field(
+        None,
+        description="The API key. Without one, and without `RAG_EMBEDDING_PROVIDER=offline`, "
+        "embedding fails and says so.",
+    )
     openai_api_keys: SecretStr | None = Field(
-        None, description="Several keys, comma-separated; used when USE_API_KEY_ROTATION is true."
+        None,
+        description="Several keys, comma-separated; used when `USE_API_KEY_ROTATION` is true. "
+        "Keys of one organisation share its limits: they add no capacity.",
     )
     use_api_key_rotation: bool = Field(
-        False, description="Take the keys of OPENAI_API_KEYS in turn; a limited one rests."
+        False,
+        description="Take the keys of `OPENAI_API_KEYS` in turn; a limited one rests while "
+        "the others go on, one out of quota is left out with a warning.",
     )
 
     # Embedding: how fast, how patient, how dear
     rag_embedding_batch_size: int = Field(
-        32, ge=1, le=2048, description="Texts in one request (the provider allows 2,048)."
+        32,
+        ge=1,
+        le=2048,
+        description="Texts in one request (the provider allows 2,048); 64 or 128 suit verses.",
     )
     rag_embedding_concurrency: int = Field(
         3, ge=1, le=64, description="Requests in flight at once, for each run."
@@ -140,7 +152,11 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         0, ge=0, description="Pause of each worker after a request, in milliseconds."
     )
     rag_embedding_max_retries: int = Field(
-        5, ge=0, le=20, description="Tries after the first for a request that may pass later."
+        5,
+        ge=0,
+        le=20,
+        description="Tries after the first for a request that may pass later (time-outs, 5xx, "
+        "cut connections).",
     )
     rag_embedding_timeout_s: float = Field(
         60, gt=0, description="Seconds to wait for the answer to one request."
@@ -157,10 +173,10 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         description="Refused texts at which a run stops: past it the fault is not in single texts.",
     )
     rag_embedding_small_usd_per_million_tokens: float = Field(
-        0.02, ge=0, description="Price of the small model, in dollars a million tokens."
+        0.02, ge=0, description="Price of the small model."
     )
     rag_embedding_large_usd_per_million_tokens: float = Field(
-        0.13, ge=0, description="Price of the large model, in dollars a million tokens."
+        0.13, ge=0, description="Price of the large model."
     )
     rag_max_run_cost_usd: float | None = Field(
         None, ge=0, description="A run that is planned to cost more does not start."
@@ -211,8 +227,8 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
     rag_api_upload_timeout_s: float = Field(
         300,
         gt=0,
-        description="Seconds in which an uploaded document must have arrived; meanwhile each piece "
-        "of it within RAG_API_BODY_TIMEOUT_S.",
+        description="Seconds in which an uploaded document must have arrived; meanwhile each "
+        "piece of it within `RAG_API_BODY_TIMEOUT_S`.",
     )
     rag_api_requests_per_minute: int = Field(
         600, ge=1, description="Rate of a new API key, over all workers together."
@@ -221,7 +237,9 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         60, ge=1, description="Requests that a key may send at once before its rate counts."
     )
     rag_api_key_cache_s: float = Field(
-        5, ge=0, description="Seconds for which a worker remembers a key; a revoked one lives on."
+        5,
+        ge=0,
+        description="Seconds for which a worker remembers a key; a revoked one lives on so long.",
     )
     rag_api_shutdown_s: int = Field(
         30, ge=0, description="Seconds that requests in flight have to end when the API is stopped."
@@ -239,10 +257,10 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         720, gt=0, description="Hours after which a query is embedded anew."
     )
     rag_log_format: Literal["text", "json"] = Field(
-        "text", description="Form of the API's log lines."
+        "text", description="Form of the API's log lines: `text` or `json`."
     )
     rag_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that the API logs. DEBUG shows health checks, too."
+        "INFO", description="Least level that the API logs. `DEBUG` shows health checks, too."
     )
 
     @classmethod

@@ -33,8 +33,8 @@ class OperationsSettings(BaseModel):
     rag_bible_runs: int = Field(
         2,
         ge=1,
-        description="Runs at once that the backfill starts in the lane rag_bible; dagster.yaml "
-        "bounds it, too.",
+        description="Runs at once that the backfill starts in the lane `rag_bible`; "
+        "`dagster.yaml` bounds it, too.",
     )
     rag_backfill_budget_usd: float = Field(
         5, ge=0, description="Dollars that one window may spend; what does not fit waits."
@@ -103,9 +103,10 @@ class OperationsSettings(BaseModel):
     )
     rag_slack_quiet_hours: str = Field(
         "",
-        description="Hours in which only what is urgent is sent, as 22:00-07:00, in RAG_TIMEZONE; "
-        "the rest follows after them. Of alerts, by Slack and e-mail, warnings are held back. "
-        "Empty: none.",
+        description="Hours in which only what is urgent is sent, as 22:00-07:00, in "
+        "RAG_TIMEZONE; the rest follows after them. Of "
+        "[alerts](operations/alerts.md#who-is-notified), by Slack and e-mail, warnings are "
+        "held back. Empty: none.",
     )
     rag_slack_timeout_s: float = Field(
         10, gt=0, description="Seconds to wait for Slack; what it does not take is sent again."
@@ -132,7 +133,7 @@ class OperationsSettings(BaseModel):
         "", description="Name to log in there with. Empty: without a login."
     )
     rag_alert_smtp_password: SecretStr | None = Field(
-        None, description="Password for RAG_ALERT_SMTP_USER."
+        None, description="Password for `RAG_ALERT_SMTP_USER`."
     )
     rag_alert_smtp_tls: bool = Field(
         True, description="Send mail by an encrypted connection (STARTTLS) only."

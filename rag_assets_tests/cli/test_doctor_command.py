@@ -20,7 +20,7 @@ def test_the_command_says_what_is_wrong_and_ends_accordingly(run: Run, database:
     assert ill.status == 1
     assert ill.json["ok"] is False
     assert {found["area"] for found in ill.json["findings"]} >= {"rag_processing", "dagster"}
-    assert ill.json["stored"]["lanes"][0]["waiting"] == 1
+    assert ill.json["lanes"][0]["waiting"] == 1
 
 
 def test_the_command_works_while_the_database_is_away(run: Run) -> None:

@@ -17,10 +17,11 @@ from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.operations.doctor import Finding, diagnose
-from rag_assets.operations.facts import gather_facts
+from rag_assets.operations.diagnosis import diagnose
+from rag_assets.operations.findings import Finding
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.report import read_report
+from rag_assets.operations.survey import survey
 from rag_assets.postgres.database import Database
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane
@@ -102,7 +103,7 @@ def later(ticks: Ticks, minutes: float) -> None:
 
 def jobs_in_doctor(ticks: Ticks) -> list[Finding]:
     settings = ticks.corpus.settings
-    return [one for one in diagnose(gather_facts(settings), settings) if one.area == "job"]
+    return [one for one in diagnose(survey(settings), settings) if one.area == "job"]
 
 
 def report(ticks: Ticks, name: str = "incident-0001") -> str:

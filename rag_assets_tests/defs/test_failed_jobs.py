@@ -17,9 +17,9 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.operations.run_failures import partition_of
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import ConfigurationError
-from rag_assets.operations.doctor import diagnose
-from rag_assets.operations.facts import gather_facts
+from rag_assets.operations.diagnosis import diagnose
 from rag_assets.operations.sql.failed_runs import failing_runs
+from rag_assets.operations.survey import survey
 from rag_assets.postgres.database import Database
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, Run
@@ -280,7 +280,7 @@ def test_the_doctor_says_which_job_and_partition_why_and_what_to_do(
     fail(lane, emulator, "EN_A", "PT_C")
     ticks.tick()
     settings = ticks.corpus.settings
-    found = [one for one in diagnose(gather_facts(settings), settings) if one.area == "job"]
+    found = [one for one in diagnose(survey(settings), settings) if one.area == "job"]
     ((level, told, command),) = [(one.level, one.told, one.command) for one in found]
     assert level == "problem"
     assert "bible_embeddings failed for 2 partitions: EN_A, PT_C" in told
@@ -289,7 +289,7 @@ def test_the_doctor_says_which_job_and_partition_why_and_what_to_do(
     for code in ("EN_A", "PT_C"):
         assert lane.run(code).success
     ticks.tick()
-    assert not [one for one in diagnose(gather_facts(settings), settings) if one.area == "job"]
+    assert not [one for one in diagnose(survey(settings), settings) if one.area == "job"]
 
 
 def test_a_run_of_a_range_and_of_a_lane_have_names() -> None:

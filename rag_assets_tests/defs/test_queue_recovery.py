@@ -17,10 +17,8 @@ from psycopg import sql
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
-from rag_assets.defs.operations.dagster_runs import fault_of
 from rag_assets.defs.operations.recovery import queue_recovery
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.operations.sql.dagster_state import ProcessFault
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import fingerprint
 from rag_assets_tests.conftest import MakeSettings
@@ -267,22 +265,6 @@ def test_a_killed_run_is_kept_once_with_its_signal_and_is_the_cause(
     assert ticks.rows("SELECT cause, evidence ->> 'subject' FROM incidents") == [
         ("worker-out-of-memory", killed)
     ]
-
-
-@pytest.mark.parametrize(
-    ("code", "fault"),
-    [
-        (-9, ProcessFault("killed by signal 9 (SIGKILL)", 9)),
-        (-15, ProcessFault("killed by signal 15 (SIGTERM)", 15)),
-        (1, ProcessFault("exited with code 1")),
-    ],
-)
-def test_a_fault_is_read_from_dagsters_own_words(code: int, fault: ProcessFault) -> None:
-    assert fault_of(get_run_crash_explanation("Run execution process for x", code)) == fault
-
-
-def test_other_events_are_no_faults() -> None:
-    assert fault_of("Started process for run (pid: 17).") is None
 
 
 def test_a_corpus_database_that_refuses_connections_is_told_once_and_recorded_when_it_is_back(

@@ -26,8 +26,8 @@ from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.celery import LaneLauncher
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.operations.broker import Broker, open_broker
-from rag_assets.operations.doctor import diagnose
-from rag_assets.operations.facts import gather_facts
+from rag_assets.operations.diagnosis import diagnose
+from rag_assets.operations.survey import survey
 from rag_assets.postgres.database import open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.model import Settings, load_settings
@@ -188,7 +188,7 @@ class Machine:
     def findings(self) -> dict[str, tuple[str, str]]:
         """What the doctor says of the broker and the workers, and its command."""
         settings = load_settings()
-        found = diagnose(gather_facts(settings), settings)
+        found = diagnose(survey(settings), settings)
         assert all(one.level == "problem" for one in found if one.area in ("broker", "workers"))
         return {
             one.area: (one.told, one.command) for one in found if one.area in ("broker", "workers")

@@ -15,7 +15,7 @@ import yaml
 from rag_assets.defs.celery import priority_of
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.broker import open_broker, queue_of
-from rag_assets.operations.facts import gather_facts
+from rag_assets.operations.survey import survey
 from rag_assets.settings.model import load_settings
 from rag_assets_tests.defs.deployment import ROOT, plain_environment
 from rag_assets_tests.deployment.celery_machine import Machine
@@ -33,7 +33,7 @@ def test_a_run_is_done_by_the_worker_of_its_lane(machine: Machine) -> None:
     assert "[LaneLauncher] Sent to the workers of rag_processing." in machine.told(run_id)
     assert machine.findings() == {}
     name = f"rag_processing+rag_large_docs@{socket.gethostname()}"
-    (workers,) = [one for one in gather_facts(load_settings()).probes if one.name == "workers"]
+    (workers,) = [one for one in survey(load_settings()).probes if one.name == "workers"]
     assert workers.told == f"rag_processing: {name}; rag_large_docs: {name}"
 
 

@@ -22,7 +22,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from rag_assets.defs.operations.dagster_runs import fault_of
+from rag_assets.defs.dagster_private import fault_of
 from rag_assets.lanes import LANE_TAG, LARGE
 from rag_assets.operations.sql.dagster_state import ProcessFault, runs_under_way
 from rag_assets.postgres.database import Database

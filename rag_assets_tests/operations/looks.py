@@ -7,16 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.documents.sql.lanes import Pause
 from rag_assets.operations.dependencies import DependencyProbe
-from rag_assets.operations.health import Health, LaneHealth
+from rag_assets.operations.findings import PlannedAction
 from rag_assets.operations.incidents import Step
 from rag_assets.operations.memory import Memory
-from rag_assets.operations.recovery import PlannedAction, RecoveryDecision, decide_recovery
-from rag_assets.operations.rules import INTERVAL, Rules
+from rag_assets.operations.recovery import RecoveryDecision, decide_recovery
+from rag_assets.operations.snapshot import LaneState, Snapshot
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
-from rag_assets.operations.sql.queue_health import Server
+from rag_assets.operations.thresholds import INTERVAL, Thresholds
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LANE, LARGE = "rag_processing", "rag_large_docs"
@@ -31,7 +30,7 @@ def probe(name: str, ok: bool = True, told: str = "") -> DependencyProbe:
 class Watch:
     """One look after the other, each remembered, with what the decisions do to the records."""
 
-    rules: Rules = field(default_factory=Rules)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     now: datetime = START
     memory: Memory = field(default_factory=Memory)
     incident: Incident | None = None
@@ -61,15 +60,13 @@ class Watch:
         if completed:
             self.completed_at = self.now - timedelta(seconds=1)
         lanes = tuple(
-            LaneHealth(
-                LaneCounts(
-                    name,
-                    waiting=waiting if name == lane else 0,
-                    claimable=(waiting if claimable is None else claimable) if name == lane else 0,
-                    running=active if name == lane else 0,
-                    oldest_waiting_s=3600.0 if waiting and name == lane else 0.0,
-                ),
-                runs=(int(active > 0) if runs is None else runs) if name == lane else 0,
+            LaneState(
+                name,
+                waiting=waiting if name == lane else 0,
+                claimable=(waiting if claimable is None else claimable) if name == lane else 0,
+                running=active if name == lane else 0,
+                oldest_waiting_s=3600.0 if waiting and name == lane else 0.0,
+                runs_at_work=(int(active > 0) if runs is None else runs) if name == lane else 0,
                 last_completed_at=self.completed_at if name == lane else None,
                 paused=self.paused.get(name),
             )
@@ -79,12 +76,17 @@ class Watch:
             lanes = tuple(
                 replace(one, paused=self.paused.get(one.lane)) for one in health.pop("lanes")
             )
-        seen = Health(
-            Server(self.now, self.server_started_at), lanes, paused=dict(self.paused), **health
+        held = tuple(
+            LaneState(name, paused=pause)
+            for name, pause in self.paused.items()
+            if name not in (LANE, LARGE)
+        )
+        seen = Snapshot(
+            self.now, server_started_at=self.server_started_at, lanes=(*lanes, *held), **health
         )
         lately = [one for one in self.actions if one.acted_at > self.now - timedelta(hours=1)]
         decision = decide_recovery(
-            seen, self.memory, self.rules, incident=self.incident, lately=tuple(lately)
+            seen, self.memory, self.thresholds, incident=self.incident, lately=tuple(lately)
         )
         self.memory = Memory.from_cursor(decision.memory.to_cursor())
         for action in decision.actions:

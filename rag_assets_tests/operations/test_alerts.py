@@ -16,7 +16,9 @@ from rag_assets.api.metrics import ApiMetrics
 from rag_assets.cli.main import app
 from rag_assets.operations.alerting import WATCHDOG
 from rag_assets.operations.exporter import exporting
+from rag_assets.operations.survey import COMPLETED
 from rag_assets.postgres.database import Database
+from rag_assets.settings.model import Settings
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.operations.filled import metrics_of
 from rag_assets_tests.operations.promql import (
@@ -54,6 +56,15 @@ def promtool(*arguments: str) -> None:
         [PROMTOOL, *arguments], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_stagnation_and_idle_documents_mean_what_they_do_to_the_recovery() -> None:
+    known = {one["alert"]: str(one["expr"]) for one in rules() if "alert" in one}
+    stagnation, settings = known["RAGQueueStagnation"], Settings.model_construct()
+    assert f"rag_queue_length) > {settings.rag_stagnation_queue}\n" in stagnation
+    assert f'status=~"{"|".join(COMPLETED)}"' in stagnation
+    assert f"[{settings.rag_stagnation_s / 60:.0f}m]" in stagnation
+    assert "rag_queue_due" in known["NoActiveRAGWorkers"], "claimable, as the rule documents-idle"
 
 
 @needs_promtool
@@ -179,11 +190,17 @@ def test_recorded_series_are_made_before_they_are_used() -> None:
         made.add(rule.get("record", ""))
 
 
-def test_the_metrics_document_tells_of_each_with_its_type_and_labels(filled: Database) -> None:
+def as_help(what: str) -> str:
+    """A line of the document as a metric's help: a sentence, without links and code type."""
+    told = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", what).replace("`", "")
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def test_the_metrics_document_tells_of_each_with_its_type_labels_and_help(filled: Database) -> None:
     documented = {
-        name: (kind, frozenset(re.findall(r"`(\w+)`", labels)))
-        for name, kind, labels in re.findall(
-            r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.*?) \|",
+        name: (kind, frozenset(re.findall(r"`(\w+)`", labels)), as_help(what))
+        for name, kind, labels, what in re.findall(
+            r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.*?) \| (.*) \|$",
             (ROOT / "docs/operations/metrics.md").read_text("utf-8"),
             re.MULTILINE,
         )
@@ -192,6 +209,7 @@ def test_the_metrics_document_tells_of_each_with_its_type_and_labels(filled: Dat
         family.name + ("_total" if family.type == "counter" else ""): (
             family.type,
             frozenset(name for sample in family.samples for name in sample.labels) - {"le"},
+            family.documentation,
         )
         for family in metrics_of(corpus_settings(filled), filled).collect()
     }

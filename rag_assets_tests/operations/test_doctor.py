@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from rag_assets.documents.sql.lanes import KeyState, Pause, pause_lane
+from rag_assets.documents.sql.lanes import KeyState, Pause, Share, pause_lane
 from rag_assets.operations.dependencies import DependencyProbe
-from rag_assets.operations.doctor import (
-    CorpusFacts,
-    Facts,
-    IndexFacts,
-    LaneFacts,
-    Level,
-    ReleaseFacts,
-    diagnose,
-    span,
+from rag_assets.operations.diagnosis import diagnose
+from rag_assets.operations.findings import Level, span
+from rag_assets.operations.snapshot import (
+    CorpusState,
+    IndexState,
+    LaneState,
+    ReleaseState,
+    Snapshot,
 )
-from rag_assets.operations.facts import gather_facts
 from rag_assets.operations.sql.failed_runs import Failing
 from rag_assets.operations.sql.incidents import Incident
+from rag_assets.operations.sql.queue_health import AtWork
+from rag_assets.operations.survey import survey
 from rag_assets.postgres.database import Database
 from rag_assets.postgres.migrations import ServerVersions
 from rag_assets.settings.model import Settings, fingerprint
@@ -30,22 +30,26 @@ from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.queued import MB, new, queue
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-LANE = LaneFacts("rag_processing")
+LANE = LaneState("rag_processing")
+SLOW = AtWork(LANE.lane, "book.pdf", "run", NOW - timedelta(seconds=301))
 BY_RECOVERY = Pause("rag_processing", "no provider", "recovery", NOW)
-STORED = CorpusFacts(
-    lanes=(LANE,),
+STORED = CorpusState(
     heavy=(),
     dead={},
-    keys=(KeyState("e", "aaaa", 0, None), KeyState("e", "bbbb", 0, None)),
-    share=1.0,
     builds=0,
-    indexes=(IndexFacts("bible", 1, 64, 1000, 0.0),),
-    release=ReleaseFacts(3, NOW),
+    indexes=(IndexState("bible", 1, 64, 1000, 0.0),),
+    release=ReleaseState(3, NOW),
     incident=None,
     unsent_messages=0,
     failing=Failing(NOW),
 )
-FACTS = Facts(NOW, (DependencyProbe("database", True, 0.01, "PostgreSQL 18.1"),), stored=STORED)
+SEEN = Snapshot(
+    NOW,
+    (DependencyProbe("database", True, 0.01, "PostgreSQL 18.1"),),
+    lanes=(LANE,),
+    keys=(KeyState("e", "aaaa", 0, None), KeyState("e", "bbbb", 0, None)),
+    corpus=STORED,
+)
 INCIDENT = Incident(
     7,
     "open",
@@ -63,19 +67,23 @@ INCIDENT = Incident(
 )
 
 
-def lane(**told: object) -> Facts:
-    return replace(FACTS, stored=replace(STORED, lanes=(replace(LANE, **told),)))  # type: ignore[arg-type]
+def lane(**told: object) -> Snapshot:
+    return seen(lanes=(replace(LANE, **told),))  # type: ignore[arg-type]
 
 
-def stored(**told: object) -> Facts:
-    return replace(FACTS, stored=replace(STORED, **told))  # type: ignore[arg-type]
+def seen(**told: object) -> Snapshot:
+    return replace(SEEN, **told)  # type: ignore[arg-type]
 
 
-def failing(*names: str, **told: object) -> Facts:
+def stored(**told: object) -> Snapshot:
+    return seen(corpus=replace(STORED, **told))  # type: ignore[arg-type]
+
+
+def failing(*names: str, **told: object) -> Snapshot:
     probes = tuple(
         DependencyProbe(name, False, 0.1, f"{name} is away", "mend it") for name in names
     )
-    return replace(FACTS, probes=probes, **told)  # type: ignore[arg-type]
+    return replace(SEEN, probes=probes, **told)  # type: ignore[arg-type]
 
 
 def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
@@ -93,7 +101,7 @@ def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
 
 
 def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
-    (found,) = diagnose(stored(release=ReleaseFacts(None, None, ("no index",))), Settings())
+    (found,) = diagnose(stored(release=ReleaseState(None, None, ("no index",))), Settings())
     assert found.told == "nothing is served yet; the gate refuses the next release: no index"
 
 
@@ -104,13 +112,13 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
         (failing("disk"), "disk", "problem", "disk is away"),
         (failing("daemon"), "daemon", "warning", "daemon is away"),
         (failing("daemon", daemon_was_seen=True), "daemon", "problem", "daemon is away"),
-        (replace(FACTS, pending=("0006.sql",)), "database", "problem", "0006.sql"),
-        (replace(FACTS, stored=None, unread="gone"), "database", "problem", "gone"),
+        (replace(SEEN, pending=("0006.sql",)), "database", "problem", "0006.sql"),
+        (replace(SEEN, corpus=None, unread="gone"), "database", "problem", "gone"),
         (
             lane(waiting=3, claimable=3, oldest_waiting_s=61),
             "rag_processing",
             "problem",
-            "3 documents wait, the oldest for 61 s",
+            "3 documents of rag_processing could be taken, and for 61 s none was",
         ),
         (
             lane(waiting=1, claimable=1, oldest_waiting_s=9),
@@ -120,15 +128,21 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
         ),
         (
             lane(waiting=51, claimable=51, running=2, runs_at_work=1, oldest_waiting_s=601),
-            "rag_processing",
+            "queue",
             "problem",
-            "stagnation: 51 documents",
+            "51 documents wait, and none was completed for 600 s",
         ),
         (
-            lane(waiting=2, running=1, runs_at_work=1, slowest=("book.pdf", 301.0)),
+            lane(
+                waiting=2,
+                running=1,
+                runs_at_work=1,
+                claimable=2,
+                longest=SLOW,
+            ),
             "rag_processing",
             "warning",
-            "book.pdf has been worked on for 5 min",
+            "book.pdf has been worked on for 301 s",
         ),
         (
             lane(waiting=9, claimable=9, oldest_waiting_s=9e4, paused=BY_RECOVERY),
@@ -137,19 +151,24 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
             "paused by recovery: no provider",
         ),
         (stored(dead={"EmptyDocumentError": 2}), "dead letters", "warning", "2 EmptyDocument"),
-        (stored(keys=(KeyState("e", "aaaa", 9, None),)), "provider", "warning", "key aaaa rests"),
         (
-            stored(keys=(KeyState("e", "aaaa", 0, 60), STORED.keys[1])),
+            seen(keys=(KeyState("e", "aaaa", 9, None),)),
+            "provider",
+            "warning",
+            "the rate of key aaaa",
+        ),
+        (
+            seen(keys=(KeyState("e", "aaaa", 0, 60), SEEN.keys[1])),
             "provider",
             "warning",
             "out of quota: key aaaa",
         ),
-        (stored(keys=(KeyState("e", "aaaa", 0, 60),)), "provider", "problem", "out of quota"),
-        (stored(share=0.25), "provider", "warning", "25%"),
-        (stored(indexes=(IndexFacts("t", 1, 64, 1000, 0.21),)), "index", "warning", "21%"),
-        (stored(release=ReleaseFacts(None, None)), "release", "warning", "nothing is served"),
+        (seen(keys=(KeyState("e", "aaaa", 0, 60),)), "provider", "problem", "out of quota"),
+        (seen(shares=(Share("e", 0.25, NOW),)), "provider", "warning", "25%"),
+        (stored(indexes=(IndexState("t", 1, 64, 1000, 0.21),)), "index", "warning", "21%"),
+        (stored(release=ReleaseState(None, None)), "release", "warning", "nothing is served"),
         (
-            stored(release=ReleaseFacts(3, NOW, ("recall is low", "latency is high"))),
+            stored(release=ReleaseState(3, NOW, ("recall is low", "latency is high"))),
             "release",
             "warning",
             "recall is low (and 1 more)",
@@ -160,7 +179,7 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
     ],
 )
 def test_each_fault_is_told_with_its_level_and_what_mends_it(
-    make_settings: MakeSettings, facts: Facts, area: str, level: Level, words: str
+    make_settings: MakeSettings, facts: Snapshot, area: str, level: Level, words: str
 ) -> None:
     (found,) = diagnose(facts, make_settings())
     assert (found.area, found.level) == (area, level)
@@ -171,25 +190,30 @@ def test_each_fault_is_told_with_its_level_and_what_mends_it(
 @pytest.mark.parametrize(
     "facts",
     [
-        FACTS,
-        lane(waiting=0, running=2, runs_at_work=1, slowest=("book.pdf", 9000.0)),
+        SEEN,
+        lane(
+            waiting=0,
+            running=2,
+            runs_at_work=1,
+            longest=SLOW,
+        ),
         lane(waiting=3, claimable=0, oldest_waiting_s=3600),  # each has its time to come
         lane(waiting=3, claimable=3, runs_queued=1, oldest_waiting_s=3600),
-        lane(waiting=51, running=1, runs_at_work=1, succeeded=1, oldest_waiting_s=900),
+        lane(waiting=51, running=1, runs_at_work=1, last_completed_at=NOW, oldest_waiting_s=900),
         lane(waiting=51, running=1, runs_at_work=1, oldest_waiting_s=599),
-        stored(keys=(KeyState("e", "aaaa", 0, 86_401),)),
-        stored(indexes=(IndexFacts("t", 1, 64, 1000, 0.2),)),
-        stored(indexes=(IndexFacts("t", None, None, 0, 9.0),)),
-        stored(indexes=(), release=ReleaseFacts(None, None, ("nothing is embedded",))),
+        seen(keys=(KeyState("e", "aaaa", 0, 86_401),)),
+        stored(indexes=(IndexState("t", 1, 64, 1000, 0.2),)),
+        stored(indexes=(IndexState("t", None, None, 0, 9.0),)),
+        stored(indexes=(), release=ReleaseState(None, None, ("nothing is embedded",))),
     ],
 )
-def test_what_is_as_it_should_be_is_not_told(make_settings: MakeSettings, facts: Facts) -> None:
+def test_what_is_as_it_should_be_is_not_told(make_settings: MakeSettings, facts: Snapshot) -> None:
     assert diagnose(facts, make_settings()) == ()
 
 
 def test_what_follows_from_another_fault_is_not_told_again(make_settings: MakeSettings) -> None:
     settings = make_settings()
-    found = diagnose(failing("database", "vectors", "dagster", "daemon", stored=None), settings)
+    found = diagnose(failing("database", "vectors", "dagster", "daemon", corpus=None), settings)
     assert [finding.area for finding in found] == ["database"]
     found = diagnose(failing("dagster", "daemon"), settings)
     assert [finding.area for finding in found] == ["dagster"]
@@ -197,7 +221,11 @@ def test_what_follows_from_another_fault_is_not_told_again(make_settings: MakeSe
 
 
 def test_problems_come_first(make_settings: MakeSettings) -> None:
-    facts = replace(failing("provider"), stored=replace(STORED, dead={"X": 1}, share=0.5))
+    facts = replace(
+        failing("provider"),
+        corpus=replace(STORED, dead={"X": 1}),
+        shares=(Share("e", 0.5, NOW),),
+    )
     levels = [finding.level for finding in diagnose(facts, make_settings())]
     assert levels == ["problem", "warning", "warning"]
 
@@ -215,7 +243,7 @@ def test_problems_come_first(make_settings: MakeSettings) -> None:
 def test_a_pgvector_with_known_faults_is_named_with_what_to_do(
     version: str, url: str | None, level: Level | None
 ) -> None:
-    facts = replace(FACTS, versions=ServerVersions("18.1", 18, version, True, version))
+    facts = replace(SEEN, versions=ServerVersions("18.1", 18, version, True, version))
     found = diagnose(facts, Settings(rag_database_url=url))
     assert [finding.level for finding in found] == ([level] if level else [])
     for finding in found:
@@ -228,7 +256,7 @@ def test_a_pgvector_with_known_faults_is_named_with_what_to_do(
 def test_information_comes_last(make_settings: MakeSettings) -> None:
     facts = replace(
         failing("provider"),
-        stored=replace(STORED, dead={"X": 1}),
+        corpus=replace(STORED, dead={"X": 1}),
         versions=ServerVersions("18.1", 18, "0.8.5", True, "0.8.5"),
     )
     levels = [finding.level for finding in diagnose(facts, Settings())]
@@ -252,7 +280,7 @@ def test_stretches_of_time_read_well(seconds: float, told: str) -> None:
 
 def test_a_key_that_is_none_is_the_providers_fault_alone(openai_settings: MakeSettings) -> None:
     settings = openai_settings(openai_api_key="sk-test one")
-    facts = gather_facts(settings)
+    facts = survey(settings)
     assert facts.unread is None
     told = {found.area: found.told for found in diagnose(facts, settings)}
     assert "holds characters that no key has" in told["provider"]
@@ -280,9 +308,9 @@ def test_facts_are_those_of_the_database(
         ):
             connection.execute(change)
         pause_lane(connection, "rag_bible", "tests", "command")
-    facts = gather_facts(settings)
-    assert facts.stored is not None
-    by_lane = {lane.lane: lane for lane in facts.stored.lanes}
+    facts = survey(settings)
+    assert facts.corpus is not None
+    by_lane = {lane.lane: lane for lane in facts.lanes}
     assert set(by_lane) == {"rag_processing", "rag_large_docs", "rag_bible"}
     small = by_lane["rag_processing"]
     assert (small.waiting, small.running, small.dead) == (1, 0, 1)
@@ -292,9 +320,9 @@ def test_facts_are_those_of_the_database(
     paused = by_lane["rag_bible"].paused
     assert paused is not None
     assert paused.told == "by command: tests"
-    assert [document.key for document in facts.stored.heavy] == ["large"]
-    assert [key.key_fingerprint for key in facts.stored.keys] == [fingerprint("sk-test-one")]
-    assert facts.stored.dead == {"EmptyDocumentError": 1}
+    assert [document.key for document in facts.corpus.heavy] == ["large"]
+    assert [key.key_fingerprint for key in facts.keys] == [fingerprint("sk-test-one")]
+    assert facts.corpus.dead == {"EmptyDocumentError": 1}
     areas = {(found.area, found.level) for found in diagnose(facts, settings)}
     assert ("rag_processing", "problem") in areas
     assert ("dagster", "problem") in areas  # there is work, and nobody to do it

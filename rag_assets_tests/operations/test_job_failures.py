@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rag_assets.operations.causes import Trouble
+from rag_assets.operations.findings import Finding
 from rag_assets.operations.job_failures import (
     RETRY_CHANCE,
     Standing,
@@ -16,10 +16,10 @@ from rag_assets.operations.job_failures import (
     is_expected,
     split_explained,
 )
-from rag_assets.operations.rules import Rules
 from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun, Failure
 from rag_assets.operations.sql.failed_runs import FailedRun, Failing, failing_runs, forget_failures
 from rag_assets.operations.sql.incidents import Incident
+from rag_assets.operations.thresholds import Thresholds
 from rag_assets.postgres.database import CONNECTION_ERRORS, Database
 from rag_assets_tests.operations.looks import START
 
@@ -200,10 +200,10 @@ def test_an_outage_that_is_only_just_seen_is_waited_for(
     error: str, cause: str, subject: str, minutes: float, expected: bool
 ) -> None:
     (jobs,) = by_cause([failed(0, error=error)]).values()
-    trouble = Trouble(cause, subject, "a fact", START, opens=False)
+    trouble = Finding("area", "problem", "a fact", "command", START, cause=cause, subject=subject)
     at = START + minutes * MINUTE
-    assert is_expected(jobs, (trouble,), Rules(), at) is expected
-    assert not is_expected(jobs, (), Rules(), at)
+    assert is_expected(jobs, (trouble,), Thresholds(), at) is expected
+    assert not is_expected(jobs, (), Thresholds(), at)
 
 
 def test_lost_connections_are_known_by_the_names_of_both_drivers() -> None:

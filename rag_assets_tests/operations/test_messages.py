@@ -23,10 +23,10 @@ from rag_assets.operations.messages import (
     say,
     tell_of_incident,
 )
-from rag_assets.operations.rules import INTERVAL
 from rag_assets.operations.slack import send
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.messages import add_message, unsent_messages
+from rag_assets.operations.thresholds import INTERVAL
 from rag_assets.operations.watching import missed
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings

@@ -11,14 +11,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
-from rag_assets.operations.health import LaneHealth
-from rag_assets.operations.memory import Memory
-from rag_assets.operations.rules import INTERVAL, Rules
+from rag_assets.operations.memory import Memory, away
+from rag_assets.operations.snapshot import LaneState
 from rag_assets.operations.sql.dagster_state import EndedRun, ProcessFault
 from rag_assets.operations.sql.queue_health import AtWork
-from rag_assets.operations.stagnation import away
+from rag_assets.operations.thresholds import INTERVAL, Thresholds, keys_in_use
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.operations.looks import LANE, LARGE, START, Watch, probe
 
@@ -78,7 +76,7 @@ def test_without_a_worker_for_a_minute_a_run_is_started_and_an_incident_opened()
     assert watch.incident is not None
     assert watch.incident.cause == "unknown"
     assert (
-        "3 documents of rag_processing could be taken, and for 60 s nobody" in decision.reasons[0]
+        "3 documents of rag_processing could be taken, and for 60 s none was" in decision.reasons[0]
     )
 
 
@@ -96,8 +94,8 @@ def test_a_lane_that_a_person_paused_is_no_trouble() -> None:
 
 
 def test_a_lane_that_waits_for_its_turn_among_all_documents_is_no_trouble() -> None:
-    busy = LaneHealth(LaneCounts(LANE, waiting=500, claimable=500, running=50), runs=2)
-    behind = LaneHealth(LaneCounts(LARGE, waiting=2, claimable=2), runs=1)
+    busy = LaneState(LANE, waiting=500, claimable=500, running=50, runs_at_work=2)
+    behind = LaneState(LARGE, waiting=2, claimable=2, runs_at_work=1)
     watch = Watch()
     for _ in range(10):
         watch.completed_at = watch.now
@@ -318,10 +316,10 @@ def test_a_limited_rate_that_lets_something_through_is_no_incident() -> None:
 
 
 def test_keys_that_are_all_out_of_quota_are_the_cause() -> None:
-    watch = Watch(rules=Rules(keys=(KEY, "11223344")))
+    watch, other = Watch(), KeyState(ENDPOINT, "11223344", 0.0, None)
     one = KeyState(ENDPOINT, KEY, 0.0, 40.0)
     watch.look(waiting=9, active=3, completed=True)
-    watch.look(waiting=9, active=0, claimable=0, after=MINUTE, keys=(one,))
+    watch.look(waiting=9, active=0, claimable=0, after=MINUTE, keys=(one, other))
     assert watch.incident is None, "another key goes on"
     watch.look(waiting=9, keys=(one, replace(one, key_fingerprint="11223344")))
     assert watch.incident is not None
@@ -333,9 +331,9 @@ def test_a_slow_document_that_others_wait_for_is_told_and_one_that_nobody_waits_
 ):
     watch = Watch()
     longest = AtWork(LARGE, "atlas.pdf", "run-1", START)
-    alone = LaneHealth(LaneCounts(LARGE, running=1), runs=1, longest=longest)
-    waited_for = replace(alone, documents=LaneCounts(LARGE, waiting=2, claimable=2, running=1))
-    small = LaneHealth(LaneCounts(LANE))
+    alone = LaneState(LARGE, running=1, runs_at_work=1, longest=longest)
+    waited_for = replace(alone, waiting=2, claimable=2)
+    small = LaneState(LANE)
     assert watch.look(after=10 * MINUTE, lanes=(small, alone)).step is None
     watch.look(lanes=(small, waited_for))
     assert watch.incident is not None
@@ -365,9 +363,9 @@ def test_better_evidence_refines_the_cause_and_worse_does_not() -> None:
 
 
 def test_a_key_that_is_none_does_not_end_the_look() -> None:
-    assert Rules.from_settings(Settings(openai_api_key="sk no key")).keys == ()
-    assert Rules.from_settings(Settings(openai_api_key="sk-one")).keys == (fingerprint("sk-one"),)
-    assert Rules.from_settings(Settings()) == Rules()
+    assert keys_in_use(Settings(openai_api_key="sk no key")) == ()
+    assert keys_in_use(Settings(openai_api_key="sk-one")) == (fingerprint("sk-one"),)
+    assert Thresholds.from_settings(Settings()) == Thresholds()
 
 
 # How it goes on
@@ -445,7 +443,7 @@ def test_names_that_differ_in_digits_alone_are_two_facts_and_other_figures_are_n
     watch.look(after=10 * MINUTE)
     for year in (2025, 2026):
         longest = AtWork(LARGE, f"report-{year}.pdf", "run-1", START)
-        lane = LaneHealth(LaneCounts(LARGE, waiting=9, claimable=9, running=1), longest=longest)
+        lane = LaneState(LARGE, waiting=9, claimable=9, running=1, longest=longest)
         watch.look(lanes=(lane,))
         watch.look(lanes=(lane,))
     assert watch.incident is not None
@@ -495,7 +493,7 @@ def test_a_dependency_that_fails_again_is_the_same_incident() -> None:
 
 
 def test_measures_that_do_not_help_are_not_repeated_without_end() -> None:
-    watch = Watch(rules=Rules(max_actions=3))
+    watch = Watch(thresholds=Thresholds(max_actions=3))
     for _ in range(100):
         watch.look(waiting=9, leases_over=1)
     counts = Counter((one.action, one.subject) for one in watch.actions)
@@ -527,7 +525,7 @@ LOOK = st.fixed_dictionaries(
 def test_whatever_comes_measures_are_bounded_and_one_incident_is_open_at_a_time(
     looks: list[dict[str, object]], most: int
 ) -> None:
-    watch = Watch(rules=Rules(max_actions=most))
+    watch = Watch(thresholds=Thresholds(max_actions=most))
     for look in looks:
         had, before = watch.incident, len(watch.actions)
         decision = watch.look(**look)  # type: ignore[arg-type]

@@ -7,8 +7,8 @@ from psycopg.errors import RaiseException
 
 from rag_assets.cli.release import _describe, _flat
 from rag_assets.index.checks import INDEX_CHECKS
-from rag_assets.operations.facts import gather_facts
 from rag_assets.operations.sql.vector_metrics import checks_now
+from rag_assets.operations.survey import survey
 from rag_assets.postgres.database import Database, one
 from rag_assets.release.releasing import evaluate_gate, roll_back
 from rag_assets.settings.model import Settings
@@ -159,9 +159,9 @@ def test_release_and_doctor_say_that_codes_are_scanned(
     assert _describe(released)["searched"] == "code set 1"
     flat = _flat(released.manifest["content"])
     assert flat["bible small: index generation"] == "none: code set 1"
-    facts = gather_facts(settings).stored
-    assert facts is not None
-    assert [(made.generation, made.code_set) for made in facts.indexes] == [(None, 1)]
+    corpus = survey(settings).corpus
+    assert corpus is not None
+    assert [(made.generation, made.code_set) for made in corpus.indexes] == [(None, 1)]
 
 
 def test_checks_of_codes_are_among_the_metrics(database: Database, settings: Settings) -> None:

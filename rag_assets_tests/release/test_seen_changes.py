@@ -8,8 +8,8 @@ import pytest
 from rag_assets.bible.embed_verses import VERIFIED_SAMPLE
 from rag_assets.bible.sql.verses import remove_version
 from rag_assets.errors import GateRefusedError
-from rag_assets.operations import facts
-from rag_assets.operations.doctor import diagnose
+from rag_assets.operations.diagnosis import diagnose
+from rag_assets.operations.survey import survey
 from rag_assets.postgres.database import Database, one
 from rag_assets.release.releasing import evaluate_gate
 from rag_assets.retrieval.query_vectors import embed_queries
@@ -121,9 +121,7 @@ def test_672_random_vectors_are_refused_until_a_run_has_replaced_them(
         "EN_A: provenance: small: 672 vectors were not written by an embedding run (GEN "
     )
     assert "`rag-assets bible embed EN_A`, which embeds a sample of them again" in reason
-    (finding,) = (
-        f for f in diagnose(facts.gather_facts(settings), settings) if f.area == "provenance"
-    )
+    (finding,) = (f for f in diagnose(survey(settings), settings) if f.area == "provenance")
     assert finding.told == "EN_A: 672 vectors not written by an embedding run"
     assert finding.command == "`rag-assets bible embed EN_A`"
 

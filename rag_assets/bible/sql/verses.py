@@ -137,6 +137,38 @@ def load_verses(
     :raises AuditError: what is stored afterwards is not what was read; roll back.
     """
     locks.lock_transaction(connection, locks.changing_verses(code))
+    _write_version(connection, code, declaration, bible, source_hash=source_hash, run_id=run_id)
+    _copy_incoming(connection, bible)
+    deleted = connection.execute(
+        """
+        DELETE FROM verses v
+         WHERE version_code = %s
+           AND NOT EXISTS (SELECT FROM incoming_verses i
+                            WHERE (i.book, i.chapter, i.verse) = (v.book, v.chapter, v.verse))
+        """,
+        (code,),
+    ).rowcount
+    inserted, updated = _write_verses(connection, code)
+    (stored,) = one(
+        connection.execute("SELECT count(*) FROM verses WHERE version_code = %s", (code,))
+    )
+    if stored != len(bible.verses):
+        raise AuditError(
+            f"{code}: {len(bible.verses)} verses were read but {stored} would be stored; "
+            "nothing was changed"
+        )
+    return VersesLoaded(len(bible.verses), inserted, updated, deleted)
+
+
+def _write_version(
+    connection: Connection,
+    code: str,
+    declaration: VersionDeclaration,
+    bible: BibleText,
+    *,
+    source_hash: str,
+    run_id: str,
+) -> None:
     connection.execute(
         """
         INSERT INTO bible_versions AS v (version_code, name, language, licence, ai_allowed,
@@ -162,16 +194,10 @@ def load_verses(
             run_id,
         ),
     )
-    _copy_incoming(connection, bible)
-    deleted = connection.execute(
-        """
-        DELETE FROM verses v
-         WHERE version_code = %s
-           AND NOT EXISTS (SELECT FROM incoming_verses i
-                            WHERE (i.book, i.chapter, i.verse) = (v.book, v.chapter, v.verse))
-        """,
-        (code,),
-    ).rowcount
+
+
+def _write_verses(connection: Connection, code: str) -> tuple[int, int]:
+    """Those of ``incoming_verses``; how many were inserted, and how many updated."""
     inserted, updated = one(
         connection.execute(
             """
@@ -192,15 +218,7 @@ def load_verses(
             (code,),
         )
     )
-    (stored,) = one(
-        connection.execute("SELECT count(*) FROM verses WHERE version_code = %s", (code,))
-    )
-    if stored != len(bible.verses):
-        raise AuditError(
-            f"{code}: {len(bible.verses)} verses were read but {stored} would be stored; "
-            "nothing was changed"
-        )
-    return VersesLoaded(len(bible.verses), inserted, updated, deleted)
+    return inserted, updated
 
 
 def _copy_incoming(connection: Connection, bible: BibleText) -> None:

@@ -11,6 +11,7 @@ from rag_assets.bible.versions import find_version_folder, read_declaration
 from rag_assets.defs.bible import metadata
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import bible_versions
+from rag_assets.defs.dagster_private import RETRY_NUMBER_TAG
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import check_before_runs
@@ -18,7 +19,6 @@ from rag_assets.defs.run_log import run_log
 from rag_assets.progress import LogLines
 
 OWNERS = ["team:corpus"]
-RETRY_NUMBER_TAG = "dagster/retry_number"  # on runs that Dagster itself starts again
 
 
 @dg.asset(

@@ -11,10 +11,10 @@ import dagster as dg
 
 import rag_assets.embedding.providers.openai_client  # noqa: F401 -- half a second, before the step's clock runs
 from rag_assets.defs.bible.assets import OWNERS
+from rag_assets.defs.dagster_private import mark_planned
 from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.config import DocumentsConfig
 from rag_assets.defs.documents.partitions import documents
-from rag_assets.defs.documents.planned import mark_planned
 from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource

@@ -1,6 +1,5 @@
 """Dagster's runs, as the recovery reads and ends them."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,21 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from rag_assets.defs.operations.run_failures import WILL_RETRY, described
+from rag_assets.defs.dagster_private import RETRIED_BY_TAG, WILL_RETRY_TAG, fault_of
+from rag_assets.defs.operations.run_failures import described
 from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.sql import dagster_state
-from rag_assets.operations.sql.dagster_state import EndedRun, ProcessFault, RunCount
+from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
 from rag_assets.postgres.database import open_dagster_database
 from rag_assets.settings.model import Settings
 
 _TELLING = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.RUN_FAILURE}
-_SIGNAL = re.compile(r"(?:was terminated by|exited prematurely:) signal (\d+)( \(\w+\))?")
-_EXIT = re.compile(r"unexpectedly (exited with code -?\d+)")
-_SILENT = re.compile(r"([^\s']+ has given no sign of life of it for \d+ s)")
-_POD = re.compile(r"Container '\S+' status: Terminated with exit code (\d+)")
-_TIMED_OUT = re.compile(r"[Tt]imed out .*?(longer than .*? to start)")
-
-_KEPT = "dagster/auto_retry_run_id"
 _REMINDED = "rag/reminded"
 
 
@@ -91,44 +84,16 @@ def remind_of_retries(instance: dg.DagsterInstance, patience_s: float = 60) -> t
     now = datetime.now(UTC)
     failed = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.FAILURE],
-        tags={WILL_RETRY: "true"},
+        tags={WILL_RETRY_TAG: "true"},
         updated_after=now - timedelta(hours=1),
     )
     found: list[str] = []
     for record in instance.get_run_records(failed):
         run, ended = record.dagster_run, record.end_time or now.timestamp()
-        if run.tags.keys() & {_KEPT, _REMINDED} or now.timestamp() - ended < patience_s:
+        if run.tags.keys() & {RETRIED_BY_TAG, _REMINDED} or now.timestamp() - ended < patience_s:
             continue
         instance.add_run_tags(run.run_id, {_REMINDED: "true"})
         told = "was to be started again, and was not: its failure is reported once more"
         instance.report_run_failed(run, f"This run {told}.")
         found.append(f"run {run.run_id} {told}")
     return tuple(found)
-
-
-def fault_of(message: str) -> ProcessFault | None:
-    """What an engine's event says of a process that ended by itself; ``None`` for any other.
-
-    Dagster has no field for it: the words are those of its crash explanation, of Celery's, of
-    Kubernetes', and of our launcher, and tests hold that a killed run still says them.
-    """
-    pod = _POD.search(message)
-    if pod is not None:  # a shell's way to tell of a signal: 137 where memory runs out
-        code = int(pod.group(1))
-        return _killed(code - 128) if code > 128 else ProcessFault(f"exited with code {code}")
-    signalled = _SIGNAL.search(message)
-    if signalled:
-        return _killed(int(signalled.group(1)), signalled.group(2) or "")
-    for pattern, told in (
-        (_EXIT, "{}"),
-        (_TIMED_OUT, "took {}"),
-        (_SILENT, "{}"),
-    ):
-        found = pattern.search(message)
-        if found:
-            return ProcessFault(told.format(found.group(1)))
-    return None
-
-
-def _killed(number: int, name: str = "") -> ProcessFault:
-    return ProcessFault(f"killed by signal {number}{name}", number)

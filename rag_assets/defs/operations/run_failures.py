@@ -13,7 +13,7 @@ from dagster import DagsterEvent, DagsterEventType
 from dagster_shared.error import SerializableErrorInfo
 
 from rag_assets import errors
-from rag_assets.defs.under_way import PARTITION_TAG
+from rag_assets.defs.dagster_private import PARTITION_TAG, RANGE_TAGS, WILL_RETRY_TAG
 from rag_assets.errors import (
     DatabaseUnavailableError,
     DocumentError,
@@ -27,8 +27,6 @@ from rag_assets.postgres.database import CONNECTION_ERRORS
 from rag_assets.secrecy import masked
 from rag_assets.visible import visible
 
-WILL_RETRY = "dagster/will_retry"
-_RANGE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _TELLING = {
     DagsterEventType.STEP_START,
     DagsterEventType.STEP_SUCCESS,
@@ -60,7 +58,7 @@ def described(instance: dg.DagsterInstance, run: EndedRun) -> EndedRun:
     run = replace(run, partition=partition_of(recorded))
     if run.status != "FAILURE":
         return replace(run, done_steps=_sorted(done))
-    failure = _failure(run, events, retried=recorded.tags.get(WILL_RETRY) == "true")
+    failure = _failure(run, events, retried=recorded.tags.get(WILL_RETRY_TAG) == "true")
     if failure.error_class == DocumentError.__name__:  # the step has done its work on the others
         done |= failed
     return replace(run, done_steps=_sorted(done), failed_steps=_sorted(failed), failure=failure)
@@ -72,7 +70,7 @@ def _sorted(steps: Collection[str | None]) -> tuple[str, ...]:
 
 def partition_of(run: dg.DagsterRun) -> str:
     """The run's partition, the ends of its range, its lane of documents, or nothing."""
-    first, last = (run.tags.get(name, "") for name in _RANGE)
+    first, last = (run.tags.get(name, "") for name in RANGE_TAGS)
     lane = run.tags.get(LANE_TAG, "")
     return (
         run.tags.get(PARTITION_TAG)

@@ -17,13 +17,13 @@ import dagster as dg
 from rag_assets.defs.bible.assets import verse_embeddings
 from rag_assets.defs.bible.jobs import bible_embeddings
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.dagster_private import PARTITION_TAG
 from rag_assets.defs.documents.jobs import document_upkeep
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.operations.capacity import capacity_record
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.under_way import (
-    PARTITION_TAG,
     UNDER_WAY,
     in_bible_lane,
     partitions_of,

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from rag_assets.documents.inbox.files import FoundFile, Listing
@@ -109,50 +109,23 @@ def find_changes(
 
     lost = _Lost(_missing(known, there, listing.unlisted))
     lost_withdrawn = _Lost(_missing(withdrawn, there, listing.unlisted))
-    changed: list[Pair] = []
-    touched: list[Pair] = []
-    renamed: list[Pair] = []
-    restored: list[Pair] = []
-    added: list[FoundFile] = []
-    replaced: list[KnownFile] = []
+    judged = _Judged(known, withdrawn, lost, lost_withdrawn)
     for file in settled:
         content = content_of(file)
-        if content is None:
-            continue
-        if here := known.get(file.path):
-            (touched if here.content_hash == content else changed).append((file, here))
-        elif moved := lost.take(file, content):
-            renamed.append((file, moved))
-            before = withdrawn.get(file.path)
-            if before and before.withdrawn_by == "command":
-                replaced.append(before)
-        elif before := withdrawn.get(file.path):
-            same = before.content_hash == content
-            kept_away = before.withdrawn_by == "command" and same
-            (touched if kept_away else restored).append((file, before))
-        elif before := lost_withdrawn.take(file, content):
-            kept_away = before.withdrawn_by == "command"
-            (renamed if kept_away else restored).append((file, before))
-        else:
-            added.append(file)
+        if content is not None:
+            judged.judge(file, content)
 
     # A file that is not judged yet may be one that seems gone, under another name.
     perhaps = {file.bytes for file in (*settling, *unhashed)}
+    by_command = [it for it in lost_withdrawn.left() if it.withdrawn_by == "command"]
     return InboxChanges(
-        added=_oldest_first(added),
-        changed=tuple(changed),
-        touched=tuple(touched),
-        renamed=tuple(renamed),
-        restored=tuple(restored),
+        added=_oldest_first(judged.added),
+        changed=tuple(judged.changed),
+        touched=tuple(judged.touched),
+        renamed=tuple(judged.renamed),
+        restored=tuple(judged.restored),
         withdrawn=tuple(it for it in lost.left() if it.bytes not in perhaps),
-        gone=(
-            *replaced,
-            *(
-                it
-                for it in lost_withdrawn.left()
-                if it.withdrawn_by == "command" and it.bytes not in perhaps
-            ),
-        ),
+        gone=(*judged.replaced, *(it for it in by_command if it.bytes not in perhaps)),
         too_large=tuple(
             it
             for path, it in known.items()
@@ -195,6 +168,41 @@ def _missing(
     for path, document in documents.items():
         if path not in there and not path.startswith(unlisted):
             yield path, document
+
+
+@dataclass
+class _Judged:
+    """Files of an inbox, by what became of the documents that they were."""
+
+    known: Mapping[str, KnownFile]
+    withdrawn: Mapping[str, KnownFile]
+    lost: _Lost
+    lost_withdrawn: _Lost
+    added: list[FoundFile] = field(default_factory=list)
+    changed: list[Pair] = field(default_factory=list)
+    touched: list[Pair] = field(default_factory=list)
+    renamed: list[Pair] = field(default_factory=list)
+    restored: list[Pair] = field(default_factory=list)
+    replaced: list[KnownFile] = field(default_factory=list)
+
+    def judge(self, file: FoundFile, content: bytes) -> None:
+        """Note one file whose content is known."""
+        if here := self.known.get(file.path):
+            (self.touched if here.content_hash == content else self.changed).append((file, here))
+        elif moved := self.lost.take(file, content):
+            self.renamed.append((file, moved))
+            before = self.withdrawn.get(file.path)
+            if before and before.withdrawn_by == "command":
+                self.replaced.append(before)
+        elif before := self.withdrawn.get(file.path):
+            same = before.content_hash == content
+            kept_away = before.withdrawn_by == "command" and same
+            (self.touched if kept_away else self.restored).append((file, before))
+        elif before := self.lost_withdrawn.take(file, content):
+            kept_away = before.withdrawn_by == "command"
+            (self.renamed if kept_away else self.restored).append((file, before))
+        else:
+            self.added.append(file)
 
 
 class _Lost:

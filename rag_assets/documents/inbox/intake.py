@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rag_assets.documents.inbox.changes import (
     Cursor,
@@ -133,32 +134,19 @@ def take_in(
         known = known_documents(connection)
         withdrawn = withdrawn_documents(connection)
     if known and not listing.files and not listing.refused and not force:
-        raise InboxUnavailableError(
-            f"the inbox {inbox.describe()} holds no file, but {len(known):,} documents are known: "
-            "is it mounted, is RAG_DOCUMENTS_URL right? None was withdrawn; "
-            "`rag-assets documents scan --force` withdraws them all"
-        )
+        raise _empty(inbox, len(known))
 
-    def changes_with(hashes: Mapping[str, bytes]) -> InboxChanges:
-        return find_changes(
-            listing,
-            known,
-            withdrawn,
-            hashes,
-            settle_s=settings.rag_documents_settle_s,
-            most_bytes=_most_bytes(settings),
-        )
-
+    find = partial(
+        find_changes,
+        listing,
+        settle_s=settings.rag_documents_settle_s,
+        most_bytes=_most_bytes(settings),
+    )
     with database.connect() as connection:
         reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
-    changes = changes_with({})
-    hashes, faults = _hash(
-        inbox,
-        changes.unhashed,
-        most=settings.rag_documents_per_tick,
-        patience_s=patience_s,
-        clock=clock,
-    )
+    changes = find(known, withdrawn, {})
+    most = settings.rag_documents_per_tick
+    hashes, faults = _hash(inbox, changes.unhashed, most=most, patience_s=patience_s, clock=clock)
     new_keys: tuple[str, ...] = ()
     newest = max((before.last_id, *(document.document_id for document in known.values())))
     if hashes or not changes.nothing:
@@ -166,16 +154,11 @@ def take_in(
             locks.lock_transaction(connection, locks.RECORDING_INTAKE)
             known = known_documents(connection)
             withdrawn = withdrawn_documents(connection)
-            changes = changes_with(hashes)
+            changes = find(known, withdrawn, hashes)
             new_keys = _record(connection, changes, hashes, settings)
             newest = newest_document(connection)
     left = len(changes.unhashed) + len(changes.settling)
-    gone = {document.document_id for document in changes.withdrawn}
-    by_hand = [
-        document.key
-        for document in known.values()
-        if document.document_id > before.last_id and document.document_id not in gone
-    ]
+    by_hand = _by_hand(known, changes, before)
     return replace(
         _told(changes, (*new_keys, *by_hand)),
         by_hand=len(by_hand) if before.last_id else 0,
@@ -183,6 +166,26 @@ def take_in(
         cursor=str(Cursor("" if left or reread else digest, int(clock()), newest)),
         waiting=left,
         remarks=(*map(str, listing.troubles[:_SHOWN]), *faults[:_SHOWN]),
+    )
+
+
+def _empty(inbox: Inbox, known: int) -> InboxUnavailableError:
+    return InboxUnavailableError(
+        f"the inbox {inbox.describe()} holds no file, but {known:,} documents are known: "
+        "is it mounted, is RAG_DOCUMENTS_URL right? None was withdrawn; "
+        "`rag-assets documents scan --force` withdraws them all"
+    )
+
+
+def _by_hand(
+    known: Mapping[str, KnownFile], changes: InboxChanges, before: Cursor
+) -> tuple[str, ...]:
+    """Documents that came since the look before, and not by the inbox."""
+    gone = {document.document_id for document in changes.withdrawn}
+    return tuple(
+        document.key
+        for document in known.values()
+        if document.document_id > before.last_id and document.document_id not in gone
     )
 
 

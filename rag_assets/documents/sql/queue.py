@@ -47,6 +47,35 @@ class Claimed:
     suspect: bool
 
 
+_CLAIM = """
+    WITH next AS (
+        SELECT document_id, bytes, priority, queued_at FROM documents
+         WHERE state = 'waiting' AND not_before <= now()
+           AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+           AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
+           AND coalesce(error_class = %(lost)s AND attempts >= %(suspicious)s, false)
+               = %(suspects)s
+         ORDER BY priority, queued_at, document_id LIMIT %(limit)s
+           FOR UPDATE SKIP LOCKED
+    ), summed AS (
+        SELECT document_id, bytes, priority, queued_at,
+               sum(bytes) OVER (ORDER BY priority, queued_at, document_id) AS total
+          FROM next
+    ), claimed AS (
+        UPDATE documents d
+           SET state = 'running', run_id = %(run_id)s, attempts = attempts + 1,
+               lease_until = now() + make_interval(secs => %(lease_s)s),
+               started_at = now(), ended_at = NULL
+          FROM summed s
+         WHERE d.document_id = s.document_id AND s.total - s.bytes < %(max_bytes)s
+        RETURNING d.*
+    )
+    SELECT document_id, document_key AS key, path, bytes, content_hash, attempts,
+           stored_hash, chunking, %(suspects)s AS suspect
+      FROM claimed ORDER BY priority, queued_at, document_id
+"""
+
+
 def claim(
     connection: Connection,
     *,
@@ -79,33 +108,7 @@ def claim(
         return fetch_all(
             connection,
             Claimed,
-            """
-            WITH next AS (
-                SELECT document_id, bytes, priority, queued_at FROM documents
-                 WHERE state = 'waiting' AND not_before <= now()
-                   AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-                   AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
-                   AND coalesce(error_class = %(lost)s AND attempts >= %(suspicious)s, false)
-                       = %(suspects)s
-                 ORDER BY priority, queued_at, document_id LIMIT %(limit)s
-                   FOR UPDATE SKIP LOCKED
-            ), summed AS (
-                SELECT document_id, bytes, priority, queued_at,
-                       sum(bytes) OVER (ORDER BY priority, queued_at, document_id) AS total
-                  FROM next
-            ), claimed AS (
-                UPDATE documents d
-                   SET state = 'running', run_id = %(run_id)s, attempts = attempts + 1,
-                       lease_until = now() + make_interval(secs => %(lease_s)s),
-                       started_at = now(), ended_at = NULL
-                  FROM summed s
-                 WHERE d.document_id = s.document_id AND s.total - s.bytes < %(max_bytes)s
-                RETURNING d.*
-            )
-            SELECT document_id, document_key AS key, path, bytes, content_hash, attempts,
-                   stored_hash, chunking, %(suspects)s AS suspect
-              FROM claimed ORDER BY priority, queued_at, document_id
-            """,
+            _CLAIM,
             {
                 "lane": lane,
                 "keys": None if keys is None else list(keys),

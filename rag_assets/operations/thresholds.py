@@ -1,4 +1,4 @@
-"""The bounds by which the recovery judges and acts: the settings, as it uses them."""
+"""The bounds by which a look is judged and acted on: the settings, as that needs them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ INTERVAL = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
-class Rules:
+class Thresholds:
     """Each field has its setting.
 
     :param most_active: documents worked on at once, over all lanes.
-    :param keys: fingerprints of the keys in use.
+    :param rebuild_share: of an index's rows that may have changed since it was built.
+    :param public_url: of Dagster's UI; ``embedded``: the database's server is the embedded one.
     """
 
     stagnation_queue: int = 50
@@ -29,10 +30,12 @@ class Rules:
     max_actions: int = 10
     throttle_floor: float = 0.1
     most_active: int = 50
-    keys: tuple[str, ...] = ()
+    rebuild_share: float = 0.2
+    public_url: str = "http://127.0.0.1:3000"
+    embedded: bool = True
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Rules:
+    def from_settings(cls, settings: Settings) -> Thresholds:
         """Those in force."""
         return cls(
             stagnation_queue=settings.rag_stagnation_queue,
@@ -44,7 +47,9 @@ class Rules:
             max_actions=settings.rag_recovery_max_actions,
             throttle_floor=settings.rag_throttle_floor,
             most_active=settings.rag_max_concurrent_jobs,
-            keys=keys_in_use(settings),
+            rebuild_share=settings.rag_index_rebuild_share,
+            public_url=settings.rag_public_url,
+            embedded=settings.rag_database_url is None,
         )
 
 

@@ -1,0 +1,199 @@
+"""Rules about what is stored, indexed and released: for people, who have a command each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rag_assets.operations.findings import Finding, View, count, rule, span
+from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
+from rag_assets.postgres import pgvector_faults
+from rag_assets.vectors.sql.tables import DOCUMENTS
+
+
+@rule(
+    condition="Migrations are not applied.",
+    evidence="their names",
+    fix="`rag-assets db migrate`",
+)
+def migrations_pending(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    if seen.pending:
+        told = f"not applied: {', '.join(seen.pending)}"
+        yield Finding("database", "problem", told, "`rag-assets db migrate`", seen.now)
+
+
+@rule(
+    condition="The database answers, and cannot be read.",
+    evidence="its words",
+    fix="`rag-assets db status`",
+)
+def database_unread(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    if seen.unread is not None:
+        yield Finding("database", "problem", seen.unread, "`rag-assets db status`", seen.now)
+
+
+@rule(
+    condition="The server's pgvector has known faults.",
+    evidence="the faults, and the version in which each is mended",
+    fix="install a newer pgvector; of the embedded server there is none",
+)
+def pgvector_outdated(view: View) -> Iterator[Finding]:
+    seen, embedded = view.snapshot, view.thresholds.embedded
+    verdict = pgvector_faults.judge_pgvector(seen.versions) if seen.versions else None
+    if verdict is not None and verdict.told:
+        # No newer pgvector can be installed in the embedded server, and an outdated extension is
+        # as good as a new one but for what the new one adds.
+        yield Finding(
+            "vectors",
+            "warning" if verdict.faults and not embedded else "information",
+            verdict.told,
+            verdict.remedy(embedded=embedded),
+            seen.now,
+        )
+
+
+@rule(
+    condition="An incident of the queue is not closed.",
+    evidence="its name, state, cause and subject",
+    fix="wait while the recovery is at work; escalated: [the runbook](runbook-queue.md)",
+)
+def incident_open(view: View) -> Iterator[Finding]:
+    corpus = view.snapshot.corpus
+    incident = corpus.incident if corpus else None
+    if incident is not None:
+        escalated = incident.state == "escalated"
+        yield Finding(
+            "incident",
+            "problem" if escalated else "warning",
+            f"{incident.name} is {incident.state}: {incident.cause} {incident.subject}".rstrip(),
+            "a person is needed: docs/operations/runbook-queue.md"
+            if escalated
+            else "wait: the recovery is at work, and tells when it is not enough",
+            incident.began_at,
+        )
+
+
+@rule(
+    condition="The last run of a job, or of a partition in it, failed; also in an outage that is "
+    "over, until what runs automatically had its chance.",
+    evidence="the jobs and partitions, the class of the error and its words",
+    fix="by the class of the error; then re-execute the run that is named",
+)
+def job_failed(view: View) -> Iterator[Finding]:
+    corpus = view.snapshot.corpus
+    if corpus is None:
+        return
+    standing = split_explained(corpus.failing)
+    for incident, failed in standing.explained:
+        yield Finding(
+            "job",
+            "warning",
+            f"{failed.which} in {incident.name}: {failed.why}",
+            "wait: what runs automatically is run again; what is not done "
+            f"{span(RETRY_CHANCE.total_seconds())} after the outage is reported",
+            failed.began_at,
+        )
+    for failed in standing.reported.values():
+        yield Finding(
+            "job",
+            "problem",
+            f"{failed.which}, last {failed.runs[-1].ended_at:%Y-%m-%d %H:%M %Z}: {failed.why}",
+            failed.remedy(view.thresholds.public_url),
+            failed.began_at,
+        )
+
+
+@rule(
+    condition="Documents are dead letters.",
+    evidence="how many, by class of error",
+    fix="`rag-assets documents dlq`",
+)
+def dead_letters(view: View) -> Iterator[Finding]:
+    corpus = view.snapshot.corpus
+    if corpus is not None and corpus.dead:
+        told = ", ".join(f"{number} {name}" for name, number in corpus.dead.items())
+        command = "`rag-assets documents dlq`"
+        yield Finding("dead letters", "warning", told, command, view.snapshot.now)
+
+
+@rule(
+    condition="More than `RAG_INDEX_REBUILD_SHARE` of an index's rows changed since it was built.",
+    evidence="the table and the share",
+    fix="wait for the night, or `rag-assets index build`",
+)
+def index_stale(view: View) -> Iterator[Finding]:
+    corpus = view.snapshot.corpus
+    for index in corpus.indexes if corpus else ():
+        if index.generation is not None and index.changed > view.thresholds.rebuild_share:
+            yield Finding(
+                "index",
+                "warning",
+                f"{index.table}: {index.changed:.0%} of its rows changed since the build",
+                "wait for the night, or `rag-assets index build`",
+                view.snapshot.now,
+            )
+
+
+@rule(
+    condition="Something is embedded, and nothing is served, or the gate refuses the next release.",
+    evidence="the first reason of the gate",
+    fix="`rag-assets release gate`",
+)
+def release_held(view: View) -> Iterator[Finding]:
+    corpus = view.snapshot.corpus
+    if corpus is None or not corpus.indexes:  # nothing is embedded yet
+        return
+    release = corpus.release
+    told = [] if release.release_id is not None else ["nothing is served yet"]
+    if release.reasons:
+        more = f" (and {len(release.reasons) - 1} more)" if len(release.reasons) > 1 else ""
+        told.append(f"the gate refuses the next release: {release.reasons[0]}{more}")
+    if told:
+        command = "`rag-assets release gate`"
+        yield Finding("release", "warning", "; ".join(told), command, view.snapshot.now)
+
+
+@rule(
+    condition="Vectors are stored that no embedding run wrote.",
+    evidence="how many, by version or of the documents",
+    fix="`rag-assets bible embed VERSION`; `document_embeddings` of what the gate names",
+)
+def provenance_unknown(view: View) -> Iterator[Finding]:
+    corpus = view.snapshot.corpus
+    for subject, number in (corpus.release.unverified if corpus else {}).items():
+        yield Finding(
+            "provenance",
+            "problem",
+            f"{subject}: {count(number, 'vector')} not written by an embedding run",
+            "materialize document_embeddings of the documents that `rag-assets release gate` names"
+            if subject == DOCUMENTS
+            else f"`rag-assets bible embed {subject}`",
+            view.snapshot.now,
+        )
+
+
+@rule(
+    condition="Slack did not take messages.",
+    evidence="how many",
+    fix="correct `SLACK_WEBHOOK_URL`; they are sent again",
+)
+def messages_unsent(view: View) -> Iterator[Finding]:
+    corpus = view.snapshot.corpus
+    if corpus is not None and corpus.unsent_messages:
+        told = f"Slack did not take {count(corpus.unsent_messages, 'message')}; they are sent again"
+        yield Finding("messages", "warning", told, "correct SLACK_WEBHOOK_URL", view.snapshot.now)
+
+
+CORPUS_RULES = (
+    migrations_pending,
+    database_unread,
+    pgvector_outdated,
+    incident_open,
+    job_failed,
+    dead_letters,
+    index_stale,
+    release_held,
+    provenance_unknown,
+    messages_unsent,
+)

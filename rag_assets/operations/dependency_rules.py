@@ -1,0 +1,255 @@
+"""Rules about what work depends on: dependencies, pauses, the provider. The recovery acts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from rag_assets.lanes import DOCUMENT_LANES, LANES, Lane
+from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED
+from rag_assets.operations.findings import BOUND, RUNBOOK, Finding, PlannedAction, View, rule
+from rag_assets.operations.memory import signs_of_outage
+from rag_assets.operations.snapshot import Snapshot
+from rag_assets.operations.thresholds import INTERVAL
+
+NEEDS: Mapping[str, Sequence[Lane]] = {
+    "vectors": LANES,
+    "provider": LANES,
+    "inbox": DOCUMENT_LANES,
+    "broker": LANES,
+}
+"""Lanes that cannot work without a dependency. Without the database nothing is started anyway; and
+without workers runs wait for them.
+"""
+_STANDS_ON = {
+    "vectors": ("database",),
+    "dagster": ("database",),
+    "daemon": ("database", "dagster"),
+    "workers": ("broker",),
+}
+"""Where the one is away, nothing is known of the other."""
+_QUOTA_S = 86_400
+"""A key that was refused for want of quota longer ago may have been paid for."""
+_QUIET = timedelta(minutes=1)
+_RAISE = 0.1
+
+
+@rule(
+    condition="A dependency does not answer. Seen at two looks it is an incident. Not told of what "
+    "stands on another that is away.",
+    evidence="the words of the look at it",
+    fix="start it, or correct its setting: the words say which",
+    action=f"`pause_lane` of the lanes that cannot work without it, {BOUND}",
+)
+def dependency_down(view: View) -> Iterator[Finding]:
+    seen, since = view.snapshot, view.memory.failing_since
+    away = {probe.name for probe in seen.probes if not probe.ok}
+    waiting = any(lane.claimable for lane in seen.lanes)
+    for probe in seen.probes:
+        if probe.ok or away.intersection(_STANDS_ON.get(probe.name, ())):
+            continue
+        began = since.get(probe.name, seen.now)
+        # Who works by commands alone needs no daemon.
+        idle = probe.name in ("daemon", "dagster") and not (seen.daemon_was_seen or waiting)
+        fact = f"{probe.name}: {probe.told}"
+        lasts = began < seen.now
+        yield Finding(
+            probe.name,
+            "warning" if idle else "problem",
+            probe.told,
+            probe.remedy,
+            began,
+            tuple(
+                PlannedAction("pause_lane", lane, fact)
+                for lane in NEEDS.get(probe.name, ())
+                if lasts and lane not in seen.paused
+            ),
+            cause=DEPENDENCY_DOWN,
+            subject=probe.name,
+            fact=fact,
+            opens=lasts,
+        )
+
+
+@rule(
+    condition="The database was missed at looks, and is back. A start of PostgreSQL counts where "
+    "attempts or leases were lost by it.",
+    evidence="from when to when, and what it cost",
+    fix="PostgreSQL's log says why it went",
+)
+def database_was_away(view: View) -> Iterator[Finding]:
+    seen, memory = view.snapshot, view.memory
+    missed = memory.failing_since.get("database")
+    if missed is not None:
+        yield Finding(
+            "database",
+            "warning",
+            f"the database could not be reached from {missed:%H:%M:%S} on",
+            RUNBOOK,
+            missed,
+            cause=DEPENDENCY_DOWN,
+            subject="database",
+            opens=memory.told_away_at is not None or seen.now - missed > 1.5 * INTERVAL,
+        )
+    gone, back = memory.database_gone_at, memory.database_back_at
+    if gone is None or back is None or seen.now - back > view.thresholds.check:
+        return
+    signs = signs_of_outage(seen)
+    cost = f": {', '.join(signs)}" if signs else ""
+    yield Finding(
+        "database",
+        "warning",
+        f"PostgreSQL was away between {gone:%H:%M:%S} and {back:%H:%M:%S}{cost}",
+        RUNBOOK,
+        gone,
+        cause=DEPENDENCY_DOWN,
+        subject="database",
+        opens=bool(signs),
+        figures_change=True,
+    )
+
+
+@rule(
+    condition="A lane is paused, by a person or by the recovery.",
+    evidence="by whom, and why",
+    fix="`rag-assets documents resume LANE`; what the recovery paused it resumes",
+    action="`resume_lane` of what it paused itself, at the first look at which what the lane needs "
+    "is back",
+)
+def lane_paused(view: View) -> Iterator[Finding]:
+    down = {lane for name in view.memory.failing_since for lane in NEEDS.get(name, ())}
+    for lane, pause in view.snapshot.paused.items():
+        ours = pause.paused_by == "recovery"
+        back = ours and lane not in down
+        yield Finding(
+            lane,
+            "warning",
+            f"paused {pause.told}",
+            "wait: it is resumed when what it needs is back"
+            if ours
+            else f"`rag-assets documents resume {lane}`",
+            pause.paused_at,
+            (PlannedAction("resume_lane", lane, "what it needs is there again"),) if back else (),
+        )
+
+
+@rule(
+    condition="Keys were refused for want of quota within a day. An incident where every key was, "
+    "within `RAG_STAGNATION_S`, there is work, and nothing was completed since.",
+    evidence="the keys, by fingerprint",
+    fix="pay, or take the key out of `OPENAI_API_KEYS`",
+)
+def out_of_quota(view: View) -> Iterator[Finding]:
+    seen, lately_s = view.snapshot, view.thresholds.stagnation.total_seconds()
+    refused = {
+        key.key_fingerprint: key.out_of_quota_s
+        for key in seen.keys
+        if key.out_of_quota_s is not None and key.out_of_quota_s < _QUOTA_S
+    }
+    if not refused:
+        return
+    last = seen.last_completed_at
+    every = len(refused) == len(seen.keys)
+    fresh = max(refused.values()) < lately_s
+    working = last is not None and (seen.now - last).total_seconds() < min(refused.values())
+    yield Finding(
+        "provider",
+        "problem" if every else "warning",
+        f"out of quota: {_keys(refused)}",
+        "pay, or take the key out of OPENAI_API_KEYS",
+        last or seen.now - INTERVAL,
+        cause=OUT_OF_QUOTA if min(refused.values()) < lately_s else "",
+        subject=", ".join(sorted(refused)),
+        opens=every and fresh and not working and _work(seen),
+    )
+
+
+@rule(
+    condition="The provider limits the rate. An incident where it answered nothing for "
+    "`RAG_NO_WORKER_S` and there is work.",
+    evidence="the keys with a 429 since the last look, or that rest",
+    fix="wait, or lower `RAG_EMBEDDING_RATE_LIMIT` to what the provider allows",
+    action="`lower_share` at each look with a 429: half of batch size and concurrency, down to "
+    "`RAG_THROTTLE_FLOOR`",
+)
+def rate_limited(view: View) -> Iterator[Finding]:
+    seen, memory = view.snapshot, view.memory
+    since = memory.limited_since
+    if since is None:
+        return
+    resting = [key for key in seen.keys if key.resting_s > 0]
+    met = sorted(seen.rate_limited) or sorted(key.key_fingerprint for key in resting)
+    unanswered_since = max(since, memory.answered_at or since)
+    limited = sum(seen.rate_limited.values())
+    floor = view.thresholds.throttle_floor
+    yield Finding(
+        "provider",
+        "warning",
+        f"the provider limits the rate of {_keys(met)}",
+        "wait, or lower RAG_EMBEDDING_RATE_LIMIT to what the provider allows",
+        since,
+        tuple(
+            _share("lower_share", one.endpoint, lower, f"{limited} answers of 429")
+            for one in seen.shares
+            if limited and one.share > floor
+            for lower in (max(floor, round(one.share / 2, 3)),)
+        ),
+        cause=RATE_LIMITED,
+        subject=", ".join(met),
+        opens=seen.now - unanswered_since >= view.thresholds.no_worker and _work(seen),
+    )
+
+
+@rule(
+    condition="Batch size and concurrency are lowered after limited rates.",
+    evidence="the share that may be used",
+    fix="wait: it rises by itself",
+    action="`raise_share` by a tenth after each minute without a 429",
+)
+def share_lowered(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    limited = sum(seen.rate_limited.values())
+    for one in seen.shares:
+        if one.share >= 1:
+            continue
+        quiet = not limited and _quiet(view.memory.limited_at, one.set_at, now=seen.now)
+        higher = min(1.0, round(one.share + _RAISE, 3))
+        raised = _share("raise_share", one.endpoint, higher, "no 429 for a minute")
+        yield Finding(
+            "provider",
+            "warning",
+            f"batch size and concurrency are at {one.share:.0%} after limited rates",
+            "wait: they rise by themselves after each quiet minute",
+            one.set_at or seen.now,
+            (raised,) if quiet else (),
+        )
+
+
+DEPENDENCY_RULES = (
+    dependency_down,
+    database_was_away,
+    lane_paused,
+    out_of_quota,
+    rate_limited,
+    share_lowered,
+)
+
+
+def _share(
+    kind: Literal["lower_share", "raise_share"], endpoint: str, share: float, why: str
+) -> PlannedAction:
+    told = f"{why}; {share:.0%} of batch size and concurrency from now on"
+    return PlannedAction(kind, endpoint, told, share=share)
+
+
+def _quiet(*times: datetime | None, now: datetime) -> bool:
+    return all(time is None or now - time >= _QUIET for time in times)
+
+
+def _work(seen: Snapshot) -> bool:
+    return any(lane.claimable or lane.running for lane in seen.wanted)
+
+
+def _keys(fingerprints: Iterable[str]) -> str:
+    return " and ".join(f"key {name}" for name in sorted(fingerprints))

@@ -1,0 +1,325 @@
+"""Rules about the queue of documents and its runs. The recovery acts on most of them. Pure."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from datetime import datetime
+
+from rag_assets.operations.causes import (
+    DAEMON_AWAY,
+    ERRORS,
+    OUT_OF_MEMORY,
+    SLOW_DOCUMENT,
+    UNKNOWN,
+    WORKER_LOST,
+)
+from rag_assets.operations.dependencies import DAEMON_PATIENCE_S
+from rag_assets.operations.dependency_rules import NEEDS
+from rag_assets.operations.findings import (
+    BOUND,
+    RUNBOOK,
+    Finding,
+    PlannedAction,
+    View,
+    count,
+    rule,
+    span,
+)
+
+_RUN_PAGE = "the run's page in Dagster; the system's log says what ended the process"
+
+
+@rule(
+    condition="A run's process ended by itself, and the run is started again.",
+    evidence="the signal or exit code, by Dagster's event",
+    fix="what ended it is in the system's log: often a lack of memory",
+)
+def run_ended_by_itself(view: View) -> Iterator[Finding]:
+    for run in view.snapshot.faults:
+        killed = run.fault is not None and run.fault.signal == signal.SIGKILL
+        yield Finding(
+            "runs",
+            "problem",
+            f"run {run.run_id} of {run.job}: {run.fault}"
+            + (", as the system does where memory runs out" if killed else ""),
+            _RUN_PAGE,
+            run.ended_at,
+            cause=OUT_OF_MEMORY if killed else WORKER_LOST,
+            subject=run.run_id,
+            opens=True,
+        )
+
+
+@rule(
+    condition="A run counts as started, and holds no document for two leases while some could be "
+    "taken.",
+    evidence="the run and its lane",
+    fix="the recovery ends it; the next run takes its place",
+    action=f"`end_run`, {BOUND}",
+)
+def run_silent(view: View) -> Iterator[Finding]:
+    for lane, run_ids in view.snapshot.silent_runs.items():
+        for run_id in run_ids:
+            yield _dead_run(
+                run_id,
+                f"run {run_id} counts as started in {lane} and shows no sign of life",
+                view.snapshot.now,
+                PlannedAction(
+                    "end_run", lane, "started, and no sign of life: its place is free", run_id
+                ),
+            )
+
+
+@rule(
+    condition="A run of any lane counts as started, and none of its sessions was seen at the "
+    "database for `RAG_STAGNATION_S`.",
+    evidence="the run and its lane",
+    fix="the recovery ends it; Dagster starts it again",
+    action=f"`end_run`, {BOUND}",
+)
+def run_vanished(view: View) -> Iterator[Finding]:
+    # Whatever a run does, it is at the database again and again.
+    seen, since = view.snapshot, view.memory.unseen_since
+    for run_id, lane in seen.unseen_runs.items():
+        if seen.now - since[run_id] >= view.thresholds.stagnation:
+            told = "started, and nothing was seen of it: its place is free"
+            yield _dead_run(
+                run_id,
+                f"run {run_id} counts as started in {lane}, and nothing was seen of it",
+                since[run_id],
+                PlannedAction("end_run", lane, told, run_id),
+            )
+
+
+@rule(
+    condition="Documents are held by a run that no longer extends its lease.",
+    evidence="how many",
+    fix="the recovery puts them back into the queue",
+    action="`collect_lost`, `RAG_RECOVERY_MAX_ACTIONS` an hour",
+)
+def documents_left(view: View) -> Iterator[Finding]:
+    left = view.snapshot.leases_over
+    if left:
+        told = f"{left} documents were left by their runs"
+        yield Finding(
+            "documents",
+            "warning",
+            told,
+            "wait: the recovery puts them back into the queue",
+            view.snapshot.now,
+            (PlannedAction("collect_lost", "documents", told),),
+        )
+
+
+@rule(
+    condition="One document has been worked on for `RAG_SLOW_DOCUMENT_S` while others of its lane "
+    "wait, and none of them was completed meanwhile.",
+    evidence="the document, and how many wait for it",
+    fix="`rag-assets documents show KEY`; withdraw it, or wait",
+)
+def slow_document(view: View) -> Iterator[Finding]:
+    now = view.snapshot.now
+    for lane in view.snapshot.wanted:
+        if lane.longest is None or not lane.claimable:
+            continue
+        key, began = lane.longest.key, lane.longest.started_at
+        others_go_on = lane.last_completed_at is not None and lane.last_completed_at > began
+        if now - began >= view.thresholds.slow_document and not others_go_on:
+            others = "1 document waits" if lane.claimable == 1 else f"{lane.claimable} wait"
+            yield Finding(
+                lane.lane,
+                "warning",
+                f"{key} has been worked on for {(now - began).total_seconds():.0f} s, and {others} "
+                f"for it in {lane.lane}",
+                f"`rag-assets documents show {key}`",
+                began,
+                cause=SLOW_DOCUMENT,
+                subject=key,
+                opens=True,
+                figures_change=True,
+            )
+
+
+@rule(
+    condition="Nothing looked after the queue for a minute and a half while documents waited, or "
+    "the part of the daemon that starts runs shows no sign of life.",
+    evidence="since when",
+    fix="`rag-assets up`",
+)
+def daemon_away(view: View) -> Iterator[Finding]:
+    seen, gap = view.snapshot, view.memory.gap_since
+    if gap is not None and any(lane.claimable for lane in seen.wanted):
+        yield Finding(
+            "daemon",
+            "problem",
+            f"nothing looked after the queue between {gap:%H:%M:%S} and {seen.now:%H:%M:%S}: "
+            "Dagster's daemon was away",
+            RUNBOOK,
+            gap,
+            cause=DAEMON_AWAY,
+            subject="daemon",
+            opens=True,
+        )
+    part = "QUEUED_RUN_COORDINATOR"
+    age_s = seen.heartbeats.get(part, 0.0)
+    if age_s > DAEMON_PATIENCE_S:
+        yield Finding(
+            "daemon",
+            "problem",
+            f"the daemon's {part} has shown no sign of life for {age_s:.0f} s: runs only queue",
+            RUNBOOK,
+            seen.now,
+            cause=DAEMON_AWAY,
+            subject=part,
+            figures_change=True,
+        )
+
+
+@rule(
+    condition="Attempts failed since the last look.",
+    evidence="the class with which most did",
+    fix="`rag-assets documents dlq`",
+)
+def attempts_failed(view: View) -> Iterator[Finding]:
+    failures = view.snapshot.failures
+    if failures:
+        name = max(failures, key=lambda one: (failures[one], one))
+        yield Finding(
+            "documents",
+            "information",
+            f"{failures[name]} attempts ended with {name} lately",
+            "`rag-assets documents dlq`",
+            view.snapshot.now,
+            cause=ERRORS,
+            subject=name,
+            figures_change=True,
+        )
+
+
+@rule(
+    condition="Stagnation: more than `RAG_STAGNATION_QUEUE` documents wait, the oldest for "
+    "`RAG_STAGNATION_S`, and for as long none was completed.",
+    evidence="how many wait, and since when none was completed",
+    fix=f"[the runbook]({RUNBOOK.removeprefix('docs/operations/')})",
+)
+def stagnation(view: View) -> Iterator[Finding]:
+    seen, limits = view.snapshot, view.thresholds
+    waiting = sum(lane.waiting for lane in seen.wanted)
+    oldest_s = max((lane.oldest_waiting_s for lane in seen.wanted), default=0.0)
+    last, watching = seen.last_completed_at, view.memory.watching_since or seen.now
+    if (
+        waiting > limits.stagnation_queue
+        and oldest_s >= limits.stagnation.total_seconds()
+        and seen.now - watching >= limits.stagnation
+        and (last is None or seen.now - last >= limits.stagnation)
+    ):
+        yield Finding(
+            "queue",
+            "problem",
+            f"{waiting} documents wait, and none was completed for "
+            f"{limits.stagnation.total_seconds():.0f} s",
+            RUNBOOK,
+            last or seen.now - limits.stagnation,
+            cause=UNKNOWN,
+            subject="queue",
+            opens=True,
+            figures_change=True,
+        )
+
+
+@rule(
+    condition="Documents could be taken, and none is worked on. An incident after "
+    "`RAG_NO_WORKER_S`, unless all that may be worked on at once is.",
+    evidence="how many, for how long, and the runs under way",
+    fix="`rag-assets up`; if the daemon runs, *Automation* in Dagster's UI",
+    action=f"`start_run` where none is under way and what it needs is there, {BOUND}",
+)
+def documents_idle(view: View) -> Iterator[Finding]:
+    seen, limits = view.snapshot, view.thresholds
+    down = any(name in NEEDS for name in view.memory.failing_since)
+    alive = bool(seen.heartbeats) or any(p.name == "daemon" and p.ok for p in seen.probes)
+    command = (
+        "wait half a minute for a run; if none comes, see *Automation* in Dagster's UI"
+        if alive
+        else "see that the daemon runs: `rag-assets up`"
+    )
+    for lane in seen.document_lanes:
+        since = view.memory.idle_since.get(lane.lane)
+        if since is None:
+            continue
+        late = seen.now - since >= limits.no_worker and seen.active < limits.most_active
+        if late:
+            start = f"{lane.claimable} documents wait, and no run is under way"
+            yield Finding(
+                lane.lane,
+                "problem",
+                f"{lane.claimable} documents of {lane.lane} could be taken, and for "
+                f"{(seen.now - since).total_seconds():.0f} s none was, with {lane.runs} runs under "
+                "way",
+                command,
+                since,
+                () if lane.runs or down else (PlannedAction("start_run", lane.lane, start),),
+                cause=UNKNOWN,
+                subject=lane.lane,
+                opens=True,
+                figures_change=True,
+            )
+        elif not lane.runs and seen.active < limits.most_active:
+            yield Finding(
+                lane.lane,
+                "warning",
+                f"{count(lane.claimable, 'document')} wait, the oldest for "
+                f"{span(lane.oldest_waiting_s)}, and no run is at work or asked for",
+                command,
+                since,
+            )
+
+
+@rule(
+    condition="An action was taken `RAG_RECOVERY_MAX_ACTIONS` times within the hour.",
+    evidence="the action and what it is about",
+    fix=f"[the runbook]({RUNBOOK.removeprefix('docs/operations/')}): what is needed more often "
+    "helps nothing",
+    action="none more of that kind within the hour; a person is called",
+)
+def action_of_no_use(view: View) -> Iterator[Finding]:
+    for action in view.held_back:
+        yield Finding(
+            action.subject,
+            "problem",
+            f"{action.kind} on {action.subject} was done {view.thresholds.max_actions} times "
+            "within the hour and is not done again",
+            RUNBOOK,
+            view.snapshot.now,
+            cause=UNKNOWN,
+            subject=action.subject,
+            opens=True,
+        )
+
+
+QUEUE_RULES = (
+    run_ended_by_itself,
+    run_silent,
+    run_vanished,
+    documents_left,
+    slow_document,
+    daemon_away,
+    attempts_failed,
+    stagnation,
+    documents_idle,
+)
+
+
+def _dead_run(run_id: str, told: str, began_at: datetime, end: PlannedAction) -> Finding:
+    return Finding(
+        "runs",
+        "problem",
+        told,
+        "wait: the recovery ends it",
+        began_at,
+        (end,),
+        cause=WORKER_LOST,
+        subject=run_id,
+        opens=True,
+    )

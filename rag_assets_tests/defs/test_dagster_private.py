@@ -1,0 +1,76 @@
+"""What is leant on of Dagster beyond its public interface is as it was. Begin here after upgrades.
+
+What comes of it is held by other tests: configuration that is refused before a run by
+``test_launchpad.py``, documents that read failed by ``test_document_lane.py``, the launcher by
+``deployment/test_celery.py``.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+from dagster._core.storage.runs.schema import DaemonHeartbeatsTable, RunsTable, RunTagsTable
+from dagster._utils import get_run_crash_explanation
+
+from rag_assets.defs import dagster_private
+from rag_assets.defs.dagster_private import fault_of
+from rag_assets.operations.sql.dagster_state import ProcessFault
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        (-9, ProcessFault("killed by signal 9 (SIGKILL)", 9)),
+        (-15, ProcessFault("killed by signal 15 (SIGTERM)", 15)),
+        (1, ProcessFault("exited with code 1")),
+    ],
+)
+def test_a_fault_is_read_from_dagsters_own_words(code: int, fault: ProcessFault) -> None:
+    assert fault_of(get_run_crash_explanation("Run execution process for x", code)) == fault
+
+
+def test_other_events_are_no_faults() -> None:
+    assert fault_of("Started process for run (pid: 17).") is None
+
+
+def test_tags_on_stored_runs_are_called_as_before() -> None:
+    assert dagster_private.PARTITION_TAG == "dagster/partition"
+    assert dagster_private.RANGE_TAGS == (
+        "dagster/asset_partition_range_start",
+        "dagster/asset_partition_range_end",
+    )
+    assert dagster_private.PRIORITY_TAG == "dagster/priority"
+    assert dagster_private.RETRY_NUMBER_TAG == "dagster/retry_number"
+    assert dagster_private.WILL_RETRY_TAG == "dagster/will_retry"
+    assert dagster_private.RETRIED_BY_TAG == "dagster/auto_retry_run_id"
+
+
+def test_the_tables_have_the_columns_that_are_read() -> None:
+    columns = {
+        table.name: set(table.columns.keys())
+        for table in (RunsTable, RunTagsTable, DaemonHeartbeatsTable)
+    }
+    read = {
+        "runs": {
+            *("run_id", "pipeline_name", "status"),
+            *("create_timestamp", "start_time", "end_time"),
+        },
+        "run_tags": {"run_id", "key", "value"},
+        "daemon_heartbeats": {"daemon_type", "timestamp"},
+    }
+    missing = {name: wanted - columns[name] for name, wanted in read.items()}
+    assert not any(missing.values()), missing
+
+
+def test_a_blocking_check_that_fails_ends_its_step_by_the_error_that_is_known() -> None:
+    @dg.asset
+    def made() -> None: ...
+
+    @dg.asset_check(asset=made, blocking=True)
+    def wrong() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False)
+
+    result = dg.materialize([made, wrong], raise_on_error=False)
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_failure_data.error is not None
+    assert failed.step_failure_data.error.cls_name == dagster_private.BLOCKED_BY_A_CHECK

@@ -1,0 +1,53 @@
+"""The page of findings, from the list of rules.
+
+python -m rag_assets_tests.operations.findings_page     writes docs/operations/findings.md anew
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rag_assets.operations.corpus_rules import CORPUS_RULES
+from rag_assets.operations.dependency_rules import DEPENDENCY_RULES
+from rag_assets.operations.diagnosis import RULES
+from rag_assets.operations.findings import Rule
+from rag_assets.operations.queue_rules import QUEUE_RULES
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations" / "findings.md"
+HEAD = """# Findings
+
+What `rag-assets doctor` can show, and what the recovery acts on. For whoever asks why a line is
+there, or what is done about it. Both apply this one list of rules to a look at the system: the
+doctor to what a single look sees, the recovery each half minute, with what it remembers
+([recovery](recovery.md)). The page is written from the list.
+
+The doctor shows a finding as `problem`, `warning` or `information`, with the command that mends it.
+An action of the recovery is recorded in `recovery_actions`, and bounded.
+"""
+PARTS = (
+    ("Dependencies, pauses and the provider", DEPENDENCY_RULES),
+    ("The queue and its runs", QUEUE_RULES),
+    ("What is stored, indexed and released", CORPUS_RULES),
+    ("The recovery itself", RULES[-1:]),
+)
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    return HEAD + "".join(_part(title, rules) for title, rules in PARTS)
+
+
+def _part(title: str, rules: tuple[Rule, ...]) -> str:
+    return f"\n## {title}\n" + "".join(map(_explained, rules))
+
+
+def _explained(rule: Rule) -> str:
+    lines = [f"\n### {rule.name}\n", rule.condition, "", f"- Evidence: {rule.evidence}."]
+    lines.append(f"- What mends it: {rule.fix}.")
+    if rule.action:
+        lines.append(f"- The recovery: {rule.action}.")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
