@@ -16,7 +16,11 @@ from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.requests import NATIVE_DIMENSIONS, EmbeddingRequest
 from openai_emulator.vectors import shorten, space
 
-SEEDS = {"text-embedding-3-small": 20240125, "text-embedding-3-large": 20240126}
+SEEDS = {
+    "text-embedding-3-small": 20240125,
+    "text-embedding-3-large": 20240126,
+    "bge-m3": 20240127,  # of another server, with no price by its name
+}
 
 
 def vectors_of(request: EmbeddingRequest) -> NDArray[np.float32]:

@@ -13,6 +13,8 @@ from typing import Literal
 from rag_assets.index.build_size import build_size, item_bytes
 from rag_assets.index.policy import recommended_lists
 from rag_assets.settings.model import Precision, Settings
+from rag_assets.vectors.prices import usd_per_million_tokens
+from rag_assets.vectors.sql.spaces import ROLES
 
 Kind = Literal["verses", "chunks"]
 
@@ -141,8 +143,8 @@ def tables() -> Iterator[str]:
         f"| {count:,} | {lists:,} | {probes} | {count * probes / lists:,.0f} |\n"
         for count, lists, probes in READ
     )
-    small = Settings.model_fields["rag_embedding_small_usd_per_million_tokens"].default
-    large = Settings.model_fields["rag_embedding_large_usd_per_million_tokens"].default
+    settings = Settings.model_construct()
+    small, large = (usd_per_million_tokens(settings, role) or 0.0 for role in ROLES)
     minute = Settings.model_fields["rag_embedding_token_limit"].default
     rows = []
     for count in ROWS:

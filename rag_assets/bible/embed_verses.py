@@ -78,7 +78,7 @@ class SpaceReport:
     retries: int
     rate_limited: int
     tokens: int
-    cost_usd: float
+    cost_usd: float | None
     seconds: float
     accepted: int = 0
 

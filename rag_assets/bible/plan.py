@@ -21,13 +21,18 @@ from rag_assets.embedding.sql import purchases
 from rag_assets.errors import BudgetExceededError, CorpusError
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.prices import (
+    cost_of,
+    price_setting,
+    together,
+    usd_per_million_tokens,
+)
 from rag_assets.vectors.sql.spaces import (
     ROLES,
     Role,
     SpaceSpec,
     find_space,
     space_spec,
-    usd_per_million_tokens,
 )
 
 _TYPICAL_REQUEST_S = 0.5  # between the 0.16 and 0.79 s that users report for live requests
@@ -41,6 +46,7 @@ class SpacePlan:
     :param reused: of those, the ones whose text already has a vector in the space.
     :param texts: distinct texts to buy.
     :param tokens: estimated from bytes: at the ratio that this space's answers had so far, or 0.25.
+    :param cost_usd: ``None`` where the model's price is not known.
     :param minutes: at the limits and concurrency in force.
     """
 
@@ -51,7 +57,7 @@ class SpacePlan:
     reused: int
     texts: int
     tokens: int
-    cost_usd: float
+    cost_usd: float | None
     requests: int
     minutes: float
 
@@ -255,7 +261,7 @@ def _plan(
         reused=sum(row.hash not in to_buy for row in rows),
         texts=len(to_buy),
         tokens=tokens,
-        cost_usd=tokens * usd_per_million_tokens(settings, role) / 1e6,
+        cost_usd=cost_of(tokens, usd_per_million_tokens(settings, role)),
         requests=requests,
         minutes=_minutes(requests, tokens, settings),
     )
@@ -267,8 +273,16 @@ def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
     :raises BudgetExceededError: before anything is bought.
     """
     budget = settings.rag_max_run_cost_usd
-    cost = sum(plan.cost_usd for plan in plans)
-    if budget is not None and cost > budget:
+    if budget is None:
+        return
+    cost = together(plan.cost_usd for plan in plans)
+    if cost is None:
+        unknown = next(plan for plan in plans if plan.cost_usd is None)
+        raise BudgetExceededError(
+            f"the price of {unknown.space.model} is not known, so that RAG_MAX_RUN_COST_USD cannot "
+            f"be kept; nothing was bought. Set {price_setting(unknown.role)}"
+        )
+    if cost > budget:
         raise BudgetExceededError(
             f"this run would cost about ${cost:.4f}, more than RAG_MAX_RUN_COST_USD = "
             f"${budget:.4f}; nothing was bought. Raise the budget, or embed fewer verses (limit)"

@@ -42,7 +42,7 @@ class JobResult:
     reused: int
     refused: int
     tokens: int
-    cost_usd: float
+    cost_usd: float | None
     requests: int
     checks_passed: int
     failures: tuple[str, ...]
@@ -234,7 +234,7 @@ def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
         reused=int(numbers.get("reused", 0)),
         refused=int(numbers.get("failed", 0)),
         tokens=int(numbers.get("tokens", 0)),
-        cost_usd=float(numbers.get("cost_usd", 0.0)),
+        cost_usd=numbers.get("cost_usd"),
         requests=int(numbers.get("requests", 0)),
         checks_passed=sum(check.passed for check in checks),
         failures=tuple(failures),

@@ -33,6 +33,7 @@ from rag_assets.errors import (
 )
 from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.prices import dollars, together
 from rag_assets.vectors.sql.spaces import Space
 
 log = logging.getLogger("rag_assets.documents")
@@ -71,7 +72,7 @@ class DocumentOutcome:
     tokens: int = 0
     embedded: int = 0
     reused: int = 0
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     seconds: Mapping[str, float] = field(default_factory=dict)
     language: str | None = None
     title: str | None = None
@@ -93,7 +94,7 @@ class RunSummary:
     reused: int = 0
     requests: int = 0
     tokens: int = 0
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     seconds: float = 0.0
 
     def add(self, outcome: DocumentOutcome) -> None:
@@ -109,7 +110,7 @@ class RunSummary:
         return (
             f"{states or 'no documents'}{lost}; {self.chunks} chunks ({self.embedded} embedded, "
             f"{self.reused} reused), {self.requests} requests, {self.tokens} tokens, "
-            f"${self.cost_usd:.4f}, {self.seconds:.1f} s"
+            f"{dollars(self.cost_usd)}, {self.seconds:.1f} s"
         )
 
 
@@ -185,7 +186,7 @@ class Publisher:
         """What the run has done."""
         self._summary.requests = sum(purchase.requests for purchase in purchases)
         self._summary.tokens = sum(purchase.tokens for purchase in purchases)
-        self._summary.cost_usd = sum(purchase.cost_usd for purchase in purchases)
+        self._summary.cost_usd = together(purchase.cost_usd for purchase in purchases)
         self._summary.seconds = seconds
         return self._summary
 
@@ -301,7 +302,7 @@ def stored_outcome(document: Document) -> DocumentOutcome:
     return replace(
         outcome_of(document, "ready"),
         reused=0,
-        cost_usd=document.cost_usd or 0.0,
+        cost_usd=document.cost_usd,
         seconds=document.seconds or {},
     )
 

@@ -18,6 +18,7 @@ from rag_assets.embedding.purchase import Purchaser
 from rag_assets.errors import BudgetExceededError, InputRejectedError
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.prices import cost_of, price_setting, together
 from rag_assets.vectors.sql.spaces import Space
 
 
@@ -115,7 +116,7 @@ class Embedded:
 
     prepared: Prepared
     embedded: int
-    cost_usd: float
+    cost_usd: float | None
 
     @property
     def claimed(self) -> Claimed:
@@ -158,14 +159,14 @@ def _count(
         text.hash: chunk.tokens
         for text, chunk in zip(prepared.texts, prepared.document.chunks, strict=True)
     }
-    cost_usd, counts = 0.0, []
+    costs, counts = [], []
     for purchaser, fresh in zip(purchasers, bought, strict=True):
         own = fresh & tokens_of.keys()
         fresh.difference_update(own)
         counts.append(len(own))
         tokens = sum(tokens_of[key] for key in own)
-        cost_usd += tokens * purchaser.space.usd_per_million_tokens / 1e6
-    return Embedded(prepared, counts[0], cost_usd)
+        costs.append(cost_of(tokens, purchaser.space.usd_per_million_tokens))
+    return Embedded(prepared, counts[0], together(costs))
 
 
 def _refusal(prepared: Prepared, purchaser: Purchaser) -> InputRejectedError | None:
@@ -182,9 +183,17 @@ def _refusal(prepared: Prepared, purchaser: Purchaser) -> InputRejectedError | N
 
 
 def _check_budget(purchasers: Sequence[Purchaser], settings: Settings) -> None:
-    spent = sum(purchaser.purchase.cost_usd for purchaser in purchasers)
     most = settings.rag_max_run_cost_usd
-    if most is not None and spent >= most > 0:
+    if most is None:
+        return
+    for one in purchasers:
+        if one.space.usd_per_million_tokens is None:
+            raise BudgetExceededError(
+                f"the price of {one.space.spec.model} is not known, so that RAG_MAX_RUN_COST_USD "
+                f"cannot be kept; nothing was bought. Set {price_setting(one.space.role)}"
+            )
+    spent = together(purchaser.purchase.cost_usd for purchaser in purchasers) or 0.0
+    if spent >= most > 0:
         raise BudgetExceededError(
             f"the run has bought for ${spent:.4f}, and RAG_MAX_RUN_COST_USD is ${most:.4f}: what "
             "was bought is kept, the documents that are left wait for another run"

@@ -30,6 +30,7 @@ from rag_assets.errors import (
 from rag_assets.postgres.database import AsyncConnection, Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.prices import cost_of, together
 from rag_assets.vectors.sql.spaces import Space
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -44,6 +45,7 @@ _LONGEST_BACKOFF_S = 30.0
 class Purchase:
     """What was bought, counted while it goes on.
 
+    :param cost_usd: ``None`` where the model's price is not known.
     :param rejected: by text hash: (class of the error, reason).
     """
 
@@ -52,7 +54,7 @@ class Purchase:
     retries: int = 0
     rate_limited: int = 0
     tokens: int = 0
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     rejected: dict[bytes, tuple[str, str]] = field(default_factory=dict)
 
     def add(self, other: Purchase) -> None:
@@ -62,7 +64,7 @@ class Purchase:
         self.retries += other.retries
         self.rate_limited += other.rate_limited
         self.tokens += other.tokens
-        self.cost_usd += other.cost_usd
+        self.cost_usd = together((self.cost_usd, other.cost_usd))
         self.rejected |= other.rejected
 
 
@@ -305,7 +307,7 @@ class Purchaser:
         good = [place for place in range(len(batch)) if place not in answer.refused]
         vectors = answer.vectors if len(good) == len(batch) else answer.vectors[good]
         hashes = [batch[place].hash for place in good]
-        cost_usd = answer.tokens * self.space.usd_per_million_tokens / 1e6
+        cost_usd = cost_of(answer.tokens, self.space.usd_per_million_tokens)
         entry = LedgerEntry(
             key_fingerprint=key_name(key),
             requests=1,

@@ -26,7 +26,8 @@ from rag_assets.operations.sql import backfill
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.spaces import Role, register_space, usd_per_million_tokens
+from rag_assets.vectors.prices import price_setting, together, usd_per_million_tokens
+from rag_assets.vectors.sql.spaces import Role, register_space
 
 WINDOW_TAG = "rag/window"
 """Of a window's runs, with :attr:`Window.key`."""
@@ -202,10 +203,16 @@ def candidates(
         except CorpusError as error:
             yield Candidate(code, problem=str(error))
             continue
+        cost = together(plan.cost_usd for plan in plans)
+        if cost is None:
+            roles = {plan.role for plan in plans if plan.cost_usd is None}
+            unknown = " and ".join(map(price_setting, sorted(roles)))
+            yield Candidate(code, problem=f"what it would cost is not known: set {unknown}")
+            continue
         yield Candidate(
             code,
             rows=sum(plan.rows for plan in plans),
-            cost_usd=sum(plan.cost_usd for plan in plans),
+            cost_usd=cost,
             minutes=sum(plan.minutes for plan in plans),
         )
 
@@ -258,12 +265,14 @@ def requeue_documents(
     with connection.transaction():
         for place, role in enumerate(roles):
             # One that lacks the small vectors most likely lacks the others, too.
-            price = sum(usd_per_million_tokens(settings, one) for one in roles[place:]) / 1e6
+            price = together(usd_per_million_tokens(settings, one) for one in roles[place:])
+            dollars_left = usd if price is not None else 0.0
+            price = 1.0 if price is None else price / 1e6
             done = requeue_unembedded(
                 connection,
                 register_space(connection, settings, role),
                 limit=DOCUMENTS_AT_ONCE,
-                tokens=max(0.0, usd) / price if price else float("inf"),
+                tokens=max(0.0, dollars_left) / price if price else float("inf"),
                 before=window.opens,
             )
             cost = done.tokens * price

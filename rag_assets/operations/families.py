@@ -216,7 +216,7 @@ def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterat
         "retries": "Requests sent again after a time-out or 5xx.",
         "rate_limited": "Requests refused for their rate (429).",
         "tokens": "Tokens paid for.",
-        "cost_usd": "Dollars paid.",
+        "cost_usd": "Dollars paid, as far as prices are known.",
     }.items():
         samples = [((key,), getattr(use[key], name) if key in use else 0) for key in keys]
         yield _counter(f"rag_embedding_{name}", text, ("key",), samples)

@@ -172,11 +172,17 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         ge=0,
         description="Refused texts at which a run stops: past it the fault is not in single texts.",
     )
-    rag_embedding_small_usd_per_million_tokens: float = Field(
-        0.02, ge=0, description="Price of the small model."
+    rag_embedding_small_usd_per_million_tokens: float | None = Field(
+        None,
+        ge=0,
+        description="Price of the small model, in dollars a million tokens. Unset: OpenAI's list "
+        "price of its models (0.02 for text-embedding-3-small); of any other the price is unknown, "
+        "and what it would cost, too.",
     )
-    rag_embedding_large_usd_per_million_tokens: float = Field(
-        0.13, ge=0, description="Price of the large model."
+    rag_embedding_large_usd_per_million_tokens: float | None = Field(
+        None,
+        ge=0,
+        description="Price of the large model, likewise (0.13 for text-embedding-3-large).",
     )
     rag_max_run_cost_usd: float | None = Field(
         None, ge=0, description="A run that is planned to cost more does not start."

@@ -75,6 +75,18 @@ def test_the_ledger_says_what_the_provider_counted(
     assert report.cost_usd == cost
 
 
+def test_what_was_paid_at_an_unknown_price_is_unknown(
+    database: Database, openai_settings: MakeSettings, emulator: Emulator
+) -> None:
+    load_version(database, CODE, sentences(5))
+    settings = openai_settings(rag_embedding_small_model="bge-m3", rag_embedding_small_dimensions=8)
+    assert embed(database, settings, EmbedOptions()).cost_usd is None
+    with database.connect() as connection:
+        rows = connection.execute("SELECT tokens, cost_usd FROM embedding_ledger").fetchall()
+    assert rows == [(emulator.stats().tokens_billed, None)]
+    assert embed(database, settings, EmbedOptions()).cost_usd == 0, "nothing was bought"
+
+
 def test_a_second_run_has_nothing_to_do_and_asks_nothing(
     database: Database, openai_settings: MakeSettings, emulator: Emulator
 ) -> None:

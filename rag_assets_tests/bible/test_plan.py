@@ -15,6 +15,7 @@ from rag_assets.bible.versions import find_version_folder
 from rag_assets.errors import BudgetExceededError
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.prices import together
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
@@ -193,7 +194,8 @@ def test_within_the_budget_nothing_is_said_and_above_it_the_run_is_refused(
     load_version(database, CODE, sentences(2000))
     roles: tuple[Role, Role] = ("small", "large")
     plans = [plan(database, openai_settings(), role) for role in roles]
-    cost = sum(found.cost_usd for found in plans)
+    cost = together(found.cost_usd for found in plans)
+    assert cost is not None
     check_budget(openai_settings(), plans)
     check_budget(openai_settings(rag_max_run_cost_usd=cost), plans)
     tight = openai_settings(rag_max_run_cost_usd=cost * 0.99)
@@ -202,6 +204,22 @@ def test_within_the_budget_nothing_is_said_and_above_it_the_run_is_refused(
     assert f"${cost:.4f}" in str(caught.value)
     check_budget(tight, plans[:1])
     check_budget(openai_settings(rag_max_run_cost_usd=0), [])
+
+
+def test_an_unknown_price_makes_an_unknown_cost_and_no_budget_lets_it_through(
+    database: Database, openai_settings: MakeSettings
+) -> None:
+    load_version(database, CODE, sentences(3))
+    unnamed = {"rag_embedding_small_model": "bge-m3", "rag_embedding_small_dimensions": 8}
+    found = plan(database, openai_settings(**unnamed))
+    assert found.tokens > 0
+    assert found.cost_usd is None
+    check_budget(openai_settings(**unnamed), [found])
+    setting = "Set RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS"
+    with pytest.raises(BudgetExceededError, match=f"price of bge-m3 is not known.*{setting}"):
+        check_budget(openai_settings(rag_max_run_cost_usd=1000, **unnamed), [found])
+    priced = openai_settings(rag_embedding_small_usd_per_million_tokens=0, **unnamed)
+    assert plan(database, priced).cost_usd == 0
 
 
 def test_the_ledger_and_all_tables_hold_fingerprints_and_no_key(

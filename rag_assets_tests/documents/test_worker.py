@@ -311,6 +311,21 @@ def test_a_run_that_has_spent_what_it_may_leaves_the_rest(lane: Lane) -> None:
     assert sorted(lane.states().values()) == ["ready", "waiting", "waiting", "waiting"]
 
 
+def test_a_budget_refuses_what_has_no_known_price_before_anything_is_bought(lane: Lane) -> None:
+    lane.drop(a=markdown("river"))
+    named = "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS"
+    with pytest.raises(BudgetExceededError, match=f"nothing was bought. Set {named}"):
+        lane.process(
+            rag_max_run_cost_usd=5,
+            rag_embedding_small_model="bge-m3",
+            rag_embedding_small_dimensions=8,
+        )
+    assert lane.emulator.stats().requests == 0
+    done = lane.process(rag_embedding_small_model="bge-m3", rag_embedding_small_dimensions=8)
+    assert done.summary.cost_usd is None
+    assert "unknown" in str(done.summary)
+
+
 def test_a_caller_that_fails_stops_the_run_which_gives_back_what_it_holds(lane: Lane) -> None:
     lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(40)})
 

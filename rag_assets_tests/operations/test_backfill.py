@@ -284,6 +284,24 @@ def test_documents_of_another_model_wait_again_as_far_as_the_budget_goes(
     assert [state(database, key) for key in "abc"] == ["waiting", "waiting", "ready"]
 
 
+def test_what_has_no_known_price_is_passed_over_with_the_setting_that_names_it(
+    database: Database, settings: Settings
+) -> None:
+    load_version(database, "EN_A", sentences(3))
+    unnamed = settings.model_copy(
+        update={
+            "rag_embedding_small_model": "bge-m3",
+            "rag_embedding_small_usd_per_million_tokens": None,
+        }
+    )
+    choice = choose_in(database, unnamed)
+    assert choice.start == ()
+    assert choice.passed_over == (
+        "EN_A is passed over: what it would cost is not known: set "
+        "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS",
+    )
+
+
 def test_where_there_are_no_documents_no_space_is_made(
     database: Database, settings: Settings
 ) -> None:

@@ -13,6 +13,7 @@ from rag_assets.bible.embed_verses import SpaceReport
 from rag_assets.bible.model import BibleText, Oddity
 from rag_assets.bible.sql.verses import VersesLoaded
 from rag_assets.bible.versions import VersionDeclaration
+from rag_assets.vectors.prices import dollars, together
 
 _EXAMPLES = 12  # of each kind of oddity; the rest is counted
 
@@ -110,7 +111,7 @@ def of_verse_embeddings(
         "reused": dg.MetadataValue.int(sum(report.reused for report in reports)),
         "failed": dg.MetadataValue.int(sum(len(report.rejected) for report in reports)),
         "tokens": dg.MetadataValue.int(sum(report.tokens for report in reports)),
-        "cost_usd": dg.MetadataValue.float(sum(report.cost_usd for report in reports)),
+        "cost_usd": _cost(together(report.cost_usd for report in reports)),
         "requests": dg.MetadataValue.int(sum(report.requests for report in reports)),
         "retries": dg.MetadataValue.int(sum(report.retries for report in reports)),
         "rate_limited": dg.MetadataValue.int(sum(report.rate_limited for report in reports)),
@@ -119,6 +120,10 @@ def of_verse_embeddings(
         "refused_texts": dg.MetadataValue.md(_refused(reports)),
         "source": dg.MetadataValue.path(folder.resolve()),
     }
+
+
+def _cost(cost_usd: float | None) -> dg.MetadataValue[Any]:
+    return dg.MetadataValue.float(cost_usd) if cost_usd is not None else dg.MetadataValue.null()
 
 
 def _spaces_table(reports: Sequence[SpaceReport]) -> str:
@@ -135,7 +140,7 @@ def _spaces_table(reports: Sequence[SpaceReport]) -> str:
             report.reused,
             len(report.rejected),
             report.tokens,
-            f"{report.cost_usd:.4f}",
+            dollars(report.cost_usd),
             f"{report.seconds:.1f}",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")

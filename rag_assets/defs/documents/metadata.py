@@ -51,7 +51,9 @@ def of_chunks(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | in
     }
 
 
-def of_embeddings(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int | float]:
+def of_embeddings(
+    outcome: DocumentOutcome,
+) -> dict[str, dg.MetadataValue | str | int | float | None]:
     """Of a document's vectors, and what they cost."""
     return {
         "dagster/partition_row_count": dg.MetadataValue.int(outcome.chunks),

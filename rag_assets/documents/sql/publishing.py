@@ -49,7 +49,7 @@ class Publication:
     content_hash: Digest
     chunking: str
     document: ChunkedDocument
-    cost_usd: float
+    cost_usd: float | None
     seconds: Mapping[str, float]
 
 

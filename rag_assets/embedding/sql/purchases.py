@@ -32,7 +32,7 @@ class LedgerKey:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What one answer (or one refusal) adds to the ledger."""
+    """What one answer (or one refusal) adds to the ledger; a cost that is unknown stays so."""
 
     key_fingerprint: str
     requests: int = 0
@@ -41,7 +41,7 @@ class LedgerEntry:
     inputs: int = 0
     input_bytes: int = 0
     tokens: int = 0
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
 
 
 def new_owner(connection: Connection) -> int:

@@ -11,8 +11,8 @@ from rag_assets.postgres.database import Connection
 def spent_by_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, float]:
     """Dollars that these runs have paid, by run. By the ledger's primary key."""
     rows = connection.execute(
-        "SELECT run_id, sum(cost_usd)::float8 FROM embedding_ledger WHERE run_id = ANY(%s)"
-        " GROUP BY run_id",
+        "SELECT run_id, coalesce(sum(cost_usd), 0)::float8 FROM embedding_ledger"
+        " WHERE run_id = ANY(%s) GROUP BY run_id",
         (list(run_ids),),
     ).fetchall()
     return dict(rows)

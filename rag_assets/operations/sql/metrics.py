@@ -233,7 +233,8 @@ def _provider(connection: Connection) -> ProviderFigures:
         """
         SELECT key_fingerprint AS key, sum(requests)::bigint AS requests,
                sum(retries)::bigint AS retries, sum(rate_limited)::bigint AS rate_limited,
-               sum(tokens)::bigint AS tokens, sum(cost_usd)::float8 AS cost_usd
+               sum(tokens)::bigint AS tokens,
+               coalesce(sum(cost_usd), 0)::float8 AS cost_usd
           FROM embedding_ledger GROUP BY key_fingerprint ORDER BY key_fingerprint
         """,
     )

@@ -80,7 +80,7 @@ def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
         WITH bought AS (
             SELECT key_fingerprint, sum(requests)::bigint AS requests,
                    sum(rate_limited)::bigint AS rate_limited, sum(tokens)::bigint AS tokens,
-                   sum(cost_usd)::float8 AS cost_usd
+                   coalesce(sum(cost_usd), 0)::float8 AS cost_usd
               FROM embedding_ledger GROUP BY key_fingerprint
         ), changed AS (
             SELECT b.*, b.requests - coalesce(s.requests, 0) AS new_requests,

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.settings.model import Precision, Settings
+from rag_assets.vectors.prices import usd_per_million_tokens
 
 Role = Literal["small", "large"]
 ROLES: tuple[Role, ...] = ("small", "large")
@@ -31,12 +32,15 @@ class SpaceSpec:
 
 @dataclass(frozen=True)
 class Space:
-    """A registered space and the role it plays in the run at hand."""
+    """A registered space and the role it plays in the run at hand.
+
+    :param usd_per_million_tokens: ``None`` where the price is not known.
+    """
 
     space_id: int
     role: Role
     spec: SpaceSpec
-    usd_per_million_tokens: float
+    usd_per_million_tokens: float | None
 
     @property
     def verses_table(self) -> sql.Identifier:
@@ -99,15 +103,6 @@ def register_space(connection: Connection, settings: Settings, role: Role) -> Sp
     return Space(row[0], role, spec, usd_per_million_tokens(settings, role))
 
 
-def usd_per_million_tokens(settings: Settings, role: Role) -> float:
-    """The price of a role's model; the offline embedder is free."""
-    if settings.rag_embedding_provider == "offline":
-        return 0.0
-    if role == "small":
-        return settings.rag_embedding_small_usd_per_million_tokens
-    return settings.rag_embedding_large_usd_per_million_tokens
-
-
 def find_space(connection: Connection, settings: Settings, role: Role) -> Space | None:
     """The same without writing: ``None`` when the space was never used."""
     spec = space_spec(settings, role)
@@ -134,4 +129,4 @@ def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
     )
     if not found:
         raise LookupError(f"there is no embedding space {space_id}")
-    return Space(space_id, role, found[0], 0.0)
+    return Space(space_id, role, found[0], None)

@@ -1,0 +1,56 @@
+"""What tokens cost. An unknown price makes an unknown cost, which is ``None`` and never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from rag_assets.settings.model import Settings
+
+_KNOWN = {
+    "text-embedding-3-small": 0.02,
+    "text-embedding-3-large": 0.13,
+    "text-embedding-ada-002": 0.10,
+}
+"""Dollars a million tokens, by OpenAI's list."""
+
+
+def usd_per_million_tokens(settings: Settings, role: Literal["small", "large"]) -> float | None:
+    """The price of a role's model; the offline embedder is free."""
+    if settings.rag_embedding_provider == "offline":
+        return 0.0
+    small = role == "small"
+    told = (
+        settings.rag_embedding_small_usd_per_million_tokens
+        if small
+        else settings.rag_embedding_large_usd_per_million_tokens
+    )
+    model = settings.rag_embedding_small_model if small else settings.rag_embedding_large_model
+    return _KNOWN.get(model) if told is None else told
+
+
+def price_setting(role: Literal["small", "large"]) -> str:
+    """The setting that names a role's price."""
+    return f"RAG_EMBEDDING_{role.upper()}_USD_PER_MILLION_TOKENS"
+
+
+def cost_of(tokens: int, usd_per_million: float | None) -> float | None:
+    """Dollars; nothing costs nothing, whatever the price."""
+    if not tokens:
+        return 0.0
+    return None if usd_per_million is None else tokens * usd_per_million / 1e6
+
+
+def together(costs: Iterable[float | None]) -> float | None:
+    """Their sum; unknown where one is."""
+    total = 0.0
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return total
+
+
+def dollars(cost: float | None) -> str:
+    """For people: ``$0.0012``, or ``unknown``."""
+    return "unknown" if cost is None else f"${cost:.4f}"
