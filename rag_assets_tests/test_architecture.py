@@ -39,7 +39,7 @@ OWNERS = {
         "rag_assets/documents/chunking.py",
         "rag_assets/documents/tokens.py",
     ),
-    "slack_sdk": ("rag_assets/operations/slack.py",),
+    "slack_sdk": ("rag_assets/operations/messages.py",),
     "fsspec": ("rag_assets/documents/inbox/remote.py",),
     "typer": ("rag_assets/cli/",),
     "rich": ("rag_assets/cli/",),

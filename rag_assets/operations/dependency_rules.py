@@ -7,8 +7,17 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from rag_assets.lanes import DOCUMENT_LANES, LANES, Lane
-from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED
-from rag_assets.operations.findings import BOUND, RUNBOOK, Finding, PlannedAction, View, rule
+from rag_assets.operations.findings import (
+    BOUND,
+    DEPENDENCY_DOWN,
+    OUT_OF_QUOTA,
+    RATE_LIMITED,
+    RUNBOOK,
+    Finding,
+    PlannedAction,
+    View,
+    rule,
+)
 from rag_assets.operations.memory import signs_of_outage
 from rag_assets.operations.snapshot import Snapshot
 from rag_assets.operations.thresholds import INTERVAL

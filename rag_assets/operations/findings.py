@@ -5,7 +5,7 @@ The rules are in :mod:`.queue_rules` and :mod:`.corpus_rules`, the list of all i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -28,6 +28,37 @@ ActionKind = Literal[
     "pause_lane",
     "resume_lane",
 ]
+
+
+DEPENDENCY_DOWN = "dependency-down"
+OUT_OF_QUOTA = "out-of-quota"
+RATE_LIMITED = "rate-limited"
+OUT_OF_MEMORY = "worker-out-of-memory"
+WORKER_LOST = "worker-lost"
+SLOW_DOCUMENT = "slow-document"
+DAEMON_AWAY = "daemon-away"
+ERRORS = "errors"
+UNKNOWN = "unknown"
+JOB_FAILED = "job-failed"
+"""Of an incident of failed jobs, which stands beside the queue's (:mod:`.job_failures`)."""
+CAUSES = (
+    DEPENDENCY_DOWN,
+    OUT_OF_QUOTA,
+    RATE_LIMITED,
+    OUT_OF_MEMORY,
+    WORKER_LOST,
+    SLOW_DOCUMENT,
+    DAEMON_AWAY,
+    ERRORS,
+    UNKNOWN,
+)
+"""The most telling first: where two are found, it is the cause, and the other follows from it."""
+
+WAITED_OUT = (DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, SLOW_DOCUMENT)
+"""Those that only end by themselves, or by a person: no measure of ours makes work go on."""
+
+INDEPENDENT = (DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED)
+"""Those that follow from no other: where one begins after work went on, it is another incident."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +84,7 @@ class Finding:
     :param area: what it is about, for people: a dependency, a lane, ``release``.
     :param told: the evidence, a sentence.
     :param command: what mends it, or shows more.
-    :param cause: that it is of an incident, one of :data:`.causes.CAUSES`; empty: of none.
+    :param cause: that it is of an incident, one of :data:`CAUSES`; empty: of none.
     :param subject: of the incident: which dependency, key, run, document or class of error.
     :param fact: the evidence, where it is to say what it is about; else ``told`` does.
     :param opens: it is an incident by itself; otherwise it only explains one.
@@ -127,6 +158,16 @@ def rule(*, condition: str, evidence: str, fix: str, action: str = "") -> Callab
         return Rule(name, condition, evidence, fix, action, find)
 
     return make
+
+
+def strongest(findings: Iterable[Finding]) -> Finding | None:
+    """The one that explains the others; of two of a kind the one that began first."""
+    return min(findings, key=lambda one: (rank(one.cause), one.began_at), default=None)
+
+
+def rank(cause: str) -> int:
+    """The lower the more telling."""
+    return CAUSES.index(cause) if cause in CAUSES else len(CAUSES)
 
 
 def count(number: int, noun: str) -> str:

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations import messages
-from rag_assets.operations.causes import JOB_FAILED
-from rag_assets.operations.findings import Finding
+from rag_assets.operations.findings import JOB_FAILED, Finding
 from rag_assets.operations.job_failures import (
     FailedJobs,
     belongs_to,

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rag_assets.operations.causes import (
+from rag_assets.operations.findings import (
     DEPENDENCY_DOWN,
     INDEPENDENT,
     WAITED_OUT,
+    Finding,
     rank,
     strongest,
 )
-from rag_assets.operations.findings import Finding
 from rag_assets.operations.sql.incidents import Incident, IncidentState
 from rag_assets.operations.thresholds import Thresholds
 

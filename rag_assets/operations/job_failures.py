@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from rag_assets.lanes import DOCUMENT_LANES
-from rag_assets.operations.causes import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED
-from rag_assets.operations.findings import Finding
+from rag_assets.operations.findings import DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, Finding
 from rag_assets.operations.sql.dagster_state import RUN_FAILURE, EndedRun
 from rag_assets.operations.sql.failed_runs import FailedRun, Failing
 from rag_assets.operations.sql.incidents import Incident

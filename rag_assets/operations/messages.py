@@ -1,27 +1,32 @@
-"""What is said to people, when, and how it gets there."""
+"""What is said to people, when, and how it gets there: the only importer of ``slack_sdk``."""
 
 from __future__ import annotations
 
+import html
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from slack_sdk.webhook import WebhookClient
+
 from rag_assets.errors import SlackUnavailableError
-from rag_assets.operations.causes import OUT_OF_QUOTA
+from rag_assets.operations.findings import OUT_OF_QUOTA
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.report import measure_taken
-from rag_assets.operations.slack import send
 from rag_assets.operations.sql import incidents, messages
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.secrecy import word
 from rag_assets.settings.model import Settings
-from rag_assets.visible import visible
+from rag_assets.visible import visible, visible_lines
 
 Say = Callable[[str], None]
 _FACTS = 5  # of an incident, in a message
 _URGENT_PAUSE_S = 60.0
+_TAKEN = 200
 
 
 def message_subject(incident: Incident) -> str:
@@ -161,3 +166,25 @@ def is_quiet(now: datetime, settings: Settings) -> bool:
     begin, end = map(time.fromisoformat, settings.rag_slack_quiet_hours.split("-"))
     clock = now.astimezone(ZoneInfo(settings.rag_timezone)).time()
     return begin <= clock < end if begin <= end else clock >= begin or clock < end
+
+
+def send(webhook: str, text: str, *, timeout_s: float) -> None:
+    """Say something. What stands in angle brackets is text here, neither a link nor a call to all.
+
+    :param webhook: the address; whoever knows it can write, so it is in no error and no log.
+    :raises SlackUnavailableError: it was not taken; it may be later.
+    """
+    # Its own logger shows the address, and its own retries would hold up who calls.
+    silent = logging.Logger("slack", logging.CRITICAL + 1)
+    client = WebhookClient(
+        webhook, timeout=max(1, round(timeout_s)), logger=silent, retry_handlers=[]
+    )
+    try:
+        answer = client.send(text=html.escape(visible_lines(text), quote=False))
+    except Exception as error:  # its words may hold the address
+        raise SlackUnavailableError(f"Slack cannot be reached ({type(error).__name__})") from None
+    if answer.status_code != _TAKEN:
+        said = word(answer.body)
+        raise SlackUnavailableError(
+            f"Slack answers {answer.status_code}{f': {said}' if said else ''}"
+        )

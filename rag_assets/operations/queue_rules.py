@@ -6,19 +6,17 @@ import signal
 from collections.abc import Iterator
 from datetime import datetime
 
-from rag_assets.operations.causes import (
-    DAEMON_AWAY,
-    ERRORS,
-    OUT_OF_MEMORY,
-    SLOW_DOCUMENT,
-    UNKNOWN,
-    WORKER_LOST,
-)
 from rag_assets.operations.dependencies import DAEMON_PATIENCE_S
 from rag_assets.operations.dependency_rules import NEEDS
 from rag_assets.operations.findings import (
     BOUND,
+    DAEMON_AWAY,
+    ERRORS,
+    OUT_OF_MEMORY,
     RUNBOOK,
+    SLOW_DOCUMENT,
+    UNKNOWN,
+    WORKER_LOST,
     Finding,
     PlannedAction,
     View,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
-from rag_assets.operations import causes
+from rag_assets.operations import findings
 from rag_assets.operations.job_failures import RETRY_CHANCE, FailedJobs, belongs_to, unnoticed
 from rag_assets.operations.sql import failed_runs, incidents, samples
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
@@ -19,23 +19,23 @@ _AROUND = timedelta(minutes=10)
 _MOST_ACTIONS = 50
 
 PREVENTION = {
-    causes.DEPENDENCY_DOWN: "Watch the dependency itself; give it a second server, or a restart by "
-    "its supervisor. Nothing was lost here: documents wait for as long as it takes.",
-    causes.OUT_OF_QUOTA: "Raise the provider's budget, or have it tell you before it is used up; "
+    findings.DEPENDENCY_DOWN: "Watch the dependency itself; give it a second server, or a restart "
+    "by its supervisor. Nothing was lost here: documents wait for as long as it takes.",
+    findings.OUT_OF_QUOTA: "Raise the provider's budget, or have it tell you before it is used up; "
     "keys of several organisations (`OPENAI_API_KEYS`) add quota.",
-    causes.RATE_LIMITED: "Set `RAG_EMBEDDING_RATE_LIMIT` and `RAG_EMBEDDING_TOKEN_LIMIT` to what "
+    findings.RATE_LIMITED: "Set `RAG_EMBEDDING_RATE_LIMIT` and `RAG_EMBEDDING_TOKEN_LIMIT` to what "
     "the provider allows, for all who use its keys together; or ask it for more.",
-    causes.OUT_OF_MEMORY: "Lower `RAG_DOCUMENT_MEMORY_MB`, `RAG_DOCUMENT_RUNS` or "
+    findings.OUT_OF_MEMORY: "Lower `RAG_DOCUMENT_MEMORY_MB`, `RAG_DOCUMENT_RUNS` or "
     "`RAG_DOCUMENTS_PER_RUN`, or give the machine more memory; the system's log names the process.",
-    causes.WORKER_LOST: "See the run's log in Dagster for the last line before it ended, and the "
+    findings.WORKER_LOST: "See the run's log in Dagster for the last line before it ended, and the "
     "system's for who ended it.",
-    causes.SLOW_DOCUMENT: "Lower `RAG_LARGE_DOCUMENT_MB`, so that such documents have their own "
+    findings.SLOW_DOCUMENT: "Lower `RAG_LARGE_DOCUMENT_MB`, so that such documents have their own "
     "lane, raise `RAG_LARGE_DOCUMENT_RUNS`, or split the document.",
-    causes.DAEMON_AWAY: "Let a supervisor start `rag-assets up` again whenever it ends.",
-    causes.ERRORS: "Read the dead letters and what they say to do: `rag-assets documents dlq`.",
-    causes.JOB_FAILED: "The evidence names the cause and what was to be done about it. Where it "
+    findings.DAEMON_AWAY: "Let a supervisor start `rag-assets up` again whenever it ends.",
+    findings.ERRORS: "Read the dead letters and what they say to do: `rag-assets documents dlq`.",
+    findings.JOB_FAILED: "The evidence names the cause and what was to be done about it. Where it "
     "may come back, watch what the job depends on: `rag-assets doctor` says whether it is there.",
-    causes.UNKNOWN: "The evidence did not tell. `rag-assets doctor` at such a time may, and the "
+    findings.UNKNOWN: "The evidence did not tell. `rag-assets doctor` at such a time may, and the "
     "logs of the runs.",
 }
 
@@ -92,7 +92,7 @@ def write(
     subject = f" ({incident.subject})" if incident.subject else ""
     goes_on = "" if incident.recovering_at else ", and it goes on"
     nothing = "- nothing: it mended itself" if incident.recovering_at else "- nothing yet"
-    if incident.cause in (causes.OUT_OF_MEMORY, causes.WORKER_LOST):
+    if incident.cause in (findings.OUT_OF_MEMORY, findings.WORKER_LOST):
         nothing = "- nothing: Dagster itself starts such a run again"
     if incident.job_cause is not None:
         nothing = "- the job was run again" if incident.recovering_at else nothing

@@ -21,9 +21,9 @@ from rag_assets.operations.messages import (
     is_due,
     is_quiet,
     say,
+    send,
     tell_of_incident,
 )
-from rag_assets.operations.slack import send
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.messages import add_message, unsent_messages
 from rag_assets.operations.thresholds import INTERVAL

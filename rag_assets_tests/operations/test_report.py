@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rag_assets.operations.causes import CAUSES, JOB_FAILED
+from rag_assets.operations.findings import CAUSES, JOB_FAILED
 from rag_assets.operations.report import PREVENTION, curves, span, write
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.samples import QueueSample

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_assets.operations.windows import (
@@ -118,6 +118,7 @@ def test_where_clocks_change_a_window_opens_once_and_lasts_as_long(
 DAYS = st.frozensets(st.integers(0, 6), min_size=1)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     zone=st.sampled_from([SAO_PAULO, BERLIN]),
     days=DAYS,
