@@ -40,7 +40,7 @@ def test_codes_and_their_index_take_as_many_bytes_as_the_model_says(
         made = code_sets.create(connection, table, recipe, measured={}, run_id="run")
         code_writing.fill(connection, table, made, progress=Silent())
         name = index_builds.create_index(
-            connection, table, 1, precision="halfvec", lists=LISTS, notice=lambda _: None,
+            connection, table, 1, precision="halfvec", lists=LISTS,
             codes=made,
         )  # fmt: skip
         size, index = one(
@@ -81,9 +81,7 @@ def test_a_table_and_its_index_take_as_many_bytes_as_the_model_says(
             (dimensions, ROWS),
         )
         index_builds.prepare_session(connection, memory_kb=2**19, workers=0)
-        index_builds.create_index(
-            connection, table, 1, precision=precision, lists=LISTS, notice=lambda _: None
-        )
+        index_builds.create_index(connection, table, 1, precision=precision, lists=LISTS)
         size, index = one(
             connection.execute(
                 "SELECT pg_relation_size(%s::regclass), max(pg_relation_size(indexrelid))"

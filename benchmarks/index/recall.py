@@ -128,9 +128,7 @@ def _others(bench: Bench, table: VectorTable, size: int) -> Iterator[Setting]:
         )
         for lists, number in numbers.items():
             say(f"building {lists} lists over {size:,} rows")
-            index_builds.create_index(
-                session, table, number, precision="halfvec", lists=lists, notice=say
-            )
+            index_builds.create_index(session, table, number, precision="halfvec", lists=lists)
         index_builds.analyze(session, table)
     for name, lists, probes, most in (
         ("pgvector's defaults", 100, 1, 1),

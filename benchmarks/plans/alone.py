@@ -175,7 +175,7 @@ def _build(bench: Bench, table: VectorTable, code_set: CodeSet, lists: int) -> t
         )
         began = time.perf_counter()
         name = index_builds.create_index(
-            session, table, _GENERATION, precision="halfvec", lists=lists, notice=say,
+            session, table, _GENERATION, precision="halfvec", lists=lists,
             codes=code_set,
         )  # fmt: skip
         return name, time.perf_counter() - began

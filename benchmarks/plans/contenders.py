@@ -183,7 +183,7 @@ def _build(
         _prepare(bench, session)
         began = time.perf_counter()
         name = index_builds.create_index(
-            session, table, number, precision="halfvec", lists=lists, notice=say, codes=codes
+            session, table, number, precision="halfvec", lists=lists, codes=codes
         )
         seconds = time.perf_counter() - began
         session.execute("CHECKPOINT")

@@ -23,7 +23,6 @@ from rag_assets.vectors.sql.tables import VectorTable, revision
 
 _POLL_S = 0.5
 _SAY_EVERY_S = 10.0
-_LITTLE_DATA = "little data"  # pgvector: "ivfflat index created with little data"
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,7 @@ def build(
         f"{rows:,} rows"
     )
     started = time.monotonic()
-    notices = _create(session, database, table, options, number, progress)
-    if any(_LITTLE_DATA in notice for notice in notices):
-        sentence = f"{rows:,} rows are too little data for {options.lists} lists"
-        _give_up(session, table, number, sentence)
-        raise IndexBuildError(
-            f"{table}: {sentence}, recall would be low: ask for fewer lists, or leave it to exact "
-            "search until there are more rows (RAG_INDEX_MIN_ROWS)"
-        )
+    _create(session, database, table, options, number, progress)
     index_builds.analyze(session, options.codes or table)
     (index,) = (index for index in live_indexes(session, table) if index.generation == number)
     seconds = time.monotonic() - started
@@ -103,9 +95,8 @@ def _create(
     options: BuildOptions,
     number: int,
     progress: Progress,
-) -> list[str]:
-    """Create the index of a generation; what the server remarked. It is given up on any error."""
-    notices: list[str] = []
+) -> None:
+    """Create the index of a generation; it is given up on any error."""
     with ThreadPoolExecutor(1) as thread, let_go_by(partial(index_builds.cancel, session)):
         building = thread.submit(
             index_builds.create_index,
@@ -115,7 +106,6 @@ def _create(
             precision=options.precision,
             codes=options.codes,
             lists=options.lists,
-            notice=notices.append,
         )
         try:
             _watch(building, database, options.codes or table, progress)
@@ -125,7 +115,6 @@ def _create(
             wait([building])
             _give_up(session, table, number, reason_of(error))
             raise
-    return notices
 
 
 def check_size(
@@ -140,6 +129,12 @@ def check_size(
 
     :raises IndexBuildError: naming the figure that is needed.
     """
+    if rows < options.lists:  # pgvector builds it all the same, and remarks on it
+        raise IndexBuildError(
+            f"{table}: {rows:,} rows are too little data for {options.lists} lists, recall would "
+            "be low: ask for fewer lists, or leave it to exact search until there are more rows "
+            "(RAG_INDEX_MIN_ROWS)"
+        )
     size = build_size(
         rows=rows,
         lists=options.lists,

@@ -55,9 +55,7 @@ def table(database: Database, settings: Settings) -> VectorTable:
             run_id="run",
         )
         assert number == 1
-        create_index(
-            connection, table, number, precision="halfvec", lists=LISTS, notice=lambda _: None
-        )
+        create_index(connection, table, number, precision="halfvec", lists=LISTS)
         generations.finish_generation(connection, number, seconds=1, size=1)
         analyze(connection, table)
     return table

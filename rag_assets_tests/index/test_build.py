@@ -190,13 +190,9 @@ def test_too_few_rows_for_the_lists_is_an_error_and_leaves_no_index(
     assert "1,700 rows are too little data for 2000 lists" in said
     assert "RAG_INDEX_MIN_ROWS" in said
     with database.connect() as connection:
-        assert generation_states(connection) == [(1, "ready"), (2, "failed")]
+        assert generation_states(connection) == [(1, "ready")]
         assert index_names(connection) == ["verse_embeddings_s1_ivf_g1"]
-        (error,) = connection.execute(
-            "SELECT error FROM index_generations WHERE generation = 2"
-        ).fetchone() or ("",)
         decision = generations.last_decision(connection, table)
-    assert "too little data" in error
     assert decision is not None
     assert serving.generation is not None
     assert decision.generation == serving.generation.number, "the last decision stands"

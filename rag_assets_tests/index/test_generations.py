@@ -48,7 +48,7 @@ def built(
         revision=Revision(1, changed),
         run_id="run",
     )
-    create_index(connection, table, number, precision=precision, lists=lists, notice=lambda _: None)
+    create_index(connection, table, number, precision=precision, lists=lists)
     generations.finish_generation(connection, number, seconds=1.5, size=4096)
     if probes is not None:
         generations.tuned(connection, number, probes, {"queries": 3})

@@ -229,9 +229,7 @@ def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_wha
     with database.connect(autocommit=True) as session:
         prepare_connection(session)
         made = filled(session, table)
-        index_builds.create_index(
-            session, table, 5, precision="halfvec", lists=16, notice=print, codes=made
-        )
+        index_builds.create_index(session, table, 5, precision="halfvec", lists=16, codes=made)
         codes = Codes(made, CodeUse(made.number, 45, 100, 95, scan_rows=0))
         target = Target(table, scopes, 5, "halfvec", Probes(16, 16, 16), codes, lists=16)
         confined = choose_plan(target, ["EN_A"], exact_rows=100)

@@ -38,9 +38,7 @@ def add_generation(
             revision=Revision(1, 1200),
             run_id="run",
         )
-        create_index(
-            connection, table, number, precision=precision, lists=lists, notice=lambda _: None
-        )
+        create_index(connection, table, number, precision=precision, lists=lists)
         generations.finish_generation(connection, number, seconds=1, size=1)
         analyze(connection, table)
     return number

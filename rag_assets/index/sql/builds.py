@@ -69,17 +69,14 @@ def create_index(
     *,
     precision: Precision,
     lists: int,
-    notice: Callable[[str], None],
     codes: CodeSet | None = None,
 ) -> str:
     """CREATE INDEX CONCURRENTLY; the index's name. Blocks until it is built.
 
     :param codes: what is indexed; ``None`` for the vectors, in ``precision``.
-    :param notice: told each message of the server, such as that of too little data.
     :raises IndexBuildError: the server runs out of memory or disk.
     """
     name = index_name(codes.name if codes else table.name, generation)
-    connection.add_notice_handler(lambda message: notice(message.message_primary or ""))
     statement = sql.SQL(
         "CREATE INDEX CONCURRENTLY {name} ON {table} USING ivfflat ({expression} {operators})"
         " WITH (lists = {lists}) WHERE {id} <> {generation}"
