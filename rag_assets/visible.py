@@ -1,4 +1,4 @@
-"""Text by others, shown: the one function for names, errors and answers that we did not write.
+"""Text for people: numbers with their nouns, and text by others, made safe to show.
 
 What moves a terminal's cursor, ends a line or turns the order of writing round is shown as an
 escape, ``\\x1b`` or ``\\n``, and does nothing. The CLI's console, the formatters of log lines and
@@ -43,3 +43,8 @@ class LineFormatter(logging.Formatter):
         """The trace."""
         trace = super().formatException(ei)  # type: ignore[arg-type]
         return "\n".join(f"  {visible(line)}" for line in trace.split("\n"))
+
+
+def count(number: int, noun: str) -> str:
+    """``1 document``, ``1,200 documents``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

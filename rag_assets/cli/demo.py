@@ -121,7 +121,7 @@ def _embed(settings: Settings, as_json: bool) -> list[object]:
                 raise typer.Exit(1)
             if not as_json:
                 out.print(
-                    f"  {code}: {result.verses} verses, {result.embedded} vectors bought, "
+                    f"  {code}: {result.verses} verses, {result.embedded} verses embedded, "
                     f"{result.reused} reused, {result.checks_passed} checks passed"
                 )
     return results

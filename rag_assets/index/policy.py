@@ -165,8 +165,8 @@ def _reasons(rows: int, in_force: InForce, wanted: int, growth: float) -> tuple[
     share = in_force.changed / max(1, in_force.rows_at_build)
     if share > growth:
         reasons.append(
-            f"{share:.0%} of the rows changed since the build on {in_force.rows_at_build:,} "
-            f"(limit {growth:.0%})"
+            f"{in_force.changed:,} rows changed since the build on {in_force.rows_at_build:,}, "
+            f"more than the limit of {growth:.0%}"
         )
     chosen = in_force.lists_from != "profile"  # by a person or by measurement: left alone
     if not chosen and not 0.5 <= in_force.lists / wanted <= 1.5:

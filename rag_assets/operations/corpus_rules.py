@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rag_assets.operations.findings import Finding, View, count, rule, span
+from rag_assets.operations.findings import Finding, View, rule, span
 from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
 from rag_assets.postgres import pgvector_faults
 from rag_assets.vectors.sql.tables import DOCUMENTS
+from rag_assets.visible import count
 
 
 @rule(

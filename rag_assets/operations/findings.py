@@ -170,11 +170,6 @@ def rank(cause: str) -> int:
     return CAUSES.index(cause) if cause in CAUSES else len(CAUSES)
 
 
-def count(number: int, noun: str) -> str:
-    """``1 document``, ``1,200 documents``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def span(seconds: float) -> str:
     """A stretch of time, for people: ``42 s``, ``7 min``, ``3.5 h``, ``12 d``."""
     for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):

@@ -20,10 +20,10 @@ from rag_assets.operations.findings import (
     Finding,
     PlannedAction,
     View,
-    count,
     rule,
     span,
 )
+from rag_assets.visible import count
 
 _RUN_PAGE = "the run's page in Dagster; the system's log says what ended the process"
 

@@ -199,4 +199,7 @@ def _drifted(index: IndexEvidence) -> str:
     share = drift.changed / max(1, index.generation.rows_at_build)
     if share <= drift.share:
         return ""
-    return f"{share:.0%} of the rows changed since the build (RAG_INDEX_REBUILD_SHARE)"
+    return (
+        f"{drift.changed:,} rows changed since the build on {index.generation.rows_at_build:,}, "
+        f"more than the {drift.share:.0%} of RAG_INDEX_REBUILD_SHARE"
+    )

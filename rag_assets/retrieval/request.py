@@ -141,7 +141,7 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
                 raise RequestError(
                     "unknown-version",
                     "versions",
-                    f"version {code} is not in the active release. {did_you_mean(near)}",
+                    f"version {code} is not in the active release. {_released(near)}",
                     near,
                 )
         scopes = tuple(dict.fromkeys(request.versions))
@@ -184,6 +184,10 @@ def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     folded = {one.casefold(): one for one in known}
     found = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
     return [folded[one] for one in found] or sorted(folded.values())[:10]
+
+
+def _released(near: list[str]) -> str:
+    return f"It has, for example, {', '.join(near)}." if near else "It has no version."
 
 
 def did_you_mean(near: list[str]) -> str:

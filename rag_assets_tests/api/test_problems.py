@@ -56,7 +56,7 @@ def test_query_and_vector_exclude_each_other_and_one_is_needed(server: Server) -
 def test_an_unknown_version_comes_with_the_nearest_names(server: Server) -> None:
     found = problem_of(server.retrieve(query="a", versions=["EN_SIMPLE"]), 422, "unknown-version")
     assert found["choices"][0] == "EN_SAMPLE"
-    assert "Did you mean EN_SAMPLE" in found["detail"]
+    assert "It has, for example, EN_SAMPLE" in found["detail"]
     far = problem_of(server.retrieve(query="a", versions=["QQQ"]), 422, "unknown-version")
     assert far["choices"] == ["EN_SAMPLE", "PT_SAMPLE"]
 

@@ -178,7 +178,7 @@ def test_a_removed_folder_is_reported_and_its_data_and_partition_are_kept(
     shutil.rmtree(daemon.lane.bibles_dir / "EN_TWO")
     tick = daemon.tick()
     assert tick.nothing
-    assert tick.skipped == "1 versions, none changed; gone: EN_TWO"
+    assert tick.skipped == "1 version, none changed; gone: EN_TWO"
     assert "EN_TWO: its folder is gone, its data is kept" in capfd.readouterr().err
     assert daemon.lane.count("SELECT count(*) FROM verses WHERE version_code = 'EN_TWO'") == 3
     assert daemon.lane.instance.has_dynamic_partition(BIBLE_VERSIONS, "EN_TWO")

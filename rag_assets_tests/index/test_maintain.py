@@ -132,7 +132,7 @@ def test_vectors_written_anew_are_churn_though_no_row_was_added(
     assert outcome.rows == ROWS
     assert outcome.decision.action is IndexAction.BUILD
     assert outcome.decision.reasons == (
-        "20% of the rows changed since the build on 1,200 (limit 20%)",
+        "242 rows changed since the build on 1,200, more than the limit of 20%",
     )
     assert outcome.dropped == (1,)
     with database.connect() as connection:
@@ -147,7 +147,7 @@ def test_growth_calls_for_another_build(
     fill(database, table.space, "EN_B", clustered(600, seed=7))
     outcome = maintained(database, settings, table)
     assert outcome.decision.reasons == (
-        "50% of the rows changed since the build on 1,200 (limit 20%)",
+        "600 rows changed since the build on 1,200, more than the limit of 20%",
     )
     assert outcome.generation is not None
     assert (outcome.generation.rows_at_build, outcome.generation.changed_at_build) == (1800, 1800)
@@ -163,7 +163,7 @@ def test_deleted_verses_are_churn(
     outcome = maintained(database, settings, table)
     assert outcome.rows == ROWS + 79
     assert outcome.decision.reasons == (
-        "20% of the rows changed since the build on 1,600 (limit 20%)",
+        "321 rows changed since the build on 1,600, more than the limit of 20%",
     )
 
 

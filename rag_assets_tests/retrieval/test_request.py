@@ -101,7 +101,7 @@ def test_the_first_chapter_stands_before_the_last() -> None:
 def test_where_nothing_may_be_served_an_unknown_version_has_no_neighbours() -> None:
     nothing = Served(1, Target(TABLE, {}, None, "vector", None), None, {}, {}, frozenset())
     assert confine(SearchRequest(), nothing).scopes == ()
-    with pytest.raises(RequestError, match="There is none at all"):
+    with pytest.raises(RequestError, match="It has no version"):
         confine(SearchRequest(versions=("EN_A",)), nothing)
 
 

@@ -26,6 +26,7 @@ from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import CorpusError
 from rag_assets.lanes import BIBLE_LANE
+from rag_assets.visible import count
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def bible_version_folders(
         decision = replace(decision, run=())
     if not decision.add and not decision.run:
         gone = f"; gone: {', '.join(decision.gone)}" if decision.gone else ""
-        return dg.SkipReason(f"{len(on_disk)} versions, none changed{gone}")
+        return dg.SkipReason(f"{count(len(on_disk), 'version')}, none changed{gone}")
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(

@@ -27,6 +27,7 @@ from rag_assets.documents.worker import process_documents
 from rag_assets.errors import DocumentError
 from rag_assets.lanes import DOCUMENT_LANES, LARGE, known_lane
 from rag_assets.progress import LogLines
+from rag_assets.visible import count
 
 CHUNKS, EMBEDDINGS = metadata.CHUNKS, metadata.EMBEDDINGS
 _CATCH_UP_S = 60.0
@@ -139,8 +140,8 @@ def _failure(failed: list[DocumentOutcome]) -> dg.Failure:
     named = "; ".join(one.error or one.key for one in failed[:_SHOWN])
     more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
     return dg.Failure(
-        description=f"{len(failed)} documents could not be processed, the others were: {named}"
-        f"{more}. `rag-assets documents list --state dead` shows those that nothing tries again",
+        description=f"{count(len(failed), 'document')} could not be processed; the others are "
+        f"ready. {named}{more}. `rag-assets documents list --state dead` lists those not retried",
         metadata={
             "error_class": DocumentError.__name__,
             "dead": sum(one.state == "dead" for one in failed),

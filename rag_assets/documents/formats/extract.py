@@ -22,6 +22,7 @@ from rag_assets.documents.formats.pdf import read_pdf
 from rag_assets.documents.formats.text import clean, decode
 from rag_assets.documents.model import Chunk, ChunkedDocument, ExtractionLimits
 from rag_assets.errors import DocumentTooLargeError, EmptyDocumentError, NoTextError
+from rag_assets.visible import count
 
 _LONGEST_TITLE = 300  # characters
 _LINES = {kinds.MARKDOWN: read_markdown, kinds.ASCIIDOC: read_asciidoc}
@@ -89,8 +90,8 @@ def _within(limits: ExtractionLimits, blocks: Sequence[Block], name: str) -> lis
 
 def _nothing(media_type: str, name: str, reading: Reading) -> EmptyDocumentError | NoTextError:
     if reading.pages or media_type.startswith("image/"):
-        pages = f"its {reading.pages} pages hold" if reading.pages else "it holds"
-        return NoTextError(name, f"{pages} no text (scanned?): {HOW_TO_OCR}")
+        pages = f" on its {count(reading.pages, 'page')}" if reading.pages else ""
+        return NoTextError(name, f"there is no text{pages} (scanned?): {HOW_TO_OCR}")
     return EmptyDocumentError(
         name, "there is no text in it: put its content there, or remove the file"
     )

@@ -212,7 +212,7 @@ UNREADABLE: dict[str, tuple[bytes, type[DocumentError], str]] = {
     "an empty page": (b"<html><script>x</script>", EmptyDocumentError, "there is no text in it"),
     "front matter only": (b"---\ntitle: x\n---\n", EmptyDocumentError, "there is no text in it"),
     "a docx without text": (office.docx([]), EmptyDocumentError, "there is no text in it"),
-    "a PDF without text": (office.pdf(["", ""]), NoTextError, "its 2 pages hold no text"),
+    "a PDF without text": (office.pdf(["", ""]), NoTextError, "there is no text on its 2 pages"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(90), NoTextError, "it is a picture: install Tess"),
     "a locked ZIP": (locked_zip(), EncryptedDocumentError, "remove the password"),
     "a locked odt": (locked_odt(), EncryptedDocumentError, "remove the password"),
