@@ -1,4 +1,4 @@
-"""``rag-assets doctor``: on one screen, what works, what does not, and what mends it."""
+"""``rag-assets doctor``: on one screen, what works, what does not, and how to fix it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def doctor(
     """Look at everything that work depends on; exits with 1 when something must be done.
 
     Dependencies with their latency, the lanes, speed of the last ten minutes, keys by fingerprint,
-    index, release, incident: and for whatever is wrong, the command that mends it.
+    index, release, incident: and for each problem the command that fixes it.
     """
     with errors_as_sentences(as_json):
         settings = load_settings()

@@ -25,7 +25,7 @@ def migrations_pending(view: View) -> Iterator[Finding]:
 
 @rule(
     condition="The database answers, and cannot be read.",
-    evidence="its words",
+    evidence="the error",
     fix="`rag-assets db status`",
 )
 def database_unread(view: View) -> Iterator[Finding]:
@@ -36,8 +36,8 @@ def database_unread(view: View) -> Iterator[Finding]:
 
 @rule(
     condition="The server's pgvector has known faults.",
-    evidence="the faults, and the version in which each is mended",
-    fix="install a newer pgvector; of the embedded server there is none",
+    evidence="the faults, and the version that fixes each",
+    fix="install a newer pgvector; there is none for the embedded server",
 )
 def pgvector_outdated(view: View) -> Iterator[Finding]:
     seen, embedded = view.snapshot, view.thresholds.embedded
@@ -68,18 +68,18 @@ def incident_open(view: View) -> Iterator[Finding]:
             "incident",
             "problem" if escalated else "warning",
             f"{incident.name} is {incident.state}: {incident.cause} {incident.subject}".rstrip(),
-            "a person is needed: docs/operations/runbook-queue.md"
+            "needs an operator: docs/operations/runbook-queue.md"
             if escalated
-            else "wait: the recovery is at work, and tells when it is not enough",
+            else "wait: the recovery is working on it, and notifies an operator if that fails",
             incident.began_at,
         )
 
 
 @rule(
-    condition="The last run of a job, or of a partition in it, failed; also in an outage that is "
-    "over, until what runs automatically had its chance.",
-    evidence="the jobs and partitions, the class of the error and its words",
-    fix="by the class of the error; then re-execute the run that is named",
+    condition="The last run of a job, or of one of its partitions, failed. After an outage this "
+    "is a warning until automatic runs have had the time to retry.",
+    evidence="the jobs and partitions, the error's class and message",
+    fix="depends on the error's class; then re-execute the named run",
 )
 def job_failed(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
@@ -91,7 +91,7 @@ def job_failed(view: View) -> Iterator[Finding]:
             "job",
             "warning",
             f"{failed.which} in {incident.name}: {failed.why}",
-            "wait: what runs automatically is run again; what is not done "
+            "wait: automatic runs retry; what is still not done "
             f"{span(RETRY_CHANCE.total_seconds())} after the outage is reported",
             failed.began_at,
         )
@@ -106,8 +106,8 @@ def job_failed(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Documents are dead letters.",
-    evidence="how many, by class of error",
+    condition="There are dead letters: documents that are not retried.",
+    evidence="how many, by error class",
     fix="`rag-assets documents dlq`",
 )
 def dead_letters(view: View) -> Iterator[Finding]:
@@ -121,7 +121,7 @@ def dead_letters(view: View) -> Iterator[Finding]:
 @rule(
     condition="More than `RAG_INDEX_REBUILD_SHARE` of an index's rows changed since it was built.",
     evidence="the table and the share",
-    fix="wait for the night, or `rag-assets index build`",
+    fix="wait for the nightly run, or `rag-assets index build`",
 )
 def index_stale(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
@@ -131,7 +131,7 @@ def index_stale(view: View) -> Iterator[Finding]:
                 "index",
                 "warning",
                 f"{index.table}: {index.changed:.0%} of its rows changed since the build",
-                "wait for the night, or `rag-assets index build`",
+                "wait for the nightly run, or `rag-assets index build`",
                 view.snapshot.now,
             )
 
@@ -157,8 +157,8 @@ def release_held(view: View) -> Iterator[Finding]:
 
 @rule(
     condition="Vectors are stored that no embedding run wrote.",
-    evidence="how many, by version or of the documents",
-    fix="`rag-assets bible embed VERSION`; `document_embeddings` of what the gate names",
+    evidence="how many, by version or for documents",
+    fix="`rag-assets bible embed VERSION`, or `document_embeddings` of what the gate names",
 )
 def provenance_unknown(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus

@@ -45,11 +45,11 @@ _RAISE = 0.1
 
 
 @rule(
-    condition="A dependency does not answer. Seen at two looks it is an incident. Not told of what "
-    "stands on another that is away.",
-    evidence="the words of the look at it",
-    fix="start it, or correct its setting: the words say which",
-    action=f"`pause_lane` of the lanes that cannot work without it, {BOUND}",
+    condition="A dependency does not answer. At two checks in a row it is an incident. Not "
+    "reported for what depends on another one that is down.",
+    evidence="the error of the probe",
+    fix="start it, or correct its setting; the error says which",
+    action=f"`pause_lane` for the lanes that need it, {BOUND}",
 )
 def dependency_down(view: View) -> Iterator[Finding]:
     seen, since = view.snapshot, view.memory.failing_since
@@ -82,10 +82,10 @@ def dependency_down(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="The database was missed at looks, and is back. A start of PostgreSQL counts where "
-    "attempts or leases were lost by it.",
-    evidence="from when to when, and what it cost",
-    fix="PostgreSQL's log says why it went",
+    condition="The database was unreachable at one or more checks, and is back. A restart of "
+    "PostgreSQL counts if attempts or leases were lost.",
+    evidence="from when to when, and what was lost",
+    fix="PostgreSQL's log says why it stopped",
 )
 def database_was_away(view: View) -> Iterator[Finding]:
     seen, memory = view.snapshot, view.memory
@@ -120,11 +120,11 @@ def database_was_away(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="A lane is paused, by a person or by the recovery.",
+    condition="A lane is paused, by an operator or by the recovery.",
     evidence="by whom, and why",
-    fix="`rag-assets documents resume LANE`; what the recovery paused it resumes",
-    action="`resume_lane` of what it paused itself, at the first look at which what the lane needs "
-    "is back",
+    fix="`rag-assets documents resume LANE`; the recovery resumes what it has paused",
+    action="`resume_lane`, if it paused the lane, at the first check that finds its dependencies "
+    "back",
 )
 def lane_paused(view: View) -> Iterator[Finding]:
     down = {lane for name in view.memory.failing_since for lane in NEEDS.get(name, ())}
@@ -135,7 +135,7 @@ def lane_paused(view: View) -> Iterator[Finding]:
             lane,
             "warning",
             f"paused {pause.told}",
-            "wait: it is resumed when what it needs is back"
+            "wait: the lane resumes when its dependencies are back"
             if ours
             else f"`rag-assets documents resume {lane}`",
             pause.paused_at,
@@ -144,10 +144,10 @@ def lane_paused(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Keys were refused for want of quota within a day. An incident where every key was, "
-    "within `RAG_STAGNATION_S`, there is work, and nothing was completed since.",
+    condition="Keys ran out of quota within the last day. An incident if every key did within "
+    "`RAG_STAGNATION_S`, work is waiting, and nothing was completed since.",
     evidence="the keys, by fingerprint",
-    fix="pay, or take the key out of `OPENAI_API_KEYS`",
+    fix="raise the quota, or remove the key from `OPENAI_API_KEYS`",
 )
 def out_of_quota(view: View) -> Iterator[Finding]:
     seen, lately_s = view.snapshot, view.thresholds.stagnation.total_seconds()
@@ -166,7 +166,7 @@ def out_of_quota(view: View) -> Iterator[Finding]:
         "provider",
         "problem" if every else "warning",
         f"out of quota: {_keys(refused)}",
-        "pay, or take the key out of OPENAI_API_KEYS",
+        "raise the quota, or remove the key from OPENAI_API_KEYS",
         last or seen.now - INTERVAL,
         cause=OUT_OF_QUOTA if min(refused.values()) < lately_s else "",
         subject=", ".join(sorted(refused)),
@@ -175,11 +175,11 @@ def out_of_quota(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="The provider limits the rate. An incident where it answered nothing for "
-    "`RAG_NO_WORKER_S` and there is work.",
-    evidence="the keys with a 429 since the last look, or that rest",
+    condition="The provider limits the rate. An incident if it answered nothing for "
+    "`RAG_NO_WORKER_S` while work is waiting.",
+    evidence="the keys that got a 429 since the last check, or are cooling down",
     fix="wait, or lower `RAG_EMBEDDING_RATE_LIMIT` to what the provider allows",
-    action="`lower_share` at each look with a 429: half of batch size and concurrency, down to "
+    action="`lower_share` at each check with a 429: halves batch size and concurrency, down to "
     "`RAG_THROTTLE_FLOOR`",
 )
 def rate_limited(view: View) -> Iterator[Finding]:
@@ -211,9 +211,9 @@ def rate_limited(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Batch size and concurrency are lowered after limited rates.",
-    evidence="the share that may be used",
-    fix="wait: it rises by itself",
+    condition="Batch size and concurrency are reduced after 429s.",
+    evidence="the share in use",
+    fix="wait: it rises automatically",
     action="`raise_share` by a tenth after each minute without a 429",
 )
 def share_lowered(view: View) -> Iterator[Finding]:
@@ -229,7 +229,7 @@ def share_lowered(view: View) -> Iterator[Finding]:
             "provider",
             "warning",
             f"batch size and concurrency are at {one.share:.0%} after limited rates",
-            "wait: they rise by themselves after each quiet minute",
+            "wait: they rise automatically after each minute without a 429",
             one.set_at or seen.now,
             (raised,) if quiet else (),
         )

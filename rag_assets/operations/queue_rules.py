@@ -29,9 +29,9 @@ _RUN_PAGE = "the run's page in Dagster; the system's log says what ended the pro
 
 
 @rule(
-    condition="A run's process ended by itself, and the run is started again.",
-    evidence="the signal or exit code, by Dagster's event",
-    fix="what ended it is in the system's log: often a lack of memory",
+    condition="A run's process died, and the run is restarted.",
+    evidence="the signal or exit code, from Dagster's event",
+    fix="the system's log says what ended it: often the out-of-memory killer",
 )
 def run_ended_by_itself(view: View) -> Iterator[Finding]:
     for run in view.snapshot.faults:
@@ -50,10 +50,10 @@ def run_ended_by_itself(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="A run counts as started, and holds no document for two leases while some could be "
-    "taken.",
+    condition="A run counts as started, but has held no document for the length of two leases "
+    "while some could be claimed.",
     evidence="the run and its lane",
-    fix="the recovery ends it; the next run takes its place",
+    fix="the recovery ends it, and another run takes its place",
     action=f"`end_run`, {BOUND}",
 )
 def run_silent(view: View) -> Iterator[Finding]:
@@ -70,10 +70,10 @@ def run_silent(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="A run of any lane counts as started, and none of its sessions was seen at the "
-    "database for `RAG_STAGNATION_S`.",
+    condition="A run of any lane counts as started, but has had no database session for "
+    "`RAG_STAGNATION_S`.",
     evidence="the run and its lane",
-    fix="the recovery ends it; Dagster starts it again",
+    fix="the recovery ends it, and Dagster restarts it",
     action=f"`end_run`, {BOUND}",
 )
 def run_vanished(view: View) -> Iterator[Finding]:
@@ -91,8 +91,8 @@ def run_vanished(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Documents are held by a run that no longer extends its lease.",
-    evidence="how many",
+    condition="Documents are held by a run that no longer extends their leases.",
+    evidence="the number of documents",
     fix="the recovery puts them back into the queue",
     action="`collect_lost`, `RAG_RECOVERY_MAX_ACTIONS` an hour",
 )
@@ -111,10 +111,10 @@ def documents_left(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="One document has been worked on for `RAG_SLOW_DOCUMENT_S` while others of its lane "
-    "wait, and none of them was completed meanwhile.",
-    evidence="the document, and how many wait for it",
-    fix="`rag-assets documents show KEY`; withdraw it, or wait",
+    condition="One document has been processed for longer than `RAG_SLOW_DOCUMENT_S` while "
+    "others in its lane wait, and none of them was completed meanwhile.",
+    evidence="the document, and how many are waiting",
+    fix="`rag-assets documents show KEY`, then withdraw it or wait",
 )
 def slow_document(view: View) -> Iterator[Finding]:
     now = view.snapshot.now
@@ -140,8 +140,8 @@ def slow_document(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Nothing looked after the queue for a minute and a half while documents waited, or "
-    "the part of the daemon that starts runs shows no sign of life.",
+    condition="The queue was not checked for 90 seconds while documents were waiting, or the "
+    "part of the daemon that starts runs sends no heartbeat.",
     evidence="since when",
     fix="`rag-assets up`",
 )
@@ -175,8 +175,8 @@ def daemon_away(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Attempts failed since the last look.",
-    evidence="the class with which most did",
+    condition="Attempts failed since the last check.",
+    evidence="the most frequent error class",
     fix="`rag-assets documents dlq`",
 )
 def attempts_failed(view: View) -> Iterator[Finding]:
@@ -196,9 +196,9 @@ def attempts_failed(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Stagnation: more than `RAG_STAGNATION_QUEUE` documents wait, the oldest for "
-    "`RAG_STAGNATION_S`, and for as long none was completed.",
-    evidence="how many wait, and since when none was completed",
+    condition="More than `RAG_STAGNATION_QUEUE` documents are waiting, the oldest for "
+    "`RAG_STAGNATION_S`, and none was completed in that time.",
+    evidence="how many are waiting, and since when none was completed",
     fix=f"[the runbook]({RUNBOOK.removeprefix('docs/operations/')})",
 )
 def stagnation(view: View) -> Iterator[Finding]:
@@ -227,11 +227,11 @@ def stagnation(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Documents could be taken, and none is worked on. An incident after "
-    "`RAG_NO_WORKER_S`, unless all that may be worked on at once is.",
+    condition="Documents could be claimed, and no run is processing any. An incident after "
+    "`RAG_NO_WORKER_S`, unless `RAG_MAX_CONCURRENT_JOBS` is reached.",
     evidence="how many, for how long, and the runs under way",
     fix="`rag-assets up`; if the daemon runs, *Automation* in Dagster's UI",
-    action=f"`start_run` where none is under way and what it needs is there, {BOUND}",
+    action=f"`start_run`, if none is under way and the lane's dependencies answer, {BOUND}",
 )
 def documents_idle(view: View) -> Iterator[Finding]:
     seen, limits = view.snapshot, view.thresholds
@@ -275,11 +275,11 @@ def documents_idle(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="An action was taken `RAG_RECOVERY_MAX_ACTIONS` times within the hour.",
-    evidence="the action and what it is about",
-    fix=f"[the runbook]({RUNBOOK.removeprefix('docs/operations/')}): what is needed more often "
-    "helps nothing",
-    action="none more of that kind within the hour; a person is called",
+    condition="An action was taken `RAG_RECOVERY_MAX_ACTIONS` times within an hour.",
+    evidence="the action and its subject",
+    fix=f"[the runbook]({RUNBOOK.removeprefix('docs/operations/')}): repeating the action does not "
+    "help",
+    action="no more actions of this kind within the hour; an operator is notified",
 )
 def action_of_no_use(view: View) -> Iterator[Finding]:
     for action in view.held_back:

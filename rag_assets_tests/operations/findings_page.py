@@ -1,6 +1,6 @@
 """The page of findings, from the list of rules.
 
-python -m rag_assets_tests.operations.findings_page     writes docs/operations/findings.md anew
+python -m rag_assets_tests.operations.findings_page     rewrites docs/operations/findings.md
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from rag_assets.operations.queue_rules import QUEUE_RULES
 PAGE = Path(__file__).parents[2] / "docs" / "operations" / "findings.md"
 HEAD = """# Findings
 
-What `rag-assets doctor` can show, and what the recovery acts on. For whoever asks why a line is
-there, or what is done about it. Both apply this one list of rules to a look at the system: the
-doctor to what a single look sees, the recovery each half minute, with what it remembers
-([recovery](recovery.md)). The page is written from the list.
+Everything that `rag-assets doctor` can report and that the recovery acts on. For operators who want
+to know why a line appears, or what is done about it. Both apply this list of rules to a snapshot of
+the system: the doctor to a single snapshot, the recovery every 30 seconds, together with what it
+remembers of earlier ones ([recovery](recovery.md)). This page is generated from the list.
 
-The doctor shows a finding as `problem`, `warning` or `information`, with the command that mends it.
-An action of the recovery is recorded in `recovery_actions`, and bounded.
+The doctor shows a finding as `problem`, `warning` or `information`, with the command that fixes it.
+For example:
+
+```
+rag-assets doctor
+```
+
+Each action of the recovery is bounded, and recorded in `recovery_actions`.
 """
 PARTS = (
     ("Dependencies, pauses and the provider", DEPENDENCY_RULES),
@@ -43,9 +49,9 @@ def _part(title: str, rules: tuple[Rule, ...]) -> str:
 
 def _explained(rule: Rule) -> str:
     lines = [f"\n### {rule.name}\n", rule.condition, "", f"- Evidence: {rule.evidence}."]
-    lines.append(f"- What mends it: {rule.fix}.")
+    lines.append(f"- Fix: {rule.fix}.")
     if rule.action:
-        lines.append(f"- The recovery: {rule.action}.")
+        lines.append(f"- Recovery: {rule.action}.")
     return "\n".join(lines) + "\n"
 
 
