@@ -109,8 +109,10 @@ def run_async(work: Coroutine[Any, Any, Result]) -> Result:
             signal.signal(number, receive)
         return asyncio.run(cancellable())
     finally:
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, raising)
         for number, handler in raising.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for came in received:
             raising[signal.Signals(came)](came, None)
 

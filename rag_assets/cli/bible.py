@@ -215,7 +215,11 @@ def embed(
         show_json(rows)
     else:
         show_table(
-            [{key: row[key] for key in row if key not in ("failures", "run_id")} for row in rows],
+            [
+                {key: row[key] for key in row if key not in ("failures", "run_id")}
+                | ({"cost_usd": "unknown"} if row["cost_usd"] is None else {})
+                for row in rows
+            ],
             empty="",
         )
         for result in results:

@@ -130,7 +130,8 @@ def restore(
         show_json(done)
         return
     show_record(done.rows)
-    out.print("next: `rag-assets index build --force`, then `rag-assets release activate`")
+    which = "" if corpus == "bible" else f" --corpus {corpus}"
+    out.print(f"next: `rag-assets index build --force{which}`, then `rag-assets release activate`")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_js
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.diagnosis import diagnose
 from rag_assets.operations.findings import Finding, Level, span
-from rag_assets.operations.snapshot import CorpusState, IndexState, Snapshot
+from rag_assets.operations.snapshot import OF_RECOVERY, CorpusState, IndexState, Snapshot
 from rag_assets.operations.survey import survey
 from rag_assets.settings.model import Settings, load_settings
 
@@ -51,7 +51,7 @@ def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:
     findings = diagnose(seen, settings)
     well = all(finding.level != "problem" for finding in findings)
     if as_json:
-        show_json({"ok": well, "findings": findings, **dataclasses.asdict(seen)})
+        show_json({"ok": well, "findings": list(map(_shown, findings)), **_looked_at(seen)})
         return well
     if clear:
         out.clear()
@@ -60,6 +60,19 @@ def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:
         _show_stored(seen, seen.corpus, settings)
     _show_findings(findings)
     return well
+
+
+def _shown(finding: Finding) -> dict[str, str]:
+    names = "rule", "area", "level", "told", "command"
+    return {name: getattr(finding, name) for name in names}
+
+
+def _looked_at(seen: Snapshot) -> dict[str, object]:
+    """What the doctor reads of a snapshot: the rest is empty because it was not looked at."""
+    found = dataclasses.asdict(seen)
+    return {"at": found.pop("now")} | {
+        name: value for name, value in found.items() if name not in OF_RECOVERY
+    }
 
 
 def _show_probes(probes: Sequence[DependencyProbe]) -> None:

@@ -234,7 +234,7 @@ def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
         reused=int(numbers.get("reused", 0)),
         refused=int(numbers.get("failed", 0)),
         tokens=int(numbers.get("tokens", 0)),
-        cost_usd=numbers.get("cost_usd"),
+        cost_usd=numbers.get("cost_usd", None if numbers.get("tokens") else 0.0),
         requests=int(numbers.get("requests", 0)),
         checks_passed=sum(check.passed for check in checks),
         failures=tuple(failures),

@@ -107,7 +107,9 @@ def frame(days: Sequence[CapacityDay]) -> pd.DataFrame:
     rows = [(*astuple(one.measured), one.recorded_at) for one in days]
     index = pd.DatetimeIndex([one.day for one in days], name="day")
     table = pd.DataFrame(rows, columns=names, index=index)
-    return table.astype(dict.fromkeys(("mean_seconds", "p95_seconds", "busy_share"), float))
+    return table.astype(
+        dict.fromkeys(("mean_seconds", "p95_seconds", "busy_share", "cost_usd"), float)
+    )
 
 
 def as_csv(days: Sequence[CapacityDay]) -> str:

@@ -1,6 +1,6 @@
 """Looks at what the system depends on: each ends soon, never raises, shows no secret, buys nothing.
 
-What is done about it is decided in :mod:`rag_assets.operations.doctor` and in the recovery.
+What is done about it is decided in :mod:`rag_assets.operations.diagnosis`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rag_assets.operations.broker import open_broker
 from rag_assets.operations.sql import dependencies as asked
 from rag_assets.postgres.database import Database, dagster_database
 from rag_assets.settings.model import Settings, fingerprint
+from rag_assets.vectors.prices import missing_prices
 
 DAEMON_PATIENCE_S = 120.0
 """Each part of the daemon shows every 30 s that it lives; a busy machine is granted some more."""
@@ -98,6 +99,15 @@ def probe_provider(settings: Settings) -> DependencyProbe:
     timeout_s = settings.rag_probe_timeout_s
     if settings.rag_embedding_provider == "offline":
         return DependencyProbe("provider", True, 0.0, "offline: in this process")
+    unknown = missing_prices(settings)
+    if unknown and settings.rag_max_run_cost_usd is not None:
+        return DependencyProbe(
+            "provider",
+            False,
+            0.0,
+            "the price of its model is not known, so that RAG_MAX_RUN_COST_USD cannot be kept",
+            f"set {' and '.join(unknown)}",
+        )
 
     # Late: importing openai takes half a second that most commands need not wait for.
     from rag_assets.embedding.providers.openai_client import ask_for_models  # noqa: PLC0415

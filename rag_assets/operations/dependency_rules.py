@@ -17,6 +17,7 @@ from rag_assets.operations.findings import (
     PlannedAction,
     View,
     rule,
+    span,
 )
 from rag_assets.operations.memory import signs_of_outage
 from rag_assets.operations.snapshot import Snapshot
@@ -56,7 +57,7 @@ def dependency_down(view: View) -> Iterator[Finding]:
     away = {probe.name for probe in seen.probes if not probe.ok}
     waiting = any(lane.claimable for lane in seen.lanes)
     for probe in seen.probes:
-        if probe.ok or away.intersection(_STANDS_ON.get(probe.name, ())):
+        if probe.ok:
             continue
         began = since.get(probe.name, seen.now)
         # Who works by commands alone needs no daemon.
@@ -78,6 +79,7 @@ def dependency_down(view: View) -> Iterator[Finding]:
             subject=probe.name,
             fact=fact,
             opens=lasts,
+            follows=bool(away.intersection(_STANDS_ON.get(probe.name, ()))),
         )
 
 
@@ -86,6 +88,7 @@ def dependency_down(view: View) -> Iterator[Finding]:
     "PostgreSQL counts if attempts or leases were lost.",
     evidence="from when to when, and what was lost",
     fix="PostgreSQL's log says why it stopped",
+    over_time=True,
 )
 def database_was_away(view: View) -> Iterator[Finding]:
     seen, memory = view.snapshot, view.memory
@@ -106,6 +109,7 @@ def database_was_away(view: View) -> Iterator[Finding]:
         return
     signs = signs_of_outage(seen)
     cost = f": {', '.join(signs)}" if signs else ""
+    kinds = [name for name in signs if name in seen.failures] + ["left"] * bool(seen.leases_over)
     yield Finding(
         "database",
         "warning",
@@ -115,7 +119,7 @@ def database_was_away(view: View) -> Iterator[Finding]:
         cause=DEPENDENCY_DOWN,
         subject="database",
         opens=bool(signs),
-        figures_change=True,
+        key=f"{gone:%H:%M:%S} {' '.join(kinds)}",
     )
 
 
@@ -191,12 +195,13 @@ def rate_limited(view: View) -> Iterator[Finding]:
     met = sorted(seen.rate_limited) or sorted(key.key_fingerprint for key in resting)
     unanswered_since = max(since, memory.answered_at or since)
     limited = sum(seen.rate_limited.values())
+    wait = f"wait {span(max(key.resting_s for key in resting))}" if resting else "wait"
     floor = view.thresholds.throttle_floor
     yield Finding(
         "provider",
         "warning",
         f"the provider limits the rate of {_keys(met)}",
-        "wait, or lower RAG_EMBEDDING_RATE_LIMIT to what the provider allows",
+        f"{wait}, or lower RAG_EMBEDDING_RATE_LIMIT to what the provider allows",
         since,
         tuple(
             _share("lower_share", one.endpoint, lower, f"{limited} answers of 429")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rag_assets.operations.corpus_rules import CORPUS_RULES
 from rag_assets.operations.dependency_rules import DEPENDENCY_RULES
 from rag_assets.operations.findings import LEVELS, Finding, Rule, View
 from rag_assets.operations.memory import Memory
 from rag_assets.operations.queue_rules import QUEUE_RULES, action_of_no_use
-from rag_assets.operations.snapshot import Snapshot
+from rag_assets.operations.snapshot import LaneState, Snapshot
 from rag_assets.operations.thresholds import INTERVAL, Thresholds
 from rag_assets.settings.model import Settings
 
@@ -29,15 +29,17 @@ def find(view: View) -> tuple[Finding, ...]:
 def diagnose(snapshot: Snapshot, settings: Settings) -> tuple[Finding, ...]:
     """What a single look finds, the problems first; empty is well."""
     thresholds = Thresholds.from_settings(settings)
-    found = find(View(snapshot, of_single_look(snapshot, thresholds), thresholds))
+    view = View(snapshot, of_single_look(snapshot, thresholds), thresholds)
+    found = [one for one in find(view) if not one.follows]
     return tuple(sorted(found, key=lambda one: LEVELS.index(one.level)))
 
 
 def of_single_look(snapshot: Snapshot, thresholds: Thresholds) -> Memory:
     """What takes time to see, as far as one look can tell it.
 
-    What fails is taken to have failed before; documents wait for as long as the oldest says, where
-    no run is under way that may have its turn.
+    What fails is taken to have failed before. Documents count as idle for as long as the oldest
+    waits, where no run is under way, or none of the lane was completed for as long as stagnation
+    takes.
     """
     now = snapshot.now
     limited = any(key.resting_s > 0 for key in snapshot.keys)
@@ -48,7 +50,10 @@ def of_single_look(snapshot: Snapshot, thresholds: Thresholds) -> Memory:
         idle_since={
             lane.lane: now - timedelta(seconds=lane.oldest_waiting_s)
             for lane in snapshot.document_lanes
-            if lane.claimable and not (lane.running or lane.runs) and lane.paused is None
+            if lane.claimable
+            and not lane.running
+            and lane.paused is None
+            and (not lane.runs or _stalled(lane, now, thresholds))
         },
         limited_since=now if limited else None,
         failing_since={
@@ -56,4 +61,11 @@ def of_single_look(snapshot: Snapshot, thresholds: Thresholds) -> Memory:
             for probe in snapshot.probes
             if not probe.ok and probe.name != "database"
         },
+    )
+
+
+def _stalled(lane: LaneState, now: datetime, thresholds: Thresholds) -> bool:
+    last = lane.last_completed_at
+    return lane.oldest_waiting_s >= thresholds.stagnation.total_seconds() and (
+        last is None or now - last >= thresholds.stagnation
     )

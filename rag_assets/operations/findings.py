@@ -88,7 +88,9 @@ class Finding:
     :param subject: of the incident: which dependency, key, run, document or class of error.
     :param fact: the evidence, where it is to say what it is about; else ``told`` does.
     :param opens: it is an incident by itself; otherwise it only explains one.
-    :param figures_change: those in it, from look to look, and are no news then.
+    :param key: what tells it from others of its rule and subject; else ``told`` does. For sentences
+        whose figures change from look to look.
+    :param follows: it follows from another finding, and is not shown by itself.
     :param rule: that found it.
     """
 
@@ -102,14 +104,14 @@ class Finding:
     subject: str = ""
     fact: str = ""
     opens: bool = False
-    figures_change: bool = False
+    key: str = ""
+    follows: bool = False
     rule: str = ""
 
     @property
     def identity(self) -> str:
         """Two findings with the same are one, seen twice."""
-        told = "" if self.figures_change else self.told
-        return " ".join((self.rule, self.subject, told)).rstrip()
+        return " ".join((self.rule, self.subject, self.key or self.told))
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class Rule:
     :param name: of the function that applies it, with hyphens.
     :param condition: when it holds; ``fix``: what mends it, for people.
     :param action: what the recovery does, and its bound; empty where it does nothing.
+    :param over_time: only the recovery sees it: it takes more than one look.
     """
 
     name: str
@@ -143,6 +146,7 @@ class Rule:
     evidence: str
     fix: str
     action: str
+    over_time: bool
     find: Find
 
     def __call__(self, view: View) -> Iterator[Finding]:
@@ -150,12 +154,14 @@ class Rule:
             yield replace(found, rule=self.name, fact=found.fact or found.told)
 
 
-def rule(*, condition: str, evidence: str, fix: str, action: str = "") -> Callable[[Find], Rule]:
+def rule(
+    *, condition: str, evidence: str, fix: str, action: str = "", over_time: bool = False
+) -> Callable[[Find], Rule]:
     """Make a rule of a function that finds."""
 
     def make(find: Find) -> Rule:
         name = find.__name__.strip("_").replace("_", "-")
-        return Rule(name, condition, evidence, fix, action, find)
+        return Rule(name, condition, evidence, fix, action, over_time, find)
 
     return make
 

@@ -145,7 +145,7 @@ def _with_news(
     """The facts of the troubles too that are not known yet, and what is known then."""
     new: dict[str, str] = {}
     for one in troubles:
-        if one.identity not in known:
+        if one.identity not in known and one.fact not in facts:
             new.setdefault(one.identity, one.fact)
     return (*facts, *new.values())[:MOST_FACTS], (*known, *new)[:MOST_FACTS]
 

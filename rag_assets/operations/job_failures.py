@@ -70,7 +70,7 @@ _REMEDIES: Mapping[str, str] = {
     "ProviderUnavailableError": "wait until `rag-assets doctor` says that the provider answers",
     "DatabaseUnavailableError": "wait until `rag-assets doctor` says that the database answers",
     RUN_FAILURE: "the run's page in Dagster has its events and output, `RAG_HOME/up.log` the rest",
-    "BudgetExceededError": "raise RAG_MAX_RUN_COST_USD, or embed less at a time",
+    "BudgetExceededError": "change the setting that the message names, or embed less at a time",
     "CorpusError": "correct the file that the message names",
     "PolicyError": "correct the version's version.toml, if its licence allows it",
     "IndexBuildError": "change the setting that the message names",

@@ -32,6 +32,7 @@ _RUN_PAGE = "the run's page in Dagster; the system's log says what ended the pro
     condition="A run's process died, and the run is restarted.",
     evidence="the signal or exit code, from Dagster's event",
     fix="the system's log says what ended it: often the out-of-memory killer",
+    over_time=True,
 )
 def run_ended_by_itself(view: View) -> Iterator[Finding]:
     for run in view.snapshot.faults:
@@ -55,6 +56,7 @@ def run_ended_by_itself(view: View) -> Iterator[Finding]:
     evidence="the run and its lane",
     fix="the recovery ends it, and another run takes its place",
     action=f"`end_run`, {BOUND}",
+    over_time=True,
 )
 def run_silent(view: View) -> Iterator[Finding]:
     for lane, run_ids in view.snapshot.silent_runs.items():
@@ -75,6 +77,7 @@ def run_silent(view: View) -> Iterator[Finding]:
     evidence="the run and its lane",
     fix="the recovery ends it, and Dagster restarts it",
     action=f"`end_run`, {BOUND}",
+    over_time=True,
 )
 def run_vanished(view: View) -> Iterator[Finding]:
     # Whatever a run does, it is at the database again and again.
@@ -135,7 +138,7 @@ def slow_document(view: View) -> Iterator[Finding]:
                 cause=SLOW_DOCUMENT,
                 subject=key,
                 opens=True,
-                figures_change=True,
+                key="figures",
             )
 
 
@@ -144,6 +147,7 @@ def slow_document(view: View) -> Iterator[Finding]:
     "part of the daemon that starts runs sends no heartbeat.",
     evidence="since when",
     fix="`rag-assets up`",
+    over_time=True,
 )
 def daemon_away(view: View) -> Iterator[Finding]:
     seen, gap = view.snapshot, view.memory.gap_since
@@ -170,7 +174,7 @@ def daemon_away(view: View) -> Iterator[Finding]:
             seen.now,
             cause=DAEMON_AWAY,
             subject=part,
-            figures_change=True,
+            key="figures",
         )
 
 
@@ -178,6 +182,7 @@ def daemon_away(view: View) -> Iterator[Finding]:
     condition="Attempts failed since the last check.",
     evidence="the most frequent error class",
     fix="`rag-assets documents dlq`",
+    over_time=True,
 )
 def attempts_failed(view: View) -> Iterator[Finding]:
     failures = view.snapshot.failures
@@ -191,7 +196,7 @@ def attempts_failed(view: View) -> Iterator[Finding]:
             view.snapshot.now,
             cause=ERRORS,
             subject=name,
-            figures_change=True,
+            key="figures",
         )
 
 
@@ -222,7 +227,7 @@ def stagnation(view: View) -> Iterator[Finding]:
             cause=UNKNOWN,
             subject="queue",
             opens=True,
-            figures_change=True,
+            key="figures",
         )
 
 
@@ -261,7 +266,7 @@ def documents_idle(view: View) -> Iterator[Finding]:
                 cause=UNKNOWN,
                 subject=lane.lane,
                 opens=True,
-                figures_change=True,
+                key="figures",
             )
         elif not lane.runs and seen.active < limits.most_active:
             yield Finding(
@@ -280,6 +285,7 @@ def documents_idle(view: View) -> Iterator[Finding]:
     fix=f"[the runbook]({RUNBOOK.removeprefix('docs/operations/')}): repeating the action does not "
     "help",
     action="no more actions of this kind within the hour; an operator is notified",
+    over_time=True,
 )
 def action_of_no_use(view: View) -> Iterator[Finding]:
     for action in view.held_back:

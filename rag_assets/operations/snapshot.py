@@ -109,6 +109,13 @@ class CorpusState:
     failing: Failing
 
 
+OF_RECOVERY = (
+    *("silent_runs", "unseen_runs", "faults", "failures"),
+    *("rate_limited", "answered", "heartbeats"),
+)
+"""Fields of a snapshot that only the recovery has read."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The world as one look saw it. What a look cannot see is empty.

@@ -224,7 +224,7 @@ def _read_all(
             failing=failing(connection),
             unsent_messages=sum(bool(told.attempts) for told in unsent_messages(connection)),
         ),
-        leases_over=queue_health.leases_over(connection),  # last: it locks what it counts
+        leases_over=queue_health.leases_over(connection, read_only=True),
     )
 
 

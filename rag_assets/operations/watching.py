@@ -332,7 +332,7 @@ def _tell(
 
 def _told(seen: Snapshot, decision: RecoveryDecision, incident: Incident | None) -> str:
     lanes = "; ".join(
-        f"{lane.lane}: {lane.waiting} wait, {lane.running} at work" for lane in seen.lanes
+        f"{lane.lane}: {lane.waiting} wait, {lane.running} at work" for lane in seen.document_lanes
     )
     if incident is None:
         return lanes

@@ -34,6 +34,14 @@ def price_setting(role: Literal["small", "large"]) -> str:
     return f"RAG_EMBEDDING_{role.upper()}_USD_PER_MILLION_TOKENS"
 
 
+def missing_prices(settings: Settings) -> tuple[str, ...]:
+    """Settings that name a price which is not known."""
+    roles: tuple[Literal["small", "large"], ...] = ("small", "large")
+    return tuple(
+        price_setting(role) for role in roles if usd_per_million_tokens(settings, role) is None
+    )
+
+
 def cost_of(tokens: int, usd_per_million: float | None) -> float | None:
     """Dollars; nothing costs nothing, whatever the price."""
     if not tokens:

@@ -50,6 +50,8 @@ def _part(title: str, rules: tuple[Rule, ...]) -> str:
 def _explained(rule: Rule) -> str:
     lines = [f"\n### {rule.name}\n", rule.condition, "", f"- Evidence: {rule.evidence}."]
     lines.append(f"- Fix: {rule.fix}.")
+    if rule.over_time:
+        lines.append("- Reported by the recovery only: a single snapshot does not show it.")
     if rule.action:
         lines.append(f"- Recovery: {rule.action}.")
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share, pause_lane
 from rag_assets.operations.dependencies import DependencyProbe
@@ -198,7 +199,8 @@ def test_each_fault_is_told_with_its_level_and_what_mends_it(
             longest=SLOW,
         ),
         lane(waiting=3, claimable=0, oldest_waiting_s=3600),  # each has its time to come
-        lane(waiting=3, claimable=3, runs_queued=1, oldest_waiting_s=3600),
+        lane(waiting=3, claimable=3, runs_queued=1, oldest_waiting_s=599),
+        lane(waiting=3, claimable=3, runs_queued=1, oldest_waiting_s=3600, last_completed_at=NOW),
         lane(waiting=51, running=1, runs_at_work=1, last_completed_at=NOW, oldest_waiting_s=900),
         lane(waiting=51, running=1, runs_at_work=1, oldest_waiting_s=599),
         seen(keys=(KeyState("e", "aaaa", 0, 86_401),)),
@@ -209,6 +211,29 @@ def test_each_fault_is_told_with_its_level_and_what_mends_it(
 )
 def test_what_is_as_it_should_be_is_not_told(make_settings: MakeSettings, facts: Snapshot) -> None:
     assert diagnose(facts, make_settings()) == ()
+
+
+def test_a_lane_that_stands_still_while_another_goes_on_is_told(
+    make_settings: MakeSettings,
+) -> None:
+    still = replace(LANE, waiting=500, claimable=500, oldest_waiting_s=9000, runs_at_work=2)
+    other = LaneState("rag_large_docs", running=1, last_completed_at=NOW)
+    (found,) = diagnose(seen(lanes=(still, other)), make_settings())
+    assert (found.rule, found.area, found.level) == ("documents-idle", LANE.lane, "problem")
+    assert "with 2 runs under way" in found.told
+
+
+def test_a_database_that_only_reads_is_looked_at_all_the_same(
+    openai_settings: MakeSettings, database: Database
+) -> None:
+    settings = openai_settings()
+    queue(database, "one")
+    with database.connect(autocommit=True) as connection:
+        statement = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on")
+        connection.execute(statement.format(sql.Identifier(database.name)))
+    found = survey(settings)
+    assert found.unread is None
+    assert found.corpus is not None
 
 
 def test_what_follows_from_another_fault_is_not_told_again(make_settings: MakeSettings) -> None:

@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
+from rag_assets.operations.incidents import lasts
 from rag_assets.operations.memory import Memory, away
 from rag_assets.operations.snapshot import LaneState
 from rag_assets.operations.sql.dagster_state import EndedRun, ProcessFault
@@ -451,6 +452,43 @@ def test_names_that_differ_in_digits_alone_are_two_facts_and_other_figures_are_n
         "report-2025.pdf",
         "report-2026.pdf",
     ]
+
+
+def test_an_outage_that_hides_behind_another_still_lasts() -> None:
+    watch = Watch()
+    for _ in range(2):
+        watch.look(probes=(probe("broker"), probe("workers", ok=False)))
+    assert watch.incident is not None
+    assert watch.incident.subject == "workers"
+    decision = watch.look(probes=(probe("broker", ok=False), probe("workers", ok=False)))
+    assert lasts(watch.incident, decision.troubles)
+    told = [one.subject for one in decision.troubles if not one.follows]
+    assert told == ["broker"], "the doctor tells of it alone"
+
+
+def test_what_an_outage_cost_is_a_fact_of_its_own() -> None:
+    watch = Watch()
+    watch.look(waiting=30, active=8, completed=True)
+    watch.now += 2 * INTERVAL
+    watch.memory = away(watch.memory, watch.now - INTERVAL)
+    watch.memory = away(watch.memory, watch.now)
+    watch.look(waiting=38)
+    watch.look(waiting=38, leases_over=7, failures={"DatabaseUnavailableError": 2})
+    assert watch.incident is not None
+    cost = [fact for fact in watch.incident.facts if "7 documents left by their runs" in fact]
+    assert len(cost) == 1
+    assert "DatabaseUnavailableError" in cost[0]
+
+
+def test_an_incident_of_the_version_before_does_not_repeat_its_facts() -> None:
+    watch, down = Watch(), (probe("vectors", ok=False),)
+    for _ in range(2):
+        watch.look(probes=down)
+    assert watch.incident is not None
+    del watch.incident.evidence["known"]
+    before = watch.incident.facts
+    watch.look(probes=down)
+    assert watch.incident.facts == before
 
 
 def test_a_limit_that_begins_while_another_incident_recovers_is_an_incident_of_its_own() -> None:

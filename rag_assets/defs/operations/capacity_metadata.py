@@ -30,6 +30,11 @@ def of_capacity(
         for name in ("mean_seconds", "p95_seconds")
         if not math.isnan(own[name])
     }
+    cost = (  # unknown where a price was
+        {}
+        if math.isnan(own["cost_usd"])
+        else {"cost_usd": dg.MetadataValue.float(float(own["cost_usd"]))}
+    )
     return {
         "jobs": dg.MetadataValue.int(int(own["jobs"])),
         "failed": dg.MetadataValue.int(int(own["failed"])),
@@ -37,7 +42,7 @@ def of_capacity(
         **seconds,
         "queue_peak": dg.MetadataValue.int(int(own["queue_peak"])),
         "failed_runs": dg.MetadataValue.int(int(own["failed_runs"])),
-        "cost_usd": dg.MetadataValue.float(float(own["cost_usd"])),
+        **cost,
         "days": dg.MetadataValue.md(capacity_picture(until.tail(DRAWN_DAYS))),
         "forecast": dg.MetadataValue.md(forecast_table(expected)),
         "table": dg.MetadataValue.md(days_table(until.tail(_TABLE_DAYS))),

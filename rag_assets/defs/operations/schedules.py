@@ -43,6 +43,7 @@ from rag_assets.operations.capacity import due_days
 from rag_assets.operations.sql.capacity import recorded_days, watched_since
 from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
 from rag_assets.settings.model import Settings, load_settings
+from rag_assets.vectors.prices import missing_prices
 from rag_assets.vectors.sql.tables import has_rows
 
 ESTIMATE_TAG = "rag/estimated_usd"
@@ -166,7 +167,9 @@ def _backfill(
     if requeued:
         told.append(f"{requeued} documents of another model wait to be embedded anew")
     if waiting:
-        told.append(f"{waiting} documents of another model or more wait for budget")
+        unknown = " and ".join(missing_prices(settings))
+        why = f"a price: set {unknown}" if unknown else "budget"
+        told.append(f"{waiting} documents of another model or more wait for {why}")
     for line in told:
         context.log.info(line)
     known = context.instance.get_dynamic_partitions(BIBLE_VERSIONS)

@@ -37,7 +37,7 @@ class Measured:
     requests: int
     rate_limited: int
     tokens: int
-    cost_usd: float
+    cost_usd: float | None
     vectors: int
     database_bytes: int
 
@@ -77,7 +77,9 @@ _RUNS: LiteralString = """
 """
 _BOUGHT: LiteralString = """
     SELECT coalesce(sum(requests), 0)::bigint, coalesce(sum(rate_limited), 0)::bigint,
-           coalesce(sum(tokens), 0)::bigint, coalesce(sum(cost_usd), 0)::float8
+           coalesce(sum(tokens), 0)::bigint,
+           CASE WHEN bool_or(cost_usd IS NULL) THEN NULL
+                ELSE coalesce(sum(cost_usd), 0)::float8 END
       FROM embedding_ledger WHERE last_at >= %(since)s AND last_at < %(until)s
 """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import sql
+
 from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, fetch_all
 
@@ -41,18 +43,18 @@ def longest_at_work(connection: Connection) -> dict[Lane, AtWork]:
     return {document.lane: document for document in found}
 
 
-def leases_over(connection: Connection) -> int:
+_OVER = sql.SQL("SELECT 1 FROM documents WHERE state = 'running' AND lease_until < now()")
+_OVER_AND_FREE = _OVER + sql.SQL(" FOR UPDATE SKIP LOCKED")
+
+
+def leases_over(connection: Connection, *, read_only: bool = False) -> int:
     """Documents whose run no longer extends its lease. Uses the index of the running.
 
     A document whose row is locked is being published just now: its run lives.
+
+    :param read_only: count without locking: those that are being published, too.
     """
-    rows = connection.execute(
-        """
-        SELECT 1 FROM documents WHERE state = 'running' AND lease_until < now()
-           FOR UPDATE SKIP LOCKED
-        """
-    ).fetchall()
-    return len(rows)
+    return len(connection.execute(_OVER if read_only else _OVER_AND_FREE).fetchall())
 
 
 def about_server(connection: Connection) -> Server:
