@@ -55,3 +55,32 @@ def test_every_command_that_the_readme_shows_exists() -> None:
             [PROGRAM, *command.split(), "--help"], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"rag-assets {command}: {done.stderr}"
+
+
+STUMBLED_OVER = (
+    *("told", "tells", "mend", "mends", "mended", "anew", "so many", "by itself"),
+    *("who calls", "nobody", "somebody", "dear", "bought", "stands in for"),
+)
+"""Words over which a fluent reader stumbles; the guides have others for each."""
+GUIDES = [
+    document
+    for document in DOCUMENTS
+    if document.name not in ("CHANGELOG.md", "licences.md") and "decisions" not in document.parts
+]
+
+
+def stumbled_over(text: str) -> list[str]:
+    """The words of the list that a text has."""
+    return re.findall(rf"\b(?:{'|'.join(STUMBLED_OVER)})\b", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("document", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_guide_is_in_plain_english(document: Path) -> None:
+    assert stumbled_over(document.read_text("utf-8")) == []
+
+
+def test_the_words_are_seen_where_they_stand() -> None:
+    assert stumbled_over("Nobody was told, so many were\nmended by itself.") == [
+        *("Nobody", "told", "so many", "mended", "by itself")
+    ]
+    assert stumbled_over("A person is needed: the index is untold, and dearth itself.") == []

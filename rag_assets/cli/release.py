@@ -47,7 +47,7 @@ LeaveOut = Annotated[
 
 AfterRollback = Annotated[
     bool,
-    typer.Option("--after-rollback", help="What was wrong with the release rolled back is mended."),
+    typer.Option("--after-rollback", help="The fault of the rolled back release is fixed."),
 ]
 
 

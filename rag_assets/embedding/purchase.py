@@ -293,7 +293,7 @@ class Purchaser:
         if waited_s > longest_s:
             raise RateLimitedError(
                 f"every API key is rate limited for longer than {longest_s:.0f} s "
-                "(RAG_EMBEDDING_MAX_WAIT_S); what was bought is kept: start the run again later",
+                "(RAG_EMBEDDING_MAX_WAIT_S); finished embeddings are kept: run it again later",
                 retry_after_s=rest_s,
             )
 
@@ -335,7 +335,7 @@ class Purchaser:
             raise InputRejectedError(
                 f"the provider refused more than {most} texts (RAG_EMBEDDING_MAX_REJECTED), the "
                 f"last with: {reason}. The fault is rather in the settings than in the texts; "
-                "what was bought is kept"
+                "finished embeddings are kept"
             )
 
 

@@ -98,7 +98,7 @@ class Throttle:
             self._warn(str(error))
         if len(self._without_quota) == len(self._keys):
             raise QuotaExceededError(
-                "no API key has quota left: pay, or add a key; what was bought is kept"
+                "no API key has quota left: pay, or add a key; finished embeddings are kept"
             ) from error
 
 

@@ -28,7 +28,7 @@ from rag_assets.vectors.prices import missing_prices
 
 DAEMON_PATIENCE_S = 120.0
 """Each part of the daemon shows every 30 s that it lives; a busy machine is granted some more."""
-_START = "start PostgreSQL, or open the database; `rag-assets db status` tells whether it answers"
+_START = "start PostgreSQL, or open the database; `rag-assets db status` shows whether it answers"
 _DAEMON_PARTS = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
 _NO_FILE = "rag-assets-looks-whether-the-inbox-answers.txt"
 

@@ -222,7 +222,7 @@ def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterat
         yield _counter(f"rag_embedding_{name}", text, ("key",), samples)
     yield _gauge(
         "rag_provider_key_resting",
-        "1 while the key waits because it was told to.",
+        "1 while the key is cooling down after a 429.",
         ("key",),
         [((key,), key in provider.resting) for key in _with(keys, sorted(provider.resting))],
     )

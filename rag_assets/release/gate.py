@@ -118,7 +118,7 @@ def _after_rollback(release_id: int) -> Reason:
         "rolled_back",
         "failed",
         f"release {release_id} was rolled back, and none was let through since: when what was "
-        "wrong with it is mended, say so (rag-assets release activate --after-rollback, or "
+        "wrong with it is fixed, say so (rag-assets release activate --after-rollback, or "
         "after_rollback in the launchpad); to bring it back as it was, "
         f"rag-assets release activate {release_id}",
     )

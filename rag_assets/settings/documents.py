@@ -61,8 +61,8 @@ class DocumentSettings(BaseModel):
         1024,
         ge=16,
         le=8000,
-        description="Most tokens of a chunk, at least 16 (the provider allows 8,192). Another "
-        "size cuts documents up anew when they are next processed.",
+        description="Most tokens of a chunk, at least 16 (the provider allows 8,192). After a "
+        "change documents are cut up again when they are next processed.",
     )
     rag_chunk_overlap: int = Field(
         64,
@@ -101,8 +101,8 @@ class DocumentSettings(BaseModel):
     rag_documents_at_once: int = Field(
         24,
         ge=1,
-        description="Documents that one run holds at once: being read, embedded or stored. A run "
-        "that dies leaves at most so many to another.",
+        description="Documents that one run holds at once: being read, embedded or stored. A "
+        "run that dies leaves at most this many to another.",
     )
     rag_document_runs: int = Field(
         2,

@@ -28,8 +28,8 @@ class IndexSettings(BaseModel):
         ge=1,
         le=32768,
         description="A number of lists in the place of the profile's, at the next build. It "
-        "calls for one by itself only where the index has the profile's number and that is "
-        "under half, or over one and a half times, this.",
+        "triggers one only where the index has the profile's number and that is under half, "
+        "or over one and a half times, this.",
     )
     rag_code_bits: int | None = Field(
         None,

@@ -260,7 +260,7 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         100_000, ge=0, description="Embedded queries that are kept in PostgreSQL, for all workers."
     )
     rag_query_cache_max_age_h: float = Field(
-        720, gt=0, description="Hours after which a query is embedded anew."
+        720, gt=0, description="Hours after which a query is embedded again."
     )
     rag_log_format: Literal["text", "json"] = Field(
         "text", description="Form of the API's log lines: `text` or `json`."

@@ -265,7 +265,7 @@ def _job(place: Place) -> None:
             "INSERT INTO ended_runs (run_id, job, status, ended_at, partition, failed_steps,"
             " error_class, error, cause) VALUES (%s, 'bible_embeddings', 'FAILURE', now(), %s,"
             " '{verse_embeddings}', 'QuotaExceededError',"
-            " 'no API key has quota left: pay, or add a key; what was bought is kept',"
+            " 'no API key has quota left: pay, or add a key; finished embeddings are kept',"
             " 'QuotaExceededError')",
             run_id,
             code,

@@ -27,7 +27,7 @@ class ReleaseConfig(dg.Config):
     )
     after_rollback: bool = Field(
         False,
-        description="A release was rolled back, and what was wrong with it is mended: let the next "
+        description="A release was rolled back, and what was wrong with it is fixed: let the next "
         "one through.",
     )
 

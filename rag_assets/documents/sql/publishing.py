@@ -202,7 +202,8 @@ def _refuse_missing(connection: Connection, publication: Publication, table: Vec
     if missing:
         raise AuditError(
             f"{publication.path}: {missing} of {len(publication.document.chunks)} chunks would "
-            f"have no vector in {table.space.spec}; nothing was published, what was bought is kept"
+            f"have no vector in {table.space.spec}; nothing was published. Finished embeddings are "
+            "kept"
         )
 
 
