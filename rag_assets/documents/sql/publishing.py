@@ -202,8 +202,8 @@ def _refuse_missing(connection: Connection, publication: Publication, table: Vec
     if missing:
         raise AuditError(
             f"{publication.path}: {missing} of {len(publication.document.chunks)} chunks would "
-            f"have no vector in {table.space.spec}; nothing was published. Finished embeddings are "
-            "kept"
+            f"have no vector in {table.space.spec}; nothing was published. Finished embeddings "
+            "are kept"
         )
 
 
