@@ -268,7 +268,8 @@ def _publish(
         if total < wanted:
             raise AuditError(
                 f"{version_code}: {wanted} verses were to get a vector, {total} would: their texts "
-                "changed meanwhile. Nothing was published; finished embeddings are kept: run it again"
+                "changed meanwhile. Nothing was published; finished embeddings are kept. "
+                "Run it again"
             )
     embedded = min(total, purchase.inputs)
     return embedded, total - embedded
