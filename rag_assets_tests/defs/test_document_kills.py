@@ -22,6 +22,7 @@ DOCUMENTS = int(os.environ.get("RAG_TEST_KILLS_DOCUMENTS", "60"))
 PAUSE_S = 1.0, 4.0
 RECOVERY_S = 300.0
 BATCH, IN_FLIGHT, RUNS = 8, 3, 3
+LEAST = 3  # kills, however busy the machine is
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_killed_processes_lose_nothing_and_do_nothing_twice(site: Site) -> None:
     site.wait_for(Counter(ready=1), timeout_s=RECOVERY_S)
     dropped = 1
     started = time.monotonic()
-    while (share := (time.monotonic() - started) / SECONDS) < 1:
+    while (share := (time.monotonic() - started) / SECONDS) < 1 or sum(kills.values()) < LEAST:
         for number in range(dropped, round(DOCUMENTS * min(1, 0.1 + share))):
             drop_one(site, number)
             dropped = number + 1
@@ -82,7 +83,6 @@ def test_killed_processes_lose_nothing_and_do_nothing_twice(site: Site) -> None:
     lost = site.emulator.stats().duplicate_answers
     # A process that is killed loses what it had in flight, and nothing else.
     assert lost <= sum(kills.values()) * RUNS * IN_FLIGHT * BATCH
-    assert sum(kills.values()) > 2
 
 
 def drop_one(site: Site, number: int) -> None:

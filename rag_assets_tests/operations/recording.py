@@ -53,14 +53,15 @@ class Recording:
         self.samples += 1
 
     def largest(self, name: str) -> float:
-        """The largest value of any series of a metric."""
-        return max(
+        """The largest value of any series of a metric; 0 before there is one."""
+        found = (
             value
             for series, values in self.series.items()
             if series.startswith(name + "{")
             for value in values
             if value is not None
         )
+        return max(found, default=0.0)
 
 
 def named_in_rules() -> frozenset[str]:
