@@ -59,6 +59,11 @@ def together(costs: Iterable[float | None]) -> float | None:
     return total
 
 
+def amount(cost: float | None) -> str:
+    """For people, in a column of dollars: ``0.0012``, or ``unknown``."""
+    return "unknown" if cost is None else f"{cost:.4f}"
+
+
 def dollars(cost: float | None) -> str:
-    """For people: ``$0.0012``, or ``unknown``."""
-    return "unknown" if cost is None else f"${cost:.4f}"
+    """For people, in a sentence: ``$0.0012``, or ``unknown``."""
+    return "unknown" if cost is None else f"${amount(cost)}"

@@ -8,7 +8,7 @@ from rag_assets.defs.bible.assets import verse_embeddings, verses
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.lanes import BIBLE_LANE, LANE_TAG
-from rag_assets.vectors.prices import dollars, together
+from rag_assets.vectors.prices import amount, together
 
 bible_embeddings = dg.define_asset_job(
     "bible_embeddings",
@@ -80,13 +80,13 @@ def plan_table(plans: list[SpacePlan]) -> str:
     ]
     lines += [
         f"| {plan.version_code} | {plan.role} | {plan.rows} | {plan.reused} | {plan.texts} "
-        f"| {plan.tokens} | {dollars(plan.cost_usd)} | {plan.requests} | {plan.minutes:.1f} |"
+        f"| {plan.tokens} | {amount(plan.cost_usd)} | {plan.requests} | {plan.minutes:.1f} |"
         for plan in plans
     ]
     lines.append(
         f"| **all** | | {sum(p.rows for p in plans)} | {sum(p.reused for p in plans)} "
         f"| {sum(p.texts for p in plans)} | {sum(p.tokens for p in plans)} "
-        f"| {dollars(together(p.cost_usd for p in plans))} | {sum(p.requests for p in plans)} "
+        f"| {amount(together(p.cost_usd for p in plans))} | {sum(p.requests for p in plans)} "
         f"| {sum(p.minutes for p in plans):.1f} |"
     )
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from rag_assets.bible.embed_verses import SpaceReport
 from rag_assets.bible.model import BibleText, Oddity
 from rag_assets.bible.sql.verses import VersesLoaded
 from rag_assets.bible.versions import VersionDeclaration
-from rag_assets.vectors.prices import dollars, together
+from rag_assets.vectors.prices import amount, together
 
 _EXAMPLES = 12  # of each kind of oddity; the rest is counted
 
@@ -140,7 +140,7 @@ def _spaces_table(reports: Sequence[SpaceReport]) -> str:
             report.reused,
             len(report.rejected),
             report.tokens,
-            dollars(report.cost_usd),
+            amount(report.cost_usd),
             f"{report.seconds:.1f}",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
