@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,31 @@ def stumbled_over(text: str) -> list[str]:
 @pytest.mark.parametrize("document", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_guide_is_in_plain_english(document: Path) -> None:
     assert stumbled_over(document.read_text("utf-8")) == []
+
+
+def strings_of(module: ast.Module) -> Iterator[ast.Constant]:
+    """Texts that a module may show: no docstrings, and no statement about a column of that name."""
+    hidden = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Expr)}
+    for node in ast.walk(module):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            continue
+        if id(node) not in hidden and " " in node.value and "recovery_actions" not in node.value:
+            yield node
+
+
+def test_what_the_package_says_is_in_plain_english() -> None:
+    said = [
+        f"{path.relative_to(ROOT)}:{one.lineno}: {one.value}"
+        for path in sorted((ROOT / "rag_assets").rglob("*.py"))
+        for one in strings_of(ast.parse(path.read_text("utf-8")))
+        if stumbled_over(str(one.value))
+    ]
+    assert said == []
+
+
+def test_strings_are_read_and_docstrings_are_not() -> None:
+    module = ast.parse('"""Who is told."""\ndef f(x):\n    """Told."""\n    return f"{x} was told"')
+    assert [one.value for one in strings_of(module)] == [" was told"]
 
 
 def test_the_words_are_seen_where_they_stand() -> None:

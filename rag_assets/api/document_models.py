@@ -38,7 +38,9 @@ class DocumentModel(BaseModel):
     pages: int | None
     chunks: int | None
     tokens: int | None
-    cost_usd: float | None = Field(description="What was bought for it when it was last ready.")
+    cost_usd: float | None = Field(
+        description="What its embeddings cost when it was last ready; null if a price is not known."
+    )
     seconds: dict[str, float] | None = Field(description="Time by stage.")
 
     @classmethod

@@ -119,7 +119,7 @@ class ApiMetrics:
         )
         self.replica_lag = gauge(
             "rag_replica_lag_seconds",
-            "How far the replica is behind the primary; 0 also where that cannot be told.",
+            "How far the replica is behind the primary; 0 also if that is unknown.",
             multiprocess_mode=_LATEST,
         )
         self.fallbacks = counter(

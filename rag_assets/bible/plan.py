@@ -280,12 +280,12 @@ def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
         unknown = next(plan for plan in plans if plan.cost_usd is None)
         raise BudgetExceededError(
             f"the price of {unknown.space.model} is not known, so that RAG_MAX_RUN_COST_USD cannot "
-            f"be kept; nothing was bought. Set {price_setting(unknown.role)}"
+            f"be enforced; nothing was requested. Set {price_setting(unknown.role)}"
         )
     if cost > budget:
         raise BudgetExceededError(
             f"this run would cost about ${cost:.4f}, more than RAG_MAX_RUN_COST_USD = "
-            f"${budget:.4f}; nothing was bought. Raise the budget, or embed fewer verses (limit)"
+            f"${budget:.4f}; nothing was requested. Raise the budget, or embed fewer verses (limit)"
         )
 
 

@@ -121,7 +121,7 @@ def add(
 @app.command()
 def plan(
     codes: Codes = None,
-    overwrite: Annotated[bool, typer.Option(help="As if every vector were bought anew.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="As if every verse were embedded again.")] = False,
     as_json: Json = False,
 ) -> None:
     """What embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing.
@@ -180,7 +180,9 @@ def embed(
     batch_size: Annotated[
         int | None, typer.Option(**within("rag_embedding_batch_size"), help="Texts in one request.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Buy every vector anew.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option(help="Embed every verse again, and pay for it.")
+    ] = False,
     small_only: Annotated[bool, typer.Option(help="Only the small space.")] = False,
     large_only: Annotated[bool, typer.Option(help="Only the large space.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Only estimate tokens and cost.")] = False,

@@ -89,7 +89,7 @@ def upgrade(as_json: Json = False) -> None:
         settings = load_settings()
         if settings.rag_database_url is not None:
             raise ConfigurationError(
-                "RAG_DATABASE_URL names a server of your own: upgrade it as its vendor tells"
+                "RAG_DATABASE_URL names a server of your own: upgrade it as its vendor describes"
             )
         if not as_json:
             err.print("copying; nothing is touched until the copy is whole …")

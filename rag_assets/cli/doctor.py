@@ -27,7 +27,7 @@ _TOLD = 100
 def doctor(
     watch: Annotated[
         float | None,
-        typer.Option(**SECONDS, help="Look again after so many seconds, until Ctrl-C."),
+        typer.Option(**SECONDS, help="Check again every N seconds, until Ctrl-C."),
     ] = None,
     as_json: Json = False,
 ) -> None:

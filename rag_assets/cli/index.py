@@ -49,7 +49,7 @@ def status(as_json: Json = False) -> None:
 def build(
     lists: Annotated[
         int | None,
-        typer.Option(**within("rag_index_lists"), help="Build at once with so many lists."),
+        typer.Option(**within("rag_index_lists"), help="Build immediately, with this many lists."),
     ] = None,
     candidates: Annotated[
         list[int] | None,

@@ -190,11 +190,11 @@ def _check_budget(purchasers: Sequence[Purchaser], settings: Settings) -> None:
         if one.space.usd_per_million_tokens is None:
             raise BudgetExceededError(
                 f"the price of {one.space.spec.model} is not known, so that RAG_MAX_RUN_COST_USD "
-                f"cannot be kept; nothing was bought. Set {price_setting(one.space.role)}"
+                f"cannot be enforced; nothing was requested. Set {price_setting(one.space.role)}"
             )
     spent = together(purchaser.purchase.cost_usd for purchaser in purchasers) or 0.0
     if spent >= most > 0:
         raise BudgetExceededError(
-            f"the run has bought for ${spent:.4f}, and RAG_MAX_RUN_COST_USD is ${most:.4f}: what "
-            "was bought is kept, the documents that are left wait for another run"
+            f"the run has spent ${spent:.4f}, and RAG_MAX_RUN_COST_USD is ${most:.4f}: finished "
+            "embeddings are kept, the remaining documents wait for another run"
         )

@@ -105,7 +105,7 @@ def probe_provider(settings: Settings) -> DependencyProbe:
             "provider",
             False,
             0.0,
-            "the price of its model is not known, so that RAG_MAX_RUN_COST_USD cannot be kept",
+            "the price of its model is not known, so that RAG_MAX_RUN_COST_USD cannot be enforced",
             f"set {' and '.join(unknown)}",
         )
 

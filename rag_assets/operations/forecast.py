@@ -113,7 +113,7 @@ def limits_of(
             weekly,
             settings.rag_backfill_budget_usd * windows,
             "${:,.4f}".format,
-            "all that was bought, against what the windows of a week may spend",
+            "all embedding costs, against what the windows of a week may spend",
         ),
     )
 

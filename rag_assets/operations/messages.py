@@ -87,7 +87,7 @@ def describe_incident(
             ]
         )
     head = (
-        f":rotating_light: Incident {number} does not mend by itself: a person is needed"
+        f":rotating_light: Incident {number} does not recover automatically: an operator is needed"
         if incident.state == "escalated"
         else f":warning: Incident {number}"
     )

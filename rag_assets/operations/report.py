@@ -91,7 +91,7 @@ def write(
     until = incident.recovering_at or now
     subject = f" ({incident.subject})" if incident.subject else ""
     goes_on = "" if incident.recovering_at else ", and it goes on"
-    nothing = "- nothing: it mended itself" if incident.recovering_at else "- nothing yet"
+    nothing = "- nothing: it recovered automatically" if incident.recovering_at else "- nothing yet"
     if incident.cause in (findings.OUT_OF_MEMORY, findings.WORKER_LOST):
         nothing = "- nothing: Dagster itself starts such a run again"
     if incident.job_cause is not None:

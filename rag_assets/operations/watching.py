@@ -143,8 +143,7 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.S
     tell = lasts_s >= settings.rag_no_worker_s and not told
     if (call or tell) and messages.is_due(settings, memory, now, urgent=call):
         head = (
-            ":rotating_light: Incident: the database does not come back by itself: a person is "
-            "needed"
+            ":rotating_light: Incident: the database does not come back: an operator is needed"
             if call
             else ":warning: Incident"
         )

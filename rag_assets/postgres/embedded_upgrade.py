@@ -121,7 +121,7 @@ def _nobody_else(data_folder: Path) -> Iterator[None]:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DatabaseUnusableError(
-                f"somebody uses the data in {data_folder}: stop `rag-assets up` and what else runs"
+                f"the data in {data_folder} is in use: stop `rag-assets up` and what else runs"
             ) from None
         yield
 

@@ -55,7 +55,7 @@ def index_reasons(
     mend = f"materialize {ASSETS[corpus].index}"
     flows = index.drift is not None
     if index.decision is None:
-        yield missing_reason(subject, "decision", f"nobody decided on an index yet: {mend}")
+        yield missing_reason(subject, "decision", f"there is no decision on an index yet: {mend}")
         return
     if drifted := _drifted(index):
         yield Reason(subject, "decision", "stale", f"{drifted}: {mend}")

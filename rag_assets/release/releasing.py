@@ -159,7 +159,7 @@ def _refuse_unservable(session: Connection, release_id: int) -> None:
         raise ConfigurationError(f"there is no release {release_id}: `rag-assets release status`")
     if found.state == "refused":
         raise ConfigurationError(
-            f"release {release_id} was refused: {'; '.join(found.reasons)}. Mend that, then "
+            f"release {release_id} was refused: {'; '.join(found.reasons)}. Fix that, then "
             "`rag-assets release activate`"
         )
     for space in found.spaces:
@@ -170,7 +170,7 @@ def _refuse_unservable(session: Connection, release_id: int) -> None:
         if space.generation not in ready:
             raise ConfigurationError(
                 f"release {release_id} searches index generation {space.generation}, which is not "
-                "kept any more (RAG_RELEASES_KEPT): build and release anew"
+                "kept any more (RAG_RELEASES_KEPT): build and release again"
             )
 
 
@@ -182,7 +182,7 @@ def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
     if not name_living_indexes(session, made):
         progress.say("the index in force is busy: it gets its well-known name at the next release")
     if not refresh_views(session):
-        progress.say("somebody reads a view of the vectors: they follow at the next release")
+        progress.say("a view of the vectors is being read: the views follow at the next release")
     return made
 
 

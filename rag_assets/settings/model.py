@@ -321,7 +321,7 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         for place, key in enumerate(keys, start=1):
             if not (key.isascii() and key.isprintable()) or " " in key:
                 raise ConfigurationError(
-                    f"API key {place} of {len(keys)} holds characters that no key has: copy it anew"
+                    f"API key {place} of {len(keys)} has characters that no key has: copy it again"
                 )
         return keys
 

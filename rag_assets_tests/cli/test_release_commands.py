@@ -52,7 +52,7 @@ def test_the_gate_tells_a_pipeline_what_is_missing_and_then_lets_it_through(
     failed = suites["index"].findall("testcase[failure]")
     assert [case.get("name") for case in failed] == ["decision"]
     assert suites["EN_SAMPLE"].get("failures") == "0"
-    assert "nobody decided on an index yet" in run("release", "gate").out
+    assert "there is no decision on an index yet" in run("release", "gate").out
     assert run("release", "activate").status == 1
 
     built = run("index", "build", "--json")

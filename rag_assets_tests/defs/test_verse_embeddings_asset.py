@@ -149,7 +149,7 @@ def test_a_budget_stops_the_run_before_any_request(make_lane: MakeLane, emulator
     failure = lane.run("EN_RUN").failure("verse_embeddings")
     assert failure.metadata == {"error_class": "BudgetExceededError", "may_pass_later": False}
     assert "more than RAG_MAX_RUN_COST_USD = $0.0000" in failure.description
-    assert "nothing was bought" in failure.description
+    assert "nothing was requested" in failure.description
     assert emulator.stats().requests == 0
     assert lane.count("SELECT count(*) FROM embedding_spaces") == 0
 

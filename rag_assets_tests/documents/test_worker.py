@@ -314,7 +314,7 @@ def test_a_run_that_has_spent_what_it_may_leaves_the_rest(lane: Lane) -> None:
 def test_a_budget_refuses_what_has_no_known_price_before_anything_is_bought(lane: Lane) -> None:
     lane.drop(a=markdown("river"))
     named = "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS"
-    with pytest.raises(BudgetExceededError, match=f"nothing was bought. Set {named}"):
+    with pytest.raises(BudgetExceededError, match=f"nothing was requested. Set {named}"):
         lane.process(
             rag_max_run_cost_usd=5,
             rag_embedding_small_model="bge-m3",

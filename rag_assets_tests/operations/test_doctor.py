@@ -308,7 +308,7 @@ def test_a_key_that_is_none_is_the_providers_fault_alone(openai_settings: MakeSe
     facts = survey(settings)
     assert facts.unread is None
     told = {found.area: found.told for found in diagnose(facts, settings)}
-    assert "holds characters that no key has" in told["provider"]
+    assert "has characters that no key has" in told["provider"]
     assert "database" not in told
 
 

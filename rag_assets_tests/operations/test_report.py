@@ -79,7 +79,7 @@ def test_one_that_goes_on_says_so_and_that_a_person_was_called() -> None:
     )
     report = write(going_on, [], now=NOW)
     assert "| Lasted | 20 min 0 s, and it goes on; escalated; a person was called |" in report
-    assert "- nothing: it mended itself" not in report
+    assert "- nothing: it recovered automatically" not in report
     assert "- nothing yet" in report
 
 

@@ -149,7 +149,7 @@ def test_what_nobody_judged_yet_waits_for_its_turn() -> None:
     served = active(with_documents())
     reason = only_reason(judged(replace(undecided, active=served)))
     assert reason == Reason(
-        INDEX, "decision", "missing", f"nobody decided on an index yet: {BUILD}"
+        INDEX, "decision", "missing", f"there is no decision on an index yet: {BUILD}"
     )
     verdict = judged(replace(unchecked, active=served))
     assert {reason.sentence for reason in verdict.reasons} == {

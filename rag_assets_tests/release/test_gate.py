@@ -148,7 +148,7 @@ def test_nothing_embedded_with_the_settings_model_is_refused() -> None:
 def test_nobody_decided_on_an_index_yet(exact: bool) -> None:
     undecided = changed_index(passing(exact=exact), decision=None, generation=None, results={})
     assert only_reason(judged(undecided)) == Reason(
-        "index", "decision", "missing", f"nobody decided on an index yet: {BUILD}"
+        "index", "decision", "missing", f"there is no decision on an index yet: {BUILD}"
     )
 
 

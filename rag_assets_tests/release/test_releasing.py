@@ -378,7 +378,7 @@ def test_a_rollback_past_what_is_kept_is_refused_and_changes_nothing(
         let_through(database, settings)
     index(database, settings)
     assert roll_back(database)[0].release_id == 2
-    with pytest.raises(ConfigurationError, match="build and release anew"):
+    with pytest.raises(ConfigurationError, match="build and release again"):
         roll_back(database)
     assert active_number(database) == 2
     assert ask(database, settings, "river").plan.generation == 2

@@ -84,7 +84,7 @@ def test_the_index_of_a_release_rolled_back_is_dropped_when_asked_and_no_other(
     assert index_of_name(database) == (TABLE, 1)
     assert indexed_generations(database) == [1]
     assert drop_indexes_of(database, settings, now, progress=Heard()) == ()  # it serves
-    with pytest.raises(ConfigurationError, match="build and release anew"):
+    with pytest.raises(ConfigurationError, match="build and release again"):
         activate(database, gone.release_id)
     # What is decided next: the index that serves is good, or another is built.
     assert index(database, settings).generation is not None

@@ -18,11 +18,11 @@ class EmbeddingConfig(RunConfig):
     )
     overwrite: bool = Field(
         False,
-        description="Embed every verse anew and pay for all of them; only when the model changed "
+        description="Embed every verse again and pay for all of them; only when the model changed "
         "under its name. Set only_missing to false with it.",
     )
     limit: int | None = Field(
-        None, ge=1, description="A sanity batch: at most so many verses, from the first on."
+        None, ge=1, description="A sanity batch: at most this many verses, from the first one."
     )
     batch_size: Annotated[int | None, within("rag_embedding_batch_size")] = Field(
         None,

@@ -32,7 +32,7 @@ class PlanConfig(dg.Config):
         default_factory=list,
         description="Version codes; none means all that are loaded or on disk.",
     )
-    overwrite: bool = Field(False, description="Plan for embedding every verse anew.")
+    overwrite: bool = Field(False, description="Plan for embedding every verse again.")
 
 
 @dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "bible"})

@@ -57,7 +57,7 @@ _SHOWN = 20  # documents named in the failure's sentence and log
         dg.AssetSpec(
             EMBEDDINGS,
             deps=[CHUNKS],
-            description="A vector for each chunk of one document, bought once, however many "
+            description="A vector for each chunk of one document, paid for once, however many "
             "documents hold the same text, and audited; published together with the chunks in one "
             "transaction, so that a document is found as it was or as it is.",
             skippable=True,

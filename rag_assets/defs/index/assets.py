@@ -111,7 +111,7 @@ chunk_embeddings_index = _index_asset(
     upstream=dg.AssetKey(ASSETS["documents"].vectors),
     description="The IVFFlat index over the small vectors of all documents, by the verses' policy."
     "\n\nDocuments that come after a build are in the index at once, in lists that were not made "
-    "for them: when too many of the rows changed so, it is built anew beside the one that serves. "
+    "for them: when too many of the rows changed so, it is rebuilt beside the one that serves. "
     "Without documents there is nothing to decide.",
     condition=WHEN_DOCUMENTS_CHANGED,
 )

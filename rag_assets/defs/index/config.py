@@ -15,7 +15,7 @@ class IndexConfig(RunConfig):
     """Empty fields leave it to the policy and the settings (see docs/index.md)."""
 
     lists: Annotated[int | None, within("rag_index_lists")] = Field(
-        None, description="Build at once with so many lists."
+        None, description="Build immediately, with this many lists."
     )
     lists_candidates: list[Annotated[int, within("rag_index_lists")]] = Field(
         default_factory=list,

@@ -26,10 +26,11 @@ _REPORTING_S = 5.0
     jobs=[document_processing, incident_reports],
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Notices within a minute or two that work does not go on, and mends it: ends runs "
-    "without a sign of life, brings lost documents and workers back, slows down while the provider "
-    "limits the rate, pauses lanes whose dependency is away. Each measure is recorded and bounded; "
-    "what does not mend is told. Records an incident, and has its report written.",
+    description="Notices within a minute or two that work has stopped, and fixes it: ends runs "
+    "without a sign of life, recovers lost documents and workers, slows down while the provider "
+    "limits the rate, pauses lanes whose dependency is down. Each action is recorded and bounded; "
+    "an operator is notified of what it cannot fix. Records an incident, and has its report "
+    "written.",
 )
 def queue_recovery(
     context: dg.SensorEvaluationContext, watched_corpus: dg.ResourceParam[CorpusResource]

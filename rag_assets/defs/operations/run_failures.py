@@ -81,7 +81,7 @@ def partition_of(run: dg.DagsterRun) -> str:
 
 def _failure(run: EndedRun, events: Sequence[DagsterEvent], *, retried: bool) -> Failure:
     if run.fault is not None:
-        told = f"its process ended by itself: {run.fault}"
+        told = f"its process died: {run.fault}"
         return Failure(WorkerLostError.__name__, told, transient=True, retried=retried)
     return replace(_reason(events), retried=retried)
 

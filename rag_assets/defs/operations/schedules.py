@@ -99,8 +99,8 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
             job=nightly_index_job,
             **at(_nightly(settings).cron_line),
             description="Each night at RAG_INDEX_NIGHTLY_AT: decides on the indexes, builds what "
-            "needs be beside what serves, and checks them, so that the evidence for a release "
-            "stays fresh. While vectors are bought or an index is worked on, the sensor "
+            "is needed beside what serves, and checks them, so that the evidence for a release "
+            "stays fresh. While vectors are embedded or an index is built, the sensor "
             "nightly_index_late starts it as soon as they are not, up to six hours later.",
         )(_index_tonight),
         dg.schedule(
@@ -165,7 +165,7 @@ def _backfill(
             requeued, waiting = requeue_documents(connection, settings, window, left.usd)
     told = [*choice.passed_over, *filter(None, [choice.held])]
     if requeued:
-        told.append(f"{requeued} documents of another model wait to be embedded anew")
+        told.append(f"{requeued} documents of another model wait to be embedded again")
     if waiting:
         unknown = " and ".join(missing_prices(settings))
         why = f"a price: set {unknown}" if unknown else "budget"
@@ -225,7 +225,7 @@ def _index_tonight(
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts the night's index that could not be started at its time, because vectors "
-    "were being bought, an index was worked on, or nothing ran; up to six hours later.",
+    "were being embedded, an index was being built, or nothing ran; up to six hours later.",
 )
 def nightly_index_late(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
@@ -251,7 +251,9 @@ def _night(
         return dg.SkipReason(f"done for this night; {coming}")
     under_way = runs_under_way(instance)
     if in_bible_lane(under_way) or any(map(_works_on_an_index, under_way)):
-        return dg.SkipReason("vectors are being bought, or an index is worked on: waits for that")
+        return dg.SkipReason(
+            "vectors are being embedded or an index is being built: waits for that"
+        )
     try:
         with corpus.database.connect() as connection:
             tables = indexed_tables(connection, settings)

@@ -77,7 +77,7 @@ def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
         connection,
         Bought,
         """
-        WITH bought AS (
+        WITH paid AS (
             SELECT key_fingerprint, sum(requests)::bigint AS requests,
                    sum(rate_limited)::bigint AS rate_limited, sum(tokens)::bigint AS tokens,
                    coalesce(sum(cost_usd), 0)::float8 AS cost_usd
@@ -85,7 +85,7 @@ def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
         ), changed AS (
             SELECT b.*, b.requests - coalesce(s.requests, 0) AS new_requests,
                    b.rate_limited - coalesce(s.rate_limited, 0) AS new_rate_limited
-              FROM bought b
+              FROM paid b
               LEFT JOIN LATERAL (
                    SELECT requests, rate_limited, tokens FROM provider_samples s
                     WHERE s.key_fingerprint = b.key_fingerprint
