@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +27,7 @@ from rag_assets.cli import (
     up,
     worker,
 )
-from rag_assets.cli.output import show_error
+from rag_assets.cli.output import out, show_error
 from rag_assets.interrupts import end_on_signals
 
 
@@ -46,6 +47,7 @@ app = _App(
     name="rag-assets",
     no_args_is_help=True,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},  # of every command
     pretty_exceptions_enable=False,  # they show neither masked words nor one sentence
     help="""
 Operate a retrieval corpus on PostgreSQL and pgvector.
@@ -53,16 +55,36 @@ Operate a retrieval corpus on PostgreSQL and pgvector.
 Start with **rag-assets demo**: it needs no key, no Docker and no root, and ends with a search.
 Then **rag-assets up** shows the same in Dagster's UI.
 
-A corpus of your own: **rag-assets bible add EN_MINE path/to/files --ai-allowed**, look at the price
-with **rag-assets bible plan**, buy the vectors with **rag-assets bible embed EN_MINE**, check the
-index with **rag-assets index build**, let it be served with **rag-assets release activate**.
+A corpus of your own: **rag-assets bible add EN_MINE path/to/files --ai-allowed**, estimate the
+cost with **rag-assets bible plan**, embed it with **rag-assets bible embed EN_MINE**, build and check the
+index with **rag-assets index build**, release it with **rag-assets release activate**.
 
-Documents: drop them into RAG_DOCUMENTS_URL, or **rag-assets documents add FILES**; see how far they
-are with **rag-assets documents list**.
+Documents: drop them into RAG_DOCUMENTS_URL, or **rag-assets documents add FILES**; follow their
+progress with **rag-assets documents list**.
 
 Settings come from the environment and from `.env`: see docs/settings.md.
 """,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"rag-assets {version('rag_assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """What comes before any command."""
+
+
 app.add_typer(db.app, name="db")
 app.add_typer(bible.app, name="bible")
 app.add_typer(documents.app, name="documents")
