@@ -56,8 +56,8 @@ Start with **rag-assets demo**: it needs no key, no Docker and no root, and ends
 Then **rag-assets up** shows the same in Dagster's UI.
 
 A corpus of your own: **rag-assets bible add EN_MINE path/to/files --ai-allowed**, estimate the
-cost with **rag-assets bible plan**, embed it with **rag-assets bible embed EN_MINE**, build and check
-the index with **rag-assets index build**, release it with **rag-assets release activate**.
+cost with **rag-assets bible plan**, embed it with **rag-assets bible embed EN_MINE**, build and
+check the index with **rag-assets index build**, release it with **rag-assets release activate**.
 
 Documents: drop them into RAG_DOCUMENTS_URL, or **rag-assets documents add FILES**; follow their
 progress with **rag-assets documents list**.
