@@ -150,5 +150,5 @@ def test_every_setting_has_a_description() -> None:
 def test_blanks_around_a_key_do_no_harm_and_what_cannot_be_a_key_is_refused() -> None:
     assert Settings(openai_api_key="sk-one\n").api_keys() == ("sk-one",)
     assert Settings(openai_api_key="  ").api_keys() == ()
-    with pytest.raises(ConfigurationError, match="API key 1 of 1 holds characters"):
+    with pytest.raises(ConfigurationError, match="API key 1 of 1 has characters"):
         Settings(openai_api_key="sk-chavé").api_keys()
