@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -109,7 +108,7 @@ def embed_version(
         space = register_space(session, settings, role)
         waited = f"another run is embedding {version_code} in {space.spec}: waiting for it"
         lock = locks.publishing_version(space.space_id, version_code)
-        with _turn(session, lock, lambda: progress.say(waited)):
+        with locks.held(session, lock, waiting=lambda: progress.say(waited)):
             key = LedgerKey(run_id, "bible", version_code)
             job = _Job(database, settings, space, options, key, progress)
             purchase, accepted = Purchase(), 0
@@ -141,22 +140,6 @@ def embed_version(
         seconds=time.monotonic() - started,
         accepted=accepted,
     )
-
-
-@contextmanager
-def _turn(session: Connection, lock: locks.Lock, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock of the session's while the block lasts.
-
-    :param waiting: called where another session holds it.
-    """
-    if not locks.try_lock_session(session, lock):
-        waiting()
-        locks.lock_session(session, lock)
-    try:
-        yield
-    finally:
-        if not session.closed:
-            locks.unlock_session(session, lock)
 
 
 def check_policy(connection: Connection, version_code: str) -> None:

@@ -39,7 +39,7 @@ from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.progress import Progress, Silent
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.spaces import Role, Space, register_space
+from rag_assets.vectors.sql.spaces import Space, document_roles, register_space
 
 log = logging.getLogger("rag_assets.documents")
 
@@ -231,9 +231,7 @@ def _reason_of(error: BaseException, connections: Sequence[Connection]) -> BaseE
 
 
 def _register_spaces(session: Connection, settings: Settings) -> tuple[Space, ...]:
-    roles: tuple[Role, ...] = ("small", "large")
-    wanted = roles if settings.rag_documents_large else roles[:1]
-    return tuple(register_space(session, settings, role) for role in wanted)
+    return tuple(register_space(session, settings, role) for role in document_roles(settings))
 
 
 class _Remarks:

@@ -26,8 +26,8 @@ from rag_assets.operations.sql import backfill
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.prices import price_setting, together, usd_per_million_tokens
-from rag_assets.vectors.sql.spaces import Role, register_space
+from rag_assets.vectors.prices import cost_of, price_setting, together, usd_per_million_tokens
+from rag_assets.vectors.sql.spaces import document_roles, register_space
 
 WINDOW_TAG = "rag/window"
 """Of a window's runs, with :attr:`Window.key`."""
@@ -253,31 +253,36 @@ def choose_now(
 def requeue_documents(
     connection: Connection, settings: Settings, window: Window, usd: float
 ) -> tuple[int, int]:
-    """Let documents of another model be embedded anew for at most ``usd``: (how many, not yet).
+    """Let documents of another model be embedded again for at most ``usd``: (how many, not yet).
 
     One transaction. At most :data:`DOCUMENTS_AT_ONCE`, and none that was worked on since the window
     opened.
     """
     if not any(lane.ready for lane in queue_counts(connection).values()):
         return 0, 0
-    roles: tuple[Role, ...] = ("small", "large") if settings.rag_documents_large else ("small",)
+    roles = document_roles(settings)
     requeued = waiting = 0
     with connection.transaction():
         for place, role in enumerate(roles):
             # One that lacks the small vectors most likely lacks the others, too.
             price = together(usd_per_million_tokens(settings, one) for one in roles[place:])
-            dollars_left = usd if price is not None else 0.0
-            price = 1.0 if price is None else price / 1e6
             done = requeue_unembedded(
                 connection,
                 register_space(connection, settings, role),
                 limit=DOCUMENTS_AT_ONCE,
-                tokens=max(0.0, dollars_left) / price if price else float("inf"),
+                tokens=_affordable(usd, price),
                 before=window.opens,
             )
-            cost = done.tokens * price
+            cost = cost_of(done.tokens, price) or 0.0
             if done.documents:
                 backfill.add_documents_cost(connection, window.opens, done.documents, cost)
             usd -= cost
             requeued, waiting = requeued + done.documents, waiting + done.left
     return requeued, waiting
+
+
+def _affordable(usd: float, usd_per_million: float | None) -> float:
+    """Tokens for that much; none at an unknown price."""
+    if usd_per_million is None:
+        return 0.0
+    return max(0.0, usd) * 1e6 / usd_per_million if usd_per_million else float("inf")

@@ -25,6 +25,7 @@ from rag_assets.operations.sql import dependencies as asked
 from rag_assets.postgres.database import Database, dagster_database
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets.vectors.prices import missing_prices
+from rag_assets.vectors.sql.spaces import ROLES
 
 DAEMON_PATIENCE_S = 120.0
 """Each part of the daemon shows every 30 s that it lives; a busy machine is granted some more."""
@@ -99,7 +100,7 @@ def probe_provider(settings: Settings) -> DependencyProbe:
     timeout_s = settings.rag_probe_timeout_s
     if settings.rag_embedding_provider == "offline":
         return DependencyProbe("provider", True, 0.0, "offline: in this process")
-    unknown = missing_prices(settings)
+    unknown = missing_prices(settings, ROLES)
     if unknown and settings.rag_max_run_cost_usd is not None:
         return DependencyProbe(
             "provider",

@@ -1,6 +1,7 @@
 """What a finding is, and a rule by which a snapshot is judged. Pure.
 
-The rules are in :mod:`.queue_rules` and :mod:`.corpus_rules`, the list of all in :mod:`.diagnosis`.
+The rules are in :mod:`.dependency_rules`, :mod:`.queue_rules` and :mod:`.corpus_rules`, the list of
+all in :mod:`.diagnosis`.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Finding:
 
     :param area: what it is about, for people: a dependency, a lane, ``release``.
     :param told: the evidence, a sentence.
-    :param command: what mends it, or shows more.
+    :param command: the fix, or what shows more.
     :param cause: that it is of an incident, one of :data:`CAUSES`; empty: of none.
     :param subject: of the incident: which dependency, key, run, document or class of error.
     :param fact: the evidence, where it is to say what it is about; else ``told`` does.
@@ -136,7 +137,7 @@ class Rule:
     """One rule: what it finds, and how the page of findings explains it.
 
     :param name: of the function that applies it, with hyphens.
-    :param condition: when it holds; ``fix``: what mends it, for people.
+    :param condition: when it holds; ``fix``: for people.
     :param action: what the recovery does, and its bound; empty where it does nothing.
     :param over_time: only the recovery sees it: it takes more than one look.
     """

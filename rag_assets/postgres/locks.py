@@ -1,4 +1,4 @@
-"""Every advisory lock of the package by name, and the four ways to use one.
+"""Every advisory lock of the package by name, and the ways to use one.
 
 No other module calls ``pg_advisory_lock`` and its kin. The migrations' functions take three more by
 themselves, each within one statement: ``create_embedding_space``, ``refresh_embedding_views`` and
@@ -10,6 +10,8 @@ A key never changes: processes of the version before must exclude those of this 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -96,15 +98,36 @@ def try_lock_session(connection: Connection, lock: Lock) -> bool:
     return bool(_call(connection, "pg_try_advisory_lock", lock))
 
 
-def lock_session(connection: Connection, lock: Lock) -> None:
+def lock_session(
+    connection: Connection, lock: Lock, *, waiting: Callable[[], None] | None = None
+) -> None:
     """Take a lock until it is unlocked or the session ends, waiting without an open snapshot.
 
     A session that waits inside ``pg_advisory_lock()`` holds one all the while. CREATE INDEX
     CONCURRENTLY waits for every snapshot, for ever when its own session has the lock; and VACUUM
     clears nothing. The connection autocommits.
+
+    :param waiting: called once if another session holds the lock.
     """
+    if try_lock_session(connection, lock):
+        return
+    if waiting:
+        waiting()
     while not try_lock_session(connection, lock):
         time.sleep(_POLL_S)
+
+
+@contextmanager
+def held(
+    connection: Connection, lock: Lock, *, waiting: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold a lock while the block runs; as :func:`lock_session`."""
+    lock_session(connection, lock, waiting=waiting)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            unlock_session(connection, lock)
 
 
 def unlock_session(connection: Connection, lock: Lock) -> None:

@@ -33,8 +33,8 @@ class OperationsSettings(BaseModel):
     rag_bible_runs: int = Field(
         2,
         ge=1,
-        description="Runs at once that the backfill starts in the lane `rag_bible`; "
-        "`dagster.yaml` bounds it, too.",
+        description="Concurrent runs that the backfill starts in the lane `rag_bible`; "
+        "`dagster.yaml` limits them, too.",
     )
     rag_backfill_budget_usd: float = Field(
         5, ge=0, description="Dollars that one window may spend; what does not fit waits."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from rag_assets.settings.model import Settings
@@ -34,9 +34,10 @@ def price_setting(role: Literal["small", "large"]) -> str:
     return f"RAG_EMBEDDING_{role.upper()}_USD_PER_MILLION_TOKENS"
 
 
-def missing_prices(settings: Settings) -> tuple[str, ...]:
-    """Settings that name a price which is not known."""
-    roles: tuple[Literal["small", "large"], ...] = ("small", "large")
+def missing_prices(
+    settings: Settings, roles: Sequence[Literal["small", "large"]]
+) -> tuple[str, ...]:
+    """The settings to set for those of these roles whose price is not known."""
     return tuple(
         price_setting(role) for role in roles if usd_per_million_tokens(settings, role) is None
     )

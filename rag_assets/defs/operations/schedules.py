@@ -44,6 +44,7 @@ from rag_assets.operations.sql.capacity import recorded_days, watched_since
 from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
 from rag_assets.settings.model import Settings, load_settings
 from rag_assets.vectors.prices import missing_prices
+from rag_assets.vectors.sql.spaces import document_roles
 from rag_assets.vectors.sql.tables import has_rows
 
 ESTIMATE_TAG = "rag/estimated_usd"
@@ -90,9 +91,10 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
             job=bible_embeddings,
             **at(backfill_windows(settings).cron_lines(BACKFILL_EVERY_MIN)),
             description="In the windows that RAG_BACKFILL_DAYS, _START and _HOURS open, embeds the "
-            "versions whose vectors are missing or stale, in RAG_BACKFILL_ORDER, two at a time, "
-            "within RAG_BACKFILL_BUDGET_USD a window; then documents of another model. What does "
-            "not fit waits for the next window, in order. Stop it to embed by hand only.",
+            "versions whose vectors are missing or stale, in RAG_BACKFILL_ORDER, "
+            "RAG_BIBLE_RUNS at a time, within RAG_BACKFILL_BUDGET_USD a window; then documents of "
+            "another model. What does not fit waits for the next window, in order. Stop it to "
+            "embed by hand only.",
         )(_backfill),
         dg.schedule(
             name="nightly_index",
@@ -167,7 +169,7 @@ def _backfill(
     if requeued:
         told.append(f"{requeued} documents of another model wait to be embedded again")
     if waiting:
-        unknown = " and ".join(missing_prices(settings))
+        unknown = " and ".join(missing_prices(settings, document_roles(settings)))
         why = f"a price: set {unknown}" if unknown else "budget"
         told.append(f"{waiting} documents of another model or more wait for {why}")
     for line in told:
@@ -245,7 +247,7 @@ def _night(
     if now - due >= NIGHT:
         return dg.SkipReason(coming)
     if late != (now - due >= PUNCTUAL):
-        return dg.SkipReason("nightly_index_late starts it" if not late else "nightly_index does")
+        return dg.SkipReason(f"nightly_index{'' if late else '_late'} starts it")
     tags = {WINDOW_TAG: due.isoformat(timespec="minutes")}
     if instance.get_runs_count(dg.RunsFilter(job_name=nightly_index_job.name, tags=tags)):
         return dg.SkipReason(f"done for this night; {coming}")

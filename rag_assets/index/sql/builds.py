@@ -41,10 +41,7 @@ def lock_builds(connection: Connection, table: VectorTable, *, waiting: Callable
     It must be the session that builds: its end is the end of the build, also when the client was
     killed and the server has yet to notice.
     """
-    lock = locks.building_index(table.name)
-    if not locks.try_lock_session(connection, lock):
-        waiting()
-        locks.lock_session(connection, lock)
+    locks.lock_session(connection, locks.building_index(table.name), waiting=waiting)
 
 
 def prepare_session(connection: Connection, *, memory_kb: int, workers: int) -> None:

@@ -74,6 +74,11 @@ def space_spec(settings: Settings, role: Role) -> SpaceSpec:
     )
 
 
+def document_roles(settings: Settings) -> tuple[Role, ...]:
+    """The roles in which documents are embedded."""
+    return ROLES if settings.rag_documents_large else ("small",)
+
+
 def register_space(connection: Connection, settings: Settings, role: Role) -> Space:
     """Make the space's tables if they are not there.
 
