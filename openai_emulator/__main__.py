@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--key-rpm", type=int, help="requests a minute of each key")
     parser.add_argument("--key-tpm", type=int, help="tokens a minute of each key")
     parser.add_argument("--valid-key", action="append", help="again for each; else any sk-test-…")
+    parser.add_argument("--dialect", default="openai", help="another server to behave like")
     parser.add_argument("--owner", type=int, help="end when this parent process has ended")
     given = parser.parse_args(argv)
     settings = Settings(
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         organisation=Limits(given.rpm, given.tpm),
         per_key=Limits(given.key_rpm, given.key_tpm),
         valid_keys=given.valid_key,
+        dialect=given.dialect,
     )
     serve(settings, host=given.host, port=given.port, owner=given.owner)
 

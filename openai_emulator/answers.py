@@ -12,6 +12,7 @@ from binascii import b2a_base64
 import numpy as np
 from numpy.typing import NDArray
 
+from openai_emulator.dialects import DIALECTS, Dialect
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.requests import NATIVE_DIMENSIONS, EmbeddingRequest
 from openai_emulator.vectors import shorten, space
@@ -20,18 +21,21 @@ SEEDS = {
     "text-embedding-3-small": 20240125,
     "text-embedding-3-large": 20240126,
     "bge-m3": 20240127,  # of another server, with no price by its name
+    "text-embedding-ada-002": 20240128,
 }
 
 
 def vectors_of(request: EmbeddingRequest) -> NDArray[np.float32]:
     """float32, shape ``(inputs, dimensions)``, rows of length 1."""
-    made = space(NATIVE_DIMENSIONS[request.model], SEEDS[request.model]).embed(request.texts)
+    made = space(NATIVE_DIMENSIONS[request.served], SEEDS[request.served]).embed(request.texts)
     return shorten(made, request.dimensions)
 
 
-def write(request: EmbeddingRequest, fault: Fault | None) -> tuple[bytes, int]:
+def write(
+    request: EmbeddingRequest, fault: Fault | None, dialect: Dialect = DIALECTS["openai"]
+) -> tuple[bytes, int]:
     """The JSON of the answer, and how many inputs it answers (the first ones)."""
-    vectors = vectors_of(request)
+    vectors = vectors_of(request) * np.float32(dialect.length)
     kind = fault.kind if fault else None
     if kind is FaultKind.WRONG_DIMENSION:
         vectors = vectors[:, :-1]
@@ -43,23 +47,40 @@ def write(request: EmbeddingRequest, fault: Fault | None) -> tuple[bytes, int]:
     if kind is FaultKind.SHUFFLE:
         order = np.roll(order[::-1], 1)  # never the given order, from two inputs on
         order = order if len(order) != 2 else order[::-1]
-    model = fault.model if fault and kind is FaultKind.WRONG_MODEL else request.model
-    items = _items(vectors, order, in_base64=request.base64)
-    tail = {
-        "model": model,
-        "usage": {"prompt_tokens": request.tokens, "total_tokens": request.tokens},
+    tail: dict[str, object] = {
+        "model": fault.model
+        if fault and kind is FaultKind.WRONG_MODEL
+        else _echo(request.model, dialect)
     }
+    if dialect.usage:
+        tail["usage"] = {"prompt_tokens": request.tokens, "total_tokens": request.tokens}
+    items = _items(vectors, order, dialect, in_base64=request.base64)
     body = b'{"object":"list","data":[' + b",".join(items) + b"]," + json.dumps(tail).encode()[1:]
     return body, len(vectors)
 
 
+def _echo(model: str, dialect: Dialect) -> str | None:
+    return dialect.echo and dialect.echo.format(model=model, MODEL=model.upper())
+
+
 def _items(
-    vectors: NDArray[np.float32], order: NDArray[np.int64], *, in_base64: bool
+    vectors: NDArray[np.float32], order: NDArray[np.int64], dialect: Dialect, *, in_base64: bool
 ) -> list[bytes]:
     rows = np.ascontiguousarray(vectors, dtype="<f4")
-    head = b'{"object":"embedding","index":%d,"embedding":'
+    places = order.tolist()
+    return [
+        b'{"object":"embedding",%b"embedding":%b}'
+        % (_index(place, dialect), _embedding(rows[place], dialect, in_base64=in_base64))
+        for place in places
+    ]
+
+
+def _index(place: int, dialect: Dialect) -> bytes:
+    left_out = dialect.index == "none" or (dialect.index == "not zero" and place == 0)
+    return b"" if left_out else b'"index":%d,' % place
+
+
+def _embedding(row: NDArray[np.float32], dialect: Dialect, *, in_base64: bool) -> bytes:
     if in_base64:
-        text = head + b'"%b"}'
-        return [text % (i, b2a_base64(rows[i].data, newline=False)) for i in order.tolist()]
-    text = head + b"%b}"
-    return [text % (i, json.dumps(rows[i].tolist()).encode()) for i in order.tolist()]
+        return b'"%b"' % b2a_base64(row.data, newline=False)
+    return json.dumps([row.tolist()] * 3 if dialect.per_token else row.tolist()).encode()

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from openai_emulator import answers, refusals
 from openai_emulator.accounting import Ledger
+from openai_emulator.dialects import DIALECTS, Dialect
 from openai_emulator.faults import FORMS, Fault, FaultBook, FaultKind
 from openai_emulator.limits import NO_LIMITS, Limits, RateLimiter
 from openai_emulator.requests import NATIVE_DIMENSIONS, read_key, read_request
@@ -33,12 +34,14 @@ class Settings:
     :param organisation: limits over all keys together.
     :param per_key: limits of each key.
     :param valid_keys: ``None`` for any that begins with ``sk-test-``.
+    :param dialect: one of :data:`openai_emulator.dialects.DIALECTS`.
     """
 
     latency_ms: float = 0
     organisation: Limits = NO_LIMITS
     per_key: Limits = NO_LIMITS
     valid_keys: Collection[str] | None = None
+    dialect: str = "openai"
 
 
 class State:
@@ -47,12 +50,14 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.latency_ms = settings.latency_ms
         self.valid_keys = settings.valid_keys
+        self.dialect = DIALECTS[settings.dialect]
         self.limiter = RateLimiter(settings.organisation, settings.per_key)
         self.faults = FaultBook()
         self.ledger = Ledger()
 
     def reset(self) -> None:
-        """Forget counts and faults; keys and limits stay."""
+        """Forget counts and faults, and speak as OpenAI; keys and limits stay."""
+        self.dialect = DIALECTS["openai"]
         self.limiter.forget()
         self.faults.clear()
         self.ledger = Ledger()  # requests in flight still count in the old one
@@ -74,6 +79,9 @@ class HangResponse(Response):
         while (await receive())["type"] != "http.disconnect":
             pass
 
+
+AZURE = "/openai/deployments/{deployment}"
+"""Azure's classic address, whose path names what answers."""
 
 REFUSING = {
     FaultKind.INSUFFICIENT_QUOTA: refusals.insufficient_quota,
@@ -97,10 +105,24 @@ def echoing(fault: Fault | None, key: str) -> Fault | None:
     return replace(fault, kind=FaultKind.WRONG_MODEL, model=shown_key)
 
 
-def refuse_if_ordered(fault: Fault | None) -> None:
+def credential(request: Request, dialect: Dialect) -> str:
+    """The header that carries the key, in the form of ``Authorization``.
+
+    :raises refusals.Refused: Azure's classic address, without what it needs.
+    """
+    if not dialect.classic_azure:
+        return request.headers.get("authorization", "")
+    if "api-version" not in request.query_params:
+        raise refusals.AsWritten(404, {"error": {"code": "404", "message": "Resource not found"}})
+    return f"Bearer {request.headers.get('api-key', '')}"
+
+
+def refuse_if_ordered(fault: Fault | None, dialect: Dialect) -> None:
     """Raise what the fault says, if it is one by which nothing is answered."""
     if fault is None:
         return
+    if dialect.upstream_in_200 and fault.kind is FaultKind.UNAVAILABLE:
+        raise refusals.AsWritten(200, {"error": {"code": 503, "message": "no upstream"}})
     if fault.kind is FaultKind.RATE_LIMIT:
         message = "Rate limit reached, as ordered."
         raise refusals.rate_limited(message, unit="requests", wait_s=fault.retry_after_s)
@@ -135,9 +157,10 @@ class Embeddings:
         headers: dict[str, str] = {}
         try:
             body = await request.body()
-            key = read_key(request.headers.get("authorization", ""), state.valid_keys)
+            dialect = state.dialect
+            key = read_key(credential(request, dialect), state.valid_keys, dialect)
             ledger.key_used(key)
-            asked = read_request(body)
+            asked = read_request(body, dialect, deployment=request.path_params.get("deployment"))
             try:
                 state.limiter.admit(key, asked.model, asked.tokens, time.monotonic())
             finally:
@@ -145,14 +168,16 @@ class Embeddings:
             fault, extra_ms = state.faults.choose(key, asked.texts, time.monotonic())
             await sleep_until(arrived + extra_ms / 1000)
             fault = echoing(fault, key)
-            refuse_if_ordered(fault)
+            refuse_if_ordered(fault, dialect)
+            if dialect.fails_on and any(dialect.fails_on in text for text in asked.texts):
+                raise refusals.server_error()
         except refusals.Refused as refused:
             ledger.ended(str(refused.status))
             return JSONResponse(refused.body(), refused.status, {**headers, **refused.headers})
         if fault and fault.kind is FaultKind.HANG:
             ledger.ended("hang")
             return HangResponse()
-        answer, answered = answers.write(asked, fault)
+        answer, answered = answers.write(asked, fault, state.dialect)
         await sleep_until(arrived + (state.latency_ms + extra_ms) / 1000)
         cut = fault is not None and fault.kind is FaultKind.CUT
         ledger.billed(asked.model, asked.dimensions, asked.texts[:answered], asked.tokens)
@@ -217,6 +242,14 @@ class Admin:
             self._state.faults.order(fault, time.monotonic())
         return Response(status_code=204)
 
+    async def dialect(self, request: Request) -> Response:
+        """POST: the ``name`` of a server to speak as."""
+        name = (await request.json())["name"]
+        if name not in DIALECTS:
+            return JSONResponse({"error": f"the dialects are {sorted(DIALECTS)}"}, 400)
+        self._state.dialect = DIALECTS[name]
+        return Response(status_code=204)
+
     async def keys(self, request: Request) -> Response:
         """POST: ``valid`` (list or null), ``limits`` (by key), ``organisation``; each optional."""
         given = await request.json()
@@ -236,10 +269,14 @@ def build_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/embeddings", Embeddings(state), methods=["POST"]),
+            Route(
+                "/openai/deployments/{deployment}/embeddings", Embeddings(state), methods=["POST"]
+            ),
             Route("/v1/models", Models(state).list, methods=["GET"]),
             Route("/_emulator/stats", admin.stats, methods=["GET"]),
             Route("/_emulator/reset", admin.reset, methods=["POST"]),
             Route("/_emulator/faults", admin.faults, methods=["POST", "DELETE"]),
+            Route("/_emulator/dialect", admin.dialect, methods=["POST"]),
             Route("/_emulator/keys", admin.keys, methods=["POST"]),
         ]
     )

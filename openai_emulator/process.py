@@ -54,7 +54,7 @@ class Emulator:
         self._http.delete("/faults").raise_for_status()
 
     def reset(self) -> None:
-        """Forget counts, faults and what was used of the limits; keys and limits stay."""
+        """Forget counts, faults, dialect and what was used of the limits; keys and limits stay."""
         self._post("/reset", None)
 
     def keys(
@@ -77,6 +77,10 @@ class Emulator:
         if organisation is not None:
             given["organisation"] = asdict(organisation)
         self._post("/keys", given)
+
+    def speak(self, dialect: str) -> None:
+        """Do what another server does, until reset: one of ``dialects.DIALECTS``."""
+        self._post("/dialect", {"name": dialect})
 
     def close(self) -> None:
         """Close the connection to it; it runs on."""

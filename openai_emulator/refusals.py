@@ -20,10 +20,22 @@ class Refused(Exception):  # noqa: N818 - it is an answer, and only travels as a
     param: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
-    def body(self) -> dict[str, object]:
+    def body(self) -> object:
         """What goes over the wire."""
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         return {"error": error}
+
+
+class AsWritten(Refused):
+    """A refusal in another server's shape."""
+
+    def __init__(self, status: int, written: object) -> None:
+        super().__init__(status, "")
+        self._written = written
+
+    def body(self) -> object:
+        """What goes over the wire."""
+        return self._written
 
 
 def invalid_key(key: str) -> Refused:

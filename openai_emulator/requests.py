@@ -11,12 +11,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from openai_emulator import refusals
+from openai_emulator.dialects import DIALECTS, Dialect
 
 NATIVE_DIMENSIONS = {
     "text-embedding-3-small": 1536,
     "text-embedding-3-large": 3072,
     "bge-m3": 1024,
+    "text-embedding-ada-002": 1536,
 }
+ALIASES = {"my-deployment": "text-embedding-3-small", "my-alias": "bge-m3"}
+"""What names that an operator chose stand for, where a server has such."""
 MAX_INPUTS = 2048
 MAX_TOKENS_PER_REQUEST = 300_000
 MAX_TOKENS_PER_INPUT = 8192
@@ -24,9 +28,10 @@ MAX_TOKENS_PER_INPUT = 8192
 
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """A valid request. ``tokens`` is what it will be billed."""
+    """A valid request. ``tokens`` is what it will be billed; ``served`` is the model behind it."""
 
     model: str
+    served: str
     texts: tuple[str, ...]
     dimensions: int
     base64: bool
@@ -38,7 +43,9 @@ def count_tokens(text: str) -> int:
     return max(1, -(-len(text.encode()) // 4))
 
 
-def read_key(authorization: str, valid: Collection[str] | None) -> str:
+def read_key(
+    authorization: str, valid: Collection[str] | None, dialect: Dialect = DIALECTS["openai"]
+) -> str:
     """The key of a request.
 
     :param valid: the keys that are valid; ``None`` for any that begins with ``sk-test-``.
@@ -47,35 +54,62 @@ def read_key(authorization: str, valid: Collection[str] | None) -> str:
     key = key.strip() if scheme.lower() == "bearer" else ""
     known = key.startswith("sk-test-") if valid is None else key in valid
     if not known:
+        if dialect.key_refusal:
+            raise refusals.AsWritten(*dialect.key_refusal)
         raise refusals.invalid_key(key)
     return key
 
 
-def read_request(body: bytes) -> EmbeddingRequest:
-    """The request, or the refusal that OpenAI would answer."""
+def read_request(
+    body: bytes, dialect: Dialect = DIALECTS["openai"], *, deployment: str | None = None
+) -> EmbeddingRequest:
+    """The request, or the refusal that the server would answer.
+
+    :param deployment: the model that the path names.
+    """
     try:
         given = json.loads(body)
     except ValueError:
         given = None
     if not isinstance(given, dict):
         raise refusals.bad_request("We could not parse the JSON body of your request.")
-    model = given.get("model")
+    model = given.get("model") if deployment is None else deployment
     if not isinstance(model, str) or not model:
         raise refusals.bad_request("you must provide a model parameter")
-    if model not in NATIVE_DIMENSIONS:
+    served = served_as(model, dialect)
+    if served not in NATIVE_DIMENSIONS:
+        if dialect.model_refusal:
+            raise refusals.AsWritten(*dialect.model_refusal)
         raise refusals.unknown_model(model)
     encoding = given.get("encoding_format", "float")
+    for name, reply in (("encoding_format", dialect.base64), ("dimensions", dialect.dimensions)):
+        if name in given and isinstance(reply, int):
+            raise refusals.Refused(reply, f"{name} is not supported", param=name)
     if encoding not in ("float", "base64"):
         message = f"Invalid value: '{encoding}'. Supported values are: 'float' and 'base64'."
         raise refusals.bad_request(message, param="encoding_format", code="invalid_value")
     texts = _texts(given.get("input"))
+    tokens = _tokens(texts)
+    if len(texts) > (dialect.largest_batch or MAX_INPUTS) or (
+        dialect.most_tokens and tokens > dialect.most_tokens
+    ):
+        raise refusals.Refused(dialect.batch_status, "the batch is too large", type="Validation")
+    asked = given.get("dimensions") if dialect.dimensions == "answered" else None
     return EmbeddingRequest(
         model=model,
+        served=served,
         texts=texts,
-        dimensions=_dimensions(given.get("dimensions"), NATIVE_DIMENSIONS[model]),
-        base64=encoding == "base64",
-        tokens=_tokens(texts),
+        dimensions=_dimensions(asked, NATIVE_DIMENSIONS[served]),
+        base64=encoding == "base64" and dialect.base64 == "answered",
+        tokens=tokens,
     )
+
+
+def served_as(model: str, dialect: Dialect) -> str:
+    """The model that answers: an alias or a deployment stands for what the answers name."""
+    if model in NATIVE_DIMENSIONS or model not in ALIASES:
+        return model
+    return ALIASES[model] if dialect.echo and "{" not in dialect.echo else model
 
 
 def _texts(given: object) -> tuple[str, ...]:

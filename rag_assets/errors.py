@@ -210,11 +210,13 @@ class ProviderUnavailableError(TransientError):
     """The provider cannot be reached or fails now.
 
     :param timed_out: it took longer than RAG_EMBEDDING_TIMEOUT_S.
+    :param status: with which it failed; ``None`` where no answer came.
     """
 
-    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+    def __init__(self, message: str, *, timed_out: bool = False, status: int | None = None) -> None:
         super().__init__(message)
         self.timed_out = timed_out
+        self.status = status
 
 
 class RateLimitedError(TransientError):

@@ -12,7 +12,8 @@ from rag_assets.bible.sql.embeddings import StaleVerse
 from rag_assets.bible.sql.verses import ai_allowed
 from rag_assets.embedding.batching import Text
 from rag_assets.embedding.embedder import check_key
-from rag_assets.embedding.purchase import Purchase, open_purchaser
+from rag_assets.embedding.purchase import open_purchaser
+from rag_assets.embedding.requests import Purchase
 from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
 from rag_assets.interrupts import run_async

@@ -19,7 +19,7 @@ from rag_assets.documents.sql.documents import Document, find_document
 from rag_assets.documents.sql.publishing import Publication, publish
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.documents.stages import Embedded, Failed, Unchanged, chunking_of
-from rag_assets.embedding.purchase import Purchase
+from rag_assets.embedding.requests import Purchase
 from rag_assets.errors import (
     AuditError,
     DatabaseUnavailableError,

@@ -65,9 +65,15 @@ def batches(
         yield tuple(batch)
 
 
-def part_of(batch: Batch, size: int) -> tuple[Batch, Batch]:
-    """The first ``size`` texts of a batch, and the others."""
-    return batch[:size], batch[size:]
+def tokens_of(batch: Batch) -> int:
+    """Estimated tokens of a batch."""
+    return sum(text.estimated_tokens for text in batch)
+
+
+def part_of(batch: Batch, size: int, *, max_tokens: int) -> tuple[Batch, Batch]:
+    """As :func:`batches` would split it: the first part, and the others."""
+    first = next(batches(batch, size, max_tokens=max_tokens))
+    return first, batch[len(first) :]
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.embedding.profile import Overrides, Profile
 from rag_assets.errors import ConfigurationError, ProviderAnswerError
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import SpaceSpec
@@ -30,6 +31,16 @@ class Answer:
     tokens: int
     refused: Mapping[int, str] = field(default_factory=dict)
     rest_key_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe of a server found, and what it cost."""
+
+    profile: Profile
+    requests: int
+    input_bytes: int
+    tokens: int
 
 
 class Embedder(Protocol):
@@ -54,6 +65,25 @@ class Embedder(Protocol):
         :raises RateLimitedError, QuotaExceededError, AuthenticationError: about the key.
         :raises ProviderUnavailableError: it may pass later.
         :raises ProviderAnswerError: the whole answer must not be stored.
+        """
+
+
+@runtime_checkable
+class ProbedEmbedder(Embedder, Protocol):
+    """One whose server has to be found out about before it is used."""
+
+    def probed(self, spec: SpaceSpec) -> bool:
+        """Whether it is known what the server does; before, it is taken to do what OpenAI does."""
+
+    def use(self, spec: SpaceSpec, profile: Profile) -> Profile:
+        """Speak to the server by a profile that an earlier probe found; with what settings say."""
+
+    async def probe(self, spec: SpaceSpec, api_key: str, *, batch: int) -> Probed:
+        """Find out what the server does, and use that from now on.
+
+        :param batch: texts that requests are going to have.
+        :raises ConfigurationError: the server cannot be used for this space as it is set.
+        :raises RagAssetsError: as :meth:`embed`.
         """
 
 
@@ -123,5 +153,5 @@ def open_embedder(
         base_url=settings.openai_base_url,
         keys=settings.api_keys(),
         timeout_s=timeout_s or settings.rag_embedding_timeout_s,
-        send_dimensions=settings.rag_embedding_send_dimensions,
+        overrides=Overrides.of(settings),
     )

@@ -9,95 +9,60 @@ becomes of their vectors, is the callers'; the SQL is in :mod:`.sql.purchases`.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
-from rag_assets.embedding.batching import Batch, Text, batches, halves, part_of, request_tokens
-from rag_assets.embedding.embedder import Answer, Embedder, open_embedder
-from rag_assets.embedding.sql import purchases
-from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey
-from rag_assets.embedding.throttle import Throttle, key_name
-from rag_assets.errors import (
-    InputRejectedError,
-    ProviderUnavailableError,
-    QuotaExceededError,
-    RateLimitedError,
+from rag_assets.embedding.batching import (
+    Batch,
+    Text,
+    batches,
+    halves,
+    part_of,
+    request_tokens,
+    tokens_of,
 )
+from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder, open_embedder
+from rag_assets.embedding.requests import Exchange, Purchase, Requests, Sleep
+from rag_assets.embedding.sql import purchases
+from rag_assets.embedding.sql.profiles import store_profile, stored_profile
+from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey
+from rag_assets.embedding.throttle import key_name
+from rag_assets.errors import InputRejectedError, ProviderUnavailableError
 from rag_assets.postgres.database import AsyncConnection, Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.prices import cost_of, together
+from rag_assets.vectors.prices import cost_of
 from rag_assets.vectors.sql.spaces import Space
 
-Sleep = Callable[[float], Awaitable[None]]
-Result = TypeVar("Result")
-
-_POLL_S = 0.5  # while another run buys a text that this one needs, too
-_FIRST_BACKOFF_S = 0.5
-_LONGEST_BACKOFF_S = 30.0
+_POLL_S = 0.5  # while another run embeds a text that this one needs, too
+_SUSPICIOUS = 3  # failures in a row of a request, before it is asked whether its texts are at fault
+_HARMLESS = "In the beginning was the Word."
 
 
 @dataclass
-class Purchase:
-    """What was bought, counted while it goes on.
+class _Refusal:
+    """A batch that was refused, and is requested in halves.
 
-    :param cost_usd: ``None`` where the model's price is not known.
-    :param rejected: by text hash: (class of the error, reason).
+    :param tokens: estimated, of the whole batch.
+    :param by_failing: it failed with a 5xx while the server worked.
+    :param unsettled: halves that are not answered yet.
+    :param by_a_text: whether one of its texts alone explains the refusal.
     """
 
-    inputs: int = 0
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
-    tokens: int = 0
-    cost_usd: float | None = 0.0
-    rejected: dict[bytes, tuple[str, str]] = field(default_factory=dict)
-
-    def add(self, other: Purchase) -> None:
-        """Count in what was bought elsewhere in the same run."""
-        self.inputs += other.inputs
-        self.requests += other.requests
-        self.retries += other.retries
-        self.rate_limited += other.rate_limited
-        self.tokens += other.tokens
-        self.cost_usd = together((self.cost_usd, other.cost_usd))
-        self.rejected |= other.rejected
+    tokens: int
+    by_failing: bool
+    unsettled: int = 2
+    by_a_text: bool = False
 
 
 @dataclass(frozen=True)
-class _Exchange:
-    """What the requests of one purchase share.
+class _Pending:
+    """Texts to request together, and the refusal of which they are a half."""
 
-    :param limits: for pacing, keys and the ledger; ``answers`` for keeping, one at a time.
-    :param sent: the requests that are on their way. An error of one of them does not end it.
-    """
-
-    limits: AsyncConnection
-    answers: AsyncConnection
-    keeping: asyncio.Lock
-    sent: asyncio.TaskGroup
-
-    async def see_through(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Await what another request's error must not break off.
-
-        A request that was sent is paid for, and a statement that is cancelled may take the next one
-        on its connection along. So that error ends what waits, and nothing else.
-        """
-        result = await asyncio.shield(self.sent.create_task(_settled(work)))
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-
-async def _settled(work: Coroutine[Any, Any, Result]) -> Result | Exception:
-    try:
-        return await work
-    except Exception as error:
-        return error
+    batch: Batch
+    half_of: _Refusal | None = None
 
 
 class Purchaser:
@@ -133,7 +98,17 @@ class Purchaser:
         self._progress = progress
         self._sleep = sleep
         self._claimed: set[bytes] = set()
-        self._throttle = Throttle(embedder, settings, warn=progress.say)
+        self._batch_size = settings.rag_embedding_batch_size
+        self._most_tokens = request_tokens(settings.rag_embedding_token_limit)
+        self._requests = Requests(
+            embedder,
+            settings,
+            space=space,
+            ledger_key=ledger_key,
+            purchase=self.purchase,
+            progress=progress,
+            sleep=sleep,
+        )
 
     async def obtain(
         self, texts: Sequence[Text], *, wanted: Callable[[int], None] | None = None
@@ -174,9 +149,6 @@ class Purchaser:
 
     async def _buy(self, texts: Sequence[Text]) -> None:
         """Request all that this run can claim, several batches at a time."""
-        largest = request_tokens(self._settings.rag_embedding_token_limit)
-        size = self._settings.rag_embedding_batch_size
-        waiting = deque(batches(texts, size, max_tokens=largest))
         failures: Sequence[Exception] = ()
         async with (
             self._database.connect_async() as limits_connection,
@@ -184,58 +156,114 @@ class Purchaser:
         ):
             # Pacing is worthless after a crash: it need not wait for the disk.
             await limits_connection.execute("SET synchronous_commit = off")
-            await self._throttle.read_share(limits_connection)
+            await self._requests.throttle.read_share(limits_connection)
             async with asyncio.TaskGroup() as sent:  # left when each request has been answered
-                exchange = _Exchange(limits_connection, answers_connection, asyncio.Lock(), sent)
+                exchange = Exchange(limits_connection, answers_connection, asyncio.Lock(), sent)
                 try:
+                    await self._find_profile(exchange)
+                    waiting = deque(
+                        map(
+                            _Pending, batches(texts, self._batch_size, max_tokens=self._most_tokens)
+                        )
+                    )
                     async with asyncio.TaskGroup() as group:  # the first error ends all waiting
                         await self._dispatch(waiting, group, exchange)
                 except ExceptionGroup as failed:
                     failures = failed.exceptions
+                except Exception as error:
+                    failures = (error,)
             if failures:
                 raise failures[0]  # in here, where a cut connection is explained
 
+    async def _find_profile(self, exchange: Exchange) -> None:
+        """Learn what the server does: as stored, or by a probe before the first text is sent.
+
+        A batch larger than was ever tried is a reason to probe again.
+        """
+        embedder, size = self._embedder, self._settings.rag_embedding_batch_size
+        if self.purchase.profile or not isinstance(embedder, ProbedEmbedder):
+            return
+        profile = stored_profile(self._session, self.space.space_id, embedder.endpoint)
+        if profile is None or (profile.largest_batch < size and not profile.batch_limited):
+            profile = await self._requests.probe(exchange, embedder, batch=size)
+            store_profile(self._session, self.space.space_id, embedder.endpoint, profile)
+            self._progress.say(f"the provider for {self.space.spec}: {profile}")
+        else:
+            profile = embedder.use(self.space.spec, profile)
+        self.purchase.profile = profile
+        self._batch_size = min(size, max(1, profile.largest_batch))
+
     async def _dispatch(
-        self, waiting: deque[Batch], group: asyncio.TaskGroup, exchange: _Exchange
+        self, waiting: deque[_Pending], group: asyncio.TaskGroup, exchange: Exchange
     ) -> None:
         """Keep as many batches under way as the share allows; one always may be."""
-        under_way: set[asyncio.Task[Sequence[Batch]]] = set()
+        under_way: set[asyncio.Task[Sequence[_Pending]]] = set()
         while waiting or under_way:
-            at_once = self._throttle.part(self._settings.rag_embedding_concurrency)
-            while waiting and len(under_way) < at_once:
-                batch = self._take(waiting)
-                under_way.add(group.create_task(self._buy_batch(batch, exchange)))
+            concurrency = self._requests.throttle.part(self._settings.rag_embedding_concurrency)
+            while waiting and len(under_way) < concurrency:
+                pending = self._take(waiting)
+                under_way.add(group.create_task(self._buy_batch(pending, exchange)))
             done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 waiting.extendleft(reversed(task.result()))
 
-    def _take(self, waiting: deque[Batch]) -> Batch:
-        """The next batch, as large as the share allows; the rest of it stays."""
-        size = self._throttle.part(self._settings.rag_embedding_batch_size)
-        batch, rest = part_of(waiting.popleft(), size)
+    def _take(self, waiting: deque[_Pending]) -> _Pending:
+        """The next batch, as large as the share and the server allow; the rest of it stays."""
+        pending = waiting.popleft()
+        if pending.half_of:
+            return pending
+        size = self._requests.throttle.part(self._batch_size)
+        batch, rest = part_of(pending.batch, size, max_tokens=self._most_tokens)
         if rest:
-            waiting.appendleft(rest)
-        return batch
+            waiting.appendleft(_Pending(rest))
+        return _Pending(batch)
 
-    async def _buy_batch(self, batch: Batch, exchange: _Exchange) -> Sequence[Batch]:
+    async def _buy_batch(self, pending: _Pending, exchange: Exchange) -> Sequence[_Pending]:
         """Claim and request a batch; what of it is to be requested again, in halves."""
+        batch = pending.batch
         fresh = [text.hash for text in batch if text.hash not in self._claimed]
         if fresh:  # the halves of a refused batch are this run's already
             self._claimed |= await exchange.see_through(asyncio.to_thread(self._claim, fresh))
         batch = tuple(text for text in batch if text.hash in self._claimed)
-        again: Sequence[Batch] = ()
+        again: Sequence[_Pending] = ()
         if batch:
             try:
-                await self._request(batch, exchange)
+                await self._request(batch, pending.half_of, exchange)
+                self._settle(pending.half_of)
             except InputRejectedError as error:
-                if len(batch) > 1:
-                    again = halves(batch)
-                else:
-                    self._reject(batch[0], str(error))
+                failing = isinstance(error.__cause__, ProviderUnavailableError)
+                again = self._refused(batch, str(error), pending.half_of, by_failing=failing)
             self._check_rejected()
             if self._settings.rag_embedding_delay_ms:
                 await self._sleep(self._settings.rag_embedding_delay_ms / 1000)
         return again
+
+    def _refused(
+        self, batch: Batch, reason: str, half_of: _Refusal | None, *, by_failing: bool
+    ) -> Sequence[_Pending]:
+        """Halve a refused batch; a single text is set aside."""
+        if half_of:
+            half_of.by_a_text = True
+        if len(batch) == 1:
+            self._reject(batch[0], reason)
+            return ()
+        refusal = _Refusal(tokens_of(batch), by_failing)
+        return [_Pending(half, refusal) for half in halves(batch)]
+
+    def _settle(self, refusal: _Refusal | None) -> None:
+        """Of a refused batch whose halves were both taken, the size was at fault: learn it."""
+        if refusal is None:
+            return
+        refusal.unsettled -= 1
+        if refusal.unsettled or refusal.by_a_text or refusal.by_failing:
+            return
+        learned = max(1, refusal.tokens // 2)
+        if learned < self._most_tokens:
+            self._most_tokens = learned
+            self._progress.say(
+                f"the provider takes requests of up to about {learned:,} tokens: the others of "
+                "this run are no larger"
+            )
 
     def _claim(self, hashes: Sequence[bytes]) -> set[bytes]:
         """Those of the texts that are this run's to buy; the others are left to who has them."""
@@ -243,63 +271,34 @@ class Purchaser:
         # Another run may have kept its answers and given up its claims in between.
         return set(self._not_bought(list(mine)))
 
-    async def _request(self, batch: Batch, exchange: _Exchange) -> None:
+    async def _request(self, batch: Batch, half_of: _Refusal | None, exchange: Exchange) -> None:
         """Request a batch until it is answered, and keep the answer."""
-        retries = 0
-        waited_s = 0.0
-        while True:
-            key, rest_s = await exchange.see_through(self._throttle.pick_key(exchange.limits))
-            if key is None:
-                waited_s += rest_s
-                self._check_wait(waited_s, rest_s)
-                await self._sleep(rest_s)
-                continue
-            slot = self._throttle.take_slot(exchange.limits, batch)
-            wait_s = await exchange.see_through(slot)
-            if wait_s > 0:
-                await self._sleep(wait_s)
-            try:
-                if await exchange.see_through(self._send(batch, key, exchange)):
-                    return
-            except ProviderUnavailableError:
-                retries += 1
-                if retries > self._settings.rag_embedding_max_retries:
-                    raise
-                self.purchase.retries += 1
-                entry = LedgerEntry(key_name(key), retries=1)
-                await exchange.see_through(self._record(exchange.limits, entry))
-                await self._sleep(_backoff(retries))
+        patience = min(_SUSPICIOUS, self._settings.rag_embedding_max_retries + 1)
+        if half_of and half_of.by_failing and len(batch) > 1:
+            patience = 1
+        cleared = False  # whether the server answered another text meanwhile
 
-    async def _send(self, batch: Batch, key: str, exchange: _Exchange) -> bool:
-        """One request and all that its answer entails; ``False``: the key can do no more now."""
-        try:
+        async def suspect(failures: int, error: ProviderUnavailableError) -> bool:
+            nonlocal cleared
+            if not cleared and (
+                failures < patience or not await self._requests.answers(exchange, _HARMLESS)
+            ):
+                return False
+            if cleared or len(batch) > 1:
+                raise InputRejectedError(
+                    f"the provider fails on this text (status {error.status}), and answers others"
+                ) from error
+            cleared = True
+            return True
+
+        async def send(key: str) -> bool:
             answer = await self._embedder.embed([text.text for text in batch], self.space.spec, key)
-        except RateLimitedError as error:
-            self.purchase.rate_limited += 1
-            await self._record(exchange.limits, LedgerEntry(key_name(key), rate_limited=1))
-            await self._throttle.rest_limited(exchange.limits, key, error)
-            return False
-        except QuotaExceededError as error:
-            await self._throttle.drop(exchange.limits, key, error)
-            return False
-        if answer.rest_key_s:
-            await self._throttle.rest(exchange.limits, key, answer.rest_key_s)
-        async with exchange.keeping:
-            await self._keep(exchange.answers, batch, answer, key)
-        return True
+            await self._requests.rest(exchange, key, answer)
+            async with exchange.keeping:
+                await self._keep(exchange.answers, batch, answer, key)
+            return True
 
-    def _check_wait(self, waited_s: float, rest_s: float) -> None:
-        longest_s = self._settings.rag_embedding_max_wait_s
-        if waited_s > longest_s:
-            raise RateLimitedError(
-                f"every API key is rate limited for longer than {longest_s:.0f} s "
-                "(RAG_EMBEDDING_MAX_WAIT_S); finished embeddings are kept: run it again later",
-                retry_after_s=rest_s,
-            )
-
-    async def _record(self, connection: AsyncConnection, entry: LedgerEntry) -> None:
-        """At once, not with the answer: a run that fails shows it, too, and under the right key."""
-        await purchases.record(connection, self.space, self._ledger_key, entry)
+        await self._requests.send(exchange, tokens_of(batch), send, suspect=suspect)
 
     async def _keep(
         self, connection: AsyncConnection, batch: Batch, answer: Answer, key: str
@@ -375,9 +374,3 @@ async def open_purchaser(
     finally:
         if not session.closed:
             purchases.release_claims(session, owner)
-
-
-def _backoff(tries: int) -> float:
-    """Seconds before try ``tries + 1``: doubled each time, with full jitter in its upper half."""
-    longest: float = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2**tries)
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreading, not a secret

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from itertools import count
 
-from rag_assets.embedding.batching import Batch, request_tokens
+from rag_assets.embedding.batching import request_tokens
 from rag_assets.embedding.embedder import Embedder
 from rag_assets.embedding.sql import limits
 from rag_assets.errors import QuotaExceededError, RateLimitedError
@@ -48,8 +48,8 @@ class Throttle:
         if self._limited:
             self._share = await limits.share_of(connection, self._endpoint)
 
-    async def take_slot(self, connection: AsyncConnection, batch: Batch) -> float:
-        """Reserve the next slot for a request; the seconds to wait for it."""
+    async def take_slot(self, connection: AsyncConnection, tokens: int) -> float:
+        """Reserve the next slot for a request of that many tokens; the seconds to wait for it."""
         if not self._limited:
             return 0.0
         slot = await limits.take_slot(
@@ -57,7 +57,7 @@ class Throttle:
             self._endpoint,
             requests=pace(self._requests_per_minute),
             tokens=pace(self._tokens_per_minute, largest=request_tokens(self._tokens_per_minute)),
-            cost_tokens=sum(text.estimated_tokens for text in batch),
+            cost_tokens=tokens,
         )
         self._share = slot.share
         return slot.wait_s

@@ -13,13 +13,14 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.embedding.embedder import Embedder, open_embedder
+from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder, open_embedder
 from rag_assets.errors import (
     AuthenticationError,
     ConfigurationError,
     DatabaseUnavailableError,
     InputRejectedError,
     ProviderAnswerError,
+    ProviderUnavailableError,
     QuotaExceededError,
     RagAssetsError,
     RateLimitedError,
@@ -77,7 +78,7 @@ async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) ->
     failure: RagAssetsError = ConfigurationError("there is no key for the provider")
     for key in embedder.keys:
         try:
-            answer = await embedder.embed(list(queries), spec, key)
+            answer = await _answer(embedder, spec, list(queries), key)
         except (RateLimitedError, QuotaExceededError, AuthenticationError) as error:
             failure = error
             continue
@@ -88,6 +89,18 @@ async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) ->
         vectors: Vector = answer.vectors
         return vectors
     raise failure
+
+
+async def _answer(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], key: str) -> Answer:
+    """As OpenAI's server is asked; only what refuses that, or answers otherwise, is probed."""
+    try:
+        return await embedder.embed(queries, spec, key)
+    except (InputRejectedError, ProviderAnswerError, ProviderUnavailableError) as error:
+        down = isinstance(error, ProviderUnavailableError) and error.status != 500
+        if down or not isinstance(embedder, ProbedEmbedder) or embedder.probed(spec):
+            raise
+        await embedder.probe(spec, key, batch=len(queries))
+        return await embedder.embed(queries, spec, key)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""One request to an OpenAI-compatible server, and the classification of what can go wrong with it.
+"""Requests to an OpenAI-compatible server, one at a time.
 
 The only importer of ``openai``. Retrying, pacing and choosing keys are done by the caller: the
 client's own retries are off.
@@ -7,41 +7,32 @@ client's own retries are off.
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import httpx2
-import numpy as np
 import openai
-import pybase64
-from numpy.typing import NDArray
 
-from rag_assets.embedding.embedder import Answer, normalised
-from rag_assets.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    InputRejectedError,
-    ProviderAnswerError,
-    ProviderUnavailableError,
-    QuotaExceededError,
-    RagAssetsError,
-    RateLimitedError,
-)
-from rag_assets.secrecy import register_keys, word
-from rag_assets.settings.model import fingerprint
+from rag_assets.embedding.batching import estimate_tokens
+from rag_assets.embedding.embedder import Answer, Probed
+from rag_assets.embedding.profile import Overrides, Profile
+from rag_assets.embedding.providers.answers import RawAnswer, matched
+from rag_assets.embedding.providers.probe import probe
+from rag_assets.embedding.providers.refusals import classify, refused_in, rest_after
+from rag_assets.errors import ProviderUnavailableError
+from rag_assets.secrecy import register_keys
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_REJECTED = (400, 413, 422)
-_LATER = (408, 409, 425)
+_AZURE_QUERY = "api-version"
 
 
 class OpenAIEmbedder:
-    """Embeds through ``/v1/embeddings``. Use it as an async context manager."""
+    """Embeds through ``/v1/embeddings``. Use it as an async context manager.
+
+    :param base_url: Azure's classic address, with its ``?api-version=``, will do.
+    """
 
     limited = True
 
@@ -51,16 +42,18 @@ class OpenAIEmbedder:
         base_url: str,
         keys: Sequence[str],
         timeout_s: float,
-        send_dimensions: bool = True,
+        overrides: Overrides | None = None,
     ) -> None:
         self.keys = tuple(keys)
         register_keys(self.keys)
-        self.endpoint = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
-        self._send_dimensions = send_dimensions
-        self._client = openai.AsyncOpenAI(
-            api_key=keys[0], base_url=base_url, timeout=timeout_s, max_retries=0
-        )
-        self._by_key = {key: self._client.with_options(api_key=key) for key in keys}
+        self.endpoint = endpoint_of(base_url)
+        self._overrides = overrides or Overrides()
+        self._profiles: dict[SpaceSpec, Profile] = {}
+        self._assumed = Profile().overridden(self._overrides)
+        self._client = openai.AsyncOpenAI(timeout=timeout_s, **_address(base_url, keys[0]))
+        self._by_key = {
+            key: self._client.with_options(**_credentials(base_url, key)) for key in keys
+        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -73,17 +66,52 @@ class OpenAIEmbedder:
     ) -> None:
         await self._client.close()
 
+    def probed(self, spec: SpaceSpec) -> bool:
+        """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
+        return spec in self._profiles
+
+    def use(self, spec: SpaceSpec, profile: Profile) -> Profile:
+        """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
+        self._profiles[spec] = profile.overridden(self._overrides)
+        return self._profiles[spec]
+
+    async def probe(self, spec: SpaceSpec, api_key: str, *, batch: int) -> Probed:
+        """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
+
+        async def request(texts: Sequence[str], profile: Profile) -> RawAnswer:
+            answer, _ = await self._post(_body(texts, spec, profile), api_key)
+            return RawAnswer.of(answer)
+
+        probed = await probe(request, spec, self._overrides, batch=batch)
+        self.use(spec, probed.profile)
+        return probed
+
     async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:
         """See :class:`rag_assets.embedding.embedder.Embedder`."""
+        profile = self._profiles.get(spec, self._assumed)
+        answer, headers = await self._post(_body(texts, spec, profile), api_key)
+        raw = RawAnswer.of(answer)
+        vectors, refused = matched(raw, len(texts), spec, profile)
+        return Answer(
+            vectors,
+            tokens=raw.tokens if raw.tokens is not None else sum(map(estimate_tokens, texts)),
+            refused=refused,
+            rest_key_s=rest_after(headers),
+        )
+
+    async def _post(
+        self, body: Mapping[str, object], api_key: str
+    ) -> tuple[Any, Mapping[str, str]]:
         try:
             # Not embeddings.create(): checking 128 strings against its types, and building as many
             # objects, took a third of the time that a whole version spends in this process.
             response = await self._by_key[api_key].post(
-                "/embeddings", cast_to=httpx2.Response, body=self._body(texts, spec)
+                "/embeddings", cast_to=httpx2.Response, body=body
             )
             answer = response.json()
         except openai.APIStatusError as error:
-            raise classify(error.status_code, error.code, error.response.headers, api_key) from None
+            refusal = classify(error.status_code, _json(error), error.response.headers, api_key)
+            raise refusal from None
         except (openai.APIConnectionError, httpx2.TransportError) as error:
             slow = isinstance(error, openai.APITimeoutError)
             raise ProviderUnavailableError(
@@ -94,29 +122,22 @@ class OpenAIEmbedder:
             ) from None
         except ValueError:
             raise ProviderUnavailableError("the embedding provider answered no JSON") from None
-        vectors, refused = _read(answer, len(texts), spec)
-        return Answer(
-            vectors,
-            tokens=_tokens(answer),
-            refused=refused,
-            rest_key_s=_used_up(response.headers),
-        )
+        if refused_in(answer):
+            raise classify(response.status_code, answer, response.headers, api_key)
+        return answer, response.headers
 
-    def _body(self, texts: Sequence[str], spec: SpaceSpec) -> dict[str, object]:
-        body: dict[str, object] = {
-            "model": spec.model,
-            "input": list(texts),
-            "encoding_format": "base64",
-        }
-        return body | ({"dimensions": spec.dimensions} if self._send_dimensions else {})
+
+def endpoint_of(base_url: str) -> str:
+    """A name for an address that gives none of its secrets away."""
+    return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
 
 
 def ask_for_models(*, base_url: str, key: str, timeout_s: float) -> int:
-    """Status with which the server answers a request for its models: nothing is bought.
+    """Status with which the server answers a request for its models, which costs nothing.
 
     :raises ProviderUnavailableError: it does not answer.
     """
-    client = openai.OpenAI(api_key=key, base_url=base_url, timeout=timeout_s, max_retries=0)
+    client = openai.OpenAI(timeout=timeout_s, **_address(base_url, key))
     with client:
         try:
             return int(client.get("/models", cast_to=httpx2.Response).status_code)
@@ -129,111 +150,33 @@ def ask_for_models(*, base_url: str, key: str, timeout_s: float) -> int:
             ) from None
 
 
-def classify(status: int, code: object, headers: Mapping[str, str], api_key: str) -> RagAssetsError:
-    """The error of this package for a refused request, by status and the error's ``code``.
-
-    The provider's own message is left out: it may repeat the input or a part of the key. So may the
-    code, which is free text for some servers: it is shown only where it is an identifier.
-    """
-    shown = word(code) or status
-    key = f"key {fingerprint(api_key)}"
-    if status == 402 or (status == 429 and code == "insufficient_quota"):
-        return QuotaExceededError(f"{key} has no quota left: pay, or take it out")
-    if status == 429:
-        return RateLimitedError(f"{key} is rate limited", retry_after_s=_retry_after(headers))
-    if status in (401, 403):
-        return AuthenticationError(
-            f"the embedding provider refuses {key} ({shown}): correct OPENAI_API_KEY"
-        )
-    if status == 404:
-        return ConfigurationError(
-            f"the embedding provider does not know the model or address ({shown}): "
-            "correct OPENAI_BASE_URL or the model's name in the settings"
-        )
-    if status in _REJECTED:
-        return InputRejectedError(f"the provider refuses the text ({shown})")
-    if status in _LATER or status >= 500:
-        return ProviderUnavailableError(f"the embedding provider fails with status {status}")
-    return ProviderAnswerError(f"the embedding provider answered status {status} ({shown})")
+def _address(base_url: str, key: str) -> dict[str, Any]:
+    """The client's options for an address; a query, as Azure's classic one has, goes along."""
+    scheme, place, path, query, _ = urlsplit(base_url)
+    return {
+        "base_url": urlunsplit((scheme, place, path, "", "")),
+        "default_query": dict(parse_qsl(query)),
+        "max_retries": 0,
+        **_credentials(base_url, key),
+    }
 
 
-def parse_duration(text: str) -> float:
-    """Seconds in OpenAI's notation: ``120ms``, ``1s``, ``6m0s``; 0 where it says nothing."""
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+def _credentials(base_url: str, key: str) -> dict[str, Any]:
+    azure = any(name == _AZURE_QUERY for name, _ in parse_qsl(urlsplit(base_url).query))
+    return {"api_key": key, **({"default_headers": {"api-key": key}} if azure else {})}
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if name in headers:
-            try:
-                seconds = float(headers[name]) * unit_s
-            except ValueError:  # an HTTP date: nobody sends one here
-                return None
-            return max(0.0, seconds) if math.isfinite(seconds) else None
-    resets = [
-        parse_duration(headers[name])
-        for name in ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
-        if name in headers
-    ]
-    return max(resets, default=None)
+def _body(texts: Sequence[str], spec: SpaceSpec, profile: Profile) -> dict[str, object]:
+    body: dict[str, object] = {"model": spec.model, "input": list(texts)}
+    if profile.base64:
+        body["encoding_format"] = "base64"
+    if profile.dimensions:
+        body["dimensions"] = spec.dimensions
+    return body
 
 
-def _used_up(headers: Mapping[str, str]) -> float:
-    """Seconds to rest when an answer says that nothing is left of a limit."""
-    return max(
-        (
-            parse_duration(headers.get(f"x-ratelimit-reset-{unit}", ""))
-            for unit in ("requests", "tokens")
-            if headers.get(f"x-ratelimit-remaining-{unit}") == "0"
-        ),
-        default=0.0,
-    )
-
-
-def _read(answer: Any, count: int, spec: SpaceSpec) -> tuple[NDArray[np.float32], dict[int, str]]:
-    """The vectors by ``index``, never by order; refuse what must not be stored."""
+def _json(error: openai.APIStatusError) -> Any:
     try:
-        model = str(answer["model"])
-        items = {int(item["index"]): _decode(item["embedding"]) for item in answer["data"]}
-    except (TypeError, KeyError, ValueError, OverflowError):
-        raise ProviderAnswerError(
-            "the embedding provider's answer has not the shape of /v1/embeddings"
-        ) from None
-    if model != spec.model and not model.endswith(f"/{spec.model}"):
-        raise ProviderAnswerError(
-            f"the provider answered with {_named(model)} instead of {spec.model!r}: nothing of "
-            "the answer is stored; correct the model in the settings"
-        )
-    rows = np.zeros((count, spec.dimensions), dtype=np.float32)
-    for place, row in items.items():
-        if row.shape != (spec.dimensions,):
-            normalised(np.atleast_2d(row), spec)  # raises, with both dimensions in the sentence
-        if not 0 <= place < count:
-            raise ProviderAnswerError(
-                f"the provider answered an item with an index that none of the {count} texts has"
-            )
-        rows[place] = row
-    rows, refused = normalised(rows, spec)
-    missing = dict.fromkeys(
-        set(range(count)) - items.keys(), "the provider's answer left this text out"
-    )
-    return rows, refused | missing
-
-
-def _named(model: str) -> str:
-    """A model that nobody asked for, in a message."""
-    shown = word(model)
-    return f"model {shown!r}" if shown else "another model, whose name cannot be shown,"
-
-
-def _tokens(answer: Mapping[str, Any]) -> int:
-    """As billed; 0 where a server does not say."""
-    usage = answer.get("usage")
-    total = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return total if isinstance(total, int) else 0
-
-
-def _decode(embedding: Any) -> NDArray[np.float32]:
-    if isinstance(embedding, str):
-        return np.frombuffer(pybase64.b64decode(embedding), dtype="<f4")
-    return np.asarray(embedding, dtype=np.float32)  # a server without base64
+        return error.response.json()
+    except ValueError:
+        return None
