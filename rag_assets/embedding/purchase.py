@@ -273,7 +273,9 @@ class Purchaser:
     async def _send(self, batch: Batch, key: str, exchange: _Exchange) -> bool:
         """One request and all that its answer entails; ``False``: the key can do no more now."""
         try:
-            answer = await self._embedder.embed([text.text for text in batch], self.space.spec, key)
+            answer = await self._embedder.embed(
+                [text.text for text in batch], self.space.spec, key, "passage"
+            )
         except RateLimitedError as error:
             self.purchase.rate_limited += 1
             await self._record(exchange.limits, LedgerEntry(key_name(key), rate_limited=1))

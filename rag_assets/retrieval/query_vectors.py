@@ -77,7 +77,7 @@ async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) ->
     failure: RagAssetsError = ConfigurationError("there is no key for the provider")
     for key in embedder.keys:
         try:
-            answer = await embedder.embed(list(queries), spec, key)
+            answer = await embedder.embed(list(queries), spec, key, "query")
         except (RateLimitedError, QuotaExceededError, AuthenticationError) as error:
             failure = error
             continue

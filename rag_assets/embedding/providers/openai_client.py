@@ -31,6 +31,7 @@ from rag_assets.errors import (
     RateLimitedError,
 )
 from rag_assets.secrecy import register_keys, word
+from rag_assets.settings.instructions import Kind
 from rag_assets.settings.model import fingerprint
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
@@ -73,13 +74,15 @@ class OpenAIEmbedder:
     ) -> None:
         await self._client.close()
 
-    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:
+    async def embed(
+        self, texts: Sequence[str], spec: SpaceSpec, api_key: str, kind: Kind
+    ) -> Answer:
         """See :class:`rag_assets.embedding.embedder.Embedder`."""
         try:
             # Not embeddings.create(): checking 128 strings against its types, and building as many
             # objects, took a third of the time that a whole version spends in this process.
             response = await self._by_key[api_key].post(
-                "/embeddings", cast_to=httpx2.Response, body=self._body(texts, spec)
+                "/embeddings", cast_to=httpx2.Response, body=self._body(texts, spec, kind)
             )
             answer = response.json()
         except openai.APIStatusError as error:
@@ -102,11 +105,12 @@ class OpenAIEmbedder:
             rest_key_s=_used_up(response.headers),
         )
 
-    def _body(self, texts: Sequence[str], spec: SpaceSpec) -> dict[str, object]:
+    def _body(self, texts: Sequence[str], spec: SpaceSpec, kind: Kind) -> dict[str, object]:
         body: dict[str, object] = {
             "model": spec.model,
-            "input": list(texts),
+            "input": spec.kinds.texts(texts, kind),
             "encoding_format": "base64",
+            **spec.kinds.fields(kind),
         }
         return body | ({"dimensions": spec.dimensions} if self._send_dimensions else {})
 
