@@ -63,7 +63,7 @@ $(SMOKES): smoke-%:
 	@touch $@
 
 lock: $(VENV)/.installed-dev ## renew the lock files from pyproject.toml
-	@$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile $(LOCK) --extra local --group build pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(LOCK) --all-extras --group build pyproject.toml -o requirements-image.lock
 	@$(BIN)/uv pip compile $(LOCK) --all-extras --group build --group dev pyproject.toml -o requirements-dev.lock
 LOCK := -q --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

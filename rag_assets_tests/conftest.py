@@ -92,6 +92,11 @@ def emulator(_emulator_process: Emulator) -> Emulator:
     return _emulator_process
 
 
+def elsewhere(emulator: Emulator) -> str:
+    """An address of the emulator that does not show that it is on this machine."""
+    return emulator.base_url.replace("127.0.0.1", "0.0.0.0")  # noqa: S104
+
+
 @pytest.fixture
 def make_settings(database: Database, tmp_path: Path) -> MakeSettings:
     """Settings for the test's own database; overrides by field name. Offline unless told."""

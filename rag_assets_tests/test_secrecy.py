@@ -63,7 +63,7 @@ def key() -> str:
 def ask(emulator: Emulator, key: str) -> RagAssetsError:
     async def go() -> None:
         async with OpenAIEmbedder(base_url=emulator.base_url, keys=[key], timeout_s=5) as embedder:
-            await embedder.embed(["a text"], SMALL, key)
+            await embedder.embed(["a text"], SMALL, key, "passage")
 
     with pytest.raises(RagAssetsError) as caught:
         asyncio.run(go())

@@ -174,7 +174,7 @@ def embedded(texts: Sequence[str]) -> Vectors:
     embedder, spec = OfflineEmbedder(), SpaceSpec("offline", "char-ngrams", DIMENSIONS, "halfvec")
     return np.vstack(
         [
-            asyncio.run(embedder.embed(texts[start : start + _TEXTS], spec, "")).vectors
+            asyncio.run(embedder.embed(texts[start : start + _TEXTS], spec, "", "passage")).vectors
             for start in range(0, len(texts), _TEXTS)
         ]
     )

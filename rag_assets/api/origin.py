@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rag_assets.api.loopback import is_loopback
 from rag_assets.api.problems import ProblemError
+from rag_assets.settings.loopback import is_loopback
 
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/]+))(?::[0-9]{0,5})?")
 _KEY = "or create an API key: `rag-assets keys create NAME`"

@@ -14,7 +14,6 @@ from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
-from rag_assets.api.loopback import is_loopback
 from rag_assets.api.problems import ProblemError
 from rag_assets.api.service import Service
 from rag_assets.api.sql.keys import (
@@ -29,6 +28,7 @@ from rag_assets.api.sql.keys import (
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.rate_limit import Pace
+from rag_assets.settings.loopback import is_loopback
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `rag-assets keys create`.")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same in a header.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ from rag_assets.vectors.sql.spaces import (
     space_spec,
 )
 
+_LOCAL_TOKENS_PER_S = 600  # of the local model, for each processor
 _TYPICAL_REQUEST_S = 0.5  # between the 0.16 and 0.79 s that users report for live requests
 
 
@@ -256,7 +258,7 @@ def _plan(
     return SpacePlan(
         version_code=version_code,
         role=role,
-        space=space_spec(settings, role),
+        space=space.spec if space else space_spec(settings, role),
         rows=len(rows),
         reused=sum(row.hash not in to_buy for row in rows),
         texts=len(to_buy),
@@ -295,7 +297,9 @@ def _requests(texts: int, tokens: int, batch_size: int | None, settings: Setting
 
 
 def _minutes(requests: int, tokens: int, settings: Settings) -> float:
-    if settings.rag_embedding_provider == "offline":
+    if settings.rag_embedding_provider == "local":
+        return tokens / _LOCAL_TOKENS_PER_S / (os.cpu_count() or 1) / 60
+    if not settings.needs_key():
         return 0.0
     in_flight = requests * _TYPICAL_REQUEST_S / settings.rag_embedding_concurrency / 60
     return max(

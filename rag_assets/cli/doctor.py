@@ -122,8 +122,8 @@ def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[
             "large",
             f"{document.key} {document.mb:.0f} MB, {document.state} for {span(document.seconds)}",
         )
-    if settings.rag_embedding_provider == "offline":
-        yield "keys", "none needed: the provider is offline"
+    if not settings.needs_key():
+        yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}"
     for key in seen.keys:
         resting = f"rests for {span(key.resting_s)}" if key.resting_s else "ready"
         quota = "" if key.out_of_quota_s is None else (

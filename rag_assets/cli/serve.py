@@ -12,7 +12,6 @@ import typer
 
 from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
-from rag_assets.api.loopback import is_loopback
 from rag_assets.api.sql.keys import SCOPES, any_key, create_key, list_keys, revoke_key
 from rag_assets.cli.opening import corpus_connection, settings_with
 from rag_assets.cli.options import within
@@ -20,6 +19,7 @@ from rag_assets.cli.output import Json, err, errors_as_sentences, out, plain, sh
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
 from rag_assets.postgres.database import Database, open_database, open_replica
 from rag_assets.postgres.migrations import migrate
+from rag_assets.settings.loopback import is_loopback
 from rag_assets.settings.model import Settings
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")

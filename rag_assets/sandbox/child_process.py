@@ -132,7 +132,9 @@ class ChildProcess:
         """
         descriptors = [] if file is None else [file.fileno()]
         try:
-            socket.send_fds(self._requests, [json.dumps(request).encode() + b"\n"], descriptors)
+            line = json.dumps(request).encode() + b"\n"
+            sent = socket.send_fds(self._requests, [line], descriptors)
+            self._requests.sendall(line[sent:])
         except OSError:
             raise self._end() from None
         yield from self._lines(seconds)

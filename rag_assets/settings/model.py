@@ -25,6 +25,7 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.secrecy import register_address, register_keys, register_passwords
 from rag_assets.settings.database import DatabaseSettings
 from rag_assets.settings.documents import DocumentSettings
+from rag_assets.settings.embedding import EmbeddingSettings
 from rag_assets.settings.index import IndexSettings
 from rag_assets.settings.operations import OperationsSettings
 
@@ -40,7 +41,14 @@ class _FilledSecrets(SecretsSettingsSource):
         return {name: value for name, value in super().__call__().items() if value != ""}
 
 
-class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSettings, BaseSettings):
+class Settings(
+    DatabaseSettings,
+    DocumentSettings,
+    EmbeddingSettings,
+    IndexSettings,
+    OperationsSettings,
+    BaseSettings,
+):
     """Read from the environment, then from ``.env`` in the working directory, then from secrets."""
 
     # Compose files and CI pass unset variables on as empty strings.
@@ -85,11 +93,6 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
     )
 
     # Embedding: what
-    rag_embedding_provider: Literal["openai", "offline"] = Field(
-        "openai",
-        description="`openai`: any OpenAI-compatible server. `offline`: a lexical embedder in "
-        "this process, without key or cost; it matches words and their parts, not meaning.",
-    )
     rag_embedding_small_model: str = Field(
         "text-embedding-3-small", description="Model of the small space (recall)."
     )
@@ -190,8 +193,8 @@ class Settings(DatabaseSettings, DocumentSettings, IndexSettings, OperationsSett
         None,
         ge=0,
         description="Price of the small model, in dollars a million tokens. Unset: OpenAI's list "
-        "price of its models (0.02 for text-embedding-3-small); of any other the price is unknown, "
-        "and what it would cost, too.",
+        "price of its models (0.02 for text-embedding-3-small); any other costs nothing where "
+        "`OPENAI_BASE_URL` is this machine (`localhost`), and elsewhere its price is unknown.",
     )
     rag_embedding_large_usd_per_million_tokens: float | None = Field(
         None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
+from urllib.parse import urlsplit
 
+from rag_assets.settings.loopback import is_loopback
 from rag_assets.settings.model import Settings
 
 _KNOWN = {
@@ -16,8 +18,11 @@ _KNOWN = {
 
 
 def usd_per_million_tokens(settings: Settings, role: Literal["small", "large"]) -> float | None:
-    """The price of a role's model; the offline embedder is free."""
-    if settings.rag_embedding_provider == "offline":
+    """The price of a role's model; what runs on this machine is free.
+
+    A model of OpenAI's behind an address of this machine has its price: that is a gateway.
+    """
+    if not settings.needs_key():
         return 0.0
     small = role == "small"
     told = (
@@ -26,7 +31,12 @@ def usd_per_million_tokens(settings: Settings, role: Literal["small", "large"]) 
         else settings.rag_embedding_large_usd_per_million_tokens
     )
     model = settings.rag_embedding_small_model if small else settings.rag_embedding_large_model
-    return _KNOWN.get(model) if told is None else told
+    if told is not None:
+        return told
+    known = _KNOWN.get(model.rpartition("/")[2])
+    if known is None and is_loopback(urlsplit(settings.openai_base_url).hostname or ""):
+        return 0.0
+    return known
 
 
 def price_setting(role: Literal["small", "large"]) -> str:

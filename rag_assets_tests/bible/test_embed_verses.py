@@ -24,7 +24,7 @@ from rag_assets.settings.model import Settings, fingerprint
 from rag_assets.vectors.quality import judge_quality
 from rag_assets.vectors.sql.spaces import OFFLINE_MODEL, Role
 from rag_assets_tests.bible.vectors_are_right import assert_vectors_are_right
-from rag_assets_tests.conftest import MakeSettings
+from rag_assets_tests.conftest import MakeSettings, elsewhere
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.vectors.vectors import count_rows
 
@@ -79,7 +79,11 @@ def test_what_was_paid_at_an_unknown_price_is_unknown(
     database: Database, openai_settings: MakeSettings, emulator: Emulator
 ) -> None:
     load_version(database, CODE, sentences(5))
-    settings = openai_settings(rag_embedding_small_model="bge-m3", rag_embedding_small_dimensions=8)
+    settings = openai_settings(
+        rag_embedding_small_model="bge-m3",
+        rag_embedding_small_dimensions=8,
+        openai_base_url=elsewhere(emulator),
+    )
     assert embed(database, settings, EmbedOptions()).cost_usd is None
     with database.connect() as connection:
         rows = connection.execute("SELECT tokens, cost_usd FROM embedding_ledger").fetchall()

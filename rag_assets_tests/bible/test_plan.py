@@ -210,7 +210,8 @@ def test_an_unknown_price_makes_an_unknown_cost_and_no_budget_lets_it_through(
     database: Database, openai_settings: MakeSettings
 ) -> None:
     load_version(database, CODE, sentences(3))
-    unnamed = {"rag_embedding_small_model": "bge-m3", "rag_embedding_small_dimensions": 8}
+    bge_m3 = {"rag_embedding_small_model": "bge-m3", "rag_embedding_small_dimensions": 8}
+    unnamed = bge_m3 | {"openai_base_url": "https://models.example/v1"}
     found = plan(database, openai_settings(**unnamed))
     assert found.tokens > 0
     assert found.cost_usd is None
@@ -220,6 +221,23 @@ def test_an_unknown_price_makes_an_unknown_cost_and_no_budget_lets_it_through(
         check_budget(openai_settings(rag_max_run_cost_usd=1000, **unnamed), [found])
     priced = openai_settings(rag_embedding_small_usd_per_million_tokens=0, **unnamed)
     assert plan(database, priced).cost_usd == 0
+
+
+def test_a_server_of_this_machine_costs_nothing_unless_its_price_is_set(
+    database: Database, openai_settings: MakeSettings
+) -> None:
+    load_version(database, CODE, sentences(3))
+    local = {"openai_base_url": "http://localhost:11434/v1", "rag_embedding_small_model": "bge-m3"}
+    settings = openai_settings(**local, rag_max_run_cost_usd=0)
+    found = plan(database, settings)
+    assert found.tokens > 0
+    assert found.cost_usd == 0
+    check_budget(settings, [found])
+    priced = openai_settings(**local, rag_embedding_small_usd_per_million_tokens=1)
+    assert plan(database, priced).cost_usd == pytest.approx(found.tokens / 1e6)
+    gateway = local | {"rag_embedding_small_model": "openai/text-embedding-3-small"}
+    cost = plan(database, openai_settings(**gateway)).cost_usd
+    assert cost == pytest.approx(found.tokens * 0.02 / 1e6), "OpenAI's model behind a gateway"
 
 
 def test_the_ledger_and_all_tables_hold_fingerprints_and_no_key(

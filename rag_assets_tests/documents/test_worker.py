@@ -19,6 +19,7 @@ from rag_assets.errors import (
     RateLimitedError,
 )
 from rag_assets.lanes import LARGE, PROCESSING
+from rag_assets_tests.conftest import elsewhere
 from rag_assets_tests.documents.lane import (
     Lane,
     assert_all_is_right,
@@ -314,14 +315,15 @@ def test_a_run_that_has_spent_what_it_may_leaves_the_rest(lane: Lane) -> None:
 def test_a_budget_refuses_what_has_no_known_price_before_anything_is_bought(lane: Lane) -> None:
     lane.drop(a=markdown("river"))
     named = "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS"
+    unnamed = {
+        "rag_embedding_small_model": "bge-m3",
+        "rag_embedding_small_dimensions": 8,
+        "openai_base_url": elsewhere(lane.emulator),
+    }
     with pytest.raises(BudgetExceededError, match=f"nothing was requested. Set {named}"):
-        lane.process(
-            rag_max_run_cost_usd=5,
-            rag_embedding_small_model="bge-m3",
-            rag_embedding_small_dimensions=8,
-        )
+        lane.process(rag_max_run_cost_usd=5, **unnamed)
     assert lane.emulator.stats().requests == 0
-    done = lane.process(rag_embedding_small_model="bge-m3", rag_embedding_small_dimensions=8)
+    done = lane.process(**unnamed)
     assert done.summary.cost_usd is None
     assert "unknown" in str(done.summary)
 

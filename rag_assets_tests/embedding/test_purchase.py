@@ -425,7 +425,7 @@ class Unlimited:
     def __init__(self) -> None:
         self.open = self.most = 0
 
-    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:  # noqa: ARG002
+    async def embed(self, texts: Sequence[str], spec: SpaceSpec, *_: object) -> Answer:
         self.open += 1
         self.most = max(self.most, self.open)
         await asyncio.sleep(0.1)
@@ -449,7 +449,7 @@ def test_as_many_requests_are_in_flight_as_asked_and_no_limit_is_asked(
 class Failing(Unlimited):
     """Refuses the first request soon; the others are answered later."""
 
-    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:  # noqa: ARG002
+    async def embed(self, texts: Sequence[str], spec: SpaceSpec, *_: object) -> Answer:
         first = not self.most
         self.most += 1
         await asyncio.sleep(0.3 if first else 1.0)
@@ -471,7 +471,7 @@ def test_requests_in_flight_are_answered_and_kept_when_another_fails(shop: OpenS
 
 def test_a_run_that_is_stopped_does_not_wait_for_answers(shop: OpenShop) -> None:
     class Hanging(Unlimited):
-        async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:  # noqa: ARG002
+        async def embed(self, *_: object) -> Answer:
             self.most += 1
             await asyncio.sleep(200)
             raise AssertionError

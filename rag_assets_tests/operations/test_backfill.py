@@ -292,6 +292,7 @@ def test_what_has_no_known_price_is_passed_over_with_the_setting_that_names_it(
         update={
             "rag_embedding_small_model": "bge-m3",
             "rag_embedding_small_usd_per_million_tokens": None,
+            "openai_base_url": "https://models.example/v1",
         }
     )
     choice = choose_in(database, unnamed)

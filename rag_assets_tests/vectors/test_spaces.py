@@ -9,9 +9,17 @@ import psycopg
 import pytest
 
 from rag_assets.bible.sql.embeddings import publish, stale_verses
-from rag_assets.postgres.database import Database
+from rag_assets.postgres.database import Database, one
+from rag_assets.settings.instructions import E5
 from rag_assets.settings.model import Precision
-from rag_assets.vectors.sql.spaces import OFFLINE_MODEL, ROLES, Role, find_space, space_spec
+from rag_assets.vectors.sql.spaces import (
+    OFFLINE_MODEL,
+    ROLES,
+    Role,
+    find_space,
+    space_by_id,
+    space_spec,
+)
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.vectors.vectors import answer_texts, count_rows, space_of, unit_vectors
@@ -39,12 +47,15 @@ def test_what_differs_in_anything_that_makes_a_space_has_other_tables(
         openai | {"rag_embedding_small_model": "another-model"},
         openai | {"rag_embedding_small_dimensions": 512},
         openai | {"rag_embedding_precision": "vector"},
+        openai | {"rag_embedding_instructions": "e5"},
+        openai | {"rag_embedding_instructions": '{"query": "find: "}'},
         openai,
     ]
     spaces = [space_of(database, make_settings(**variant)) for variant in variants]
-    assert [space.space_id for space in spaces] == [1, 2, 3, 4, 5, 1]
-    assert count_rows(database, "embedding_spaces") == 5
-    assert len({space.verses_table.as_string() for space in spaces}) == 5
+    assert [space.space_id for space in spaces] == [1, 2, 3, 4, 5, 6, 7, 1]
+    assert count_rows(database, "embedding_spaces") == 7
+    assert len({space.verses_table.as_string() for space in spaces}) == 7
+    assert len({str(space.spec) for space in spaces}) == 7
 
 
 def test_the_providers_address_and_price_do_not_make_another_space(
@@ -62,6 +73,32 @@ def test_the_providers_address_and_price_do_not_make_another_space(
     )
     assert (first.space_id, first.usd_per_million_tokens) == (second.space_id, 0.02)
     assert second.usd_per_million_tokens == 9
+
+
+def test_a_family_of_models_has_its_instructions_unless_it_has_a_space_without(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """A version of the program that brings a preset must not embed a corpus again."""
+    e5 = {"rag_embedding_provider": "openai", "rag_embedding_small_model": "multilingual-e5-base"}
+    fresh = space_of(database, make_settings(**e5))
+    assert fresh.spec.kinds == E5
+    older = e5 | {"rag_embedding_small_model": "intfloat/e5-large"}
+    with database.connect() as connection:
+        (kept,) = one(
+            connection.execute(
+                "SELECT create_embedding_space('openai', 'intfloat/e5-large', 1536, 'halfvec')"
+            )
+        )
+    space = space_of(database, make_settings(**older))
+    assert (space.space_id, space.spec.instructions) == (kept, "")
+    asked = space_of(database, make_settings(**older, rag_embedding_instructions="e5"))
+    assert asked.space_id not in (fresh.space_id, kept)
+    assert asked.spec.kinds == E5
+    with database.connect() as connection:
+        assert space_by_id(connection, asked.space_id, "small").spec == asked.spec
+        found = find_space(connection, make_settings(**older), "small")
+    assert found is not None
+    assert found.space_id == asked.space_id, "once there is one with, it is the family's"
 
 
 def test_finding_a_space_writes_nothing(database: Database, make_settings: MakeSettings) -> None:

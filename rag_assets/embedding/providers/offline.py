@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rag_assets.embedding.embedder import Answer, normalised
+from rag_assets.settings.instructions import Kind
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
 
@@ -24,7 +25,13 @@ class OfflineEmbedder:
     keys: Sequence[str] = ("",)
     limited = False
 
-    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:  # noqa: ARG002
+    async def embed(
+        self,
+        texts: Sequence[str],
+        spec: SpaceSpec,
+        api_key: str,  # noqa: ARG002
+        kind: Kind,  # noqa: ARG002
+    ) -> Answer:
         """Embed in a thread, so that storing goes on meanwhile. Zero tokens."""
         return await asyncio.to_thread(_embed, tuple(texts), spec)
 

@@ -23,6 +23,7 @@ from rag_assets.embedding.providers.probe import probe
 from rag_assets.embedding.providers.refusals import classify, refused_in, rest_after
 from rag_assets.errors import ProviderUnavailableError
 from rag_assets.secrecy import register_keys
+from rag_assets.settings.instructions import Kind
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
 _AZURE_QUERY = "api-version"
@@ -79,17 +80,19 @@ class OpenAIEmbedder:
         """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
 
         async def request(texts: Sequence[str], profile: Profile) -> RawAnswer:
-            answer, _ = await self._post(_body(texts, spec, profile), api_key)
+            answer, _ = await self._post(_body(texts, spec, profile, "passage"), api_key)
             return RawAnswer.of(answer)
 
         probed = await probe(request, spec, self._overrides, batch=batch)
         self.use(spec, probed.profile)
         return probed
 
-    async def embed(self, texts: Sequence[str], spec: SpaceSpec, api_key: str) -> Answer:
+    async def embed(
+        self, texts: Sequence[str], spec: SpaceSpec, api_key: str, kind: Kind
+    ) -> Answer:
         """See :class:`rag_assets.embedding.embedder.Embedder`."""
         profile = self._profiles.get(spec, self._assumed)
-        answer, headers = await self._post(_body(texts, spec, profile), api_key)
+        answer, headers = await self._post(_body(texts, spec, profile, kind), api_key)
         raw = RawAnswer.of(answer)
         vectors, refused = matched(raw, len(texts), spec, profile)
         return Answer(
@@ -166,8 +169,12 @@ def _credentials(base_url: str, key: str) -> dict[str, Any]:
     return {"api_key": key, **({"default_headers": {"api-key": key}} if azure else {})}
 
 
-def _body(texts: Sequence[str], spec: SpaceSpec, profile: Profile) -> dict[str, object]:
-    body: dict[str, object] = {"model": spec.model, "input": list(texts)}
+def _body(texts: Sequence[str], spec: SpaceSpec, profile: Profile, kind: Kind) -> dict[str, object]:
+    body: dict[str, object] = {
+        "model": spec.model,
+        "input": spec.kinds.texts(texts, kind),
+        **spec.kinds.fields(kind),
+    }
     if profile.base64:
         body["encoding_format"] = "base64"
     if profile.dimensions:

@@ -41,9 +41,15 @@ class DumpedTable:
             return cursor.rowcount
 
     def rows(self) -> list[dict[str, str]]:
-        """All rows of a small table, by column; values without tabs, line ends or backslashes."""
+        """All rows of a small table, by column; values without tabs and line ends."""
         return [
-            dict(zip(self.columns, line.decode().rstrip("\n").split("\t"), strict=True))
+            dict(
+                zip(
+                    self.columns,
+                    line.decode().rstrip("\n").replace("\\\\", "\\").split("\t"),
+                    strict=True,
+                )
+            )
             for line in self.lines
         ]
 

@@ -107,8 +107,11 @@ def _vector_tables(connection: Connection, corpus: Corpus, file: Path) -> dict[s
     for space in spaces:
         (number,) = one(
             connection.execute(
-                "SELECT create_embedding_space(%s, %s, %s, %s)",
-                (space["provider"], space["model"], int(space["dimensions"]), space["precision"]),
+                "SELECT create_embedding_space(%s, %s, %s, %s, %s)",
+                (
+                    *(space["provider"], space["model"], int(space["dimensions"])),
+                    *(space["precision"], space.get("instructions", "")),  # not in old dumps
+                ),
             )
         )
         table = VectorTable(corpus, space_by_id(connection, number, "small"))

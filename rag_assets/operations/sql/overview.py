@@ -11,13 +11,14 @@ def overview(connection: Connection) -> list[dict[str, object]]:
     """A row a space: what it is, its vectors, its versions, its size on disk in MB."""
     spaces = connection.execute(
         """
-        SELECT s.space_id, r.role, s.provider, s.model, s.precision || '(' || s.dimensions || ')'
+        SELECT s.space_id, r.role, s.provider, s.model, s.precision || '(' || s.dimensions || ')',
+               s.instructions
           FROM embedding_spaces s LEFT JOIN embedding_roles r USING (space_id)
          ORDER BY s.space_id
         """
     ).fetchall()
     rows = []
-    for space_id, role, provider, model, column_type in spaces:
+    for space_id, role, provider, model, column_type, instructions in spaces:
         name = f"verse_embeddings_s{space_id}"
         vectors, versions, size = one(
             connection.execute(
@@ -35,6 +36,7 @@ def overview(connection: Connection) -> list[dict[str, object]]:
                 "provider": provider,
                 "model": model,
                 "type": column_type,
+                "instructions": instructions or None,
                 "verses": vectors,
                 "versions": versions,
                 "MB": round(size / 1e6, 1),

@@ -5,7 +5,7 @@ No long count: a scrape must not read whole tables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
@@ -75,7 +75,7 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
     more. By check_results' primary key.
     """
     chosen = (find_space(connection, settings, role) for role in ROLES)
-    return fetch_all(
+    found = fetch_all(
         connection,
         CheckNow,
         """
@@ -89,11 +89,9 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
               FROM (TABLE served UNION
                     SELECT corpus, space_id, generation, code_set FROM index_decisions) AS either
         )
-        SELECT corpus, provider || '/' || model || ' ' || precision || '(' || dimensions || ')'
-                   AS space,
-               subject, check_name AS check, passed,
+        SELECT corpus, space_id::text AS space, subject, check_name AS check, passed,
                extract(epoch FROM now() - evaluated_at)::float8 AS age_s
-          FROM check_results c JOIN embedding_spaces USING (space_id)
+          FROM check_results c
          WHERE (space_id = ANY(%s) OR space_id IN (SELECT space_id FROM served))
            AND (subject = 'documents' OR subject IN (SELECT version_code FROM bible_versions)
                 OR (corpus, space_id, subject) IN (TABLE indexes))
@@ -101,6 +99,9 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
         """,
         ([space.space_id for space in chosen if space is not None],),
     )
+    spaces = {check.space for check in found}
+    names = {n: str(space_by_id(connection, int(n), "small").spec) for n in spaces}
+    return tuple(replace(check, space=names[check.space]) for check in found)
 
 
 def rows_about(connection: Connection, table: VectorTable) -> int:

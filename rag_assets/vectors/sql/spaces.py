@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
 
 from rag_assets.postgres.database import Connection, fetch_all, one
+from rag_assets.settings.instructions import E5, Instructions, instructions_for, parse
 from rag_assets.settings.model import Precision, Settings
 from rag_assets.vectors.prices import usd_per_million_tokens
 
@@ -15,19 +16,32 @@ Role = Literal["small", "large"]
 ROLES: tuple[Role, ...] = ("small", "large")
 
 OFFLINE_MODEL = "lexical-char-ngrams-v1"
+LOCAL_MODEL = "multilingual-e5-small-q4"
+"""multilingual-e5-small in 4 bits, which makes vectors of its own."""
+_LOCAL_DIMENSIONS = 384
 
 
 @dataclass(frozen=True)
 class SpaceSpec:
-    """What makes a space: vectors of two different specs are never compared."""
+    """What makes a space: vectors of two different specs are never compared.
+
+    :param instructions: as :meth:`Instructions.stored` spells them.
+    """
 
     provider: str
     model: str
     dimensions: int
     precision: Precision
+    instructions: str = ""
+
+    @property
+    def kinds(self) -> Instructions:
+        """How the model is given queries and passages."""
+        return parse(self.instructions)
 
     def __str__(self) -> str:
-        return f"{self.provider}/{self.model} {self.precision}({self.dimensions})"
+        name = f"{self.provider}/{self.model} {self.precision}({self.dimensions})"
+        return f"{name} {self.kinds}" if self.instructions else name
 
 
 @dataclass(frozen=True)
@@ -67,10 +81,17 @@ def space_spec(settings: Settings, role: Role) -> SpaceSpec:
         if small
         else settings.rag_embedding_large_dimensions
     )
+    instructions = instructions_for(settings.rag_embedding_instructions, model)
     if settings.rag_embedding_provider == "offline":
-        model = OFFLINE_MODEL
+        model, instructions = OFFLINE_MODEL, Instructions()
+    elif settings.rag_embedding_provider == "local":
+        model, dimensions, instructions = LOCAL_MODEL, _LOCAL_DIMENSIONS, E5
     return SpaceSpec(
-        settings.rag_embedding_provider, model, dimensions, settings.rag_embedding_precision
+        settings.rag_embedding_provider,
+        model,
+        dimensions,
+        settings.rag_embedding_precision,
+        instructions.stored(),
     )
 
 
@@ -85,12 +106,13 @@ def register_space(connection: Connection, settings: Settings, role: Role) -> Sp
     Until the first release the space plays its role in the views; after that releases decide.
     The provider's address is not part of a space: the same model behind a proxy is the same space.
     """
-    spec = space_spec(settings, role)
     with connection.transaction():
+        found = find_space(connection, settings, role)
+        spec = found.spec if found else space_spec(settings, role)
         row = one(
             connection.execute(
-                "SELECT create_embedding_space(%s, %s, %s, %s)",
-                (spec.provider, spec.model, spec.dimensions, spec.precision),
+                "SELECT create_embedding_space(%s, %s, %s, %s, %s)",
+                (spec.provider, spec.model, spec.dimensions, spec.precision, spec.instructions),
             )
         )
 
@@ -109,16 +131,31 @@ def register_space(connection: Connection, settings: Settings, role: Role) -> Sp
 
 
 def find_space(connection: Connection, settings: Settings, role: Role) -> Space | None:
-    """The same without writing: ``None`` when the space was never used."""
+    """The same without writing: ``None`` when the space was never used.
+
+    A model whose family wants instructions keeps the space that it has without: a preset that comes
+    with a new version of the program must not embed a corpus again. To name them is to ask for it.
+    """
     spec = space_spec(settings, role)
+    accepted = {spec.instructions}
+    if settings.rag_embedding_instructions == "auto" and spec.provider == "openai":
+        accepted.add("")
     row = connection.execute(
         """
-        SELECT space_id FROM embedding_spaces
+        SELECT space_id, instructions FROM embedding_spaces
          WHERE (provider, model, dimensions, precision) = (%s, %s, %s, %s)
+           AND instructions = ANY(%s)
+         ORDER BY instructions = %s DESC LIMIT 1
         """,
-        (spec.provider, spec.model, spec.dimensions, spec.precision),
+        (
+            *(spec.provider, spec.model, spec.dimensions, spec.precision),
+            *(list(accepted), spec.instructions),
+        ),
     ).fetchone()
-    return Space(row[0], role, spec, usd_per_million_tokens(settings, role)) if row else None
+    if row is None:
+        return None
+    spec = replace(spec, instructions=row[1])
+    return Space(row[0], role, spec, usd_per_million_tokens(settings, role))
 
 
 def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
@@ -129,7 +166,10 @@ def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
     found = fetch_all(
         connection,
         SpaceSpec,
-        "SELECT provider, model, dimensions, precision FROM embedding_spaces WHERE space_id = %s",
+        """
+        SELECT provider, model, dimensions, precision, instructions FROM embedding_spaces
+         WHERE space_id = %s
+        """,
         (space_id,),
     )
     if not found:

@@ -22,7 +22,7 @@ TEXTS = [
 
 def embed(texts: list[str], dimensions: int = 1536) -> Answer:
     spec = SpaceSpec("offline", OFFLINE_MODEL, dimensions, "halfvec")
-    return asyncio.run(OfflineEmbedder().embed(texts, spec, ""))
+    return asyncio.run(OfflineEmbedder().embed(texts, spec, "", "passage"))
 
 
 @pytest.mark.parametrize("dimensions", [1, 256, 1536, 3072])

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -31,6 +32,7 @@ from rag_assets.errors import (
     RagAssetsError,
     RateLimitedError,
 )
+from rag_assets.settings.instructions import PRESETS, Kind
 from rag_assets.settings.model import fingerprint
 from rag_assets.vectors.sql.spaces import SpaceSpec
 from rag_assets_tests.corpora import sentences
@@ -50,6 +52,7 @@ def ask(
     key: str = KEY,
     timeout_s: float = 5,
     send_dimensions: bool | None = None,
+    kind: Kind = "passage",
 ) -> Answer:
     async def go() -> Answer:
         async with OpenAIEmbedder(
@@ -58,7 +61,7 @@ def ask(
             timeout_s=timeout_s,
             overrides=Overrides(dimensions=send_dimensions),
         ) as embedder:
-            return await embedder.embed(texts, spec, key)
+            return await embedder.embed(texts, spec, key, kind)
 
     return asyncio.run(go())
 
@@ -132,6 +135,25 @@ def test_dimensions_are_not_sent_to_a_server_that_refuses_them() -> None:
     with server_that_answers(answer_of([1.0, 0.0])) as (url, asked):
         ask(url, ["a"], TINY, send_dimensions=False)
     assert "dimensions" not in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "texts", "input_type"),
+    [
+        ("none", "query", ["a", "b"], None),
+        ("e5", "query", ["query: a", "query: b"], None),
+        ("e5", "passage", ["passage: a", "passage: b"], None),
+        ("voyage", "query", ["a", "b"], "query"),
+        ("voyage", "passage", ["a", "b"], "document"),
+    ],
+)
+def test_queries_and_passages_are_sent_as_the_space_says(
+    preset: str, kind: Kind, texts: list[str], input_type: str | None
+) -> None:
+    spec = replace(TINY, instructions=PRESETS[preset].stored())
+    with server_that_answers(answer_of([1.0, 0.0], [0.0, 1.0])) as (url, asked):
+        ask(url, ["a", "b"], spec, kind=kind)
+    assert (asked[0]["input"], asked[0].get("input_type")) == (texts, input_type)
 
 
 def test_a_model_behind_a_prefix_is_the_same_model() -> None:

@@ -1,0 +1,41 @@
+"""The provider of embeddings and how it is asked: a part of
+:class:`rag_assets.settings.model.Settings`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+from rag_assets.settings.instructions import instructions_for
+
+
+class EmbeddingSettings(BaseModel):
+    """Which embedder, and how it is given texts."""
+
+    rag_embedding_provider: Literal["openai", "local", "offline"] = Field(
+        "openai",
+        description="`openai`: any OpenAI-compatible server. `local`: multilingual-e5-small in a "
+        "child process, without key or cost, by the extra `rag-assets[local]`; its model, "
+        "dimensions (384) and instructions are fixed. `offline`: a lexical embedder in this "
+        "process, without key or cost; it matches words and their parts, not meaning.",
+    )
+    rag_embedding_instructions: str = Field(
+        "auto",
+        description="How queries and passages are distinguished: a preset (`e5`, `e5-instruct`, "
+        "`nomic`, `gemini`: prefixes of the text; `voyage`, `cohere`: the field `input_type` of "
+        "the request; `none`), or JSON with `query`, `passage` and, for a field of the request, "
+        "`field`. `auto` takes the preset of the model's family, unless the model has a space "
+        "without already. Other instructions are another space.",
+    )
+
+    @field_validator("rag_embedding_instructions")
+    @classmethod
+    def _instructions_make_sense(cls, value: str) -> str:
+        instructions_for(value, "")
+        return value
+
+    def needs_key(self) -> bool:
+        """Whether the provider is another's: it has keys and limits, and may cost something."""
+        return self.rag_embedding_provider == "openai"
