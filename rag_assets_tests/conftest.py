@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from openai_emulator.process import Emulator, running_emulator
+from rag_assets.embedding.profile import Profile, endpoint_of
+from rag_assets.embedding.sql.profiles import store_profile
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import ROLES, register_space
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "bibles"
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -114,11 +117,26 @@ def make_settings(database: Database, tmp_path: Path) -> MakeSettings:
     return make
 
 
-@pytest.fixture
-def openai_settings(make_settings: MakeSettings, emulator: Emulator) -> MakeSettings:
-    """Settings for the test's own database and the emulator, with limits that do not slow it."""
+def store_probe(database: Database, settings: Settings) -> None:
+    """What a probe finds of a server that does all that OpenAI's does, for both spaces."""
+    endpoint = endpoint_of(settings.openai_base_url)
+    with database.connect() as connection:
+        for role in ROLES:
+            space = register_space(connection, settings, role)
+            profile = Profile(model=space.spec.model, largest_batch=2048)
+            store_profile(connection, space.space_id, endpoint, profile)
 
-    def make(**overrides: object) -> Settings:
+
+@pytest.fixture
+def openai_settings(
+    make_settings: MakeSettings, emulator: Emulator, database: Database
+) -> MakeSettings:
+    """Settings for the test's own database and the emulator, with limits that do not slow it.
+
+    The emulator was probed before, so that each request is one for texts, unless ``probed=False``.
+    """
+
+    def make(*, probed: bool = True, **overrides: object) -> Settings:
         values: dict[str, object] = {
             "rag_embedding_provider": "openai",
             "openai_base_url": emulator.base_url,
@@ -126,6 +144,9 @@ def openai_settings(make_settings: MakeSettings, emulator: Emulator) -> MakeSett
             "rag_embedding_rate_limit": 1_000_000,
             "rag_embedding_token_limit": 1_000_000_000,
         }
-        return make_settings(**(values | overrides))
+        settings = make_settings(**(values | overrides))
+        if probed:
+            store_probe(database, settings)
+        return settings
 
     return make

@@ -81,6 +81,7 @@ class SpaceReport:
     cost_usd: float | None
     seconds: float
     accepted: int = 0
+    provider: str = ""
 
 
 def embed_version(
@@ -140,6 +141,7 @@ def embed_version(
         cost_usd=purchase.cost_usd,
         seconds=time.monotonic() - started,
         accepted=accepted,
+        provider=str(purchase.profile or ""),
     )
 
 

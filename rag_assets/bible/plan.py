@@ -19,6 +19,7 @@ from rag_assets.bible.versions import (
 )
 from rag_assets.embedding.batching import BYTES_PER_TOKEN, Text, request_tokens, text_hash
 from rag_assets.embedding.sql import purchases
+from rag_assets.embedding.sql.profiles import profile_in_use
 from rag_assets.errors import BudgetExceededError, CorpusError
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
@@ -50,6 +51,7 @@ class SpacePlan:
     :param tokens: estimated from bytes: at the ratio that this space's answers had so far, or 0.25.
     :param cost_usd: ``None`` where the model's price is not known.
     :param minutes: at the limits and concurrency in force.
+    :param provider: what its server does; empty before the first probe, and without a server.
     """
 
     version_code: str
@@ -62,6 +64,7 @@ class SpacePlan:
     cost_usd: float | None
     requests: int
     minutes: float
+    provider: str = ""
 
 
 def plan_versions(
@@ -266,6 +269,7 @@ def _plan(
         cost_usd=cost_of(tokens, usd_per_million_tokens(settings, role)),
         requests=requests,
         minutes=_minutes(requests, tokens, settings),
+        provider=str(profile_in_use(connection, settings, role) or ""),
     )
 
 

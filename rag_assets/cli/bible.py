@@ -157,6 +157,10 @@ def _show_plan(
     show_table([_plan_row(found) for found in plans], empty="there is no version")
     total = dollars(together(found.cost_usd for found in plans))
     out.print(f"together {sum(found.tokens for found in plans):,} tokens, {total}")
+    for space, provider in {found.space: found.provider for found in plans}.items():
+        if space.provider == "openai":
+            unknown = "not probed yet: the first run does, by a small request"
+            out.print(f"{plain(str(space))}: {plain(provider or unknown)}")
 
 
 def _plan_row(found: SpacePlan) -> dict[str, object]:

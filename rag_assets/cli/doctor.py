@@ -124,6 +124,8 @@ def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[
         )
     if not settings.needs_key():
         yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}"
+    for role, profile in corpus.providers.items():
+        yield "provider", f"{role}: {profile}"
     for key in seen.keys:
         resting = f"rests for {span(key.resting_s)}" if key.resting_s else "ready"
         quota = "" if key.out_of_quota_s is None else (

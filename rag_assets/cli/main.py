@@ -21,6 +21,7 @@ from rag_assets.cli import (
     exporter,
     incidents,
     index,
+    provider,
     release,
     search,
     serve,
@@ -100,6 +101,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("exporter")(exporter.exporter)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("provider")(provider.provider)
 app.command("serve")(serve.serve)
 app.command("up")(up.up)
 app.command("worker")(worker.worker)

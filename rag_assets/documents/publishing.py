@@ -85,6 +85,7 @@ class RunSummary:
     :param states: documents by outcome.
     :param lost: documents that were changed, withdrawn or given to another run meanwhile.
     :param tokens: as billed; ``cost_usd`` is their price.
+    :param providers: what their servers do, one per space that something was requested for.
     """
 
     states: Counter[OutcomeState] = field(default_factory=Counter)
@@ -96,6 +97,7 @@ class RunSummary:
     tokens: int = 0
     cost_usd: float | None = 0.0
     seconds: float = 0.0
+    providers: tuple[str, ...] = ()
 
     def add(self, outcome: DocumentOutcome) -> None:
         """Count one."""
@@ -188,6 +190,11 @@ class Publisher:
         self._summary.tokens = sum(purchase.tokens for purchase in purchases)
         self._summary.cost_usd = together(purchase.cost_usd for purchase in purchases)
         self._summary.seconds = seconds
+        self._summary.providers = tuple(
+            f"{space.spec}: {purchase.profile}"
+            for space, purchase in zip(self._spaces, purchases, strict=True)
+            if purchase.profile
+        )
         return self._summary
 
     def give_back_all(self, database: Database, error: BaseException) -> None:

@@ -77,8 +77,8 @@ class Embedder(Protocol):
 class ProbedEmbedder(Embedder, Protocol):
     """One whose server has to be found out about before it is used."""
 
-    def probed(self, spec: SpaceSpec) -> bool:
-        """Whether it is known what the server does; before, it is taken to do what OpenAI does."""
+    def profile(self, spec: SpaceSpec) -> Profile | None:
+        """What is known of the server; before, it is taken to do what OpenAI does."""
 
     def use(self, spec: SpaceSpec, profile: Profile) -> Profile:
         """Speak to the server by a profile that an earlier probe found; with what settings say."""

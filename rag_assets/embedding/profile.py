@@ -5,6 +5,7 @@ Pure. The probe is in :mod:`.providers.probe`; the profile is stored by :mod:`.s
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -98,6 +99,11 @@ class Profile:
                 "reports tokens" if self.reports_usage else "tokens are estimated",
             )
         )
+
+
+def endpoint_of(base_url: str) -> str:
+    """A name for an address that gives none of its secrets away."""
+    return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
 
 
 def same_model(requested: str, echoed: str) -> bool:

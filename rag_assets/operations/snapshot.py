@@ -97,6 +97,7 @@ class CorpusState:
 
     :param dead: dead letters by class of error.
     :param failing: jobs whose last run failed, and what may explain it.
+    :param providers: by role, what its server does, where that was probed.
     """
 
     heavy: tuple[HeavyDocument, ...]
@@ -107,6 +108,7 @@ class CorpusState:
     incident: Incident | None
     unsent_messages: int
     failing: Failing
+    providers: Mapping[str, str]
 
 
 OF_RECOVERY = (

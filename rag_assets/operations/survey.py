@@ -12,6 +12,7 @@ from rag_assets.documents.sql import lanes as lane_control
 from rag_assets.documents.sql.attempts import Ended
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause
+from rag_assets.embedding.sql.profiles import profile_in_use
 from rag_assets.errors import ConfigurationError, RagAssetsError
 from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.sql import generations
@@ -45,6 +46,7 @@ from rag_assets.postgres.migrations import pending, server_versions
 from rag_assets.release.releasing import evaluate_gate
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.served import active_release
+from rag_assets.vectors.sql.spaces import ROLES
 from rag_assets.vectors.sql.tables import VectorTable, revision
 
 SPEED_S = 600
@@ -222,6 +224,11 @@ def _read_all(
             release=_release(connection, settings),
             incident=current_incident(connection),
             failing=failing(connection),
+            providers={
+                role: str(profile)
+                for role in ROLES
+                if (profile := profile_in_use(connection, settings, role))
+            },
             unsent_messages=sum(bool(told.attempts) for told in unsent_messages(connection)),
         ),
         leases_over=queue_health.leases_over(connection, read_only=True),

@@ -13,7 +13,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder, open_embedder
+from rag_assets.embedding.embedder import Embedder, ProbedEmbedder, open_embedder
 from rag_assets.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -74,33 +74,42 @@ async def _embed_once(settings: Settings, spec: SpaceSpec, queries: Sequence[str
 
 
 async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) -> Vector:
-    """With the first key that the provider lets through."""
+    """With the first key that the provider accepts."""
     failure: RagAssetsError = ConfigurationError("there is no key for the provider")
     for key in embedder.keys:
         try:
-            answer = await _answer(embedder, spec, list(queries), key)
+            return await _vectors(embedder, spec, queries, key)
         except (RateLimitedError, QuotaExceededError, AuthenticationError) as error:
             failure = error
-            continue
+    raise failure
+
+
+async def _vectors(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], key: str) -> Vector:
+    """As OpenAI's server is asked; only one that refuses that, or answers otherwise, is probed."""
+    try:
+        return await _in_batches(embedder, spec, queries, key)
+    except (InputRejectedError, ProviderAnswerError, ProviderUnavailableError) as error:
+        down = isinstance(error, ProviderUnavailableError) and error.status != 500
+        if down or not isinstance(embedder, ProbedEmbedder) or embedder.profile(spec):
+            raise
+        await embedder.probe(spec, key, batch=len(queries))
+        return await _in_batches(embedder, spec, queries, key)
+
+
+async def _in_batches(
+    embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], key: str
+) -> Vector:
+    profile = embedder.profile(spec) if isinstance(embedder, ProbedEmbedder) else None
+    size = profile.largest_batch if profile and profile.batch_limited else len(queries)
+    parts = []
+    for start in range(0, len(queries), size):
+        answer = await embedder.embed(list(queries[start : start + size]), spec, key, "query")
         for reason in answer.refused.values():
             # Offline the text has nothing to go by; a provider answered what is no vector.
             blamed = InputRejectedError if spec.provider == "offline" else ProviderAnswerError
             raise blamed(f"the query cannot be embedded: {reason}")
-        vectors: Vector = answer.vectors
-        return vectors
-    raise failure
-
-
-async def _answer(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], key: str) -> Answer:
-    """As OpenAI's server is asked; only what refuses that, or answers otherwise, is probed."""
-    try:
-        return await embedder.embed(queries, spec, key, "query")
-    except (InputRejectedError, ProviderAnswerError, ProviderUnavailableError) as error:
-        down = isinstance(error, ProviderUnavailableError) and error.status != 500
-        if down or not isinstance(embedder, ProbedEmbedder) or embedder.probed(spec):
-            raise
-        await embedder.probe(spec, key, batch=len(queries))
-        return await embedder.embed(queries, spec, key, "query")
+        parts.append(answer.vectors)
+    return np.concatenate(parts)
 
 
 @dataclass

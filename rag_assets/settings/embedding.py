@@ -29,6 +29,24 @@ class EmbeddingSettings(BaseModel):
         "`field`. `auto` takes the preset of the model's family, unless the model has a space "
         "without already. Other instructions are another space.",
     )
+    rag_embedding_send_dimensions: bool | None = Field(
+        None,
+        description="Whether requests carry `dimensions`. Unset: as the probe of the server finds.",
+    )
+    rag_embedding_encoding: Literal["base64", "float"] | None = Field(
+        None,
+        description="How vectors are requested: `base64` or `float`. Unset: as the probe finds.",
+    )
+    rag_embedding_item_order: Literal["index", "position"] | None = Field(
+        None,
+        description="How vectors are matched to texts: by the items' `index`, or by their "
+        "`position`. Unset: as the probe finds.",
+    )
+    rag_embedding_model_aliases: str = Field(
+        "",
+        description="Models that a server names otherwise in its answers, as "
+        "`requested=answered`, comma-separated: deployments, aliases, file names.",
+    )
 
     @field_validator("rag_embedding_instructions")
     @classmethod

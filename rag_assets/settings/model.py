@@ -115,24 +115,6 @@ class Settings(
     openai_base_url: str = Field(
         "https://api.openai.com/v1", description="Address of the OpenAI-compatible server."
     )
-    rag_embedding_send_dimensions: bool | None = Field(
-        None,
-        description="Whether requests carry `dimensions`. Unset: as the probe of the server finds.",
-    )
-    rag_embedding_encoding: Literal["base64", "float"] | None = Field(
-        None,
-        description="How vectors are requested: `base64` or `float`. Unset: as the probe finds.",
-    )
-    rag_embedding_item_order: Literal["index", "position"] | None = Field(
-        None,
-        description="How vectors are matched to texts: by the items' `index`, or by their "
-        "`position`. Unset: as the probe finds.",
-    )
-    rag_embedding_model_aliases: str = Field(
-        "",
-        description="Models that a server names otherwise in its answers, as "
-        "`requested=answered`, comma-separated: deployments, aliases, file names.",
-    )
     openai_api_key: SecretStr | None = Field(
         None,
         description="The API key. Without one, and without `RAG_EMBEDDING_PROVIDER=offline`, "

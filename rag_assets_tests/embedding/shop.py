@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 
 from rag_assets.embedding.batching import Text, text_hash
 from rag_assets.embedding.embedder import Embedder
-from rag_assets.embedding.profile import Profile
-from rag_assets.embedding.providers.openai_client import endpoint_of
 from rag_assets.embedding.purchase import open_purchaser
 from rag_assets.embedding.requests import Purchase
-from rag_assets.embedding.sql.profiles import store_profile
 from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
@@ -20,7 +17,6 @@ from rag_assets.vectors.sql.spaces import Space, register_space
 
 RUN = LedgerKey("run", "bible", "EN_TEST")
 LONGEST_SLEEP_S = 0.3
-PROBED = Profile(model="text-embedding-3-small", largest_batch=2048)
 
 
 def texts_of(sentences: Sequence[str]) -> list[Text]:
@@ -32,8 +28,6 @@ def texts_of(sentences: Sequence[str]) -> list[Text]:
 class Shop:
     """Buys texts for the small space, and remembers what was said and slept.
 
-    The server was probed before, unless ``profile`` is ``None``: each request is one for texts.
-
     Waits of up to 0.3 s are really waited, because rests are kept by the database's clock; longer
     ones, the backoffs among them, are only noted.
     """
@@ -41,7 +35,6 @@ class Shop:
     database: Database
     settings: Settings
     embedder: Embedder | None = None
-    profile: Profile | None = PROBED
     warnings: list[str] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     advanced: int = 0
@@ -50,11 +43,7 @@ class Shop:
     def space(self) -> Space:
         """The small space, registered."""
         with self.database.connect() as connection:
-            space = register_space(connection, self.settings, "small")
-            if self.profile:
-                endpoint = endpoint_of(self.settings.openai_base_url)
-                store_profile(connection, space.space_id, endpoint, self.profile)
-            return space
+            return register_space(connection, self.settings, "small")
 
     def buy(self, sentences: Sequence[str]) -> Purchase:
         """Buy all; what was counted stays in ``purchase`` when it raises, too."""

@@ -56,8 +56,6 @@ def hashes(*texts: str) -> set[bytes]:
 def test_each_window_buys_only_what_is_new(
     database: Database, openai_settings: MakeSettings, emulator: Emulator
 ) -> None:
-    obtain(database, openai_settings(), ["known"])
-    emulator.reset()
     bought, wanted = obtain(database, openai_settings(), ["a", "b", "a"], ["b", "c"], [], ["c"])
     assert bought == [hashes("a", "b"), hashes("c"), set(), set()]
     assert wanted == [2, 1, 0, 0]
@@ -68,8 +66,6 @@ def test_each_window_buys_only_what_is_new(
 def test_a_refused_text_is_not_asked_for_again_in_the_same_run(
     database: Database, openai_settings: MakeSettings, emulator: Emulator
 ) -> None:
-    obtain(database, openai_settings(), ["known"])
-    emulator.reset()
     emulator.order(Fault(FaultKind.POISON, text="bad"))
     bought, _ = obtain(database, openai_settings(), ["bad", "good"], ["bad", "other"])
     assert bought == [hashes("good"), hashes("other")]

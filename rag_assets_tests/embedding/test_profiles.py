@@ -13,8 +13,7 @@ from openai_emulator.dialects import DIALECTS
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.embedding.batching import text_hash
-from rag_assets.embedding.profile import Overrides, Profile, same_model
-from rag_assets.embedding.providers.openai_client import endpoint_of
+from rag_assets.embedding.profile import Overrides, Profile, endpoint_of, same_model
 from rag_assets.embedding.providers.refusals import classify, refused_in
 from rag_assets.embedding.sql.profiles import store_profile, stored_profile
 from rag_assets.errors import (
@@ -49,7 +48,7 @@ def shop(database: Database, openai_settings: MakeSettings, emulator: Emulator) 
         if dialect == "azure-classic":
             address = f"{emulator.origin}/openai/deployments/my-deployment?api-version=2024-10-21"
             values["openai_base_url"] = address
-        return Shop(database, openai_settings(**(values | overrides)), profile=None)
+        return Shop(database, openai_settings(probed=False, **(values | overrides)))
 
     return make
 
@@ -71,7 +70,7 @@ def as_openai_answers(emulator: Emulator, shop: Shop, texts: list[str]) -> dict[
     settings = shop.settings.model_copy(
         update={"rag_embedding_small_model": plain, "openai_base_url": emulator.base_url}
     )
-    spec = Shop(shop.database, settings, profile=None).space().spec
+    spec = Shop(shop.database, settings).space().spec
     rows = embed_queries(settings, spec, texts)
     return dict(zip(map(text_hash, texts), rows, strict=True))
 
@@ -129,7 +128,7 @@ def test_queries_are_answered_by_each_server(
 ) -> None:
     buyer = shop(dialect, **WORKING[dialect])
     spec = buyer.space().spec
-    texts = sentences(3)
+    texts = sentences(50)
     found = embed_queries(buyer.settings, spec, texts)
     expected = as_openai_answers(emulator, buyer, texts)
     for text, vector in zip(texts, found, strict=True):
@@ -332,7 +331,7 @@ def test_settings_override_what_was_stored(shop: OpenShop, emulator: Emulator) -
         ("text-embedding-3-small", "text-embedding-ada-002", False),
     ],
 )
-def test_names_of_one_model_are_told_from_names_of_two(
+def test_names_of_one_model_are_distinguished_from_names_of_two(
     requested: str, echoed: str, same: bool
 ) -> None:
     assert same_model(requested, echoed) is same

@@ -43,6 +43,7 @@ STORED = CorpusState(
     incident=None,
     unsent_messages=0,
     failing=Failing(NOW),
+    providers={"small": "base64"},
 )
 SEEN = Snapshot(
     NOW,

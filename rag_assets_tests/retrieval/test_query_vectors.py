@@ -94,7 +94,7 @@ def test_those_who_ask_at_once_share_one_answer_and_one_failure(
     cache: Cache, space: Space, emulator: Emulator
 ) -> None:
     async def work(vectors: QueryVectors) -> None:
-        emulator.order(Fault(FaultKind.SERVER_ERROR))
+        emulator.order(Fault(FaultKind.UNAVAILABLE))
         asked = [vectors.vector(space, "a sea") for _ in range(5)]
         failed = await asyncio.gather(*asked, return_exceptions=True)
         assert {type(one) for one in failed} == {ProviderUnavailableError}

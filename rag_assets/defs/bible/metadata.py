@@ -117,6 +117,7 @@ def of_verse_embeddings(
         "rate_limited": dg.MetadataValue.int(sum(report.rate_limited for report in reports)),
         "rows_per_second": dg.MetadataValue.float(round(written / seconds, 1) if seconds else 0.0),
         "spaces": dg.MetadataValue.md(_spaces_table(reports)),
+        "provider": dg.MetadataValue.md(_providers(reports)),
         "refused_texts": dg.MetadataValue.md(_refused(reports)),
         "source": dg.MetadataValue.path(folder.resolve()),
     }
@@ -145,6 +146,11 @@ def _spaces_table(reports: Sequence[SpaceReport]) -> str:
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def _providers(reports: Sequence[SpaceReport]) -> str:
+    lines = [f"- {report.space.role}: {report.provider}" for report in reports if report.provider]
+    return "\n".join(lines) or "nothing was requested"
 
 
 def _refused(reports: Sequence[SpaceReport]) -> str:

@@ -6,7 +6,6 @@ client's own retries are off.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +16,7 @@ import openai
 
 from rag_assets.embedding.batching import estimate_tokens
 from rag_assets.embedding.embedder import Answer, Probed
-from rag_assets.embedding.profile import Overrides, Profile
+from rag_assets.embedding.profile import Overrides, Profile, endpoint_of
 from rag_assets.embedding.providers.answers import RawAnswer, matched
 from rag_assets.embedding.providers.probe import probe
 from rag_assets.embedding.providers.refusals import classify, refused_in, rest_after
@@ -67,9 +66,9 @@ class OpenAIEmbedder:
     ) -> None:
         await self._client.close()
 
-    def probed(self, spec: SpaceSpec) -> bool:
+    def profile(self, spec: SpaceSpec) -> Profile | None:
         """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
-        return spec in self._profiles
+        return self._profiles.get(spec)
 
     def use(self, spec: SpaceSpec, profile: Profile) -> Profile:
         """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
@@ -128,11 +127,6 @@ class OpenAIEmbedder:
         if refused_in(answer):
             raise classify(response.status_code, answer, response.headers, api_key)
         return answer, response.headers
-
-
-def endpoint_of(base_url: str) -> str:
-    """A name for an address that gives none of its secrets away."""
-    return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
 
 
 def ask_for_models(*, base_url: str, key: str, timeout_s: float) -> int:

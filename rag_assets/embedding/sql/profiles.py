@@ -8,8 +8,10 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from rag_assets.embedding.profile import Profile
+from rag_assets.embedding.profile import Overrides, Profile, endpoint_of
 from rag_assets.postgres.database import Connection
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import Role, find_space
 
 _FIELDS = frozenset(field.name for field in fields(Profile))
 
@@ -21,6 +23,18 @@ def stored_profile(connection: Connection, space_id: int, endpoint: str) -> Prof
         (space_id, endpoint),
     ).fetchone()
     return _profile(row[0]) if row else None
+
+
+def profile_in_use(connection: Connection, settings: Settings, role: Role) -> Profile | None:
+    """How a role's server is spoken to: as stored, with what the settings say.
+
+    :returns: ``None`` for a provider without a server, and before the first probe.
+    """
+    space = find_space(connection, settings, role)
+    if space is None or not settings.needs_key():
+        return None
+    found = stored_profile(connection, space.space_id, endpoint_of(settings.openai_base_url))
+    return found and found.overridden(Overrides.of(settings))
 
 
 def store_profile(connection: Connection, space_id: int, endpoint: str, profile: Profile) -> None:
