@@ -28,10 +28,10 @@ log = logging.getLogger("rag_assets.api")
 CONNECTIONS = "connections"
 """The app's lifespan hands :class:`Connections` to each connection by this name."""
 
-MOST_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 """Of a head, and of anything else that is no body, such as trailers."""
-MOST_HEADERS = 100
-MOST_PIPELINED = 16
+MAX_HEADERS = 100
+MAX_PIPELINED = 16
 
 
 class Protocol(HttpToolsProtocol):
@@ -81,8 +81,8 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._unparsed > MOST_HEAD_BYTES:
-            self._refuse(_head_too_large(f"{MOST_HEAD_BYTES // 1024} kB"))
+        if self._unparsed > MAX_HEAD_BYTES:
+            self._refuse(_head_too_large(f"{MAX_HEAD_BYTES // 1024} kB"))
         elif self._unparsed and not self._answering():
             self._start_head_timer()  # a blank line begins no head, but ends keep-alive's timer
 
@@ -93,8 +93,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; a short one takes twenty times its bytes in memory."""
-        if len(self.headers) >= MOST_HEADERS:
-            self._fault = _head_too_large(f"{MOST_HEADERS} headers")
+        if len(self.headers) >= MAX_HEADERS:
+            self._fault = _head_too_large(f"{MAX_HEADERS} headers")
             raise ValueError
         super().on_header(name, value)
 
@@ -102,7 +102,7 @@ class Protocol(HttpToolsProtocol):
         """Start the request. If it is answered before its body is here, the connection ends."""
         self._stop_head_timer()
         self._unparsed = 0
-        if len(self.pipeline) >= MOST_PIPELINED:
+        if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError
         super().on_headers_complete()
         self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False

@@ -214,7 +214,7 @@ class Service:
             try:
                 await self.write(
                     lambda c: query_embeddings.forget_queries(
-                        c, max_age=max_age, most=settings.rag_query_cache_rows
+                        c, max_age=max_age, max_rows=settings.rag_query_cache_rows
                     ),
                     timeout_ms=0,
                 )

@@ -43,7 +43,7 @@ def upgrade(data_folder: Path) -> Upgrade | None:
     if before is None or before == after:
         return None
     kept = data_folder.with_name(f"{data_folder.name}-{before}")
-    with _nobody_else(data_folder), _work_folder() as work:
+    with _exclusive_use(data_folder), _work_folder() as work:
         if kept.exists():
             raise DatabaseUnusableError(
                 f"{kept} is in the way, the data of an earlier upgrade: move it away"
@@ -114,7 +114,7 @@ def _refuse_without_room(data: Path) -> None:
 
 
 @contextmanager
-def _nobody_else(data_folder: Path) -> Iterator[None]:
+def _exclusive_use(data_folder: Path) -> Iterator[None]:
     """The sole use of the data."""
     with data_folder.with_name(f"{data_folder.name}.users").open("a", encoding="utf-8") as users:
         try:

@@ -31,7 +31,7 @@ class Positions:
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque(maxlen=_KEPT)
 
-    def saw(self, at: float, position: int | None) -> None:
+    def add(self, at: float, position: int | None) -> None:
         """Keep where it is at a time, in seconds of a clock that never goes back."""
         if position is not None:
             self._seen.append((at, position))

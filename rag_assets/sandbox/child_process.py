@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _ROOT = Path(__file__).parents[2]  # whence the package can be imported
-_LOOK_S = 0.02  # between two checks of the child's memory: it can grow by some 40 MB meanwhile
+_POLL_S = 0.02  # between two checks of the child's memory: it can grow by some 40 MB meanwhile
 _START_S = 60.0
 _PAGE_BYTES = resource.getpagesize()
 _FAULTS = frozenset(
@@ -199,7 +199,7 @@ class ChildProcess:
                         "machine or for the file"
                     )
                 raise _too_slow(seconds)
-            if self._poll.poll(1000 * min(left, _LOOK_S)):
+            if self._poll.poll(1000 * min(left, _POLL_S)):
                 received = os.read(self._answers, 1 << 18)
                 if not received:
                     raise self._end(seconds)

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NoReturn
 
 OUT_OF_MEMORY = "memory"
 FAILED = "failed"
-_LONGEST_REQUEST = 65_536
+_MAX_REQUEST_BYTES = 65_536
 
 Answer = Callable[[dict[str, Any], FileIO | None], Iterable[Any]]
 _Asked = tuple[bytes, int | None]
@@ -54,7 +54,7 @@ def _listen(asked: queue.SimpleQueue[_Asked]) -> None:
     with socket.socket(fileno=0) as requests:
         line, descriptor = b"", None
         while True:
-            piece, came, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 1)
+            piece, came, _, _ = socket.recv_fds(requests, _MAX_REQUEST_BYTES, 1)
             if not piece:
                 os._exit(0)
             line += piece

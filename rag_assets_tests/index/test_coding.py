@@ -134,7 +134,7 @@ def test_a_filter_that_leaves_out_what_is_near_takes_more_candidates(
         asked = {"everything": ["EN_A", "PT_B"], "pt": ["PT_B"]}
         scopes = {"EN_A": 2000, "PT_B": 2000}
         bench = Bench(connection, table, questions, asked, scopes, codes=Codes(ready, use))
-        few, enough = bench.recall_by_candidates("pt", (use.candidates, use.filtered), few=100)
+        few, enough = bench.recall_by_candidates("pt", (use.candidates, use.filtered), limit=100)
     assert few < 0.98, "or nothing was gained"
     assert enough > few
     assert enough >= 0.95
@@ -239,15 +239,15 @@ def test_under_a_filter_the_probes_of_everything_are_the_first_and_twice_as_many
             Codes(coded.code_set, made.codes),
             heard := Heard(),
         )
-        found = bench.least_under_filter("en", 4, 0.0, slowest_ms=math.inf)
+        found = bench.min_filtered_probes_beside_scan("en", 4, 0.0, slowest_ms=math.inf)
         assert found is not None
         assert [point.probes for point in found[1]] == [4]
         heard.lines.clear()
-        assert bench.least_under_filter("en", 4, 1.1, slowest_ms=math.inf) is None
+        assert bench.min_filtered_probes_beside_scan("en", 4, 1.1, slowest_ms=math.inf) is None
         tried = [int(re.findall(r"iterative, (\d+) of 16", line)[0]) for line in heard.lines]
         assert tried == [4, 4, 6, 8], "a glance, then each number"
         heard.lines.clear()
-        assert bench.least_under_filter("en", 4, 0.0, slowest_ms=0.0) is None
+        assert bench.min_filtered_probes_beside_scan("en", 4, 0.0, slowest_ms=0.0) is None
         assert len(heard.lines) == 1, "a glance shows that it is too slow"
 
 

@@ -201,4 +201,4 @@ def test_what_is_asked_for_is_built_at_once(
     outcome = maintained(database, settings, table, lists_candidates=(8, 16))
     assert outcome.generation is not None
     assert outcome.generation.lists in (8, 16)
-    assert IndexRequest(lists_candidates=(8, 16)).asked in outcome.decision.reasons
+    assert IndexRequest(lists_candidates=(8, 16)).build_reason in outcome.decision.reasons

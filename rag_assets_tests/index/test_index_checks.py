@@ -245,12 +245,12 @@ def test_a_filter_whose_reading_ends_too_early_returns_too_few_hits(
         failures = judge_recall(points, {"a few": 600, EVERYTHING: 2100}, floor=0.0001)
         assert bool(failures) is not sound
     assert failures[-1].startswith("a few: ")
-    assert failures[-1].endswith(" hits on average where 10 are due")
+    assert failures[-1].endswith(" hits on average instead of 10")
     with database.connect(autocommit=True) as connection:
         generations.tuned(connection, 1, Probes(64, 1, 1), {})
     verdict = judged(database, settings, table, "filtered_recall_at_10")["filtered_recall_at_10"]
     assert any(one.startswith("smallest version (EN_B): recall@10") for one in verdict.failures)
-    assert any("where 10 are due" in one for one in verdict.failures)
+    assert any("instead of 10" in one for one in verdict.failures)
 
 
 def test_a_latency_over_the_objective_fails_and_names_each_case(
@@ -343,15 +343,15 @@ SOUND = Point(4, recall=0.95, recall_low=0.9, k_returned=10, p50_ms=1, p95_ms=1)
     [
         (SOUND, 100, ()),
         (replace(SOUND, recall=0.9499), 100, ("x: recall@10 0.950 is under 0.95 at 4 probes",)),
-        (replace(SOUND, k_returned=9.995), 100, ("x: 9.99 hits on average where 10 are due",)),
+        (replace(SOUND, k_returned=9.995), 100, ("x: 9.99 hits on average instead of 10",)),
         (replace(SOUND, k_returned=7), 7, ()),
-        (replace(SOUND, k_returned=6.5), 7, ("x: 6.50 hits on average where 7 are due",)),
+        (replace(SOUND, k_returned=6.5), 7, ("x: 6.50 hits on average instead of 7",)),
         (replace(SOUND, recall=1, k_returned=0), 0, ()),
         (
             replace(SOUND, recall=0, k_returned=0),
             100,
             ("x: recall@10 0.000 is under 0.95 at 4 probes",
-             "x: 0.00 hits on average where 10 are due"),
+             "x: 0.00 hits on average instead of 10"),
         ),
     ],
 )  # fmt: skip

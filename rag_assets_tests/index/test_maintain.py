@@ -282,7 +282,7 @@ def test_forcing_builds_what_the_policy_would_keep(
 def test_what_a_person_asked_for_is_said_in_words(
     request_: IndexRequest, asked: str | None
 ) -> None:
-    assert request_.asked == asked
+    assert request_.build_reason == asked
 
 
 def test_an_index_that_somebody_dropped_is_built_again(

@@ -30,7 +30,7 @@ def judged(
     *,
     profile: IndexProfile = "prod",
     lists: int | None = None,
-    asked: str | None = None,
+    requested: str | None = None,
 ) -> IndexDecision:
     return decide_index(
         rows=rows,
@@ -39,7 +39,7 @@ def judged(
         min_rows=10_000,
         growth=0.2,
         lists=lists,
-        asked=asked,
+        requested=requested,
     )
 
 
@@ -166,13 +166,13 @@ def test_a_table_that_shrank_below_the_least_rows_is_searched_exactly() -> None:
 @pytest.mark.parametrize("in_force", [None, SOUND])
 @pytest.mark.parametrize("rows", [1, 9_999, ROWS])
 def test_what_a_person_asks_for_is_built_at_once(rows: int, in_force: InForce | None) -> None:
-    assert judged(rows, in_force, asked="forced", lists=7) == IndexDecision(
+    assert judged(rows, in_force, requested="forced", lists=7) == IndexDecision(
         IndexAction.BUILD, 7, ("forced",)
     )
 
 
 def test_nothing_can_be_built_on_no_rows_whoever_asks() -> None:
-    assert judged(0, None, asked="forced").action is IndexAction.EXACT
+    assert judged(0, None, requested="forced").action is IndexAction.EXACT
     nothing = decide_index(rows=0, in_force=None, profile="dev", min_rows=0, growth=0.2)
     assert nothing.action is IndexAction.EXACT, "also where RAG_INDEX_MIN_ROWS is 0"
 
@@ -210,9 +210,9 @@ def test_a_decision_always_has_reasons_and_lists_that_fit_its_action(
     in_force: InForce | None,
     profile: IndexProfile,
     lists: int | None,
-    asked: str | None,
+    requested: str | None,
 ) -> None:
-    decision = judged(rows, in_force, profile=profile, lists=lists, asked=asked)
+    decision = judged(rows, in_force, profile=profile, lists=lists, requested=requested)
     assert decision.reasons
     assert all(decision.reasons)
     match decision.action:

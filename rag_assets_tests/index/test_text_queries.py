@@ -26,7 +26,7 @@ from rag_assets.index.sql.generations import Generation
 from rag_assets.index.tune import tune
 from rag_assets.postgres.database import Database, one
 from rag_assets.progress import Silent
-from rag_assets.retrieval.query_vectors import embed_queries, embed_queries_once
+from rag_assets.retrieval.query_vectors import embed_queries, embed_queries_cached
 from rag_assets.retrieval.released import served_on_trial
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search
@@ -54,7 +54,7 @@ def test_enough_probes_lose_no_golden_query_and_hardly_a_fragment(
 ) -> None:
     places = list(range(len(needed)))
     found = enough_probes(
-        lambda place, probes: probes >= needed[place], places, golden, start=start, most=64
+        lambda place, probes: probes >= needed[place], places, golden, start=start, maximum=64
     )
     lost = [place for place in places if needed[place] > found]
     assert start <= found <= 64
@@ -251,7 +251,7 @@ def test_documents_give_fragments_of_their_passages(
         found = fragments(connection, documents, ["en"], 5, seed=1)
         assert len(found) == 5
         assert all(set(query.wanted.values()) == {"en"} for query in found)
-        vectors = embed_queries_once(
+        vectors = embed_queries_cached(
             connection, settings, space_of(database, settings), [found[0].text]
         )
     assert vectors.shape == (1, 64)

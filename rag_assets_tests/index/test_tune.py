@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
-from rag_assets.index.measuring import Point, least_probes, recall_of, target_of
+from rag_assets.index.measuring import Point, min_probes, recall_of, target_of
 from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation
@@ -54,7 +54,7 @@ def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_least(
         measured.append(probes)
         return point(probes, 1.0 if probes >= least else 0.0)
 
-    chosen, curve = least_probes(measure, lists, 0.95)
+    chosen, curve = min_probes(measure, lists, 0.95)
     least = min(least, lists)  # reading every list is taken for exact
     assert least <= chosen.probes <= lists
     assert chosen.probes - least < max(1, chosen.probes // 10)
@@ -68,7 +68,7 @@ def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_least(
 def test_whatever_the_curve_the_choice_was_measured_and_keeps_recall(
     lists: int, lows: list[float]
 ) -> None:
-    chosen, curve = least_probes(lambda probes: point(probes, lows[probes - 1]), lists, 0.9)
+    chosen, curve = min_probes(lambda probes: point(probes, lows[probes - 1]), lists, 0.9)
     assert chosen in curve
     assert chosen.recall_low >= 0.9 or chosen.probes == lists
 
@@ -88,7 +88,7 @@ def test_whatever_the_curve_the_choice_was_measured_and_keeps_recall(
 def test_probes_are_doubled_until_recall_is_kept_then_the_gap_is_halved(
     lists: int, least: int, measured: list[int], chosen: int
 ) -> None:
-    found, curve = least_probes(lambda probes: point(probes, float(probes >= least)), lists, 1)
+    found, curve = min_probes(lambda probes: point(probes, float(probes >= least)), lists, 1)
     assert found.probes == chosen
     assert [one.probes for one in curve] == measured
 

@@ -29,15 +29,15 @@ def test_a_standby_is_as_far_behind_as_the_primary_was_there_last(
 ) -> None:
     positions = Positions()
     for second, position in enumerate((100, 200, 300, 400)):
-        positions.saw(float(second), position)
-    positions.saw(3.0, None)  # a look that could not tell
+        positions.add(float(second), position)
+    positions.add(3.0, None)  # a look that could not tell
     assert positions.behind(replayed, 3.0) == behind
 
 
 def test_while_nothing_is_written_a_standby_that_has_all_is_not_behind() -> None:
     positions = Positions()
     for second in range(2000):  # more than are kept
-        positions.saw(float(second), 100)
+        positions.add(float(second), 100)
     assert positions.behind(100, 1999.0) == 0
     assert Positions().behind(5, 0.0) == 0
 

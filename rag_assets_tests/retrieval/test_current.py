@@ -29,7 +29,7 @@ class Followed:
 
     @contextmanager
     def following(
-        self, database: Database, settings: Settings, *, look_every_s: float = 0.1
+        self, database: Database, settings: Settings, *, poll_every_s: float = 0.1
     ) -> Iterator[CurrentRelease]:
         """Follow until the end of the block."""
         current = CurrentRelease(
@@ -37,7 +37,7 @@ class Followed:
             settings,
             changed=lambda served: self.releases.append(served.release_id),
             warn=self.warnings.append,
-            look_every_s=look_every_s,
+            poll_every_s=poll_every_s,
         )
         with current:
             yield current
@@ -61,7 +61,7 @@ def test_nothing_is_served_until_something_is_released_then_each_switch_is_heard
     database: Database, settings: Settings
 ) -> None:
     followed = Followed()
-    with followed.following(database, settings, look_every_s=4) as current:
+    with followed.following(database, settings, poll_every_s=4) as current:
         with pytest.raises(NotReleasedError, match="release gate"):
             _ = current.served
         prepare(database, settings, "EN_A", sentences(60))

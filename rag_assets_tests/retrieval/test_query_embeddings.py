@@ -87,16 +87,16 @@ def test_what_is_too_old_is_not_known(database: Database, space_id: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("max_age_h", "most", "left"),
+    ("max_age_h", "max_rows", "left"),
     [(100, 10, 6), (100, 6, 6), (100, 5, 5), (100, 1, 1), (100, 0, 0), (3, 10, 3), (3, 2, 2),
      (0, 10, 0)],
 )  # fmt: skip
 def test_the_oldest_are_forgotten_beyond_age_and_number(
-    database: Database, space_id: int, max_age_h: int, most: int, left: int
+    database: Database, space_id: int, max_age_h: int, max_rows: int, left: int
 ) -> None:
     fill(database, space_id, 6)
     with database.connect() as connection:
-        gone = forget_queries(connection, max_age=timedelta(hours=max_age_h), most=most)
+        gone = forget_queries(connection, max_age=timedelta(hours=max_age_h), max_rows=max_rows)
         kept = [
             hours
             for hours in range(6)

@@ -10,7 +10,7 @@ from rag_assets.errors import RequestError
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, ServedDocuments
 from rag_assets.retrieval.request import SearchRequest, corpora
-from rag_assets.retrieval.sides import looks_up, sides_of
+from rag_assets.retrieval.sides import needs_lookup, sides_of
 from rag_assets.vectors.search_plan import RowFilter
 from rag_assets.vectors.sql.spaces import Space, SpaceSpec
 from rag_assets.vectors.sql.tables import bible_table, documents_table
@@ -108,7 +108,7 @@ def test_the_database_is_asked_only_for_what_is_not_known(
     asked: dict[str, object], needed: bool
 ) -> None:
     request = SearchRequest(**asked)  # type: ignore[arg-type]
-    assert looks_up(request, TOGETHER) is needed
+    assert needs_lookup(request, TOGETHER) is needed
 
 
 def test_everything_of_both_is_confined_by_nothing() -> None:

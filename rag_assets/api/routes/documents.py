@@ -34,7 +34,7 @@ from rag_assets.postgres.database import Connection
 from rag_assets.settings.documents import MB
 
 DOCUMENTS = "/api/v1/documents"
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 router = APIRouter(prefix=DOCUMENTS, tags=["documents"], responses=PROBLEMS)
 ServiceOf = Annotated[Service, Depends(service_of)]
@@ -107,7 +107,7 @@ async def list_all(
     service: ServiceOf,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     lane: Annotated[DocumentLane | None, Query(description="Only those of this lane.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="How many.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many.")] = 100,
     after: Annotated[
         int, Query(ge=0, lt=2**63, description="`next` of the page before this one.")
     ] = 0,

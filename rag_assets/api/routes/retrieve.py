@@ -32,7 +32,7 @@ from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, confine
 from rag_assets.retrieval.search import SearchResult, search
-from rag_assets.retrieval.sides import looks_up, sides_of
+from rag_assets.retrieval.sides import needs_lookup, sides_of
 from rag_assets.vectors.sql.spaces import Space
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
@@ -173,7 +173,7 @@ async def _retrieve(
 
 async def _check(service: Service, source: Source, wanted: SearchRequest, served: Served) -> None:
     """Refuse what cannot be answered. Only documents asked for by key need the database."""
-    if looks_up(wanted, served):
+    if needs_lookup(wanted, served):
         timeout_ms = service.settings.rag_api_statement_timeout_ms
         await service.search(
             source,

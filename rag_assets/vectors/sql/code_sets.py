@@ -171,7 +171,7 @@ def floor_missed(connection: Connection, table: VectorTable) -> int | None:
     return row[0] if row else None
 
 
-def measured_again(
+def update_measured(
     connection: Connection, code_set: CodeSet, measured: Mapping[str, object]
 ) -> None:
     """Record that its recipe was chosen again, by these figures."""
