@@ -189,12 +189,12 @@ def _complete(
             newest = code_sets.create(session, table, recipe, measured=found, run_id=run_id)
         else:
             code_sets.update_measured(session, newest, found)
-    with ExitStack() as beside:
+    with ExitStack() as stack:
         others = max(0, settings.rag_index_parallel_workers - 1) if rows >= _MANY_ROWS else 0
         code_writing.fill(
             session, table, newest, progress=progress,
-            beside=[
-                beside.enter_context(database.connect(autocommit=True)) for _ in range(others)
+            others=[
+                stack.enter_context(database.connect(autocommit=True)) for _ in range(others)
             ],
         )  # fmt: skip
     return replace(newest, state="ready")

@@ -181,7 +181,7 @@ def test_several_sessions_fill_together(
     monkeypatch.setattr(code_writing, "FILL_ROWS", 50)
     made = code_sets.create(session, table, Recipe(DIMENSIONS, 64), measured={}, run_id="run")
     with database.connect(autocommit=True) as second, database.connect(autocommit=True) as third:
-        done = code_writing.fill(session, table, made, progress=Silent(), beside=[second, third])
+        done = code_writing.fill(session, table, made, progress=Silent(), others=[second, third])
     assert done == 1200
     assert wrong_codes(session, table, made) == 0
     (found,) = code_sets.code_sets(session, table)
