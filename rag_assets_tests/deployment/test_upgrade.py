@@ -102,7 +102,7 @@ def test_other_data_are_refused_and_upgraded_by_one_command_that_keeps_them(home
     before = found(home, version=16)
     refused = run(home, *command("db", "status"))
     assert refused.returncode == 1
-    assert "are of PostgreSQL 16, and 18 is to serve them: `rag-assets db upg" in refused.stderr
+    assert "are of PostgreSQL 16, and this version runs 18: `rag-assets db upg" in refused.stderr
     assert "Traceback" not in refused.stderr
 
     upgraded = json.loads(asked(home, "db", "upgrade", "--json"))

@@ -34,7 +34,7 @@ def test_a_version_has_the_faults_that_later_ones_fix(version: str, fixed_in: li
     verdict = judge_pgvector(server(version, version))
     assert verdict is not None
     assert [fault.fixed_in for fault in verdict.faults] == fixed_in
-    assert bool(verdict.told) == bool(fixed_in)
+    assert bool(verdict.problem) == bool(fixed_in)
     assert bool(verdict.remedy(embedded=False)) == bool(fixed_in)
 
 
@@ -49,7 +49,7 @@ def test_the_library_counts_and_not_what_the_database_was_updated_to() -> None:
     verdict = judge_pgvector(server("0.8.1", "0.8.7"))
     assert verdict is not None
     assert verdict.faults == ()
-    assert "still uses the functions and types of 0.8.1" in verdict.told
+    assert "still uses the functions and types of 0.8.1" in verdict.problem
     assert "ALTER EXTENSION vector UPDATE" in verdict.remedy(embedded=False)
 
 
