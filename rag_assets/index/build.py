@@ -12,7 +12,7 @@ from rag_assets.index.build_size import build_size, kilobytes, megabytes
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation, ListsFrom
-from rag_assets.interrupts import let_go_by
+from rag_assets.interrupts import calling_before_end
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Precision
@@ -99,7 +99,7 @@ def _create(
     progress: Progress,
 ) -> None:
     """Create the index of a generation, and drop it on any error."""
-    with ThreadPoolExecutor(1) as thread, let_go_by(partial(index_builds.cancel, session)):
+    with ThreadPoolExecutor(1) as thread, calling_before_end(partial(index_builds.cancel, session)):
         building = thread.submit(
             index_builds.create_index,
             session,

@@ -128,7 +128,7 @@ def _exclusive_use(data_folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _work_folder() -> Iterator[Path]:
-    """A folder with a short path, for sockets and pg_upgrade's files, that PostgreSQL's user owns."""
+    """A folder for sockets and pg_upgrade's files: a short path, owned by PostgreSQL's user."""
     work = Path(tempfile.mkdtemp(prefix="rag-upgrade-"))
     if user := embedded.system_user():
         shutil.chown(work, user, user)

@@ -212,7 +212,7 @@ def test_while_the_primary_is_away_searches_go_on_and_rates_hold(
     rested(pair)
     pair.primary.stop("immediate")
     try:
-        wait_until(lambda: "the primary is away" in upload(server, pair, "x.md").text)
+        wait_until(lambda: "the primary is unreachable" in upload(server, pair, "x.md").text)
         time.sleep(1.2)  # so that the key must be looked up, too
         started = time.monotonic()
         answers = [ask(server, pair, f"a river of number {n}") for n in range(BURST + 5)]
