@@ -147,7 +147,7 @@ def healthy(server: Server) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_bodies_of_who_has_no_key_are_not_read(
+def test_bodies_of_clients_without_a_key_are_not_read(
     bilingual: Database, copied: Copy, tmp_path: Path, workers: int
 ) -> None:
     database = copied(bilingual)
@@ -199,7 +199,7 @@ def post(server: Server, body: bytes) -> httpx.Response:
 
 
 @pytest.mark.slow
-def test_uploads_are_counted_by_what_is_held_of_them_not_by_their_size(
+def test_uploads_count_with_the_memory_held_not_with_their_size(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
     environment = environment_of(
@@ -243,7 +243,7 @@ def metric(server: Server, reason: Reason) -> float:
     ],
     ids=["nothing", "half", "half-a-second-one"],
 )
-def test_heads_that_do_not_come_are_given_up(strict: Server, data: bytes, end: int | str) -> None:
+def test_incomplete_heads_time_out(strict: Server, data: bytes, end: int | str) -> None:
     before = metric(strict, "slow-head")
     with crowd(strict, 200, data) as clients:
         wait_until(lambda: metric(strict, "slow-head") - before == 200)
@@ -263,7 +263,7 @@ def test_a_blank_line_does_not_keep_a_connection(strict: Server) -> None:
         assert client.recv(65536) == b""
 
 
-def test_a_head_that_drips_is_given_up(strict: Server) -> None:
+def test_a_slowly_sent_head_times_out(strict: Server) -> None:
     with closing(socket.create_connection(("127.0.0.1", strict.port))) as client:
         client.settimeout(0.2)
         client.sendall(HALF_A_HEAD)
@@ -296,7 +296,7 @@ def test_a_head_without_an_end_does_not_fill_the_memory(strict: Server, data: by
     assert resident_mb(strict) - before < 60
 
 
-def test_requests_in_advance_are_not_all_kept(strict: Server) -> None:
+def test_the_number_of_pipelined_requests_is_limited(strict: Server) -> None:
     before = resident_mb(strict)
     one = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with crowd(strict, 100, one * 7000) as clients:
@@ -306,7 +306,7 @@ def test_requests_in_advance_are_not_all_kept(strict: Server) -> None:
 
 
 @pytest.mark.parametrize("requests", [1, 2, 16, 50])
-def test_who_hangs_up_with_requests_in_advance_leaves_no_traceback(
+def test_disconnecting_with_pipelined_requests_leaves_no_traceback(
     strict: Server, requests: int
 ) -> None:
     body = b'{"vector": %s, "top_k": 10}' % str(VECTOR).encode()
@@ -321,7 +321,7 @@ def test_who_hangs_up_with_requests_in_advance_leaves_no_traceback(
     assert "Traceback" not in strict.log
 
 
-def test_an_answer_that_is_not_read_is_given_up(strict: Server) -> None:
+def test_a_response_that_is_not_read_times_out(strict: Server) -> None:
     before = metric(strict, "unread")
     one = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with closing(socket.socket()) as client:
@@ -337,7 +337,7 @@ def test_an_answer_that_is_not_read_is_given_up(strict: Server) -> None:
         wait_until(asked_and_given_up, 60)
 
 
-def test_who_has_no_key_is_not_asked_to_go_on(
+def test_a_client_without_a_key_gets_no_100_continue(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
     database = copied(bilingual)
@@ -362,7 +362,7 @@ def test_who_has_no_key_is_not_asked_to_go_on(
 @pytest.mark.parametrize("data", [HALF_A_HEAD, HALF_A_BODY, DECLARED + NEARLY_WHOLE],
                          ids=["heads", "bodies", "large-bodies"])  # fmt: skip
 @pytest.mark.parametrize("limit", ["ulimit -Sn 1024", "ulimit -n 1024"], ids=["soft", "hard"])
-def test_at_a_limit_of_1024_files_1100_connections_do_not_hide_that_it_lives(
+def test_with_1024_open_files_1100_connections_do_not_block_health_checks(
     bilingual: Database, copied: Copy, tmp_path: Path, limit: str, data: bytes
 ) -> None:
     environment = environment_of(
@@ -385,7 +385,7 @@ def test_at_a_limit_of_1024_files_1100_connections_do_not_hide_that_it_lives(
 
 
 @pytest.mark.slow
-def test_scrapes_that_wait_for_the_database_hold_no_thread_each(
+def test_scrapes_waiting_for_the_database_do_not_each_hold_a_thread(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
     database = copied(bilingual)

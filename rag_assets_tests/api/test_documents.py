@@ -97,7 +97,7 @@ def test_an_uploaded_document_is_stored_and_waits(desk: Desk) -> None:
     assert (shown["priority"], shown["attempts"], shown["error"]) == ("high", 0, None)
 
 
-def test_the_same_upload_again_changes_nothing_and_another_is_refused_unless_told(
+def test_repeating_an_upload_changes_nothing_and_replacing_needs_permission(
     desk: Desk,
 ) -> None:
     first = uploaded(desk.upload("same.md", b"one"))
@@ -111,7 +111,7 @@ def test_the_same_upload_again_changes_nothing_and_another_is_refused_unless_tol
     assert (desk.inbox / "same.md").read_bytes() == b"two"
 
 
-def test_an_upload_below_a_file_or_in_the_place_of_a_folder_is_the_clients_fault(
+def test_an_upload_below_a_file_or_over_a_folder_is_the_clients_fault(
     desk: Desk,
 ) -> None:
     uploaded(desk.upload("report", b"one"))
@@ -121,7 +121,7 @@ def test_an_upload_below_a_file_or_in_the_place_of_a_folder_is_the_clients_fault
         assert found["field"] == "name"
 
 
-def test_an_upload_of_what_was_withdrawn_brings_it_back(desk: Desk) -> None:
+def test_uploading_a_withdrawn_document_restores_it(desk: Desk) -> None:
     first = uploaded(desk.upload("withdrawn.md", b"one"))
     with desk.database.connect() as connection:
         withdraw(connection, [first["key"]], by="command")
@@ -165,7 +165,7 @@ def test_a_name_is_needed(desk: Desk) -> None:
     problem_of(desk.upload("x" * 1001, b"x"), 422, "invalid-request")
 
 
-def test_what_is_too_large_is_refused_whether_it_says_so_or_not(desk: Desk) -> None:
+def test_a_file_that_is_too_large_is_refused_with_or_without_content_length(desk: Desk) -> None:
     before = desk.left()
     found = problem_of(desk.upload("large.bin", bytes(MB + 1)), 413, "document-too-large")
     assert "RAG_DOCUMENTS_MAX_MB" in found["detail"]
@@ -184,7 +184,7 @@ def test_what_is_too_large_is_refused_whether_it_says_so_or_not(desk: Desk) -> N
     assert uploaded(desk.upload("just.bin", bytes(MB)))["bytes"] == MB
 
 
-def test_only_an_administrator_uploads_and_a_reader_may_ask(desk: Desk) -> None:
+def test_only_an_administrator_uploads_and_a_reader_may_list(desk: Desk) -> None:
     def attempt(headers: dict[str, str]) -> httpx.Response:
         return desk.server.http.post(
             DOCUMENTS, params={"name": "not-mine.md"}, content=b"x", headers=headers | OCTETS
@@ -210,7 +210,7 @@ def connected(desk: Desk, name: str) -> socket.socket:
     return connection
 
 
-def test_an_upload_that_breaks_off_or_stands_still_leaves_nothing(desk: Desk) -> None:
+def test_an_upload_that_is_cut_off_or_stalls_leaves_nothing(desk: Desk) -> None:
     before = desk.left()
     with closing(connected(desk, "cut.md")):
         wait_until(lambda: len(desk.left()) == len(before) + 1)  # being written, by another name
@@ -250,7 +250,7 @@ def test_documents_are_listed_page_by_page_and_filtered(desk: Desk) -> None:
         problem_of(desk.get(**wrong), 422, "invalid-request")
 
 
-def test_an_unknown_document_comes_with_the_nearest_keys(desk: Desk) -> None:
+def test_an_unknown_document_suggests_the_nearest_keys(desk: Desk) -> None:
     key = uploaded(desk.upload("a rare name.md", b"x"))["key"]
     found = problem_of(desk.get("/rare"), 404, "unknown-document")
     assert found["choices"] == [key]
@@ -259,7 +259,7 @@ def test_an_unknown_document_comes_with_the_nearest_keys(desk: Desk) -> None:
         problem_of(desk.get(path), 404, "unknown-document")
 
 
-def test_a_storage_that_takes_nothing_is_a_problem_of_the_service(desk: Desk) -> None:
+def test_a_storage_that_accepts_no_files_is_a_problem_of_the_service(desk: Desk) -> None:
     desk.inbox.mkdir(exist_ok=True)
     aside = desk.inbox.rename(desk.inbox.with_name("aside"))
     desk.inbox.touch()  # no folder any more
@@ -273,7 +273,7 @@ def test_a_storage_that_takes_nothing_is_a_problem_of_the_service(desk: Desk) ->
 
 
 @pytest.mark.slow
-def test_without_keys_only_this_machine_uploads_and_a_wrong_inbox_is_said(
+def test_without_keys_only_this_machine_uploads_and_a_wrong_inbox_is_reported(
     template_database: Database, copied: Copy, tmp_path: Path
 ) -> None:
     environment = environment_of(copied(template_database), RAG_DOCUMENTS_URL="nonsense://x")

@@ -73,7 +73,7 @@ def others_are_answered(server: Server) -> bool:
     return bool(server.found(vector=VECTOR)["hits"])
 
 
-def test_a_body_that_does_not_come_is_given_up_and_nobody_waits_for_it(patient: Server) -> None:
+def test_a_body_that_never_arrives_times_out_and_delays_no_other_request(patient: Server) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(closing(connected(patient))) for _ in range(50)]
         for connection in slow:
@@ -85,7 +85,7 @@ def test_a_body_that_does_not_come_is_given_up_and_nobody_waits_for_it(patient: 
             assert closed
 
 
-def test_a_body_that_drips_is_given_up_too(patient: Server) -> None:
+def test_a_slowly_sent_body_times_out_too(patient: Server) -> None:
     with closing(connected(patient)) as connection:
         connection.sendall(f"{HEAD}Content-Length: 10000\r\n\r\n".encode())
         connection.settimeout(0.05)
@@ -127,7 +127,7 @@ def test_a_body_just_within_the_limit_is_read(patient: Server) -> None:
     assert patient.http.post(RETRIEVE, content=body + b" ").status_code == 413
 
 
-def test_a_client_that_leaves_in_the_middle_leaves_no_trace(patient: Server) -> None:
+def test_a_client_that_disconnects_halfway_leaves_no_trace(patient: Server) -> None:
     for _ in range(20):
         with closing(connected(patient)) as connection:
             connection.sendall(f"{HEAD}Content-Length: 100\r\n\r\n{{".encode())
@@ -139,7 +139,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_no_trace(patient: Server) -> 
     assert "unforeseen" not in patient.log
 
 
-def test_what_is_no_http_is_refused(patient: Server) -> None:
+def test_data_that_are_not_http_are_refused(patient: Server) -> None:
     for noise in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET\r\n\r\n", b"\0" * 100):
         with closing(connected(patient)) as connection:
             connection.sendall(noise)

@@ -38,7 +38,7 @@ def logged(server: Server, *request_ids: str) -> list[dict[str, Any]]:
     return server.log_lines()
 
 
-def test_a_request_is_one_line_that_says_how_it_went(json_server: tuple[Server, str]) -> None:
+def test_a_request_is_one_line_with_its_outcome(json_server: tuple[Server, str]) -> None:
     assert ask(json_server, "one-line", query="a", top_k=3) == 200
     server, key = json_server
     (line,) = [one for one in logged(server, "one-line") if one["request_id"] == "one-line"]

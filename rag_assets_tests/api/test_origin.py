@@ -61,7 +61,7 @@ def ask(server: Server, method: str, path: str, headers: dict[str, str]) -> http
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_without_keys_a_foreign_name_and_a_page_elsewhere_are_refused_on_every_route(
+def test_without_keys_foreign_names_and_other_sites_pages_are_refused_on_every_route(
     server: Server, method: str, path: str
 ) -> None:
     for host in FOREIGN:
@@ -78,12 +78,12 @@ def test_without_keys_a_foreign_name_and_a_page_elsewhere_are_refused_on_every_r
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", METRICS])
-def test_probes_and_scrapes_go_by_any_name(server: Server, path: str) -> None:
+def test_probes_and_scrapes_work_with_any_name(server: Server, path: str) -> None:
     for headers in ({"Host": "10.1.2.3:8000"}, {"Host": "rag-api"}, CROSS_SITE[0]):
         assert server.http.get(path, headers=headers).status_code == 200
 
 
-def test_its_own_page_and_programs_are_answered_by_every_name_of_this_machine(
+def test_its_own_page_and_programs_may_use_any_loopback_name(
     server: Server,
 ) -> None:
     for host in OURS:
@@ -121,7 +121,7 @@ def test_with_keys_a_service_has_whatever_name_its_proxy_gives_it(
 
 
 @given(st.binary(max_size=40))
-def test_any_host_is_judged_and_two_are_none(host: bytes) -> None:
+def test_any_host_header_is_judged_and_two_are_refused(host: bytes) -> None:
     foreign([(b"host", host)])
     ours = (b"host", b"127.0.0.1")
     assert foreign([ours]) is None

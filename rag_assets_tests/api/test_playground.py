@@ -44,9 +44,7 @@ def address(server: Server, **parameters: object) -> str:
 
 
 @in_a_browser
-def test_a_search_in_the_address_shows_hits_and_how_they_were_found(
-    server: Server, page: Page
-) -> None:
+def test_a_search_in_the_url_shows_hits_and_how_they_were_found(server: Server, page: Page) -> None:
     page.open(address(server, query=QUERY, top_k=3, language="en", hybrid="true"), until=HITS)
     expected = server.found(query=QUERY, top_k=3, language="en", hybrid=True)
 
@@ -68,7 +66,7 @@ def test_a_search_in_the_address_shows_hits_and_how_they_were_found(
 
 
 @in_a_browser
-def test_the_address_follows_the_search(server: Server, page: Page) -> None:
+def test_the_url_follows_the_search(server: Server, page: Page) -> None:
     page.open(server.origin + "/", until=SETTLED)
     assert "um peixe enorme engoliu Jonas" in page.text()  # examples, and no search yet
     page.ask(
@@ -83,7 +81,7 @@ def test_the_address_follows_the_search(server: Server, page: Page) -> None:
 
 
 @in_a_browser
-def test_a_problem_is_told_and_its_suggestion_can_be_clicked(server: Server, page: Page) -> None:
+def test_a_problem_is_shown_and_its_suggestion_can_be_clicked(server: Server, page: Page) -> None:
     wrong = ["PT_SAMPLE", "EN_SAMPL"]
     page.open(address(server, query=QUERY, versions=wrong), until=PROBLEM)
     shown = page.text()
@@ -97,7 +95,7 @@ def test_a_problem_is_told_and_its_suggestion_can_be_clicked(server: Server, pag
 
 
 @in_a_browser
-def test_nothing_is_loaded_from_elsewhere(server: Server, page: Page) -> None:
+def test_nothing_is_loaded_from_other_sites(server: Server, page: Page) -> None:
     page.open(address(server, query=QUERY), until=HITS)
     page.wait("document.querySelector('#readiness').textContent !== ''")
     asked = page.requested()
@@ -138,7 +136,7 @@ def test_a_phone_needs_no_scrolling_sideways(server: Server, page: Page, width: 
 
 
 @in_a_browser
-def test_a_key_is_asked_for_and_stays_in_the_tab(
+def test_a_key_is_requested_and_stays_in_the_tab(
     corpus: Database, tmp_path: Path, page: Page
 ) -> None:
     with corpus.connect() as connection:

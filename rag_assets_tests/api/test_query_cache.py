@@ -72,7 +72,7 @@ def test_accents_count_and_their_encoding_does_not(
         assert emulator.stats().requests == 2
 
 
-def test_another_worker_finds_it_in_the_database(
+def test_another_worker_finds_a_query_in_the_database(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:
@@ -83,7 +83,7 @@ def test_another_worker_finds_it_in_the_database(
     assert emulator.stats().requests == 1
 
 
-def test_many_who_ask_the_same_at_once_share_one_request(
+def test_many_concurrent_identical_queries_share_one_request(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server, ThreadPoolExecutor(8) as threads:
@@ -93,7 +93,7 @@ def test_many_who_ask_the_same_at_once_share_one_request(
         assert emulator.stats().requests == 1
 
 
-def test_what_is_too_old_is_embedded_anew_and_forgotten(
+def test_entries_that_are_too_old_are_embedded_again_and_deleted(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:
@@ -108,7 +108,7 @@ def test_what_is_too_old_is_embedded_anew_and_forgotten(
     assert count_rows(database, "query_embeddings") == 1
 
 
-def test_memory_and_database_keep_no_more_than_they_may(
+def test_memory_and_database_stay_within_their_limits(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator, RAG_QUERY_CACHE_SIZE=2) as server:
@@ -131,7 +131,7 @@ def test_without_any_cache_each_query_is_looked_up_in_the_database(
         assert server.metrics()[HITS.format("database")] == 2
 
 
-def test_another_space_asks_anew_and_a_rollback_finds_the_old_answer(
+def test_another_space_embeds_again_and_a_rollback_finds_the_old_answer(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:
@@ -156,7 +156,7 @@ def test_another_space_asks_anew_and_a_rollback_finds_the_old_answer(
         assert emulator.stats().requests == before + 1
 
 
-def test_the_texts_of_queries_are_kept_nowhere(
+def test_the_texts_of_queries_are_not_stored(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:

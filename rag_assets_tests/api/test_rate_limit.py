@@ -54,7 +54,7 @@ def ask(server: Server, key: str, vector: list[float]) -> httpx.Response:
 VECTOR = [1.0] + [0.0] * 63
 
 
-def test_a_burst_goes_through_and_the_rest_waits_over_both_workers(
+def test_a_burst_is_accepted_and_the_rest_refused_across_both_workers(
     limiting: Server, limited_database: Database
 ) -> None:
     key = new_key(limited_database, "read", per_minute=1)
@@ -78,7 +78,7 @@ def test_a_refusal_says_how_long_to_wait(limiting: Server, limited_database: Dat
     assert refused.headers["x-ratelimit-remaining"] == "0"
 
 
-def test_after_the_wait_it_goes_on(limiting: Server, limited_database: Database) -> None:
+def test_after_the_wait_requests_are_accepted(limiting: Server, limited_database: Database) -> None:
     key = new_key(limited_database, "read", per_minute=60)
     for _ in range(BURST):
         assert ask(limiting, key, VECTOR).status_code in (200, 429)

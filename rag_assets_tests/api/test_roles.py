@@ -112,7 +112,7 @@ def test_the_owner_fills_the_corpus_and_the_api_role_serves_it(
         "CREATE TABLE mine (n int)",
     ],
 )
-def test_the_others_may_not_write_what_is_served(
+def test_other_roles_may_not_write_what_is_served(
     owner: Database, role: str, statement: str
 ) -> None:
     with (
@@ -122,7 +122,7 @@ def test_the_others_may_not_write_what_is_served(
         connection.execute(statement)  # type: ignore[arg-type]
 
 
-def test_the_catalogue_has_no_further_right_for_them(owner: Database) -> None:
+def test_the_catalogue_has_no_further_privileges_for_other_roles(owner: Database) -> None:
     """All that they may do to tables, sequences, schema and server, and nothing by membership."""
     with owner.connect() as connection:
         written = connection.execute(
@@ -173,14 +173,14 @@ def test_the_catalogue_has_no_further_right_for_them(owner: Database) -> None:
     assert definers == [("record_document_attempt", True, "trigger")]
 
 
-def test_what_the_owner_makes_later_can_be_read(owner: Database) -> None:
+def test_tables_that_the_owner_creates_later_can_be_read(owner: Database) -> None:
     with owner.connect() as connection:
         connection.execute("CREATE TABLE later AS SELECT 1 AS n")
     with as_role(owner, "rag_monitor").connect() as connection:
         assert connection.execute("SELECT n FROM later").fetchone() == (1,)
 
 
-def test_a_role_that_is_not_there_and_a_user_who_is_not_the_owner_are_told(owner: Database) -> None:
+def test_a_missing_role_and_a_user_who_is_not_the_owner_are_reported(owner: Database) -> None:
     with (
         owner.connect() as connection,
         pytest.raises(DatabaseUnusableError, match=r"no role nobody.*roles\.sql"),

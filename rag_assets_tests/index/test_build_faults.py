@@ -164,7 +164,7 @@ def test_the_client_is_killed_in_the_middle_of_a_build(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_comes_right_after_a_killed_one_waits_for_its_build_to_end(site: Site) -> None:
+def test_a_run_right_after_a_killed_one_waits_for_its_build_to_end(site: Site) -> None:
     child = maintain_in_process(site.database, site.settings, site.table, IndexRequest(lists=LONG))
     site.builder()
     assert child.pid is not None
@@ -227,7 +227,7 @@ def test_an_interrupted_run_cancels_its_build_on_the_server(
     site.assert_clean(outcome, [(1, "dropped"), (2, "failed"), (3, "ready")])
 
 
-def test_a_run_that_is_interrupted_while_it_tunes_leaves_no_candidate(site: Site) -> None:
+def test_a_run_interrupted_while_tuning_leaves_no_candidate(site: Site) -> None:
     with pytest.raises(RuntimeError):
         site.maintained(8, Interrupted([], "recall@10", RuntimeError("no more")))
     site.search()
@@ -239,7 +239,7 @@ def test_a_run_that_is_interrupted_while_it_tunes_leaves_no_candidate(site: Site
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_take_turns_and_the_second_keeps_what_the_first_built(
+def test_concurrent_runs_take_turns_and_the_second_keeps_the_firsts_index(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings, rag_index_lists=1000)
@@ -263,7 +263,7 @@ def test_two_runs_at_once_take_turns_and_the_second_keeps_what_the_first_built(
 @pytest.mark.parametrize(
     "predicate", [sql.SQL("WHERE verse_id <> -77"), sql.SQL("")], ids=["generation 77", "none"]
 )
-def test_an_invalid_index_of_whatever_origin_is_found_and_dropped(
+def test_an_invalid_index_of_any_origin_is_found_and_dropped(
     database: Database, make_settings: MakeSettings, predicate: sql.SQL
 ) -> None:
     settings = index_settings(make_settings)

@@ -107,7 +107,7 @@ def test_a_scan_of_the_codes_serves_without_an_index(
     assert (decision.action, decision.codes) == ("codes", outcome.codes.use)
 
 
-def test_a_filter_that_leaves_out_what_is_near_takes_more_candidates(
+def test_a_filter_that_excludes_near_rows_takes_more_candidates(
     database: Database, settings: Settings
 ) -> None:
     """Two languages that lie apart: what a query in one has in the other is all about as far."""
@@ -167,7 +167,7 @@ def test_one_version_takes_the_candidates_that_one_version_needs(
     assert decision.codes == use
 
 
-def test_what_was_measured_holds_until_enough_rows_change(
+def test_a_measurement_is_valid_until_enough_rows_change(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     maintained(database, settings, table)
@@ -180,7 +180,7 @@ def test_what_was_measured_holds_until_enough_rows_change(
     assert any("nearest" in line for line in heard.lines)
 
 
-def test_a_failed_recall_check_has_the_scan_measured_again(
+def test_after_a_failed_recall_check_the_scan_is_measured_again(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table)
@@ -201,7 +201,7 @@ def test_a_failed_recall_check_has_the_scan_measured_again(
     assert any("nearest" in line for line in heard.lines)
 
 
-def test_an_index_asked_for_holds_the_codes_under_its_generation(
+def test_a_requested_index_holds_the_codes_under_its_generation(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table, lists=16)
@@ -216,7 +216,7 @@ def test_an_index_asked_for_holds_the_codes_under_its_generation(
     assert recall_of(database, table, outcome) >= 0.94
 
 
-def test_under_a_filter_the_probes_of_everything_are_the_first_and_twice_as_many_the_last(
+def test_under_a_filter_probes_are_tried_from_the_unfiltered_number_to_twice_as_many(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     """What twice as many miss, candidates miss: the scan answers."""
@@ -301,7 +301,7 @@ def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
     assert any("missed the recall floor at 7,000 rows" in line for line in heard.lines)
 
 
-def test_an_index_over_vectors_gives_way_to_codes(
+def test_codes_replace_an_index_over_vectors(
     database: Database, make_settings: MakeSettings, table: VectorTable
 ) -> None:
     before = maintained(database, index_settings(make_settings), table)

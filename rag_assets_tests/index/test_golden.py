@@ -108,7 +108,7 @@ def test_a_missing_file_says_how_to_do_without(tmp_path: Path) -> None:
     assert "RAG_GOLDEN_QUERIES, or set it to none" in str(caught.value)
 
 
-def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+def test_a_folder_instead_of_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=str(tmp_path)):
         read_golden_queries(tmp_path)
 
@@ -199,7 +199,7 @@ def test_a_file_that_cannot_be_read_fails_the_check(
     assert str(path) in failure
 
 
-def test_doing_without_golden_queries_passes_and_says_so(
+def test_disabling_golden_queries_passes_and_is_reported(
     database: Database, make_settings: MakeSettings, offline: VectorTable
 ) -> None:
     verdict = judged(database, make_settings, offline, None)
@@ -280,7 +280,7 @@ def test_an_answer_that_the_index_loses_is_named(
     assert judge_golden(result, floor=0.5, agreement=1, fragment_agreement=1) == ()
 
 
-def test_a_query_is_asked_without_its_language_too(
+def test_a_query_also_runs_without_its_language(
     database: Database, make_settings: MakeSettings
 ) -> None:
     """A language of few rows is searched exactly, and hid what a search of everything loses."""

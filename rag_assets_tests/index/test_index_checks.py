@@ -111,7 +111,7 @@ def test_a_sound_index_passes_every_check_and_its_evidence_says_what_was_judged(
     assert {one["queries"] for one in latency.values()} == {200}
 
 
-def test_the_lists_judged_are_those_of_the_index_and_not_of_any_setting(
+def test_the_judged_lists_are_the_indexs_and_not_a_settings(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings)
@@ -128,7 +128,9 @@ def test_the_lists_judged_are_those_of_the_index_and_not_of_any_setting(
     assert verdict.measured["lists"] == 5
 
 
-def test_only_the_checks_wanted_are_run_and_told(database: Database, settings: Settings) -> None:
+def test_only_the_requested_checks_are_run_and_reported(
+    database: Database, settings: Settings
+) -> None:
     table = filled_table(database, settings, {"EN_A": 1100})
     maintained(database, settings, table, lists=16)
     heard = Heard()
@@ -153,7 +155,7 @@ def test_only_the_checks_wanted_are_run_and_told(database: Database, settings: S
     ],
     ids=["dropped", "invalid"],
 )
-def test_an_index_that_is_gone_or_invalid_fails_every_check(
+def test_a_missing_or_invalid_index_fails_every_check(
     database: Database, settings: Settings, spoil: str
 ) -> None:
     table = filled_table(database, settings, {"EN_A": 1100})
@@ -204,7 +206,7 @@ def test_too_few_probes_fail_the_recall_checks(
     assert not recorded(database, table)["recall_at_10"].passed
 
 
-def test_an_index_gone_stale_fails_recall_and_the_next_upkeep_mends_it(
+def test_a_stale_index_fails_recall_and_the_next_maintenance_fixes_it(
     database: Database, make_settings: MakeSettings
 ) -> None:
     """Built on a few subjects; then verses on others came, that its lists do not know."""
@@ -222,7 +224,7 @@ def test_an_index_gone_stale_fails_recall_and_the_next_upkeep_mends_it(
     assert not judged(database, settings, table, "recall_at_10")["recall_at_10"].failures
 
 
-def test_a_filter_whose_reading_ends_too_early_returns_too_few_hits(
+def test_a_filtered_search_that_stops_too_early_returns_too_few_hits(
     database: Database, settings: Settings
 ) -> None:
     """The filter's rows lie elsewhere than the queries: their lists come last."""
@@ -273,7 +275,7 @@ def test_a_latency_over_the_objective_fails_and_names_each_case(
     assert len(verdict.failures) == 2
 
 
-def test_exact_search_is_judged_as_what_serves(
+def test_exact_search_is_judged_if_it_serves(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings, rag_index_min_rows=10_000)
@@ -300,7 +302,7 @@ def test_without_a_decision_nothing_is_judged_and_nothing_recorded(
     assert recorded(database, table) == {}
 
 
-def test_where_no_version_may_be_served_every_check_fails(
+def test_if_no_version_may_be_served_every_check_fails(
     database: Database, settings: Settings
 ) -> None:
     space = space_of(database, settings)
@@ -369,7 +371,7 @@ def test_latency_is_judged_at_its_objective(p95: float, failures: tuple[str, ...
     assert judge_latency({"x": Latency(1, p95, 900, 200)}, slo_ms=250) == failures
 
 
-def test_the_conditions_of_production_are_told_in_its_profile_alone(
+def test_production_conditions_are_reported_only_in_the_prod_profile(
     database: Database, make_settings: MakeSettings
 ) -> None:
     dev = index_settings(make_settings)

@@ -96,7 +96,7 @@ def test_more_than_the_share_of_rows_must_have_changed(changed: int, action: Ind
     ],
 )
 @pytest.mark.parametrize("lists_from", ["profile", "asked", "measured"])
-def test_lists_far_from_the_recommended_are_rebuilt_unless_somebody_chose_them(
+def test_lists_far_from_the_recommendation_are_rebuilt_unless_they_were_chosen(
     in_force: int, action: IndexAction, lists_from: ListsFrom
 ) -> None:
     decision = judged(in_force=replace(SOUND, lists=in_force, lists_from=lists_from))
@@ -154,30 +154,30 @@ def test_keeping_says_why() -> None:
         (10_000, IndexDecision(IndexAction.BUILD, 64, ("first build",))),
     ],
 )  # fmt: skip
-def test_below_the_least_rows_no_index_is_built(rows: int, decision: IndexDecision) -> None:
+def test_below_the_minimum_rows_no_index_is_built(rows: int, decision: IndexDecision) -> None:
     assert judged(rows, None) == decision
 
 
-def test_a_table_that_shrank_below_the_least_rows_is_searched_exactly() -> None:
+def test_a_table_that_shrank_below_the_minimum_rows_is_searched_exactly() -> None:
     worst = replace(SOUND, changed=ROWS, recall_ok=False)
     assert judged(9_999, worst).action is IndexAction.EXACT
 
 
 @pytest.mark.parametrize("in_force", [None, SOUND])
 @pytest.mark.parametrize("rows", [1, 9_999, ROWS])
-def test_what_a_person_asks_for_is_built_at_once(rows: int, in_force: InForce | None) -> None:
+def test_a_requested_build_is_never_postponed(rows: int, in_force: InForce | None) -> None:
     assert judged(rows, in_force, requested="forced", lists=7) == IndexDecision(
         IndexAction.BUILD, 7, ("forced",)
     )
 
 
-def test_nothing_can_be_built_on_no_rows_whoever_asks() -> None:
+def test_an_empty_table_is_never_built_whatever_is_requested() -> None:
     assert judged(0, None, requested="forced").action is IndexAction.EXACT
     nothing = decide_index(rows=0, in_force=None, profile="dev", min_rows=0, growth=0.2)
     assert nothing.action is IndexAction.EXACT, "also where RAG_INDEX_MIN_ROWS is 0"
 
 
-def test_lists_by_setting_stand_in_the_place_of_the_profiles() -> None:
+def test_lists_from_the_setting_override_the_profile() -> None:
     assert judged(ROWS, None, lists=333) == IndexDecision(IndexAction.BUILD, 333, ("first build",))
     assert judged(in_force=SOUND, lists=300).action is IndexAction.BUILD
 

@@ -40,7 +40,7 @@ def by_sql(
 
 
 @pytest.mark.parametrize("precision", ["halfvec", "vector"])
-def test_the_truth_is_what_exact_search_finds(
+def test_the_ground_truth_is_what_exact_search_finds(
     database: Database, make_settings: MakeSettings, precision: Precision
 ) -> None:
     settings = index_settings(make_settings, rag_embedding_precision=precision)
@@ -60,7 +60,7 @@ def test_the_truth_is_what_exact_search_finds(
             assert recall(found, true) == 1
 
 
-def test_a_table_longer_than_one_piece_has_the_same_truth(
+def test_a_table_of_several_batches_has_the_same_ground_truth(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings, rag_embedding_small_dimensions=8)
@@ -74,7 +74,7 @@ def test_a_table_longer_than_one_piece_has_the_same_truth(
         assert np.allclose(true, by_sql(database, table, query, ("EN_B",)), atol=2e-4)
 
 
-def test_rows_as_near_as_each_other_are_no_lost_recall(
+def test_equally_near_rows_do_not_reduce_recall(
     database: Database, make_settings: MakeSettings
 ) -> None:
     """Thirty verses with one text's vector: any ten of them are the ten nearest."""
@@ -128,7 +128,7 @@ similarities = st.lists(st.floats(-1, 1, width=32), max_size=12)
 
 
 @given(similarities, similarities)
-def test_recall_is_a_share_and_one_more_hit_never_lowers_it(
+def test_recall_is_between_0_and_1_and_another_hit_never_lowers_it(
     found: list[float], true: list[float]
 ) -> None:
     truth = np.array(sorted(true, reverse=True), dtype=np.float32)
@@ -144,7 +144,7 @@ def equal_rows(queries: NDArray[np.float32], rows: NDArray[np.float32]) -> int:
 
 
 @pytest.mark.parametrize("count", [2, 5, 40, 1000])
-def test_a_held_out_query_is_of_length_one_and_none_of_the_rows(
+def test_a_held_out_query_has_length_one_and_is_no_row(
     database: Database, make_settings: MakeSettings, count: int
 ) -> None:
     table = filled_table(database, index_settings(make_settings), {"EN_A": count})

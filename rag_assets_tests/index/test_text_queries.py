@@ -49,7 +49,7 @@ JONAH = "a great fish swallowed Jonah"
     golden=st.sets(st.integers(0, 39)),
     start=st.integers(1, 64),
 )
-def test_enough_probes_lose_no_golden_query_and_hardly_a_fragment(
+def test_enough_probes_lose_no_golden_query_and_few_fragments(
     needed: list[int], golden: set[int], start: int
 ) -> None:
     places = list(range(len(needed)))
@@ -64,7 +64,7 @@ def test_enough_probes_lose_no_golden_query_and_hardly_a_fragment(
     assert found <= max(due + 1, 1.11 * due), "no more than a tenth above what is due"
 
 
-def test_probes_are_raised_until_texts_find_what_exact_search_finds(
+def test_probes_are_raised_until_text_queries_find_what_exact_search_finds(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings, rag_recall_floor=0.5)

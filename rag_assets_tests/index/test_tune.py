@@ -44,7 +44,7 @@ def point(probes: int, low: float) -> Point:
 
 
 @given(st.integers(1, 5000), st.data())
-def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_least(
+def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_minimum(
     lists: int, data: st.DataObject
 ) -> None:
     least = data.draw(st.integers(1, lists + 1), label="least that keeps it")
@@ -125,7 +125,7 @@ def test_probes_are_doubled_until_recall_is_kept_then_the_gap_is_halved(
         ),
     ],
 )
-def test_filters_stand_for_the_smallest_the_largest_and_each_language(
+def test_the_filters_are_the_smallest_and_largest_version_and_each_language(
     scopes: dict[str, int], cases: dict[str, tuple[str, ...]]
 ) -> None:
     assert filter_cases(scopes, LANGUAGES) == cases
@@ -208,7 +208,7 @@ def test_a_higher_floor_never_takes_fewer_probes(
     assert chosen[0].filtered < chosen[1].filtered
 
 
-def test_the_curve_is_kept_with_the_generation_and_told(
+def test_the_curve_is_stored_with_the_generation_and_reported(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     heard = Heard()
@@ -227,7 +227,7 @@ def test_the_curve_is_kept_with_the_generation_and_told(
     assert len(told) == len(outcome.tuning.chosen)
 
 
-def test_of_several_candidates_the_fastest_is_kept_and_the_others_go(
+def test_the_fastest_of_several_candidates_is_kept_and_the_others_dropped(
     database: Database, settings: Settings
 ) -> None:
     table = filled_table(database, settings, {"EN_A": 1200})
@@ -269,7 +269,7 @@ GENERATION_PROBES = Probes(4, 9, 64)
         (100, Probes(100, 100, 100)),
     ],
 )
-def test_probes_by_setting_stand_in_the_place_of_the_tuned(
+def test_probes_from_the_setting_override_the_tuned_ones(
     database: Database,
     settings: Settings,
     override: int | None,

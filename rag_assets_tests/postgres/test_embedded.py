@@ -93,7 +93,7 @@ def postmaster(cluster: Path) -> int:
     return int((cluster / "postmaster.pid").read_text().splitlines()[0])
 
 
-def test_processes_that_start_at_once_share_one_server_and_the_last_stops_it(
+def test_concurrent_processes_share_one_server_and_the_last_stops_it(
     enter: Enter, cluster: Path
 ) -> None:
     first, second = enter(), enter()
@@ -132,7 +132,7 @@ def test_a_server_that_its_killed_users_left_behind_is_taken_over(
     assert not answers(uri)
 
 
-def test_what_was_committed_outlives_kill_9_of_the_postmaster(enter: Enter, cluster: Path) -> None:
+def test_committed_data_survive_kill_9_of_the_postmaster(enter: Enter, cluster: Path) -> None:
     first = enter()
     uri = address(first)
     with psycopg.connect(uri, dbname="postgres", autocommit=True) as connection:
@@ -149,7 +149,7 @@ def test_what_was_committed_outlives_kill_9_of_the_postmaster(enter: Enter, clus
     assert not answers(uri)
 
 
-def test_a_server_waits_for_what_a_killed_one_has_left_in_its_memory(
+def test_a_server_waits_for_the_remaining_processes_of_a_killed_one(
     enter: Enter, cluster: Path
 ) -> None:
     with psycopg.connect(address(enter()), dbname="postgres") as connection:
@@ -166,7 +166,7 @@ def test_a_server_waits_for_what_a_killed_one_has_left_in_its_memory(
         assert answers(address(heir))
 
 
-def test_a_process_id_that_is_another_programs_by_now_is_not_taken_for_the_server(
+def test_a_process_id_now_used_by_another_program_is_not_taken_for_the_server(
     enter: Enter, cluster: Path
 ) -> None:
     """As after the restart of a container: postmaster.pid is there, and the id is in use again."""

@@ -24,7 +24,7 @@ GIVEN, OWN = "hidden-word", "another-word"
         (99, 3.0),  # further than was looked back: at least so much
     ],
 )
-def test_a_standby_is_as_far_behind_as_the_primary_was_there_last(
+def test_a_standby_lags_by_the_time_since_the_primary_was_at_its_position(
     replayed: int, behind: float
 ) -> None:
     positions = Positions()
@@ -34,7 +34,7 @@ def test_a_standby_is_as_far_behind_as_the_primary_was_there_last(
     assert positions.behind(replayed, 3.0) == behind
 
 
-def test_while_nothing_is_written_a_standby_that_has_all_is_not_behind() -> None:
+def test_a_standby_that_has_everything_does_not_lag_while_nothing_is_written() -> None:
     positions = Positions()
     for second in range(2000):  # more than are kept
         positions.add(float(second), 100)
@@ -42,7 +42,7 @@ def test_while_nothing_is_written_a_standby_that_has_all_is_not_behind() -> None
     assert Positions().behind(5, 0.0) == 0
 
 
-def test_a_primary_tells_how_much_it_has_written(database: Database) -> None:
+def test_a_primary_reports_how_much_it_has_written(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         before = wal_position(connection)
         connection.execute("CREATE TABLE written AS SELECT 1 AS a")
@@ -72,7 +72,7 @@ def test_a_replica_has_the_password_of_the_primary_unless_its_address_has_one() 
     assert own.parameters()["password"] == OWN
 
 
-def test_of_several_hosts_the_one_that_can_be_written_to_is_the_primary() -> None:
+def test_the_writable_one_of_several_hosts_is_the_primary() -> None:
     several = Settings(rag_database_url="postgresql://u@one,two:5433/d")
     assert open_database(several).parameters()["target_session_attrs"] == "read-write"
     assert "target_session_attrs" not in open_database(settings()).parameters()
@@ -86,7 +86,7 @@ def test_of_several_hosts_the_one_that_can_be_written_to_is_the_primary() -> Non
         ({"rag_database_read_url": "postgresql://u:ge@heim@two/d"}, "READ_URL's password holds"),
     ],
 )
-def test_a_wrong_address_is_told_without_its_password(given: dict[str, str], told: str) -> None:
+def test_a_wrong_address_is_reported_without_its_password(given: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told) as caught:
         open_replica(settings(**given))
     assert "heim" not in str(caught.value)

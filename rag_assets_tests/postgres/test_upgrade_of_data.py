@@ -190,7 +190,7 @@ def test_data_of_an_older_program_are_kept_and_the_newest_works_with_them(
     assert len(indexed_generations(old)) >= 2
 
 
-def test_searches_go_on_while_a_served_corpus_gets_its_codes(
+def test_searches_continue_while_a_served_corpus_gets_its_codes(
     old: Database, newest: Database, tmp_path: Path
 ) -> None:
     """From the last version without codes: migrated, filled, indexed, released, rolled back."""
@@ -254,7 +254,7 @@ def release_it(database: Database, settings: Settings) -> None:
     let_through(database, settings)
 
 
-def test_what_was_bought_before_is_not_bought_again(
+def test_texts_paid_for_before_the_upgrade_are_not_paid_for_again(
     old: Database, newest: Database, tmp_path: Path
 ) -> None:
     left_by_an_older_program(old, newest, older_folder(tmp_path, 2))

@@ -71,7 +71,7 @@ def test_a_release_is_searched_by_its_codes(database: Database, settings: Settin
     assert found.hits[0].text == WANTED
 
 
-def test_a_release_made_before_codes_serves_on_and_is_brought_back(
+def test_a_release_from_before_codes_still_serves_and_can_be_restored(
     database: Database, before: Settings, settings: Settings
 ) -> None:
     prepare(database, before)
@@ -87,7 +87,7 @@ def test_a_release_made_before_codes_serves_on_and_is_brought_back(
     assert sets(database, settings) == [1]
 
 
-def test_an_index_over_codes_carries_the_well_known_name(
+def test_an_index_over_codes_has_the_well_known_name(
     database: Database, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 0.0)
@@ -102,7 +102,7 @@ def test_an_index_over_codes_carries_the_well_known_name(
     assert ask(database, settings, WANTED).hits[0].text == WANTED
 
 
-def test_codes_of_a_kept_release_stay_and_others_go(
+def test_codes_of_kept_releases_stay_and_others_are_dropped(
     database: Database, make_settings: MakeSettings, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -117,7 +117,7 @@ def test_codes_of_a_kept_release_stay_and_others_go(
     assert sets(database, settings) == [2, 3]
 
 
-def test_codes_that_another_client_deletes_are_missed_by_the_gate_until_they_are_there_again(
+def test_the_gate_detects_codes_that_another_client_deleted_until_they_are_restored(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -150,7 +150,7 @@ def test_codes_that_another_client_writes_are_refused(
     assert codes_of(database) == before
 
 
-def test_release_and_doctor_say_that_codes_are_scanned(
+def test_release_and_doctor_report_that_codes_are_scanned(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)

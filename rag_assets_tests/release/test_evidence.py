@@ -40,9 +40,7 @@ def of_version(evidence: Evidence, code: str) -> VersionEvidence:
     return found
 
 
-def test_of_an_empty_corpus_nothing_is_known(
-    database: Database, make_settings: MakeSettings
-) -> None:
+def test_an_empty_corpus_has_no_evidence(database: Database, make_settings: MakeSettings) -> None:
     found = evidence_of(database, release_settings(make_settings))
     assert (found.versions, found.index, found.active) == ((), None, None)
     assert (found.spaces, found.tables, found.rolled_back) == ({}, {}, None)
@@ -60,7 +58,7 @@ def test_a_version_that_is_only_loaded_has_verses_and_no_vectors(
     assert new.spaces["small"].results == {}
 
 
-def test_what_was_checked_is_told_with_the_revision_that_was_seen(
+def test_a_result_includes_the_revision_that_was_checked(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -151,7 +149,7 @@ def test_policy_is_read_as_it_is_now(
     assert of_version(evidence_of(database, settings), "EN_A").withheld == withheld
 
 
-def test_a_failed_check_is_told_with_its_sentence(
+def test_a_failed_check_includes_its_reason(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -167,7 +165,7 @@ def test_a_failed_check_is_told_with_its_sentence(
 
 
 @pytest.mark.slow
-def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
+def test_the_index_evidence_has_the_results_of_the_decided_generation(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)
@@ -193,7 +191,7 @@ def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
 
 
 @pytest.mark.slow
-def test_probes_set_by_hand_are_what_a_search_would_read(
+def test_probes_from_the_setting_are_those_that_a_search_would_use(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)
@@ -213,7 +211,7 @@ def test_probes_set_by_hand_are_what_a_search_would_read(
     assert {result.measured["probes"] for result in found.results.values()} == {chosen}
 
 
-def test_an_index_that_somebody_dropped_is_seen_to_be_gone(
+def test_an_index_dropped_by_another_client_is_reported_missing(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)

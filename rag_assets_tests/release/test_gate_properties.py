@@ -84,7 +84,7 @@ def test_the_verdict_lists_every_reason(
     st.integers(0, 72),
     st.booleans(),
 )
-def test_a_version_is_served_only_when_its_results_passed_on_this_data_and_lately(
+def test_a_version_is_served_only_if_recent_results_passed_on_this_data(
     code: str, check: str, revision: int, hours: int, passed: bool
 ) -> None:
     found = result(

@@ -129,7 +129,7 @@ CHANGES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
-def test_no_search_fails_or_mixes_spaces_while_a_model_is_changed_and_changed_back(
+def test_no_search_fails_or_mixes_spaces_during_a_change_of_model_and_back(
     database: Database, openai_settings: MakeSettings, change: str
 ) -> None:
     before, after = CHANGES[change]
@@ -184,7 +184,7 @@ def test_no_search_fails_or_mixes_spaces_while_a_model_is_changed_and_changed_ba
 
 
 @pytest.mark.slow
-def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_whole(
+def test_a_new_space_fills_beside_the_served_one_and_is_released_only_when_complete(
     database: Database, make_settings: MakeSettings
 ) -> None:
     old = release_settings(make_settings, rag_index_min_rows=1)
@@ -216,7 +216,7 @@ def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_
     )
 
 
-def test_the_table_that_serves_is_kept_up_while_the_next_one_is_built(
+def test_the_served_table_is_maintained_while_the_next_one_is_built(
     database: Database, make_settings: MakeSettings
 ) -> None:
     old = release_settings(make_settings, rag_index_min_rows=1)
@@ -233,7 +233,7 @@ def test_the_table_that_serves_is_kept_up_while_the_next_one_is_built(
     assert active_number(database) == 1
 
 
-def test_going_back_to_the_old_model_by_the_settings_is_a_release_like_any_other(
+def test_returning_to_the_old_model_by_the_settings_is_an_ordinary_release(
     database: Database, make_settings: MakeSettings
 ) -> None:
     old = release_settings(make_settings)

@@ -57,7 +57,7 @@ def test_a_release_is_active_with_everything_that_was_judged(
     assert active_number(database) == made.release_id
 
 
-def test_the_manifest_says_what_was_known_when_it_was_released(
+def test_the_manifest_records_what_was_known_at_the_release(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_recall_floor=0.9)
@@ -88,7 +88,9 @@ def test_the_manifest_says_what_was_known_when_it_was_released(
     }
 
 
-def test_the_same_again_is_no_new_release(database: Database, make_settings: MakeSettings) -> None:
+def test_releasing_the_same_content_again_makes_no_new_release(
+    database: Database, make_settings: MakeSettings
+) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
     first = let_through(database, settings)
@@ -100,7 +102,7 @@ def test_the_same_again_is_no_new_release(database: Database, make_settings: Mak
     assert states(database) == [(1, "active")]
 
 
-def test_another_release_takes_the_place_of_the_active_one(
+def test_a_new_release_replaces_the_active_one(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -120,7 +122,7 @@ def test_another_release_takes_the_place_of_the_active_one(
 
 
 @pytest.mark.parametrize("spoil", ["failed", "never checked", "changed since", "index undecided"])
-def test_a_refusal_is_recorded_with_its_reasons_and_nothing_that_is_served_changes(
+def test_a_refusal_is_recorded_with_its_reasons_and_changes_nothing_served(
     database: Database, make_settings: MakeSettings, spoil: str
 ) -> None:
     settings = release_settings(make_settings)
@@ -155,7 +157,7 @@ def test_a_refusal_is_recorded_with_its_reasons_and_nothing_that_is_served_chang
     assert (after.release_id, after.hits) == (1, before.hits)
 
 
-def test_the_first_release_that_is_refused_leaves_nothing_to_serve(
+def test_a_refused_first_release_leaves_nothing_to_serve(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -167,7 +169,7 @@ def test_the_first_release_that_is_refused_leaves_nothing_to_serve(
         roll_back(database)
 
 
-def test_a_failing_version_is_left_out_only_when_the_user_says_so(
+def test_a_failing_version_is_left_out_only_on_request(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -189,7 +191,7 @@ def test_a_failing_version_is_left_out_only_when_the_user_says_so(
     assert {hit.version for hit in found.hits} == {"EN_A"}
 
 
-def test_two_that_release_at_once_make_one_release(
+def test_two_concurrent_releases_make_one_release(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -205,7 +207,7 @@ def test_two_that_release_at_once_make_one_release(
     assert states(database) == [(1, "active")]
 
 
-def test_a_release_and_a_rollback_at_once_leave_one_active(
+def test_a_concurrent_release_and_rollback_leave_one_active(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -230,9 +232,7 @@ def test_a_release_and_a_rollback_at_once_leave_one_active(
     assert [state for _, state in states(database)].count("active") == 1
 
 
-def test_each_switch_is_heard_by_those_who_listen(
-    database: Database, make_settings: MakeSettings
-) -> None:
+def test_each_switch_notifies_listeners(database: Database, make_settings: MakeSettings) -> None:
     settings = release_settings(make_settings)
     with database.connect(autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
@@ -256,7 +256,7 @@ def test_each_switch_is_heard_by_those_who_listen(
 
 
 @pytest.mark.slow
-def test_rolling_back_twice_goes_two_back_and_the_third_time_says_so(
+def test_rolling_back_twice_goes_back_two_releases_and_a_third_time_fails(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)
@@ -285,7 +285,7 @@ def test_rolling_back_twice_goes_two_back_and_the_third_time_says_so(
     assert active_number(database) == 1
 
 
-def test_what_was_rolled_back_is_released_again_only_by_hand(
+def test_a_rolled_back_release_is_released_again_only_on_request(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -308,7 +308,7 @@ def test_what_was_rolled_back_is_released_again_only_by_hand(
     assert let_through(database, settings).release.release_id == 6, "it holds no longer"
 
 
-def test_an_earlier_release_can_be_made_active_and_that_can_be_rolled_back(
+def test_an_earlier_release_can_be_activated_and_rolled_back(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -325,7 +325,7 @@ def test_an_earlier_release_can_be_made_active_and_that_can_be_rolled_back(
 
 
 @pytest.mark.parametrize("release_id", [2, 99])
-def test_a_release_that_was_refused_or_never_was_cannot_be_activated(
+def test_a_refused_or_unknown_release_cannot_be_activated(
     database: Database, make_settings: MakeSettings, release_id: int
 ) -> None:
     settings = release_settings(make_settings)
@@ -343,7 +343,7 @@ def test_a_release_that_was_refused_or_never_was_cannot_be_activated(
 
 
 @pytest.mark.slow
-def test_indexes_are_kept_for_the_releases_kept_and_dropped_after(
+def test_indexes_of_kept_releases_are_kept_and_others_dropped(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_releases_kept=1)
@@ -369,7 +369,7 @@ def test_indexes_are_kept_for_the_releases_kept_and_dropped_after(
 
 
 @pytest.mark.slow
-def test_a_rollback_past_what_is_kept_is_refused_and_changes_nothing(
+def test_a_rollback_beyond_the_kept_releases_is_refused_and_changes_nothing(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_releases_kept=1)

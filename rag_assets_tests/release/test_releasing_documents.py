@@ -51,7 +51,7 @@ def released(database: Database) -> Release:
     return found
 
 
-def test_documents_join_the_bible_when_they_are_judged(
+def test_documents_join_the_release_once_they_are_checked(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -75,7 +75,7 @@ def test_documents_join_the_bible_when_they_are_judged(
     assert "documents" in {result["subject"] for result in made.manifest["checks"]}
 
 
-def test_more_documents_are_no_other_release_and_hold_up_no_version(
+def test_more_documents_need_no_new_release_and_delay_no_version(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -100,7 +100,7 @@ def test_more_documents_are_no_other_release_and_hold_up_no_version(
     assert let_through(database, settings).verdict.documents
 
 
-def test_the_documents_index_in_force_carries_its_own_name_there_and_back(
+def test_the_live_documents_index_has_its_name_after_a_switch_and_back(
     database: Database, settings: Settings
 ) -> None:
     publish(database, settings, "pumps")
@@ -118,7 +118,7 @@ def test_the_documents_index_in_force_carries_its_own_name_there_and_back(
     assert index_of_name(database, LIVING) == (TABLE, 2)
 
 
-def test_names_of_both_corpora_stand_side_by_side(database: Database, settings: Settings) -> None:
+def test_the_index_names_of_both_corpora_coexist(database: Database, settings: Settings) -> None:
     prepare(database, settings)
     publish(database, settings, "pumps")
     judge_all(database, settings)
@@ -127,7 +127,7 @@ def test_names_of_both_corpora_stand_side_by_side(database: Database, settings: 
     assert index_of_name(database, LIVING) == (TABLE, 2)
 
 
-def test_documents_alone_are_released_and_show_in_their_view(
+def test_documents_alone_are_released_and_visible_in_their_view(
     database: Database, settings: Settings
 ) -> None:
     publish(database, settings, "pumps")
@@ -174,7 +174,7 @@ def test_documents_that_are_all_withdrawn_are_left_out(
     assert made.release.space("documents", "small") is None
 
 
-def test_a_rollback_brings_back_what_was_served_of_documents(
+def test_a_rollback_restores_the_documents_served_before(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -188,7 +188,7 @@ def test_a_rollback_brings_back_what_was_served_of_documents(
     assert released(database).space("documents", "small") is not None
 
 
-def test_a_change_of_the_model_takes_the_documents_along_or_is_refused(
+def test_a_change_of_model_includes_the_documents_or_is_refused(
     database: Database, make_settings: MakeSettings, settings: Settings
 ) -> None:
     prepare(database, settings)

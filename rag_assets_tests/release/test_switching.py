@@ -51,7 +51,7 @@ def settings(make_settings: MakeSettings) -> Settings:
     return release_settings(make_settings, rag_index_min_rows=1)
 
 
-def test_the_index_in_force_carries_the_well_known_name_there_and_back(
+def test_the_live_index_has_the_well_known_name_after_a_switch_and_back(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -71,7 +71,7 @@ def test_the_index_in_force_carries_the_well_known_name_there_and_back(
     assert index_of_name(database, f"{TABLE}_ivf_g2") == (TABLE, 2)
 
 
-def test_the_index_of_a_release_rolled_back_is_dropped_when_asked_and_no_other(
+def test_only_the_index_of_the_rolled_back_release_is_dropped_on_request(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -122,7 +122,7 @@ def search_through(connection: Connection, generation: int) -> int:
     return int(row[0])
 
 
-def test_a_long_transaction_that_searches_neither_holds_up_the_switch_nor_is_held_up(
+def test_a_long_searching_transaction_neither_delays_a_switch_nor_is_delayed_by_it(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -139,7 +139,7 @@ def test_a_long_transaction_that_searches_neither_holds_up_the_switch_nor_is_hel
         assert search_through(reader, 2) == 10
 
 
-def test_an_index_that_is_busy_gets_its_name_later_and_is_released_all_the_same(
+def test_a_busy_index_is_released_and_gets_its_name_later(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -159,9 +159,7 @@ def test_an_index_that_is_busy_gets_its_name_later_and_is_released_all_the_same(
     assert index_of_name(database) == (TABLE, 3)
 
 
-def test_somebody_who_is_told_so_can_read_why_the_name_did_not_move(
-    database: Database, settings: Settings
-) -> None:
+def test_the_message_says_why_the_name_did_not_move(database: Database, settings: Settings) -> None:
     prepare(database, settings)
     let_through(database, settings)
     prepare(database, settings, "EN_B", force=True)
@@ -177,7 +175,7 @@ def test_somebody_who_is_told_so_can_read_why_the_name_did_not_move(
     assert index_of_name(database) == (TABLE, 2)
 
 
-def test_an_index_dropped_for_good_is_not_the_one_in_force_whatever_its_name(
+def test_a_dropped_index_is_not_the_live_one_whatever_its_name(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_releases_kept=1)
@@ -202,7 +200,7 @@ def wider(make_settings: MakeSettings) -> Settings:
     return release_settings(make_settings, rag_embedding_small_dimensions=80)
 
 
-def test_the_view_follows_the_release_there_and_back(
+def test_the_view_follows_a_switch_and_a_rollback(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings, following = release_settings(make_settings), wider(make_settings)
@@ -222,7 +220,7 @@ def test_the_view_follows_the_release_there_and_back(
     assert shown(database) == [(64, 30)]
 
 
-def test_somebody_who_reads_the_view_does_not_hold_up_the_release(
+def test_a_reader_of_the_view_does_not_delay_the_release(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings, following = release_settings(make_settings), wider(make_settings)

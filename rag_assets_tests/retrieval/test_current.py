@@ -57,7 +57,7 @@ def number(current: CurrentRelease) -> int:
 
 
 @pytest.mark.slow
-def test_nothing_is_served_until_something_is_released_then_each_switch_is_heard(
+def test_nothing_is_served_until_a_release_and_then_each_switch_is_noticed(
     database: Database, settings: Settings
 ) -> None:
     followed = Followed()
@@ -78,7 +78,7 @@ def test_nothing_is_served_until_something_is_released_then_each_switch_is_heard
     assert followed.warnings == []
 
 
-def test_a_licence_that_is_withdrawn_makes_no_sound_and_is_seen(
+def test_withdrawing_a_licence_is_noticed_without_a_notification(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
@@ -95,7 +95,7 @@ def test_a_licence_that_is_withdrawn_makes_no_sound_and_is_seen(
         assert set(current.served.target.scopes) == {"EN_A"}
 
 
-def test_a_connection_that_is_cut_is_told_once_and_made_anew(
+def test_a_lost_connection_is_reported_once_and_reopened(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
@@ -117,7 +117,7 @@ def test_a_connection_that_is_cut_is_told_once_and_made_anew(
     assert "releases cannot be followed" in followed.warnings[0]
 
 
-def test_what_nobody_foresaw_does_not_end_the_following(
+def test_an_unexpected_error_does_not_stop_following(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
@@ -139,7 +139,7 @@ def test_it_leaves_no_thread_behind(database: Database, settings: Settings) -> N
     assert "release" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_documents_that_come_are_counted_anew_each_ten_seconds_and_make_no_other_release(
+def test_documents_are_counted_again_every_ten_seconds_without_a_new_release(
     database: Database, settings: Settings
 ) -> None:
     publish_document(database, settings, "manual.pdf", ["The pump must never run dry"])

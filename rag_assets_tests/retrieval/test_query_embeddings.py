@@ -40,7 +40,7 @@ def test_texts_that_differ_have_two(one: str, other: str) -> None:
     assert query_hash(one) != query_hash(other)
 
 
-def test_a_vector_comes_back_as_it_was(database: Database, space_id: int) -> None:
+def test_a_cached_vector_is_returned_unchanged(database: Database, space_id: int) -> None:
     vector = np.array([0.1, -1e-30, 3e30, 0, -0.0, 1, 2, 3], dtype=np.float32)
     key = query_hash("the river")
     with database.connect() as connection:
@@ -76,7 +76,7 @@ def fill(database: Database, space_id: int, count: int) -> None:
             )
 
 
-def test_what_is_too_old_is_not_known(database: Database, space_id: int) -> None:
+def test_entries_that_are_too_old_are_not_returned(database: Database, space_id: int) -> None:
     fill(database, space_id, 3)
     with database.connect() as connection:
         for hours, known in ((0, True), (1, True), (2, False)):
@@ -91,7 +91,7 @@ def test_what_is_too_old_is_not_known(database: Database, space_id: int) -> None
     [(100, 10, 6), (100, 6, 6), (100, 5, 5), (100, 1, 1), (100, 0, 0), (3, 10, 3), (3, 2, 2),
      (0, 10, 0)],
 )  # fmt: skip
-def test_the_oldest_are_forgotten_beyond_age_and_number(
+def test_entries_beyond_the_maximum_age_and_number_are_deleted(
     database: Database, space_id: int, max_age_h: int, max_rows: int, left: int
 ) -> None:
     fill(database, space_id, 6)

@@ -48,7 +48,7 @@ def test_before_anything_is_released_a_search_says_what_to_do(
         ask(database, settings, words("EN_A"))
 
 
-def test_a_verse_is_found_by_its_words_with_all_that_a_person_wants_to_know(
+def test_a_verse_is_found_by_its_words_with_all_of_its_details(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
@@ -101,7 +101,7 @@ def test_a_search_of_some_versions_finds_only_theirs(
 
 
 @pytest.mark.parametrize("withdrawn", ["ai_allowed", "enabled_for_rag"])
-def test_a_licence_that_is_withdrawn_counts_at_once_and_so_does_its_return(
+def test_withdrawing_a_licence_and_restoring_it_take_effect_immediately(
     database: Database, settings: Settings, withdrawn: str
 ) -> None:
     texts = sentences(60, word="EN_B")
@@ -164,7 +164,7 @@ def test_a_search_through_the_index_finds_what_an_exact_one_finds(
     assert len(filtered.hits) == 10
 
 
-def test_verses_that_are_gone_since_the_release_are_not_found(
+def test_verses_deleted_since_the_release_are_not_found(
     database: Database, settings: Settings
 ) -> None:
     texts = sentences(60, word="EN_A")

@@ -72,7 +72,7 @@ def wrong_codes(session: Connection, table: VectorTable, made: CodeSet) -> int:
     return sum(found.get(i) != code for i, code in expected.items()) + len(found.keys() - expected)
 
 
-def test_a_fill_encodes_every_vector_and_calls_the_set_ready(
+def test_a_fill_encodes_every_vector_and_marks_the_set_ready(
     session: Connection, table: VectorTable
 ) -> None:
     made = filled(session, table)
@@ -105,7 +105,7 @@ def test_a_publication_writes_its_codes_with_its_vectors(
         ("TRUNCATE {}", 0),
     ],
 )
-def test_what_another_client_changes_loses_its_code_at_once_and_gets_one_by_a_fill(
+def test_a_vector_changed_by_another_client_loses_its_code_until_the_next_fill(
     session: Connection, table: VectorTable, statement: str, lost: int
 ) -> None:
     made = filled(session, table)
@@ -115,13 +115,13 @@ def test_what_another_client_changes_loses_its_code_at_once_and_gets_one_by_a_fi
     assert wrong_codes(session, table, made) == 0
 
 
-def test_a_verse_that_goes_takes_its_code_with_it(session: Connection, table: VectorTable) -> None:
+def test_deleting_a_verse_deletes_its_code(session: Connection, table: VectorTable) -> None:
     made = filled(session, table)
     session.execute("DELETE FROM verses WHERE version_code = 'EN_B'")
     assert wrong_codes(session, table, made) == 0
 
 
-def test_a_fill_goes_on_while_versions_are_published_and_vectors_changed(
+def test_a_fill_continues_while_versions_are_published_and_vectors_changed(
     database: Database,
     session: Connection,
     table: VectorTable,
@@ -219,7 +219,7 @@ def aside(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit
 
 
-def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_what_is_near(
+def test_the_scan_answers_if_a_filter_excludes_what_an_index_over_codes_finds(
     database: Database, make_settings: MakeSettings
 ) -> None:
     """Two languages that lie apart: a query in one, confined to the other, is answered."""
@@ -248,7 +248,7 @@ def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_wha
             assert len({(row.id, row.distance) for row in found} & set(exact)) >= 9
 
 
-def test_one_search_tells_what_each_number_of_candidates_finds(
+def test_one_search_shows_what_each_number_of_candidates_finds(
     session: Connection, table: VectorTable
 ) -> None:
     made = filled(session, table, 64)

@@ -102,9 +102,7 @@ def test_an_exact_search_reads_no_vector_index(
     assert not any("_ivf_" in name for names in used.values() for name in names)
 
 
-def test_a_plan_for_an_index_that_is_gone_is_seen_to_use_none(
-    database: Database, table: VectorTable
-) -> None:
+def test_a_plan_for_a_missing_index_uses_no_index(database: Database, table: VectorTable) -> None:
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         connection.execute("DROP INDEX verse_embeddings_s1_ivf_g2")
@@ -129,7 +127,7 @@ def scans(database: Database) -> list[int]:
 
 
 @pytest.mark.parametrize("autocommit", [True, False], ids=["autocommit", "in a transaction"])
-def test_a_statement_sent_many_times_goes_on_using_its_index(
+def test_a_statement_sent_many_times_keeps_using_its_index(
     database: Database, table: VectorTable, autocommit: bool
 ) -> None:
     """After five uses psycopg prepares it, after five more the server may plan it generically."""
@@ -187,7 +185,7 @@ def test_hits_are_in_order_of_their_distance_and_belong_to_the_scopes(
                 assert all(0 <= distance <= 2 for _, distance in found)
 
 
-def test_reading_ends_at_the_most_probes(database: Database, table: VectorTable) -> None:
+def test_reading_stops_at_the_maximum_probes(database: Database, table: VectorTable) -> None:
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         bounded = SearchPlan("iterative", 1, table.space.spec.precision, 1, 1)
@@ -227,7 +225,7 @@ def test_the_settings_of_a_search_end_with_it(database: Database, table: VectorT
     assert before[-1] == ("on",)
 
 
-def test_asking_for_the_plan_leaves_nothing_on_the_connection(
+def test_explaining_a_plan_leaves_nothing_on_the_connection(
     database: Database, table: VectorTable
 ) -> None:
     with database.connect(autocommit=True) as connection:

@@ -38,7 +38,7 @@ def streamed(connection: Connection, table: VectorTable, scopes: list[str]) -> S
 
 @pytest.mark.parametrize("precision", ["halfvec", "vector"])
 @pytest.mark.parametrize("dimensions", [1, 3, 64])
-def test_every_row_comes_once_with_its_scope_and_its_very_components(
+def test_every_row_is_streamed_once_with_its_scope_and_exact_components(
     database: Database, make_settings: MakeSettings, precision: Precision, dimensions: int
 ) -> None:
     settings = index_settings(
@@ -59,7 +59,7 @@ def test_every_row_comes_once_with_its_scope_and_its_very_components(
 
 
 @pytest.mark.parametrize("rows", [8191, 8192, 8193, 20_000])
-def test_a_table_of_several_pieces_is_whole(
+def test_a_table_of_several_batches_is_streamed_completely(
     database: Database, make_settings: MakeSettings, rows: int
 ) -> None:
     settings = index_settings(make_settings, rag_embedding_small_dimensions=4)
@@ -72,7 +72,7 @@ def test_a_table_of_several_pieces_is_whole(
     assert not np.concatenate([piece.scopes for piece in pieces]).any()
 
 
-def test_the_connection_goes_on_after_a_whole_stream(
+def test_the_connection_is_usable_after_a_complete_stream(
     database: Database, make_settings: MakeSettings
 ) -> None:
     table = filled_table(database, index_settings(make_settings), {"EN_A": 50})
@@ -116,7 +116,7 @@ def test_a_sample_is_drawn_from_the_whole_table(
     assert quarters.min() > 0.1, f"share of each quarter of the table: {quarters}"
 
 
-def test_a_sample_is_drawn_from_the_whole_of_a_table_that_grew_since_it_was_analyzed(
+def test_a_sample_covers_a_table_that_grew_since_it_was_analyzed(
     database: Database, make_settings: MakeSettings
 ) -> None:
     vectors = clustered(20_000, dimensions=16)
