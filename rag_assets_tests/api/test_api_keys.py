@@ -1,4 +1,4 @@
-"""Keys are stored as hashes, found by what was presented, and used at their rate only."""
+"""Keys are stored as hashes, recognised when presented, and limited to their rate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rag_assets.postgres.database import Database
 
 
 def made(database: Database, *scopes: Scope) -> str:
-    """A key, whole."""
+    """A complete key."""
     with database.connect() as connection:
         return create_key(connection, "for a test", scopes or ("read",), requests_per_minute=60)
 
@@ -57,7 +57,7 @@ def test_anything_but_the_exact_key_is_rejected(database: Database, wrong: str) 
 
 
 def test_a_secret_may_hold_any_letter_of_its_alphabet(database: Database) -> None:
-    for _ in range(50):  # some of them hold an underscore, at which keys are split
+    for _ in range(50):  # some contain an underscore, at which keys are split
         key = made(database)
         with database.connect() as connection:
             assert find_key(connection, key) is not None
@@ -101,7 +101,7 @@ def test_a_burst_is_accepted_then_an_even_pace(database: Database) -> None:
         refused = take_request(connection, "k", key_pace(per_minute=1, burst=3))
         assert 50 < refused.retry_after_s <= 60
         again = take_request(connection, "k", key_pace(per_minute=1, burst=3))
-        assert again.retry_after_s <= refused.retry_after_s  # what is refused is not counted
+        assert again.retry_after_s <= refused.retry_after_s  # refused requests are not counted
 
 
 def test_after_its_wait_a_request_is_accepted(database: Database) -> None:

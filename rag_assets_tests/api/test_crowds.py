@@ -1,4 +1,4 @@
-"""Hundreds of clients that hold on to what they were given: memory, connections, files."""
+"""Hundreds of clients that hold resources: memory, connections, files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MB = 2**20
 VECTOR = [1.0] + [0.0] * 63
 CROWD = 800
 MOST_GROWN_MB = 200
-"""Of 800 bodies of 1 MB: without bounds a worker takes all of them."""
+"""For 800 bodies of 1 MB: without limits, a worker keeps all of them."""
 TYPES = "Host: localhost\r\nContent-Type: application/json\r\n"
 NEARLY_WHOLE = b" " * (MB - 1)
 DECLARED = f"POST {RETRIEVE} HTTP/1.1\r\n{TYPES}Content-Length: {MB}\r\n\r\n".encode()
@@ -49,7 +49,7 @@ HALF_A_BODY = f"POST {RETRIEVE} HTTP/1.1\r\n{TYPES}Content-Length: 100\r\n\r\n{{
 
 @pytest.fixture(scope="module", autouse=True)
 def _many_files() -> Iterator[None]:
-    """Room for the clients' ends."""
+    """Allow enough open files for the clients."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 8000
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -60,7 +60,7 @@ def _many_files() -> Iterator[None]:
 
 
 class Crowd:
-    """Clients that each send the same and then hold the connection; none of them reads."""
+    """Clients that all send the same data and hold the connection without reading."""
 
     def __init__(self, server: Server, clients: int, data: bytes) -> None:
         self._selector = selectors.DefaultSelector()
@@ -89,7 +89,7 @@ class Crowd:
             self._selector.unregister(client)
 
     def answers(self) -> Counter[int | str]:
-        """How many got which status, are still ``open`` without one, or were just ``closed``."""
+        """The number of clients per status, ``open`` without one, or ``closed``."""
         return Counter(self._answer(client) for client in self._sent)
 
     def _answer(self, client: socket.socket) -> int | str:
@@ -109,25 +109,25 @@ class Crowd:
 
 @contextmanager
 def crowd(server: Server, clients: int, data: bytes) -> Iterator[Crowd]:
-    """So many clients, until the block ends."""
+    """This many clients, until the block ends."""
     with closing(Crowd(server, clients, data)) as gathered:
         yield gathered
 
 
 def resident_mb(server: Server) -> float:
-    """Memory of the processes that answer, of the largest."""
+    """Memory of the largest process that answers."""
     return max(status_of(pid, "VmRSS") for pid in server.workers() or [server.process.pid]) / 1024
 
 
 def status_of(pid: int, name: str) -> int:
-    """A number of the kernel's on a process; sizes in kB."""
+    """One of the kernel's figures on a process; sizes in kB."""
     found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text("utf-8"), re.M)
     assert found
     return int(found[1])
 
 
 def settled(server: Server, clients: Crowd) -> None:
-    """Wait until the service has read what it is going to: the system keeps much before that."""
+    """Wait until the service has read what it will: the system buffers a lot before that."""
     seen: deque[tuple[Counter[int | str], float]] = deque(maxlen=30)
 
     def unchanged() -> bool:
@@ -140,7 +140,7 @@ def settled(server: Server, clients: Crowd) -> None:
 
 
 def healthy(server: Server) -> bool:
-    """Whether somebody who comes anew is told that the service lives."""
+    """Whether a new client gets a health check's answer."""
     with httpx.Client(base_url=server.origin, trust_env=False, timeout=30) as http:
         return http.get("/healthz").json() == {"status": "alive"}
 
@@ -182,19 +182,19 @@ def test_without_keys_all_bodies_together_stay_within_the_budget_and_queries_are
             assert answers[503], answers  # of the others a reset may have overtaken it
             assert server.found(vector=VECTOR)["hits"]
             assert healthy(server)
-        # What they held is free again.
+        # Their memory is released.
         whole = json_body(MB)
         wait_until(lambda: post(server, whole).status_code == 200)
         assert resident_mb(server) - before < MOST_GROWN_MB
 
 
 def json_body(size: int) -> bytes:
-    """A search of just that size."""
+    """A search with a body of exactly this size."""
     return f'{{"vector": {VECTOR}}}'.encode().ljust(size)
 
 
 def post(server: Server, body: bytes) -> httpx.Response:
-    """Ask with this body."""
+    """Send this body."""
     return server.http.post(RETRIEVE, content=body, headers={"Content-Type": "application/json"})
 
 
@@ -220,7 +220,7 @@ def test_uploads_count_with_the_memory_held_not_with_their_size(
 def strict(
     bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A service that waits two seconds for a head, and asks for no key."""
+    """A service that waits two seconds for a head, and requires no key."""
     environment = environment_of(
         copied(bilingual), RAG_API_HEAD_TIMEOUT_S=2, RAG_API_BODY_TIMEOUT_S=120
     )
@@ -229,7 +229,7 @@ def strict(
 
 
 def metric(server: Server, reason: Reason) -> float:
-    """How many connections were closed for it."""
+    """How many connections were closed for this reason."""
     name = f'rag_api_closed_connections_total{{reason="{reason}"}}'
     return server.metrics().get(name, 0.0)
 
@@ -254,7 +254,7 @@ def test_a_blank_line_does_not_keep_a_connection(strict: Server) -> None:
     with closing(socket.create_connection(("127.0.0.1", strict.port), timeout=20)) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         heard = client.recv(65536)
-        while b"alive" not in heard:  # head and body may come apart
+        while b"alive" not in heard:  # head and body may arrive separately
             more = client.recv(65536)
             assert more, heard
             heard += more
@@ -330,7 +330,7 @@ def test_a_response_that_is_not_read_times_out(strict: Server) -> None:
         client.setblocking(False)
 
         def asked_and_given_up() -> bool:
-            with suppress(OSError):  # until the answers fill every buffer in between
+            with suppress(OSError):  # until the responses fill every buffer
                 client.send(one)
             return metric(strict, "unread") > before
 
@@ -352,7 +352,7 @@ def test_a_client_without_a_key_gets_no_100_continue(
             data += got
         assert data.startswith(b"HTTP/1.1 401")
         assert b"connection: close" in data.lower()
-        # What is small is read all the same: the connection can be used again.
+        # A small body is read anyway, so the connection can be reused.
         answers = [server.retrieve(query="a") for _ in range(3)]
         assert [one.status_code for one in answers] == [401] * 3
         assert "connection" not in answers[0].headers
@@ -402,7 +402,7 @@ def test_scrapes_waiting_for_the_database_do_not_each_hold_a_thread(
 
 
 class Recorded:
-    """A connection that notes when it is dropped."""
+    """A connection that records that it was dropped."""
 
     def __init__(self, name: str, dropped: list[str]) -> None:
         self._name = name
@@ -421,7 +421,7 @@ def test_the_least_recently_active_is_evicted_and_a_busy_one_stays() -> None:
         all_of_them.mark_waiting(one)
     all_of_them.mark_busy(answered)
     all_of_them.mark_active(first)
-    all_of_them.mark_active(answered)  # a request in advance does not make it wait
+    all_of_them.mark_active(answered)  # a pipelined request does not mark it waiting
     all_of_them.mark_waiting(fourth)
     for _ in range(3):
         all_of_them.evict()

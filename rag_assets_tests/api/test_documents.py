@@ -1,4 +1,4 @@
-"""Uploading documents and asking how far they are: who may, what arrives, what is refused."""
+"""Uploading documents and following their state: permissions, results and refusals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Desk:
         self.reader = {"X-API-Key": new_key(database, "read")}
 
     def upload(self, name: str, content: bytes, **parameters: object) -> httpx.Response:
-        """As an administrator's program does."""
+        """Upload with an administrator's key."""
         return self.server.http.post(
             DOCUMENTS,
             params={"name": name} | {key: str(value) for key, value in parameters.items()},
@@ -44,12 +44,12 @@ class Desk:
         )
 
     def get(self, path: str = "", **parameters: object) -> httpx.Response:
-        """As a reader."""
+        """Read with a reader's key."""
         wanted = {key: str(value) for key, value in parameters.items()}
         return self.server.http.get(f"{DOCUMENTS}{path}", params=wanted, headers=self.reader)
 
     def left(self) -> list[str]:
-        """All that is in the inbox's folder, hidden or not."""
+        """Everything in the inbox's folder, including hidden files."""
         return sorted(
             path.relative_to(self.inbox).as_posix()
             for path in self.inbox.rglob("*")
@@ -61,7 +61,7 @@ class Desk:
 def desk(
     template_database: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Desk]:
-    """A service that takes documents of 1 MB at most, and nothing released: it needs no release."""
+    """A service that takes documents of up to 1 MB, without a release: uploads need none."""
     folder = tmp_path_factory.mktemp("desk")
     database = copied(template_database)
     environment = environment_of(
@@ -76,7 +76,7 @@ def desk(
 
 
 def uploaded(answer: httpx.Response, status: int = 201) -> dict[str, Any]:
-    """The answer to an upload that was taken."""
+    """The response to an accepted upload."""
     assert answer.status_code == status, answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -175,7 +175,7 @@ def test_a_file_that_is_too_large_is_refused_with_or_without_content_length(desk
             yield bytes(65_536)
         yield b"x"
 
-    with suppress(httpx.WriteError):  # the service need not read on
+    with suppress(httpx.WriteError):  # the service may stop reading
         answer = desk.server.http.post(
             DOCUMENTS, params={"name": "large.bin"}, content=pieces(), headers=desk.admin | OCTETS
         )
@@ -200,7 +200,7 @@ def test_only_an_administrator_uploads_and_a_reader_may_list(desk: Desk) -> None
 
 
 def connected(desk: Desk, name: str) -> socket.socket:
-    """A connection on which an upload has begun."""
+    """A connection on which an upload has started."""
     connection = socket.create_connection(("127.0.0.1", desk.server.port), timeout=30)
     head = (
         f"POST {DOCUMENTS}?name={name} HTTP/1.1\r\nHost: x\r\nX-API-Key: {desk.admin['X-API-Key']}"
@@ -213,7 +213,7 @@ def connected(desk: Desk, name: str) -> socket.socket:
 def test_an_upload_that_is_cut_off_or_stalls_leaves_nothing(desk: Desk) -> None:
     before = desk.left()
     with closing(connected(desk, "cut.md")):
-        wait_until(lambda: len(desk.left()) == len(before) + 1)  # being written, by another name
+        wait_until(lambda: len(desk.left()) == len(before) + 1)  # being written under another name
         assert "cut.md" not in desk.left()
     wait_until(lambda: desk.left() == before)
     with closing(connected(desk, "still.md")) as connection:
@@ -227,7 +227,7 @@ def test_documents_are_listed_page_by_page_and_filtered(desk: Desk) -> None:
     keys = [uploaded(desk.upload(f"page/{place}.md", b"%d" % place))["key"] for place in range(3)]
     with desk.database.connect() as connection:
         connection.execute(
-            "UPDATE documents SET state = 'dead', error_class = 'NoTextError', error = 'mend it'"
+            "UPDATE documents SET state = 'dead', error_class = 'NoTextError', error = 'fix it'"
             " WHERE document_key = %s",
             (keys[0],),
         )
@@ -241,7 +241,7 @@ def test_documents_are_listed_page_by_page_and_filtered(desk: Desk) -> None:
     assert len(set(listed)) == len(listed)
     dead = desk.get(state="dead").json()["documents"]
     assert [(one["key"], one["error_class"], one["error"]) for one in dead] == [
-        (keys[0], "NoTextError", "mend it")
+        (keys[0], "NoTextError", "fix it")
     ]
     assert desk.get(lane="rag_large_docs").json() | {"request_id": ""} == {
         "request_id": "", "documents": [], "next": None,
@@ -262,7 +262,7 @@ def test_an_unknown_document_suggests_the_nearest_keys(desk: Desk) -> None:
 def test_a_storage_that_accepts_no_files_is_a_problem_of_the_service(desk: Desk) -> None:
     desk.inbox.mkdir(exist_ok=True)
     aside = desk.inbox.rename(desk.inbox.with_name("aside"))
-    desk.inbox.touch()  # no folder any more
+    desk.inbox.touch()  # no longer a folder
     try:
         found = problem_of(desk.upload("x.md", b"x"), 503, "inbox-unavailable")
         assert "x.md cannot be written to the inbox" in found["detail"]

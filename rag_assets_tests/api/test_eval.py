@@ -1,4 +1,4 @@
-"""An evaluation: many queries, what each should find, and how all of them went."""
+"""Evaluations: many queries with expected references, and their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluate(server: Server, **body: object) -> dict[str, Any]:
 
 
 def own_texts() -> list[dict[str, object]]:
-    """Verses as queries, each of which must find itself."""
+    """Verses as queries, each of which must find its own verse."""
     return [
         {
             "query": verse_text("EN_SAMPLE", book, chapter, verse),

@@ -1,4 +1,4 @@
-"""Filters let through what they name and nothing else, and choose how the table is read."""
+"""Filters pass exactly what they name, and decide how the table is read."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_plan_depends_on_how_many_rows_pass_the_filter(
 
 
 def test_the_index_finds_under_a_filter_what_exact_search_finds(server: Server) -> None:
-    """Ruth of both versions goes through the index, of each version alone it is exact."""
+    """Ruth in both versions uses the index; in one version it is searched exactly."""
     together = server.found(query=QUERY, books=["RUT"], top_k=10)
     alone = [
         hit

@@ -23,7 +23,7 @@ HEAD = f"POST {RETRIEVE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicatio
 
 @pytest.fixture(scope="module", autouse=True)
 def _many_files() -> Iterator[None]:
-    """Room for a thousand connections, on both sides."""
+    """Allow a thousand connections on both sides."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4 * IDLE
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -49,7 +49,7 @@ def patient(
 
 
 def connected(server: Server) -> socket.socket:
-    """A connection of one's own."""
+    """A new connection."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=30)
 
 
@@ -69,7 +69,7 @@ def answer_on(connection: socket.socket) -> tuple[int, dict[str, object], bool]:
 
 
 def others_are_answered(server: Server) -> bool:
-    """Whether everybody else is."""
+    """Whether other clients are answered."""
     return bool(server.found(vector=VECTOR)["hits"])
 
 

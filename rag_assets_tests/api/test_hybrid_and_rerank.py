@@ -1,4 +1,4 @@
-"""Full text search takes part, and the large space re-orders."""
+"""Hybrid search with full text, and re-ranking with the large model."""
 
 from __future__ import annotations
 

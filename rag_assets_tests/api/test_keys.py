@@ -1,4 +1,4 @@
-"""Keys: who may ask, by which header, with which scope, and until when."""
+"""Keys: who may send requests, with which header and scope, and until when."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ KEY_CACHE_S = 1
 
 
 def new_key(database: Database, *scopes: Scope, per_minute: int = 100_000) -> str:
-    """A key, whole."""
+    """A complete key."""
     with database.connect() as connection:
         return create_key(connection, "a test", scopes, requests_per_minute=per_minute)
 
 
 @pytest.fixture(scope="module")
 def locked_database(bilingual: Database, copied: Copy) -> Database:
-    """A released corpus of which a key exists."""
+    """A released corpus with a key."""
     database = copied(bilingual)
     new_key(database, "admin")
     return database
@@ -55,7 +55,7 @@ def locked_database(bilingual: Database, copied: Copy) -> Database:
 
 @pytest.fixture(scope="module")
 def locked(locked_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A service that asks for a key."""
+    """A service that requires a key."""
     environment = environment_of(locked_database, RAG_API_KEY_CACHE_S=KEY_CACHE_S)
     with serving(tmp_path_factory.mktemp("locked"), environment) as running:
         yield running
@@ -200,7 +200,7 @@ def test_a_public_service_refuses_all_requests_once_its_last_key_is_revoked(
 def test_many_clients_without_keys_query_the_database_once(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
-    """Where each asked for itself, those without a connection would be answered 503."""
+    """If each queried on its own, those without a connection would get 503."""
     database = copied(bilingual)
     new_key(database, "read")
     environment = environment_of(database, RAG_API_STATEMENT_TIMEOUT_MS=20_000)

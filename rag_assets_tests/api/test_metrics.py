@@ -1,4 +1,4 @@
-"""What is counted, over all workers together, in Prometheus' text format."""
+"""The metrics of all workers together, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ IDLE = 'rag_pool_connections{state="idle"}'
 def pair(
     bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A service of two workers."""
+    """A service with two workers."""
     folder = tmp_path_factory.mktemp("pair")
     with serving(folder, environment_of(copied(bilingual)), workers=2) as running:
         yield running
 
 
 def ask(server: Server, **body: object) -> httpx.Response:
-    """On a connection of its own: any worker may take it."""
+    """On a new connection, so that any worker may accept it."""
     return httpx.post(server.origin + RETRIEVE, json=body, trust_env=False, timeout=30)
 
 
@@ -56,7 +56,7 @@ def test_requests_are_counted_over_both_workers_whichever_is_asked(pair: Server)
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: ask(pair, vector=VECTOR), range(30)))
     assert [answer.status_code for answer in answers] == [200] * 30
-    for _ in range(6):  # on new connections, so that both are asked
+    for _ in range(6):  # on new connections, so that both workers get some
         text = httpx.get(pair.origin + METRICS, trust_env=False).text
         (value,) = re.findall(
             r'rag_retrieve_total\{corpus="both",plan="ivfflat",status="200"\} (\S+)', text
@@ -120,7 +120,7 @@ def test_the_release_and_the_pools_of_both_workers_are_shown(pair: Server) -> No
     metrics = pair.metrics()
     assert metrics["rag_served_release"] == 1
     assert metrics["rag_pool_waiting"] == 0
-    for _ in range(8):  # until both workers have been asked for their own
+    for _ in range(8):  # until both workers have been scraped
         httpx.get(pair.origin + METRICS, trust_env=False)
     assert pair.metrics()[IDLE] >= 2
     assert pair.metrics()[BUSY] >= 0

@@ -12,7 +12,7 @@ from rag_assets_tests.api.server import DOCUMENTS, EVAL, METRICS, RETRIEVE, Serv
 
 @pytest.fixture(scope="module")
 def document(server: Server) -> dict[str, Any]:
-    """The document as it is served."""
+    """The served document."""
     found: dict[str, Any] = server.http.get("/openapi.json").raise_for_status().json()
     return found
 

@@ -1,4 +1,4 @@
-"""Without API keys no web page elsewhere reaches the API, by whatever name or browser."""
+"""Without API keys, no other site's page can use the API, by any name or browser."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CROSS_SITE = [
 
 
 def ask(server: Server, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
-    """With a body where the route takes one."""
+    """A request, with a body if the route takes one."""
     body = b'{"query": "a"}' if method == "POST" else None
     types = {"Content-Type": "application/json"} if body else {}
     return server.http.request(method, path, headers=types | headers, content=body)
@@ -101,7 +101,7 @@ def test_its_own_page_and_programs_may_use_any_loopback_name(
 def locked(
     bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, str]]:
-    """A service that asks for a key, and the key."""
+    """A service that requires a key, and the key."""
     database = copied(bilingual)
     key = new_key(database, "read")
     folder: Path = tmp_path_factory.mktemp("origin")

@@ -1,4 +1,4 @@
-"""The page at ``/``: a search by hand, in a real browser."""
+"""The playground page at ``/`` in a real browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chrom
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import Server, environment_of, serving
 from rag_assets_tests.documents.corpus import judge_all, publish_document
-from rag_assets_tests.release.corpus import let_through
+from rag_assets_tests.release.corpus import release_corpus
 
 pytestmark = pytest.mark.long
 
@@ -102,7 +102,7 @@ def test_nothing_is_loaded_from_other_sites(server: Server, page: Page) -> None:
     assert f"{server.origin}/api/v1/ai/rag/retrieve" in asked
     elsewhere = [url for url in asked if not url.startswith((f"{server.origin}/", "data:"))]
     assert elsewhere == []
-    assert page.complaints() == []  # nor did the policy have to forbid anything
+    assert page.complaints() == []  # and the policy blocked nothing
 
 
 @in_a_browser
@@ -152,7 +152,7 @@ def test_a_key_is_requested_and_stays_in_the_tab(
             "document.querySelector('#search').requestSubmit()"
         )
         page.wait(HITS)
-        page.open(address(server, query=QUERY), until=HITS)  # it is still known
+        page.open(address(server, query=QUERY), until=HITS)  # the key is still known
         assert page.ask("Object.keys(localStorage).length + document.cookie.length") == 0
         assert key not in page.ask("location.href + document.documentElement.outerHTML")
         assert key not in server.log
@@ -184,7 +184,7 @@ def test_documents_are_shown_with_their_place_and_narrowed_by_a_click(
     )
     publish_document(corpus, settings, "notes.md", ["A pump is a pump"], title=EVIL)
     judge_all(corpus, settings)
-    let_through(corpus, settings)
+    release_corpus(corpus, settings)
     with serving(tmp_path, environment_of(corpus)) as server:
         page.open(address(server, query="a pump", top_k=60, language="en"), until=HITS)
         shown = page.text()

@@ -1,4 +1,4 @@
-"""Every refusal has one shape, says what to do, and shows nothing of the inside."""
+"""Every refusal is a problem, says what to do, and reveals nothing internal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREFIX = "urn:rag-assets:problem:"
 
 
 def problem_of(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
-    """The problem that an answer is, with all that a problem has."""
+    """The problem in a response, with all of its fields."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     found: dict[str, Any] = answer.json()

@@ -1,4 +1,4 @@
-"""When the provider fails: which answer that is, and that known queries do without it."""
+"""Provider failures: the response to each, and that cached queries still work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VECTOR = [1.0] + [0.0] * 63
 
 
 def environment(database: Database, base_url: str, **extra: object) -> dict[str, str]:
-    """Of a service that embeds queries there."""
+    """The environment of a service that embeds queries there."""
     given: dict[str, object] = {
         "RAG_EMBEDDING_PROVIDER": "openai",
         "OPENAI_BASE_URL": base_url,

@@ -1,4 +1,4 @@
-"""What a request brings back: hits, timing, the release, the plan, and the request's id."""
+"""What a response contains: hits, timing, the release, the plan and the request's id."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_hits_are_ranked_by_score(server: Server) -> None:
 
 @pytest.mark.parametrize("top_k", [1, 2, 99, 100])
 def test_as_many_hits_are_returned_as_requested(server: Server, top_k: int) -> None:
-    # Under a filter that is searched exactly: an index may hold fewer within its probes.
+    # With a filter that is searched exactly: an index may find fewer within its probes.
     found = server.found(query=QUERY, top_k=top_k, books=["RUT", "PSA"], language="en")
     assert found["k_returned"] == len(found["hits"]) == top_k
 
@@ -114,7 +114,7 @@ def test_collapsing_keeps_one_hit_per_verse_and_names_the_other_versions(server:
     )
     verses = [hit["usfm"] for hit in one["hits"]]
     assert len(verses) == len(set(verses))
-    # A bridge in one version stands for the verse that it begins with.
+    # A bridge in one version counts as the verse that it begins with.
     first = {verse.partition("-")[0] for verse in verses}
     assert first >= {hit["usfm"].partition("-")[0] for hit in both["hits"]}
     assert {tuple(sorted((hit["version"], *hit["also"]))) for hit in one["hits"]} >= {

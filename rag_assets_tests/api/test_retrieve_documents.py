@@ -13,7 +13,7 @@ from rag_assets_tests.api.conftest import Copy, corpus_settings, vector_of
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until
 from rag_assets_tests.api.test_problems import problem_of
 from rag_assets_tests.documents.corpus import judge_all, publish_document
-from rag_assets_tests.release.corpus import let_through
+from rag_assets_tests.release.corpus import release_corpus
 
 MANUAL = [
     "Turn the valve clockwise until the pressure falls",
@@ -25,7 +25,7 @@ CARTA = ["A bomba de água precisa de graxa", "Feche a válvula antes da limpeza
 
 @pytest.fixture(scope="module")
 def stocked(bilingual: Database, copied: Copy) -> Database:
-    """The samples and two documents, released as release 2. Copied, never connected to."""
+    """The samples and two documents in release 2; only copied, never connected to."""
     database = copied(bilingual)
     settings = corpus_settings(database, rag_index_min_rows=100)
     publish_document(
@@ -35,7 +35,7 @@ def stocked(bilingual: Database, copied: Copy) -> Database:
         database, settings, "carta.md", CARTA, language="pt", title="Carta", heading=("Bomba",)
     )
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
@@ -43,7 +43,7 @@ def stocked(bilingual: Database, copied: Copy) -> Database:
 def stocked_server(
     stocked: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A service for all tests that change nothing."""
+    """A service for all read-only tests."""
     with serving(tmp_path_factory.mktemp("stocked"), environment_of(copied(stocked))) as running:
         yield running
 
@@ -212,7 +212,7 @@ def test_documents_alone_are_served_without_any_version(
     settings = corpus_settings(database, rag_index_min_rows=100)
     publish_document(database, settings, "manual.pdf", MANUAL)
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     with serving(tmp_path, environment_of(database)) as server:
         wait_until(lambda: server.http.get("/readyz").status_code == 200)
         assert server.found(query="pump")["k_returned"] == 3

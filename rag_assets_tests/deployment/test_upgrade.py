@@ -32,12 +32,12 @@ from rag_assets.postgres.database import open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.release.corpus import let_through, prepare
+from rag_assets_tests.release.corpus import release_corpus, prepare
 database = open_database(Settings(rag_home=Path(sys.argv[1])))
 migrate(database)
 settings = corpus_settings(database)
 prepare(database, settings, "EN_A", sentences(60))
-let_through(database, settings)
+release_corpus(database, settings)
 """
 SEARCH = ("search", "the river number 7", "--top-k", "5", "--json")
 

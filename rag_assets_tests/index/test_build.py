@@ -1,4 +1,4 @@
-"""Building one generation: beside the others, told as it goes, with settings of its own session."""
+"""Building a generation: beside the others, with progress and its own session settings."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def hits_of(
 def built_by_hand(
     database: Database, table: VectorTable, lists: int, *, rows: int = 1700, workers: int = 0
 ) -> tuple[int, Heard]:
-    """A generation outside the upkeep, which would drop the one before."""
+    """A generation built without maintenance, which would drop the previous one."""
     heard = Heard()
     options = BuildOptions(lists, "asked", "halfvec", "256MB", workers)
     with database.connect(autocommit=True) as session:
@@ -164,7 +164,7 @@ def test_the_settings_of_a_build_apply_only_to_its_session(
 def test_a_build_reports_its_progress(
     database: Database, make_settings: MakeSettings, workers: int
 ) -> None:
-    """The index takes a while here, so that the server is seen at work at least once."""
+    """The build takes long enough that its progress is seen at least once."""
     settings = index_settings(make_settings)
     vectors = clustered(20_000, clusters=1, spread=5)
     table = copy_rows(database, space_of(database, settings), "EN_A", vectors)
@@ -175,7 +175,7 @@ def test_a_build_reports_its_progress(
     assert re.fullmatch(rf"generation {number} built in \d+\.\d s, \d+ MB", heard.lines[-1])
     phases = ("initializing", "building index", "waiting for", "index validation")
     between = heard.lines[1:-1]
-    assert between, "nobody is left without a word for long"
+    assert between, "progress is reported regularly"
     assert all(line.startswith(phases) for line in between)
     assert len(between) == len(set(between))
 

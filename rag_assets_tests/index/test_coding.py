@@ -1,4 +1,4 @@
-"""Codes in the upkeep of an index: chosen, filled, measured, indexed, given up."""
+"""Codes in the maintenance of an index: chosen, filled, measured, indexed, rejected."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def target(table: VectorTable, outcome: IndexOutcome) -> Target:
 
 
 def recall_of(database: Database, table: VectorTable, outcome: IndexOutcome) -> float:
-    """Of searches over everything, as their plan has it, with queries that tuning did not see."""
+    """Recall of searches over everything by their plan, with queries not used in tuning."""
     plan = choose_plan(target(table, outcome), VERSIONS, exact_rows=0)
     scopes, shares = list(VERSIONS), []
     with database.connect(autocommit=True) as connection:
@@ -83,7 +83,7 @@ def recall_of(database: Database, table: VectorTable, outcome: IndexOutcome) -> 
 
 
 def missed_floor(count: int, dimensions: int) -> NDArray[np.float32]:
-    """Two points with a fog around each, far too thin for a sign to differ within it."""
+    """Two tight clusters, far too narrow for signs to differ within one."""
     draw = np.random.default_rng(4)
     sides = np.sign(draw.normal(size=(count, 1)))
     rows = sides + 0.05 * draw.normal(size=(count, dimensions))
@@ -110,7 +110,7 @@ def test_a_scan_of_the_codes_serves_without_an_index(
 def test_a_filter_that_excludes_near_rows_takes_more_candidates(
     database: Database, settings: Settings
 ) -> None:
-    """Two languages that lie apart: what a query in one has in the other is all about as far."""
+    """Two distant languages: to a query in one, all rows in the other are about equally far."""
     space = space_of(database, settings)
     fill(database, space, "EN_A", clustered(2000, clusters=200, spread=0.1))
     fill(database, space, "PT_B", clustered(2000, clusters=200, spread=0.1, place=2), language="pt")
@@ -143,7 +143,7 @@ def test_a_filter_that_excludes_near_rows_takes_more_candidates(
 def test_one_version_takes_the_candidates_that_one_version_needs(
     database: Database, settings: Settings
 ) -> None:
-    """A language of several passes more rows that are as far from a query in the other one."""
+    """A language of several versions passes more rows that are equally far from such a query."""
     space = space_of(database, settings)
     for place, (code, language) in enumerate(
         (("EN_A", "en"), ("EN_B", "en"), *((f"PT_{letter}", "pt") for letter in "CDEF"))
@@ -219,7 +219,7 @@ def test_a_requested_index_holds_the_codes_under_its_generation(
 def test_under_a_filter_probes_are_tried_from_the_unfiltered_number_to_twice_as_many(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    """What twice as many miss, candidates miss: the scan answers."""
+    """If twice as many probes miss the floor, the candidates are at fault: the scan answers."""
     outcome = maintained(database, settings, table, lists=16)
     made, coded = outcome.generation, outcome.codes
     assert made is not None
@@ -267,7 +267,7 @@ def test_an_index_is_built_once_a_scan_is_too_slow(
 
     allow(60_000.0)
     assert maintained(database, settings, table).decision.action is IndexAction.CODES
-    allow(0.001)  # one search of each connection tells
+    allow(0.001)  # one search on each connection is enough
     outcome = maintained(database, settings, table)
     assert outcome.decision.action is IndexAction.BUILD
     assert "P95" in outcome.decision.reasons[0]

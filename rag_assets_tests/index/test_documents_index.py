@@ -1,4 +1,4 @@
-"""The documents' index: decided on, built, tuned and checked by the code made for verses."""
+"""The documents' index: decided on, built, tuned and checked by the same code as the verses'."""
 
 from __future__ import annotations
 

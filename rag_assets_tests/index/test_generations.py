@@ -1,4 +1,4 @@
-"""The record of index builds, beside the indexes that are really there."""
+"""The record of index builds, compared with the existing indexes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rag_assets_tests.index.corpus import (
 
 @pytest.fixture
 def table(database: Database, make_settings: MakeSettings) -> VectorTable:
-    """Two hundred vectors, so that an index takes no time."""
+    """Two hundred vectors, so that building an index is fast."""
     return filled_table(database, index_settings(make_settings), {"EN_A": 200})
 
 
@@ -36,7 +36,7 @@ def built(
     probes: Probes | None = None,
     changed: int = 0,
 ) -> int:
-    """A generation with its index, finished."""
+    """A finished generation with its index."""
     prepare_session(connection, memory_kb=256 * 1024, workers=0)
     number = generations.start_generation(
         connection,
@@ -204,7 +204,7 @@ def release(
 def test_the_active_release_and_kept_predecessors_pin_their_generations(
     database: Database, table: VectorTable, kept: int, pinned: set[int]
 ) -> None:
-    """The line is 5 (active), 4, exact search, 2, 1; generation 3 is another line's."""
+    """The chain is 5 (active), 4, exact search, 2, 1; generation 3 is in another chain."""
     with database.connect(autocommit=True) as connection:
         for _ in range(5):
             generations.start_generation(

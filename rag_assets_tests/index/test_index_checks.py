@@ -1,4 +1,4 @@
-"""Each check of an index passing, and failing by its cause."""
+"""Each index check, passing and failing for its own cause."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from rag_assets_tests.vectors.vectors import space_of
 
 SCOPES = {"EN_A": 1500, "EN_B": 600}
 GONE = "the index of generation 1 is gone or invalid: materialize verse_embeddings_index"
-HARD = 1.3  # clusters that run into each other: one list is not enough
+HARD = 1.3  # overlapping clusters: one list is not enough
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_missing_or_invalid_index_fails_every_check(
 def test_an_index_that_the_search_would_not_use_fails(
     database: Database, settings: Settings
 ) -> None:
-    """As after somebody built it again by hand, for another distance."""
+    """As if the index had been rebuilt manually for another distance."""
     table = filled_table(database, settings, SCOPES)
     maintained(database, settings, table, lists=16)
     run_sql(database, "DROP INDEX verse_embeddings_s1_ivf_g1")
@@ -209,7 +209,7 @@ def test_too_few_probes_fail_the_recall_checks(
 def test_a_stale_index_fails_recall_and_the_next_maintenance_fixes_it(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """Built on a few subjects; then verses on others came, that its lists do not know."""
+    """Built on a few subjects; then verses on others are added that do not fit its lists."""
     settings = index_settings(make_settings, rag_index_rebuild_share=100)
     space = space_of(database, settings)
     table = bible_table(space)
@@ -227,7 +227,7 @@ def test_a_stale_index_fails_recall_and_the_next_maintenance_fixes_it(
 def test_a_filtered_search_that_stops_too_early_returns_too_few_hits(
     database: Database, settings: Settings
 ) -> None:
-    """The filter's rows lie elsewhere than the queries: their lists come last."""
+    """The filter's rows are far from the queries: their lists are read last."""
     space = space_of(database, settings)
     table = bible_table(space)
     fill(database, space, "EN_A", clustered(1500))

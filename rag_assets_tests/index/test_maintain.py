@@ -1,4 +1,4 @@
-"""The upkeep of one index: what is decided, what is recorded, what is dropped."""
+"""Maintaining one index: what is decided, recorded and dropped."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_rewritten_vectors_count_as_changed_without_new_rows(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     maintained(database, settings, table)
-    for seed in (7, 8):  # the same rows twice: each writing moves an index away from its build
+    for seed in (7, 8):  # the same rows twice: each write is a change since the build
         republish(
             database, table.space, "EN_A", texts_of("EN_A", ROWS)[:121], clustered(121, seed=seed)
         )
@@ -187,7 +187,7 @@ def record(
     *,
     more_probes: int = 0,
 ) -> None:
-    """Evidence as the checks leave it, of the probes that the generation was tuned to."""
+    """Evidence as the checks record it, for the generation's tuned probes."""
     with database.connect() as connection:
         made = generations.ready_generations(connection, table)[-1]
         assert made.probes is not None
@@ -229,7 +229,7 @@ def test_failed_evidence_causes_another_build_which_is_judged_again(
 def test_evidence_for_other_probes_does_not_count_against_the_index(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    """As while somebody tries PG_IVFFLAT_PROBES."""
+    """As if an operator were trying out PG_IVFFLAT_PROBES."""
     maintained(database, settings, table)
     record(database, table, "recall_at_10", ("too low",), 1, more_probes=1)
     assert maintained(database, settings, table).decision.action is IndexAction.KEEP
@@ -367,7 +367,7 @@ def test_a_failed_build_keeps_the_last_decision_and_its_index(
 def test_a_candidate_that_cannot_be_built_leaves_no_other_candidates_behind(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    """Half a comparison has no winner: what served before is what serves next."""
+    """An incomplete comparison has no winner: what served before serves next."""
     first = maintained(database, settings, table)
     with pytest.raises(IndexBuildError):
         maintained(database, settings, table, lists_candidates=(8, 30_000))

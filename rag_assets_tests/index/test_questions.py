@@ -1,4 +1,4 @@
-"""The truth that recall is measured against, itself measured against exact search by SQL."""
+"""The ground truth for recall, compared with exact search in SQL."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_table_of_several_batches_has_the_same_ground_truth(
 def test_equally_near_rows_do_not_reduce_recall(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """Thirty verses with one text's vector: any ten of them are the ten nearest."""
+    """Thirty verses with the same vector: any ten of them are the ten nearest."""
     settings = index_settings(make_settings)
     space = space_of(database, settings)
     vectors = clustered(100)
@@ -139,7 +139,7 @@ def test_recall_is_between_0_and_1_and_another_hit_never_lowers_it(
 
 
 def equal_rows(queries: NDArray[np.float32], rows: NDArray[np.float32]) -> int:
-    """Queries that are some row, as far as 16 bits can tell."""
+    """Queries that are equal to a row, within 16-bit precision."""
     return int((queries @ rows.T > 1 - 1e-5).any(axis=1).sum())
 
 
@@ -179,7 +179,7 @@ def test_an_empty_table_gives_no_queries(database: Database, make_settings: Make
 def test_held_out_queries_lie_among_the_rows(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """As near to their nearest row as a paraphrase, where a random direction has no neighbour."""
+    """As near to their nearest row as a paraphrase; a random direction has no neighbour."""
     table = filled_table(database, index_settings(make_settings), {"EN_A": 2000})
     with database.connect() as connection:
         queries = held_out_queries(connection, table, 100, seed=1)

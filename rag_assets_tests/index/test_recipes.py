@@ -1,4 +1,4 @@
-"""The choice of a recipe: the shortest codes that keep recall, with the mean or without."""
+"""The choice of a recipe: the shortest codes that keep recall, with or without the mean."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_few_rows_are_enough_to_choose_by(rows: int) -> None:
 
 
 def two_tongues(count: int, dimensions: int) -> tuple[Vectors, NDArray[np.bool_]]:
-    """Rows of two languages that have little in common, and which are of the second."""
+    """Rows of two dissimilar languages, and which of them are in the second."""
     draw = np.random.default_rng(6)
     second = np.arange(count) % 2 == 1
     rows = clustered(count, dimensions=dimensions, clusters=300)
@@ -81,7 +81,7 @@ def two_tongues(count: int, dimensions: int) -> tuple[Vectors, NDArray[np.bool_]
 def test_codes_that_fail_under_a_filter_of_a_large_table_are_too_short() -> None:
     rows, second = two_tongues(8000, 128)
     queries = near(rows[~second], 80)
-    # The sample has one in a hundred of the rows in the second language.
+    # The sample contains one in a hundred of the second language's rows.
     narrow = SampledFilter(second, 1 / 100)
     plain = choose_recipe(rows, queries)
     filtered = choose_recipe(rows, queries, filters=[narrow], filtered_candidates=3200)

@@ -1,4 +1,4 @@
-"""Queries in words: an index that is released finds for them what exact search finds."""
+"""Text queries: a released index finds what exact search finds for them."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def load(database: Database, settings: Settings, code: str, path: Path, language
 
 
 def seven_words(database: Database, count: int, seed: int) -> list[TextQuery]:
-    """Fragments drawn here and not as the index draws its own."""
+    """Fragments sampled independently of the index's own."""
     draw = random.Random(seed)
     with database.connect() as connection:
         verses = connection.execute(
@@ -128,7 +128,7 @@ def seven_words(database: Database, count: int, seed: int) -> list[TextQuery]:
 def hits_at_ten(
     database: Database, settings: Settings, queries: list[TextQuery]
 ) -> tuple[int, int]:
-    """How many of the fragments find their verse: exactly, and as the decided index searches."""
+    """How many fragments find their verse by exact search and by the decided index."""
     table = table_of(database, settings)
     vectors = embed_queries(settings, table.space.spec, [query.text for query in queries])
     exactly = planned = 0
@@ -152,7 +152,7 @@ def hits_at_ten(
 
 
 def released_or_refused(database: Database, settings: Settings) -> tuple[str, ...]:
-    """Build an index over everything; what its check of golden queries says against it."""
+    """Build an index over everything; return the failures of its golden queries check."""
     with database.connect() as connection:
         table = candidate_table(connection, settings)
     maintain(database, settings, table, IndexRequest(force=True), run_id="index", progress=Silent())
@@ -189,7 +189,7 @@ def test_the_samples_index_finds_what_exact_search_finds(
 def test_an_index_over_four_versions_is_released_only_when_it_loses_next_to_nothing(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """Of 120 fragments, an index chosen by mixtures of its own vectors lost one in ten."""
+    """An index chosen by mixtures of its own vectors lost one in ten of 120 fragments."""
     settings = make_settings(rag_golden_queries=SAMPLES.parent / "golden_queries.toml")
     samples(database, settings)
     for code, path in REAL.items():

@@ -1,4 +1,4 @@
-"""Probes by measurement: the least that keep recall, with and without a filter."""
+"""Probes by measurement: the minimum that keeps recall, with and without a filter."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VERSIONS = {"EN_A": 1500, "EN_B": 450, "PT_C": 900, "PT_D": 60}
 LANGUAGES = {"EN_A": "en", "EN_B": "en-GB", "PT_C": "pt-BR", "PT_D": "pt"}
 
 HARD = 1.1
-"""A spread at which clusters run into each other, so that one list is not enough."""
+"""A spread at which clusters overlap, so that one list is not enough."""
 
 
 def point(probes: int, low: float) -> Point:
@@ -55,7 +55,7 @@ def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_minimum(
         return point(probes, 1.0 if probes >= least else 0.0)
 
     chosen, curve = min_probes(measure, lists, 0.95)
-    least = min(least, lists)  # reading every list is taken for exact
+    least = min(least, lists)  # reading every list counts as exact
     assert least <= chosen.probes <= lists
     assert chosen.probes - least < max(1, chosen.probes // 10)
     assert chosen in curve
@@ -182,7 +182,7 @@ def test_the_probes_chosen_keep_recall_with_and_without_filters_for_other_querie
 def test_fewer_probes_lose_recall_on_these_very_vectors(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    """Or the test before would prove nothing."""
+    """Otherwise the previous test would prove nothing."""
     outcome = maintained(database, settings, table)
     one_probe = target_of(table, VERSIONS, outcome.generation, 1)
     found = measured(database, one_probe, {EVERYTHING: tuple(VERSIONS)})[EVERYTHING]
@@ -223,8 +223,8 @@ def test_the_curve_is_stored_with_the_generation_and_reported(
     for case, curve in outcome.tuning.curves.items():
         assert [one["probes"] for one in kept["curves"][case]] == [one.probes for one in curve]
     assert made(database, table).probes == outcome.tuning.probes
-    told = [line for line in heard.lines if "probes of 64 lists, recall@10" in line]
-    assert len(told) == len(outcome.tuning.chosen)
+    reported = [line for line in heard.lines if "probes of 64 lists, recall@10" in line]
+    assert len(reported) == len(outcome.tuning.chosen)
 
 
 def test_the_fastest_of_several_candidates_is_kept_and_the_others_dropped(
@@ -299,7 +299,7 @@ def test_more_probes_than_there_are_lists_is_exact(database: Database, settings:
 def test_a_filter_that_the_index_answers_more_slowly_than_a_scan_is_searched_exactly(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rows lie where the queries do not point: their lists are read last, row by row."""
+    """Its rows are far from the queries: their lists are read last, row by row."""
     monkeypatch.setattr("rag_assets.index.tune._FAST_ENOUGH_MS", 0.0)  # these rows take no time
     space = space_of(database, settings)
     fill(database, space, "EN_A", clustered(6000))

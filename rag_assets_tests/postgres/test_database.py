@@ -1,4 +1,4 @@
-"""Reaching PostgreSQL, and what is said when it refuses. Every refusal here is a real server's."""
+"""Connecting to PostgreSQL, and the messages for refusals, all from a real server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rag_assets.postgres.database import Database, open_dagster_database, open_d
 from rag_assets.settings.model import Settings
 from rag_assets_tests.secrets import everything_shown
 
-PASSWORD = "Tr0ub4dor-and-3"  # noqa: S105 -- lets nobody in anywhere
+PASSWORD = "Tr0ub4dor-and-3"  # noqa: S105 -- valid nowhere
 
 
 def url(database: Database, *, user: str, password: str = PASSWORD, name: str = "") -> str:
@@ -34,7 +34,7 @@ def url(database: Database, *, user: str, password: str = PASSWORD, name: str = 
 
 @pytest.fixture(scope="module")
 def walled_user(template_database: Database) -> Iterator[str]:
-    """A user whom the server lets in by password only, and who may create nothing."""
+    """A user who must give a password and may create nothing."""
     with template_database.named("postgres").connect(autocommit=True) as connection:
         (hba,) = connection.execute("SHOW hba_file").fetchone() or ("",)
         rules = Path(hba).read_text()
@@ -239,7 +239,7 @@ def test_dagster_gets_its_own_database_on_the_same_server(template_database: Dat
             connection.execute(f"DROP DATABASE {dagster.name}")
 
 
-# Versions: a real connection, upon which other figures are laid over those of the catalog.
+# Versions: a real connection on which other figures shadow those of the catalog.
 
 OVERLAYS = {
     "PostgreSQL 14.11 is too old: 15 or newer": """
@@ -271,7 +271,7 @@ def test_a_server_that_is_too_old_is_refused_with_what_to_install(
 def test_a_real_server_without_pgvector_is_refused_before_anything_is_created(
     template_database: Database,
 ) -> None:
-    """PostgreSQL 18 looks for extensions where it is told."""
+    """PostgreSQL 18 searches for extensions in a configured path."""
     fresh = template_database.named("without_pgvector")
     options = "-c extension_control_path=/nowhere"
     bare = Database(make_conninfo(fresh.conninfo, options=options))

@@ -1,4 +1,4 @@
-"""The registry of advisory locks: its keys, which never change, and how a lock is taken."""
+"""The registry of advisory locks: its keys, which never change, and how locks are taken."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYS = [
     ),
     (locks.living_owner(5), "7233802, 5", (7233802, 5, 2)),
 ]
-"""Each lock; its key as the first versions spelt it, in every statement; and what PostgreSQL makes
+"""Each lock; its key as the first versions wrote it in every statement; and what PostgreSQL makes
 of that, as ``pg_locks`` shows it: classid, objid, objsubid."""
 
 
@@ -112,7 +112,7 @@ def test_a_transaction_holds_a_lock_until_it_ends(template_database: Database) -
 
 
 def test_a_session_that_waits_for_a_lock_holds_no_snapshot(database: Database) -> None:
-    """One that is held for an hour would stop VACUUM and every CREATE INDEX CONCURRENTLY."""
+    """A snapshot held for an hour would block VACUUM and every CREATE INDEX CONCURRENTLY."""
     lock = locks.publishing_version(1, "EN_A")
     with database.connect(autocommit=True) as first, ThreadPoolExecutor(1) as pool:
         assert locks.try_lock_session(first, lock)

@@ -1,4 +1,4 @@
-"""Migrations: once each, recorded, refused when edited, whole or not at all."""
+"""Migrations: applied once, recorded, refused if edited, atomic."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_concurrent_processes_apply_each_file_once(empty: Database, folder: Path
 def test_waiting_for_another_process_does_not_block_its_concurrent_index(
     empty: Database, folder: Path
 ) -> None:
-    """CREATE INDEX CONCURRENTLY waits for every open snapshot: waiting must not hold one."""
+    """CREATE INDEX CONCURRENTLY waits for every open snapshot: a waiting session must hold none."""
     (folder / "0003_slow.sql").write_text("SELECT pg_sleep(0.3)")
     (folder / "0004_index.sql").write_text(
         "-- no-transaction\nCREATE INDEX CONCURRENTLY traces_said ON traces (said)"
@@ -176,7 +176,7 @@ def test_a_checkout_uses_its_own_folder() -> None:
 
 
 def test_the_wheel_contains_the_migrations_and_uses_them(tmp_path: Path) -> None:
-    """Unpacked where no checkout is near, the package reads the same files from within itself."""
+    """Installed without a checkout, the package reads the same files from the wheel."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
     (wheel,) = tmp_path.glob("*.whl")

@@ -1,4 +1,4 @@
-"""Which faults a server's pgvector has, and what is said about them."""
+"""The known faults of a server's pgvector, and their messages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_fault_of_one_postgresql_version_does_not_affect_an_older_one() -> Non
 
 
 def test_the_librarys_version_counts_rather_than_the_databases() -> None:
-    """A new image of the database brings a new library; the extension's SQL stays as it is."""
+    """A new database image has a new library; the extension's SQL stays the same."""
     verdict = judge_pgvector(server("0.8.1", "0.8.7"))
     assert verdict is not None
     assert verdict.faults == ()

@@ -1,4 +1,4 @@
-"""A pool: connections kept, replaced when they die, and never waited for without end."""
+"""A pool: connections are reused, replaced when dead, and waited for only so long."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pool(database: Database) -> Iterator[Pool]:
 
 
 def backend(connection: Connection) -> int:
-    """The process that serves a connection."""
+    """The server process of a connection."""
     return int(one(connection.execute("SELECT pg_backend_pid()"))[0])
 
 

@@ -1,4 +1,4 @@
-"""The rate limiter: its pace, and the same counting in memory and in a table."""
+"""The rate limiter: its pace, and identical counting in memory and in a table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYS = LimitTable("api_limits", "key_id", ("arrives_at",), refuses=True)
 def test_a_refusing_table_counts_like_a_limit_in_memory(
     database: Database, burst: int, pauses: list[float]
 ) -> None:
-    """Both are asked after the same pauses, which end half an interval from any decision."""
+    """Both take requests after the same pauses, which end half an interval from any decision."""
     pace = Pace(60.0, 60.0 * burst + 15.0)
     values = KEYS.values("key", (pace, 1))
     now, due = 0.0, -math.inf

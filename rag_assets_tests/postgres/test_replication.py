@@ -1,4 +1,4 @@
-"""How far a standby is behind, and which addresses lead to one."""
+"""The lag of a standby, and the addresses of standbys."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ GIVEN, OWN = "hidden-word", "another-word"
 @pytest.mark.parametrize(
     ("replayed", "behind"),
     [
-        (500, 0.0),  # ahead of what was seen last: it has been written since
+        (500, 0.0),  # ahead of the last recorded position: written since
         (400, 0.0),
         (399, 1.0),
         (300, 1.0),
         (200, 2.0),
         (100, 3.0),
-        (99, 3.0),  # further than was looked back: at least so much
+        (99, 3.0),  # before the recorded history: a minimum
     ],
 )
 def test_a_standby_lags_by_the_time_since_the_primary_was_at_its_position(
@@ -30,7 +30,7 @@ def test_a_standby_lags_by_the_time_since_the_primary_was_at_its_position(
     positions = Positions()
     for second, position in enumerate((100, 200, 300, 400)):
         positions.add(float(second), position)
-    positions.add(3.0, None)  # a look that could not tell
+    positions.add(3.0, None)  # a poll without a position
     assert positions.behind(replayed, 3.0) == behind
 
 
@@ -79,15 +79,17 @@ def test_the_writable_one_of_several_hosts_is_the_primary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"rag_database_read_url": "two"}, "RAG_DATABASE_READ_URL is not an address"),
         ({"rag_database_read_url": "postgresql://u:geheim@two/"}, "READ_URL names no database"),
         ({"rag_database_read_url": "postgresql://u:ge@heim@two/d"}, "READ_URL's password holds"),
     ],
 )
-def test_a_wrong_address_is_reported_without_its_password(given: dict[str, str], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told) as caught:
+def test_a_wrong_address_is_reported_without_its_password(
+    given: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
         open_replica(settings(**given))
     assert "heim" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Connections over the network tell both sides when the other is gone."""
+"""On network connections, each side notices when the other is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A limit, and other settings, hold for one transaction, whatever ends it."""
+"""A time limit and other settings apply to one transaction, however it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documents before the gate: as one version is, but for what flows all the time."""
+"""The gate's verdict on documents: like a version's, except that documents change constantly."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SMALL = ReleasedSpace("documents", "small", 1, 7, PROBES)
 def documents(
     *, exact: bool = False, large: int | None = None, drift: Drift = DRIFT
 ) -> DocumentsEvidence:
-    """All documents, checked, with an index decided on; the data moved on since."""
+    """All documents, checked, with a decision on the index; the data have changed since."""
     checked = {check: result(check, subject="documents", revision=1) for check in QUALITY_CHECKS}
     spaces: dict[Role, SpaceEvidence] = {"small": SpaceEvidence(ROWS, 9, checked)}
     if large is not None:
@@ -62,12 +62,12 @@ def documents(
 
 
 def with_documents(evidence: Evidence | None = None, **about: object) -> Evidence:
-    """Everything right, documents among it."""
+    """Passing evidence that includes documents."""
     return replace(evidence or passing(), documents=documents(**about))  # type: ignore[arg-type]
 
 
 def of_documents_only(evidence: Evidence) -> Evidence:
-    """Without any version, and nobody decided on the verses' index."""
+    """No version, and no decision on the verses' index."""
     undecided = changed_index(evidence, decision=None, generation=None, results={})
     return replace(undecided, versions=())
 
@@ -75,7 +75,7 @@ def of_documents_only(evidence: Evidence) -> Evidence:
 def with_results(
     evidence: Evidence, results: Mapping[str, object], *, role: Role = "small"
 ) -> Evidence:
-    """The same with other results of the documents' checks."""
+    """A copy with other results of the documents' checks."""
     found = evidence.documents
     assert found is not None
     changed = replace(found.spaces[role], results={**found.spaces[role].results, **results})  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def with_results(
 
 
 def with_index(evidence: Evidence, **changes: object) -> Evidence:
-    """The same with some of the evidence on the documents' index changed."""
+    """A copy with changed evidence on the documents' index."""
     found = evidence.documents
     assert found is not None
     changed: IndexEvidence = replace(found.index, **changes)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def with_index(evidence: Evidence, **changes: object) -> Evidence:
 
 
 def active(evidence: Evidence) -> Release:
-    """A release of just that, active."""
+    """An active release of exactly this evidence."""
     verdict = judged(evidence)
     assert verdict.passed
     return release_of(verdict)

@@ -1,4 +1,4 @@
-"""What the gate is told: rows, revisions, results, policy, the index, read as they are now."""
+"""The gate's evidence: rows, revisions, results, policy and the index, as they are now."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from rag_assets_tests.release.corpus import (
     embed,
     index,
     judge,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
     tamper,
 )
 
 
 def evidence_of(database: Database, settings: Settings) -> Evidence:
-    """The evidence as it is now."""
+    """The current evidence."""
     with database.connect() as connection:
         return gather_evidence(connection, settings)
 
 
 def of_version(evidence: Evidence, code: str) -> VersionEvidence:
-    """What is known of one version."""
+    """The evidence on one version."""
     (found,) = (version for version in evidence.versions if version.code == code)
     return found
 
@@ -229,9 +229,9 @@ def test_the_active_release_and_what_was_rolled_back_are_known(
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    first = let_through(database, settings).release
+    first = release_corpus(database, settings).release
     prepare(database, settings, "EN_B")
-    second = let_through(database, settings).release
+    second = release_corpus(database, settings).release
     roll_back(database)
     found = evidence_of(database, settings)
     assert found.active is not None

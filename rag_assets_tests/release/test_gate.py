@@ -1,4 +1,4 @@
-"""The gate: nothing but complete, fresh evidence that passes lets a release through."""
+"""The gate passes a release only with complete, fresh and passing evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Release, refusal, activation, rollback: one active release, and everything of it at once."""
+"""Release, refusal, activation, rollback: one active release, switched as a whole."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rag_assets_tests.release.corpus import (
     index,
     indexed_generations,
     judge,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
     states,
     tamper,
@@ -40,7 +40,7 @@ def test_a_release_is_active_with_everything_that_was_judged(
     check(database, settings, "EN_A")
     outcome = index(database, settings)
     assert outcome.generation is not None
-    done = let_through(database, settings)
+    done = release_corpus(database, settings)
     assert done.before is None
     made = done.release
     assert (made.state, made.versions, made.reasons) == ("active", ("EN_A",), ())
@@ -63,7 +63,7 @@ def test_the_manifest_records_what_was_known_at_the_release(
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_recall_floor=0.9)
     prepare(database, settings)
     load_version(database, "EN_LATER", sentences(2, word="later"))
-    manifest = let_through(database, settings).release.manifest
+    manifest = release_corpus(database, settings).release.manifest
     assert manifest["content"]["versions"]["EN_A"]["rows"] == 60
     (space,) = manifest["content"]["spaces"]
     assert space["space"] == "offline/lexical-char-ngrams-v1 halfvec(64)"
@@ -73,13 +73,13 @@ def test_the_manifest_records_what_was_known_at_the_release(
     assert index_told["reasons"]
     assert set(index_told["figures"]) == set(INDEX_CHECKS)
     assert index_told["probes"]["plain"] >= 1
-    assert {told["check"] for told in manifest["checks"]} == {
+    assert {result["check"] for result in manifest["checks"]} == {
         "completeness",
         "dimension_consistency",
         "finite_and_normalised",
         "freshness",
     }
-    assert all(told["passed"] and told["revision"] for told in manifest["checks"])
+    assert all(result["passed"] and result["revision"] for result in manifest["checks"])
     assert manifest["limits"] == {
         "recall_floor": 0.9,
         "slo_p95_ms": 60_000.0,
@@ -93,10 +93,10 @@ def test_releasing_the_same_content_again_makes_no_new_release(
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    first = let_through(database, settings)
+    first = release_corpus(database, settings)
     check(database, settings, "EN_A")
     judge(database, settings)
-    again = let_through(database, settings)
+    again = release_corpus(database, settings)
     assert again.verdict.unchanged
     assert again.release == again.before == first.release
     assert states(database) == [(1, "active")]
@@ -107,9 +107,9 @@ def test_a_new_release_replaces_the_active_one(
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     prepare(database, settings, "EN_B")
-    second = let_through(database, settings)
+    second = release_corpus(database, settings)
     assert second.release.versions == ("EN_A", "EN_B")
     assert second.release.previous_id == 1
     assert second.before is not None
@@ -127,7 +127,7 @@ def test_a_refusal_is_recorded_with_its_reasons_and_changes_nothing_served(
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     before = ask(database, settings, "The EN_A number 3 runs down to the sea")
     with database.connect() as connection:
         roles = connection.execute("SELECT * FROM embedding_roles ORDER BY 1").fetchall()
@@ -142,7 +142,7 @@ def test_a_refusal_is_recorded_with_its_reasons_and_changes_nothing_served(
     if spoil == "changed since":
         load_version(database, "EN_B", ["In the beginning", *sentences(20, word="stream")[1:]])
     with pytest.raises(GateRefusedError) as refused:
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert states(database) == [(1, "active"), (2, "refused")]
     with database.connect() as connection:
         kept = release_by_id(connection, 2)
@@ -162,7 +162,7 @@ def test_a_refused_first_release_leaves_nothing_to_serve(
 ) -> None:
     settings = release_settings(make_settings)
     with pytest.raises(GateRefusedError, match="nothing is embedded with the settings' model"):
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert states(database) == [(1, "refused")]
     assert active_number(database) is None
     with pytest.raises(ConfigurationError, match="nothing is released, so there is nothing"):
@@ -179,12 +179,12 @@ def test_a_failing_version_is_left_out_only_on_request(
     check(database, settings, "EN_B")
     index(database, settings)
     with pytest.raises(GateRefusedError, match="EN_B: finite_and_normalised: small: 1 vectors"):
-        let_through(database, settings)
+        release_corpus(database, settings)
     by_setting = release_settings(make_settings, rag_release_leave_out_failing=True)
     with database.connect() as connection:
         assert evaluate_gate(connection, by_setting)[1].versions == ("EN_A",)
         assert not evaluate_gate(connection, by_setting, leave_out_failing=False)[1].passed
-    done = let_through(database, settings, leave_out=True)
+    done = release_corpus(database, settings, leave_out=True)
     assert done.release.versions == ("EN_A",)
     assert list(done.release.manifest["left_out"]) == ["EN_B"]
     found = ask(database, settings, "The EN_B number 3 runs down to the sea")
@@ -200,7 +200,7 @@ def test_two_concurrent_releases_make_one_release(
 
     def work(_: int) -> int:
         start.wait()
-        return let_through(database, settings).release.release_id
+        return release_corpus(database, settings).release.release_id
 
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(work, range(2))) == [1, 1]
@@ -213,13 +213,13 @@ def test_a_concurrent_release_and_rollback_leave_one_active(
     settings = release_settings(make_settings)
     for code in ("EN_A", "EN_B"):
         prepare(database, settings, code)
-        let_through(database, settings)
+        release_corpus(database, settings)
     prepare(database, settings, "EN_C")
     start = Barrier(2)
 
     def forward() -> int:
         start.wait()
-        return let_through(database, settings, after_rollback=True).release.release_id
+        return release_corpus(database, settings, after_rollback=True).release.release_id
 
     def back() -> int:
         start.wait()
@@ -237,18 +237,18 @@ def test_each_switch_notifies_listeners(database: Database, make_settings: MakeS
     with database.connect(autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
         prepare(database, settings)
-        let_through(database, settings)
+        release_corpus(database, settings)
         prepare(database, settings, "EN_B")
         tamper(database, settings, "EN_B")
         check(database, settings, "EN_B")
         index(database, settings)
         with pytest.raises(GateRefusedError):
-            let_through(database, settings)
-        let_through(database, settings, leave_out=True)  # just what is served already
+            release_corpus(database, settings)
+        release_corpus(database, settings, leave_out=True)  # exactly what is already served
         embed(database, settings, "EN_A", sentences(9))
         check(database, settings, "EN_A")
         index(database, settings)
-        let_through(database, settings, leave_out=True)
+        release_corpus(database, settings, leave_out=True)
         roll_back(database)
         heard = [note.payload for note in listener.notifies(timeout=10, stop_after=3)]
         assert heard == ["1", "3", "1"]
@@ -263,7 +263,7 @@ def test_rolling_back_twice_goes_back_two_releases_and_a_third_time_fails(
     made = []
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code, force=True)
-        made.append(let_through(database, settings).release)
+        made.append(release_corpus(database, settings).release)
     first, second, third = made
     assert third.versions == ("EN_A", "EN_B", "EN_C")
 
@@ -291,21 +291,21 @@ def test_a_rolled_back_release_is_released_again_only_on_request(
     settings = release_settings(make_settings)
     for code in ("EN_A", "EN_B"):
         prepare(database, settings, code)
-        let_through(database, settings)
+        release_corpus(database, settings)
     roll_back(database)
     prepare(database, settings, "EN_C")
     with pytest.raises(GateRefusedError, match="rag-assets release activate 2"):
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert active_number(database) == 1
     now, before = activate(database, 2)
     assert before is not None
     assert (now.release_id, before.release_id) == (2, 1)
-    assert let_through(database, settings).release.release_id == 4, "3 is the refusal"
+    assert release_corpus(database, settings).release.release_id == 4, "3 is the refusal"
     assert roll_back(database)[0].release_id == 2
-    made = let_through(database, settings, after_rollback=True)
+    made = release_corpus(database, settings, after_rollback=True)
     assert made.release.release_id == 5
     prepare(database, settings, "EN_D")
-    assert let_through(database, settings).release.release_id == 6, "it holds no longer"
+    assert release_corpus(database, settings).release.release_id == 6, "it holds no longer"
 
 
 def test_an_earlier_release_can_be_activated_and_rolled_back(
@@ -314,7 +314,7 @@ def test_an_earlier_release_can_be_activated_and_rolled_back(
     settings = release_settings(make_settings)
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code)
-        let_through(database, settings)
+        release_corpus(database, settings)
     now, before = activate(database, 1)
     assert before is not None
     assert (now.release_id, now.previous_id, before.release_id) == (1, 3, 3)
@@ -330,12 +330,12 @@ def test_a_refused_or_unknown_release_cannot_be_activated(
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     tamper(database, settings, "EN_A")
     check(database, settings, "EN_A")
     index(database, settings)
     with pytest.raises(GateRefusedError):
-        let_through(database, settings)
+        release_corpus(database, settings)
     refused = "release 2 was refused: EN_A: finite_and_normalised" if release_id == 2 else None
     with pytest.raises(ConfigurationError, match=refused or "there is no release 99"):
         activate(database, release_id)
@@ -349,7 +349,7 @@ def test_indexes_of_kept_releases_are_kept_and_others_dropped(
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_releases_kept=1)
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code, force=True)
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert indexed_generations(database) == [1, 2, 3]
     assert index(database, settings).dropped == (1,)
     assert indexed_generations(database) == [2, 3]
@@ -365,7 +365,7 @@ def test_indexes_of_kept_releases_are_kept_and_others_dropped(
             activate(database, number)
         assert active_number(database) == active.release_id
     assert roll_back(database)[0].release_id == 2
-    assert roll_back(database)[0].release_id == 3  # what was active before 2 was made so by hand
+    assert roll_back(database)[0].release_id == 3  # the one active before 2 was activated by hand
 
 
 @pytest.mark.slow
@@ -375,7 +375,7 @@ def test_a_rollback_beyond_the_kept_releases_is_refused_and_changes_nothing(
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_releases_kept=1)
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code, force=True)
-        let_through(database, settings)
+        release_corpus(database, settings)
     index(database, settings)
     assert roll_back(database)[0].release_id == 2
     with pytest.raises(ConfigurationError, match="build and release again"):

@@ -1,4 +1,4 @@
-"""What follows a switch: the index's well-known name and the view, which never hold it up."""
+"""After a switch: the index's well-known name and the view, which never delay it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rag_assets_tests.release.corpus import (
     index,
     index_of_name,
     indexed_generations,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
 )
 from rag_assets_tests.searches import ask
@@ -33,7 +33,7 @@ TABLE = "verse_embeddings_s1"
 
 @dataclass
 class Heard:
-    """Progress that remembers what was said."""
+    """Progress that records messages."""
 
     lines: list[str] = field(default_factory=list)
 
@@ -56,13 +56,13 @@ def test_the_live_index_has_the_well_known_name_after_a_switch_and_back(
 ) -> None:
     prepare(database, settings)
     assert index_of_name(database) is None
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert index_of_name(database) == (TABLE, 1)
 
     prepare(database, settings, "EN_B", force=True)
     assert index_of_name(database) == (TABLE, 1)
     assert index_of_name(database, f"{TABLE}_ivf_g2") == (TABLE, 2)
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert index_of_name(database) == (TABLE, 2)
     assert index_of_name(database, f"{TABLE}_ivf_g1") == (TABLE, 1)
 
@@ -75,9 +75,9 @@ def test_only_the_index_of_the_rolled_back_release_is_dropped_on_request(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
-    first = let_through(database, settings).release
+    first = release_corpus(database, settings).release
     prepare(database, settings, "EN_B", force=True)
-    let_through(database, settings)
+    release_corpus(database, settings)
     now, gone = roll_back(database)
     assert now.release_id == first.release_id
     assert drop_indexes_of(database, settings, gone, progress=Heard()) == (f"{TABLE}_ivf_g2",)
@@ -86,7 +86,7 @@ def test_only_the_index_of_the_rolled_back_release_is_dropped_on_request(
     assert drop_indexes_of(database, settings, now, progress=Heard()) == ()  # it serves
     with pytest.raises(ConfigurationError, match="build and release again"):
         activate(database, gone.release_id)
-    # What is decided next: the index that serves is good, or another is built.
+    # The next decision: the live index is suitable, or another one is built.
     assert index(database, settings).generation is not None
 
 
@@ -94,7 +94,7 @@ def test_a_release_of_exact_search_takes_the_name_from_the_index(
     database: Database, make_settings: MakeSettings, settings: Settings
 ) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     other = release_settings(make_settings, rag_embedding_small_dimensions=80)
     embed(database, other, "EN_A")
     check(database, other, "EN_A")
@@ -102,7 +102,7 @@ def test_a_release_of_exact_search_takes_the_name_from_the_index(
         make_settings, rag_embedding_small_dimensions=80, rag_index_min_rows=1000
     )
     index(database, exact)
-    let_through(database, exact)
+    release_corpus(database, exact)
     assert index_of_name(database) is None
     assert index_of_name(database, f"{TABLE}_ivf_g1") == (TABLE, 1)
     roll_back(database)
@@ -126,11 +126,11 @@ def test_a_long_searching_transaction_neither_delays_a_switch_nor_is_delayed_by_
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     prepare(database, settings, "EN_B", force=True)
     with database.connect() as reader:
         assert search_through(reader, 1) == 10
-        let_through(database, settings)
+        release_corpus(database, settings)
         assert index_of_name(database) == (TABLE, 2)
         assert search_through(reader, 1) == 10
         assert search_through(reader, 2) == 10
@@ -143,27 +143,27 @@ def test_a_busy_index_is_released_and_gets_its_name_later(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     prepare(database, settings, "EN_B", force=True)
     with database.connect() as busy:
         busy.execute(f"COMMENT ON INDEX {LIVING} IS 'an administrator is at it'")
-        done = let_through(database, settings)
+        done = release_corpus(database, settings)
         assert (done.release.release_id, done.release.state) == (2, "active")
         assert index_of_name(database) == (TABLE, 1)
         assert ask(database, settings, "the river EN_B").plan.generation == 2
         heard = Heard()
         assert roll_back(database, progress=heard)[0].release_id == 1
-        assert heard.lines == []  # the name is where it belongs to again
+        assert heard.lines == []  # the name is right again
     prepare(database, settings, "EN_C", force=True)
-    let_through(database, settings, after_rollback=True)
+    release_corpus(database, settings, after_rollback=True)
     assert index_of_name(database) == (TABLE, 3)
 
 
 def test_the_message_says_why_the_name_did_not_move(database: Database, settings: Settings) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     prepare(database, settings, "EN_B", force=True)
-    let_through(database, settings)
+    release_corpus(database, settings)
     heard = Heard()
     with database.connect() as busy:
         busy.execute(f"COMMENT ON INDEX {LIVING} IS 'an administrator is at it'")
@@ -181,7 +181,7 @@ def test_a_dropped_index_is_not_the_live_one_whatever_its_name(
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_releases_kept=1)
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code, force=True)
-        let_through(database, settings)
+        release_corpus(database, settings)
     index(database, settings)
     assert index_of_name(database) == (TABLE, 3)
     assert indexed_generations(database) == [2, 3]
@@ -208,13 +208,13 @@ def test_the_view_follows_a_switch_and_a_rollback(
     assert shown(database) == [(64, 30)]
     check(database, settings, "EN_A")
     index(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
 
     embed(database, following, "EN_A")
     check(database, following, "EN_A")
     index(database, following)
     assert shown(database) == [(64, 30)]
-    let_through(database, following)
+    release_corpus(database, following)
     assert shown(database) == [(80, 30)]
     roll_back(database)
     assert shown(database) == [(64, 30)]
@@ -227,18 +227,18 @@ def test_a_reader_of_the_view_does_not_delay_the_release(
     embed(database, settings, "EN_A", sentences(30), roles=("small", "large"))
     check(database, settings, "EN_A")
     index(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     embed(database, following, "EN_A")
     check(database, following, "EN_A")
     index(database, following)
     with database.connect() as reader:
         reader.execute("SELECT count(*) FROM verse_embeddings")
-        assert let_through(database, following).release.release_id == 2
+        assert release_corpus(database, following).release.release_id == 2
         assert reader.execute("SELECT DISTINCT dim_small FROM verse_embeddings").fetchall() == [
             (64,)
         ]
     embed(database, following, "EN_B", sentences(30, word="EN_B"), roles=("small", "large"))
     check(database, following, "EN_B")
     index(database, following)
-    let_through(database, following)
+    release_corpus(database, following)
     assert (80, 60) in shown(database)

@@ -1,4 +1,4 @@
-"""What a search reads of documents: by words, by key, by id; never what is withdrawn or gone."""
+"""What a search reads of documents, by words, key or id: never withdrawn or deleted ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 @pytest.fixture
 def filled(database: Database, settings: Settings) -> Database:
-    """A document in English, one in Portuguese, one in nobody knows what."""
+    """One document in English, one in Portuguese and one in an unknown language."""
     publish_document(
         database, settings, "nets.md", ENGLISH, title="Nets", heading=("Work", "Nets"), paged=True
     )
@@ -66,7 +66,7 @@ def found(
     documents: tuple[int, ...] | None = None,
     limit: int = 10,
 ) -> list[str]:
-    """Texts of the chunks found, the best first."""
+    """Texts of the chunks found, best first."""
     with database.connect(autocommit=True) as connection:
         matching = matching_chunks(
             connection, query, limit=limit, languages=languages, documents=documents,
@@ -103,7 +103,7 @@ def test_a_query_without_words_finds_nothing(filled: Database, query: str) -> No
 
 
 def read(connection: Connection, settings: Settings, *numbers: int) -> dict[int, FoundChunk]:
-    """The chunks of these ids, as a search brings them with their distances."""
+    """The chunks with these ids, as a search returns them."""
     prepare_connection(connection)
     space = find_space(connection, settings, "small")
     assert space is not None
@@ -134,7 +134,7 @@ def test_withdrawn_or_deleted_chunks_are_not_read(filled: Database, settings: Se
             "logos.txt",
         }
         with connection.transaction(force_rollback=True):
-            # As a search sees it whose rows were found before: the vectors are there.
+            # As in a search that found its rows just before: the vectors still exist.
             connection.execute(
                 "UPDATE documents SET state = 'withdrawn', withdrawn_at = now(),"
                 " withdrawn_by = 'command' WHERE document_key = 'nets.md'"

@@ -1,4 +1,4 @@
-"""A running service knows the release in force within a second, and policy too."""
+"""A running service follows the active release and policy within a second."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.documents.corpus import judge_all, publish_document
-from rag_assets_tests.release.corpus import let_through, prepare, release_settings
+from rag_assets_tests.release.corpus import prepare, release_corpus, release_settings
 
 
 class Followed:
-    """The release followed, and what was told on the way."""
+    """The followed release, and the messages on the way."""
 
     def __init__(self) -> None:
         self.releases: list[int] = []
@@ -65,11 +65,11 @@ def test_nothing_is_served_until_a_release_and_then_each_switch_is_noticed(
         with pytest.raises(NotReleasedError, match="release gate"):
             _ = current.served
         prepare(database, settings, "EN_A", sentences(60))
-        let_through(database, settings)
+        release_corpus(database, settings)
         wait_until(lambda: number(current) == 1)
         assert current.served.target.scopes == {"EN_A": 60}
         prepare(database, settings, "EN_B", sentences(60, word="brook"))
-        let_through(database, settings)
+        release_corpus(database, settings)
         wait_until(lambda: number(current) == 2)
         assert set(current.served.languages) == {"EN_A", "EN_B"}
         roll_back(database)
@@ -83,7 +83,7 @@ def test_withdrawing_a_licence_is_noticed_without_a_notification(
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
     prepare(database, settings, "EN_B", sentences(60, word="brook"))
-    let_through(database, settings)
+    release_corpus(database, settings)
     with Followed().following(database, settings) as current:
         wait_until(lambda: number(current) == 1)
         assert current.served.withheld == frozenset()
@@ -99,7 +99,7 @@ def test_a_lost_connection_is_reported_once_and_reopened(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
-    let_through(database, settings)
+    release_corpus(database, settings)
     followed = Followed()
     with followed.following(database, settings) as current:
         wait_until(lambda: number(current) == 1)
@@ -111,7 +111,7 @@ def test_a_lost_connection_is_reported_once_and_reopened(
         wait_until(lambda: followed.warnings)
         assert number(current) == 1
         prepare(database, settings, "EN_B", sentences(60, word="brook"))
-        let_through(database, settings)
+        release_corpus(database, settings)
         wait_until(lambda: number(current) == 2)
     assert len(followed.warnings) == 1
     assert "releases cannot be followed" in followed.warnings[0]
@@ -121,7 +121,7 @@ def test_an_unexpected_error_does_not_stop_following(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
-    let_through(database, settings)
+    release_corpus(database, settings)
     with database.connect() as connection:
         connection.execute("ALTER TABLE releases RENAME TO releases_away")
     followed = Followed()
@@ -144,13 +144,13 @@ def test_documents_are_counted_again_every_ten_seconds_without_a_new_release(
 ) -> None:
     publish_document(database, settings, "manual.pdf", ["The pump must never run dry"])
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     now = [100.0]
-    told: list[int] = []
+    reported: list[int] = []
     current = CurrentRelease(
         database,
         settings,
-        changed=lambda served: told.append(served.release_id),
+        changed=lambda served: reported.append(served.release_id),
         warn=lambda _: None,
         clock=lambda: now[0],
     )
@@ -167,4 +167,4 @@ def test_documents_are_counted_again_every_ten_seconds_without_a_new_release(
     assert languages() == {"en": 1}
     now[0] += 0.1
     assert languages() == {"en": 1, "pt": 2}
-    assert told == [1]
+    assert reported == [1]

@@ -1,4 +1,4 @@
-"""How queries went: what was found, at which rank, and all of them in figures."""
+"""Results of evaluated queries, and their summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full text search: any word, by the stems of each version's language, within the filters."""
+"""Full text search: any word, with each version's stemming, within the filters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def found(
     books: tuple[str, ...] | None = None,
     chapters: tuple[int, int] | None = None,
 ) -> list[str]:
-    """Texts of the verses found, the best first."""
+    """Texts of the verses found, best first."""
     with database.connect(autocommit=True) as connection:
         ids = matching_verses(
             connection, query, limit=limit, scopes=scopes, books=books, chapters=chapters,

@@ -1,4 +1,4 @@
-"""Several orders into one, by reciprocal rank."""
+"""Fusing several rankings by reciprocal rank."""
 
 from __future__ import annotations
 

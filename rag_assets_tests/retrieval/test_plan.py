@@ -1,4 +1,4 @@
-"""Exactly or through the index: by what a filter lets through."""
+"""Exact search or the index, depending on how many rows pass the filter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queries' vectors by space and hash: kept, found while they are young, and forgotten."""
+"""The query cache, by space and hash: stored, found while fresh, deleted."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_another_space_has_other_vectors(
 
 
 def fill(database: Database, space_id: int, count: int) -> None:
-    """So many queries, each an hour older than the one before."""
+    """Store this many queries, each an hour older than the one before."""
     with database.connect() as connection:
         for hours in range(count):
             keep_query(connection, space_id, query_hash(str(hours)), np.ones(8, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Queries become vectors once: in memory, in PostgreSQL, then by the provider."""
+"""Each query is embedded once: found in memory, in PostgreSQL, or by the provider."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
 
 @dataclass
 class Cache:
-    """Query vectors over the test's own database, and where they were found."""
+    """Query vectors over the test's database, and where each was found."""
 
     database: Database
     settings: Settings
@@ -49,7 +49,7 @@ class Cache:
             query_embeddings.keep_query(connection, space, key, vector)
 
     def run(self, work: Callable[[QueryVectors], Awaitable[object]]) -> object:
-        """Do some work with them, in a loop of its own."""
+        """Do some work with them, in a new event loop."""
 
         async def main() -> object:
             vectors = QueryVectors(
@@ -130,7 +130,7 @@ def test_memory_drops_old_and_least_recently_used_entries(
     space = space_of(database, settings)
 
     async def work(vectors: QueryVectors) -> None:
-        for query in ("one", "two", "one", "three"):  # two goes: one was used since
+        for query in ("one", "two", "one", "three"):  # two is dropped: one was used since
             await vectors.vector(space, query)
         await vectors.vector(space, "one")
         assert cache.hits == ["memory", "memory"]

@@ -1,4 +1,4 @@
-"""What a request means for the release in force: versions, books, chapters, and about how much."""
+"""What a request selects in the active release: versions, books, chapters and rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching documents, alone and with the Bible, through what is released."""
+"""Searching released documents, alone and with the Bible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.documents.corpus import judge_all, publish_document
-from rag_assets_tests.release.corpus import let_through, prepare, release_settings
+from rag_assets_tests.release.corpus import prepare, release_corpus, release_settings
 
 MANUAL = [
     "Turn the valve clockwise until the pressure falls",
@@ -30,24 +30,24 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 @pytest.fixture
 def documents(database: Database, settings: Settings) -> Database:
-    """Two documents, one in Portuguese, released by themselves."""
+    """Two documents, one in Portuguese, released without a Bible."""
     publish_document(
         database, settings, "manual.pdf", MANUAL, title="Manual", heading=("Pumps",), paged=True
     )
     publish_document(database, settings, "carta.md", CARTA, language="pt", title="Carta")
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
 @pytest.fixture
 def both(database: Database, settings: Settings) -> Database:
-    """The same and sixty verses."""
+    """The same with sixty verses."""
     prepare(database, settings, "EN_A", sentences(60))
     publish_document(database, settings, "manual.pdf", MANUAL, title="Manual", paged=True)
     publish_document(database, settings, "carta.md", CARTA, language="pt", title="Carta")
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
@@ -68,7 +68,7 @@ def test_before_a_release_documents_are_not_found(database: Database, settings: 
     with pytest.raises(NotReleasedError):
         ask(database, settings, MANUAL[0])
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     with pytest.raises(RequestError, match="holds no documents"):
         ask(database, settings, MANUAL[0])
     assert keys(ask(database, settings, MANUAL[0], "both")) == [None] * 10
@@ -154,7 +154,7 @@ def test_a_withdrawn_document_is_never_found(documents: Database, settings: Sett
 def test_a_row_deleted_after_the_comparison_is_no_hit(
     documents: Database, settings: Settings
 ) -> None:
-    with documents.connect() as connection:  # and its vectors are still there
+    with documents.connect() as connection:  # and its vectors still exist
         connection.execute(
             "UPDATE documents SET state = 'withdrawn', withdrawn_at = now(),"
             " withdrawn_by = 'inbox' WHERE document_key = 'manual.pdf'"
@@ -253,7 +253,7 @@ def test_documents_with_large_vectors_are_re_ranked(database: Database, settings
     publish_document(database, settings, "manual.pdf", MANUAL, roles=roles)
     publish_document(database, settings, "carta.md", CARTA, language="pt", roles=roles)
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     plain = ask(database, settings, "greasing pumps")
     again = ask(database, settings, "greasing pumps", rerank=True)
     assert {hit.text for hit in again.hits} == {hit.text for hit in plain.hits}

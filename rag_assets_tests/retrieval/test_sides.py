@@ -1,4 +1,4 @@
-"""Which corpora a request means, and which filters belong to which."""
+"""Which corpora a request selects, and which filters apply to which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code sets: complete whatever client writes, filled while others work, read by the search."""
+"""Code sets: complete whichever client writes, filled during other work, used by searches."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def filled(session: Connection, table: VectorTable, bits: int = 256) -> CodeSet:
 
 
 def wrong_codes(session: Connection, table: VectorTable, made: CodeSet) -> int:
-    """Codes that are missing, left over, or not those of their vectors."""
+    """Codes that are missing, orphaned, or do not match their vectors."""
     expected = {}
     for chunk in stream_vectors(session, table, ["EN_A", "EN_B", "EN_C"]):
         codes = made.recipe.encode(chunk.vectors)
@@ -154,7 +154,7 @@ def test_a_fill_continues_while_versions_are_published_and_vectors_changed(
         writer.join()
     (made,) = code_sets.code_sets(session, table)
     assert made.state == "ready"
-    code_writing.fill(session, table, made, progress=Silent())  # of what the other client changed
+    code_writing.fill(session, table, made, progress=Silent())  # for what the other client changed
     assert wrong_codes(session, table, made) == 0
 
 
@@ -204,7 +204,7 @@ def test_a_scan_of_the_codes_finds_what_exact_search_finds(
 def test_a_scan_of_one_version_reads_the_codes_of_that_version_only(
     session: Connection, table: VectorTable, wide: bool
 ) -> None:
-    """Whatever share of the rows the planner guesses, with and without the values at hand."""
+    """For any share of rows that the planner assumes, with custom and generic plans."""
     made = filled(session, table)
     plan = SearchPlan("codes", codes=made, candidates=50, wide=wide)
     used = indexes_used(session, table, plan, QUERIES[0], top_k=10, scopes=["EN_B"])
@@ -213,7 +213,7 @@ def test_a_scan_of_one_version_reads_the_codes_of_that_version_only(
 
 
 def aside(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same vectors apart from where they were, as another language lies."""
+    """The same vectors moved away, like another language's."""
     moved = vectors + 1.5 * np.eye(1, DIMENSIONS, dtype=np.float32)
     unit: NDArray[np.float32] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
     return unit
@@ -222,7 +222,7 @@ def aside(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_the_scan_answers_if_a_filter_excludes_what_an_index_over_codes_finds(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """Two languages that lie apart: a query in one, confined to the other, is answered."""
+    """Two distant languages: a query in one, confined to the other, is answered."""
     table = filled_table(database, index_settings(make_settings), {"EN_A": 900})
     fill(database, table.space, "PT_B", aside(clustered(900, seed=2)), language="pt")
     scopes = {"EN_A": 900, "PT_B": 900}
@@ -260,7 +260,7 @@ def test_one_search_shows_what_each_number_of_candidates_finds(
             fewer = replace(scan, candidates=candidates)
             found = nearest(session, table, fewer, query, top_k=10, scopes=["EN_A"])
             ten = sorted(away for rank, away in ranked if rank <= candidates)[:10]
-            # Codes as far as each other at the last place: which are taken is chance.
+            # Codes that tie at the last rank: which of them are taken is chance.
             assert np.mean(np.isclose(ten, [away for _, away in found])) >= 0.8
 
 

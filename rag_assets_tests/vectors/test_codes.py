@@ -1,4 +1,4 @@
-"""Codes: what they keep of the vectors' geometry, and that they are the same everywhere."""
+"""Codes preserve the vectors' geometry and are the same everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one statement of a search: what it answers, and that it reads the index it names."""
+"""The search statement: its results, and that it uses the index it names."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def name_of(generation: int) -> str:
 def table(
     request: pytest.FixtureRequest, database: Database, make_settings: MakeSettings
 ) -> VectorTable:
-    """Two versions; generation 1 is over the column as it is, generation 2 over halfvec."""
+    """Two versions; generation 1 indexes the column itself, generation 2 a halfvec cast."""
     settings = index_settings(make_settings, rag_embedding_precision=request.param)
     table = filled_table(database, settings, {"EN_A": 900, "EN_B": 300})
     add_generation(database, table, table.space.spec.precision)
@@ -130,7 +130,7 @@ def scans(database: Database) -> list[int]:
 def test_a_statement_sent_many_times_keeps_using_its_index(
     database: Database, table: VectorTable, autocommit: bool
 ) -> None:
-    """After five uses psycopg prepares it, after five more the server may plan it generically."""
+    """psycopg prepares it after five uses; after five more the server may use a generic plan."""
     with database.connect(autocommit=autocommit) as connection:
         prepare_connection(connection)
         assert connection.prepare_threshold == 5, "as every connection has it"

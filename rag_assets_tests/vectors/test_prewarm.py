@@ -1,4 +1,4 @@
-"""Reading codes and indexes into memory, with and without the extension that does it best."""
+"""Loading codes and indexes into memory, with and without the extension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every change of texts and vectors is seen, whatever client makes it; no writer waits for it."""
+"""Every change of texts and vectors is detected, whichever client makes it; no writer waits."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_an_announcement_for_one_version_does_not_cover_another(
 def test_writers_of_one_scope_do_not_wait_for_each_other(
     database: Database, settings: Settings
 ) -> None:
-    """Their rows are others; that both raise one revision must not make one wait."""
+    """They write different rows; changing the same revision must not make one wait."""
     embed(database, settings, "EN_A", sentences(10))
     table = small(database, settings)
     with database.connect() as connection:

@@ -1,4 +1,4 @@
-"""Spaces: registered once, each with tables of its own, and the view in the user's terms."""
+"""Spaces: registered once, each with its own tables, and the view for users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rag_assets_tests.vectors.vectors import answer_texts, count_rows, space_of,
 def test_concurrent_registrations_create_a_space_once(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """The two roles at once are what two runs do: the view must be there at the end, too."""
+    """Two runs register both roles concurrently; the view must exist at the end."""
     settings = make_settings()
     with ThreadPoolExecutor(8) as pool:
         spaces = list(pool.map(lambda n: space_of(database, settings, ROLES[n % 2]), range(8)))
