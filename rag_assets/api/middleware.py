@@ -49,7 +49,7 @@ class RequestId:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
             # Nothing else handled it: log it, and send the client a plain problem.
-            log.error("unforeseen error", exc_info=error)
+            log.error("unexpected error", exc_info=error)
             if status:
                 raise
             await problem(as_problem(error))(scope, receive, send_with_headers)

@@ -85,7 +85,7 @@ def as_problem(error: Exception) -> ProblemError:
     for kind_of_error, status, kind in _PLAIN:
         if isinstance(error, kind_of_error):
             return _known(error, status, kind)
-    return ProblemError(500, "internal-error", "something went wrong here; it was logged")
+    return ProblemError(500, "internal-error", "an internal error occurred; it was logged")
 
 
 def _known(error: Exception, status: int, kind: str) -> ProblemError:
@@ -139,7 +139,7 @@ def install(app: FastAPI) -> None:
             methods = app.openapi()["paths"].get(request.url.path, {"get": None})
             found.headers = {"Allow": ", ".join(sorted(method.upper() for method in methods))}
         if found.status == 500:
-            log.error("unforeseen error", exc_info=error)
+            log.error("unexpected error", exc_info=error)
         return problem(found)
 
     for kind in (ProblemError, errors.RagAssetsError, HTTPException, RequestValidationError):

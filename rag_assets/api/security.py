@@ -189,7 +189,7 @@ async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKe
         raise ProblemError(
             429,
             "rate-limited",
-            f"this key may send {limit} requests a minute, {burst} at once: wait "
+            f"this key may send {limit} requests a minute, with bursts of {burst}: wait "
             f"{math.ceil(retry_after_s)} s",
             headers={"Retry-After": str(math.ceil(retry_after_s))},
         )

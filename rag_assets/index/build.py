@@ -154,7 +154,7 @@ def check_size(
     free = index_builds.free_disk_bytes(connection)
     if free is None:
         progress.say(
-            f"the server is on another machine: see that it has {megabytes(size.disk):,} MB free"
+            f"the server is on another machine: check that it has {megabytes(size.disk):,} MB free"
         )
     elif size.disk > free:
         raise IndexBuildError(

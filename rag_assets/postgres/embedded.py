@@ -171,7 +171,7 @@ def _start(data_folder: Path) -> str:
                 why = (
                     f"see the end of {server_log}"
                     if server_log.is_file()
-                    else f"it did not come as far as to write a log: {reason_of(error)}"
+                    else f"it ended before it wrote a log: {reason_of(error)}"
                 )
                 raise DatabaseUnavailableError(
                     f"the embedded PostgreSQL in {data_folder} does not start: {why}; RAG_HOME "

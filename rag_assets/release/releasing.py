@@ -180,9 +180,11 @@ def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
     if made is None:
         raise LookupError(f"release {release_id} is gone")
     if not name_living_indexes(session, made):
-        progress.say("the index in force is busy: it gets its well-known name at the next release")
+        progress.say("the live index is busy: it will get its well-known name at the next release")
     if not refresh_views(session):
-        progress.say("a view of the vectors is being read: the views follow at the next release")
+        progress.say(
+            "a view of the vectors is being read: the views will be updated at the next release"
+        )
     return made
 
 

@@ -111,7 +111,7 @@ def confine(request: SearchRequest, served: Served) -> Confined:
         raise RequestError(
             "bad-chapters",
             "chapter_from",
-            f"the first chapter, {request.chapters[0]}, is behind the last, {request.chapters[1]}",
+            f"the first chapter, {request.chapters[0]}, is after the last, {request.chapters[1]}",
         )
     rows = None
     if books is not None or request.chapters is not None:
@@ -134,7 +134,7 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
                     "version-withheld",
                     "versions",
                     f"version {code} may not be served: its licence, its enabled_for_rag or "
-                    "RAG_ALLOWED_VERSIONS keeps it out",
+                    "RAG_ALLOWED_VERSIONS forbids it",
                 )
             if code not in known:
                 near = nearest_names(code, known)
@@ -192,7 +192,7 @@ def _released(near: list[str]) -> str:
 
 def did_you_mean(near: list[str]) -> str:
     """A sentence that suggests these names."""
-    return f"Did you mean {', '.join(near)}?" if near else "There is none at all."
+    return f"Did you mean {', '.join(near)}?" if near else "There are none."
 
 
 def primary(language: str) -> str:

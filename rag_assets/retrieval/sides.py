@@ -253,7 +253,7 @@ def _named(
             raise RequestError(
                 "unknown-document",
                 "documents",
-                f"there is no document {key!r} to be searched. {did_you_mean(near)}",
+                f"there is no searchable document {key!r}. {did_you_mean(near)}",
                 near,
             )
     return {one.document_id: one.chunks for one in found.values()}

@@ -206,7 +206,7 @@ def test_a_database_that_restarts_under_load_gives_503_for_that_time_only(
     assert load.failures == []
     only_503_meanwhile(load.answers)
     assert set(load.statuses(recovered)) == {200}
-    assert "unforeseen" not in server.log
+    assert "unexpected error" not in server.log
     assert "Traceback" not in server.log
     # It follows releases again.
     with serving(tmp_path, environment_of(database)) as again:

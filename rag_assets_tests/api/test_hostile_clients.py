@@ -136,7 +136,7 @@ def test_a_client_that_disconnects_halfway_leaves_no_trace(patient: Server) -> N
         with closing(connected(patient)) as connection:
             connection.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
     assert others_are_answered(patient)
-    assert "unforeseen" not in patient.log
+    assert "unexpected error" not in patient.log
 
 
 def test_data_that_are_not_http_are_refused(patient: Server) -> None:

@@ -76,7 +76,7 @@ def test_an_unknown_language_names_the_existing_ones(server: Server) -> None:
 
 def test_chapters_in_the_wrong_order_are_reported(server: Server) -> None:
     found = server.retrieve(query="a", chapter_from=4, chapter_to=2)
-    assert "4, is behind the last, 2" in problem_of(found, 422, "bad-chapters")["detail"]
+    assert "4, is after the last, 2" in problem_of(found, 422, "bad-chapters")["detail"]
 
 
 @pytest.mark.parametrize("asked", [{"corpus": "documents"}, {"documents": ["minutes.pdf"]}])

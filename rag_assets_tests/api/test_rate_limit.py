@@ -72,7 +72,7 @@ def test_a_refusal_says_how_long_to_wait(limiting: Server, limited_database: Dat
         assert ask(limiting, key, VECTOR).status_code == 200
     refused = ask(limiting, key, VECTOR)
     found = problem_of(refused, 429, "rate-limited")
-    assert "2 requests a minute, 5 at once" in found["detail"]
+    assert "2 requests a minute, with bursts of 5" in found["detail"]
     assert 1 <= int(refused.headers["retry-after"]) <= 30
     assert refused.headers["x-ratelimit-limit"] == "2"
     assert refused.headers["x-ratelimit-remaining"] == "0"

@@ -65,4 +65,4 @@ def test_no_generated_request_finds_a_fault(
     )  # fmt: skip
     shown = "\n".join(line[:400] for line in (done.stdout + done.stderr).splitlines())
     assert done.returncode == 0, shown[-8000:]
-    assert "unforeseen" not in server.log
+    assert "unexpected error" not in server.log

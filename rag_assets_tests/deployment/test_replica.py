@@ -129,7 +129,7 @@ def server(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         wait_until(lambda: searched(running) == "replica")
         yield running
         assert "Traceback" not in running.log
-        assert "unforeseen" not in running.log
+        assert "unexpected error" not in running.log
 
 
 def searched(server: Server) -> str:

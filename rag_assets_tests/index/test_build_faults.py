@@ -159,7 +159,7 @@ def test_the_client_is_killed_in_the_middle_of_a_build(site: Site) -> None:
     assert there == {OLD: True, DEAD: False}, "the dead build left an invalid index"
     outcome = site.maintained()
     assert outcome.leftovers == (DEAD,)
-    assert site.errors() == {2: "its run ended without a word"}
+    assert site.errors() == {2: "its run ended without a report"}
     site.assert_clean(outcome, [(1, "dropped"), (2, "failed"), (3, "ready")])
 
 

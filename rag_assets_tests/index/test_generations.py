@@ -177,7 +177,7 @@ def test_only_dead_builds_are_marked_failed(database: Database, table: VectorTab
         rows = connection.execute(
             "SELECT state, error FROM index_generations ORDER BY generation"
         ).fetchall()
-    assert rows == [("ready", None), ("failed", "its run ended without a word")]
+    assert rows == [("ready", None), ("failed", "its run ended without a report")]
 
 
 def release(

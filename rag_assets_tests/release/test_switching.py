@@ -169,7 +169,7 @@ def test_the_message_says_why_the_name_did_not_move(database: Database, settings
         busy.execute(f"COMMENT ON INDEX {LIVING} IS 'an administrator is at it'")
         roll_back(database, progress=heard)
     assert heard.lines == [
-        "the index in force is busy: it gets its well-known name at the next release"
+        "the live index is busy: it will get its well-known name at the next release"
     ]
     assert active_number(database) == 1
     assert index_of_name(database) == (TABLE, 2)

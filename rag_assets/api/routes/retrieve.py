@@ -46,7 +46,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
         422: "The request cannot be answered so.",
         429: "The key's rate is used up: wait for Retry-After seconds.",
         502: "The embedding provider fails.",
-        503: "Nothing released, or the database or provider is away: wait for Retry-After.",
+        503: "Nothing is released, or the database or provider is down: wait for Retry-After.",
         504: "The provider or the search took too long.",
     }.items()
 }
@@ -233,6 +233,6 @@ def _given(components: list[float] | None, space: Space, field: str) -> Vector |
     norm = float(np.linalg.norm(vector))
     if not np.isfinite(norm) or norm == 0:
         raise RequestError(
-            "no-direction", field, f"{field} is zero or too large: it points nowhere"
+            "no-direction", field, f"{field} is zero or too large: it has no direction"
         )
     return (vector / norm).astype(np.float32)

@@ -162,7 +162,7 @@ def fail_dead_builds(connection: Connection, table: VectorTable) -> None:
     connection.execute(
         """
         UPDATE index_generations
-           SET (state, error, ended_at) = ('failed', 'its run ended without a word', now())
+           SET (state, error, ended_at) = ('failed', 'its run ended without a report', now())
          WHERE corpus = %s AND space_id = %s AND state = 'building'
         """,
         (table.corpus, table.space.space_id),
