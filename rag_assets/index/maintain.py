@@ -25,8 +25,8 @@ from rag_assets.index.policy import (
     SCAN_P95_MS,
     IndexAction,
     IndexDecision,
-    InForce,
-    ScanInForce,
+    CurrentIndex,
+    MeasuredScan,
     decide_index,
 )
 from rag_assets.index.questions import EmbeddedTexts, Questions, ask, held_out_queries
@@ -136,14 +136,14 @@ def maintain(
         ready = generations.ready_generations(session, table)
         latest = next((made for made in reversed(ready) if made.probes is not None), None)
         codes = work.codes()
-        in_force = _in_force(latest, seen.rows_changed, work.results)
+        current = _current_index(latest, seen.rows_changed, work.results)
         decision = decide_index(
             rows=rows,
-            in_force=in_force,
+            current=current,
             profile=settings.rag_index_profile,
             min_rows=settings.rag_index_min_rows,
             growth=settings.rag_index_rebuild_share,
-            scan=work.scan(codes, in_force),
+            scan=work.scan(codes, current),
             lists=request.lists or settings.rag_index_lists,
             requested=request.build_reason,
         )
@@ -230,16 +230,16 @@ class _Work:
             run_id=self.run_id, progress=self.progress,
         )  # fmt: skip
 
-    def scan(self, codes: Coded | None, in_force: InForce | None) -> ScanInForce | None:
+    def scan(self, codes: Coded | None, current: CurrentIndex | None) -> MeasuredScan | None:
         """The scan's recall, and its latency under load if an index over codes may be needed."""
         if codes is None:
             return None
         p95_ms = None
-        indexed = in_force is not None and in_force.code_set == codes.code_set.number
+        indexed = current is not None and current.code_set == codes.code_set.number
         if self.rows >= self.settings.rag_index_min_rows and not indexed:
             p95_ms = self._scan_p95_ms(codes)
         concurrency = self.settings.rag_slo_concurrency
-        return ScanInForce(codes.code_set.number, codes.recall, p95_ms, concurrency)
+        return MeasuredScan(codes.code_set.number, codes.recall, p95_ms, concurrency)
 
     def _scan_p95_ms(self, codes: Coded) -> float:
         own = self.table.space.spec.precision
@@ -322,9 +322,9 @@ class _Work:
         return number, tuning
 
 
-def _in_force(
+def _current_index(
     latest: Generation | None, rows_changed: int, results: tuple[CheckResult, ...]
-) -> InForce | None:
+) -> CurrentIndex | None:
     if latest is None:
         return None
     # A check that judged other probes (PG_IVFFLAT_PROBES) is no evidence against the index.
@@ -340,7 +340,7 @@ def _in_force(
     golden = latest_results.get("golden_queries")
     # No index would find what exact search misses too.
     lost = golden is not None and not golden.passed and loses_queries(golden.measured)
-    return InForce(
+    return CurrentIndex(
         lists=latest.lists,
         lists_from=latest.lists_from,
         rows_at_build=latest.rows_at_build,

@@ -31,7 +31,7 @@ class IndexAction(StrEnum):
 
 
 @dataclass(frozen=True)
-class InForce:
+class CurrentIndex:
     """The generation that serves next unless another is built.
 
     :param changed: rows added, changed or removed since the build.
@@ -51,7 +51,7 @@ class InForce:
 
 
 @dataclass(frozen=True)
-class ScanInForce:
+class MeasuredScan:
     """The measurements of a scan of the codes.
 
     :param code_set: its number.
@@ -85,11 +85,11 @@ def recommended_lists(rows: int, profile: IndexProfile) -> int:
 def decide_index(
     *,
     rows: int,
-    in_force: InForce | None,
+    current: CurrentIndex | None,
     profile: IndexProfile,
     min_rows: int,
     growth: float,
-    scan: ScanInForce | None = None,
+    scan: MeasuredScan | None = None,
     lists: int | None = None,
     requested: str | None = None,
 ) -> IndexDecision:
@@ -111,24 +111,24 @@ def decide_index(
             return IndexDecision(IndexAction.EXACT, 0, (few,))
     elif scans := _scans(rows, min_rows, scan):
         return IndexDecision(IndexAction.CODES, 0, (scans,))
-    if in_force is None:
+    if current is None:
         return IndexDecision(IndexAction.BUILD, wanted, (_too_slow(scan) or "first build",))
     wanted_set = scan.code_set if scan else None
-    if in_force.code_set != wanted_set:
-        held, needed = _contents(in_force.code_set), _contents(wanted_set)
+    if current.code_set != wanted_set:
+        held, needed = _contents(current.code_set), _contents(wanted_set)
         return IndexDecision(
             IndexAction.BUILD, wanted, (f"the index holds {held}, and {needed} are needed",)
         )
-    reasons = _reasons(rows, in_force, wanted, growth)
+    reasons = _reasons(rows, current, wanted, growth)
     if reasons:
         return IndexDecision(IndexAction.BUILD, wanted, reasons)
-    share = in_force.changed / max(1, in_force.rows_at_build)
+    share = current.changed / max(1, current.rows_at_build)
     return IndexDecision(
         IndexAction.KEEP,
-        in_force.lists,
+        current.lists,
         (
             f"{share:.1%} of the rows changed since the build (limit {growth:.0%}), "
-            f"lists {in_force.lists} suit {rows:,} rows",
+            f"lists {current.lists} suit {rows:,} rows",
         ),
     )
 
@@ -137,7 +137,7 @@ def _contents(code_set: int | None) -> str:
     return "the vectors" if code_set is None else f"the codes of set {code_set}"
 
 
-def _scans(rows: int, min_rows: int, scan: ScanInForce) -> str:
+def _scans(rows: int, min_rows: int, scan: MeasuredScan) -> str:
     """Why a scan of the codes serves; empty if an index is needed."""
     if rows < max(1, min_rows):
         return (
@@ -152,7 +152,7 @@ def _scans(rows: int, min_rows: int, scan: ScanInForce) -> str:
     return ""
 
 
-def _too_slow(scan: ScanInForce | None) -> str:
+def _too_slow(scan: MeasuredScan | None) -> str:
     if scan is None or scan.p95_ms is None:
         return ""
     return (
@@ -161,21 +161,21 @@ def _too_slow(scan: ScanInForce | None) -> str:
     )
 
 
-def _reasons(rows: int, in_force: InForce, wanted: int, growth: float) -> tuple[str, ...]:
+def _reasons(rows: int, current: CurrentIndex, wanted: int, growth: float) -> tuple[str, ...]:
     reasons = []
-    share = in_force.changed / max(1, in_force.rows_at_build)
+    share = current.changed / max(1, current.rows_at_build)
     if share > growth:
         reasons.append(
-            f"{in_force.changed:,} rows changed since the build on {in_force.rows_at_build:,}, "
+            f"{current.changed:,} rows changed since the build on {current.rows_at_build:,}, "
             f"more than the limit of {growth:.0%}"
         )
-    chosen = in_force.lists_from != "profile"  # by an operator or by measurement: not overruled
-    if not chosen and not 0.5 <= in_force.lists / wanted <= 1.5:
-        reasons.append(f"lists {in_force.lists}, but {wanted} are recommended for {rows:,} rows")
-    if in_force.recall_ok is False:
+    chosen = current.lists_from != "profile"  # by an operator or by measurement: not overruled
+    if not chosen and not 0.5 <= current.lists / wanted <= 1.5:
+        reasons.append(f"lists {current.lists}, but {wanted} are recommended for {rows:,} rows")
+    if current.recall_ok is False:
         reasons.append("the recall check failed")
-    if in_force.latency_ok is False:
+    if current.latency_ok is False:
         reasons.append("the latency check failed")
-    if not in_force.queries_ok:
+    if not current.queries_ok:
         reasons.append("queries that exact search answers were lost")
     return tuple(reasons)

@@ -85,7 +85,7 @@ class ChildProcess:
                 bufsize=0,
                 process_group=0,  # Ctrl-C goes to the parent only, which ends the child itself
             )
-        # Linux reports at least the memory of the parent at the time of the fork.
+        # On Linux, a child's peak is at least its parent's memory at the time of the fork.
         self._inherited = _peak_memory(resource.getrusage(resource.RUSAGE_SELF))
         assert self._process.stdout is not None  # noqa: S101
         self._answers = self._process.stdout.fileno()

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NoReturn
 
 OUT_OF_MEMORY = "memory"
 FAILED = "failed"
-_MAX_REQUEST_BYTES = 65_536
+_RECEIVE_BYTES = 65_536
 
 Answer = Callable[[dict[str, Any], FileIO | None], Iterable[Any]]
 _Request = tuple[bytes, int | None]
@@ -54,7 +54,7 @@ def _listen(requests: queue.SimpleQueue[_Request]) -> None:
     with socket.socket(fileno=0) as incoming:
         line, descriptor = b"", None
         while True:
-            piece, came, _, _ = socket.recv_fds(incoming, _MAX_REQUEST_BYTES, 1)
+            piece, came, _, _ = socket.recv_fds(incoming, _RECEIVE_BYTES, 1)
             if not piece:
                 os._exit(0)
             line += piece
