@@ -106,12 +106,12 @@ class Service:
         :raises SearchTimeoutError: a statement ran into its time limit.
         :raises DatabaseUnavailableError: no connection became free in time, or no server answers.
         """
-        order = self.sources.searching(source)
+        order = self.sources.read_order(source)
         return await self.sources.run(order, work, self._limit(timeout_ms))
 
     async def look_up(self, work: Callable[[Connection], Answer]) -> Answer:
         """Read data that may have just been written. Raises as :meth:`search`."""
-        return await self.sources.run(self.sources.up_to_date(), work, self._limit(None))
+        return await self.sources.run(self.sources.lookup_order(), work, self._limit(None))
 
     async def write(
         self, work: Callable[[Connection], Answer], *, timeout_ms: int | None = None
@@ -123,7 +123,7 @@ class Service:
         return self.settings.rag_api_statement_timeout_ms if timeout_ms is None else timeout_ms
 
     def _known_query(self, work: Callable[[Connection], Answer], timeout_ms: int) -> Answer:
-        *before, last = self.sources.searching(self.sources.to_search())
+        *before, last = self.sources.read_order(self.sources.to_search())
         for source in before:
             with suppress(DatabaseUnavailableError):
                 return source.pool.run(work, timeout_ms, tries=1)

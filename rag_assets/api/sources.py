@@ -116,13 +116,13 @@ class Sources:
         """Whether there is a replica and the primary is unreachable."""
         return self.replica is not None and not self.primary.current.following
 
-    def searching(self, source: Source) -> tuple[Source, ...]:
+    def read_order(self, source: Source) -> tuple[Source, ...]:
         """The servers to try for a read that began on ``source``: that one, then its fallback."""
         if source is self.primary:
             return (source,)
         return source, source if self.without_primary else self.primary
 
-    def up_to_date(self) -> tuple[Source, ...]:
+    def lookup_order(self) -> tuple[Source, ...]:
         """The servers to try for data just written: the primary, then the replica."""
         if self.replica is None:
             return (self.primary,)

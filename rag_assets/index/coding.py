@@ -24,7 +24,7 @@ from rag_assets.index.recipes import (
 from rag_assets.index.sql.generations import RecordedDecision
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES, Codes
+from rag_assets.retrieval.plan import EXACT_ROWS_WITH_CODES, Codes
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.sql import code_sets, code_writing
@@ -214,7 +214,7 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
     curves: dict[str, list[float]] = {}
     chosen: dict[str, int] = {}
     for name in bench.cases:
-        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_BESIDE_CODES:
+        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_WITH_CODES:
             continue
         numbers = CANDIDATES if name == EVERYTHING else FILTERED_CANDIDATES
         curves[name] = bench.recall_by_candidates(name, numbers, limit=SCAN_QUERIES)

@@ -23,9 +23,9 @@ from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
 from rag_assets.index.policy import (
     SCAN_P95_MS,
+    CurrentIndex,
     IndexAction,
     IndexDecision,
-    CurrentIndex,
     MeasuredScan,
     decide_index,
 )

@@ -53,7 +53,7 @@ def upgrade(data_folder: Path) -> Upgrade | None:
             embedded.library().utils.ensure_prefix_permissions(data_folder)
         _end_cleanly(embedded.programs(before), data_folder, work)
         made = _converted(data_folder, before, after, work)
-        # The copy is complete. If interrupted between the last two lines, the next start does the last.
+        # Complete. If interrupted between the last two lines, the next start does the last one.
         upgraded = made.rename(embedded.upgraded_folder(data_folder))
         data_folder.rename(kept)
         upgraded.rename(data_folder)

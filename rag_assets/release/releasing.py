@@ -17,7 +17,7 @@ from rag_assets.release.evidence import Evidence, IndexEvidence, gather_evidence
 from rag_assets.release.gate import GateVerdict, judge_release
 from rag_assets.release.sql.releases import (
     activate_release,
-    name_living_indexes,
+    name_live_indexes,
     refresh_views,
     release_by_id,
     write_release,
@@ -179,7 +179,7 @@ def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
     made = release_by_id(session, release_id)
     if made is None:
         raise LookupError(f"release {release_id} is gone")
-    if not name_living_indexes(session, made):
+    if not name_live_indexes(session, made):
         progress.say("the live index is busy: it will get its well-known name at the next release")
     if not refresh_views(session):
         progress.say(

@@ -15,14 +15,14 @@ from rag_assets.vectors.sql.tables import VectorTable
 EXACT_ROWS = 50_000
 """Without codes, a filter that passes at most this many rows is searched exactly."""
 
-EXACT_ROWS_BESIDE_CODES = 1_000
+EXACT_ROWS_WITH_CODES = 1_000
 """The same with codes: above about this many rows, a scan of the codes is faster."""
 
-WIDER = 2
+FILTERED_FACTOR = 2
 """Factor by which a filtered search through an index over codes takes more candidates than an
 unfiltered one."""
 
-FETCHED = 4
+FETCHED_PER_CANDIDATE = 4
 """Rows read from the index per candidate, before the filter is applied.
 
 A filter that passes fewer than one in this many rows is answered by the scan.
@@ -90,7 +90,7 @@ def choose_plan(
 
 def is_narrow(matching: int, rows: int) -> bool:
     """Whether a filter passes too few of the rows for an index over codes to answer it."""
-    return FETCHED * matching < rows
+    return FETCHED_PER_CANDIDATE * matching < rows
 
 
 def scan_plan(
@@ -128,9 +128,12 @@ def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
         scan = scan_plan(target.codes, matching, target.scopes, filtered=filtered)
         plan = scan
         if filtered:
-            near = min(scan.candidates, WIDER * target.codes.use.candidates)
+            near = min(scan.candidates, FILTERED_FACTOR * target.codes.use.candidates)
             plan = replace(
-                scan, candidates=near, fetched=FETCHED * near, scan_candidates=scan.candidates
+                scan,
+                candidates=near,
+                fetched=FETCHED_PER_CANDIDATE * near,
+                scan_candidates=scan.candidates,
             )
     return replace(
         plan,
@@ -146,7 +149,7 @@ def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
 def _by_codes(
     target: Target, codes: Codes, matching: int, exact_rows: int | None, *, filtered: bool
 ) -> SearchPlan:
-    if matching <= (EXACT_ROWS_BESIDE_CODES if exact_rows is None else exact_rows):
+    if matching <= (EXACT_ROWS_WITH_CODES if exact_rows is None else exact_rows):
         return EXACT
     rows = sum(target.scopes.values())
     if (

@@ -9,7 +9,7 @@ from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import create_index, prepare_session
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Precision
-from rag_assets.vectors.sql.indexes import LIVING_NAMES, Probes, live_indexes
+from rag_assets.vectors.sql.indexes import LIVE_NAMES, Probes, live_indexes
 from rag_assets.vectors.sql.served import pinned_generations
 from rag_assets.vectors.sql.tables import Revision, VectorTable
 from rag_assets_tests.conftest import MakeSettings
@@ -128,7 +128,7 @@ def test_a_renamed_index_still_belongs_to_its_generation(
         connection.execute(
             sql.SQL("ALTER INDEX {} RENAME TO {}").format(
                 sql.Identifier(f"verse_embeddings_s1_ivf_g{number}"),
-                sql.Identifier(LIVING_NAMES["bible"]),
+                sql.Identifier(LIVE_NAMES["bible"]),
             )
         )
         (index,) = live_indexes(connection, table)
@@ -136,7 +136,7 @@ def test_a_renamed_index_still_belongs_to_its_generation(
         generations.drop_indexes(connection, [index])
         states = generation_states(connection)
         left = index_names(connection)
-    assert (index.name, index.generation, made.number) == (LIVING_NAMES["bible"], number, number)
+    assert (index.name, index.generation, made.number) == (LIVE_NAMES["bible"], number, number)
     assert (states, left) == ([(number, "dropped")], [])
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.index.policy import (
+    CurrentIndex,
     IndexAction,
     IndexDecision,
-    CurrentIndex,
     decide_index,
     recommended_lists,
 )

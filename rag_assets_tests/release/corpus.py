@@ -21,7 +21,7 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.indexes import LIVING_NAMES
+from rag_assets.vectors.sql.indexes import LIVE_NAMES
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import Role, find_space
 from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table
@@ -29,7 +29,7 @@ from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 
 LISTS = 4
-LIVING = LIVING_NAMES["bible"]
+LIVING = LIVE_NAMES["bible"]
 
 
 def release_settings(make_settings: MakeSettings, **overrides: object) -> Settings:

@@ -9,7 +9,7 @@ from rag_assets.errors import GateRefusedError
 from rag_assets.postgres.database import Database
 from rag_assets.release.releasing import activate, evaluate_gate, roll_back
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.indexes import LIVING_NAMES
+from rag_assets.vectors.sql.indexes import LIVE_NAMES
 from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
@@ -30,7 +30,7 @@ from rag_assets_tests.release.corpus import (
 
 pytestmark = pytest.mark.long
 
-LIVING = LIVING_NAMES["documents"]
+LIVING = LIVE_NAMES["documents"]
 TABLE = "chunk_embeddings_s1"
 
 

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.indexes import LIVING_NAMES, live_indexes, own_name
+from rag_assets.vectors.sql.indexes import LIVE_NAMES, live_indexes, own_name
 from rag_assets.vectors.sql.served import CHANNEL, Release, ReleasedSpace, releases_by_id
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.vectors.sql.tables import CORPORA, Corpus, VectorTable
@@ -133,24 +133,24 @@ def activate_release(
     return before
 
 
-def name_living_indexes(connection: Connection, release: Release) -> bool:
+def name_live_indexes(connection: Connection, release: Release) -> bool:
     """Give each corpus' live index its well-known name; the one that had it gets its own back.
 
     Searches do not depend on the names, so a release never waits for this: it gives up after half
     a second without the locks. Returns true if all names are right.
     """
-    named = [_name_living_index(connection, release, corpus) for corpus in CORPORA]
+    named = [_name_live_index(connection, release, corpus) for corpus in CORPORA]
     return all(named)
 
 
-def _name_living_index(connection: Connection, release: Release, corpus: Corpus) -> bool:
+def _name_live_index(connection: Connection, release: Release, corpus: Corpus) -> bool:
     space = release.space(corpus, "small")
     if space is None:
         return True
-    name = LIVING_NAMES[corpus]
+    name = LIVE_NAMES[corpus]
     holders = own_name(connection, name)
     table = VectorTable(corpus, space_by_id(connection, space.space_id, "small"))
-    wanted = _living(connection, table, space.generation)
+    wanted = _live_name(connection, table, space.generation)
     if wanted == name:
         return True
     rename = sql.SQL("ALTER INDEX {} RENAME TO {}")
@@ -173,7 +173,7 @@ def refresh_views(connection: Connection) -> bool:
     return False
 
 
-def _living(connection: Connection, table: VectorTable, generation: int | None) -> str | None:
+def _live_name(connection: Connection, table: VectorTable, generation: int | None) -> str | None:
     if generation is None:
         return None
     return next(

@@ -12,7 +12,7 @@ from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.code_sets import USE_COLUMNS, recorded_use
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
-LIVING_NAMES: Mapping[Corpus, str] = {
+LIVE_NAMES: Mapping[Corpus, str] = {
     "bible": "idx_verse_embeddings_embedding_small_ivf",
     "documents": "idx_chunk_embeddings_embedding_small_ivf",
 }
