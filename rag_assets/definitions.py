@@ -1,4 +1,4 @@
-"""What is deployed, in full. ``build_defs`` returns it fresh; tests give it their own resources."""
+"""Everything that is deployed. ``build_defs`` creates it; tests pass their own resources."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from rag_assets.defs.resources import corpus_resource, watched_corpus_resource
 
 
 def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitions:
-    """The definitions; ``resources`` replace those of the same name."""
+    """Build the definitions; ``resources`` replace those with the same names."""
     return dg.Definitions(
         assets=[
             verses,
@@ -92,7 +92,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             "watched_corpus": watched_corpus_resource,
             **(resources or {}),
         },
-        # Steps here are one, or in order: a process for each costs 7 s and gains nothing.
+        # Jobs have one step, or steps in sequence: a process per step costs 7 s and gains nothing.
         executor=dg.in_process_executor,
     )
 

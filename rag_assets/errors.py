@@ -1,40 +1,40 @@
-"""Every error that this package raises on purpose, classed once: permanent or transient.
+"""All errors that this package raises deliberately, classified as permanent or transient.
 
-Only exceptions belong here; deciding what to do about one belongs to the caller.
+Only exceptions belong here; deciding what to do about one is up to the caller.
 
 ::
 
     RagAssetsError
-    ├── PermanentError              trying again changes nothing: somebody must act
+    ├── PermanentError              retrying changes nothing: an operator must act
     │   ├── ConfigurationError      a setting, option or name is missing or wrong
     │   ├── CorpusError             a source file cannot be read (path, line, reason)
     │   ├── DocumentError           a document cannot be made searchable as it is (path, reason)
-    │   │   ├── EmptyDocumentError          nothing in it, or blanks only
-    │   │   ├── NoTextError                 it opens, but holds no text: pages that are pictures
-    │   │   ├── EncryptedDocumentError      it opens with a password only
-    │   │   ├── CorruptDocumentError        cut off or damaged
-    │   │   ├── UnsupportedDocumentError    of a format that is not read
-    │   │   └── DocumentTooLargeError       it reached a limit of size, time, memory or chunks
+    │   │   ├── EmptyDocumentError          it is empty, or only white space
+    │   │   ├── NoTextError                 it opens but contains no text: its pages are images
+    │   │   ├── EncryptedDocumentError      it requires a password
+    │   │   ├── CorruptDocumentError        truncated or damaged
+    │   │   ├── UnsupportedDocumentError    an unsupported format
+    │   │   └── DocumentTooLargeError       it exceeds a limit of size, time, memory or chunks
     │   ├── PolicyError             a version's licence or declaration forbids it
     │   ├── DatabaseUnusableError   the server is too old, lacks pgvector or refuses us
     │   ├── MigrationError          an applied migration was edited or is unknown
-    │   ├── AuditError              what was about to be published is not right
-    │   ├── AuthenticationError     the provider refuses the key
+    │   ├── AuditError              the data to be published are wrong
+    │   ├── AuthenticationError     the provider rejects the key
     │   ├── QuotaExceededError      every key is out of quota: pay, or add a key
-    │   ├── InputRejectedError      the provider refuses this very input
-    │   ├── ProviderAnswerError     the provider answered something that must not be stored
-    │   ├── BudgetExceededError     the plan costs more than the run may
-    │   ├── IndexBuildError         an index cannot be built so: memory, disk, rows
-    │   ├── GateRefusedError        the evidence does not let a release through
-    │   ├── NotReleasedError        nothing may be served yet
-    │   └── RequestError            what was asked of retrieval cannot be answered so
-    └── TransientError              the same call may pass later
+    │   ├── InputRejectedError      the provider rejects this input
+    │   ├── ProviderAnswerError     the provider's answer must not be stored
+    │   ├── BudgetExceededError     the plan exceeds the run's budget
+    │   ├── IndexBuildError         an index cannot be built: memory, disk or rows
+    │   ├── GateRefusedError        the evidence does not allow a release
+    │   ├── NotReleasedError        nothing is released yet
+    │   └── RequestError            a retrieval request that cannot be answered
+    └── TransientError              the same call may succeed later
         ├── DatabaseUnavailableError
-        ├── BrokerUnavailableError      the broker of runs on several machines is away
-        ├── SearchTimeoutError          a search took longer than it may
+        ├── BrokerUnavailableError      the broker for runs on several machines is unreachable
+        ├── SearchTimeoutError          a search exceeded its time limit
         ├── ProviderUnavailableError    time-outs, 5xx, cut connections
-        ├── RateLimitedError            429: wait, then go on (``retry_after_s``)
-        ├── ExtractionInterruptedError  the process that read a document or version ended
+        ├── RateLimitedError            429: wait, then continue (``retry_after_s``)
+        ├── ExtractionInterruptedError  the process that was reading a document or version ended
         ├── WorkerLostError             the run that worked on a document ended
         ├── InboxUnavailableError       the inbox cannot be listed or read
         └── SlackUnavailableError       Slack did not take a message
@@ -50,9 +50,9 @@ from rag_assets.visible import visible
 
 
 class RagAssetsError(Exception):
-    """Base of all. The message says what happened, where, and what to do.
+    """Base class. The message says what happened, where, and what to do.
 
-    It may repeat words of another system, so secrets are masked here, for all who show it.
+    It may quote another system, so secrets are masked here, wherever it is shown.
     """
 
     def __init__(self, message: str) -> None:
@@ -60,11 +60,11 @@ class RagAssetsError(Exception):
 
 
 class PermanentError(RagAssetsError):
-    """Trying again changes nothing."""
+    """Retrying changes nothing."""
 
 
 class TransientError(RagAssetsError):
-    """The same call may pass later."""
+    """The same call may succeed later."""
 
 
 class ConfigurationError(PermanentError):
@@ -76,7 +76,7 @@ class CorpusError(PermanentError):
 
     :param path: the file (or folder) at fault.
     :param reason: what is wrong with it, and what to do.
-    :param line: 1-based line, where it is known.
+    :param line: 1-based line, if known.
     """
 
     def __init__(self, path: Path, reason: str, *, line: int | None = None) -> None:
@@ -90,7 +90,7 @@ class CorpusError(PermanentError):
 class DocumentError(PermanentError):
     """A document cannot be made searchable as it is.
 
-    :param path: of the document, below the inbox.
+    :param path: path of the document below the inbox.
     :param reason: what is wrong with it, and what to do.
     """
 
@@ -101,31 +101,31 @@ class DocumentError(PermanentError):
 
 
 class EmptyDocumentError(DocumentError):
-    """Nothing is in it, or blanks only."""
+    """The document is empty, or only white space."""
 
 
 class NoTextError(DocumentError):
-    """It opens, but holds no text: its pages are pictures."""
+    """The document opens but contains no text: its pages are images."""
 
 
 class EncryptedDocumentError(DocumentError):
-    """It opens with a password only."""
+    """The document requires a password."""
 
 
 class CorruptDocumentError(DocumentError):
-    """It is cut off or damaged."""
+    """The document is truncated or damaged."""
 
 
 class UnsupportedDocumentError(DocumentError):
-    """It is of a format that is not read."""
+    """The document has an unsupported format."""
 
 
 class DocumentTooLargeError(DocumentError):
-    """It reached a limit: size, time, memory or number of chunks. The message names the setting."""
+    """The document exceeds a limit of size, time, memory or chunks. The message names it."""
 
 
 class PolicyError(PermanentError):
-    """A version's declaration does not allow what was asked."""
+    """A version's declaration does not allow the operation."""
 
 
 class DatabaseUnusableError(PermanentError):
@@ -141,15 +141,15 @@ class AuditError(PermanentError):
 
 
 class AuthenticationError(PermanentError):
-    """The provider refuses the API key."""
+    """The provider rejects the API key."""
 
 
 class QuotaExceededError(PermanentError):
-    """No key is left that still has quota."""
+    """Every key is out of quota."""
 
 
 class InputRejectedError(PermanentError):
-    """The provider refuses this very input (too long, not allowed)."""
+    """The provider rejects this input (too long, not allowed)."""
 
 
 class ProviderAnswerError(PermanentError):
@@ -161,13 +161,13 @@ class BudgetExceededError(PermanentError):
 
 
 class IndexBuildError(PermanentError):
-    """An index cannot be built so; whatever served before still serves."""
+    """An index cannot be built as requested; what was served before is still served."""
 
 
 class GateRefusedError(PermanentError):
-    """The gate does not let a release through.
+    """The gate refuses a release.
 
-    :param reasons: all of them, a sentence each.
+    :param reasons: all reasons, one sentence each.
     """
 
     def __init__(self, reasons: Sequence[str]) -> None:
@@ -176,15 +176,15 @@ class GateRefusedError(PermanentError):
 
 
 class NotReleasedError(PermanentError):
-    """Nothing may be served yet."""
+    """Nothing is released yet."""
 
 
 class RequestError(PermanentError):
-    """What was asked of retrieval cannot be answered so.
+    """A retrieval request cannot be answered.
 
-    :param kind: what is wrong, in two or three words with hyphens between them.
-    :param field: the part of the request at fault.
-    :param choices: the nearest that could be asked instead.
+    :param kind: what is wrong, in two or three hyphenated words.
+    :param field: the faulty field of the request.
+    :param choices: the nearest valid values.
     """
 
     def __init__(self, kind: str, field: str, message: str, choices: Sequence[str] = ()) -> None:
@@ -199,17 +199,17 @@ class DatabaseUnavailableError(TransientError):
 
 
 class BrokerUnavailableError(TransientError):
-    """The broker, by which runs go to several machines, cannot be reached now."""
+    """The broker that distributes runs to several machines cannot be reached now."""
 
 
 class SearchTimeoutError(TransientError):
-    """A search took longer than it may and was given up."""
+    """A search exceeded its time limit and was cancelled."""
 
 
 class ProviderUnavailableError(TransientError):
-    """The provider cannot be reached or fails now.
+    """The provider cannot be reached, or is failing.
 
-    :param timed_out: it took longer than RAG_EMBEDDING_TIMEOUT_S.
+    :param timed_out: it did not answer within RAG_EMBEDDING_TIMEOUT_S.
     :param status: with which it failed; ``None`` where no answer came.
     """
 
@@ -222,7 +222,7 @@ class ProviderUnavailableError(TransientError):
 class RateLimitedError(TransientError):
     """The provider limits the rate.
 
-    :param retry_after_s: seconds until it may be tried again, or ``None`` when not told.
+    :param retry_after_s: seconds until a retry is allowed; ``None`` if the provider did not say.
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
@@ -231,7 +231,7 @@ class RateLimitedError(TransientError):
 
 
 class ExtractionInterruptedError(TransientError):
-    """The process that read a document or a version ended early, without reaching a limit."""
+    """The process that was reading a document or version ended before it reached a limit."""
 
 
 class WorkerLostError(TransientError):
@@ -243,13 +243,13 @@ class InboxUnavailableError(TransientError):
 
 
 class SlackUnavailableError(TransientError):
-    """Slack did not take a message. It never names the address, which is a secret."""
+    """Slack did not take a message. The error never contains the address, which is a secret."""
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in one line for people: the sentence of ours; class and words of any other.
+    """An error in one line: the message of our own errors; class and message of any other.
 
-    Blanks and the ends of lines become one blank; what else would act on a terminal is an escape.
+    Runs of white space become one blank; other control characters are escaped.
     """
     if isinstance(error, RagAssetsError):
         text = str(error)

@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: a command ends at any moment, in one line, with status 130 or 143.
+"""Ctrl-C and SIGTERM: end a command at any moment, with one line and status 130 or 143.
 
-What a command does is kept as it goes, and what was killed continues where it stopped. So a signal
-does not unwind the program: an exception at any line would meet libraries that swallow it, take it
-for a failure of their own, or print its trace. Whoever holds something that others would miss
-registers how to let go of it; then the process ends.
+Commands store their work as they go, and continue where they stopped after being killed. So a
+signal does not unwind the program: an exception at an arbitrary line would meet libraries that
+swallow it, treat it as their own failure, or print a stack trace. Code that holds something others
+need registers a callback to release it; then the process ends.
 
-Commands that serve until they are stopped set handlers of their own.
+Commands that serve until they are stopped set their own handlers.
 """
 
 from __future__ import annotations
@@ -23,59 +23,62 @@ from types import FrameType
 from typing import Any, TypeVar
 
 GRACE_S = 20.0
-"""Seconds that letting go may take."""
+"""Seconds that the callbacks may take."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SHOW_CURSOR = "\r\x1b[2K\x1b[?25h"  # and nothing of a progress bar's line
+_SHOW_CURSOR = "\r\x1b[2K\x1b[?25h"  # also clears a progress bar's line
 
 Result = TypeVar("Result")
 
-_letting_go: list[Callable[[], None]] = []
+_callbacks: list[Callable[[], None]] = []
 _standard_error: list[int] = []  # a copy: Dagster redirects the descriptor itself while a step runs
 
 
 def end_on_signals() -> None:
-    """From now on. Signals that were blocked until then, so as to meet no other handler, arrive."""
+    """Install the handlers, and unblock signals that were held back from other handlers."""
     _standard_error[:] = _standard_error or [os.dup(2)]
     for number in _SIGNALS:
         signal.signal(number, _end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def before_ending(let_go: Callable[[], None]) -> None:
-    """Call this when a signal ends the process, the latest first. What it raises is ignored."""
-    _letting_go.append(let_go)
+def before_ending(callback: Callable[[], None]) -> None:
+    """Register a callback for when a signal ends the process; its exceptions are ignored.
+
+    The latest is called first.
+    """
+    _callbacks.append(callback)
 
 
-def forget(let_go: Callable[[], None]) -> None:
-    """Do not call it any more."""
+def forget(callback: Callable[[], None]) -> None:
+    """Unregister a callback."""
     with suppress(ValueError):
-        _letting_go.remove(let_go)
+        _callbacks.remove(callback)
 
 
 @contextmanager
-def let_go_by(let_go: Callable[[], None]) -> Iterator[None]:
-    """As :func:`before_ending`, while the block lasts."""
-    before_ending(let_go)
+def calling_before_end(callback: Callable[[], None]) -> Iterator[None]:
+    """Register a callback while the block runs, as :func:`before_ending`."""
+    before_ending(callback)
     try:
         yield
     finally:
-        forget(let_go)
+        forget(callback)
 
 
 def keep_from_children() -> None:
-    """Ctrl-C is not for what the calling thread starts: another program would show its own trace.
+    """Keep Ctrl-C from processes that the calling thread starts, which would print stack traces.
 
-    A terminal sends it to the whole group of processes. The main thread still takes it.
+    A terminal sends it to the whole process group. The main thread still receives it.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
 def run_async(work: Coroutine[Any, Any, Result]) -> Result:
-    """``asyncio.run`` for where the handlers of signals raise, as Dagster's do during a step.
+    """``asyncio.run`` with signal handlers that raise, as Dagster's do during a step.
 
-    What a handler raises in the middle of an event loop is lost in a callback, or comes out of a
-    task group as one failure among others. So a signal cancels the work, and its handler is called
-    when the loop has ended.
+    An exception from a handler in the middle of an event loop is lost in a callback, or becomes one
+    failure among others in a task group. So a signal cancels the work, and its handler is called
+    after the loop has ended.
     """
     if threading.current_thread() is not threading.main_thread():
         return asyncio.run(work)  # handlers are called in the main thread only
@@ -90,8 +93,8 @@ def run_async(work: Coroutine[Any, Any, Result]) -> Result:
 
     def receive(number: int, _: FrameType | None) -> None:
         received.append(number)
-        for one in cancel:
-            one()
+        for cancel_task in cancel:
+            cancel_task()
 
     async def cancellable() -> Result:
         loop = asyncio.get_running_loop()
@@ -113,33 +116,33 @@ def run_async(work: Coroutine[Any, Any, Result]) -> Result:
         for number, handler in raising.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        for came in received:
-            raising[signal.Signals(came)](came, None)
+        for arrived in received:
+            raising[signal.Signals(arrived)](arrived, None)
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    """In the main thread, wherever it is: it may hold any lock, so another thread lets go."""
+    """End the process. The main thread may hold any lock, so another one calls the callbacks."""
     for one in _SIGNALS:
-        signal.signal(one, lambda *_: None)  # not ignored: children would inherit that
-    with suppress(Exception):  # it may be this very stream that was being written to
+        signal.signal(one, lambda *_: None)  # not SIG_IGN, which children would inherit
+    with suppress(Exception):  # the main thread may have been writing to this stream
         sys.stdout.flush()
     _say("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
     ended = _thread.allocate_lock()
     ended.acquire()
-    _thread.start_new_thread(_let_go, (ended,))
+    _thread.start_new_thread(_call_back, (ended,))
     ended.acquire(timeout=GRACE_S)
     os._exit(128 + number)
 
 
-def _let_go(ended: _thread.LockType) -> None:
-    for let_go in reversed(_letting_go):
+def _call_back(ended: _thread.LockType) -> None:
+    for callback in reversed(_callbacks):
         with suppress(BaseException):
-            let_go()
+            callback()
     ended.release()
 
 
 def _say(name: str) -> None:
-    """The last words: what other threads say after them is about being cut off."""
+    """Print the last line; anything that other threads print after it is about the interruption."""
     line = f"stopped by {name}: what was done is kept, and the next start continues\n"
     for place in _standard_error:
         with suppress(OSError):

@@ -1,7 +1,7 @@
-"""The lanes: each run belongs to one at most, so that one kind of work never holds up another.
+"""Lanes: each run belongs to at most one, so that one kind of work never delays another.
 
-A run's tag says which lane it is in, and the settings how many runs of each are at work.
-Which lane a document goes by, and how soon, is decided by its size alone.
+A run's tag names its lane, and the settings limit the number of runs per lane. The lane and the
+priority of a document depend only on its size.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ LANES: tuple[Lane, ...] = (*DOCUMENT_LANES, BIBLE_LANE)
 LANE_TAG = "rag/lane"
 
 ASKED_FOR, HIGH, NORMAL, LOW = 0, 1, 2, 3
-"""Priorities: the lower the sooner. The first is given by a person only."""
+"""Priorities: lower numbers first. Only an operator assigns the first one."""
 PRIORITY_NAMES = {ASKED_FOR: "asked for", HIGH: "high", NORMAL: "normal", LOW: "low"}
 
 
 def known_lane(name: str, lanes: Sequence[SomeLane]) -> SomeLane:
-    """The lane of this name, of those that may be meant.
+    """The lane with this name, among ``lanes``.
 
-    :raises ConfigurationError: there is none; names those that there are.
+    :raises ConfigurationError: there is none; names the existing ones.
     """
     for lane in lanes:
         if lane == name:
@@ -42,12 +42,12 @@ def known_lane(name: str, lanes: Sequence[SomeLane]) -> SomeLane:
 
 
 def lane_of(size: int, settings: Settings) -> DocumentLane:
-    """The lane of a document of ``size`` bytes: a large one has a lane, and a run, to itself."""
+    """The lane of a document of ``size`` bytes: large ones have their own lane, one per run."""
     return LARGE if size >= settings.rag_large_document_mb * MB else PROCESSING
 
 
 def runs_at_once(settings: Settings) -> Mapping[Lane, int]:
-    """How many runs of each lane are to be queued or at work; ``dagster.yaml`` bounds it."""
+    """How many runs to keep queued or running per lane; ``dagster.yaml`` limits it."""
     return {
         PROCESSING: settings.rag_document_runs,
         LARGE: settings.rag_large_document_runs,
@@ -56,7 +56,7 @@ def runs_at_once(settings: Settings) -> Mapping[Lane, int]:
 
 
 def priority_of(size: int, settings: Settings) -> int:
-    """The priority of a document of ``size`` bytes: the smaller the sooner."""
+    """The priority of a document of ``size`` bytes: smaller ones first."""
     if size < settings.rag_high_priority_below_mb * MB:
         return HIGH
     if size < settings.rag_low_priority_from_mb * MB:

@@ -1,4 +1,4 @@
-"""How long work tells how far it is. The command line draws it, Dagster logs it, tests listen."""
+"""Progress reports of long work: the CLI draws them, Dagster logs them, tests record them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told by the work; one task at a time."""
+    """A receiver of progress reports, for one task at a time."""
 
     def start(self, task: str, total: int) -> None:
-        """A task of ``total`` steps begins."""
+        """Begin a task of ``total`` steps."""
 
     def advance(self, steps: int) -> None:
-        """So many steps of it are done."""
+        """Report that ``steps`` more steps are done."""
 
     def say(self, message: str) -> None:
-        """Something a person should know."""
+        """Report a message for the user."""
 
 
 class Silent:
-    """Tells nobody."""
+    """Ignores all reports."""
 
     def start(self, task: str, total: int) -> None: ...
 
@@ -31,7 +31,7 @@ class Silent:
 
 
 class LogLines:
-    """A line when a task begins, at most one every ``every_s`` seconds, and one at its end."""
+    """Logs the start of a task, its progress at most every ``every_s`` seconds, and its end."""
 
     def __init__(
         self,
@@ -45,19 +45,19 @@ class LogLines:
         self._clock = clock
         self._task = ""
         self._total = self._done = 0
-        self._started = self._spoke = 0.0
+        self._started = self._logged_at = 0.0
 
     def start(self, task: str, total: int) -> None:
         self._task, self._total, self._done = task, total, 0
-        self._started = self._spoke = self._clock()
+        self._started = self._logged_at = self._clock()
         self._log(f"{task}: 0 of {total}")
 
     def advance(self, steps: int) -> None:
         self._done += steps
         now = self._clock()
-        if self._done < self._total and now - self._spoke < self._every_s:
+        if self._done < self._total and now - self._logged_at < self._every_s:
             return
-        self._spoke = now
+        self._logged_at = now
         rate = self._done / max(now - self._started, 1e-9)
         self._log(f"{self._task}: {self._done} of {self._total} ({rate:.0f}/s)")
 

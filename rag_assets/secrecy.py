@@ -1,9 +1,9 @@
-"""Keep secrets out of what is shown: the words of other systems, our messages, tracebacks.
+"""Keep secrets out of everything that is shown: other systems' output, our messages, tracebacks.
 
-Everything that is shown passes one of these. :func:`word` accepts a short identifier that another
-system sent, such as an error's code; :func:`masked` replaces the parts of known secrets, and what a
-URL may hold beside its place, in any text. The settings register their secrets when they are read:
-an error must not show a secret to a caller who does not have the settings.
+Everything shown goes through one of these functions. :func:`word` accepts a short identifier from
+another system, such as an error code. :func:`masked` replaces parts of known secrets in any text,
+and reduces URLs to their place. The settings register their secrets when they are read, because
+code that shows an error may not have the settings.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _LINK = re.compile(r"::(?=(?:[A-Za-z][A-Za-z0-9+.-]*::){0,9}[A-Za-z][A-Za-z0-9+.
 """What separates chained URLs; any other ``::`` may be part of a password or a token."""
 _PASSWORD_IN_CONNINFO = re.compile(r"\bpassword=('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"(user)?:password")
-"""What our own messages write where an address needs a password."""
-_SHORTEST = 6  # characters of a secret, or of a part of one, that are looked for in a text
+"""What our own messages show for a password in an address."""
+_SHORTEST = 6  # characters of a secret, or of a part of one, to search for in a text
 _SHORTEST_IN_WORD = 5
-_SHORTEST_KEY = 16  # characters; what is shorter is a word such as ``not-needed``
+_SHORTEST_KEY = 16  # characters; anything shorter is a word such as ``not-needed``
 _WORD = re.compile(r"\w{2,}")
 _PUBLIC_PREFIX = re.compile(r"(?:sk-(?:(?:proj|svcacct|admin|or-v\d|ant-api\d+)-)?)?")
-_SHOWN_END = 4  # characters of a key that providers show to name it
+_SHOWN_END = 4  # last characters of a key, which providers show to identify it
 _PLAIN_WORD = re.compile(r"[a-z]{1,11}|[A-Z]{1,11}")
-_LONGEST_USER_NAME = 20  # characters; what is longer is a token in its place
+_LONGEST_USER_NAME = 20  # characters; anything longer is a token in place of a user name
 
-# Parts of the registered secrets, in lower case, by their length.
+# Parts of the registered secrets, in lower case, by length.
 _parts: dict[int, set[str]] = {}
 _parts_of_words: set[str] = set()
 _whole: set[str] = set()
@@ -42,11 +42,11 @@ _places: dict[str, str] = {}  # of registered addresses
 
 
 def register_keys(keys: Iterable[str]) -> None:
-    """Mask these API keys from now on: whole, in part, and as they are usually encoded.
+    """Mask these API keys from now on: whole, in part, and in the usual encodings.
 
-    A key is long and random: six characters in a row that a text shares with it are a part of it,
-    unless they are of a prefix that all keys of a provider have. A short one, such as a server
-    without keys is given, is masked as passwords are: ``needed`` is a part of ``not-needed``.
+    A key is long and random, so six consecutive characters that a text shares with it are a part of
+    it, unless they belong to a provider's public prefix. A short key, such as a placeholder for a
+    server without keys, is masked like a password: ``needed`` is a part of ``not-needed``.
     """
     for key in keys:
         if len(key) < _SHORTEST_KEY:
@@ -64,10 +64,10 @@ def register_keys(keys: Iterable[str]) -> None:
 
 
 def register_passwords(passwords: Iterable[str]) -> None:
-    """Mask these passwords from now on, whole.
+    """Mask these passwords from now on, as a whole.
 
-    One that is a short plain word, such as ``postgres``, is masked in addresses only: sentences
-    hold such words for other reasons.
+    A short plain word, such as ``postgres``, is masked only in addresses, because sentences contain
+    such words for other reasons.
     """
     for password in passwords:
         if len(password) >= _SHORTEST and not _PLAIN_WORD.fullmatch(password):
@@ -75,10 +75,9 @@ def register_passwords(passwords: Iterable[str]) -> None:
 
 
 def register_address(address: str, *, parameters: bool = False) -> None:
-    """Mask the passwords in this address, and show only its place if it is a URL, from now on.
+    """Mask the passwords in this address from now on; of a URL, show only its place.
 
-    A password that is not encoded may hold a blank or a quote, at which a URL in a text seems to
-    end.
+    An unencoded password may contain a blank or a quote, at which a URL in a text seems to end.
 
     :param parameters: as for :func:`secrets_in`.
     """
@@ -90,7 +89,7 @@ def register_address(address: str, *, parameters: bool = False) -> None:
 def secrets_in(address: str, *, parameters: bool = False) -> tuple[str, ...]:
     """The passwords in an address: a URL, or libpq's ``name=value`` pairs.
 
-    :param parameters: the values of a URL's query and its fragment are secret, too.
+    :param parameters: the values in a URL's query and fragment are secret too.
     """
     if "://" not in address:
         return tuple(one.strip("'") for one in _PASSWORD_IN_CONNINFO.findall(address))
@@ -107,15 +106,16 @@ def secrets_in(address: str, *, parameters: bool = False) -> tuple[str, ...]:
 
 
 def place_of(url: str) -> str:
-    """A URL without what may be secret: its scheme, host, port and path; chained ones, too.
+    """The scheme, host, port and path of a URL, or of chained ones, without possible secrets.
 
-    A password may hold an ``@`` or a ``/`` that nobody encoded, so all before the last ``@`` goes.
+    A password may contain an unencoded ``@`` or ``/``, so everything before the last ``@`` is
+    removed.
     """
     return "::".join(_place_of_one(one) for one in _LINK.split(url))
 
 
 def masked(text: str) -> str:
-    """The text with ``***`` for each part of a registered secret, and with URLs' places only."""
+    """The text with ``***`` for each part of a registered secret, and only the places of URLs."""
     for address, place in _places.items():
         text = text.replace(address, place)
     for secret in sorted(_whole, key=len, reverse=True):
@@ -136,9 +136,9 @@ def masked(text: str) -> str:
 
 
 def masked_of(address: str, text: str) -> str:
-    """What was said about an address: masked, with ``***`` for each word of its secrets, too.
+    """A message about an address: masked, and with ``***`` for each word of the address's secrets.
 
-    A URL that is taken apart at a sign of its password is quoted in pieces: "port 'hunter'".
+    A URL that was split at a character of its password is quoted in pieces: "port 'hunter'".
     """
     words = {
         one for secret in secrets_in(address, parameters=True) for one in _WORD.findall(secret)
@@ -147,9 +147,9 @@ def masked_of(address: str, text: str) -> str:
 
 
 def word(value: object) -> str | None:
-    """An identifier that another system sent, or ``None`` where it must not be repeated.
+    """An identifier from another system, or ``None`` if it must not be shown.
 
-    It is short, of letters, digits and few signs, and holds no part of a key.
+    It must be short, consist of letters, digits and a few symbols, and contain no part of a key.
     """
     text = str(value) if isinstance(value, str | int) else ""
     if not _SAFE_WORD.fullmatch(text) or "://" in text or masked(text) != text:
@@ -159,26 +159,26 @@ def word(value: object) -> str | None:
 
 
 def without_secrets(error: BaseException) -> BaseException:
-    """The error; where it or one of its causes shows a secret, one with the same trace, masked."""
+    """The error, or a masked one with the same traceback if it or a cause shows a secret."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     shown_cause = None if cause is None else without_secrets(cause)
     words = "".join(traceback.format_exception_only(error)).strip()
     if masked(words) == words and shown_cause is cause:
         return error
-    stand_in = MaskedError(masked(words)).with_traceback(error.__traceback__)
-    stand_in.__cause__ = shown_cause
-    return stand_in
+    replacement = MaskedError(masked(words)).with_traceback(error.__traceback__)
+    replacement.__cause__ = shown_cause
+    return replacement
 
 
 class MaskedError(Exception):
-    """An error of another class, shown without the secrets in its words."""
+    """An error of another class, without the secrets in its message."""
 
 
 class MaskingFormatter(LineFormatter):
-    """Log lines and their traces: a record is one line, and no secret is shown."""
+    """Formats log records and tracebacks: a record is one line, and no secret is shown."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and its trace."""
+        """The line, with its traceback."""
         return masked(super().format(record))
 
 
@@ -191,14 +191,14 @@ def _place_of_one(url: str) -> str:
 
 
 def _forms(key: str) -> Iterable[tuple[str, int]]:
-    """A key as it may be encoded, each with the length of a part that gives it away."""
+    """The encodings of a key, each with the minimum length of a part that reveals it."""
     raw = key.encode()
     yield key, _SHORTEST
     yield key[::-1], _SHORTEST
     yield quote(key, safe=""), _SHORTEST
     yield "".join(f"%{byte:02x}" for byte in raw), 3 * _SHORTEST
     yield raw.hex(), 2 * _SHORTEST
-    for offset in range(3):  # the bytes before it decide how it falls into groups of three
+    for offset in range(3):  # the preceding bytes decide how it is split into groups of three
         text = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
         inner = text[(0, 2, 3)[offset] : -1]
         yield inner, 8
@@ -215,5 +215,5 @@ _LOWER = {ord(letter): ord(letter.lower()) for letter in "ABCDEFGHIJKLMNOPQRSTUV
 
 
 def _lower(text: str) -> str:
-    """In lower case, and as long as before: keys are ASCII."""
+    """Lower-case ASCII letters only, which keeps the length: keys are ASCII."""
     return text.translate(_LOWER)

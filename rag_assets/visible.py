@@ -1,8 +1,8 @@
-"""Text for people: numbers with their nouns, and text by others, made safe to show.
+"""Make untrusted text safe to show, and format numbers with their nouns.
 
-What moves a terminal's cursor, ends a line or turns the order of writing round is shown as an
-escape, ``\\x1b`` or ``\\n``, and does nothing. The CLI's console, the formatters of log lines and
-Slack's messages apply it themselves, so that no caller can forget it.
+Characters that move a terminal's cursor, end a line or reverse the writing direction are shown as
+escapes, such as ``\\x1b`` or ``\\n``. The CLI's console, the log formatters and Slack's messages
+apply this themselves, so that no caller can forget it.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ _IN_JSON = re.compile(f"[{_ACTIVE}]")
 
 
 def visible(text: str) -> str:
-    """One line in which every character shows itself; half of a surrogate pair, too."""
+    """The text in one line, with invisible characters and unpaired surrogates escaped."""
     if text.isprintable():
         return text
     return _ANY.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def visible_lines(text: str) -> str:
-    """The same of each line of a text that may have several."""
+    """:func:`visible` for each line of a text."""
     return "\n".join(map(visible, text.split("\n")))
 
 
 def visible_json(document: str) -> str:
-    """A JSON document that means the same: JSON itself escapes only what is below a blank."""
+    """An equivalent JSON document: JSON itself only escapes characters below U+0020."""
     return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 class LineFormatter(logging.Formatter):
-    """A record is one line; a trace's lines are set in, so that none looks like a record."""
+    """Formats a record as one line, and indents tracebacks so that no line looks like a record."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
         """The line."""
         return visible(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:  # noqa: N802 -- logging's name
-        """The trace."""
+        """The traceback, indented."""
         trace = super().formatException(ei)  # type: ignore[arg-type]
         return "\n".join(f"  {visible(line)}" for line in trace.split("\n"))
 

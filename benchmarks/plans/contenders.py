@@ -224,7 +224,7 @@ def filled_codes(bench: Bench, table: VectorTable, bits: int) -> tuple[CodeSet, 
         )
         began = time.perf_counter()
         with bench.database.connect(autocommit=True) as second:
-            code_writing.fill(session, table, made, progress=Silent(), beside=[second])
+            code_writing.fill(session, table, made, progress=Silent(), others=[second])
         seconds = time.perf_counter() - began
         session.execute(sql.SQL("VACUUM ANALYZE {}").format(made.identifier))
         session.execute("CHECKPOINT")

@@ -21,7 +21,7 @@ from rag_assets.settings.model import Settings, load_settings
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """A fresh app. It opens its connections when it starts, not here."""
+    """Create an app, which opens its connections when it starts."""
     settings = settings or load_settings()
     logs.set_up(settings)
     opened = Service(settings)
@@ -43,8 +43,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("rag-assets"),
         description="Search what the active release holds: Bible versions that passed the gate.",
         lifespan=lifespan,
-        openapi_url=None,  # describe() answers it
-        docs_url=None,  # its page loads scripts from elsewhere
+        openapi_url=None,  # served by describe()
+        docs_url=None,  # FastAPI's page loads scripts from other sites
         redoc_url=None,
     )
     app.state.service = opened

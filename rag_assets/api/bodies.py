@@ -1,4 +1,4 @@
-"""Bodies of requests: each within a size and a time, all of a worker's within one budget."""
+"""Request bodies: each limited in size and time, and all of a worker's in one memory budget."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from rag_assets.api.problems import RETRY_AFTER_S, ProblemError
 from rag_assets.settings.model import Settings
 
 _FREE = 64 * 1024
-"""Bytes of each body that are not counted, so that a query is answered whatever others hold. The
-number of connections bounds them."""
+"""Bytes of each body that are not counted, so that queries are answered whatever the load. They
+are bounded by the number of connections."""
 _DISCARD_S = 1.0
 
 
 class Bodies:
-    """What one worker holds of bodies that arrive or are being answered."""
+    """The memory that one worker holds for bodies that are being received or answered."""
 
     def __init__(self, settings: Settings) -> None:
-        self._most_bytes = settings.rag_api_body_limit_kb * 1024
+        self._max_bytes = settings.rag_api_body_limit_kb * 1024
         self._budget = settings.rag_api_bodies_mb * 2**20
         self._seconds = settings.rag_api_body_timeout_s
         self._held = 0
 
     async def read(self, request: Request) -> bytes:
-        """The whole body. The caller must :meth:`release` its size.
+        """Read the whole body. The caller must :meth:`release` its size.
 
-        :raises ProblemError: 413, 408 or 503: it is too large, too slow, or one too many; 400: the
-            client left.
+        :raises ProblemError: 413: it is too large; 408: too slow; 503: the budget is used up; 400:
+            the client disconnected.
         """
-        if _declared(request) > self._most_bytes:
+        if _declared(request) > self._max_bytes:
             raise self._too_large()
         parts: list[bytes] = []
         size = 0
         try:
             async with asyncio.timeout(self._seconds):
                 async for part in request.stream():
-                    if size + len(part) > self._most_bytes:
+                    if size + len(part) > self._max_bytes:
                         raise self._too_large()
                     self._grow(size, size + len(part))
                     size += len(part)
@@ -56,12 +56,12 @@ class Bodies:
         return b"".join(parts)
 
     def release(self, size: int) -> None:
-        """Give back what a body, or a piece of one, took of the budget."""
+        """Return to the budget what a body, or a piece of one, took."""
         self._held -= max(0, size - _FREE)
 
     @contextmanager
     def holding(self, piece: bytes) -> Iterator[None]:
-        """Count a piece of a body that is not kept whole.
+        """Count one piece of a body that is processed piece by piece.
 
         :raises ProblemError: 503: the budget is used up.
         """
@@ -72,9 +72,9 @@ class Bodies:
             self.release(len(piece))
 
     async def discard(self, request: Request) -> None:
-        """Read a small body and throw it away, before its request is refused.
+        """Read and discard a small body before its request is refused.
 
-        Closing a connection with unread data resets it, and some systems then lose the answer.
+        Closing a connection with unread data resets it, and some systems then lose the response.
         """
         if 0 < _declared(request) <= _FREE:
             try:
@@ -100,12 +100,12 @@ class Bodies:
         return ProblemError(
             413,
             "body-too-large",
-            f"the body is larger than {self._most_bytes // 1024} kB (RAG_API_BODY_LIMIT_KB)",
+            f"the body is larger than {self._max_bytes // 1024} kB (RAG_API_BODY_LIMIT_KB)",
         )
 
 
 def body_cut() -> ProblemError:
-    """For the log: the client has left."""
+    """The problem for the log when the client has disconnected."""
     return ProblemError(400, "body-cut", "the client left before the body was whole")
 
 

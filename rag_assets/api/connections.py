@@ -1,4 +1,4 @@
-"""How many connections a worker holds, and how long a client may keep it waiting."""
+"""Limits on a worker's connections, and on how long a client may keep one waiting."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _WARN_EVERY_S = 60.0
 
 
 class Closable(Protocol):
-    """A connection, as far as this module needs it."""
+    """A connection that can be dropped."""
 
     def drop(self) -> None:
-        """Close it immediately, without an answer."""
+        """Close it immediately, without a response."""
 
 
 class Connections:
     """The connections of a worker that wait for their clients, least recently active first.
 
-    uvicorn's ``limit_concurrency`` counts these, too, and then answers every request with 503,
-    health checks included: a thousand idle connections would stop everybody else.
+    uvicorn's ``limit_concurrency`` counts these too, and then answers every request with 503,
+    including health checks: a thousand idle connections would lock out all other clients.
 
-    :param limit: connections at once; past it the least recently active is closed.
-    :param timeout_s: for the head of a request, and for a client that does not read its answer.
+    :param limit: maximum number of connections; beyond it, the least recently active is closed.
+    :param timeout_s: limit for the head of a request, and for a client to read its response.
     :param on_close: called with the reason for each connection that is closed early.
     """
 
@@ -41,26 +41,26 @@ class Connections:
         self._warned_at = -_WARN_EVERY_S
 
     def mark_waiting(self, connection: Closable) -> None:
-        """The server has nothing to do on it until its client sends something."""
+        """Record that the server waits for the client."""
         self._waiting[connection] = None
 
     def mark_active(self, connection: Closable) -> None:
-        """Its client sent something: if it still waits, it is the last to be evicted."""
+        """Record that the client sent something; a waiting connection is then evicted last."""
         if connection in self._waiting:
             del self._waiting[connection]
             self._waiting[connection] = None
 
     def mark_busy(self, connection: Closable) -> None:
-        """Its request is being answered, or it is closed: it cannot be evicted."""
+        """Record that its request is being answered, or it is closed: it cannot be evicted."""
         self._waiting.pop(connection, None)
 
     def evict(self) -> None:
-        """Close the least recently active connection; if all others are busy, the newest."""
+        """Close the least recently active connection: the newest one if all others are busy."""
         connection = next(iter(self._waiting))
         self.mark_busy(connection)
         self.on_close("evicted")
         now = time.monotonic()
-        if now - self._warned_at >= _WARN_EVERY_S:  # there may be thousands a second
+        if now - self._warned_at >= _WARN_EVERY_S:  # there may be thousands per second
             self._warned_at = now
             log.warning(
                 "more than %d connections: the least recently active are closed, counted by "
@@ -71,9 +71,9 @@ class Connections:
 
 
 def raise_open_files() -> None:
-    """Raise the soft limit of open files to the hard one, at most to 65,536.
+    """Raise the soft limit of open files to the hard limit, at most to 65,536.
 
-    1,024 connections use up a shell's usual limit, and then nothing can be accepted.
+    1,024 connections exhaust a shell's usual limit, after which no connection can be accepted.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
@@ -82,7 +82,7 @@ def raise_open_files() -> None:
 
 
 def connections_within(wanted: int) -> int:
-    """The number of connections wanted, or what leaves a quarter of the open files for the rest."""
+    """The wanted number of connections, or fewer to leave a quarter of the open files free."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = wanted if soft == resource.RLIM_INFINITY else soft * 3 // 4
     if room < wanted:

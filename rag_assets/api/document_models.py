@@ -1,4 +1,4 @@
-"""What the API answers about documents, as its OpenAPI document shows it."""
+"""The API's responses about documents, which its OpenAPI document describes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
 
 
 class DocumentModel(BaseModel):
-    """A document and how far it is."""
+    """A document and its state."""
 
     key: str
     path: str = Field(description="Below the inbox.")
@@ -25,12 +25,12 @@ class DocumentModel(BaseModel):
     attempts: int = Field(description="Since its content was new.")
     dropped_at: datetime
     queued_at: datetime
-    not_before: datetime | None = Field(description="When it is tried again, if not at once.")
+    not_before: datetime | None = Field(description="When the next attempt is due.")
     started_at: datetime | None
     ended_at: datetime | None
     run_id: str | None = Field(description="The run that works on it, or did last.")
     error_class: str | None
-    error: str | None = Field(description="Of the last attempt; what to do stands in it.")
+    error: str | None = Field(description="Error of the last attempt, with what to do.")
     withdrawn_at: datetime | None
     title: str | None
     media_type: str | None
@@ -45,7 +45,7 @@ class DocumentModel(BaseModel):
 
     @classmethod
     def of(cls, document: Document) -> DocumentModel:
-        """The same for a client."""
+        """The model of a stored document."""
         shown = {name: getattr(document, name) for name in cls.model_fields}
         return cls(**(shown | {"priority": PRIORITY_NAMES[document.priority]}))
 
@@ -58,7 +58,7 @@ class DocumentAnswer(BaseModel):
 
 
 class DocumentList(BaseModel):
-    """Documents in the order of their drop."""
+    """Documents in the order they were dropped into the inbox."""
 
     request_id: str
     documents: list[DocumentModel]

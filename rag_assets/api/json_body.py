@@ -1,8 +1,8 @@
-"""Routes with a JSON body: the key is checked before a byte of the body is read.
+"""Routes with a JSON body, which check the API key before they read the body.
 
 FastAPI reads and parses a body before it resolves the dependencies that would refuse the request.
-Its own resolution of parameters costs a few tenths of a millisecond per request, which an endpoint
-marked :func:`direct` does without.
+Resolving parameters also costs it a few tenths of a millisecond per request, which endpoints
+marked :func:`direct` avoid.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ _JSON = "application/json"
 
 
 def direct(model: type[BaseModel]) -> Callable[[Answering], Answering]:
-    """Mark an endpoint of a :class:`JsonRoute` that is called directly, with request, service and
-    body, if the body is valid. Any other body goes through FastAPI, which reports what is wrong.
+    """Mark an endpoint of a :class:`JsonRoute` to be called directly.
 
-    :param model: of the body.
+    It is called with request, service and body if the body is valid. Other bodies go through
+    FastAPI, which reports what is wrong.
+
+    :param model: the body's model.
     """
 
     def mark(endpoint: Answering) -> Answering:
@@ -41,8 +43,10 @@ def direct(model: type[BaseModel]) -> Callable[[Answering], Answering]:
 
 
 class _Request(Request):
-    """One whose body is here, read by the parser that pydantic brings: for a vector it takes an
-    eighth of json's time."""
+    """A request whose body has been read.
+
+    Parsed with pydantic's parser, which takes an eighth of json's time for a vector.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, body: bytes) -> None:
         super().__init__(scope, receive)
@@ -55,11 +59,11 @@ class _Request(Request):
         try:
             return from_json(self._whole, cache_strings="keys")
         except ValueError:
-            return await super().json()  # takes it all the same, or says what is wrong with it
+            return await super().json()  # accepts it anyway, or reports what is wrong
 
 
 class JsonRoute(APIRoute):
-    """A route that checks its guards, then reads its body within :class:`Bodies`' limits."""
+    """A route that checks its guards, then reads its body within the limits of :class:`Bodies`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -78,11 +82,11 @@ class JsonRoute(APIRoute):
                 return await handle(request)
             body = await bodies.read(request)
             try:
-                asked = _parsed(request, body, model) if model else None
-                if asked is None:
+                parsed = _parsed(request, body, model) if model else None
+                if parsed is None:
                     return await handle(_Request(request.scope, request.receive, body))
-                found: Response = await self.endpoint(request, await service_of(request), asked)
-                return found
+                response: Response = await self.endpoint(request, await service_of(request), parsed)
+                return response
             finally:
                 bodies.release(len(body))
 

@@ -1,4 +1,4 @@
-"""The API's log lines: text or JSON, each with the request's id."""
+"""The API's log lines, in text or JSON, each with the request's id."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FIELDS = "rag_fields"
 
 
 def fields(**values: object) -> dict[str, object]:
-    """What a log call is given as ``extra``."""
+    """The ``extra`` argument of a log call."""
     return {_FIELDS: values}
 
 
 def set_up(settings: Settings) -> None:
-    """Log to standard error in the form that the settings ask for; of libraries only warnings."""
+    """Log to standard error in the configured format; from libraries, only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if settings.rag_log_format == "json" else _Text())
     root = logging.getLogger()
@@ -52,7 +52,7 @@ class _Json(logging.Formatter):
 class _Text(MaskingFormatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         time = datetime.fromtimestamp(record.created, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
-        found = getattr(record, _FIELDS, {})
-        told = "".join(f" {name}={value}" for name, value in found.items())
+        values = getattr(record, _FIELDS, {})
+        tail = "".join(f" {name}={value}" for name, value in values.items())
         head = f"{time} {record.levelname:<7} [{request_id.get()}]"
-        return visible(f"{head} {record.message}{told}")
+        return visible(f"{head} {record.message}{tail}")

@@ -1,6 +1,6 @@
-"""What the API counts, over all of its worker processes.
+"""The API's own metrics, over all of its worker processes.
 
-What is read from the databases (queue, index, release, runs) is of :mod:`rag_assets.operations`.
+Metrics read from the databases (queue, index, release, runs) are in :mod:`rag_assets.operations`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from prometheus_client import (
 )
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
-"""Set before prometheus_client is imported: each worker then counts in files there."""
+"""Set before prometheus_client is imported, so that each worker counts in files there."""
 
 BUCKETS = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.225, 0.25, 0.275, 0.3, 0.4, 0.5, 0.75,
     1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
-"""Seconds; close together around the objective of 250 ms."""
+"""Seconds; finer around the objective of 250 ms."""
 
 
-def _bury_dead_workers(folder: Path) -> None:
-    """A worker that was killed holds no connections any more; what it counted stays."""
+def _mark_dead_workers(folder: Path) -> None:
+    """Drop the live gauges of killed workers; their counters stay."""
     for file in folder.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:
@@ -40,14 +40,14 @@ def _bury_dead_workers(folder: Path) -> None:
             with suppress(FileNotFoundError):  # another worker was faster
                 multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
         except PermissionError:
-            pass  # alive, and somebody else's by now
+            pass  # the id now belongs to another user's process
 
 
 _LATEST: Literal["livemostrecent"] = "livemostrecent"
 
 
 def _of_connections(registry: CollectorRegistry) -> tuple[Counter, Gauge, Gauge]:
-    """Those closed early, and the database's, with the requests that wait for one."""
+    """Connections closed early, database connections, and requests that wait for one."""
     closed = Counter(
         "rag_api_closed_connections",
         "Connections closed early: head too slow (slow-head), least recently active of too "
@@ -72,7 +72,7 @@ def _of_connections(registry: CollectorRegistry) -> tuple[Counter, Gauge, Gauge]
 
 
 class ApiMetrics:
-    """One set for each app."""
+    """The metrics of one app."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -128,9 +128,9 @@ class ApiMetrics:
         )
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus' text format, of all workers together."""
+        """All metrics in Prometheus' text format, for all workers together."""
         if folder := os.environ.get(MULTIPROCESS_DIR):
-            _bury_dead_workers(Path(folder))
+            _mark_dead_workers(Path(folder))
             together = CollectorRegistry()
             multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
             return generate_latest(together)

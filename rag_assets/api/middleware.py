@@ -1,4 +1,4 @@
-"""Around every request: its id, its log line, and where it comes from. Plain ASGI."""
+"""Plain ASGI middleware for every request: its id, its log line, and its origin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("rag_assets.api")
 
 
 class RequestId:
-    """Gives each request an id, and shows it in every header, log line and error."""
+    """Gives each request an id, which its response's header, log lines and errors show."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,7 +34,7 @@ class RequestId:
         status = 0
         started = time.perf_counter()
 
-        async def tell(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -46,13 +46,13 @@ class RequestId:
             await send(message)
 
         try:
-            await self._app(scope, receive, tell)
+            await self._app(scope, receive, send_with_headers)
         except Exception as error:
-            # Nothing below foresaw it: it is logged, and the client gets a plain problem.
-            log.error("unforeseen error", exc_info=error)
+            # Nothing else handled it: log it, and send the client a plain problem.
+            log.error("unexpected error", exc_info=error)
             if status:
                 raise
-            await problem(as_problem(error))(scope, receive, tell)
+            await problem(as_problem(error))(scope, receive, send_with_headers)
         finally:
             elapsed = (time.perf_counter() - started) * 1000
             level = logging.DEBUG if _is_quiet(scope["path"]) else logging.INFO
@@ -60,9 +60,11 @@ class RequestId:
                 level,
                 "%s %s",
                 scope["method"],
-                quote(scope["path"]),  # decoded it may hold line ends
+                quote(scope["path"]),  # the decoded path may contain line breaks
                 extra=fields(
-                    status=status, ms=round(elapsed, 1), **scope.get("state", {}).get("told", {})
+                    status=status,
+                    ms=round(elapsed, 1),
+                    **scope.get("state", {}).get("log_fields", {}),
                 ),
             )
             ids.request_id.reset(token)
@@ -72,14 +74,14 @@ _QUIET = ("/healthz", "/readyz", "/metrics/prometheus")
 
 
 def _is_quiet(path: str) -> bool:
-    """Whether programs ask it every few seconds, by address: its lines show at DEBUG only."""
+    """Whether programs request the path every few seconds, so that it is logged at DEBUG only."""
     return path.removesuffix("/") in _QUIET
 
 
 class Counted:
-    """Tells the status of each answer at one path, also of those that no route gave.
+    """Counts the responses at one path, including those that no route sent.
 
-    :param count: told the status, and the corpus and plan that the route found, or ``none``.
+    :param count: called with the status, and the route's corpus and plan or ``none``.
     """
 
     def __init__(self, app: ASGIApp, *, path: str, count: Callable[[str, str, str], None]) -> None:
@@ -98,7 +100,7 @@ class Counted:
 
         started = False
 
-        async def look(message: Message) -> None:
+        async def send_and_count(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -106,20 +108,21 @@ class Counted:
             await send(message)
 
         try:
-            await self._app(scope, receive, look)
+            await self._app(scope, receive, send_and_count)
         except Exception:
             if not started:
-                count(500)  # as it will be answered further out
+                count(500)  # an outer middleware will respond with this
             raise
 
 
 class LocalRequests:
-    """While no API key is asked for, refuses what a web page elsewhere may have had a browser send.
+    """While no API key is required, refuses requests that another site's page may have triggered.
 
-    A page can send requests to this machine, and with a name of its own that it made to point here
-    even read the answers. Probes and scrapes go by address and show no text: they are let through.
+    A page can make a browser send requests to this machine and, if its own host name resolves here
+    (DNS rebinding), even read the responses. Probes and scrapes use an IP address and return no
+    texts, so they are allowed.
 
-    :param is_open: whether no key is asked for.
+    :param is_open: whether no key is required.
     """
 
     def __init__(self, app: ASGIApp, *, is_open: Callable[[], Awaitable[bool]]) -> None:

@@ -1,4 +1,4 @@
-"""What the API takes and answers, as its OpenAPI document shows it."""
+"""The API's requests and responses, which its OpenAPI document describes."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ EXAMPLES = {
         },
     },
     "collapsed": {
-        "summary": "One hit a verse, full text search taking part",
+        "summary": "One hit per verse, with full text search",
         "value": {"query": "where you go I will go", "hybrid": True, "collapse": True},
     },
 }
 
 
 class SimpleRequest(BaseModel):
-    """What fits into an address: everything but vectors."""
+    """The parameters that fit in a URL: everything but vectors."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,7 +50,7 @@ class SimpleRequest(BaseModel):
     top_k: int = Field(10, ge=1, le=MAX_TOP_K, description="How many hits.")
     corpus: Searched = Field(
         "both",
-        description="What to search. Of both, a filter that only one of them has leaves that one.",
+        description="What to search. With both, a filter that applies to one of them selects it.",
     )
     versions: list[Name] | None = Field(
         None, min_length=1, max_length=MAX_NAMES, description="Only these Bible versions."
@@ -70,19 +70,19 @@ class SimpleRequest(BaseModel):
         None, min_length=1, max_length=MAX_NAMES, description="Only these documents, by their keys."
     )
     min_score: float | None = Field(
-        None, ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity."
+        None, ge=-1, le=1, allow_inf_nan=False, description="Minimum cosine similarity."
     )
     rerank: bool = Field(
-        False, description="Let the large space re-order the small space's candidates."
+        False, description="Re-rank the small space's candidates with the large model."
     )
-    hybrid: bool = Field(False, description="Let full text search take part; needs `query`.")
+    hybrid: bool = Field(False, description="Include full text search; needs `query`.")
     collapse: bool = Field(
         False,
-        description="One hit a verse, the best of its versions; one a document, its best passage.",
+        description="One hit per verse, in its best version; one per document, its best passage.",
     )
 
     def plain(self) -> SearchRequest:
-        """The same without vectors, for :mod:`rag_assets.retrieval`."""
+        """Convert to a request of :mod:`rag_assets.retrieval`, without vectors."""
         chapters = None
         if self.chapter_from is not None or self.chapter_to is not None:
             chapters = self.chapter_from or 1, self.chapter_to or 200
@@ -138,9 +138,9 @@ class DocumentHitModel(BaseModel):
     reference: str = Field(description="For people: the title, and the page or heading.")
     document: str = Field(description="The document's key.")
     title: str
-    page: int | None = Field(description="On which it begins, from 1, where there are pages.")
+    page: int | None = Field(description="The page that it begins on, from 1, if there are pages.")
     heading: list[str] = Field(description="Headings above it, the outermost first.")
-    position: int = Field(description="Of the passage in its document, from 1.")
+    position: int = Field(description="Position of the passage in its document, from 1.")
     language: str
     text: str
     score: float = Field(description="Cosine similarity, from -1 to 1.")
@@ -151,7 +151,7 @@ AnyHit = Annotated[HitModel | DocumentHitModel, Field(discriminator="corpus")]
 
 
 def hit_model(hit: Hit) -> HitModel | DocumentHitModel:
-    """A hit as it is answered."""
+    """The model of a hit."""
     if hit.document is None:
         return HitModel(**vars(hit))
     place = hit.document
@@ -200,7 +200,7 @@ AnyPlan = Annotated[PlanModel | BothPlansModel, Field(discriminator="kind")]
 
 
 def plan_model(found: SearchResult) -> PlanModel | BothPlansModel:
-    """How a search was done, as it is answered."""
+    """The model of a search's plans."""
     if found.documents_plan is None:
         return _plan(found.plan)
     return BothPlansModel(bible=_plan(found.plan), documents=_plan(found.documents_plan))
@@ -252,7 +252,7 @@ class EvalRequest(BaseModel):
     collapse: bool = False
 
     def plain(self) -> SearchRequest:
-        """The same for :mod:`rag_assets.retrieval`."""
+        """Convert to a request of :mod:`rag_assets.retrieval`."""
         return SearchRequest(
             top_k=self.top_k,
             versions=None if self.versions is None else tuple(self.versions),
@@ -263,7 +263,7 @@ class EvalRequest(BaseModel):
 
 
 class EvalResult(BaseModel):
-    """How one query went."""
+    """The result of one query."""
 
     query: str
     expected: list[str]
@@ -273,9 +273,9 @@ class EvalResult(BaseModel):
 
 
 class EvalResponse(BaseModel):
-    """How all of them went.
+    """The results of all queries.
 
-    ``hit_at_k`` is the share of the queries with an expectation that found it; ``coverage`` the
+    ``hit_at_k`` is the share of the queries with an expectation that met it; ``coverage`` is the
     share of all queries that returned ``top_k`` hits.
     """
 
@@ -291,13 +291,13 @@ class EvalResponse(BaseModel):
 
 
 class Ready(BaseModel):
-    """It can answer."""
+    """The service can answer."""
 
     status: Literal["ready"] = "ready"
     release: int = Field(description="The release that is served.")
     database: Literal["answers"] = "answers"
     searched: Literal["primary", "replica"] | None = Field(
-        None, description="The server that is searched, where there is a replica."
+        None, description="The server that is searched, if there is a replica."
     )
 
 
@@ -314,7 +314,7 @@ class Problem(BaseModel):
 
 
 def check_exactly_one(query: str | None, vector: object) -> str | None:
-    """What is wrong with query and vector together, if anything."""
+    """What is wrong with the combination of query and vector, if anything."""
     if query is not None and vector is not None:
         return "give query or vector, not both"
     if query is None and vector is None:

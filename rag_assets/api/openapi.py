@@ -1,6 +1,6 @@
-"""The OpenAPI document, exact about errors: each one is a problem, in the media type of one.
+"""The OpenAPI document, in which every error response is a problem with its own media type.
 
-It is written once: as JSON it takes some milliseconds, and anybody may ask for it.
+It is serialized once, because that takes milliseconds and anyone may request it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rag_assets.api.problems import MEDIA_TYPE
 
 
 def describe(app: FastAPI) -> None:
-    """Let the app show its document so, at ``/openapi.json``."""
+    """Serve the app's document at ``/openapi.json``."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -26,12 +26,12 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
     @cache
-    def written() -> bytes:
+    def serialized() -> bytes:
         return json.dumps(openapi(), ensure_ascii=False, separators=(",", ":")).encode()
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi_json() -> Response:
-        return Response(written(), media_type="application/json")
+        return Response(serialized(), media_type="application/json")
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Where a request comes from, by what browsers send. Pure.
+"""Find out where a request comes from, by the headers that browsers send. Pure.
 
-Starlette's ``TrustedHostMiddleware`` takes names, not the whole loopback network, answers in plain
-text, and knows nothing of paths, keys and sites.
+Starlette's ``TrustedHostMiddleware`` accepts names, not the whole loopback network, responds in
+plain text, and does not consider paths, keys and sites.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _KEY = "or create an API key: `rag-assets keys create NAME`"
 def foreign(headers: Sequence[tuple[bytes, bytes]]) -> ProblemError | None:
     """Why a request without a key is refused, or ``None``.
 
-    Programs other than browsers send neither ``Origin`` nor ``Sec-Fetch-Site``, and pass.
+    Programs other than browsers send neither ``Origin`` nor ``Sec-Fetch-Site``, and are accepted.
 
-    :param headers: names in lower case, as ASGI has them.
+    :param headers: with names in lower case, as in ASGI.
     """
     hosts: list[str] = []
     origin = site = mode = None
@@ -42,7 +42,7 @@ def foreign(headers: Sequence[tuple[bytes, bytes]]) -> ProblemError | None:
             f"names, {_KEY}",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    # A link on another local page, such as Dagster's, may lead here.
+    # A link from another local page, such as Dagster's, is accepted.
     linked = site == b"same-site" and mode == b"navigate"
     if site not in (None, b"same-origin", b"none") and not linked:
         return _cross_site()

@@ -1,4 +1,4 @@
-"""Every error in one shape: problem details (RFC 9457), with the request's id, never a trace."""
+"""Errors as problem details (RFC 9457), with the request's id and without a stack trace."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ log = logging.getLogger("rag_assets.api")
 
 @dataclass
 class ProblemError(Exception):
-    """Something to be answered as a problem.
+    """An error to be returned as a problem.
 
-    :param kind: two or three words with hyphens between them: the end of the problem's type.
+    :param kind: two or three hyphenated words, the end of the problem's type.
     """
 
     status: int
@@ -35,7 +35,7 @@ class ProblemError(Exception):
 
 
 def problem(error: ProblemError) -> Response:
-    """The answer to an error."""
+    """The response for an error."""
     body = {
         "type": f"urn:rag-assets:problem:{error.kind}",
         "title": error.kind.replace("-", " "),
@@ -45,7 +45,7 @@ def problem(error: ProblemError) -> Response:
         **error.extra,
     }
     return Response(
-        # A client's half of a surrogate pair may be in it, which UTF-8 has no bytes for.
+        # It may quote an unpaired surrogate from the client, which UTF-8 cannot encode.
         json.dumps(body, ensure_ascii=False).encode(errors="replace"),
         status_code=error.status,
         media_type=MEDIA_TYPE,
@@ -72,7 +72,7 @@ _NEEDS_NO_PROVIDER = ("provider-busy", "no-provider-key")
 
 
 def as_problem(error: Exception) -> ProblemError:
-    """What an error means to a client. Anything unforeseen is a plain 500."""
+    """The problem for an error. Any unexpected error is a plain 500."""
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, errors.RequestError):
@@ -85,7 +85,7 @@ def as_problem(error: Exception) -> ProblemError:
     for kind_of_error, status, kind in _PLAIN:
         if isinstance(error, kind_of_error):
             return _known(error, status, kind)
-    return ProblemError(500, "internal-error", "something went wrong here; it was logged")
+    return ProblemError(500, "internal-error", "an internal error occurred; it was logged")
 
 
 def _known(error: Exception, status: int, kind: str) -> ProblemError:
@@ -130,16 +130,16 @@ def _invalid(error: RequestValidationError) -> ProblemError:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the app as a problem."""
+    """Return every error of the app as a problem."""
 
     async def answer(request: Request, error: Exception) -> Response:
         found = as_problem(error)
         if found.status == 405:
-            # A path's methods are routes of their own, and the router names those of the first.
+            # Each method of a path is its own route, and the router lists only the first one's.
             methods = app.openapi()["paths"].get(request.url.path, {"get": None})
             found.headers = {"Allow": ", ".join(sorted(method.upper() for method in methods))}
         if found.status == 500:
-            log.error("unforeseen error", exc_info=error)
+            log.error("unexpected error", exc_info=error)
         return problem(found)
 
     for kind in (ProblemError, errors.RagAssetsError, HTTPException, RequestValidationError):

@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocol, with limits on everything that precedes a request.
 
-httptools bounds neither the size of a head nor the number of its headers, and uvicorn neither the
+httptools limits neither the size of a head nor the number of its headers, and uvicorn neither the
 time that a head may take nor the number of pipelined requests. uvicorn's
-``h11_max_incomplete_event_size`` is for its other, slower parser.
+``h11_max_incomplete_event_size`` only applies to its other, slower parser.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from rag_assets.api.problems import ProblemError, problem
 log = logging.getLogger("rag_assets.api")
 
 CONNECTIONS = "connections"
-"""The app's lifespan hands :class:`Connections` to each connection by this name."""
+"""The key under which the app's lifespan passes :class:`Connections` to each connection."""
 
-MOST_HEAD_BYTES = 64 * 1024
-"""Of a head, and of anything else that is no body, such as trailers."""
-MOST_HEADERS = 100
-MOST_PIPELINED = 16
+MAX_HEAD_BYTES = 64 * 1024
+"""Limit for a head, and for anything else outside a body, such as trailers."""
+MAX_HEADERS = 100
+MAX_PIPELINED = 16
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. What it refuses, neither the app nor its middleware sees."""
+    """One connection. Neither the app nor its middleware sees what it refuses."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class Protocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
-        self._unparsed = 0  # bytes since the last head, or part of a body, was whole
+        self._unparsed = 0  # bytes since the last complete head or part of a body
         self._keep_alive = True
         self._fault: ProblemError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer of the first head; make room if there are too many connections."""
+        """Start the timer for the first head; evict a connection if there are too many."""
         super().connection_made(transport)
         self._held.mark_waiting(self)
         self._start_head_timer()
@@ -62,9 +62,9 @@ class Protocol(HttpToolsProtocol):
             self._held.evict()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers, and let what is being answered know.
+        """Stop the timers, and notify the request that is being answered.
 
-        uvicorn tells the newest request alone, also where it answers one that came before.
+        uvicorn notifies only the newest request, even if it is answering an earlier one.
         """
         self._stop_head_timer()
         self._held.mark_busy(self)
@@ -75,45 +75,45 @@ class Protocol(HttpToolsProtocol):
         self._stop_unread_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and limit what is neither a whole head nor a body."""
+        """Parse the data, and limit what is neither a complete head nor a body."""
         self._unparsed += len(data)
         self._held.mark_active(self)
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._unparsed > MOST_HEAD_BYTES:
-            self._refuse(_head_too_large(f"{MOST_HEAD_BYTES // 1024} kB"))
+        if self._unparsed > MAX_HEAD_BYTES:
+            self._refuse(_head_too_large(f"{MAX_HEAD_BYTES // 1024} kB"))
         elif self._unparsed and not self._answering():
-            self._start_head_timer()  # a blank line begins no head, but ends keep-alive's timer
+            self._start_head_timer()  # a blank line starts no head, but stops keep-alive's timer
 
     def on_message_begin(self) -> None:
-        """Start the timer of a head."""
+        """Start the timer for a head."""
         super().on_message_begin()
         self._start_head_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; a short one takes twenty times its bytes in memory."""
-        if len(self.headers) >= MOST_HEADERS:
-            self._fault = _head_too_large(f"{MOST_HEADERS} headers")
+        """Keep a header, up to a limit: a short one takes twenty times its size in memory."""
+        if len(self.headers) >= MAX_HEADERS:
+            self._fault = _head_too_large(f"{MAX_HEADERS} headers")
             raise ValueError
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start the request. If it is answered before its body is here, the connection ends."""
+        """Start the request. The connection is closed if it is answered before its body arrived."""
         self._stop_head_timer()
         self._unparsed = 0
-        if len(self.pipeline) >= MOST_PIPELINED:
+        if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError
         super().on_headers_complete()
         self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Take a part of the body."""
         self._unparsed = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole: the connection may be kept, and is busy until the answer."""
+        """Mark the connection busy: the request is complete, and keep-alive is allowed again."""
         self._unparsed = 0
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keep_alive
@@ -125,7 +125,7 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, or for the client to read the last answer."""
+        """Wait for the next request, or for the client to read the last response."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._start_unread_timer()
@@ -133,39 +133,39 @@ class Protocol(HttpToolsProtocol):
             self._held.mark_waiting(self)
 
     def shutdown(self) -> None:
-        """Take no further request on this connection."""
+        """Accept no further request on this connection."""
         self._keep_alive = False
         super().shutdown()
 
     def pause_writing(self) -> None:
-        """The client reads too slowly: start the timer of unread answers."""
+        """Start the timer for unread responses: the client reads too slowly."""
         super().pause_writing()
         self._start_unread_timer()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Stop the timer: the client has caught up."""
         self._stop_unread_timer()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """No further request came. uvicorn would wait until the last answer is read."""
+        """Drop the idle connection. uvicorn would wait until the last response is read."""
         self.drop()
 
     def drop(self) -> None:
-        """Close immediately; what the client has not read is lost."""
+        """Close immediately; anything that the client has not read is lost."""
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be read."""
+        """Refuse a request that cannot be parsed."""
         self._refuse(self._fault or ProblemError(400, "not-http", msg))
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Ignore the upgrade; uvicorn would log two lines for each."""
+        """Log nothing about the ignored upgrade; uvicorn would log two lines for each."""
 
     def _refuse(self, error: ProblemError) -> None:
-        """Answer with a problem, and close the connection."""
+        """Respond with a problem, and close the connection."""
         if self._answering():
-            if self.pipeline or self.cycle.response_started:  # it would be read as part of that
+            if self.pipeline or self.cycle.response_started:  # it would look like part of that
                 self.drop()
                 return
             self.cycle.disconnected = True
@@ -201,7 +201,7 @@ class Protocol(HttpToolsProtocol):
     def _head_timed_out(self) -> None:
         self._head_timer = None
         if self._answering():
-            self.shutdown()  # half a head behind a request that is being answered
+            self.shutdown()  # an incomplete head follows a request that is being answered
             return
         self._held.on_close("slow-head")
         if not self._unparsed:

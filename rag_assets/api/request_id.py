@@ -1,4 +1,4 @@
-"""The id of the request at hand, wherever it is needed."""
+"""The id of the current request, available everywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 def choose(presented: str | None) -> str:
-    """The client's own id where it can stand in a log line, else a new one."""
+    """The client's own id if it is safe in a log line, otherwise a new one."""
     if presented is not None and _ACCEPTABLE.fullmatch(presented):
         return presented
     return uuid.uuid4().hex

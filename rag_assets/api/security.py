@@ -1,4 +1,4 @@
-"""Who may ask, and how often. Keys are compared by hash; their rate holds over all workers."""
+"""API keys and their rates. Keys are compared by hash, and rates apply across all workers."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _REMEMBERED = 1000
 async def service_of(request: Request) -> Service:
     """The service of the app that answers this request.
 
-    ``async``, or FastAPI would ask a thread for it.
+    ``async``, because FastAPI would call it in a thread otherwise.
     """
     service: Service = request.app.state.service
     return service
 
 
 def keyring_of(request: Request) -> Keyring:
-    """The keys that this worker knows."""
+    """The keyring of the app that answers this request."""
     keyring: Keyring = request.app.state.keyring
     return keyring
 
@@ -57,48 +57,50 @@ class _Known:
 
 
 class Keyring:
-    """Remembers keys for some seconds, by hash, so that not each request asks the database."""
+    """Caches keys for some seconds, by hash, so that not every request queries the database."""
 
     def __init__(self, *, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
         self._no_key_until = 0.0
-        self._any_asked: asyncio.Task[bool] | None = None
+        self._any_key_query: asyncio.Task[bool] | None = None
         self._due: dict[str, float] = {}
 
     def remembered(self, presented: str) -> _Known | None:
-        """What is known of a key, while it is fresh."""
+        """The cached entry of a key, if it is still fresh."""
         found = self._known.get(_digest(presented))
         return found if found is not None and found.until > self._clock() else None
 
     def remember(self, presented: str, key: ApiKey | None) -> None:
-        """Keep what the database said of a key."""
+        """Cache the result of looking up a key."""
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[_digest(presented)] = _Known(key, self._clock() + self._seconds)
 
     async def is_open(self, service: Service) -> bool:
-        """Whether the API asks for no key: none was ever made, and only this machine reaches it."""
+        """Whether no key is required: none was ever created, and only this machine has access."""
         return is_loopback(service.settings.rag_api_host) and not await self._any_key(service)
 
     async def _any_key(self, service: Service) -> bool:
-        """Whether any key was ever made, as it was some seconds ago at most.
+        """Whether any key was ever created; cached for some seconds.
 
-        One question to the database is under way at a time: a crowd without keys would take all of
-        its connections. Once there is a key it is not asked again.
+        Only one such query runs at a time, because many clients without keys would take all
+        connections. Once a key exists, it is not queried again.
         """
         if self._clock() < self._no_key_until:
             return False
-        if self._any_asked is None or (self._any_asked.done() and not _answered(self._any_asked)):
-            self._any_asked = asyncio.create_task(service.look_up(any_key))
-        exists = await asyncio.shield(self._any_asked)
+        if self._any_key_query is None or (
+            self._any_key_query.done() and not _found_key(self._any_key_query)
+        ):
+            self._any_key_query = asyncio.create_task(service.look_up(any_key))
+        exists = await asyncio.shield(self._any_key_query)
         if not exists:
             self._no_key_until = self._clock() + self._seconds
         return exists
 
     def take(self, key_id: str, pace: Pace) -> Allowance:
-        """Count a request in this worker alone, as :func:`take_request` does over all of them."""
+        """Count a request in this worker only, as :func:`take_request` does across all workers."""
         wait_s, due = pace.take(self._due.get(key_id, -math.inf), self._clock())
         if wait_s <= 0:
             self._due[key_id] = due
@@ -106,7 +108,7 @@ class Keyring:
 
 
 class Guard:
-    """Lets a request through when its key has the scope and rate left."""
+    """Accepts a request if its key has the scope and has not used up its rate."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -117,7 +119,7 @@ class Guard:
         _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
         _header: Annotated[str | None, Security(_HEADER)],
     ) -> None:
-        """As a dependency: for the OpenAPI document, and for routes without a body."""
+        """Check as a dependency, for the OpenAPI document and for routes without a body."""
         await self.check(request)
 
     async def check(self, request: Request) -> None:
@@ -158,13 +160,13 @@ class Guard:
         await _take(request, service, keyring, key)
 
 
-def _answered(asked: asyncio.Task[bool]) -> bool:
-    """Whether a finished question found a key."""
-    return not asked.cancelled() and asked.exception() is None and asked.result()
+def _found_key(query: asyncio.Task[bool]) -> bool:
+    """Whether a finished query found a key."""
+    return not query.cancelled() and query.exception() is None and query.result()
 
 
 async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKey) -> None:
-    """Count the request; the headers of its answer tell what is left."""
+    """Count the request, and report the remaining requests in the response's headers."""
     burst = service.settings.rag_api_burst
     limit = key.requests_per_minute
     pace = key_pace(per_minute=limit, burst=burst)
@@ -177,7 +179,7 @@ async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKe
     except DatabaseUnavailableError:
         if service.sources.replica is None:
             raise
-        # A replica serves meanwhile: each worker then counts for itself.
+        # While only a replica serves, each worker counts on its own.
         allowance = keyring.take(key.key_id, pace)
     request.state.headers = {
         "X-RateLimit-Limit": str(limit),
@@ -187,7 +189,7 @@ async def _take(request: Request, service: Service, keyring: Keyring, key: ApiKe
         raise ProblemError(
             429,
             "rate-limited",
-            f"this key may send {limit} requests a minute, {burst} at once: wait "
+            f"this key may send {limit} requests a minute, with bursts of {burst}: wait "
             f"{math.ceil(retry_after_s)} s",
             headers={"Retry-After": str(math.ceil(retry_after_s))},
         )

@@ -1,4 +1,4 @@
-"""What the routes work with: the databases, the release in force, query vectors, metrics."""
+"""What the routes use: the databases, the active release, query vectors and metrics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FORGET_EVERY_S = 3600
 
 
 class Service:
-    """One for each worker process; open from start-up to shut-down."""
+    """The services of one worker process, open from start-up to shutdown."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -54,7 +54,7 @@ class Service:
         self._exposing = asyncio.Lock()
 
     async def open(self) -> None:
-        """Open the pools and follow releases. A database that is away is no reason not to start."""
+        """Open the pools and follow releases. Succeeds even if a database is unreachable."""
         settings = self.settings
         database, replica = open_database(settings), open_replica(settings)
         self.sources = Sources(
@@ -82,7 +82,7 @@ class Service:
             hit=lambda level: self.metrics.cache_hits.labels(level).inc(),
         )
         if settings.rag_embedding_provider == "offline":
-            # Its library takes seconds to import: now, not in the first query.
+            # Its library takes seconds to import: do it now rather than in the first query.
             spec = space_spec(settings, "small")
             await asyncio.to_thread(embed_queries, settings, spec, ["ready"])
         self._forgetting = asyncio.create_task(self._forget_queries())
@@ -98,32 +98,32 @@ class Service:
     async def search(
         self, source: Source, work: Callable[[Connection], Answer], *, timeout_ms: int | None = None
     ) -> Answer:
-        """Read where a search began, or from who stands in for that server.
+        """Read from the server where a search began, or from the one it falls back to.
 
-        :param source: as :meth:`Sources.to_search` chose it, with whose release the work is done.
-        :param timeout_ms: the server gives up each statement after so long, by the setting if not
-            told; 0 for work that limits its statements itself.
-        :raises SearchTimeoutError: the server gave up.
-        :raises DatabaseUnavailableError: no connection became free in time, or all are away.
+        :param source: from :meth:`Sources.to_search`; the work uses its release.
+        :param timeout_ms: time limit of each statement, by default the setting's; 0 for work that
+            limits its statements itself.
+        :raises SearchTimeoutError: a statement ran into its time limit.
+        :raises DatabaseUnavailableError: no connection became free in time, or no server answers.
         """
-        order = self.sources.searching(source)
+        order = self.sources.read_order(source)
         return await self.sources.run(order, work, self._limit(timeout_ms))
 
     async def look_up(self, work: Callable[[Connection], Answer]) -> Answer:
-        """Read what may have been written just now; errors as in :meth:`search`."""
-        return await self.sources.run(self.sources.up_to_date(), work, self._limit(None))
+        """Read data that may have just been written. Raises as :meth:`search`."""
+        return await self.sources.run(self.sources.lookup_order(), work, self._limit(None))
 
     async def write(
         self, work: Callable[[Connection], Answer], *, timeout_ms: int | None = None
     ) -> Answer:
-        """Write, which only the primary can; errors as in :meth:`search`."""
+        """Write, on the primary. Raises as :meth:`search`."""
         return await self.sources.write(work, self._limit(timeout_ms))
 
     def _limit(self, timeout_ms: int | None) -> int:
         return self.settings.rag_api_statement_timeout_ms if timeout_ms is None else timeout_ms
 
     def _known_query(self, work: Callable[[Connection], Answer], timeout_ms: int) -> Answer:
-        *before, last = self.sources.searching(self.sources.to_search())
+        *before, last = self.sources.read_order(self.sources.to_search())
         for source in before:
             with suppress(DatabaseUnavailableError):
                 return source.pool.run(work, timeout_ms, tries=1)
@@ -147,7 +147,7 @@ class Service:
         current = CurrentRelease(
             database,
             settings,
-            changed=lambda served: self._tell_release(name, served.release_id),
+            changed=lambda served: self._report_release(name, served.release_id),
             warn=log.warning,
         )
         return Source(name, pool, current, size, wait_s, 2 * settings.rag_database_read_patience_s)
@@ -157,10 +157,11 @@ class Service:
         return (primary, replica) if replica else (primary,)
 
     async def operations_exposition(self) -> bytes:
-        """What the databases tell, in Prometheus' text format; kept for RAG_METRICS_CACHE_S.
+        """The databases' metrics in Prometheus' text format, cached for RAG_METRICS_CACHE_S.
 
-        Not on a pooled connection: while searches hold them all, the database is not away. One at a
-        time: who scrapes has no key, and each would wait for a slow database in its own thread.
+        Does not use a pooled connection: the database is not down just because searches hold them
+        all. Runs one at a time: scrapers need no key, and each would hold a thread while it waits
+        for a slow database.
         """
         async with self._exposing:
             return await anyio.to_thread.run_sync(self._operations.exposition, limiter=UNLIMITED)
@@ -171,7 +172,7 @@ class Service:
             return await self.queries.vector(space, query)
 
     def read_gauges(self) -> None:
-        """Bring the gauges up to date, before they are shown."""
+        """Update the gauges before they are exposed."""
         found = [source.pool.statistics() for source in self._every_source()]
         size = sum(pool.get("pool_size", 0) for pool in found)
         idle = sum(pool.get("pool_available", 0) for pool in found)
@@ -206,7 +207,7 @@ class Service:
             raise
 
     async def _forget_queries(self) -> None:
-        """Keep the cache in PostgreSQL within its limits, from the start and each hour."""
+        """Keep the cache in PostgreSQL within its limits, at the start and every hour."""
         settings = self.settings
         max_age = timedelta(hours=settings.rag_query_cache_max_age_h)
         failing = False
@@ -214,20 +215,20 @@ class Service:
             try:
                 await self.write(
                     lambda c: query_embeddings.forget_queries(
-                        c, max_age=max_age, most=settings.rag_query_cache_rows
+                        c, max_age=max_age, max_rows=settings.rag_query_cache_rows
                     ),
                     timeout_ms=0,
                 )
                 failing = False
             except RagAssetsError as error:
-                if not failing:  # told once
+                if not failing:  # log it once
                     log.warning("the query cache cannot be cut to size: %s", error)
                 failing = True
             await asyncio.sleep(_FORGET_EVERY_S)
 
-    def _tell_release(self, name: str, release_id: int) -> None:
+    def _report_release(self, name: str, release_id: int) -> None:
         if self.sources.replica is None:
             self.metrics.release.set(release_id)
             log.info("serving release %s", release_id)
-        else:  # which of the two is searched is told by the metrics
+        else:  # the metrics show which of the two is searched
             log.info("the %s shows release %s", name, release_id)

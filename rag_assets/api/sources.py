@@ -1,8 +1,8 @@
-"""Where the API reads and writes: the primary and, where there is one, a replica of it.
+"""The servers that the API reads and writes: the primary and, optionally, a replica of it.
 
-Each server is searched through the release that it shows itself: what a replica lags behind with is
-whole, vectors, index and release, as it was some seconds ago. So the primary can always stand in
-for a replica in the midst of a search, and the other way round only from the next one on.
+Each server is searched through the release that it shows itself: a replica that lags is consistent,
+with the vectors, index and release of some seconds ago. So a search on the replica can always fall
+back to the primary halfway; from the primary to the replica, only the next search can.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rag_assets.retrieval.current import CurrentRelease
 Answer = TypeVar("Answer")
 Work = Callable[[Connection], Answer]
 UNLIMITED = anyio.CapacityLimiter(10_000)
-"""A source's own limiter counts; the default of anyio would count again."""
+"""Each source has its own limiter; anyio's default one would limit threads a second time."""
 
 
 @dataclass
 class Source:
     """One server.
 
-    :param size: searches at once; others wait for ``wait_s``.
-    :param patience_s: of who can ask another server instead.
+    :param size: maximum concurrent searches; further ones wait for up to ``wait_s``.
+    :param patience_s: time limit for a caller that can use another server instead.
     """
 
     name: Literal["primary", "replica"]
@@ -47,7 +47,7 @@ class Source:
         """Do work on a pooled connection, in a thread; see :meth:`Pool.run`."""
         await self._take_turn()
         try:
-            # A server that hangs keeps the thread and its connection, but not who waits for them.
+            # A server that hangs blocks the thread and its connection, but not the caller.
             if tries == 1:
                 with anyio.fail_after(self.patience_s):
                     return await self._in_thread(work, timeout_ms, tries)
@@ -80,10 +80,10 @@ class Source:
 
 
 class Sources:
-    """The servers, and which of them does what.
+    """The servers, and which one does what.
 
-    :param max_lag_s: seconds that the replica may be behind.
-    :param fell_back: told each time that another server had to do what the replica could not.
+    :param max_lag_s: maximum lag of the replica.
+    :param fell_back: called each time another server has to do a failed server's work.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class Sources:
 
     @property
     def lag_s(self) -> float:
-        """Seconds by which the replica is behind the primary; 0 where that cannot be told."""
+        """Seconds by which the replica lags behind the primary; 0 if that is unknown."""
         return self.replica.current.behind(self.primary.current) if self.replica else 0.0
 
     def to_search(self) -> Source:
-        """The replica, while it answers and is not too far behind; else the primary."""
+        """The replica while it answers and is not too far behind, otherwise the primary."""
         replica = self.replica
         if replica is None or not replica.current.following or self.lag_s > self._max_lag_s:
             return self.primary
@@ -113,23 +113,23 @@ class Sources:
 
     @property
     def without_primary(self) -> bool:
-        """Whether there is a replica, and the primary is away."""
+        """Whether there is a replica and the primary is unreachable."""
         return self.replica is not None and not self.primary.current.following
 
-    def searching(self, source: Source) -> tuple[Source, ...]:
-        """Who does what is to be read there: that one, and who stands in."""
+    def read_order(self, source: Source) -> tuple[Source, ...]:
+        """The servers to try for a read that began on ``source``: that one, then its fallback."""
         if source is self.primary:
             return (source,)
         return source, source if self.without_primary else self.primary
 
-    def up_to_date(self) -> tuple[Source, ...]:
-        """Who tells what may have been written just now: the primary, and who stands in."""
+    def lookup_order(self) -> tuple[Source, ...]:
+        """The servers to try for data just written: the primary, then the replica."""
         if self.replica is None:
             return (self.primary,)
         return (self.replica,) if self.without_primary else (self.primary, self.replica)
 
     async def run(self, order: Sequence[Source], work: Work[Answer], timeout_ms: int) -> Answer:
-        """Do read-only work where it can be done first."""
+        """Do read-only work on the first of these servers that can."""
         *before, last = order
         for source in before:
             try:
@@ -141,17 +141,17 @@ class Sources:
     async def write(self, work: Work[Answer], timeout_ms: int) -> Answer:
         """Do work on the primary.
 
-        :raises DatabaseUnavailableError: it is away; at once, where a replica serves meanwhile.
+        :raises DatabaseUnavailableError: it is unreachable; raised immediately if a replica serves.
         """
         self.refuse_without_primary()
         return await self.primary.run(work, timeout_ms)
 
     def refuse_without_primary(self) -> None:
-        """Do not wait for a primary that is known to be away.
+        """Fail immediately if the primary is known to be unreachable.
 
         :raises DatabaseUnavailableError: it is.
         """
         if self.without_primary:
             raise DatabaseUnavailableError(
-                "the primary is away: what a replica has is served, but nothing can be written"
+                "the primary is unreachable: a replica serves searches, but nothing can be written"
             )

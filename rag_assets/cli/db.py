@@ -60,9 +60,9 @@ def status(as_json: Json = False) -> None:
         )
         return
     show_record(record)
-    if pgvector and pgvector.told:
+    if pgvector and pgvector.problem:
         remedy = pgvector.remedy(embedded=settings.rag_database_url is None)
-        out.print("", pgvector.told, remedy, sep="\n", markup=False)
+        out.print("", pgvector.problem, remedy, sep="\n", markup=False)
     out.print()
     show_table(spaces, empty="no embedding space yet: `rag-assets demo` makes the first")
 
@@ -95,9 +95,9 @@ def upgrade(as_json: Json = False) -> None:
             err.print("copying; nothing is touched until the copy is whole …")
         done = embedded_upgrade.upgrade(settings.rag_home / "postgres")
     if as_json:
-        show_json(done or {"before": None, "after": embedded.version_brought(), "kept": None})
+        show_json(done or {"before": None, "after": embedded.bundled_version(), "kept": None})
     elif done is None:
-        out.print(f"nothing to do: PostgreSQL {embedded.version_brought()}")
+        out.print(f"nothing to do: PostgreSQL {embedded.bundled_version()}")
     else:
         out.print(
             f"PostgreSQL {done.before} is {done.after} now. The old data are in "

@@ -23,7 +23,7 @@ from rag_assets.defs.resources import CorpusResource, open_corpus
 from rag_assets.defs.run_config import RunConfig
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.indexed_tables import ASSETS
-from rag_assets.interrupts import keep_from_children, let_go_by
+from rag_assets.interrupts import calling_before_end, keep_from_children
 from rag_assets.progress import Progress
 from rag_assets.secrecy import masked
 from rag_assets.settings.model import Settings
@@ -194,7 +194,7 @@ def _run(
         # In a thread: in the main one Dagster would take Ctrl-C for itself, and some of its parts
         # would go on.
         with (
-            let_go_by(lambda: _cancel(instance, run_id)),
+            calling_before_end(lambda: _cancel(instance, run_id)),
             ThreadPoolExecutor(1, initializer=keep_from_children) as thread,
         ):
             return thread.submit(

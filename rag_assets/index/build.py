@@ -1,4 +1,4 @@
-"""Build one index generation beside those that serve, and drop what nothing needs any more."""
+"""Build an index generation beside those in use, and drop generations no longer needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rag_assets.index.build_size import build_size, kilobytes, megabytes
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation, ListsFrom
-from rag_assets.interrupts import let_go_by
+from rag_assets.interrupts import calling_before_end
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Precision
@@ -22,16 +22,16 @@ from rag_assets.vectors.sql.served import pinned_generations
 from rag_assets.vectors.sql.tables import VectorTable, revision
 
 _POLL_S = 0.5
-_SAY_EVERY_S = 10.0
+_REPORT_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
 class BuildOptions:
     """How to build.
 
-    :param codes: what is indexed; ``None`` for the vectors, in ``precision``.
-    :param maintenance_work_mem: as PostgreSQL writes sizes, such as ``2GB``.
-    :param workers: parallel workers beside the session itself.
+    :param codes: the codes to index; ``None`` to index the vectors, in ``precision``.
+    :param maintenance_work_mem: a size in PostgreSQL's notation, such as ``2GB``.
+    :param workers: parallel workers in addition to the session itself.
     """
 
     lists: int
@@ -52,10 +52,12 @@ def build(
     run_id: str,
     progress: Progress,
 ) -> int:
-    """Build a new generation with CREATE INDEX CONCURRENTLY; its number. Call check_size first.
+    """Build a new generation with CREATE INDEX CONCURRENTLY and return its number.
 
-    :param session: autocommits and holds the table's build lock; it does the building.
-    :raises IndexBuildError: memory, disk or rows do not suffice. Nothing is left behind.
+    The caller checks with :func:`check_size` first.
+
+    :param session: runs the build; it autocommits and holds the table's build lock.
+    :raises IndexBuildError: not enough memory, disk or rows. Nothing is left behind.
     """
     index_builds.prepare_session(
         session,
@@ -96,8 +98,8 @@ def _create(
     number: int,
     progress: Progress,
 ) -> None:
-    """Create the index of a generation; it is given up on any error."""
-    with ThreadPoolExecutor(1) as thread, let_go_by(partial(index_builds.cancel, session)):
+    """Create the index of a generation, and drop it on any error."""
+    with ThreadPoolExecutor(1) as thread, calling_before_end(partial(index_builds.cancel, session)):
         building = thread.submit(
             index_builds.create_index,
             session,
@@ -113,7 +115,7 @@ def _create(
         except BaseException as error:
             index_builds.cancel(session)  # an interrupted run must not leave the server building
             wait([building])
-            _give_up(session, table, number, reason_of(error))
+            _abandon(session, table, number, reason_of(error))
             raise
 
 
@@ -125,11 +127,11 @@ def check_size(
     rows: int,
     progress: Progress,
 ) -> None:
-    """Refuse a build that cannot succeed, before anything is built.
+    """Refuse a build that cannot succeed, before it starts.
 
-    :raises IndexBuildError: naming the figure that is needed.
+    :raises IndexBuildError: names the required figure.
     """
-    if rows < options.lists:  # pgvector builds it all the same, and remarks on it
+    if rows < options.lists:  # pgvector would build it anyway, with a notice
         raise IndexBuildError(
             f"{table}: {rows:,} rows are too little data for {options.lists} lists, recall would "
             "be low: ask for fewer lists, or leave it to exact search until there are more rows "
@@ -141,8 +143,8 @@ def check_size(
         dimensions=options.codes.recipe.bits if options.codes else table.space.spec.dimensions,
         precision="bit" if options.codes else options.precision,
     )
-    given = kilobytes(options.maintenance_work_mem) * 1024
-    if size.memory > given:
+    allowed = kilobytes(options.maintenance_work_mem) * 1024
+    if size.memory > allowed:
         raise IndexBuildError(
             f"{options.lists} lists over {rows:,} rows of {table} need {megabytes(size.memory)} MB "
             f"to build, and maintenance_work_mem is {options.maintenance_work_mem}: raise "
@@ -152,7 +154,7 @@ def check_size(
     free = index_builds.free_disk_bytes(connection)
     if free is None:
         progress.say(
-            f"the server is on another machine: see that it has {megabytes(size.disk):,} MB free"
+            f"the server is on another machine: check that it has {megabytes(size.disk):,} MB free"
         )
     elif size.disk > free:
         raise IndexBuildError(
@@ -163,10 +165,12 @@ def check_size(
 
 
 def drop_leftovers(session: Connection, table: VectorTable) -> tuple[str, ...]:
-    """Drop what failed builds left behind; their indexes' names.
+    """Drop the invalid indexes that failed builds left behind; return their names.
 
-    An invalid index is no use to anybody, costs every write, and lets CREATE INDEX IF NOT EXISTS
-    skip in silence. :param session: holds the build lock, so that none of them is being built.
+    An invalid index serves no query, slows down every write, and makes CREATE INDEX IF NOT EXISTS
+    skip silently.
+
+    :param session: holds the build lock, so none of them is still being built.
     """
     invalid = [index for index in live_indexes(session, table) if not index.valid]
     generations.drop_indexes(session, invalid)
@@ -175,33 +179,33 @@ def drop_leftovers(session: Connection, table: VectorTable) -> tuple[str, ...]:
 
 
 def drop_unneeded(
-    session: Connection, table: VectorTable, next_up: Generation | None, *, kept: int
+    session: Connection, table: VectorTable, upcoming: Generation | None, *, kept: int
 ) -> tuple[int, ...]:
-    """Drop generations that no kept release serves and that are not the next to serve."""
+    """Drop generations other than those of kept releases and the ``upcoming`` one."""
     pinned = pinned_generations(session, kept=kept)
-    gone = [
+    unneeded = [
         index
         for index in live_indexes(session, table)
         if index.generation is not None
         and index.generation not in pinned
-        and (next_up is None or index.generation != next_up.number)
+        and (upcoming is None or index.generation != upcoming.number)
     ]
-    generations.drop_indexes(session, gone)
-    return tuple(index.generation for index in gone if index.generation is not None)
+    generations.drop_indexes(session, unneeded)
+    return tuple(index.generation for index in unneeded if index.generation is not None)
 
 
 def _watch(
     building: Future[str], database: Database, relation: VectorTable | CodeSet, progress: Progress
 ) -> None:
-    """Tell each phase as it comes, its share where there is one, and a sign of life otherwise."""
-    phase, told = "", 0.0
+    """Report each new phase, and every ten seconds how far it is."""
+    phase, reported_at = "", 0.0
     with database.connect(autocommit=True) as watcher:
         while not wait([building], timeout=_POLL_S).done:
             found = index_builds.build_progress(watcher, relation)
             now = time.monotonic()
-            if found is None or (found.phase == phase and now - told < _SAY_EVERY_S):
+            if found is None or (found.phase == phase and now - reported_at < _REPORT_EVERY_S):
                 continue
-            phase, told = found.phase, now
+            phase, reported_at = found.phase, now
             share = (
                 f", {found.tuples_done:,} of {found.tuples_total:,} rows "
                 f"({found.tuples_done / found.tuples_total:.0%})"
@@ -211,8 +215,8 @@ def _watch(
             progress.say(f"{phase}{share}")
 
 
-def _give_up(session: Connection, table: VectorTable, number: int, error: str) -> None:
-    """Drop what there is of a generation; when the server is gone, the next run does it."""
+def _abandon(session: Connection, table: VectorTable, number: int, error: str) -> None:
+    """Drop what was built of a generation; if the session is lost, the next run does it."""
     if session.closed or session.broken:
         return
     built = [index for index in live_indexes(session, table) if index.generation == number]

@@ -1,8 +1,8 @@
-"""What building an IVFFlat index takes, known before it is built. Pure.
+"""Compute the memory and disk that building an IVFFlat index takes. Pure.
 
-pgvector asks for its memory in two stages and its first refusal names too small a figure, so the
-figure is computed here. Formula: pgvector 0.8's ``ivfbuild.c`` and ``ivfkmeans.c``, matched to the
-server's own error messages.
+pgvector requests its memory in two stages, and its first error message names too small a figure,
+so it is computed here. The formula follows pgvector 0.8's ``ivfbuild.c`` and ``ivfkmeans.c`` and
+was checked against the server's error messages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rag_assets.settings.model import Precision
 Indexed = Precision | Literal["bit"]
 _SAMPLES_PER_LIST = 50
 _MIN_SAMPLES = 10_000
-_ARRAY_HEADER_BYTES = 32  # of the samples, the centres, and the next centres
+_ARRAY_HEADER_BYTES = 32  # for each of the samples, the centres, and the next centres
 _PAGE_BYTES = 8192
 _PAGE_HEADER_BYTES = 40
 _TUPLE_HEADER_BYTES = 16
@@ -27,18 +27,18 @@ _KILOBYTES = {"kb": 1, "mb": 1024, "gb": 1024**2, "tb": 1024**3}
 
 @dataclass(frozen=True)
 class BuildSize:
-    """Bytes that a build needs: ``memory`` for k-means, ``disk`` for the index and its sorting."""
+    """Bytes that a build needs: ``memory`` for k-means, ``disk`` for the index and the sort."""
 
     memory: int
     disk: int
 
 
 def build_size(*, rows: int, lists: int, dimensions: int, precision: Indexed) -> BuildSize:
-    """Size a build.
+    """Compute the size of a build.
 
-    :param rows: rows of the table. Room is made for ``max(50 × lists, 10,000)`` samples, also where
-        there are fewer rows; k-means works on those that there are. For tables of a few pages the
-        server makes less room, so the figure is a little more than it needs.
+    :param rows: rows of the table. The server allocates ``max(50 × lists, 10,000)`` samples even
+        if there are fewer rows; k-means runs on the existing ones. For tables of a few pages it
+        allocates less, so the figure is slightly too high.
     """
     item = item_bytes(dimensions, precision)
     room = max(_SAMPLES_PER_LIST * lists, _MIN_SAMPLES)
@@ -46,29 +46,29 @@ def build_size(*, rows: int, lists: int, dimensions: int, precision: Indexed) ->
     first_stage = (lists + room) * item
     distances = lists * dimensions + samples * lists + lists**2 + 2 * samples + 3 * lists
     memory = first_stage + lists * item + 4 * distances + 3 * _ARRAY_HEADER_BYTES
-    # A page holds whole tuples; the last page of a list is partly full. Rows are sorted by list on
-    # disk before they are written.
+    # A page holds whole tuples, and the last page of each list is partly empty. Rows are sorted by
+    # list on disk before they are written.
     per_page = max(1, (_PAGE_BYTES - _PAGE_HEADER_BYTES) // (item + _TUPLE_HEADER_BYTES))
     index = _PAGE_BYTES * (-(-rows // per_page) + 2 * lists)
     return BuildSize(memory=memory, disk=index + rows * (item + _TUPLE_HEADER_BYTES))
 
 
 def item_bytes(dimensions: int, precision: Indexed) -> int:
-    """Bytes of one stored vector or code: 8 and its components, rounded up to 8."""
+    """Bytes of one stored vector or code: 8 plus its components, rounded up to a multiple of 8."""
     bits = {"vector": 32, "halfvec": 16, "bit": 1}[precision]
     size = 8 + -(-dimensions * bits // 8)
     return -(-size // 8) * 8
 
 
 def megabytes(size: int) -> int:
-    """Whole megabytes (2²⁰ bytes) that hold so many bytes."""
+    """A number of bytes in megabytes (2²⁰ bytes), rounded up."""
     return -(-size // (1024 * 1024))
 
 
 def kilobytes(size: str) -> int:
-    """A size as PostgreSQL writes it, such as ``2GB``, in kilobytes (2¹⁰ bytes).
+    """Parse a size in PostgreSQL's notation, such as ``2GB``, into kilobytes (2¹⁰ bytes).
 
-    :raises ConfigurationError: it is not written so.
+    :raises ConfigurationError: it is not in this notation.
     """
     match = _SIZE.fullmatch(size.strip())
     if match is None:

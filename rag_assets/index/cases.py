@@ -1,4 +1,4 @@
-"""The cases that stand for all searches of a table: everything, and filters."""
+"""The representative searches of a table: everything, and some filters."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ EVERYTHING = "everything"
 def filter_cases(
     scopes: Mapping[str, int], languages: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Filters that stand for all others: the smallest version, the largest, and each language.
+    """Representative filters: the smallest version, the largest version and each language.
 
     :param scopes: rows by version.
-    :param languages: by version, the language's tag; versions of one primary language go together.
+    :param languages: language tag by version; versions with the same primary subtag are grouped.
     """
     by_size = sorted(scopes, key=lambda scope: (scopes[scope], scope))
     cases: dict[str, tuple[str, ...]] = {}
     if len(by_size) > 1:
         cases[f"smallest version ({by_size[0]})"] = (by_size[0],)
         cases[f"largest version ({by_size[-1]})"] = (by_size[-1],)
-    spoken: dict[str, list[str]] = {}
+    by_language: dict[str, list[str]] = {}
     for scope in sorted(scopes):
-        spoken.setdefault(languages.get(scope, "").partition("-")[0].lower(), []).append(scope)
-    for language, members in sorted(spoken.items()):
+        primary = languages.get(scope, "").partition("-")[0].lower()
+        by_language.setdefault(primary, []).append(scope)
+    for language, members in sorted(by_language.items()):
         if 1 < len(members) < len(scopes):
             cases[f"language {language}"] = tuple(members)
     return cases
@@ -38,9 +39,9 @@ def filter_cases(
 def cases_of(
     table: VectorTable, scopes: Mapping[str, int], languages: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """:func:`filter_cases`; of documents, the languages with the least and the most chunks.
+    """:func:`filter_cases`; for documents, the languages with the fewest and the most chunks.
 
-    :param languages: by version; of no account for documents, whose scopes are languages.
+    :param languages: by version; ignored for documents, whose scopes are languages.
     """
     if table.corpus == "bible":
         return filter_cases(scopes, languages)
@@ -54,14 +55,14 @@ def cases_of(
 
 
 def confined_to(table: VectorTable, case: str, scopes: Sequence[str]) -> tuple[str, ...] | None:
-    """What a search of a case is confined to; everything of the documents is no filter."""
+    """The scopes to confine a case's search to; searching all documents takes no filter."""
     return None if table.corpus == "documents" and case == EVERYTHING else tuple(scopes)
 
 
 def plan_of(
     target: Target, case: str, scopes: Sequence[str], *, exact_rows: int | None
 ) -> SearchPlan:
-    """How a search of a case reads the table. A language is a filter, also where it is the only."""
+    """How a case's search reads the table. A language is a filter even if it is the only one."""
     rows = None
     if target.table.corpus == "documents" and case != EVERYTHING:
         rows = sum(target.scopes[scope] for scope in scopes)
@@ -69,7 +70,7 @@ def plan_of(
 
 
 def request_of(table: VectorTable, case: str, scopes: Sequence[str]) -> SearchRequest:
-    """The request of an application that searches a case."""
+    """The request that an application would send for a case."""
     confined = confined_to(table, case, scopes)
     if table.corpus == "bible":
         return SearchRequest(top_k=TOP_K, versions=confined)

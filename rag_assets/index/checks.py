@@ -1,4 +1,4 @@
-"""Is an index fit to serve? Measured on the corpus itself, judged in pure functions."""
+"""Check whether an index is fit to serve: measured on the corpus, judged by pure functions."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision
 
 INDEX_CHECKS = {
-    "index_valid_and_used": "The index is valid, and the very query that a search sends uses it.",
+    "index_valid_and_used": "The index is valid, and the query that a search sends uses it.",
     "recall_at_10": "Recall@10 against exact search, over everything that may be served.",
     "filtered_recall_at_10": "Recall@10 and hits returned under filters: the smallest version, the "
     "largest, each language.",
     "retrieval_latency_slo": "P95 of a search with top_k 10, alone and at RAG_SLO_CONCURRENCY.",
-    "golden_queries": "What exact search finds for golden queries, with and without a language, "
-    "and for fragments of passages, is found as a search of users goes.",
+    "golden_queries": "A user's search finds what exact search finds for golden queries, with and "
+    "without a language, and for fragments of passages.",
 }
 
 CHUNK_INDEX_CHECKS = {
@@ -53,14 +53,14 @@ CHECKS_OF: Mapping[Corpus, Mapping[str, str]] = {
     "bible": INDEX_CHECKS,
     "documents": CHUNK_INDEX_CHECKS,
 }
-"""Golden queries expect verses: there are none of documents."""
+"""Golden queries expect verses, so there are none for documents."""
 
-_PROD_LISTS, _PROD_PROBES = 1000, 10  # the conditions that the objective was written for
+_PROD_LISTS, _PROD_PROBES = 1000, 10  # the objective assumes at least these
 
 
 @dataclass(frozen=True)
 class IndexVerdict:
-    """One check's outcome: it passes when there are no failures.
+    """One check's outcome; it passes if there are no failures.
 
     :param subject: what was judged, such as ``generation 7``.
     """
@@ -80,9 +80,9 @@ def judge_index(
     run_id: str,
     progress: Progress,
 ) -> Iterator[IndexVerdict]:
-    """Run the checks on the generation that was decided on, and keep each result as evidence.
+    """Run the checks on the generation decided on, and record each result as evidence.
 
-    What cannot be measured fails.
+    A check that cannot be measured fails.
     """
     with database.connect(autocommit=True) as connection:
         decision = generations.last_decision(connection, table)
@@ -91,7 +91,7 @@ def judge_index(
         ready = {made.number: made for made in generations.ready_generations(connection, table)}
         queries = held_out_queries(connection, table, settings.rag_index_query_sample, seed=SEED)
     if decision is None:
-        undecided = f"no decision on this index yet: {_mend(table)}"
+        undecided = f"no decision on this index yet: {_fix(table)}"
         for check in wanted:
             yield IndexVerdict(check, index_subject(None), (undecided,), {})
         return
@@ -129,12 +129,12 @@ def judge_index(
         yield verdict
 
 
-def _mend(table: VectorTable) -> str:
+def _fix(table: VectorTable) -> str:
     return f"materialize {ASSETS[table.corpus].index}"
 
 
 def _facts(case: Trial) -> dict[str, object]:
-    """What was judged, read from the index itself and not from the settings."""
+    """The facts about what was judged, read from the index itself rather than the settings."""
     probes, codes = case.target.probes, case.target.codes
     parts = "versions" if case.target.table.corpus == "bible" else "languages"
     return {
@@ -150,12 +150,12 @@ def _facts(case: Trial) -> dict[str, object]:
 
 
 def _unmeasured(table: VectorTable, gone: int | None) -> tuple[str, ...]:
-    """Why nothing can be measured; empty where nothing is to be found, and nothing missed.
+    """Why nothing can be measured; empty if there are no documents, which is no failure.
 
-    :param gone: the generation whose index is not there; ``None``: nothing may be served.
+    :param gone: the generation whose index is missing; ``None`` if nothing may be served.
     """
     if gone is not None:
-        return (f"the index of generation {gone} is gone or invalid: {_mend(table)}",)
+        return (f"the index of generation {gone} is gone or invalid: {_fix(table)}",)
     if table.corpus == "documents":
         return ()
     return ("no version that may be served has vectors here",)
@@ -178,7 +178,7 @@ def _evaluate(check: str, case: Trial) -> tuple[tuple[str, ...], dict[str, objec
 
 
 def _used(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
-    """Whether each vector has a code, and EXPLAIN shows the index wherever a plan calls for it."""
+    """Check that each vector has a code, and that EXPLAIN shows the index if the plan uses it."""
     failures = _without_code(case)
     if case.generation is None:
         return failures, {"plan": "codes" if case.target.codes else "exact"}
@@ -220,13 +220,13 @@ def _without_code(case: Trial) -> tuple[str, ...]:
         return ()
     with case.database.connect() as connection:
         missing = code_sets.count_uncoded(connection, table, codes.code_set)
-    return (uncoded(missing, _mend(table)),) if missing else ()
+    return (uncoded(missing, _fix(table)),) if missing else ()
 
 
-def uncoded(count: int, mend: str) -> str:
-    """The failure of vectors without a code."""
+def uncoded(count: int, fix: str) -> str:
+    """The failure message for vectors without a code."""
     vectors = "1 vector has" if count == 1 else f"{count:,} vectors have"
-    return f"{vectors} no code, so that no search finds them: {mend}"
+    return f"{vectors} no code, so that no search finds them: {fix}"
 
 
 def _recall(
@@ -243,7 +243,7 @@ def _recall(
 def judge_recall(
     points: Mapping[str, Point], rows: Mapping[str, int], *, floor: float
 ) -> tuple[str, ...]:
-    """Failures of recall, and of hits returned: ten, or as many as there are rows. Pure."""
+    """Failures of recall, and of the hits returned: ten, or all rows if there are fewer. Pure."""
     failures = []
     for name, point in points.items():
         if point.recall < floor:
@@ -251,9 +251,9 @@ def judge_recall(
                 f"{name}: recall@{TOP_K} {point.recall:.3f} is under {floor} at {point.probes} "
                 "probes"
             )
-        due = min(TOP_K, rows[name])
-        if point.k_returned < due:
-            failures.append(f"{name}: {point.k_returned:.2f} hits on average where {due} are due")
+        expected = min(TOP_K, rows[name])
+        if point.k_returned < expected:
+            failures.append(f"{name}: {point.k_returned:.2f} hits on average instead of {expected}")
     return tuple(failures)
 
 
@@ -283,7 +283,7 @@ def _latency(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
 
 
 def judge_latency(measured: Mapping[str, Latency], *, slo_ms: float) -> tuple[str, ...]:
-    """Failures of the objective. Pure."""
+    """Latencies that miss the objective. Pure."""
     return tuple(
         f"{name}: P95 {latency.p95_ms:.0f} ms is over {slo_ms:.0f} ms"
         for name, latency in measured.items()
@@ -294,9 +294,9 @@ def judge_latency(measured: Mapping[str, Latency], *, slo_ms: float) -> tuple[st
 def production_conditions(
     settings: Settings, target: Target, generation: Generation | None
 ) -> str | None:
-    """How the index stands to the conditions of the objective; ``None`` in the dev profile.
+    """Compare the index with the conditions of the objective; ``None`` in the dev profile.
 
-    They are told, not enforced: measured recall and latency decide.
+    They are reported, not enforced: measured recall and latency decide.
     """
     if settings.rag_index_profile != "prod":
         return None
@@ -327,8 +327,8 @@ def _golden(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
         fragment_agreement=settings.rag_fragment_agreement,
         without=without,
     )
-    told = {"golden_queries": "none, by RAG_GOLDEN_QUERIES"} if without else {}
-    return failures, asdict(result) | told
+    note = {"golden_queries": "none, by RAG_GOLDEN_QUERIES"} if without else {}
+    return failures, asdict(result) | note
 
 
 def judge_golden(
@@ -339,9 +339,9 @@ def judge_golden(
     fragment_agreement: float,
     without: bool = False,
 ) -> tuple[str, ...]:
-    """Failures: nothing to ask, too little found even exactly, or found exactly and lost. Pure.
+    """Failures: no queries, too few answered even by exact search, or too many lost. Pure.
 
-    :param without: there are no golden queries, by choice.
+    :param without: golden queries are disabled.
     """
     failures = []
     if not (result.applicable or without):

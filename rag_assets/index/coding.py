@@ -1,4 +1,4 @@
-"""Keep a table's codes right: choose a recipe, fill a set beside the living one, measure it."""
+"""Maintain a table's codes: choose a recipe, fill a set beside the live one, measure it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K
-from rag_assets.index.measuring import FEW, Bench, Point
+from rag_assets.index.measuring import QUICK_QUERIES, Bench, Point
 from rag_assets.index.questions import Questions
 from rag_assets.index.recipes import (
     SAMPLE_QUERIES,
@@ -24,7 +24,7 @@ from rag_assets.index.recipes import (
 from rag_assets.index.sql.generations import RecordedDecision
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import EXACT_ROWS_BESIDE_CODES, Codes
+from rag_assets.retrieval.plan import EXACT_ROWS_WITH_CODES, Codes
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.sql import code_sets, code_writing
@@ -34,28 +34,28 @@ from rag_assets.vectors.sql.stream import sample_rows
 from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 50, 100, 200, 400, 800, 1600
-"""Numbers of nearest codes that are tried, for ten hits."""
+"""Numbers of nearest codes to try, for ten hits."""
 FILTERED_CANDIDATES = *CANDIDATES, 3200
-"""The same under a filter, which may leave out the whole neighbourhood of a query."""
+"""The same under a filter, which may exclude the whole neighbourhood of a query."""
 SCAN_RECALL = 0.98
-_OUTGROWN = 4  # times the rows at its choice, after which a recipe is chosen again
+_OUTGROWN = 4  # times the rows at the last choice: a recipe is then chosen again
 _SEED = 3
 _MANY_ROWS = 100_000
-"""A session alone takes more than some seconds to encode so many."""
+"""From this many rows on, encoding takes a single session more than a few seconds."""
 SCAN_QUERIES = 100
-"""Queries by which candidates are chosen: they tell 0.98 from the floor of 0.95 by six standard
-errors, and each reads every code that passes."""
+"""Queries for choosing candidates: enough to separate 0.98 from the floor of 0.95 by six standard
+errors; each reads every code that passes."""
 _SCAN_TEXTS = 200
-"""Fragments by which they are: of fewer, none might be lost."""
+"""Fragments for choosing candidates: with fewer, none might be lost by chance."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scan of the codes gives.
+    """The measurements of a scan of the codes.
 
     :param curves: by case, recall@10 with each of :data:`FILTERED_CANDIDATES`, or fewer.
-    :param point: recall@10 and latency over everything, as it is used.
-    :param kept: whether it keeps recall 0.98, and under filters the floor.
+    :param point: recall@10 and latency over everything, with the chosen candidates.
+    :param kept: whether recall is at least 0.98, and under filters at least the floor.
     """
 
     use: CodeUse
@@ -74,11 +74,11 @@ class Scan:
 
 @dataclass(frozen=True)
 class Coded:
-    """A table's code set and the scan of it, measured now or by an earlier run.
+    """A table's code set and its scan, measured now or by an earlier run.
 
     :param recall: recall@10 of the scan.
-    :param rows_changed: the table's when it was measured.
-    :param record: of the measurement, for the decision.
+    :param rows_changed: the table's ``rows_changed`` at the measurement.
+    :param record: the measurement, for the decision's record.
     """
 
     code_set: CodeSet
@@ -105,14 +105,14 @@ def coded(
     run_id: str,
     progress: Progress,
 ) -> Coded | None:
-    """The table's codes, complete and measured; longer ones where they miss the recall floor.
+    """Complete and measure the table's codes; use longer ones if they miss the recall floor.
 
-    :param database: of further sessions, where the table is large.
-    :param queries: called where a recipe is to be chosen; ``questions`` where a scan is measured.
-    :param scopes: rows by version or language that may be served; ``cases`` are filters of them.
-    :param last: the decision whose measurement holds while the table has not changed much.
-    :param measure_again: a check has failed since.
-    :returns: ``None`` where the settings want no codes, or the longest miss the floor.
+    :param database: for further sessions if the table is large.
+    :param queries: called to choose a recipe; ``questions`` is called to measure a scan.
+    :param scopes: rows by version or language that may be served; ``cases`` are filters on them.
+    :param last: the last decision; its measurement is valid until the table has changed enough.
+    :param measure_again: measure even so, because a check has failed since.
+    :returns: ``None`` if the settings disable codes, or the longest codes miss the floor.
     """
     if settings.rag_code_bits == 0 or not rows or not scopes:
         return None
@@ -131,9 +131,9 @@ def coded(
             return known
         prepare_connection(session)
         code_sets.analyze(session, code_set)
-        most = CodeUse(code_set.number, *(FILTERED_CANDIDATES[-1],) * 3, scan_rows=0)
+        max_use = CodeUse(code_set.number, *(FILTERED_CANDIDATES[-1],) * 3, scan_rows=0)
         asked = {EVERYTHING: tuple(scopes), **cases}
-        bench = Bench(session, table, questions(), asked, scopes, codes=Codes(code_set, most))
+        bench = Bench(session, table, questions(), asked, scopes, codes=Codes(code_set, max_use))
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
         if scan.kept:
             return Coded(code_set, scan.use, scan.point.recall, rows_changed, scan.as_json())
@@ -142,17 +142,17 @@ def coded(
             table.space.spec.dimensions
         ):
             found = dict(code_sets.measured(session, code_set))
-            code_sets.measured_again(session, code_set, found | {"missed_at_rows": rows})
+            code_sets.update_measured(session, code_set, found | {"missed_at_rows": rows})
             return None
 
 
 def _known(
     code_set: CodeSet, settings: Settings, last: RecordedDecision | None, rows_changed: int
 ) -> Coded | None:
-    """The last measurement of this set, where few rows changed since."""
+    """The last measurement of this set, if few rows have changed since."""
     if last is None or last.codes is None or last.tuning is None:
         return None
-    if "curves" not in last.tuning:  # of an earlier version, which did not measure filters
+    if "curves" not in last.tuning:  # by an earlier version, which did not measure filters
         return None
     if last.codes.code_set != code_set.number:
         return None
@@ -177,7 +177,7 @@ def _complete(
     run_id: str,
     progress: Progress,
 ) -> CodeSet:
-    """The newest code set, every row encoded; another one where its recipe is outgrown."""
+    """Encode every row in the newest code set, or in a new one if its recipe is outgrown."""
     living = code_sets.code_sets(session, table)
     newest = living[-1] if living else None
     if newest is None or _outgrown(session, newest, settings, rows, over_bits):
@@ -188,37 +188,42 @@ def _complete(
         if newest is None or not _same(newest.recipe, recipe):
             newest = code_sets.create(session, table, recipe, measured=found, run_id=run_id)
         else:
-            code_sets.measured_again(session, newest, found)
-    with ExitStack() as beside:
+            code_sets.update_measured(session, newest, found)
+    with ExitStack() as stack:
         others = max(0, settings.rag_index_parallel_workers - 1) if rows >= _MANY_ROWS else 0
         code_writing.fill(
             session, table, newest, progress=progress,
-            beside=[
-                beside.enter_context(database.connect(autocommit=True)) for _ in range(others)
+            others=[
+                stack.enter_context(database.connect(autocommit=True)) for _ in range(others)
             ],
         )  # fmt: skip
     return replace(newest, state="ready")
 
 
 def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress) -> Scan:
-    """The fewest candidates that keep recall 0.98, or the floor where it is higher.
+    """Find the fewest candidates that keep recall 0.98, or the floor if that is higher.
 
-    Over everything and under filters: a filter may leave out all that is near a query, and many of
-    the rest are then about as far. Where none keep 0.98 under a filter, the most must keep the
-    floor. They must also find what exact search finds for queries in words.
+    Measured over everything and under filters: a filter may exclude every near neighbour of a
+    query, and many of the remaining rows are then about equally far. If no number keeps 0.98 under
+    a filter, the largest must keep the floor. The candidates must also find what exact search
+    finds for text queries.
 
-    :param bench: of the set, used with the most candidates.
+    :param bench: for the set, used with the largest number of candidates.
     """
     wanted, whole = max(SCAN_RECALL, floor), bench.scan(EVERYTHING)
     curves: dict[str, list[float]] = {}
     chosen: dict[str, int] = {}
-    for name in bench.asked:
-        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_BESIDE_CODES:
+    for name in bench.cases:
+        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_WITH_CODES:
             continue
         numbers = CANDIDATES if name == EVERYTHING else FILTERED_CANDIDATES
-        curves[name] = bench.recall_by_candidates(name, numbers, few=SCAN_QUERIES)
+        curves[name] = bench.recall_by_candidates(name, numbers, limit=SCAN_QUERIES)
         chosen[name] = next(
-            (many for many, found in zip(numbers, curves[name], strict=True) if found >= wanted),
+            (
+                number
+                for number, found in zip(numbers, curves[name], strict=True)
+                if found >= wanted
+            ),
             numbers[-1],
         )
         kept = curves[name][numbers.index(chosen[name])]
@@ -230,15 +235,15 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
         EVERYTHING,
         lambda candidates: replace(whole, candidates=candidates),
         start=chosen[EVERYTHING],
-        most=CANDIDATES[-1],
-        few=_SCAN_TEXTS,
+        maximum=CANDIDATES[-1],
+        max_fragments=_SCAN_TEXTS,
     )
-    # Its latency; its recall is known, and more candidates do not lower it.
-    last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), few=FEW)
+    # For latency only: its recall is known, and more candidates do not lower it.
+    last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), limit=QUICK_QUERIES)
     last = replace(last, recall=curves[EVERYTHING][CANDIDATES.index(chosen[EVERYTHING])])
     kept = last.recall >= wanted and all(curve[-1] >= floor for curve in curves.values())
     largest = max(bench.scopes.values())
-    one_scope = [many for name, many in chosen.items() if bench.rows(name) <= largest]
+    one_scope = [number for name, number in chosen.items() if bench.rows(name) <= largest]
     filtered = max(plain, *chosen.values())
     use = CodeUse(code_set.number, plain, filtered, max(one_scope, default=filtered), scan_rows=0)
     return Scan(use, curves, last, kept)
@@ -297,5 +302,5 @@ def _listed(choice: RecipeChoice) -> str:
 
 
 def _same(one: Recipe, other: Recipe) -> bool:
-    """Whether new codes would be no better: as long, and of the same kind."""
+    """Whether new codes would be no better: of the same length and kind."""
     return one.bits == other.bits and (one.mean is None) == (other.mean is None)

@@ -1,4 +1,4 @@
-"""Golden queries: what a person says each must find, and whether a search of users finds it."""
+"""Golden queries: the verses that each must find, and whether a user's search finds them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.index.cases import TOP_K
 from rag_assets.index.questions import EmbeddedTexts, Questions, TextQuery, fragments
 from rag_assets.postgres.database import Connection
-from rag_assets.retrieval.query_vectors import embed_queries_once
+from rag_assets.retrieval.query_vectors import embed_queries_cached
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, primary
 from rag_assets.retrieval.search import search
@@ -30,7 +30,7 @@ _REFERENCE = re.compile(r"([1-4A-Z]{3}) (\d+):(\d+)")
 
 @dataclass(frozen=True)
 class GoldenQuery:
-    """A query and the verses of which one must be among the first ten hits."""
+    """A query and its expected verses, one of which must be among the first ten hits."""
 
     language: str
     text: str
@@ -39,15 +39,16 @@ class GoldenQuery:
 
 @dataclass(frozen=True)
 class GoldenResult:
-    """How the released plan answers queries in words, as against exact search.
+    """How the released plan answers text queries, compared with exact search.
 
-    A golden query is asked without a filter and, where other languages are served, too, confined to
-    its language; each counts by itself.
+    A golden query runs without a filter and, if other languages are served too, confined to its
+    language; the two count separately.
 
     :param applicable: golden queries with an expected verse in a version of their language.
-    :param by_exact: of those, answered by exact search; ``by_plan`` of these, by the plan, too.
+    :param by_exact: how many of those exact search answers; ``by_plan``: how many the plan does.
     :param lost: queries that exact search answers and the plan does not, with their filter.
-    :param fragments: sampled fragments of passages, asked without a filter.
+    :param missed: queries that even exact search does not answer, with their filter.
+    :param fragments: sampled fragments of passages, which run without a filter.
     """
 
     applicable: int
@@ -61,9 +62,9 @@ class GoldenResult:
 
 
 def read_golden_queries(path: Path) -> tuple[GoldenQuery, ...]:
-    """Read the file: tables ``[[query]]`` with ``language``, ``text`` and ``expected``.
+    """Read a file of ``[[query]]`` tables with ``language``, ``text`` and ``expected``.
 
-    :raises ConfigurationError: naming the file, the query and what is wrong with it.
+    :raises ConfigurationError: names the file, the query and what is wrong with it.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -105,16 +106,15 @@ def golden_texts(
     scopes: Collection[str],
     languages: Mapping[str, str],
 ) -> tuple[TextQuery, ...]:
-    """The queries that expect a verse of these versions, in the language of the query.
+    """The queries that expect a verse of these versions in the query's own language.
 
-    :param languages: by version, its BCP 47 tag.
+    :param languages: BCP 47 tag by version.
     """
     found = []
     for query in queries:
-        spoken = versions_in(query.language, scopes, languages)
         wanted = {
             verse_id: code
-            for code in spoken
+            for code in versions_in(query.language, scopes, languages)
             for verse_id in _wanted(connection, [code], query.expected)
         }
         if wanted:
@@ -125,21 +125,22 @@ def golden_texts(
 def versions_in(
     language: str, scopes: Collection[str], languages: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """The versions in a language, whatever its region."""
-    spoken = primary(language)
-    return tuple(code for code in sorted(scopes) if primary(languages[code]) == spoken)
+    """The versions in a language, whatever the region."""
+    wanted = primary(language)
+    return tuple(code for code in sorted(scopes) if primary(languages[code]) == wanted)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """One query with one filter.
+class _Answer:
+    """The answers to one query under one filter.
 
-    :param language: that the search was confined to; empty for none.
+    :param language: the language that the search was confined to; empty for none.
+    :param by_exact: whether exact search finds a wanted passage; ``by_plan``: the plan.
     """
 
     query: TextQuery
     language: str
-    exactly: bool
+    by_exact: bool
     by_plan: bool
 
     def __str__(self) -> str:
@@ -150,48 +151,48 @@ class _Asked:
 def golden_cases(
     texts: EmbeddedTexts, scopes: Collection[str], languages: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Filters that golden queries are asked under: none (the empty name), and their languages,
-    where other languages are served, too."""
+    """The filters for golden queries: none (the empty name), and each of their languages if other
+    languages are served too."""
     cases = {"": tuple(scopes)}
     for language in {primary(query.language) for query in texts.queries if query.language}:
-        spoken = versions_in(language, scopes, languages)
-        if len(spoken) < len(scopes):
-            cases[language] = spoken
+        members = versions_in(language, scopes, languages)
+        if len(members) < len(scopes):
+            cases[language] = members
     return cases
 
 
 def golden_result(
     connection: Connection, settings: Settings, served: Served, questions: Questions
 ) -> GoldenResult:
-    """Ask each query as an application would, by the plan that serves.
+    """Run each query as an application would, by the plan under test.
 
     :param connection: autocommits and is prepared for vectors.
-    :param served: the index on trial.
-    :param questions: with queries in words, compared under :func:`golden_cases`.
+    :param served: the index under test.
+    :param questions: with text queries, compared under :func:`golden_cases`.
     """
-    asked = tuple(_ask_all(connection, settings, served, questions))
-    golden = [one for one in asked if one.query.language is not None]
-    fragments = [one for one in asked if one.query.language is None]
+    answers = tuple(_run_all(connection, settings, served, questions))
+    golden = [one for one in answers if one.query.language is not None]
+    fragments = [one for one in answers if one.query.language is None]
     return GoldenResult(
         applicable=len(golden),
-        by_exact=sum(one.exactly for one in golden),
+        by_exact=sum(one.by_exact for one in golden),
         by_plan=sum(one.by_plan for one in golden),
         lost=_lost(golden),
-        missed=tuple(str(one) for one in golden if not one.exactly),
+        missed=tuple(str(one) for one in golden if not one.by_exact),
         fragments=len(fragments),
-        fragments_by_exact=sum(one.exactly for one in fragments),
+        fragments_by_exact=sum(one.by_exact for one in fragments),
         fragments_lost=_lost(fragments),
     )
 
 
-def _lost(asked: Sequence[_Asked]) -> tuple[str, ...]:
-    return tuple(str(one) for one in asked if one.exactly and not one.by_plan)
+def _lost(answers: Sequence[_Answer]) -> tuple[str, ...]:
+    return tuple(str(one) for one in answers if one.by_exact and not one.by_plan)
 
 
-def _ask_all(
+def _run_all(
     connection: Connection, settings: Settings, served: Served, questions: Questions
-) -> Iterator[_Asked]:
-    """Each query without a filter; a golden one also in its language, where there are others."""
+) -> Iterator[_Answer]:
+    """Run each query without a filter; a golden one also in its language, if there are others."""
     texts = questions.texts
     if texts is None:
         return
@@ -200,14 +201,14 @@ def _ask_all(
         for language in dict.fromkeys(("", primary(query.language or ""))):
             if language not in cases:
                 continue
-            exactly = bool(questions.answered(cases[language])[place])
+            by_exact = bool(questions.answered(cases[language])[place])
             request = SearchRequest(top_k=TOP_K, text=query.text, language=language or None)
-            by_plan = exactly and _finds(connection, settings, served, request, query, vector)
-            yield _Asked(query, language, exactly, by_plan)
+            by_plan = by_exact and _finds(connection, settings, served, request, query, vector)
+            yield _Answer(query, language, by_exact, by_plan)
 
 
 def loses_queries(measured: Mapping[str, object]) -> bool:
-    """Whether a result, as it is kept, names queries that only exact search answers."""
+    """Whether a recorded result names queries that only exact search answers."""
     return bool(measured.get("lost") or measured.get("fragments_lost"))
 
 
@@ -250,15 +251,15 @@ def embedded_texts(
     count: int,
     seed: int,
 ) -> EmbeddedTexts:
-    """The golden queries of these versions and a sample of fragments, embedded as queries are.
+    """The golden queries for these versions and a sample of fragments, embedded as queries.
 
-    :param languages: by version; of no account for documents, of which there are only fragments.
-    :raises RagAssetsError: the file of golden queries is wrong, or the provider's errors.
+    :param languages: by version; ignored for documents, which have only fragments.
+    :raises RagAssetsError: the file of golden queries is wrong, or the provider failed.
     """
     queries: tuple[TextQuery, ...] = ()
     if table.corpus == "bible" and settings.rag_golden_queries is not None:
-        asked = read_golden_queries(settings.rag_golden_queries)
-        queries = golden_texts(connection, asked, scopes, languages)
+        golden = read_golden_queries(settings.rag_golden_queries)
+        queries = golden_texts(connection, golden, scopes, languages)
     queries += fragments(connection, table, list(scopes), count, seed=seed)
     texts = [query.text for query in queries]
-    return EmbeddedTexts(queries, embed_queries_once(connection, settings, table.space, texts))
+    return EmbeddedTexts(queries, embed_queries_cached(connection, settings, table.space, texts))

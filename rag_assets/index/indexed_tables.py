@@ -1,4 +1,4 @@
-"""Which tables have an index to keep: the space that the settings name, and the one released."""
+"""The tables whose indexes are maintained: those of the settings' space and the released one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rag_assets.vectors.sql.tables import (
 
 @dataclass(frozen=True)
 class AssetNames:
-    """What a corpus' assets are called, for sentences that say what to do."""
+    """The names of a corpus' assets, for messages that say what to do."""
 
     vectors: str
     index: str
@@ -36,7 +36,7 @@ ASSETS: Mapping[Corpus, AssetNames] = {
 def candidate_table(connection: Connection, settings: Settings) -> VectorTable:
     """The Bible's table that the next release would search.
 
-    :raises ConfigurationError: nothing was ever embedded with the settings' model.
+    :raises ConfigurationError: nothing has been embedded with the settings' model.
     """
     space = find_space(connection, settings, "small")
     if space is None:
@@ -50,12 +50,12 @@ def candidate_table(connection: Connection, settings: Settings) -> VectorTable:
 def indexed_tables(
     connection: Connection, settings: Settings, corpus: Corpus | None = None
 ) -> tuple[VectorTable, ...]:
-    """The candidate's table and, while a model is being changed, the one that serves meanwhile.
+    """The candidate's table and, during a change of model, the one that is being served.
 
-    The documents' are among them where they have rows or serve.
+    The documents' tables are included if they have rows or are being served.
 
-    :param corpus: of this one only; of the documents the candidate's table is then always told.
-    :raises ConfigurationError: as :func:`candidate_table`, of the Bible.
+    :param corpus: only this one; for documents, the candidate's table is then always included.
+    :raises ConfigurationError: as for :func:`candidate_table`, if the Bible is included.
     """
     if corpus is None:
         return tuple(

@@ -1,4 +1,4 @@
-"""Keep one table's index right: decide, build, tune, record; the old generation goes on serving."""
+"""Maintain one table's index: decide, build, tune and record while the old generation serves."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from rag_assets.index.coding import Coded, coded
 from rag_assets.index.golden import embedded_texts, loses_queries
 from rag_assets.index.policy import (
     SCAN_P95_MS,
+    CurrentIndex,
     IndexAction,
     IndexDecision,
-    InForce,
-    ScanInForce,
+    MeasuredScan,
     decide_index,
 )
 from rag_assets.index.questions import EmbeddedTexts, Questions, ask, held_out_queries
@@ -50,20 +50,20 @@ from rag_assets.vectors.sql.tables import VectorTable, fold_changes, revision, r
 
 _TUNING_SEED = 1
 _LOAD_QUERIES = 80
-"""Concurrency, and queries that show whether a scan takes half the objective or twice as long."""
+"""Queries that show whether a concurrent scan takes half the objective or twice as long."""
 _RECALL_CHECKS = ("recall_at_10", "filtered_recall_at_10")
-_TUNING_TEXTS = 3  # times as many fragments as the check judges by: a smaller loss is to be seen
-_MOST_IN_FULL = 2000  # dimensions of type vector that IVFFlat takes; of halfvec twice as many
+_TUNING_TEXTS = 3  # times as many fragments as the check uses, to detect a smaller loss
+_MAX_VECTOR_DIMENSIONS = 2000  # IVFFlat's limit for type vector; halfvec: twice as many
 
 
 @dataclass(frozen=True)
 class IndexRequest:
-    """What a person asks for in one run; empty means the settings' values.
+    """What an operator requests of one run; by default the settings apply.
 
-    :param lists: build at once with so many.
-    :param lists_candidates: build at once with each of these, and keep what measures best.
-    :param precision: of the index; ``halfvec`` indexes a ``vector`` space in half the bytes.
-    :param force: build at once, whatever the policy says.
+    :param lists: build with this number of lists, whatever the policy says.
+    :param lists_candidates: build with each of these, and keep the one that measures best.
+    :param precision: precision of the index; ``halfvec`` indexes ``vector`` in half the bytes.
+    :param force: build, whatever the policy says.
     """
 
     lists: int | None = None
@@ -73,8 +73,8 @@ class IndexRequest:
     force: bool = False
 
     @property
-    def asked(self) -> str | None:
-        """What of it calls for a build at once, in words."""
+    def build_reason(self) -> str | None:
+        """The part of the request that requires a build, in words; ``None`` if nothing does."""
         if self.lists_candidates:
             return f"asked for the best of {', '.join(map(str, self.lists_candidates))} lists"
         if self.lists is not None:
@@ -86,13 +86,13 @@ class IndexRequest:
 
 @dataclass(frozen=True)
 class IndexOutcome:
-    """What became of one table.
+    """The outcome for one table.
 
-    :param generation: to serve next; ``None`` for no index.
-    :param codes: the table's codes and their scan; ``None`` where they are not used.
-    :param tuning: of a generation that was built now.
-    :param leftovers: invalid indexes of earlier failures, dropped.
-    :param dropped: generations that nothing needs any more.
+    :param generation: the generation to serve next; ``None`` for no index.
+    :param codes: the table's codes and their scan; ``None`` if they are not used.
+    :param tuning: the tuning of a generation built by this run.
+    :param leftovers: invalid indexes of earlier failures that were dropped.
+    :param dropped: generations that were dropped because nothing needs them any more.
     """
 
     table: VectorTable
@@ -115,13 +115,13 @@ def maintain(
     progress: Progress,
     queries: NDArray[np.float32] | None = None,
 ) -> IndexOutcome:
-    """Decide on one table and, if need be, build and tune a new generation.
+    """Decide on one table and, if necessary, build and tune a new generation.
 
     Two runs on one table take turns.
 
-    :param queries: float32, shape (n, dimensions): held-out queries to tune with, where there are
-        real ones; made of the table's own vectors otherwise.
-    :raises IndexBuildError: it cannot be built so; the last decision stands.
+    :param queries: float32, shape (n, dimensions): real held-out queries to tune with; by default
+        they are made from the table's own vectors.
+    :raises IndexBuildError: the index cannot be built; the last decision remains in effect.
     """
     with database.connect(autocommit=True) as session:
         index_builds.lock_builds(
@@ -136,16 +136,16 @@ def maintain(
         ready = generations.ready_generations(session, table)
         latest = next((made for made in reversed(ready) if made.probes is not None), None)
         codes = work.codes()
-        in_force = _in_force(latest, seen.rows_changed, work.results)
+        current = _current_index(latest, seen.rows_changed, work.results)
         decision = decide_index(
             rows=rows,
-            in_force=in_force,
+            current=current,
             profile=settings.rag_index_profile,
             min_rows=settings.rag_index_min_rows,
             growth=settings.rag_index_rebuild_share,
-            scan=work.scan(codes, in_force),
+            scan=work.scan(codes, current),
             lists=request.lists or settings.rag_index_lists,
-            asked=request.asked,
+            requested=request.build_reason,
         )
         progress.say(f"{table}: {decision.action} because {'; '.join(decision.reasons)}")
         generation, tuning = (latest if decision.action is IndexAction.KEEP else None), None
@@ -161,7 +161,7 @@ def maintain(
 
 @dataclass
 class _Work:
-    """One run on one table: what its steps share. The session holds the build lock."""
+    """What the steps of one run on one table share. The session holds the build lock."""
 
     session: Connection
     database: Database
@@ -192,24 +192,24 @@ class _Work:
 
     @cached_property
     def texts(self) -> EmbeddedTexts | None:
-        """Queries in words; without them where they cannot be embedded now."""
+        """Text queries; ``None`` if they cannot be embedded now."""
         try:
             return embedded_texts(
                 self.session, self.settings, self.table, self.scopes, self.languages,
                 count=_TUNING_TEXTS * self.settings.rag_index_text_sample, seed=_TUNING_SEED,
             )  # fmt: skip
         except RagAssetsError as error:
-            self.progress.say(f"measured without queries in words: {error}")
+            self.progress.say(f"measured without text queries: {error}")
             return None
 
     @cached_property
     def cases(self) -> Mapping[str, tuple[str, ...]]:
-        """Filters that are tuned for."""
+        """The filters to tune for."""
         return cases_of(self.table, self.scopes, self.languages)
 
     @cached_property
     def questions(self) -> Questions:
-        """Queries, and what exact search finds for them: compared with every row once a run."""
+        """Queries and what exact search finds for them, compared with every row once per run."""
         return ask(
             self.session, self.table, self.queries, [tuple(self.scopes), *self.cases.values()],
             texts=self.texts, rows=self.rows, progress=self.progress,
@@ -230,28 +230,30 @@ class _Work:
             run_id=self.run_id, progress=self.progress,
         )  # fmt: skip
 
-    def scan(self, codes: Coded | None, in_force: InForce | None) -> ScanInForce | None:
-        """What the scan gives; its latency under load where an index over codes may be due."""
+    def scan(self, codes: Coded | None, current: CurrentIndex | None) -> MeasuredScan | None:
+        """The scan's recall, and its latency under load if an index over codes may be needed."""
         if codes is None:
             return None
         p95_ms = None
-        indexed = in_force is not None and in_force.code_set == codes.code_set.number
+        indexed = current is not None and current.code_set == codes.code_set.number
         if self.rows >= self.settings.rag_index_min_rows and not indexed:
             p95_ms = self._scan_p95_ms(codes)
-        many = self.settings.rag_slo_concurrency
-        return ScanInForce(codes.code_set.number, codes.recall, p95_ms, many)
+        concurrency = self.settings.rag_slo_concurrency
+        return MeasuredScan(codes.code_set.number, codes.recall, p95_ms, concurrency)
 
     def _scan_p95_ms(self, codes: Coded) -> float:
         own = self.table.space.spec.precision
         target = Target(self.table, self.scopes, None, own, None, Codes(codes.code_set, codes.use))
         request = request_of(self.table, EVERYTHING, tuple(self.scopes))
-        many = self.settings.rag_slo_concurrency
+        concurrency = self.settings.rag_slo_concurrency
         served = served_on_trial(self.session, target)
-        for queries in (many, _LOAD_QUERIES):  # one each tells when it is hopeless
-            self.progress.say(f"measuring {queries} scans of {codes.code_set}, {many} at once")
+        for queries in (concurrency, _LOAD_QUERIES):  # one each is enough if far too slow
+            self.progress.say(
+                f"measuring {queries} scans of {codes.code_set}, {concurrency} concurrently"
+            )
             found = measure_latency(
                 self.database, self.settings, served, request, self.queries[:queries],
-                concurrency=many,
+                concurrency=concurrency,
             )  # fmt: skip
             if found.p50_ms > SCAN_P95_MS:
                 break
@@ -260,7 +262,7 @@ class _Work:
     def record(
         self, decision: IndexDecision, generation: Generation | None, codes: Coded | None
     ) -> None:
-        """Keep what was decided."""
+        """Record the decision."""
         generations.record_decision(
             self.session,
             self.table,
@@ -296,8 +298,8 @@ class _Work:
                 best = number, tuning
         if best is None:
             raise ConfigurationError("no number of lists to build with")
-        # Only now: a generation without probes never serves, so that what a run that fails or is
-        # killed between two candidates leaves behind is dropped by the next.
+        # Only now: a generation without probes never serves, so the next run drops whatever a run
+        # that fails or is killed between two candidates leaves behind.
         number, tuning = best
         generations.tuned(self.session, number, tuning.probes, tuning.as_json(), tuning.codes)
         return _ready(self.session, self.table, number), tuning
@@ -320,25 +322,25 @@ class _Work:
         return number, tuning
 
 
-def _in_force(
+def _current_index(
     latest: Generation | None, rows_changed: int, results: tuple[CheckResult, ...]
-) -> InForce | None:
+) -> CurrentIndex | None:
     if latest is None:
         return None
-    # A check that judged other probes (PG_IVFFLAT_PROBES) says nothing against the index.
-    of_it = {
+    # A check that judged other probes (PG_IVFFLAT_PROBES) is no evidence against the index.
+    latest_results = {
         result.check: result
         for result in results
         if result.subject == index_subject(latest.number)
         and latest.probes is not None
         and result.measured.get("probes") == latest.probes.plain
     }
-    passed = {check: result.passed for check, result in of_it.items()}
+    passed = {check: result.passed for check, result in latest_results.items()}
     recalls = [passed[name] for name in _RECALL_CHECKS if name in passed]
-    asked = of_it.get("golden_queries")
-    # What exact search misses, too, no index would find.
-    lost = asked is not None and not asked.passed and loses_queries(asked.measured)
-    return InForce(
+    golden = latest_results.get("golden_queries")
+    # No index would find what exact search misses too.
+    lost = golden is not None and not golden.passed and loses_queries(golden.measured)
+    return CurrentIndex(
         lists=latest.lists,
         lists_from=latest.lists_from,
         rows_at_build=latest.rows_at_build,
@@ -354,11 +356,11 @@ def _build_options(
     settings: Settings, table: VectorTable, request: IndexRequest, lists: int, codes: Coded | None
 ) -> BuildOptions:
     own, dimensions = table.space.spec.precision, table.space.spec.dimensions
-    precision = request.precision or ("halfvec" if dimensions > _MOST_IN_FULL else own)
-    if precision == "vector" and dimensions > _MOST_IN_FULL:
+    precision = request.precision or ("halfvec" if dimensions > _MAX_VECTOR_DIMENSIONS else own)
+    if precision == "vector" and dimensions > _MAX_VECTOR_DIMENSIONS:
         raise ConfigurationError(
-            f"{table}: an index of precision vector holds at most {_MOST_IN_FULL:,} dimensions: "
-            "ask for halfvec"
+            f"{table}: an index of precision vector holds at most {_MAX_VECTOR_DIMENSIONS:,} "
+            "dimensions: ask for halfvec"
         )
     if own == "halfvec" and precision == "vector":
         raise ConfigurationError(

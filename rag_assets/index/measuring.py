@@ -1,4 +1,4 @@
-"""Measure plans: recall and latency of one, and the least of it that keeps recall."""
+"""Measure recall and latency of plans, and find the minimum probes that keep recall."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import by_rank, nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
-FEW = 20
-"""Queries that show where a plan goes."""
+QUICK_QUERIES = 20
+"""Queries for a quick estimate of a plan."""
 
 _CONFIDENCE = 4.0
-"""Standard errors between the recall of a choice and the floor: with as many queries of another
-draw the check then falls below the floor by chance in 0.2 % of the cases (at 3 in 1.7 %)."""
+"""Standard errors between the recall of a choice and the floor: the check, with another sample of
+as many queries, then falls below the floor by chance in 0.2 % of cases (with 3: in 1.7 %)."""
 
 _MAX_LOST = 0.005
-"""Share of the fragments that a choice of probes may lose: a quarter of what the check allows,
-which asks others. Of golden queries, which both ask, none."""
+"""Share of the fragments that a choice of probes may lose: a quarter of what the check, with other
+fragments, allows. No golden query may be lost: the check runs the same ones."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one number of probes gives.
+    """The measurements of one number of probes.
 
-    :param recall: mean recall@10 over the queries, from 0 to 1; ``recall_low`` its lower bound.
+    :param recall: mean recall@10 over the queries, from 0 to 1; ``recall_low``: its lower bound.
     :param k_returned: mean number of hits.
-    :param candidates: codes compared exactly; 0 where vectors are compared at once.
+    :param candidates: codes whose vectors are compared exactly; 0 without codes.
     """
 
     probes: int
@@ -57,61 +57,61 @@ class Point:
 class Bench:
     """Measures plans, such as those of one generation.
 
-    :param asked: by case, the scopes that its searches are confined to.
+    :param cases: by name, the scopes that each case's searches are confined to.
     :param scopes: rows of each scope.
     """
 
     connection: Connection
     table: VectorTable
     questions: Questions
-    asked: Mapping[str, Sequence[str]]
+    cases: Mapping[str, Sequence[str]]
     scopes: Mapping[str, int]
     generation: Generation | None = None
     codes: Codes | None = None
     progress: Progress = field(default_factory=Silent)
 
     def rows(self, name: str) -> int:
-        """Rows that a case's filter passes."""
-        return sum(self.scopes[scope] for scope in self.asked[name])
+        """Rows that pass a case's filter."""
+        return sum(self.scopes[scope] for scope in self.cases[name])
 
     def scan(self, name: str) -> SearchPlan:
-        """The scan of the codes that a case's searches pass."""
+        """The plan that scans the codes of the rows in a case."""
         if self.codes is None:
             raise LookupError("there are no codes to scan")
         return scan_plan(self.codes, self.rows(name), self.scopes, filtered=name != EVERYTHING)
 
-    def measure(self, name: str, probes: int, *, few: bool = False) -> Point:
-        """One point of a case's curve; 0 probes stand for exact search.
+    def measure(self, name: str, probes: int, *, quick: bool = False) -> Point:
+        """Measure one point of a case's curve; 0 probes mean exact search.
 
-        :param few: with a handful of the queries only, to see where it goes.
+        :param quick: use only a few of the queries, for an estimate.
         """
         plan = self._plan(name, probes) if probes else EXACT
-        return self.measure_plan(name, plan, few=FEW if few else None)
+        return self.measure_plan(name, plan, limit=QUICK_QUERIES if quick else None)
 
-    def recall_by_candidates(self, name: str, numbers: Sequence[int], *, few: int) -> list[float]:
-        """Recall@10 of a scan with each number of candidates: one search a query for all of them.
+    def recall_by_candidates(self, name: str, numbers: Sequence[int], *, limit: int) -> list[float]:
+        """Recall@10 of a scan with each number of candidates, from one search per query.
 
-        :param numbers: at most as many as the codes are used with.
-        :param few: with so many of the queries.
+        :param numbers: at most the number of candidates that the codes are used with.
+        :param limit: number of queries to use.
         """
-        scan, scopes = self.scan(name), confined_to(self.table, name, self.asked[name])
-        truth = self.questions.nearest(self.asked[name])[:few]
+        scan, scopes = self.scan(name), confined_to(self.table, name, self.cases[name])
+        truth = self.questions.nearest(self.cases[name])[:limit]
         recalls = np.zeros((len(truth), len(numbers)))
-        for place, query in enumerate(self.questions.queries[:few]):
+        for place, query in enumerate(self.questions.queries[:limit]):
             ranked = by_rank(self.connection, self.table, scan, query, scopes=scopes)
             for column, number in enumerate(numbers):
-                near = sorted(away for rank, away in ranked if rank <= number)[:TOP_K]
-                recalls[place, column] = recall([1 - away for away in near], truth[place])
+                near = sorted(distance for rank, distance in ranked if rank <= number)[:TOP_K]
+                recalls[place, column] = recall([1 - distance for distance in near], truth[place])
         return [float(mean) for mean in recalls.mean(axis=0)]
 
-    def measure_plan(self, name: str, plan: SearchPlan, *, few: int | None = None) -> Point:
-        """What a plan gives for a case.
+    def measure_plan(self, name: str, plan: SearchPlan, *, limit: int | None = None) -> Point:
+        """Measure a plan on a case.
 
-        :param few: with so many of the queries only.
+        :param limit: number of queries to use; ``None`` for all.
         """
-        queries = self.questions.queries[:few]
-        truth = self.questions.nearest(self.asked[name])[: len(queries)]
-        scopes = confined_to(self.table, name, self.asked[name])
+        queries = self.questions.queries[:limit]
+        truth = self.questions.nearest(self.cases[name])[: len(queries)]
+        scopes = confined_to(self.table, name, self.cases[name])
         found = time_plan(self.connection, self.table, plan, queries, top_k=TOP_K, scopes=scopes)
         point = _point(plan, found, truth)
         self.progress.say(
@@ -131,10 +131,10 @@ class Bench:
         return index_plan(target, self.rows(name), filtered=name != EVERYTHING)
 
     def probes_for_texts(self, name: str, start: int) -> int:
-        """The least probes, from ``start`` on, that find what exact search finds for texts."""
+        """The minimum probes, from ``start`` on, that answer the text queries."""
         lists = self.generation.lists if self.generation else 0
         return self.enough_for_texts(
-            name, lambda probes: self._plan(name, probes), start=start, most=lists
+            name, lambda probes: self._plan(name, probes), start=start, maximum=lists
         )
 
     def enough_for_texts(
@@ -143,19 +143,21 @@ class Bench:
         plan_with: Callable[[int], SearchPlan],
         *,
         start: int,
-        most: int,
-        few: int | None = None,
+        maximum: int,
+        max_fragments: int | None = None,
     ) -> int:
-        """The least number, from ``start`` on, whose plan finds what exact search finds for texts.
+        """The minimum number, from ``start`` on, with which a plan answers the text queries.
 
-        :param plan_with: a plan with so many probes, or candidates.
-        :param few: ask so many of the fragments only, and all golden queries.
+        It must find what exact search finds for them; see :func:`enough_probes`.
+
+        :param plan_with: makes a plan with a number of probes, or of candidates.
+        :param max_fragments: use only this many fragments, and all golden queries.
         """
         texts = self.questions.texts
         if texts is None:
             return start
-        answered = self.questions.answered(self.asked[name])
-        scopes = confined_to(self.table, name, self.asked[name])
+        answered = self.questions.answered(self.cases[name])
+        scopes = confined_to(self.table, name, self.cases[name])
 
         def finds(place: int, number: int) -> bool:
             plan, vector = plan_with(number), texts.vectors[place]
@@ -164,31 +166,32 @@ class Bench:
 
         every = [int(place) for place in np.flatnonzero(answered)]
         golden = {place for place in every if texts.queries[place].language is not None}
-        places = sorted({*golden, *[place for place in every if place not in golden][:few]})
-        self.progress.say(f"{name}: asking {len(places)} queries in words")
-        return enough_probes(finds, places, golden, start=start, most=most)
+        fragments = [place for place in every if place not in golden][:max_fragments]
+        places = sorted({*golden, *fragments})
+        self.progress.say(f"{name}: running {len(places)} text queries")
+        return enough_probes(finds, places, golden, start=start, maximum=maximum)
 
-    def least_beside_scan(
+    def min_probes_beside_scan(
         self, name: str, start: int, floor: float, *, slowest_ms: float
     ) -> tuple[Point, tuple[Point, ...]] | None:
-        """The least probes of an index over codes that keep recall faster than the scan does.
+        """The minimum probes of an index over codes that keep recall and beat the scan's time.
 
-        The time of an index grows with the probes: as many as take the scan's time are tried
-        first, with a few queries, and where these miss the floor, no number of probes will do.
+        An index takes more time the more probes it uses. So the number that takes as long as the
+        scan is tried first, with a few queries: if it misses the floor, no number is enough.
         """
         lists = self.generation.lists if self.generation else 0
         low = min(start, lists)
-        glance = self.measure(name, low, few=True)
-        if glance.mean_ms > slowest_ms:
+        estimate = self.measure(name, low, quick=True)
+        if estimate.mean_ms > slowest_ms:
             return None
         high = low
-        if glance.recall < floor:
-            high = min(lists, max(low + 1, round(low * slowest_ms / glance.mean_ms)))
-            if self.measure(name, high, few=True).recall < floor:
+        if estimate.recall < floor:
+            high = min(lists, max(low + 1, round(low * slowest_ms / estimate.mean_ms)))
+            if self.measure(name, high, quick=True).recall < floor:
                 return None
             while high - low > max(1, high // 5):
                 middle = (low + high) // 2
-                kept = self.measure(name, middle, few=True).recall >= floor
+                kept = self.measure(name, middle, quick=True).recall >= floor
                 low, high = (low, middle) if kept else (middle, high)
         points = []
         while True:
@@ -197,23 +200,25 @@ class Bench:
                 return None
             if points[-1].recall_low >= floor:
                 break
-            if high >= lists:  # the scan, which takes more candidates, finds more
+            if high >= lists:  # the scan takes more candidates, and finds more
                 return None
             high = min(lists, max(high + 1, round(high * 1.2)))
         self._enough_for_texts(name, points)
         return (points[-1], tuple(points)) if points[-1].mean_ms <= slowest_ms else None
 
-    def least_under_filter(
+    def min_filtered_probes_beside_scan(
         self, name: str, start: int, floor: float, *, slowest_ms: float
     ) -> tuple[Point, tuple[Point, ...]] | None:
-        """The least probes of an index over codes that keep a filter's recall, beside the scan.
+        """The minimum probes of an index over codes that keep a filter's recall, with the scan as
+        its fallback.
 
-        :param start: as many as without a filter; what twice as many miss, candidates miss.
+        :param start: the probes without a filter. If twice as many miss the floor, the candidates
+            are at fault, not the probes.
         """
         lists = self.generation.lists if self.generation else 0
         points: list[Point] = []
         for probes in dict.fromkeys(min(lists, round(start * more)) for more in (1, 1.5, 2)):
-            if not points and self.measure(name, probes, few=True).mean_ms > slowest_ms:
+            if not points and self.measure(name, probes, quick=True).mean_ms > slowest_ms:
                 return None
             points.append(self.measure(name, probes))
             if points[-1].mean_ms > slowest_ms:
@@ -223,21 +228,21 @@ class Bench:
                 return (points[-1], tuple(points)) if points[-1].mean_ms <= slowest_ms else None
         return None
 
-    def least_filtered(
+    def min_filtered_probes(
         self, name: str, start: int, floor: float, *, slowest_ms: float
     ) -> tuple[Point, tuple[Point, ...]] | None:
-        """The least probes that keep a filter's recall, where they are faster than exact search.
+        """The minimum probes that keep a filter's recall and beat exact search's time.
 
-        A filter to another language than the query's makes the index read nearly everything, row
-        by row. That shows with a few queries; measuring it with all of them would take hours.
+        If the filter is for another language than the query's, the index reads nearly everything,
+        row by row. A few queries show that; measuring it with all of them would take hours.
         """
         points = []
         probes, lists = start, self.generation.lists if self.generation else 0
         while True:
-            glance = self.measure(name, probes, few=True)
-            if glance.p50_ms > slowest_ms:
+            estimate = self.measure(name, probes, quick=True)
+            if estimate.p50_ms > slowest_ms:
                 return None
-            if glance.recall >= floor or probes >= lists:
+            if estimate.recall >= floor or probes >= lists:
                 points.append(self.measure(name, probes))
                 if points[-1].p50_ms > slowest_ms:
                     return None
@@ -248,19 +253,19 @@ class Bench:
         return (points[-1], tuple(points)) if points[-1].p50_ms <= slowest_ms else None
 
     def _enough_for_texts(self, name: str, points: list[Point]) -> None:
-        """Add a point with more probes than the last has, where queries in words take them."""
+        """Add a point with more probes than the last one if text queries need them."""
         enough = self.probes_for_texts(name, points[-1].probes)
         if enough > points[-1].probes:
             points.append(self.measure(name, enough))
 
 
-def least_probes(
+def min_probes(
     measure: Callable[[int], Point], lists: int, floor: float
 ) -> tuple[Point, tuple[Point, ...]]:
-    """Double the probes until recall is kept, then halve the gap down to a tenth. Pure but for
+    """Double the probes until recall is kept, then halve the gap down to a tenth. Pure apart from
     ``measure``.
 
-    :returns: the point with the least probes that keep it, and all points in order.
+    :returns: the point with the minimum probes that keep recall, and all points in order.
     """
     points: dict[int, Point] = {}
 
@@ -284,34 +289,34 @@ def enough_probes(
     golden: Collection[int],
     *,
     start: int,
-    most: int,
+    maximum: int,
 ) -> int:
-    """The least probes, or candidates, from ``start`` to ``most`` that lose no golden query and
-    hardly a fragment. Pure but for ``finds``.
+    """The minimum probes, or candidates, from ``start`` to ``maximum`` that lose no golden query
+    and at most a few fragments. Pure apart from ``finds``.
 
-    What some find, more of them find, too: only what was lost is asked for again, so that this
-    takes hardly more searches than there are queries.
+    More probes find everything that fewer find, so only lost queries are run again: this takes
+    hardly more searches than there are queries.
 
-    :param finds: whether a query, by its place, is answered with this many.
-    :param places: of the queries that exact search answers; ``golden`` among them.
+    :param finds: whether the query with this index is answered with this number.
+    :param places: indexes of the queries that exact search answers, including ``golden``.
     """
     allowed = _MAX_LOST * len(places)
 
     def still_lost(lost: Sequence[int], probes: int) -> list[int]:
         return [place for place in lost if not finds(place, probes)]
 
-    def may_lose(lost: Sequence[int]) -> bool:
+    def acceptable(lost: Sequence[int]) -> bool:
         return len(lost) <= allowed and not any(place in golden for place in lost)
 
     low = high = start
     lost_low = lost = still_lost(places, start)
-    while not may_lose(lost) and high < most:
-        low, lost_low, high = high, lost, min(2 * high, most)
+    while not acceptable(lost) and high < maximum:
+        low, lost_low, high = high, lost, min(2 * high, maximum)
         lost = still_lost(lost, high)
     while high - low > max(1, high // 10):
         middle = (low + high) // 2
         lost = still_lost(lost_low, middle)
-        if may_lose(lost):
+        if acceptable(lost):
             high = middle
         else:
             low, lost_low = middle, lost
@@ -325,13 +330,13 @@ def target_of(
     probes_override: int | None,
     codes: Codes | None = None,
 ) -> Target:
-    """What a search would read with this generation; ``probes_override`` is PG_IVFFLAT_PROBES."""
+    """The target of a search with this generation; ``probes_override`` is PG_IVFFLAT_PROBES."""
     if generation is None or generation.probes is None:
         return Target(table, scopes, None, table.space.spec.precision, None, codes)
     probes = generation.probes
     if probes_override is not None:
-        most = max(probes.limit, probes_override)
-        probes = Probes(probes_override, probes_override, most, probes.exact_rows)
+        limit = max(probes.limit, probes_override)
+        probes = Probes(probes_override, probes_override, limit, probes.exact_rows)
     return Target(
         table, scopes, generation.number, generation.precision, probes, codes,
         lists=generation.lists,
@@ -345,9 +350,9 @@ def recall_of(
     questions: Questions,
     cases: Mapping[str, Sequence[str]],
 ) -> dict[str, Point]:
-    """Recall and latency of each case as a search goes; ``probes`` is 0 where it is exact.
+    """Recall and latency of each case, searched as an application would; exact search has 0 probes.
 
-    :param cases: by name, the versions that the search is confined to.
+    :param cases: by name, the scopes that the search is confined to.
     """
     target = served.target if served.documents is None else served.documents.target
     points = {}

@@ -1,4 +1,4 @@
-"""When to rebuild the index, with how many lists, and why. Pure."""
+"""Decide when to rebuild the index, with how many lists, and why. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DEV_LISTS = 64
 
 
 MIN_ROWS_WITHOUT_CODES = 10_000
-"""Rows from which an index over the vectors beats exact search, where codes miss the floor."""
+"""Rows from which an index over the vectors beats exact search if codes miss the floor."""
 
 SCAN_P95_MS = 125.0
-"""Half the latency objective: a scan of the codes that keeps it, at the objective's concurrency,
-needs no index."""
+"""Half the latency objective: no index is needed if a scan of the codes meets it at the objective's
+concurrency."""
 
 
 class IndexAction(StrEnum):
@@ -31,12 +31,13 @@ class IndexAction(StrEnum):
 
 
 @dataclass(frozen=True)
-class InForce:
-    """The generation that would serve next, were nothing built.
+class CurrentIndex:
+    """The generation that serves next unless another is built.
 
     :param changed: rows added, changed or removed since the build.
-    :param recall_ok: the last recall check; ``None`` when there is none.
-    :param code_set: the set of codes that it holds; ``None`` for vectors.
+    :param recall_ok: whether the last recall check passed; ``None`` if there was none.
+    :param queries_ok: whether it finds what exact search finds for text queries.
+    :param code_set: the code set that it holds; ``None`` for vectors.
     """
 
     lists: int
@@ -50,12 +51,12 @@ class InForce:
 
 
 @dataclass(frozen=True)
-class ScanInForce:
-    """What a scan of the codes gives.
+class MeasuredScan:
+    """The measurements of a scan of the codes.
 
     :param code_set: its number.
-    :param recall: recall@10, which keeps the floor: codes that do not are not considered.
-    :param p95_ms: at ``concurrency``; ``None`` where it was not measured because rows are few.
+    :param recall: recall@10, at least the floor: codes that miss it are not considered.
+    :param p95_ms: at ``concurrency``; ``None`` if it was not measured, because rows are few.
     """
 
     code_set: int
@@ -74,7 +75,7 @@ class IndexDecision:
 
 
 def recommended_lists(rows: int, profile: IndexProfile) -> int:
-    """pgvector's rule of thumb, within 64 to 4,000: rows/1000 to a million rows, then its root."""
+    """pgvector's rule of thumb, from 64 to 4,000: rows/1000 up to a million rows, then the root."""
     if profile == "dev":
         return DEV_LISTS
     ideal = rows / 1000 if rows <= 1_000_000 else math.sqrt(rows)
@@ -84,25 +85,25 @@ def recommended_lists(rows: int, profile: IndexProfile) -> int:
 def decide_index(
     *,
     rows: int,
-    in_force: InForce | None,
+    current: CurrentIndex | None,
     profile: IndexProfile,
     min_rows: int,
     growth: float,
-    scan: ScanInForce | None = None,
+    scan: MeasuredScan | None = None,
     lists: int | None = None,
-    asked: str | None = None,
+    requested: str | None = None,
 ) -> IndexDecision:
     """Decide on one space.
 
-    :param min_rows: below it no index is built beside codes.
-    :param scan: ``None`` where there are no codes that keep the floor.
-    :param growth: share of the rows at build whose change calls for another build.
-    :param lists: a number in the place of the profile's.
-    :param asked: what a person asked for in so many words: it is built at once.
+    :param min_rows: with fewer rows, no index is built if there are codes.
+    :param scan: ``None`` if there are no codes that keep the floor.
+    :param growth: share of the rows at build time that must change before the index is rebuilt.
+    :param lists: overrides the profile's number of lists.
+    :param requested: what an operator requested explicitly, which always causes a build.
     """
     wanted = lists or recommended_lists(rows, profile)
-    if asked and rows:
-        return IndexDecision(IndexAction.BUILD, wanted, (asked,))
+    if requested and rows:
+        return IndexDecision(IndexAction.BUILD, wanted, (requested,))
     if scan is None:
         min_rows = min(min_rows, MIN_ROWS_WITHOUT_CODES)
         if rows < max(1, min_rows):
@@ -110,34 +111,34 @@ def decide_index(
             return IndexDecision(IndexAction.EXACT, 0, (few,))
     elif scans := _scans(rows, min_rows, scan):
         return IndexDecision(IndexAction.CODES, 0, (scans,))
-    if in_force is None:
+    if current is None:
         return IndexDecision(IndexAction.BUILD, wanted, (_too_slow(scan) or "first build",))
     wanted_set = scan.code_set if scan else None
-    if in_force.code_set != wanted_set:
-        holds, due = _what(in_force.code_set), _what(wanted_set)
+    if current.code_set != wanted_set:
+        held, needed = _contents(current.code_set), _contents(wanted_set)
         return IndexDecision(
-            IndexAction.BUILD, wanted, (f"the index holds {holds}, and {due} are due",)
+            IndexAction.BUILD, wanted, (f"the index holds {held}, and {needed} are needed",)
         )
-    reasons = _reasons(rows, in_force, wanted, growth)
+    reasons = _reasons(rows, current, wanted, growth)
     if reasons:
         return IndexDecision(IndexAction.BUILD, wanted, reasons)
-    share = in_force.changed / max(1, in_force.rows_at_build)
+    share = current.changed / max(1, current.rows_at_build)
     return IndexDecision(
         IndexAction.KEEP,
-        in_force.lists,
+        current.lists,
         (
             f"{share:.1%} of the rows changed since the build (limit {growth:.0%}), "
-            f"lists {in_force.lists} suit {rows:,} rows",
+            f"lists {current.lists} suit {rows:,} rows",
         ),
     )
 
 
-def _what(code_set: int | None) -> str:
+def _contents(code_set: int | None) -> str:
     return "the vectors" if code_set is None else f"the codes of set {code_set}"
 
 
-def _scans(rows: int, min_rows: int, scan: ScanInForce) -> str:
-    """Why a scan of the codes serves; empty where an index is due."""
+def _scans(rows: int, min_rows: int, scan: MeasuredScan) -> str:
+    """Why a scan of the codes serves; empty if an index is needed."""
     if rows < max(1, min_rows):
         return (
             f"{rows:,} rows are fewer than {min_rows:,}: a scan of the codes serves, "
@@ -151,7 +152,7 @@ def _scans(rows: int, min_rows: int, scan: ScanInForce) -> str:
     return ""
 
 
-def _too_slow(scan: ScanInForce | None) -> str:
+def _too_slow(scan: MeasuredScan | None) -> str:
     if scan is None or scan.p95_ms is None:
         return ""
     return (
@@ -160,21 +161,21 @@ def _too_slow(scan: ScanInForce | None) -> str:
     )
 
 
-def _reasons(rows: int, in_force: InForce, wanted: int, growth: float) -> tuple[str, ...]:
+def _reasons(rows: int, current: CurrentIndex, wanted: int, growth: float) -> tuple[str, ...]:
     reasons = []
-    share = in_force.changed / max(1, in_force.rows_at_build)
+    share = current.changed / max(1, current.rows_at_build)
     if share > growth:
         reasons.append(
-            f"{in_force.changed:,} rows changed since the build on {in_force.rows_at_build:,}, "
+            f"{current.changed:,} rows changed since the build on {current.rows_at_build:,}, "
             f"more than the limit of {growth:.0%}"
         )
-    chosen = in_force.lists_from != "profile"  # by a person or by measurement: left alone
-    if not chosen and not 0.5 <= in_force.lists / wanted <= 1.5:
-        reasons.append(f"lists {in_force.lists}, but {wanted} are recommended for {rows:,} rows")
-    if in_force.recall_ok is False:
+    chosen = current.lists_from != "profile"  # by an operator or by measurement: not overruled
+    if not chosen and not 0.5 <= current.lists / wanted <= 1.5:
+        reasons.append(f"lists {current.lists}, but {wanted} are recommended for {rows:,} rows")
+    if current.recall_ok is False:
         reasons.append("the recall check failed")
-    if in_force.latency_ok is False:
+    if current.latency_ok is False:
         reasons.append("the latency check failed")
-    if not in_force.queries_ok:
+    if not current.queries_ok:
         reasons.append("queries that exact search answers were lost")
     return tuple(reasons)

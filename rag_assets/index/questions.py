@@ -1,9 +1,9 @@
-"""The queries an index is measured by, and what exact search finds for them.
+"""The queries that an index is measured with, and what exact search finds for them.
 
-Of two kinds. Mixtures of a table's own vectors lie among them as a paraphrase does. A few words of
-a passage, as users ask, lie at the border of everything: an index that finds nearly all neighbours
-of the former may lose one in ten of the latter. Both are compared with every row in one pass over
-the table, for a run's whole work.
+There are two kinds. Mixtures of a table's own vectors lie among them like paraphrases. A few words
+of a passage, such as users enter, lie at the edge of the distribution: an index that finds nearly
+all neighbours of the former may lose one in ten of the latter. Both are compared with every row,
+in one pass over the table per run.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 FRAGMENT_WORDS = 7
 TOLERANCE = 1e-4
-"""Two rows whose similarity differs by less are as near as each other: scripture repeats verses
-word for word, and components are stored in 16 bits."""
+"""Similarities that differ by less count as equal: scripture repeats verses word for word, and
+components are stored in 16 bits."""
 _NEAR = 0.8
 Confined = frozenset[str]
-"""The scopes that a search is confined to: what a truth is kept by."""
+"""The scopes that a search is confined to: the key of its ground truth."""
 Case = TypeVar("Case", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class TextQuery:
-    """A query in words.
+    """A text query.
 
-    :param wanted: ids of passages, each with its version or language: one of them must be found.
-    :param language: of the query, where a person wrote it; ``None`` for a fragment of a passage.
+    :param wanted: ids of passages, with their version or language; one of them must be found.
+    :param language: language of a golden query; ``None`` for a fragment of a passage.
     """
 
     text: str
@@ -46,13 +46,13 @@ class TextQuery:
     language: str | None = None
 
     def within(self, scopes: Collection[str]) -> frozenset[int]:
-        """The wanted passages that a search of these scopes can find."""
+        """The wanted passages in these scopes."""
         return frozenset(row for row, scope in self.wanted.items() if scope in scopes)
 
 
 @dataclass(frozen=True)
 class EmbeddedTexts:
-    """Queries with their vectors.
+    """Text queries with their vectors.
 
     :param vectors: float32, shape (queries, dimensions).
     """
@@ -64,9 +64,9 @@ class EmbeddedTexts:
 def fragments(
     connection: Connection, table: VectorTable, scopes: Sequence[str], count: int, *, seed: int
 ) -> tuple[TextQuery, ...]:
-    """Seven words in a row of each of ``count`` passages; fewer where there are not as many.
+    """Seven consecutive words from each of ``count`` passages, or fewer if there are not enough.
 
-    The same ones for the same seed and texts, so that their embeddings are paid for once.
+    They are the same for the same seed and texts, so their embeddings are paid for only once.
     """
     draw = np.random.default_rng(seed)
     queries = []
@@ -83,7 +83,7 @@ def fragments(
 def held_out_queries(
     connection: Connection, table: VectorTable, count: int, *, seed: int
 ) -> NDArray[np.float32]:
-    """Make queries of a table's own vectors; see :func:`mixtures`.
+    """Make queries from a table's own vectors; see :func:`mixtures`.
 
     :returns: float32, shape (n, dimensions), of length 1; n is ``count`` unless the table is empty.
     """
@@ -91,11 +91,11 @@ def held_out_queries(
 
 
 def mixtures(rows: NDArray[np.float32], count: int, *, seed: int) -> NDArray[np.float32]:
-    """Make queries of vectors.
+    """Make queries from vectors.
 
-    Each lies between two rows drawn at random, nearer to the first: about as far from its nearest
-    row as a paraphrase is, and at the border of its list as often. Rows themselves would flatter an
-    index, because the list of a row holds its neighbours, and random directions have none.
+    Each lies between two random rows, nearer to the first: about as far from its nearest row as a
+    paraphrase, and as often at the border of its list. The rows themselves would overstate recall,
+    because a row's list holds its neighbours, and random directions have no neighbours.
 
     :param rows: float32, shape (m, dimensions).
     :returns: float32, shape (n, dimensions), of length 1; n is ``count`` unless m is 0.
@@ -104,7 +104,7 @@ def mixtures(rows: NDArray[np.float32], count: int, *, seed: int) -> NDArray[np.
         return rows
     draw = np.random.default_rng(seed)
     first = draw.integers(len(rows), size=count)
-    # Never the same row: the query would be that row.
+    # Never the same row twice: the query would be that row.
     second = (first + draw.integers(1, max(2, len(rows)), size=count)) % len(rows)
     mixed = _NEAR * rows[first] + (1 - _NEAR) * rows[second]
     lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
@@ -114,10 +114,10 @@ def mixtures(rows: NDArray[np.float32], count: int, *, seed: int) -> NDArray[np.
 
 @dataclass(frozen=True)
 class Questions:
-    """Queries as vectors and in words, and the truth for each set of scopes.
+    """Queries as vectors and as text, with the ground truth for each set of scopes.
 
     :param queries: float32, shape (n, dimensions), of length 1.
-    :param texts: queries in words; ``None`` where they could not be embedded.
+    :param texts: text queries; ``None`` if they could not be embedded.
     """
 
     queries: NDArray[np.float32]
@@ -126,15 +126,15 @@ class Questions:
     _answered: Mapping[Confined, NDArray[np.bool_]]
 
     def nearest(self, scopes: Iterable[str]) -> NDArray[np.float32]:
-        """Similarities of each query's true nearest rows: float32, shape (n, 10), descending;
-        -inf where there are fewer rows."""
+        """Similarities of each query's true nearest rows: float32, shape (n, 10), descending, and
+        -inf if there are fewer rows."""
         return self._nearest[frozenset(scopes)]
 
     def answered(self, scopes: Iterable[str]) -> NDArray[np.bool_]:
-        """Whether exact search finds a wanted passage for each query in words: bool, shape (n,).
+        """Whether exact search finds a wanted passage for each text query: bool, shape (n,).
 
-        A passage that is as near as the one behind the last hit does not count: which of the two
-        is found is chance.
+        A passage at the same distance as the first one after the hits does not count: it is chance
+        which of the two is found.
         """
         return self._answered[frozenset(scopes)]
 
@@ -152,7 +152,7 @@ def ask(
     """Compare all queries with every row, once.
 
     :param cases: the sets of scopes that searches are confined to.
-    :param rows: of the table, to show how far this is.
+    :param rows: rows of the table, to report progress.
     """
     confined = {frozenset(scopes): tuple(scopes) for scopes in cases}
     vectors = queries if texts is None else np.vstack([queries, texts.vectors])
@@ -176,9 +176,9 @@ def _answered(
     texts: EmbeddedTexts | None,
     beyond: Mapping[Confined, NDArray[np.float32]],
 ) -> dict[Confined, NDArray[np.bool_]]:
-    """Whether a wanted passage is nearer than the row behind the last hit.
+    """Whether a wanted passage is nearer than the first row after the hits.
 
-    :param beyond: that row's similarity, by scopes, for each query in words.
+    :param beyond: that row's similarity, by scopes, for each text query.
     """
     count = 0 if texts is None else len(texts.queries)
     answered = {scopes: np.zeros(count, dtype=bool) for scopes in beyond}
@@ -186,9 +186,9 @@ def _answered(
         return answered
     prepare_connection(connection)
     for place, (query, vector) in enumerate(zip(texts.queries, texts.vectors, strict=True)):
-        away = distances(connection, table, vector, list(query.wanted))
+        wanted = distances(connection, table, vector, list(query.wanted))
         for scopes, floors in beyond.items():
-            near = [away[row] for row in query.within(scopes) if row in away]
+            near = [wanted[row] for row in query.within(scopes) if row in wanted]
             answered[scopes][place] = bool(near) and 1 - min(near) > floors[place] + TOLERANCE
     return answered
 
@@ -206,8 +206,8 @@ def similarity_floors(
 
     :param queries: float32, shape (n, dimensions), of length 1.
     :param cases: by name, the scopes that the search is confined to.
-    :param compared: called with the rows of each piece of the table.
-    :returns: by name, float32, shape (n, top_k), descending; -inf where there are fewer rows.
+    :param compared: called with the number of rows of each batch.
+    :returns: by name, float32, shape (n, top_k), descending, and -inf if there are fewer rows.
     """
     scopes = sorted({scope for confined in cases.values() for scope in confined})
     members = {
@@ -216,7 +216,7 @@ def similarity_floors(
     }
     best = {name: np.full((len(queries), top_k), -np.inf, dtype=np.float32) for name in cases}
     for batch in stream_vectors(connection, table, scopes):
-        # A seventh of the time of np.linalg.norm, which squares into an array of its own.
+        # Takes a seventh of the time of np.linalg.norm, which allocates an array of squares.
         norms = np.sqrt(np.einsum("ij,ij->i", batch.vectors, batch.vectors))
         similarities = queries @ batch.vectors.T / norms
         for name, belongs in members.items():
@@ -229,10 +229,10 @@ def similarity_floors(
 
 
 def recall(found: Sequence[float], truth: NDArray[np.float32]) -> float:
-    """Share of the true neighbours that were found, from 0 to 1; 1 when there are none to find.
+    """Share of the true neighbours that were found, from 0 to 1; 1 if there are none to find.
 
     :param found: cosine similarities of the hits.
-    :param truth: those of the true neighbours, descending; -inf stands for none.
+    :param truth: those of the true neighbours, descending; -inf for a missing one.
     """
     true = truth[np.isfinite(truth)]
     if not len(true):
@@ -243,7 +243,7 @@ def recall(found: Sequence[float], truth: NDArray[np.float32]) -> float:
 
 
 def _keep_best(best: NDArray[np.float32], similarities: NDArray[np.float32]) -> None:
-    """Take what is nearer than the worst of the best so far, in place; few queries have any."""
+    """Merge rows nearer than the worst of the best so far, in place; few queries have any."""
     better = np.flatnonzero(similarities.max(axis=1) > best[:, -1])
     both = np.hstack([best[better], similarities[better]])
     count = best.shape[1]

@@ -1,4 +1,4 @@
-"""Choose how a space's vectors become codes, by measuring each way on a sample. Pure."""
+"""Choose how to encode a space's vectors, by measuring each recipe on a sample. Pure."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from rag_assets.vectors.codes import Recipe
 Vectors = NDArray[np.float32]
 
 SAMPLE_ROWS, SAMPLE_QUERIES = 32_768, 100
-"""Rows and queries that tell the recipes apart: a hundred queries have a standard error of 0.01."""
+"""Enough rows and queries to compare recipes: with a hundred queries the standard error is 0.01."""
 BITS_PER_DIMENSION = 1, 2, 4
 CANDIDATES = 200
 RECALL = 0.97
-"""What a scan must keep, 0.98, less the standard error: codes twice as long must be worth it."""
+"""A scan's required recall, 0.98, less the standard error: codes twice as long must be worth it."""
 FILTERED_RECALL = 0.88
-"""What the nearest row of a sample must keep under a filter. It lies further than the ten nearest
-of the table: codes of 952,341 lexical vectors of which 3,200 held 0.94 of these had 0.84, and codes
-of which they held 0.99 had 0.91."""
+"""Required recall of a sample's nearest row under a filter. That row is further away than the
+table's ten nearest: over 952,341 lexical vectors, codes with recall 0.94 at 3,200 candidates had
+0.84 in the sample, and codes with 0.99 had 0.91."""
 _TOP_K = 10
-_FEWEST = 20  # candidates in the sample: fewer do not tell a rank
+_MIN_CANDIDATES = 20  # in the sample: with fewer, a rank means little
 
 
 @dataclass(frozen=True)
 class RecipeChoice:
-    """A recipe, and what each that was tried gave.
+    """The chosen recipe, and the results of all recipes tried.
 
-    :param recalls: recall@10 after comparing the best 200 codes exactly, by recipe.
-    :param filtered: the least, under any filter, by recipe; see :class:`SampledFilter`.
+    :param recalls: by recipe, recall@10 after comparing the best 200 codes exactly.
+    :param filtered: by recipe, the lowest recall under any filter; see :class:`SampledFilter`.
     """
 
     recipe: Recipe
@@ -45,13 +45,13 @@ class RecipeChoice:
 class SampledFilter:
     """The rows of a sample that pass a filter.
 
-    A filter may leave out all that is near a query, and of the rest many are about as far: codes
-    that do without it may fail under it, and the more so the more rows there are. So the nearest
-    row of the sample must stand among as many of its codes as a scan's candidates are of the
-    table's.
+    A filter may exclude every near neighbour of a query, and many of the remaining rows are then
+    about equally far: codes that are good enough without the filter may fail under it, the more so
+    the more rows there are. So the sample's nearest row must be among the same share of the codes
+    as a scan's candidates are of the table's codes.
 
     :param passing: bool, shape (rows of the sample,).
-    :param share: of the table's passing rows, those in the sample; 0 to 1.
+    :param share: share of the table's passing rows that are in the sample, from 0 to 1.
     """
 
     passing: NDArray[np.bool_]
@@ -66,13 +66,14 @@ def choose_recipe(
     filters: Sequence[SampledFilter] = (),
     filtered_candidates: int = CANDIDATES,
 ) -> RecipeChoice:
-    """The shortest codes that keep recall 0.97, and 0.88 under filters; of two equally short the
-    better; or the best.
+    """Choose the shortest codes that keep recall 0.97, and 0.88 under filters, or else the best.
+
+    Of two recipes of equal length, the better one is chosen.
 
     :param rows: float32, shape (n, dimensions): a sample of the space's vectors.
     :param queries: float32, shape (m, dimensions): none of them a row.
-    :param over_bits: only longer codes, because these were found too short on the whole table.
-    :param filtered_candidates: that a scan may take of the table under a filter.
+    :param over_bits: choose longer codes than these, which were too short for the whole table.
+    :param filtered_candidates: candidates that a scan of the table may take under a filter.
     """
     judge = _Judge(rows, queries, filters, filtered_candidates)
     recalls: dict[str, float] = {}
@@ -93,7 +94,7 @@ def choose_recipe(
 
 
 def longest_bits(dimensions: int) -> int:
-    """Bits of the longest codes that are tried."""
+    """Bits of the longest codes to try."""
     return dimensions * BITS_PER_DIMENSION[-1]
 
 
@@ -103,7 +104,7 @@ def name_of(recipe: Recipe) -> str:
 
 
 class _Judge:
-    """Says which of a sample's true neighbours the nearest codes hold."""
+    """Measures the share of a sample's true neighbours among the nearest codes."""
 
     def __init__(
         self, rows: Vectors, queries: Vectors, filters: Sequence[SampledFilter], candidates: int
@@ -111,32 +112,32 @@ class _Judge:
         self._rows, self._queries = rows, queries
         similarities = queries @ rows.T
         self._truth = np.argpartition(-similarities, min(_TOP_K, len(rows)) - 1)[:, :_TOP_K]
-        # By filter: the places that pass, the nearest of them to each query, and candidates.
+        # By filter: the rows that pass, the nearest of them to each query, and the candidates.
         self._filters = [
-            (places, similarities[:, places].argmax(axis=1), most)
+            (places, similarities[:, places].argmax(axis=1), taken)
             for each in filters
-            if (most := int(candidates * each.share)) >= _FEWEST
-            and len(places := np.flatnonzero(each.passing)) > most
+            if (taken := int(candidates * each.share)) >= _MIN_CANDIDATES
+            and len(places := np.flatnonzero(each.passing)) > taken
         ]
 
     def __call__(self, recipe: Recipe) -> tuple[float, float]:
-        """Share of the true ten among the best 200 codes, and the least under any filter."""
+        """Share of the true ten among the best 200 codes, and the lowest share under any filter."""
         codes = _words(recipe.encode(self._rows))
-        asked = _words(recipe.encode(self._queries))
-        found = np.zeros(len(asked))
-        under = np.ones((len(self._filters), len(asked)))
-        for query, code in enumerate(asked):
+        queries = _words(recipe.encode(self._queries))
+        found = np.zeros(len(queries))
+        under = np.ones((len(self._filters), len(queries)))
+        for query, code in enumerate(queries):
             differing = np.bitwise_count(codes ^ code).sum(axis=1, dtype=np.int32)
             found[query] = _share_held(differing, self._truth[query], CANDIDATES)
-            for place, (passing, nearest, most) in enumerate(self._filters):
+            for place, (passing, nearest, taken) in enumerate(self._filters):
                 under[place, query] = _share_held(
-                    differing[passing], nearest[query : query + 1], most
+                    differing[passing], nearest[query : query + 1], taken
                 )
         return float(found.mean()), float(under.mean(axis=1).min(initial=1.0))
 
 
 def _share_held(differing: NDArray[np.int32], true: NDArray[np.intp], candidates: int) -> float:
-    """Of codes that are as near as the last candidate, a search takes any."""
+    """Share of the true rows among the candidates; ties with the last candidate count in part."""
     place = min(candidates, len(differing)) - 1
     last = np.partition(differing, place)[place]
     nearer, as_near = np.sum(differing < last), np.sum(differing == last)
@@ -154,7 +155,7 @@ def _recipes(rows: Vectors, over_bits: int) -> Iterator[Sequence[Recipe]]:
 
 
 def _words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The same bits, 64 a word."""
+    """The same bits in 64-bit words."""
     padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), dtype=np.uint8)
     padded[:, : codes.shape[1]] = codes
     return padded.view(np.uint64)

@@ -1,4 +1,4 @@
-"""What the checks of one index share: the search on trial, and the queries with their truth."""
+"""What the checks of one index share: the search under test, the queries and the ground truth."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from rag_assets.retrieval.released import Served
 from rag_assets.settings.model import Settings
 
 SEED = 2
-"""Not the tuning's: what was chosen on some queries is judged on others."""
+"""Differs from tuning's seed: an index tuned on some queries is judged on others."""
 
 
 @dataclass
 class Trial:
     """What the checks of one table share.
 
-    :param served: as if it were released.
-    :param wanted: names of the checks.
+    :param served: the target, presented as if it were released.
+    :param wanted: names of the checks to run.
     """
 
     database: Database
@@ -51,7 +51,7 @@ class Trial:
 
     @cached_property
     def texts(self) -> EmbeddedTexts | RagAssetsError:
-        """Queries in words, or why there are none."""
+        """Text queries, or why there are none."""
         try:
             with self.database.connect(autocommit=True) as connection:
                 return embedded_texts(
@@ -63,13 +63,13 @@ class Trial:
 
     @cached_property
     def questions(self) -> Questions:
-        """What exact search finds, for all of these checks by one pass over the table."""
+        """What exact search finds, for all checks in one pass over the table."""
         scopes = self.target.scopes
         texts = self.texts if "golden_queries" in self.wanted else None
         cases = [tuple(scopes), *self.filters.values()]
         if isinstance(texts, EmbeddedTexts):
             cases += golden_cases(texts, scopes, self.served.languages).values()
-        # Another connection than the checks': nothing that one set or prepared reaches the others.
+        # Not the checks' connection: no setting or prepared statement leaks from one to the other.
         with self.database.connect(autocommit=True) as connection:
             return ask(
                 connection, self.target.table, self.queries, cases,

@@ -1,4 +1,4 @@
-"""Choose probes by measurement: the least that keep recall, with and without a filter."""
+"""Choose probes by measurement: the minimum that keeps recall, with and without a filter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from rag_assets.index.cases import EVERYTHING
-from rag_assets.index.measuring import FEW, Bench, Point, least_probes
+from rag_assets.index.measuring import QUICK_QUERIES, Bench, Point, min_probes
 from rag_assets.index.questions import Questions
 from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Database
@@ -17,23 +17,23 @@ from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
-_FAST_ENOUGH_MS = 50.0  # median at which the index is not given up for a scan, whatever that takes
+_FAST_ENOUGH_MS = 50.0  # a median up to this keeps the index, however fast a scan is
 
-_WORTH = 0.7
+_MAX_SHARE_OF_SCAN = 0.7
 """Share of a scan's mean time that an index over codes may take: it finds less than a scan."""
 
-_TRIED = 1.25
-"""The same under a filter. Half of the queries of tuning are in another language than the filter's:
-the index is asked in vain, and the scan answers. Users ask few such, and of the others an index
-answers each in a fraction of the scan's time."""
+_MAX_SHARE_OF_FILTERED_SCAN = 1.25
+"""The same under a filter. Half of the tuning queries are in another language than the filter's:
+the index search is wasted, and the scan answers. Users send few such queries, and an index answers
+the others in a fraction of the scan's time."""
 
 
 @dataclass(frozen=True)
 class Tuning:
     """The curve of each case (everything, and filters that the index answers), and the choice.
 
-    :param chosen: of each case, the point with the least probes that keep its recall.
-    :param codes: how the codes are used, where the index holds them.
+    :param chosen: for each case, the point with the minimum probes that keep its recall.
+    :param codes: how the codes are used; ``None`` if the index holds vectors.
     """
 
     probes: Probes
@@ -44,11 +44,11 @@ class Tuning:
 
     @property
     def p95_ms(self) -> float:
-        """The worst of the cases, each with the least probes that keep its recall."""
+        """The P95 of the slowest case at its chosen point."""
         return max(point.p95_ms for point in self.chosen.values())
 
     def as_json(self) -> dict[str, object]:
-        """For the generation's record."""
+        """The curves for the generation's record."""
         curves = {case: [asdict(point) for point in curve] for case, curve in self.curves.items()}
         return {"queries": self.queries, "curves": curves}
 
@@ -66,17 +66,17 @@ def tune(
     progress: Progress,
     codes: Codes | None = None,
 ) -> Tuning:
-    """Find the least probes that keep recall@10 above ``floor``; what they read decides latency.
+    """Find the minimum probes that keep recall@10 above ``floor``: fewer probes are faster.
 
-    They must also find what exact search finds for queries in words, which takes more of them.
+    They must also find what exact search finds for text queries, which need more probes.
 
-    A filter that lets at most ``exact_rows`` through is searched exactly and needs no probes; so is
-    a larger one where that is faster than the index. Reading every list is exact, so the floor is
-    always reached; what that costs is for the latency check to judge.
+    A filter that passes at most ``exact_rows`` rows is searched exactly and needs no probes; so is
+    a larger one if exact search is faster than the index. Reading every list is exact, so the floor
+    can always be reached; the latency check judges what that costs.
 
-    Beside an index over codes stands the scan of the codes: where that is faster, it is kept.
+    The alternative to an index over codes is a scan of the codes, which is chosen if it is faster.
 
-    :param questions: asked of everything and of each case; none of them a row of the table.
+    :param questions: compared with everything and each case; none of them a row of the table.
     :param codes: what the index holds; ``None`` for the vectors.
     """
     if codes is not None:
@@ -87,11 +87,11 @@ def tune(
     exact_rows = EXACT_ROWS if exact_rows is None else exact_rows
     rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
     through_index = {name: cases[name] for name in cases if rows[name] > exact_rows}
-    asked = {EVERYTHING: tuple(scopes), **through_index}
+    measured = {EVERYTHING: tuple(scopes), **through_index}
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        bench = Bench(connection, table, questions, asked, scopes, generation)
-        plain, curve = least_probes(
+        bench = Bench(connection, table, questions, measured, scopes, generation)
+        plain, curve = min_probes(
             lambda probes: bench.measure(EVERYTHING, probes), generation.lists, floor
         )
         enough = bench.probes_for_texts(EVERYTHING, plain.probes)
@@ -99,19 +99,19 @@ def tune(
             plain = bench.measure(EVERYTHING, enough)
             curve = tuple(sorted((*curve, plain), key=lambda point: point.probes))
         curves, chosen = {EVERYTHING: curve}, {EVERYTHING: plain}
-        exactly = 0
+        max_exact_rows = 0
         for name in through_index:
-            exact = bench.measure(name, 0, few=True)
+            exact = bench.measure(name, 0, quick=True)
             slowest_ms = max(exact.p50_ms, _FAST_ENOUGH_MS)
-            found = bench.least_filtered(name, plain.probes, floor, slowest_ms=slowest_ms)
+            found = bench.min_filtered_probes(name, plain.probes, floor, slowest_ms=slowest_ms)
             if found is None:
-                exactly = max(exactly, rows[name])
+                max_exact_rows = max(max_exact_rows, rows[name])
                 chosen[name], curves[name] = exact, (exact,)
             else:
                 chosen[name], curves[name] = found
         _say_chosen(chosen, generation.lists, progress)
-    most = max(point.probes for point in chosen.values())
-    probes = Probes(plain.probes, most, generation.lists, exactly)
+    filtered = max(point.probes for point in chosen.values())
+    probes = Probes(plain.probes, filtered, generation.lists, max_exact_rows)
     return Tuning(probes, None, curves, chosen, len(questions.queries))
 
 
@@ -127,24 +127,26 @@ def _tune_beside_scan(
     floor: float,
     progress: Progress,
 ) -> Tuning:
-    """The least probes of an index over codes, and up to how many rows the scan is faster."""
+    """Find the minimum probes of an index over codes, and up to how many rows a scan is faster."""
     curves: dict[str, tuple[Point, ...]] = {}
     chosen: dict[str, Point] = {}
     scan_rows, start = 0, max(1, round(generation.lists**0.5 / 2))
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        asked = {EVERYTHING: tuple(scopes), **cases}
-        bench = Bench(connection, table, questions, asked, scopes, generation, codes, progress)
+        measured = {EVERYTHING: tuple(scopes), **cases}
+        bench = Bench(connection, table, questions, measured, scopes, generation, codes, progress)
         rows = bench.rows(EVERYTHING)
-        for name in asked:
-            scan = bench.measure_plan(name, bench.scan(name), few=FEW)
+        for name in measured:
+            scan = bench.measure_plan(name, bench.scan(name), limit=QUICK_QUERIES)
             found = None
             if name == EVERYTHING:
-                slowest_ms = scan.mean_ms * _WORTH
-                found = bench.least_beside_scan(name, start, floor, slowest_ms=slowest_ms)
-            elif (least := chosen[EVERYTHING].probes) and not is_narrow(bench.rows(name), rows):
-                slowest_ms = scan.mean_ms * _TRIED
-                found = bench.least_under_filter(name, least, floor, slowest_ms=slowest_ms)
+                slowest_ms = scan.mean_ms * _MAX_SHARE_OF_SCAN
+                found = bench.min_probes_beside_scan(name, start, floor, slowest_ms=slowest_ms)
+            elif (plain := chosen[EVERYTHING].probes) and not is_narrow(bench.rows(name), rows):
+                slowest_ms = scan.mean_ms * _MAX_SHARE_OF_FILTERED_SCAN
+                found = bench.min_filtered_probes_beside_scan(
+                    name, plain, floor, slowest_ms=slowest_ms
+                )
             if found is None:
                 scan_rows = max(scan_rows, bench.rows(name))
                 chosen[name], curves[name] = scan, (scan,)
@@ -152,12 +154,12 @@ def _tune_beside_scan(
                 chosen[name], curves[name] = found
             _say_chosen({name: chosen[name]}, generation.lists, progress)
     if not chosen[EVERYTHING].probes:
-        scan_rows *= 2  # the index does not gain before the rows have grown well beyond
+        scan_rows *= 2  # the index gains nothing until there are many more rows
     plain = chosen[EVERYTHING].probes or start
-    most = max([plain, *(point.probes for point in chosen.values())])
+    filtered = max([plain, *(point.probes for point in chosen.values())])
     use = replace(codes.use, scan_rows=scan_rows)
     return Tuning(
-        Probes(plain, most, generation.lists), use, curves, chosen, len(questions.queries)
+        Probes(plain, filtered, generation.lists), use, curves, chosen, len(questions.queries)
     )
 
 

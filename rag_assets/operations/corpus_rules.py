@@ -42,13 +42,13 @@ def database_unread(view: View) -> Iterator[Finding]:
 def pgvector_outdated(view: View) -> Iterator[Finding]:
     seen, embedded = view.snapshot, view.thresholds.embedded
     verdict = pgvector_faults.judge_pgvector(seen.versions) if seen.versions else None
-    if verdict is not None and verdict.told:
+    if verdict is not None and verdict.problem:
         # No newer pgvector can be installed in the embedded server, and an outdated extension is
         # as good as a new one but for what the new one adds.
         yield Finding(
             "vectors",
             "warning" if verdict.faults and not embedded else "information",
-            verdict.told,
+            verdict.problem,
             verdict.remedy(embedded=embedded),
             seen.now,
         )

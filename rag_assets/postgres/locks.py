@@ -1,10 +1,10 @@
-"""Every advisory lock of the package by name, and the ways to use one.
+"""All advisory locks of the package by name, and the functions to use them.
 
-No other module calls ``pg_advisory_lock`` and its kin. The migrations' functions take three more by
-themselves, each within one statement: ``create_embedding_space``, ``refresh_embedding_views`` and
-``fold_vector_changes``.
+No other module calls ``pg_advisory_lock`` or its variants. Three SQL functions in the migrations
+also take a lock, each within one statement: ``create_embedding_space``,
+``refresh_embedding_views`` and ``fold_vector_changes``.
 
-A key never changes: processes of the version before must exclude those of this one.
+A key never changes: processes of the previous version must exclude those of this one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _POLL_S = 0.1
 class Lock:
     """One lock.
 
-    :param name: what PostgreSQL hashes to the key; or the key, where it is a number.
-    :param part: what it is locked for, in the same way; ``None`` where there is only one.
+    :param name: a string that PostgreSQL hashes to the key, or the key itself as a number.
+    :param part: the object that is locked, in the same form; ``None`` if there is only one.
     """
 
     name: str | int
@@ -37,7 +37,7 @@ MIGRATING = Lock(7_233_801)
 """Applying migrations."""
 
 CLAIMING_DOCUMENTS = Lock("claim documents")
-"""Claiming documents: two claims at a time could go over the limit of those in progress."""
+"""Claiming documents: concurrent claims could exceed the limit of documents in progress."""
 
 COUNTING_ATTEMPTS = Lock("count attempts")
 """Adding ended attempts to their totals, each once."""
@@ -48,7 +48,7 @@ RECORDING_INTAKE = Lock("document intake")
 WRITING_CHUNK_VECTORS = Lock("chunk_embeddings")
 """Finishing a change of the documents' vectors.
 
-What follows it locks rows of several tables, each transaction in its own order.
+The statements that follow lock rows of several tables, in a different order per transaction.
 """
 
 CHANGING_RELEASES = Lock("release")
@@ -72,40 +72,39 @@ def publishing_version(space_id: int, version_code: str) -> Lock:
 
 
 def using_answers(space_id: int) -> Lock:
-    """Using up answers of a space: two publications of the same answers, each in its own order,
-    would deadlock."""
+    """Removing used answers of a space: two publications of the same answers could deadlock."""
     return Lock("answered_texts", space_id)
 
 
 def building_index(table: str) -> Lock:
-    """Building an index or codes of a table of vectors."""
+    """Building an index or codes for a table of vectors."""
     return Lock("index_build", table)
 
 
 def living_owner(owner: int) -> Lock:
-    """Held by an owner of claims on texts while its session lives: once it is free, the owner is
+    """Held by an owner of claims on texts while its session lives. Once it is free, the owner is
     dead and its claims may be dropped."""
     return Lock(7_233_802, owner)
 
 
 def lock_transaction(connection: Connection, lock: Lock) -> None:
-    """Take a lock until the transaction ends, waiting for it."""
+    """Wait for a lock, and hold it until the transaction ends."""
     _call(connection, "pg_advisory_xact_lock", lock)
 
 
 def try_lock_session(connection: Connection, lock: Lock) -> bool:
-    """Take a lock until it is unlocked or the session ends; false where another session has it."""
+    """Take a lock until it is unlocked or the session ends; false if another session holds it."""
     return bool(_call(connection, "pg_try_advisory_lock", lock))
 
 
 def lock_session(
     connection: Connection, lock: Lock, *, waiting: Callable[[], None] | None = None
 ) -> None:
-    """Take a lock until it is unlocked or the session ends, waiting without an open snapshot.
+    """Wait for a lock without an open snapshot, and hold it until unlocked or the session ends.
 
-    A session that waits inside ``pg_advisory_lock()`` holds one all the while. CREATE INDEX
-    CONCURRENTLY waits for every snapshot, for ever when its own session has the lock; and VACUUM
-    clears nothing. The connection autocommits.
+    A session waiting in ``pg_advisory_lock()`` holds a snapshot all that time. CREATE INDEX
+    CONCURRENTLY waits for every snapshot, so a session that builds while holding the lock would
+    deadlock with it, and VACUUM could remove no rows. The connection autocommits.
 
     :param waiting: called once if another session holds the lock.
     """
@@ -121,7 +120,7 @@ def lock_session(
 def held(
     connection: Connection, lock: Lock, *, waiting: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Hold a lock while the block runs; as :func:`lock_session`."""
+    """Hold a lock while the block runs. Waits like :func:`lock_session`."""
     lock_session(connection, lock, waiting=waiting)
     try:
         yield
@@ -131,7 +130,7 @@ def held(
 
 
 def unlock_session(connection: Connection, lock: Lock) -> None:
-    """Give a lock back before the session ends."""
+    """Release a lock before the session ends."""
     _call(connection, "pg_advisory_unlock", lock)
 
 

@@ -1,7 +1,7 @@
-"""Applies ``sql/migrations/*.sql``: in order, once each, recorded with a checksum.
+"""Apply ``sql/migrations/*.sql`` in order, each once, recorded with a checksum.
 
 A file runs in one transaction, unless its first line is ``-- no-transaction`` (for statements such
-as CREATE INDEX CONCURRENTLY, one a file).
+as CREATE INDEX CONCURRENTLY, one per file).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 @dataclass(frozen=True)
 class Migration:
-    """One file: its name, text and the SHA-256 of its text."""
+    """One file."""
 
     name: str
     text: str
@@ -46,14 +46,14 @@ class Migration:
 
 
 def migrations_folder() -> Path:
-    """``sql/migrations`` of the checkout, or its copy in the installed wheel."""
+    """``sql/migrations`` in the checkout, or its copy in the installed wheel."""
     packaged = Path(__file__).parent / "migrations"
     checkout = Path(__file__).parents[2] / "sql" / "migrations"
     return checkout if checkout.is_dir() else packaged
 
 
 def read_migrations(folder: Path | None = None) -> tuple[Migration, ...]:
-    """The files in order of their names."""
+    """Read the files, in order of their names."""
     files = sorted((folder or migrations_folder()).glob("*.sql"))
     if not files:
         raise MigrationError(f"no migrations in {folder or migrations_folder()}: reinstall")
@@ -61,18 +61,18 @@ def read_migrations(folder: Path | None = None) -> tuple[Migration, ...]:
 
 
 def open_migrated(settings: Settings) -> Database:
-    """The database of the settings, with its migrations up to date."""
+    """Open the corpus database and apply pending migrations."""
     database = open_database(settings)
     migrate(database)
     return database
 
 
 def migrate(database: Database, *, folder: Path | None = None) -> tuple[str, ...]:
-    """Create the database if need be and apply what is not applied yet.
+    """Create the database if necessary and apply pending migrations.
 
-    Safe when several processes start at once: one applies, the others wait and find nothing to do.
+    Safe if several processes start concurrently: one applies, and the others wait for it.
 
-    :returns: the names applied now.
+    :returns: the names of the migrations applied by this call.
     :raises DatabaseUnusableError: PostgreSQL or pgvector is too old or missing.
     :raises MigrationError: an applied file was edited or is unknown here, or a statement failed.
     """
@@ -81,30 +81,30 @@ def migrate(database: Database, *, folder: Path | None = None) -> tuple[str, ...
     applied_now = []
     with database.connect(autocommit=True) as connection:
         check_server(connection)
-        if _exists(connection) and not _waiting(wanted, _applied(connection)):
-            return ()  # needs no right but to read: the API's role may come here, too
+        if _exists(connection) and not _pending(wanted, _applied(connection)):
+            return ()  # needs only read privileges, which is all that the API's role has
         locks.lock_session(connection, locks.MIGRATING)
         connection.execute(_LEDGER)
-        for migration in _waiting(wanted, _applied(connection)):
+        for migration in _pending(wanted, _applied(connection)):
             _apply(connection, migration)
             applied_now.append(migration.name)
     return tuple(applied_now)
 
 
 def pending(database: Database) -> tuple[str, ...]:
-    """Names of the migrations that are not applied; raises like :func:`migrate`."""
+    """Names of the migrations that are not applied yet. Raises as :func:`migrate`."""
     wanted = read_migrations()
     with database.connect() as connection:
         done = _applied(connection) if _exists(connection) else {}
-    return tuple(migration.name for migration in _waiting(wanted, done))
+    return tuple(migration.name for migration in _pending(wanted, done))
 
 
 @dataclass(frozen=True)
 class ServerVersions:
-    """Versions as the server says them.
+    """Versions reported by the server.
 
-    :param pgvector: installed in this database, or the one that would be.
-    :param pgvector_library: on the server's disk, which a database's own may lag behind.
+    :param pgvector: the version installed in this database, or the one that would be.
+    :param pgvector_library: the version on the server's disk, which may be newer.
     """
 
     postgres: str
@@ -115,7 +115,7 @@ class ServerVersions:
 
 
 def server_versions(connection: Connection) -> ServerVersions:
-    """Ask the server what it is."""
+    """Query the server's versions."""
     row = one(
         connection.execute(
             """
@@ -132,7 +132,7 @@ def server_versions(connection: Connection) -> ServerVersions:
 
 
 def check_server(connection: Connection) -> ServerVersions:
-    """Refuse a server that is too old or has no pgvector, with a sentence that says what to do."""
+    """Refuse a server that is too old or has no pgvector; the message says what to do."""
     found = server_versions(connection)
     if found.postgres_major < MIN_POSTGRES:
         raise DatabaseUnusableError(
@@ -160,8 +160,8 @@ def _applied(connection: Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT name, checksum FROM schema_migrations").fetchall())
 
 
-def _waiting(wanted: tuple[Migration, ...], done: dict[str, str]) -> tuple[Migration, ...]:
-    """Those that are not applied yet, after a look at those that are."""
+def _pending(wanted: tuple[Migration, ...], done: dict[str, str]) -> tuple[Migration, ...]:
+    """Those that are not applied yet, after verifying those that are."""
     known = {migration.name: migration for migration in wanted}
     for name, checksum in done.items():
         if name not in known:

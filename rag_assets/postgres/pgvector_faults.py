@@ -1,7 +1,7 @@
-"""Known faults of pgvector, what each affects here, and what to do about it. Pure.
+"""Known faults of pgvector, how each affects this project, and what to do about it. Pure.
 
-After pgvector's CHANGELOG. Left out: CVE-2026-18022 (fixed in 0.8.6), which concerns 32-bit systems
-only, and faults of functions that nothing here uses.
+From pgvector's CHANGELOG, without CVE-2026-18022 (fixed in 0.8.6), which only affects 32-bit
+systems, and without faults in functions that this project does not use.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from rag_assets.postgres.migrations import ServerVersions
 class Fault:
     """One fault of earlier versions.
 
-    :param fixed_in: first version without it.
-    :param affects: what it does to this project.
-    :param postgres: first major version of PostgreSQL that has it.
+    :param fixed_in: the first version without it.
+    :param affects: how it affects this project.
+    :param postgres: the first major version of PostgreSQL with which it occurs.
     """
 
     fixed_in: str
@@ -57,11 +57,11 @@ NEWEST = FAULTS[-1].fixed_in
 
 @dataclass(frozen=True)
 class PgvectorVerdict:
-    """What is known against the server's pgvector.
+    """The verdict on the server's pgvector.
 
-    :param version: of the library that the server loads.
-    :param faults: that it has; empty is well.
-    :param outdated: the version of the extension's SQL in this database where the library is newer.
+    :param version: version of the library that the server loads.
+    :param faults: its known faults.
+    :param outdated: the version of the extension's SQL in this database if the library is newer.
     """
 
     version: str
@@ -69,8 +69,8 @@ class PgvectorVerdict:
     outdated: str | None
 
     @property
-    def told(self) -> str:
-        """What is wrong, in one sentence; empty where nothing is."""
+    def problem(self) -> str:
+        """What is wrong, in one sentence; empty if nothing is."""
         if self.faults:
             return f"pgvector {self.version} has known faults: " + "; ".join(
                 f"{fault.what}, fixed in {fault.fixed_in} ({fault.affects})"
@@ -84,7 +84,7 @@ class PgvectorVerdict:
         return ""
 
     def remedy(self, *, embedded: bool) -> str:
-        """What to do; empty where nothing is wrong."""
+        """What to do; empty if nothing is wrong."""
         update = '`rag-assets db psql -- -c "ALTER EXTENSION vector UPDATE"`'
         if self.faults and embedded:
             return (
@@ -100,10 +100,10 @@ class PgvectorVerdict:
 
 
 def judge_pgvector(found: ServerVersions) -> PgvectorVerdict | None:
-    """What is known against this server's pgvector; ``None`` where it has none.
+    """Judge this server's pgvector; ``None`` if it has none.
 
-    A fault of its C code goes with the library on the server's disk, whatever version of the
-    extension's SQL a database was updated to.
+    Faults in the C code depend on the library on the server's disk, whatever version of the
+    extension's SQL a database has.
     """
     known = [name for name in (found.pgvector, found.pgvector_library) if name is not None]
     if not known:

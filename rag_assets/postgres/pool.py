@@ -1,4 +1,4 @@
-"""Connections kept open for a service that searches all the time."""
+"""A pool of connections for a service that searches constantly."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Answer = TypeVar("Answer")
 
 
 class Pool:
-    """At most ``size`` connections, each autocommitting.
+    """At most ``size`` autocommitting connections.
 
-    Opening it does not wait for the database: while that is away, every use says so.
+    Opening it does not wait for the database; while that is unreachable, every use raises.
 
     :param prepare: called with each new connection, before its first use.
-    :param pooled: through a transaction pooler, on whose connections nothing can be prepared.
-    :param name: told by the pool's own warnings and threads.
+    :param pooled: connections go through a transaction pooler, so no statement is prepared.
+    :param name: shown in the pool's own warnings and thread names.
     """
 
     def __init__(
@@ -60,17 +60,16 @@ class Pool:
     def run(
         self, work: Callable[[Connection], Answer], timeout_ms: int = 0, *, tries: int = 2
     ) -> Answer:
-        """Do read-only work on a connection; once more where the first turns out to be dead.
+        """Do read-only work on a connection, and retry on another if that one turns out to be dead.
 
-        After a restart of the server every kept connection is dead, and the first to use it finds
-        out.
+        After a restart of the server every open connection is dead, which only using it shows.
 
-        :param timeout_ms: the server gives up each statement after so long; 0 for work that limits
-            its statements itself.
-        :param tries: 1 where somebody else can do the work.
-        :raises DatabaseUnavailableError: no connection in time, the server is away, it is a standby
-            and was to write, or what it replays took away what was read.
-        :raises SearchTimeoutError: the server gave up.
+        :param timeout_ms: time limit of each statement; 0 for work that limits its statements
+            itself.
+        :param tries: 1 if another server can do the work.
+        :raises DatabaseUnavailableError: no connection in time, the server is unreachable, it is a
+            standby and the work writes, or replay on the standby cancelled the statement.
+        :raises SearchTimeoutError: a statement ran into its time limit.
         """
         for left in reversed(range(tries)):
             with self._explained():
@@ -87,7 +86,7 @@ class Pool:
         raise AssertionError("not reached")
 
     def statistics(self) -> dict[str, int]:
-        """Connections and waiting requests, by psycopg_pool's names."""
+        """Numbers of connections and waiting requests, with psycopg_pool's names."""
         return self._pool.get_stats()
 
     @contextmanager

@@ -1,11 +1,10 @@
-"""The one rate limiter.
+"""The only rate limiter: the generic cell rate algorithm (GCRA).
 
-The generic cell rate algorithm: a unit (a request, a token) takes ``interval_s`` of its limit, and
-of each limit one time is kept, when the next request is due. A request moves it on by what it
-takes, from ``burst_s`` before now at the earliest. :meth:`Pace.take` is that in memory, for an
-API worker that cannot write to the database; :class:`LimitTable` is the same as one statement, for
-what all processes share: the provider's limits (``embedding/sql/limits``) and those of the API's
-keys (``api/sql/keys``).
+A unit (a request or a token) takes ``interval_s`` of its limit, and each limit stores one time:
+when the next request is due. A request advances this time by what it takes, starting no earlier
+than ``burst_s`` before now. :meth:`Pace.take` does this in memory, for an API worker that cannot
+write to the database. :class:`LimitTable` does it in one statement, for limits shared by all
+processes: the provider's (``embedding/sql/limits``) and the API keys' (``api/sql/keys``).
 """
 
 from __future__ import annotations
@@ -20,19 +19,20 @@ from psycopg import sql
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast one limit may be used.
+    """The pace of one limit.
 
-    :param interval_s: seconds that one unit (request or token) takes of the limit.
-    :param burst_s: how far behind the clock an idle limit may lag, in seconds: what may go at once.
+    :param interval_s: seconds of the limit that one unit (request or token) takes.
+    :param burst_s: how far behind the clock an idle limit may lag, in seconds, which sets the
+        size of a burst.
     """
 
     interval_s: float
     burst_s: float
 
     def take(self, due: float, now: float) -> tuple[float, float]:
-        """Take one unit: the seconds to wait, at most 0 where it may go, and when the next is due.
+        """Take one unit; return the seconds to wait, at most 0 if it may go, and the next due time.
 
-        :param due: as it was kept; minus infinity for a limit that was never used.
+        :param due: the stored due time; minus infinity for a limit that was never used.
         """
         due = max(due, now - self.burst_s)
         return due - now, due + self.interval_s
@@ -42,10 +42,10 @@ class Pace:
 class LimitTable:
     """A table with a row per key and a column of timestamps per limit.
 
-    :param refuses: a request that comes too early is refused and not counted, and the columns hold
-        the theoretical arrival time: a burst after the next request is due. Otherwise each request
+    :param refuses: refuse and do not count a request that comes too early; the columns hold the
+        theoretical arrival time, one burst after the next request is due. Otherwise each request
         is counted and waits for its time, and the columns hold when the next one is due.
-    :param also: another column that :meth:`taking` returns.
+    :param also: another column that :attr:`taking` returns.
     """
 
     name: str
@@ -56,9 +56,9 @@ class LimitTable:
 
     @cached_property
     def taking(self) -> bytes:
-        """Take one request: the seconds that it waits, negative where it came late enough.
+        """Take one request; returns the seconds to wait, negative if it came late enough.
 
-        No row where it is refused. By primary key.
+        Returns no row if it is refused. Uses the primary key.
         """
         allowed = sql.SQL("{early} <= INTERVAL '0'").format(early=self._early("l.{column}"))
         return (
@@ -88,7 +88,7 @@ class LimitTable:
 
     @cached_property
     def waiting(self) -> bytes:
-        """The seconds that a request which was refused has to wait. By primary key."""
+        """Select the seconds that a refused request has to wait. Uses the primary key."""
         return (
             sql.SQL(
                 "SELECT extract(epoch FROM {early})::float8 FROM {table} AS l WHERE {key} = %(key)s"
@@ -102,9 +102,9 @@ class LimitTable:
         )
 
     def values(self, key: str, *takes: tuple[Pace, int]) -> dict[str, object]:
-        """Values of the statements.
+        """The parameters of the statements.
 
-        :param takes: for each column, its pace and how many units the request takes.
+        :param takes: for each column, its pace and the number of units that the request takes.
         """
         values: dict[str, object] = {"key": key}
         for column, (each, units) in zip(self.columns, takes, strict=True):
@@ -115,7 +115,7 @@ class LimitTable:
         return values
 
     def _early(self, due: LiteralString) -> sql.Composed:
-        """How long a request that is due by each of the limits has to wait."""
+        """How long a request has to wait until it is due by all limits."""
         return sql.SQL("greatest({dues}) - clock_timestamp()").format(
             dues=self._each(due + " - {lead}")
         )
@@ -133,12 +133,12 @@ class LimitTable:
 
 
 def pace(per_minute: int, *, largest: int = 1) -> Pace:
-    """A pace that never lets more than ``per_minute`` units through in any 60 seconds.
+    """A pace that never allows more than ``per_minute`` units in any 60 seconds.
 
-    At most ``60/interval + burst`` units fit into a minute, and with them the last request, which
-    is let go before its own units are counted; a twentieth of the limit is kept for the burst.
+    A minute holds at most ``60/interval + burst`` units plus the last request, which is allowed
+    before its own units are counted. A twentieth of the limit is reserved for the burst.
 
-    :param largest: most units that one request takes; one that takes more oversteps by the rest.
+    :param largest: maximum units of one request; a larger one exceeds the limit by the difference.
     """
     if per_minute < 3:
         return Pace(60.0 / per_minute, 0.0)

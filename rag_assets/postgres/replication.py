@@ -1,4 +1,4 @@
-"""How far a server is, so that a standby's lag can be told without any right on either."""
+"""Compute a standby's lag from WAL positions, without special privileges on either server."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _KEPT = 1000
 
 
 def wal_position(connection: Connection) -> int | None:
-    """Bytes of WAL ever written by a primary, or replayed by a standby; ``None`` if not told.
+    """Bytes of WAL written by a primary or replayed by a standby; ``None`` if unknown.
 
-    Of a standby: what it shows at least, so asked for before anything is read from it.
+    A standby may already show more than this, so read the position before anything else.
     """
     (position,) = one(
         connection.execute(
@@ -26,19 +26,19 @@ def wal_position(connection: Connection) -> int | None:
 
 
 class Positions:
-    """Where a primary was when, as seen by one who looks each second."""
+    """A history of a primary's WAL positions, polled every second."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque(maxlen=_KEPT)
 
-    def saw(self, at: float, position: int | None) -> None:
-        """Keep where it is at a time, in seconds of a clock that never goes back."""
+    def add(self, at: float, position: int | None) -> None:
+        """Record a position at a time, in seconds of a monotonic clock."""
         if position is not None:
             self._seen.append((at, position))
 
     def behind(self, position: int, now: float) -> float:
-        """Seconds by which a standby that has replayed so far is behind, at least."""
-        seen = tuple(self._seen)  # another thread adds to it
+        """Minimum seconds by which a standby that has replayed up to ``position`` is behind."""
+        seen = tuple(self._seen)  # another thread appends to it
         for at, reached in reversed(seen):
             if reached <= position:
                 return max(0.0, now - at)

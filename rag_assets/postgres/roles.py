@@ -1,7 +1,7 @@
-"""What the roles beside the owner may do.
+"""Grants for roles other than the owner.
 
-The owner has made the tables, and the pipeline works as the owner, for it makes tables of its own:
-those of an embedding space, and indexes. Whoever only answers questions gets less.
+The pipeline runs as the owner of the tables, because it creates tables for embedding spaces and
+indexes. A role that only answers queries gets fewer privileges.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ WRITTEN_BY_API: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("api_limits", "INSERT, UPDATE, DELETE"),
     ("documents", "INSERT, UPDATE"),
 )
-"""All that the API writes: embedded queries, its keys' rates, and uploads' places in the queue."""
+"""All tables that the API writes: embedded queries, its keys' rates, and queued uploads."""
 
 
 def grant_reading(connection: Connection, role: str) -> None:
-    """Let a role read everything, also what is made later, and write nothing.
+    """Allow a role to read all tables, including future ones, and to write none.
 
     :raises DatabaseUnusableError: there is no such role, or the connection's user is not the owner.
     """
@@ -39,9 +39,9 @@ def grant_reading(connection: Connection, role: str) -> None:
 
 
 def grant_api(connection: Connection, role: str) -> None:
-    """Let a role do what the retrieval API does: read, and write :data:`WRITTEN_BY_API`.
+    """Allow a role what the retrieval API needs: reading, and writing :data:`WRITTEN_BY_API`.
 
-    :raises DatabaseUnusableError: as :func:`grant_reading`.
+    :raises DatabaseUnusableError: as for :func:`grant_reading`.
     """
     grant_reading(connection, role)
     _grant(
@@ -52,9 +52,9 @@ def grant_api(connection: Connection, role: str) -> None:
 
 
 def _grant(connection: Connection, role: str, statements: tuple[LiteralString, ...]) -> None:
-    # Asked for, because PostgreSQL only warns when somebody else grants what he merely has.
-    (makes,) = one(connection.execute("SELECT has_schema_privilege('public', 'CREATE')"))
-    if not makes:
+    # Checked here, because PostgreSQL only warns if a role grants privileges it may not grant.
+    (may_create,) = one(connection.execute("SELECT has_schema_privilege('public', 'CREATE')"))
+    if not may_create:
         raise DatabaseUnusableError(
             "only the owner of the tables may grant them: use the RAG_DATABASE_URL with which "
             "`rag-assets db migrate` made them"

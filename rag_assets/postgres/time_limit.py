@@ -1,4 +1,4 @@
-"""How long the server may work on what a service asks."""
+"""Time limits for a service's statements."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def limited(
     *,
     writes: bool = False,
 ) -> Iterator[None]:
-    """A transaction of whose statements the server gives up each after so long; 0 for never.
+    """Run a transaction with a time limit for each statement; 0 for none.
 
-    It is sent in one round trip where results are fetched after it. The limit holds for it only, as
-    a transaction pooler needs it. On an idle connection that autocommits, a pipeline is a
-    transaction by itself, up to its end or to a transaction within it: BEGIN and COMMIT in it would
-    take a third of a millisecond.
+    Takes one round trip if results are fetched after the block. The limit applies to this
+    transaction only, for the sake of transaction poolers. On an idle autocommitting connection, a
+    pipeline is implicitly a transaction, until it ends or a transaction begins in it. That saves
+    BEGIN and COMMIT, which take a third of a millisecond.
 
-    :param settings: of PostgreSQL, for this transaction.
-    :param writes: or may begin transactions within it: then it is rolled back on any error.
-    :raises SearchTimeoutError: the server gave up.
+    :param settings: PostgreSQL settings for this transaction.
+    :param writes: the block writes or begins transactions, so roll back on any error.
+    :raises SearchTimeoutError: a statement ran into its time limit.
     """
-    # Compiling a scan of many rows costs more than it gains in one this short.
+    # JIT compilation costs more than it gains in statements this short.
     chosen = {"statement_timeout": str(timeout_ms), "jit": "off", **(settings or {})}
     idle = connection.info.transaction_status == TransactionStatus.IDLE
     alone = connection.autocommit and idle and not writes
@@ -41,7 +41,7 @@ def limited(
             yield
     except psycopg.Error as error:
         if alone and not connection.broken:
-            # psycopg takes a statement for prepared that failed to be, until it rolls back.
+            # psycopg considers a statement prepared even if that failed, until a rollback.
             with suppress(psycopg.Error), connection.transaction(force_rollback=True):
                 pass
         if not isinstance(error, psycopg.errors.QueryCanceled):
@@ -53,7 +53,7 @@ def limited(
 
 
 def set_local(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Set PostgreSQL's settings for the rest of the transaction."""
+    """Change PostgreSQL settings for the rest of the transaction."""
     connection.execute(
         "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[])"
         " AS chosen (name, value)",

@@ -1,4 +1,4 @@
-"""The documents before the gate: judged together, as one version is. Pure."""
+"""The gate's verdict on the documents, which are judged together like one version. Pure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from rag_assets.vectors.sql.tables import DOCUMENTS
 
 @dataclass(frozen=True)
 class DocumentsVerdict:
-    """Whether the documents are to be served.
+    """Whether to serve the documents.
 
-    :param serve: they are, unless there are reasons against it.
-    :param left_out: why they are not, where that is nothing against the release.
+    :param serve: true to serve them, provided that ``reasons`` is empty.
+    :param left_out: why they are left out, if that does not block the release.
     """
 
     serve: bool
@@ -38,11 +38,11 @@ def judge_documents(
 ) -> DocumentsVerdict:
     """Decide whether the documents may be served.
 
-    What nobody has judged yet waits for its turn, as a version that was never embedded does; what
-    is served now must not go.
+    Documents that were never checked are left out, like a version that was never embedded.
+    Documents that are being served must not disappear.
 
-    :param max_age: how old a check's result may be.
-    :param leave_out_failing: with reasons against them they are left out.
+    :param max_age: the maximum age of a check's result.
+    :param leave_out_failing: leave the documents out if there are reasons against them.
     """
     documents = evidence.documents
     if documents is None:
@@ -51,8 +51,8 @@ def judge_documents(
     judged = documents.index.decision is not None and documents.spaces["small"].results
     if served is None and not judged:
         return DocumentsVerdict(serve=False, left_out="not checked yet")
-    here = documents.tables["small"].space.space_id
-    if not documents.spaces["small"].rows and (served is None or served.space_id == here):
+    candidate = documents.tables["small"].space.space_id
+    if not documents.spaces["small"].rows and (served is None or served.space_id == candidate):
         return DocumentsVerdict(serve=False, left_out="there are none")
     reasons = _reasons(documents, evidence, max_age)
     if reasons and leave_out_failing:
@@ -64,10 +64,10 @@ def judge_documents(
 def _reasons(
     documents: DocumentsEvidence, evidence: Evidence, max_age: timedelta
 ) -> tuple[Reason, ...]:
-    mend = f"materialize {ASSETS['documents'].vectors}"
+    fix = f"materialize {ASSETS['documents'].vectors}"
     if not documents.spaces["small"].rows:
         where = evidence.spaces.get("small", "the settings' space")
-        sentence = f"they are served now and have no vectors in {where}: {mend}"
+        sentence = f"they are served now and have no vectors in {where}: {fix}"
         return (missing_reason(DOCUMENTS, "completeness", sentence),)
     reasons = list(
         index_reasons(
@@ -77,19 +77,19 @@ def _reasons(
     for role, space in documents.spaces.items():
         if role == "large" and not space.rows:
             continue
-        reasons += reasons_now(DOCUMENTS, space, mend=f"{mend} of these documents", where=role)
+        reasons += reasons_now(DOCUMENTS, space, fix=f"{fix} of these documents", where=role)
         for check in QUALITY_CHECKS:
-            # Of whatever data: each document is audited as it is published, and no check could
-            # keep up with them.
+            # For any revision: each document is audited when it is published, and no check could
+            # keep up with the changes.
             reasons += result_reasons(
                 DOCUMENTS, check, space.results.get(check), None, evidence.at, max_age,
-                mend=mend, where=role, known=space.faults.get(check),
+                fix=fix, where=role, known=space.faults.get(check),
             )  # fmt: skip
     return tuple(reasons)
 
 
 def documents_spaces(documents: DocumentsEvidence) -> tuple[ReleasedSpace, ...]:
-    """The small space with its index; the large one where every chunk is in it."""
+    """The small space with its index; also the large one if it holds every chunk."""
     generation = documents.index.generation
     small = ReleasedSpace(
         "documents",

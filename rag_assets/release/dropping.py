@@ -1,4 +1,4 @@
-"""Dropping the indexes of a release that was rolled back, while searches go on."""
+"""Drop the indexes of a release that was rolled back, without interrupting searches."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 
 def drop_indexes_of(
-    database: Database, settings: Settings, gone: Release, *, progress: Progress
+    database: Database, settings: Settings, rolled_back: Release, *, progress: Progress
 ) -> tuple[str, ...]:
-    """Drop, concurrently, the indexes that this release alone searched; their names.
+    """Drop, concurrently, the indexes that only this release searched, and return their names.
 
-    Those that the active release names, or one of the RAG_RELEASES_KEPT before it, stay. The
-    release that is gone cannot be activated any more, unless it searched exactly.
+    Indexes of the active release and of the RAG_RELEASES_KEPT releases before it are kept. The
+    rolled-back release can no longer be activated, unless it used exact search.
     """
     dropped: list[str] = []
-    for space in gone.spaces:
-        # A session for each: the right to build on a table is held until its end.
+    for space in rolled_back.spaces:
+        # One session per space: the build lock is held until the session ends.
         with database.connect(autocommit=True) as session:
             pinned = pinned_generations(session, kept=settings.rag_releases_kept)
             if space.generation is None or space.generation in pinned:
@@ -33,11 +33,11 @@ def drop_indexes_of(
             table = VectorTable(space.corpus, space_by_id(session, space.space_id, space.role))
             waiting = partial(progress.say, f"a run is building on {table}: waiting for it")
             index_builds.lock_builds(session, table, waiting=waiting)
-            doomed = [
+            unneeded = [
                 index
                 for index in live_indexes(session, table)
                 if index.generation == space.generation
             ]
-            generations.drop_indexes(session, doomed)
-            dropped += [index.name for index in doomed]
+            generations.drop_indexes(session, unneeded)
+            dropped += [index.name for index in unneeded]
     return tuple(dropped)

@@ -1,4 +1,4 @@
-"""What is known about everything that a release would serve, read in one snapshot."""
+"""The evidence on everything that a release would serve, read in one snapshot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rag_assets.index.measuring import target_of
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation, RecordedDecision, index_subject
 from rag_assets.postgres.database import Connection, one
-from rag_assets.release.sql.releases import rolled_back_lately
+from rag_assets.release.sql.releases import last_rolled_back
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.check_results import CheckResult, check_results
@@ -40,7 +40,7 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Unverified:
-    """Vectors that no embedding run wrote or verified; the first verses or documents of them."""
+    """Vectors that no embedding run wrote or verified, with the first verses or documents."""
 
     rows: int = 0
     examples: tuple[str, ...] = ()
@@ -50,9 +50,9 @@ class Unverified:
 class SpaceEvidence:
     """The vectors of one version, or of all documents, in one space.
 
-    :param revision: of the data now; ``None`` when nothing was ever written.
-    :param results: by check, its last result.
-    :param faults: by check, what is wrong with the data now, where no check has seen these data.
+    :param revision: current revision of the data; ``None`` if nothing was ever written.
+    :param results: the last result of each check.
+    :param faults: by check, what is wrong with the current data if no check has seen this revision.
     """
 
     rows: int
@@ -64,9 +64,9 @@ class SpaceEvidence:
 
 @dataclass(frozen=True)
 class VersionEvidence:
-    """One version: what policy says of it, and its vectors by role.
+    """One version: whether policy allows it, and its vectors by role.
 
-    :param withheld: why policy keeps it from being served; empty when it may be.
+    :param withheld: why policy does not allow it to be served; empty if it does.
     """
 
     code: str
@@ -77,12 +77,12 @@ class VersionEvidence:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a table that changes all the time has moved since its index was decided on.
+    """How much a constantly changing table has changed since the decision on its index.
 
-    :param rows: in the table now.
+    :param rows: current number of rows.
     :param changed: rows added, changed or removed since the build; 0 without an index.
-    :param share: of the rows at build whose change calls for another build.
-    :param min_rows: below it exact search serves.
+    :param share: share of the rows at build time that must change before the index is rebuilt.
+    :param min_rows: tables with fewer rows use exact search.
     """
 
     rows: int
@@ -93,13 +93,13 @@ class Drift:
 
 @dataclass(frozen=True)
 class IndexEvidence:
-    """The decision on the small space's index, and the checks of what was decided.
+    """The decision on the small space's index, and the results of its checks.
 
-    :param generation: as decided, when its index is there and valid.
-    :param probes: as a search would take them now, PG_IVFFLAT_PROBES considered.
-    :param codes: how a search would use codes; ``None`` where it would not.
-    :param drift: of the documents; ``None`` for the Bible, of which any change counts.
-    :param uncoded: vectors without a code now, which a search by codes cannot find.
+    :param generation: the generation decided on; ``None`` if its index is missing or invalid.
+    :param probes: the probes that a search would use now, including PG_IVFFLAT_PROBES.
+    :param codes: how a search would use codes; ``None`` if it would not.
+    :param drift: for documents; ``None`` for the Bible, where any change makes evidence stale.
+    :param uncoded: current number of vectors without a code, which a search by codes cannot find.
     """
 
     revision: int
@@ -114,9 +114,9 @@ class IndexEvidence:
 
 @dataclass(frozen=True)
 class DocumentsEvidence:
-    """All documents together, which are released as one version is.
+    """All documents together, which are released like one version.
 
-    :param tables: their tables in the spaces that the settings name, by role.
+    :param tables: their tables in the spaces of the current settings, by role.
     """
 
     spaces: Mapping[Role, SpaceEvidence]
@@ -126,11 +126,11 @@ class DocumentsEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that the gate judges by.
+    """Everything that the gate's verdict is based on.
 
-    :param tables: the tables of the spaces that the settings name, by role.
-    :param rolled_back: the release that was rolled back and after which none was let through.
-    :param documents: ``None`` where there are none and none are served.
+    :param tables: the tables of the spaces of the current settings, by role.
+    :param rolled_back: the last release rolled back, if none has passed the gate since.
+    :param documents: ``None`` if there are none and none are served.
     """
 
     at: datetime
@@ -143,7 +143,7 @@ class Evidence:
     documents: DocumentsEvidence | None = None
 
     def unverified_rows(self) -> dict[str, int]:
-        """Vectors that no embedding run wrote, over both spaces, by version or ``documents``."""
+        """Count vectors that no embedding run wrote, in all spaces, by version or documents."""
         spaces = {version.code: version.spaces for version in self.versions}
         if self.documents is not None:
             spaces[DOCUMENTS] = self.documents.spaces
@@ -169,7 +169,7 @@ def gather_evidence(connection: Connection, settings: Settings) -> Evidence:
         versions=_versions(connection, settings, tables),
         index=_index(connection, settings, tables["small"]) if "small" in tables else None,
         active=active,
-        rolled_back=rolled_back_lately(connection),
+        rolled_back=last_rolled_back(connection),
         documents=_documents(connection, settings, found, active),
     )
 
@@ -219,10 +219,10 @@ def _unverified(connection: Connection, space: Space, code: str, rows: int) -> U
 def _faults(
     connection: Connection, table: VectorTable, stored: StoredVersion, known: SpaceEvidence
 ) -> dict[str, str]:
-    """What is wrong with a version's vectors now, where no check has seen them as they are.
+    """Find what is wrong with a version's vectors if no check has seen their current revision.
 
-    Counted from the tables, a pass over the version's rows: the checks' results alone would say
-    that the data changed, not that vectors are gone, nor which.
+    Counts from the tables, in one pass over the version's rows: the checks' results alone would
+    show that the data changed, but not that vectors are missing, nor which ones.
     """
     seen = all(
         check in known.results and known.results[check].revision == (known.revision or 0)
@@ -270,7 +270,7 @@ def _documents(
 def _documents_now(
     connection: Connection, table: VectorTable, known: SpaceEvidence
 ) -> SpaceEvidence:
-    """With what is missing or unverified now: of documents, no check has seen the last change."""
+    """Add what is missing or unverified now: no check has seen the documents' latest changes."""
     if not known.rows:
         return known
     marked = unverified_by_document(connection, table)
@@ -304,6 +304,6 @@ def _index(connection: Connection, settings: Settings, table: VectorTable) -> In
 
 
 def _uncoded(connection: Connection, table: VectorTable, use: CodeUse | None) -> int:
-    """Counted each time: no revision tells of codes that another client deleted."""
+    """Count each time: codes that another client deletes do not change any revision."""
     code_set = code_set_by_number(connection, table, use.code_set) if use else None
     return count_uncoded(connection, table, code_set) if code_set else 0

@@ -1,4 +1,4 @@
-"""The gate: evidence in, a verdict with all its reasons out. Pure; unknown is a failure."""
+"""The gate: evidence to a verdict with all its reasons. Pure; missing evidence is a failure."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from rag_assets.vectors.sql.tables import DOCUMENTS
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """What the gate says; it passes when there are no reasons.
+    """The gate's verdict; it passes if there are no reasons against the release.
 
-    :param versions: to be served.
-    :param left_out: versions that are not, with why: policy, nothing embedded yet, or failing. The
-        documents stand among them as ``documents``.
-    :param content: what makes this release another than the next; see :func:`_content`.
-    :param unchanged: the active release serves just this already.
-    :param documents: whether they are to be served.
+    :param versions: the versions to serve.
+    :param left_out: the others, each with the reason: policy, not embedded yet, or failing. The
+        documents are listed among them as ``documents``.
+    :param content: what distinguishes this release from another; see :func:`_content`.
+    :param unchanged: the active release already serves exactly this.
+    :param documents: whether to serve the documents.
     """
 
     reasons: tuple[Reason, ...]
@@ -54,15 +54,15 @@ def judge_release(
     leave_out_failing: bool,
     after_rollback: bool = False,
 ) -> GateVerdict:
-    """Decide whether what the settings name may be served.
+    """Decide whether the corpora in the spaces of the current settings may be served.
 
-    :param max_age: how old a check's result may be.
-    :param leave_out_failing: a version with reasons against it is left out, and so are the
-        documents; otherwise it refuses the whole release.
-    :param after_rollback: a person says that what was rolled back is mended.
+    :param max_age: the maximum age of a check's result.
+    :param leave_out_failing: leave out a version, or the documents, if there are reasons against
+        them; otherwise these reasons refuse the whole release.
+    :param after_rollback: an operator confirms that the cause of the last rollback is fixed.
     """
     documents = judge_documents(evidence, max_age=max_age, leave_out_failing=leave_out_failing)
-    # Where no verse is to be served, nobody need decide on the verses' index.
+    # If no verses are to be served, their index needs no decision.
     of_documents_only = documents.serve and not any(_wanted(v, evidence) for v in evidence.versions)
     reasons = [] if of_documents_only else _bible_reasons(evidence, max_age)
     reasons += documents.reasons
@@ -104,7 +104,7 @@ def judge_release(
 
 
 def _bible_reasons(evidence: Evidence, max_age: timedelta) -> list[Reason]:
-    """What is against the space and its index, whatever versions are served."""
+    """Reasons that concern the space and its index, whichever versions are served."""
     if evidence.index is None:
         return [missing_reason(RELEASE, "vectors", "nothing is embedded with the settings' model")]
     searched = [v.code for v in evidence.versions if not v.withheld and _rows(v, "small")]
@@ -112,20 +112,20 @@ def _bible_reasons(evidence: Evidence, max_age: timedelta) -> list[Reason]:
 
 
 def _after_rollback(release_id: int) -> Reason:
-    """What a person rolled back must not come back by itself, in whatever company."""
+    """Nothing is released automatically after a rollback, even together with other changes."""
     return Reason(
         RELEASE,
         "rolled_back",
         "failed",
-        f"release {release_id} was rolled back, and none was let through since: when what was "
-        "wrong with it is fixed, say so (rag-assets release activate --after-rollback, or "
+        f"release {release_id} was rolled back, and no release has passed since: once the cause "
+        "is fixed, confirm that (rag-assets release activate --after-rollback, or "
         "after_rollback in the launchpad); to bring it back as it was, "
         f"rag-assets release activate {release_id}",
     )
 
 
 def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator[Reason]:
-    """Re-ranking must not go unnoticed because one version lacks large vectors."""
+    """Re-ranking must not be lost silently because one version lacks large vectors."""
     if evidence.active is None or not spaces:
         return
     kept = {(space.corpus, space.role) for space in spaces}
@@ -139,7 +139,7 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
         )
     if ("bible", "large") in lost and ("bible", "small") in kept:
         lacking = [v.code for v in evidence.versions if not v.withheld and not _rows(v, "large")]
-        if not lacking:  # none is served, for reasons of its own
+        if not lacking:  # no version is served, and other reasons say why
             return
         yield missing_reason(
             RELEASE,
@@ -150,7 +150,7 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
 
 
 def _not_ready(version: VersionEvidence, evidence: Evidence) -> str:
-    """A version that was never embedded waits for its turn; one that is served now must not go."""
+    """A version that was never embedded is left out; one that is being served must not be."""
     served_now = evidence.active.versions if evidence.active else ()
     if _rows(version, "small") or version.code in served_now:
         return ""
@@ -160,29 +160,29 @@ def _not_ready(version: VersionEvidence, evidence: Evidence) -> str:
 def _version_reasons(
     version: VersionEvidence, evidence: Evidence, max_age: timedelta
 ) -> Iterator[Reason]:
-    """Each check of each space in which the version has anything."""
-    mend = f"materialize verse_embeddings of {version.code}"
+    """Reasons from each check in each space in which the version has vectors."""
+    fix = f"materialize verse_embeddings of {version.code}"
     if not _rows(version, "small"):
         where = evidence.spaces.get("small", "the settings' space")
-        sentence = f"it is served now and has no vectors in {where}: {mend}"
+        sentence = f"it is served now and has no vectors in {where}: {fix}"
         yield missing_reason(version.code, "completeness", sentence)
         return
     for role, space in version.spaces.items():
         if role == "large" and not space.rows:
             continue
         yield from reasons_now(
-            version.code, space, mend=f"`rag-assets bible embed {version.code}`", where=role,
+            version.code, space, fix=f"`rag-assets bible embed {version.code}`", where=role,
             kept="embeds a sample of them again and keeps them if it agrees, or ",
         )  # fmt: skip
         for check in QUALITY_CHECKS:
             yield from result_reasons(
                 version.code, check, space.results.get(check), space.revision or 0, evidence.at,
-                max_age, mend=mend, where=role, known=space.faults.get(check),
+                max_age, fix=fix, where=role, known=space.faults.get(check),
             )  # fmt: skip
 
 
 def _wanted(version: VersionEvidence, evidence: Evidence) -> bool:
-    """Whether a version is to be served: it may be, and is embedded or served now."""
+    """Whether to serve a version: policy allows it, and it is embedded or being served."""
     return not version.withheld and not _not_ready(version, evidence)
 
 
@@ -192,7 +192,7 @@ def _rows(version: VersionEvidence, role: Role) -> int:
 
 
 def _spaces(evidence: Evidence, serve: list[VersionEvidence]) -> tuple[ReleasedSpace, ...]:
-    """The small space with its index; the large one where every version served is in it."""
+    """The small space with its index; also the large one if it holds every version served."""
     spaces = []
     if evidence.index is not None:
         generation = evidence.index.generation
@@ -217,7 +217,7 @@ def _content(
 ) -> dict[str, object]:
     """Spaces, indexes, probes, and each version with its rows and the revision of its data.
 
-    Nothing of the documents' data: they come and go within a release.
+    The documents' data are not part of it: documents come and go within a release.
     """
     return {
         "spaces": [asdict(space) | {"space": evidence.spaces[space.role]} for space in spaces],

@@ -1,4 +1,4 @@
-"""What is against a release: of a check's result, of the evidence on an index. Pure."""
+"""Reasons against a release, from check results and the evidence on an index. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RELEASE = "release"
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing against the release.
+    """One reason against the release.
 
     :param subject: a version's code, ``documents``, ``index``, ``documents' index``, ``release``.
     """
@@ -47,54 +47,54 @@ def index_reasons(
     subject: str = INDEX,
     corpus: Corpus = "bible",
 ) -> Iterator[Reason]:
-    """The decision on an index and each of its checks.
+    """Reasons from the decision on an index and from each of its checks.
 
-    :param searched: versions that policy lets be served; of no account for documents.
-    :param max_age: how old a check's result may be.
+    :param searched: versions that policy allows to be served; ignored for documents.
+    :param max_age: the maximum age of a check's result.
     """
-    mend = f"materialize {ASSETS[corpus].index}"
-    flows = index.drift is not None
+    fix = f"materialize {ASSETS[corpus].index}"
+    changes_constantly = index.drift is not None
     if index.decision is None:
-        yield missing_reason(subject, "decision", f"there is no decision on an index yet: {mend}")
+        yield missing_reason(subject, "decision", f"there is no decision on an index yet: {fix}")
         return
     if drifted := _drifted(index):
-        yield Reason(subject, "decision", "stale", f"{drifted}: {mend}")
-    if not flows and index.decision.revision != index.revision:
+        yield Reason(subject, "decision", "stale", f"{drifted}: {fix}")
+    if not changes_constantly and index.decision.revision != index.revision:
         yield Reason(
-            subject, "decision", "stale", f"vectors changed since it was decided on: {mend}"
+            subject, "decision", "stale", f"vectors changed since it was decided on: {fix}"
         )
     if index.decision.generation is not None and index.generation is None:
         yield Reason(
             subject,
             "decision",
             "failed",
-            f"the index of generation {index.decision.generation} is gone or invalid: {mend}",
+            f"the index of generation {index.decision.generation} is gone or invalid: {fix}",
         )
     if index.uncoded > 0:
-        yield Reason(subject, "index_valid_and_used", "failed", uncoded(index.uncoded, mend))
+        yield Reason(subject, "index_valid_and_used", "failed", uncoded(index.uncoded, fix))
     for check in CHECKS_OF[corpus]:
         result = index.results.get(check)
-        seen = None if flows else index.revision
-        yield from result_reasons(subject, check, result, seen, at, max_age, mend=mend, where="")
+        seen = None if changes_constantly else index.revision
+        yield from result_reasons(subject, check, result, seen, at, max_age, fix=fix, where="")
         if result is not None and index.probes is not None and _other_probes(result, index):
             yield Reason(
                 subject, check, "stale",
                 f"it judged {result.measured.get('probes')} probes, a search would read "
-                f"{index.probes.plain}: {mend}",
+                f"{index.probes.plain}: {fix}",
             )  # fmt: skip
         if result is not None and _other_candidates(result, index):
             yield Reason(
                 subject, check, "stale",
-                f"it judged another use of the codes than a search would make: {mend}",
+                f"it judged another use of the codes than a search would make: {fix}",
             )  # fmt: skip
-        if result is None or flows:
+        if result is None or changes_constantly:
             continue
         if result.measured.get("versions") != sorted(searched):
             yield Reason(
                 subject,
                 check,
                 "stale",
-                f"it judged other versions than policy lets be served now: {mend}",
+                f"it judged other versions than policy allows to be served now: {fix}",
             )
 
 
@@ -117,20 +117,20 @@ def result_reasons(
     at: datetime,
     max_age: timedelta,
     *,
-    mend: str,
+    fix: str,
     where: str,
     known: str | None = None,
 ) -> Iterator[Reason]:
-    """What is against one check's last result.
+    """Reasons from one check's last result.
 
-    :param revision: of the data now; ``None`` where newer data does not matter.
-    :param mend: what to do about it.
-    :param where: the role of the space, where that is to be told.
-    :param known: what the data themselves show: a result that says the same adds nothing.
+    :param revision: current revision of the data; ``None`` if newer data does not matter.
+    :param fix: what to do about it.
+    :param where: the role of the space, to start the sentence with; empty for none.
+    :param known: the fault that the data show now: a result with the same sentence is skipped.
     """
     prefix = f"{where}: " if where else ""
     if result is None:
-        yield missing_reason(subject, check, f"{prefix}it was never checked: {mend}")
+        yield missing_reason(subject, check, f"{prefix}it was never checked: {fix}")
         return
     if not result.passed:
         for sentence in result.reasons:
@@ -138,7 +138,7 @@ def result_reasons(
                 yield Reason(subject, check, "failed", f"{prefix}{sentence}")
     if revision is not None and result.revision != revision:
         yield Reason(
-            subject, check, "stale", f"{prefix}the data changed since it was checked: {mend}"
+            subject, check, "stale", f"{prefix}the data changed since it was checked: {fix}"
         )
     age = at - result.evaluated_at
     if age > max_age:
@@ -146,20 +146,20 @@ def result_reasons(
         yield Reason(
             subject, check, "stale",
             f"{prefix}checked {hours:.0f} hours ago, more than "
-            f"{max_age.total_seconds() / 3600:.0f}: {mend}",
+            f"{max_age.total_seconds() / 3600:.0f}: {fix}",
         )  # fmt: skip
 
 
 def reasons_now(
-    subject: str, space: SpaceEvidence, *, mend: str, where: str, kept: str = ""
+    subject: str, space: SpaceEvidence, *, fix: str, where: str, kept: str = ""
 ) -> Iterator[Reason]:
-    """What is against a scope's vectors as they are, whatever its checks have seen.
+    """Reasons from the current state of a scope's vectors, whatever its checks have seen.
 
-    :param mend: what to do about it.
-    :param kept: what that does with unverified vectors other than replace them.
+    :param fix: what to do about it.
+    :param kept: what the fix does with unverified vectors instead of replacing them.
     """
     for check, sentence in space.faults.items():
-        yield Reason(subject, check, "failed", f"{where}: {sentence}: {mend}")
+        yield Reason(subject, check, "failed", f"{where}: {sentence}: {fix}")
     marked = space.unverified
     if marked.rows:
         examples = f" ({'; '.join(marked.examples)}{'; …' * (marked.rows > len(marked.examples))})"
@@ -168,7 +168,7 @@ def reasons_now(
             "provenance",
             "failed",
             f"{where}: {_vectors(marked.rows)} not written by an embedding run"
-            f"{examples if marked.examples else ''}: {mend}, which {kept}replaces them",
+            f"{examples if marked.examples else ''}: {fix}, which {kept}replaces them",
         )
 
 
@@ -177,25 +177,26 @@ def _vectors(count: int) -> str:
 
 
 def missing_reason(subject: str, check: str, sentence: str) -> Reason:
-    """That there is no evidence."""
+    """A reason for missing evidence."""
     return Reason(subject, check, "missing", sentence)
 
 
 def _drifted(index: IndexEvidence) -> str:
-    """Why the decision on an index no longer holds for what the table holds now; or nothing."""
+    """Why the decision on an index no longer suits the table; empty if it still does."""
     drift = index.drift
     if drift is None or index.decision is None:
         return ""
     if index.decision.generation is None:
         enough = min(drift.min_rows, MIN_ROWS_WITHOUT_CODES)
         if index.codes is not None:
-            # A scan that was fast enough at more rows than that is so until a fifth more have come.
+            # If a scan was fast enough with more rows, it still is until the table has grown by
+            # the share: a fifth by default.
             enough = max(drift.min_rows, round(index.decision.rows * (1 + drift.share)))
         if drift.rows < enough:
             return ""
         return f"{drift.rows:,} rows are too many to be searched without an index"
     if index.generation is None:
-        return ""  # gone, which is told by itself
+        return ""  # the index is gone, which is reported separately
     share = drift.changed / max(1, index.generation.rows_at_build)
     if share <= drift.share:
         return ""

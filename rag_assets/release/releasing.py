@@ -1,4 +1,4 @@
-"""Release, roll back, activate: each in one transaction, under one lock."""
+"""Release, roll back and activate, each in one transaction and under one lock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rag_assets.release.evidence import Evidence, IndexEvidence, gather_evidence
 from rag_assets.release.gate import GateVerdict, judge_release
 from rag_assets.release.sql.releases import (
     activate_release,
-    name_living_indexes,
+    name_live_indexes,
     refresh_views,
     release_by_id,
     write_release,
@@ -31,10 +31,10 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 @dataclass(frozen=True)
 class Released:
-    """What became of a release.
+    """The outcome of a release.
 
-    :param release: the one that is active now.
-    :param before: the one that was active; the same where nothing changed.
+    :param release: the release that is active now.
+    :param before: the release that was active before; the same one if nothing changed.
     """
 
     verdict: GateVerdict
@@ -49,10 +49,10 @@ def evaluate_gate(
     leave_out_failing: bool | None = None,
     after_rollback: bool = False,
 ) -> tuple[Evidence, GateVerdict]:
-    """What the gate says now. Writes nothing.
+    """Evaluate the gate without writing anything.
 
     :param leave_out_failing: ``None`` for RAG_RELEASE_LEAVE_OUT_FAILING.
-    :param after_rollback: a person says that what was rolled back is mended.
+    :param after_rollback: as for :func:`judge_release`.
     """
     evidence = gather_evidence(connection, settings)
     leave_out = settings.rag_release_leave_out_failing
@@ -73,15 +73,15 @@ def release(
     after_rollback: bool = False,
     progress: Progress | None = None,
 ) -> Released:
-    """Let through what the evidence allows, and make it what is served.
+    """Release what passes the gate, and activate it.
 
-    Evidence, verdict, candidate and activation are one transaction: what was judged is what is
-    activated. A refusal is recorded with its reasons and changes nothing that is served.
+    Evidence, verdict, candidate and activation are one transaction, so exactly what was judged is
+    activated. A refusal is recorded with its reasons, and the active release stays.
 
-    :raises GateRefusedError: with all reasons.
+    :raises GateRefusedError: the gate refused; with all reasons.
     """
     progress = progress or Silent()
-    with _sole_right(database) as session:
+    with _release_lock(database) as session:
         with session.transaction():
             session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             evidence, verdict = evaluate_gate(
@@ -111,11 +111,11 @@ def release(
 
 
 def roll_back(database: Database, *, progress: Progress | None = None) -> tuple[Release, Release]:
-    """Bring back the release before the active one; (what is active now, what was).
+    """Bring back the release before the active one; return (active now, active before).
 
-    :raises ConfigurationError: there is none, or its index is not kept any more.
+    :raises ConfigurationError: there is none, or its index was dropped.
     """
-    with _sole_right(database) as session:
+    with _release_lock(database) as session:
         with session.transaction():
             now = active_release(session)
             if now is None:
@@ -131,11 +131,11 @@ def roll_back(database: Database, *, progress: Progress | None = None) -> tuple[
 def activate(
     database: Database, release_id: int, *, progress: Progress | None = None
 ) -> tuple[Release, Release | None]:
-    """Make an earlier release the active one again; (what is active now, what was).
+    """Make an earlier release the active one again; return (active now, active before).
 
-    :raises ConfigurationError: there is no such release, it was refused, or its index is gone.
+    :raises ConfigurationError: there is no such release, it was refused, or its index was dropped.
     """
-    with _sole_right(database) as session:
+    with _release_lock(database) as session:
         with session.transaction():
             now = active_release(session)
             if now is not None and now.release_id == release_id:
@@ -147,7 +147,7 @@ def activate(
 
 
 @contextmanager
-def _sole_right(database: Database) -> Iterator[Connection]:
+def _release_lock(database: Database) -> Iterator[Connection]:
     with database.connect(autocommit=True) as session:
         locks.lock_session(session, locks.CHANGING_RELEASES)
         yield session
@@ -175,19 +175,21 @@ def _refuse_unservable(session: Connection, release_id: int) -> None:
 
 
 def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
-    """What follows a switch and never undoes it: the index's name, the view."""
+    """Rename the index and refresh the views after a switch; failing to do so never undoes it."""
     made = release_by_id(session, release_id)
     if made is None:
         raise LookupError(f"release {release_id} is gone")
-    if not name_living_indexes(session, made):
-        progress.say("the index in force is busy: it gets its well-known name at the next release")
+    if not name_live_indexes(session, made):
+        progress.say("the live index is busy: it will get its well-known name at the next release")
     if not refresh_views(session):
-        progress.say("a view of the vectors is being read: the views follow at the next release")
+        progress.say(
+            "a view of the vectors is being read: the views will be updated at the next release"
+        )
     return made
 
 
 def _manifest(evidence: Evidence, verdict: GateVerdict, settings: Settings) -> dict[str, object]:
-    """Everything that a person may want to know of a release later."""
+    """What an operator may want to know about a release later."""
     results = [
         _result_facts(result)
         for version in evidence.versions

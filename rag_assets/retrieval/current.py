@@ -1,4 +1,4 @@
-"""The release in force, as a running service knows it: within a second of a switch."""
+"""The active release as a running service sees it, at most a second after a switch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.served import listen, release_state, wait_for_notice
 
 _COUNT_EVERY_S = 10.0
-"""Documents flow all the time. Their counts only say how a filtered search reads the table."""
+"""Documents change constantly. Their counts only decide how a filtered search reads the table."""
 
 
 class CurrentRelease:
-    """Follows releases and policy in a thread of its own, on a connection of its own.
+    """Follows releases and policy in its own thread, on its own connection.
 
-    It listens, and it looks each second, too: behind a transaction pooler and on a standby nothing
-    is heard, and a licence that is withdrawn makes no sound.
+    It listens for notifications and also polls every second: none arrive behind a transaction
+    pooler or on a standby, and withdrawing a licence sends none.
     """
 
     def __init__(
@@ -31,19 +31,19 @@ class CurrentRelease:
         *,
         changed: Callable[[Served], None],
         warn: Callable[[str], None],
-        look_every_s: float = 1.0,
+        poll_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._settings = settings
         self._changed = changed
         self._warn = warn
-        self._look_every_s = look_every_s
+        self._look_every_s = poll_every_s
         self._clock = clock
         self._counted_at = clock()
         self._served: Served | None = None
         self._state: tuple[object, ...] = ()
-        self._looked_at: float | None = None
+        self._polled_at: float | None = None
         self._position: int | None = None
         self._positions = Positions()
         self._stop = threading.Event()
@@ -59,7 +59,7 @@ class CurrentRelease:
 
     @property
     def served(self) -> Served:
-        """What is served; while the database is away, what was served last.
+        """What is served now; while the database is unreachable, what was served last.
 
         :raises NotReleasedError: nothing is released yet.
         """
@@ -69,18 +69,18 @@ class CurrentRelease:
 
     @property
     def following(self) -> bool:
-        """Whether the server answers, as of the last look."""
+        """Whether the server answered a poll recently enough."""
         patience_s = self._settings.rag_database_read_patience_s
-        return self._looked_at is not None and self._clock() - self._looked_at < patience_s
+        return self._polled_at is not None and self._clock() - self._polled_at < patience_s
 
     def behind(self, primary: CurrentRelease) -> float:
-        """Seconds by which this server is behind another; 0 where that cannot be told."""
+        """Seconds by which this server lags behind another; 0 if that is unknown."""
         if self._position is None or not primary.following:
             return 0.0
         return primary._positions.behind(self._position, self._clock())
 
     def refresh(self, connection: Connection) -> None:
-        """Read the release in force, where it or the policy changed."""
+        """Read the active release if it or the policy changed."""
         state = release_state(connection)
         if state == self._state:
             self._recount(connection)
@@ -99,26 +99,26 @@ class CurrentRelease:
             self._served = recounted(connection, self._served)
             self._counted_at = now
 
-    def _look(self, connection: Connection) -> None:
+    def _poll(self, connection: Connection) -> None:
         now = self._clock()
         self._position = wal_position(connection)
-        self._positions.saw(now, self._position)
+        self._positions.add(now, self._position)
         self.refresh(connection)
-        self._looked_at = self._clock()
+        self._polled_at = self._clock()
 
     def _follow(self) -> None:
-        away = False
+        unreachable = False
         while not self._stop.is_set():
             try:
                 with self._database.connect(autocommit=True) as connection:
                     listen(connection)
-                    away = False
+                    unreachable = False
                     while not self._stop.is_set():
-                        self._look(connection)
+                        self._poll(connection)
                         wait_for_notice(connection, self._look_every_s)
-            except Exception as error:  # whatever it is: who stops following serves the past
-                if not away:
+            except Exception as error:  # any error: a thread that ends would leave the API stale
+                if not unreachable:
                     self._warn(f"releases cannot be followed: {reason_of(error)}")
-                away = True
-                self._looked_at = None
+                unreachable = True
+                self._polled_at = None
                 self._stop.wait(self._look_every_s)

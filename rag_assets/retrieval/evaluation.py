@@ -1,4 +1,4 @@
-"""A simple evaluation: queries with expected references in, how they went out. Pure."""
+"""A simple evaluation of queries with expected references. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Evaluated:
-    """How one query went.
+    """The result of one query.
 
     :param hits: USFM references, best first.
-    :param found_at: rank of the first expected one; ``None`` when none was found.
+    :param found_at: rank of the first expected reference; ``None`` if none was found.
     """
 
     query: str
@@ -25,10 +25,10 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class EvaluationSummary:
-    """How all of them went.
+    """The results of all queries.
 
-    :param hit_at_k: share of the queries with an expectation that found it; ``None`` without any.
-    :param coverage: share of all queries that returned as many hits as asked for.
+    :param hit_at_k: share of the queries with an expectation that met it; ``None`` without any.
+    :param coverage: share of all queries that returned ``top_k`` hits.
     """
 
     queries: int
@@ -42,14 +42,14 @@ class EvaluationSummary:
 def evaluated(
     query: str, expected: Sequence[str], hits: Sequence[str], latency_ms: float
 ) -> Evaluated:
-    """Compare hits with expectations. A hit on a bridge finds each of its verses."""
+    """Compare hits with expectations. A hit on a bridge counts for each of its verses."""
     wanted = set(expected)
     found = next((rank for rank, hit in enumerate(hits, 1) if wanted & set(_verses(hit))), None)
     return Evaluated(query, tuple(expected), tuple(hits), found, latency_ms)
 
 
 def evaluation_summary(results: Sequence[Evaluated], *, top_k: int) -> EvaluationSummary:
-    """Sum the results up. Percentiles are of the whole answer's latency, in ms."""
+    """Summarize the results. The percentiles are of each answer's total latency, in ms."""
     expecting = [result for result in results if result.expected]
     found = sum(result.found_at is not None for result in expecting)
     latencies = [result.latency_ms for result in results] or [0.0]
@@ -64,7 +64,7 @@ def evaluation_summary(results: Sequence[Evaluated], *, top_k: int) -> Evaluatio
 
 
 def _verses(reference: str) -> list[str]:
-    """``GEN 1:2-3`` holds ``GEN 1:2`` and ``GEN 1:3``."""
+    """``GEN 1:2-3`` is ``GEN 1:2`` and ``GEN 1:3``."""
     place, _, last = reference.partition("-")
     chapter, _, first = place.rpartition(":")
     if not last:

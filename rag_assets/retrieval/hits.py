@@ -1,4 +1,4 @@
-"""What a search gives back of each passage that it found."""
+"""What a search returns for each passage found."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rag_assets.vectors.sql.tables import Corpus
 
 @dataclass(frozen=True)
 class DocumentPlace:
-    """Where in which document a hit stands.
+    """The document of a hit, and the place in it.
 
-    :param page: on which the passage begins, from 1; ``None`` where there are no pages.
-    :param heading: headings above it, the outermost first.
-    :param position: of the passage in its document, from 1.
+    :param page: the page that the passage begins on, from 1; ``None`` without pages.
+    :param heading: headings above it, outermost first.
+    :param position: position of the passage in its document, from 1.
     """
 
     key: str
@@ -29,12 +29,12 @@ class DocumentPlace:
 
 @dataclass(frozen=True)
 class Hit:
-    """One hit as a person reads it; ``reference`` such as "John 3:16" is in its language.
+    """One hit; ``reference``, such as "John 3:16", is in its language.
 
-    :param usfm: for programs; empty for a document, as ``version`` is.
-    :param score: cosine similarity, from -1 to 1, in the space that ordered the hits.
-    :param source: what found it: vector, text, or both.
-    :param also: other versions of the same verse that were found, when hits are collapsed.
+    :param usfm: the reference for programs; empty for a document, like ``version``.
+    :param score: cosine similarity, from -1 to 1, in the space that ranked the hits.
+    :param source: the search that found it: vector, text, or both.
+    :param also: the other versions in which the verse was found, if hits are collapsed.
     :param document: ``None`` for a verse.
     """
 
@@ -52,7 +52,7 @@ class Hit:
 
 
 def verse_hit(rank: int, members: Sequence[FoundVerse], *, score: float, source: str) -> Hit:
-    """The hit of a verse.
+    """A hit for a verse.
 
     :param members: the best row, then the other rows of the verse.
     """
@@ -75,7 +75,7 @@ def verse_hit(rank: int, members: Sequence[FoundVerse], *, score: float, source:
 
 
 def chunk_hit(rank: int, chunk: FoundChunk, *, score: float, source: str) -> Hit:
-    """The hit of a document's passage."""
+    """A hit for a document's passage."""
     return Hit(
         rank=rank,
         reference=_reference(chunk),
@@ -94,7 +94,7 @@ def chunk_hit(rank: int, chunk: FoundChunk, *, score: float, source: str) -> Hit
 
 
 def _reference(chunk: FoundChunk) -> str:
-    """The title, and the page or else the innermost heading."""
+    """The title, with the page or, without pages, the innermost heading."""
     if chunk.page is not None:
         return f"{chunk.title}, p. {chunk.page}"
     if chunk.heading and chunk.heading[-1] != chunk.title:

@@ -1,4 +1,4 @@
-"""How a search reads its table: exactly, by codes or through the index, as its filter suggests."""
+"""Choose how a search reads its table, by its filter: exactly, by codes or through the index."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.tables import VectorTable
 
 EXACT_ROWS = 50_000
-"""Where there are no codes, filters that pass at most this many rows are searched exactly."""
+"""Without codes, a filter that passes at most this many rows is searched exactly."""
 
-EXACT_ROWS_BESIDE_CODES = 1_000
-"""Where there are, a scan of the codes is faster from about here on."""
+EXACT_ROWS_WITH_CODES = 1_000
+"""The same with codes: above about this many rows, a scan of the codes is faster."""
 
-WIDER = 2
-"""Times the candidates of everything that a filter takes through an index over codes."""
+FILTERED_FACTOR = 2
+"""Factor by which a filtered search through an index over codes takes more candidates than an
+unfiltered one."""
 
-FETCHED = 4
-"""Times these that the index gives, before the filter is applied.
+FETCHED_PER_CANDIDATE = 4
+"""Rows read from the index per candidate, before the filter is applied.
 
-A filter that passes fewer than one in so many rows is answered by the scan.
+A filter that passes fewer than one in this many rows is answered by the scan.
 """
 
 
 @dataclass(frozen=True)
 class Codes:
-    """A code set and how it is used."""
+    """A code set and how searches use it."""
 
     code_set: CodeSet
     use: CodeUse
@@ -38,13 +39,13 @@ class Codes:
 
 @dataclass(frozen=True)
 class Target:
-    """What may be searched, and how: a release's, or a candidate's under test.
+    """What may be searched, and how, for a release or a candidate under test.
 
-    :param scopes: rows of each version that may be served; of documents, about how many chunks each
-        language has.
-    :param generation: ``None`` where there is no index; ``lists`` are those of the index.
-    :param codes: what is compared first, and what the index holds; ``None`` where the index holds
-        the vectors, or exact search serves.
+    :param scopes: rows of each version that may be served; for documents, the approximate number
+        of chunks in each language.
+    :param generation: ``None`` if there is no index; ``lists`` are those of the index.
+    :param codes: compared first, and held by the index; ``None`` if the index holds the vectors,
+        or if search is exact.
     """
 
     table: VectorTable
@@ -57,7 +58,7 @@ class Target:
 
 
 def codes_of(connection: Connection, table: VectorTable, use: CodeUse | None) -> Codes | None:
-    """A recorded use with its code set; ``None`` where the set is gone: exact search serves."""
+    """A recorded use with its code set; ``None`` if the set was dropped and search is exact."""
     if use is None:
         return None
     found = code_set_by_number(connection, table, use.code_set)
@@ -69,10 +70,10 @@ def choose_plan(
 ) -> SearchPlan:
     """Decide how to search these versions, or languages of documents. Pure.
 
-    :param scopes: those that the search is confined to, each one of the target's.
+    :param scopes: the scopes that the search is confined to; all must be among the target's.
     :param exact_rows: a filter that passes at most this many rows is searched exactly; ``None`` for
-        what was measured to be faster.
-    :param rows: about how many a further filter passes; ``None`` when there is none.
+        the measured default.
+    :param rows: approximate number of rows that a further filter passes; ``None`` without one.
     """
     wanted = set(scopes)
     filtered = rows is not None or wanted != set(target.scopes)
@@ -81,23 +82,23 @@ def choose_plan(
         return _by_codes(target, target.codes, matching, exact_rows, filtered=filtered)
     if target.generation is None or target.probes is None:
         return EXACT
-    few = EXACT_ROWS if exact_rows is None else exact_rows
-    if filtered and matching <= max(few, target.probes.exact_rows):
+    max_exact_rows = EXACT_ROWS if exact_rows is None else exact_rows
+    if filtered and matching <= max(max_exact_rows, target.probes.exact_rows):
         return EXACT
     return index_plan(target, matching, filtered=filtered)
 
 
 def is_narrow(matching: int, rows: int) -> bool:
     """Whether a filter passes too few of the rows for an index over codes to answer it."""
-    return FETCHED * matching < rows
+    return FETCHED_PER_CANDIDATE * matching < rows
 
 
 def scan_plan(
     codes: Codes, matching: int, scopes: Mapping[str, int], *, filtered: bool
 ) -> SearchPlan:
-    """The scan of the codes of ``matching`` rows.
+    """A scan of the codes of ``matching`` rows.
 
-    :param scopes: rows of all versions, or languages, that there are.
+    :param scopes: rows of each existing version or language.
     """
     candidates = codes.use.candidates
     if filtered:
@@ -112,10 +113,11 @@ def scan_plan(
 
 
 def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
-    """The index for a filter that passes ``matching`` rows, where there is one.
+    """A search through the index with a filter that passes ``matching`` rows.
 
-    Of codes it is asked for more under a filter, and the scan of the codes stands by. Where what is
-    near passes the filter, twice the candidates do that do without one.
+    Under a filter an index over codes is asked for more rows, and the plan falls back to a scan of
+    the codes. If the nearest rows pass the filter, twice the unfiltered number of candidates is
+    enough.
 
     :raises LookupError: there is no index.
     """
@@ -126,9 +128,12 @@ def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
         scan = scan_plan(target.codes, matching, target.scopes, filtered=filtered)
         plan = scan
         if filtered:
-            near = min(scan.candidates, WIDER * target.codes.use.candidates)
+            near = min(scan.candidates, FILTERED_FACTOR * target.codes.use.candidates)
             plan = replace(
-                scan, candidates=near, fetched=FETCHED * near, scan_candidates=scan.candidates
+                scan,
+                candidates=near,
+                fetched=FETCHED_PER_CANDIDATE * near,
+                scan_candidates=scan.candidates,
             )
     return replace(
         plan,
@@ -144,7 +149,7 @@ def index_plan(target: Target, matching: int, *, filtered: bool) -> SearchPlan:
 def _by_codes(
     target: Target, codes: Codes, matching: int, exact_rows: int | None, *, filtered: bool
 ) -> SearchPlan:
-    if matching <= (EXACT_ROWS_BESIDE_CODES if exact_rows is None else exact_rows):
+    if matching <= (EXACT_ROWS_WITH_CODES if exact_rows is None else exact_rows):
         return EXACT
     rows = sum(target.scopes.values())
     if (

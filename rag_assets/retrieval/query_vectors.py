@@ -1,4 +1,4 @@
-"""Queries into vectors, by the embedder of the space that they are searched in; cached."""
+"""Embed queries with the model of the space that they are searched in, through a cache."""
 
 from __future__ import annotations
 
@@ -35,23 +35,21 @@ Vector = NDArray[np.float32]
 
 
 def embed_queries(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -> Vector:
-    """One request for all queries, at most 2,048.
+    """Embed up to 2,048 queries in one request.
 
     :returns: float32, shape (n, dimensions).
     :raises ConfigurationError: there is no key for the provider.
-    :raises RagAssetsError: the provider's errors.
+    :raises RagAssetsError: the provider failed.
     """
     return run_async(_embed_once(settings, spec, queries))
 
 
-def embed_queries_once(
+def embed_queries_cached(
     connection: Connection, settings: Settings, space: Space, queries: Sequence[str]
 ) -> Vector:
-    """As :func:`embed_queries`, but what is known already is not asked for again.
+    """As :func:`embed_queries`, but first look in the API's query cache in PostgreSQL.
 
-    Known is what the API, or an earlier call, has kept in PostgreSQL.
-
-    :param connection: what is asked for now is kept on it.
+    :param connection: also used to add the new vectors to the cache.
     :returns: float32, shape (n, dimensions).
     """
     max_age = timedelta(hours=settings.rag_query_cache_max_age_h)
@@ -74,7 +72,7 @@ async def _embed_once(settings: Settings, spec: SpaceSpec, queries: Sequence[str
 
 
 async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) -> Vector:
-    """With the first key that the provider accepts."""
+    """Use the first key that the provider accepts."""
     failure: RagAssetsError = ConfigurationError("there is no key for the provider")
     for key in embedder.keys:
         try:
@@ -105,20 +103,20 @@ async def _in_batches(
     for start in range(0, len(queries), size):
         answer = await embedder.embed(list(queries[start : start + size]), spec, key, "query")
         for reason in answer.refused.values():
-            # Offline the text has nothing to go by; a provider answered what is no vector.
-            blamed = InputRejectedError if spec.provider == "offline" else ProviderAnswerError
-            raise blamed(f"the query cannot be embedded: {reason}")
+            # Offline the text itself has nothing to embed; a provider answered with no vector.
+            cause = InputRejectedError if spec.provider == "offline" else ProviderAnswerError
+            raise cause(f"the query cannot be embedded: {reason}")
         parts.append(answer.vectors)
     return np.concatenate(parts)
 
 
 @dataclass
 class QueryVectors:
-    """Embeds queries for a running service: each text once, in memory and in PostgreSQL.
+    """Embeds queries for a running service, with a cache in memory and one in PostgreSQL.
 
-    :param known: looks a query up in PostgreSQL, by space and hash.
-    :param keep: keeps one there.
-    :param hit: told where a query was found: ``memory`` or ``database``.
+    :param known: look a query up in PostgreSQL, by space and hash.
+    :param keep: store one there.
+    :param hit: called on a cache hit with its level: ``memory`` or ``database``.
     """
 
     settings: Settings
@@ -129,7 +127,7 @@ class QueryVectors:
     _memory: OrderedDict[tuple[int, bytes], tuple[float, Vector]] = field(
         default_factory=OrderedDict
     )
-    _asked: dict[tuple[int, bytes], asyncio.Task[Vector]] = field(default_factory=dict)
+    _pending: dict[tuple[int, bytes], asyncio.Task[Vector]] = field(default_factory=dict)
     _embedders: dict[str, Embedder] = field(default_factory=dict)
     _open: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -138,20 +136,22 @@ class QueryVectors:
         await self._open.aclose()
 
     async def vector(self, space: Space, query: str) -> Vector:
-        """float32, shape (dimensions of the space,). Two who ask the same at once share one answer.
+        """A query's vector: float32, shape (dimensions of the space,).
 
-        :raises RagAssetsError: there is no key, or the provider's errors.
+        Concurrent calls for the same query share one request.
+
+        :raises RagAssetsError: there is no key, or the provider failed.
         """
         key = (space.space_id, query_hash(query))
         if (found := self._remembered(key)) is not None:
             self.hit("memory")
             return found
-        asked = self._asked.get(key)
-        if asked is None:
-            asked = asyncio.create_task(self._obtain(space, query, key))
-            self._asked[key] = asked
-            asked.add_done_callback(lambda _: self._asked.pop(key, None))
-        return await asyncio.shield(asked)
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = asyncio.create_task(self._obtain(space, query, key))
+            self._pending[key] = pending
+            pending.add_done_callback(lambda _: self._pending.pop(key, None))
+        return await asyncio.shield(pending)
 
     async def _obtain(self, space: Space, query: str, key: tuple[int, bytes]) -> Vector:
         found = await asyncio.to_thread(self.known, *key)
@@ -160,7 +160,7 @@ class QueryVectors:
         else:
             embedder = await self._embedder(space.spec.provider)
             (found,) = await _embed(embedder, space.spec, [query])
-            with suppress(DatabaseUnavailableError):  # the answer is good without being kept
+            with suppress(DatabaseUnavailableError):  # the answer is valid even if not cached
                 await asyncio.to_thread(self.keep, *key, found)
         self._remember(key, found)
         return found

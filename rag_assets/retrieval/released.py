@@ -1,4 +1,4 @@
-"""What the active release serves, as a search needs it."""
+"""What the active release serves, in the form that a search needs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from rag_assets.vectors.sql.tables import VectorTable, bible_table, documents_ta
 
 @dataclass(frozen=True)
 class ServedDocuments:
-    """The documents of a release: all that have vectors, also those that came since.
+    """The documents of a release: all that have vectors, including those added since.
 
-    :param target: the small space, its index, and about how many chunks each language has.
-    :param large: where re-ranking finds their vectors, when the release has them.
+    :param target: the small space, its index, and the approximate number of chunks per language.
+    :param large: the table to re-rank with; ``None`` if the release has no large vectors.
     """
 
     target: Target
@@ -33,15 +33,15 @@ class ServedDocuments:
 
 @dataclass(frozen=True)
 class Served:
-    """One release in force.
+    """An active release.
 
-    :param target: the Bible's small space, its index, and the versions that policy still lets be
-        served; none where the release is of documents only.
-    :param large: where re-ranking finds its vectors, when the release has them.
+    :param target: the Bible's small space, its index, and the versions that policy still allows;
+        no versions if only documents are released.
+    :param large: the table to re-rank with; ``None`` if the release has no large vectors.
     :param languages: BCP 47 tag of each version served.
     :param books: rows by version and book.
-    :param withheld: versions of the release that policy keeps out by now.
-    :param documents: in the same small space; ``None`` where none are released.
+    :param withheld: versions of the release that policy no longer allows.
+    :param documents: in the same small space; ``None`` if none are released.
     """
 
     release_id: int
@@ -54,13 +54,13 @@ class Served:
 
     @property
     def large_space(self) -> Space | None:
-        """The one space that the release re-ranks in, whichever corpora have vectors there."""
+        """The space that the release re-ranks in, whichever corpora have vectors there."""
         table = self.large or (self.documents.large if self.documents else None)
         return table.space if table else None
 
 
 def served_now(connection: Connection, settings: Settings) -> Served:
-    """Read the active release. A licence that was withdrawn since counts at once.
+    """Read the active release, without versions whose licence has been withdrawn since.
 
     :raises NotReleasedError: nothing is released yet.
     """
@@ -91,7 +91,7 @@ def served_now(connection: Connection, settings: Settings) -> Served:
 
 
 def recounted(connection: Connection, served: Served) -> Served:
-    """The same with the documents' chunks counted anew."""
+    """A copy with the documents' chunks counted again."""
     if served.documents is None:
         return served
     target = replace(served.documents.target, scopes=chunks_by_language(connection))
@@ -99,7 +99,7 @@ def recounted(connection: Connection, served: Served) -> Served:
 
 
 def warm(connection: Connection, served: Served) -> None:
-    """Read the codes and indexes of a release into memory before the first searches need them."""
+    """Load the codes and indexes of a release into memory before the first searches need them."""
     targets = [served.target] + ([served.documents.target] if served.documents else [])
     for target in targets:
         names = [target.codes.code_set.name] if target.codes else []
@@ -113,7 +113,7 @@ def warm(connection: Connection, served: Served) -> None:
 
 
 def served_on_trial(connection: Connection, target: Target) -> Served:
-    """A target as if it were released, so that checks search it as applications would."""
+    """Present a target as if it were released, so that checks search it as applications would."""
     if target.table.corpus == "bible":
         return _served(connection, target, release_id=0, large=None, withheld=frozenset())
     table = bible_table(target.table.space)
@@ -139,9 +139,9 @@ def _target(
     scopes: Mapping[str, int],
     released: ReleasedSpace | None,
 ) -> Target:
-    """How a released space is searched; exactly where its codes are gone, and with them its index.
+    """How to search a released space: exactly if its codes, and with them its index, were dropped.
 
-    :param released: ``None`` where the release does not serve the corpus.
+    :param released: ``None`` if the release does not serve the corpus.
     """
     own = table.space.spec.precision
     exact = Target(table, scopes, None, own, None)
@@ -164,12 +164,12 @@ def _served(
     large: VectorTable | None,
     withheld: frozenset[str],
 ) -> Served:
-    spoken = version_languages(connection)
+    language_of = version_languages(connection)
     return Served(
         release_id=release_id,
         target=target,
         large=large,
-        languages={code: spoken[code] for code in target.scopes},
+        languages={code: language_of[code] for code in target.scopes},
         books=rows_by_book(connection, list(target.scopes)),
         withheld=withheld,
     )

@@ -1,4 +1,4 @@
-"""What a search is asked for, and what that means for the release in force."""
+"""Search requests, and how they resolve against the active release."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Searched = Literal["bible", "documents", "both"]
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """How to search; ``None`` means all.
+    """How to search; ``None`` means no restriction.
 
     :param text: the query's words, for full text search.
-    :param corpus: what to search. Of ``both``, a filter that only one has leaves that one.
-    :param language: versions, or documents, of this language only; of a tag the first part counts.
+    :param corpus: what to search. With ``both``, a filter that applies to one corpus selects it.
+    :param language: only versions, or documents, in this language; only a tag's first part counts.
     :param books: USFM codes or names, in English or Portuguese.
     :param chapters: first and last.
-    :param min_score: least cosine similarity, from -1 to 1.
-    :param rerank: the large space re-orders the small space's candidates.
-    :param hybrid: full text search takes part, by reciprocal rank.
-    :param collapse: one hit a verse, the best of its versions; one a document, its best chunk.
+    :param min_score: minimum cosine similarity, from -1 to 1.
+    :param rerank: re-rank the small space's candidates with the large model.
+    :param hybrid: include full text search, by reciprocal rank fusion.
+    :param collapse: one hit per verse, in its best version, and per document, with its best chunk.
     :param documents: keys of documents.
     """
 
@@ -48,11 +48,11 @@ class SearchRequest:
 
 
 def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
-    """What is to be searched, at least one. Pure.
+    """The corpora to search, at least one. Pure.
 
-    :raises RequestError: no documents are released, or a filter is not of the corpus.
+    :raises RequestError: no documents are released, or a filter does not apply to the corpus.
     """
-    of_verses = [
+    verse_filters = [
         field
         for field, given in (
             ("versions", request.versions),
@@ -65,10 +65,10 @@ def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
         if request.corpus == "documents" or request.documents is not None:
             raise RequestError("no-documents", "corpus", "the active release holds no documents")
         return ("bible",)
-    if of_verses and (request.corpus == "documents" or request.documents is not None):
+    if verse_filters and (request.corpus == "documents" or request.documents is not None):
         raise RequestError(
             "not-of-documents",
-            of_verses[0],
+            verse_filters[0],
             "versions, books and chapters are the Bible's: documents have none",
         )
     if request.corpus == "bible" and request.documents is not None:
@@ -77,21 +77,21 @@ def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
             "documents",
             "the Bible has no documents: ask for corpus documents, or leave documents out",
         )
-    if request.corpus == "bible" or of_verses:
+    if request.corpus == "bible" or verse_filters:
         return ("bible",)
     if request.corpus == "documents" or request.documents is not None or not served.target.scopes:
         return ("documents",)
     if request.rerank and (served.large is None) != (served.documents.large is None):
-        # Distances of two spaces do not order rows of both: whichever can be re-ranked is.
+        # Distances in two spaces cannot rank rows of both: search the corpus that can be re-ranked.
         return ("documents",) if served.large is None else ("bible",)
     return ("bible", "documents")
 
 
 @dataclass(frozen=True)
 class Confined:
-    """The verses that a request means.
+    """The verses that a request selects.
 
-    :param rows: about how many they are, where books are asked for; ``None`` otherwise.
+    :param rows: their approximate number if books or chapters are given; otherwise ``None``.
     """
 
     scopes: tuple[str, ...]
@@ -101,7 +101,7 @@ class Confined:
 
 
 def confine(request: SearchRequest, served: Served) -> Confined:
-    """Find the versions and books that are meant. Pure.
+    """Resolve the versions and books of a request. Pure.
 
     :raises RequestError: one of them is unknown, not released, or kept out by policy.
     """
@@ -111,7 +111,7 @@ def confine(request: SearchRequest, served: Served) -> Confined:
         raise RequestError(
             "bad-chapters",
             "chapter_from",
-            f"the first chapter, {request.chapters[0]}, is behind the last, {request.chapters[1]}",
+            f"the first chapter, {request.chapters[0]}, is after the last, {request.chapters[1]}",
         )
     rows = None
     if books is not None or request.chapters is not None:
@@ -134,7 +134,7 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
                     "version-withheld",
                     "versions",
                     f"version {code} may not be served: its licence, its enabled_for_rag or "
-                    "RAG_ALLOWED_VERSIONS keeps it out",
+                    "RAG_ALLOWED_VERSIONS forbids it",
                 )
             if code not in known:
                 near = nearest_names(code, known)
@@ -146,10 +146,10 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
                 )
         scopes = tuple(dict.fromkeys(request.versions))
     if request.language is not None:
-        spoken = {code: primary(tag) for code, tag in served.languages.items()}
-        scopes = tuple(code for code in scopes if spoken[code] == primary(request.language))
+        languages = {code: primary(tag) for code, tag in served.languages.items()}
+        scopes = tuple(code for code in scopes if languages[code] == primary(request.language))
         if not scopes:
-            raise no_such_language("version asked for", request.language, spoken.values())
+            raise no_such_language("version asked for", request.language, languages.values())
     return scopes
 
 
@@ -168,9 +168,9 @@ def _book(name: str) -> str:
     )
 
 
-def no_such_language(what: str, language: str, spoken: Iterable[str]) -> RequestError:
-    """That nothing is in a language, and which languages there are."""
-    languages = sorted(set(spoken))
+def no_such_language(what: str, language: str, known: Iterable[str]) -> RequestError:
+    """The error for a language that nothing is in; names the languages that exist."""
+    languages = sorted(set(known))
     return RequestError(
         "unknown-language",
         "language",
@@ -180,7 +180,7 @@ def no_such_language(what: str, language: str, spoken: Iterable[str]) -> Request
 
 
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three names like a wrong one; where none is, the first ten there are."""
+    """Up to three names similar to an unknown one; without any, the first ten names."""
     folded = {one.casefold(): one for one in known}
     found = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
     return [folded[one] for one in found] or sorted(folded.values())[:10]
@@ -191,10 +191,10 @@ def _released(near: list[str]) -> str:
 
 
 def did_you_mean(near: list[str]) -> str:
-    """A sentence that names them."""
-    return f"Did you mean {', '.join(near)}?" if near else "There is none at all."
+    """A sentence that suggests these names."""
+    return f"Did you mean {', '.join(near)}?" if near else "There are none."
 
 
 def primary(language: str) -> str:
-    """The first part of a language's tag, by which languages are compared."""
+    """The primary subtag of a language tag, by which languages are compared."""
     return language.partition("-")[0].lower()

@@ -1,4 +1,4 @@
-"""Search: the one path from a vector to hits, through what is released and nothing else."""
+"""Search: the only path from a vector to hits, through released data only."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from rag_assets.vectors.sql.nearest import compare, prepare_connection, search_b
 from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 100
-"""Rows of the small space that re-ranking and fusion choose from, at least."""
+"""Minimum number of rows of the small space that re-ranking and fusion choose from."""
 
-MOST_COLLAPSED = 5000
-"""Rows that are looked at, at most, for ``top_k`` different documents."""
+MAX_COLLAPSED = 5000
+"""Maximum number of rows to fetch for ``top_k`` different documents."""
 
 Row = tuple[int, int]
-"""Place of a corpus among those searched, and the row's id."""
+"""Index of a corpus among those searched, and the row's id."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Hits, best first; through which release and plan; where the time went, in milliseconds.
+    """Hits, best first, with their release and plans, and times in milliseconds.
 
-    :param plan: how the corpus that was searched was read; where both were, the Bible.
-    :param why_fewer: why there are fewer hits than asked for; empty when there are not.
-    :param documents_plan: how the documents were read, where both corpora were searched.
+    :param plan: how the corpus was read; the Bible if both were searched.
+    :param why_fewer: why there are fewer than ``top_k`` hits; empty if there are not.
+    :param documents_plan: how the documents were read, if both corpora were searched.
     """
 
     hits: tuple[Hit, ...]
@@ -59,21 +59,21 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
-class _Looked:
-    """What one corpus gave.
+class _Found:
+    """What was found in one corpus.
 
     :param near: cosine distances of the nearest rows.
-    :param worded: rows that hold words of the query, the best first.
-    :param known: distances of both.
-    :param passages: both as they are stored.
-    :param full: there may be more rows than were asked for.
+    :param text_matches: rows that contain words of the query, best first.
+    :param distances: cosine distances of both.
+    :param passages: stored passages of both.
+    :param full: as many rows as requested, so there may be more.
     """
 
     side: AnySide
     plan: SearchPlan
     near: Mapping[int, float]
-    worded: Sequence[int]
-    known: Mapping[int, float]
+    text_matches: Sequence[int]
+    distances: Mapping[int, float]
     passages: Mapping[int, Any]
     full: bool
 
@@ -88,29 +88,29 @@ def search(
     large_vector: NDArray[np.float32] | None = None,
     timeout_ms: int = 0,
 ) -> SearchResult:
-    """The nearest passages of a release to a vector of its small space.
+    """Find the passages of a release that are nearest to a vector of its small space.
 
     :param connection: autocommits and is prepared for vectors.
     :param vector: float32, shape (dimensions of the small space,).
-    :param large_vector: of the large space; needed to re-rank.
-    :param timeout_ms: the server gives up each statement after so long; 0 for never.
-    :raises RequestError: it cannot be answered so.
-    :raises SearchTimeoutError: the server gave up.
+    :param large_vector: in the large space; required to re-rank.
+    :param timeout_ms: time limit of each statement; 0 for none.
+    :raises RequestError: the request cannot be answered.
+    :raises SearchTimeoutError: a statement ran into its time limit.
     """
     started = time.perf_counter()
     sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
     deeper = 1
     while True:
-        looked = [
-            _look(connection, settings, request, side, vector, large_vector,
+        results = [
+            _search_side(connection, settings, request, side, vector, large_vector,
                   depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
             for side in sides
         ]  # fmt: skip
-        hits, below = _hits(request, looked)
-        if len(hits) >= request.top_k or below or not _may_find_more(request, looked):
+        hits, below = _hits(request, results)
+        if len(hits) >= request.top_k or below or not _may_find_more(request, results):
             break
         deeper *= 4
-    plan, *others = [found.plan for found in looked]
+    plan, *others = [found.plan for found in results]
     return SearchResult(
         hits=hits,
         release_id=served.release_id,
@@ -124,10 +124,10 @@ def search(
 def search_text(
     database: Database, settings: Settings, query: str, request: SearchRequest
 ) -> SearchResult:
-    """Embed one query in the released space and search with it, on a connection of its own.
+    """Embed one query in the released space and search with it, on a new connection.
 
     :raises NotReleasedError: nothing is released yet.
-    :raises RagAssetsError: as :func:`search` and the embedder.
+    :raises RagAssetsError: as for :func:`search` and the embedder.
     """
     (result,) = search_texts(database, settings, [replace(request, text=query)])
     return result
@@ -136,11 +136,11 @@ def search_text(
 def search_texts(
     database: Database, settings: Settings, requests: Sequence[SearchRequest]
 ) -> tuple[SearchResult, ...]:
-    """Embed the texts of these requests together, at most 2,048, then search with one at a time.
+    """Embed the texts of up to 2,048 requests together, then run the searches one by one.
 
-    :returns: results in the order of the requests; the time of embedding is that of all.
+    :returns: results in the order of the requests; each has the embedding time of the whole batch.
     :raises NotReleasedError: nothing is released yet.
-    :raises RagAssetsError: as :func:`search` and the embedder.
+    :raises RagAssetsError: as for :func:`search` and the embedder.
     """
     texts = [request.text or "" for request in requests]
     if not all(text.strip() for text in texts):
@@ -149,7 +149,7 @@ def search_texts(
         prepare_connection(connection)
         served = served_now(connection, settings)
         for request in requests:
-            sides_of(connection, request, served)  # before anything is paid for
+            sides_of(connection, request, served)  # validate before paying for embeddings
         started = time.perf_counter()
         vectors = embed_queries(settings, served.target.table.space.spec, texts)
         large: Sequence[NDArray[np.float32] | None] = [None] * len(texts)
@@ -166,16 +166,16 @@ def search_texts(
 
 
 def _depth(request: SearchRequest, side: AnySide) -> int:
-    """How many rows to fetch so that ``top_k`` are left of them."""
+    """How many rows to fetch so that ``top_k`` hits remain."""
     depth = request.top_k
     if request.collapse:
-        depth *= side.rows_a_hit
+        depth *= side.rows_per_hit
     if request.rerank or request.hybrid:
         depth = max(depth, CANDIDATES)
     return depth
 
 
-def _look(
+def _search_side(
     connection: Connection,
     settings: Settings,
     request: SearchRequest,
@@ -185,8 +185,8 @@ def _look(
     *,
     depth: int,
     timeout_ms: int,
-) -> _Looked:
-    """The rows of one corpus that may be hits, with their distances in the space that orders."""
+) -> _Found:
+    """The candidate rows of one corpus, with their distances in the space that ranks the hits."""
     plan = choose_plan(
         side.target, side.scopes, exact_rows=settings.rag_search_exact_rows, rows=side.matching
     )
@@ -209,17 +209,17 @@ def _look(
         again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
         near = {row.id: row.distance for row in again}
     if not request.hybrid:
-        return _Looked(side, plan, near, (), near, passages, full)
+        return _Found(side, plan, near, (), near, passages, full)
     if not request.text:
         raise RequestError(
             "no-query", "hybrid", "hybrid search needs the words of a query: give query"
         )
-    worded = side.worded(connection, request.text, limit=depth, timeout_ms=timeout_ms)
-    beyond = [row for row in worded if row not in near]
+    text_matches = side.text_matches(connection, request.text, limit=depth, timeout_ms=timeout_ms)
+    beyond = [row for row in text_matches if row not in near]
     others = compare(connection, table, compared, beyond, timeout_ms=timeout_ms, joined=joined)
-    known = near | {row.id: row.distance for row in others}
+    distances = near | {row.id: row.distance for row in others}
     passages |= {row.id: side.passage(row.columns) for row in others}
-    return _Looked(side, plan, near, worded, known, passages, full)
+    return _Found(side, plan, near, text_matches, distances, passages, full)
 
 
 def _large(
@@ -242,74 +242,79 @@ def _large(
     return side.large, large_vector
 
 
-def _hits(request: SearchRequest, looked: Sequence[_Looked]) -> tuple[tuple[Hit, ...], int]:
-    """The hits of all corpora, best first, and how many rows were under ``min_score``.
+def _hits(request: SearchRequest, results: Sequence[_Found]) -> tuple[tuple[Hit, ...], int]:
+    """The hits of all corpora, best first, and the number of rows below ``min_score``.
 
-    All distances are of one space, so that they order the rows of several corpora, too.
+    All distances are in one space, so they rank the rows of several corpora together.
     """
-    known = {(place, row): d for place, one in enumerate(looked) for row, d in one.known.items()}
+    distances = {
+        (place, row): d for place, found in enumerate(results) for row, d in found.distances.items()
+    }
     passages = {
         (place, row): passage
-        for place, one in enumerate(looked)
-        for row, passage in one.passages.items()
+        for place, found in enumerate(results)
+        for row, passage in found.passages.items()
     }
     order = sorted(
-        ((place, row) for place, one in enumerate(looked) for row in one.near),
-        key=lambda row: (known[row], row),
+        ((place, row) for place, found in enumerate(results) for row in found.near),
+        key=lambda row: (distances[row], row),
     )
     if request.hybrid:
-        worded = [[(place, row) for row in one.worded] for place, one in enumerate(looked)]
-        order = [row for row in fuse(order, *worded) if row in known]
-    chosen, below = _choose(request, order, known, passages, looked)
+        text_matches = [
+            [(place, row) for row in found.text_matches] for place, found in enumerate(results)
+        ]
+        order = [row for row in fuse(order, *text_matches) if row in distances]
+    chosen, below = _choose(request, order, distances, passages, results)
     return tuple(
-        _hit(rank, members, known, passages, looked) for rank, members in enumerate(chosen, start=1)
+        _hit(rank, members, distances, passages, results)
+        for rank, members in enumerate(chosen, start=1)
     ), below
 
 
 def _choose(
     request: SearchRequest,
     order: Sequence[Row],
-    known: Mapping[Row, float],
+    distances: Mapping[Row, float],
     passages: Mapping[Row, Any],
-    looked: Sequence[_Looked],
+    results: Sequence[_Found],
 ) -> tuple[list[list[Row]], int]:
-    """The hits, each with the rows that it stands for, and how many were under ``min_score``."""
-    least = request.min_score
-    kept = [row for row in order if least is None or 1 - known[row] >= least]
+    """The rows of each hit, and the number of rows below ``min_score``."""
+    min_score = request.min_score
+    kept = [row for row in order if min_score is None or 1 - distances[row] >= min_score]
     groups = [[row] for row in kept]
     if request.collapse:
-        groups = group(kept, lambda row: (row[0], looked[row[0]].side.group(passages[row])))
+        groups = group(kept, lambda row: (row[0], results[row[0]].side.group(passages[row])))
     return groups[: request.top_k], len(order) - len(kept)
 
 
-def _may_find_more(request: SearchRequest, looked: Sequence[_Looked]) -> bool:
-    """Whether rows that one document's own passages kept out may hold further documents."""
+def _may_find_more(request: SearchRequest, results: Sequence[_Found]) -> bool:
+    """Whether more rows may contain further documents, crowded out by passages of a few."""
     return request.collapse and any(
-        one.side.corpus == "documents" and one.full and len(one.near) < MOST_COLLAPSED
-        for one in looked
+        found.side.corpus == "documents" and found.full and len(found.near) < MAX_COLLAPSED
+        for found in results
     )
 
 
 def _hit(
     rank: int,
     members: Sequence[Row],
-    known: Mapping[Row, float],
+    distances: Mapping[Row, float],
     passages: Mapping[Row, Any],
-    looked: Sequence[_Looked],
+    results: Sequence[_Found],
 ) -> Hit:
     place, row = members[0]
-    one = looked[place]
-    return one.side.hit(
+    found = results[place]
+    return found.side.hit(
         rank,
         [passages[member] for member in members],
-        score=1 - known[place, row],
-        source=_source(row, one.near, one.worded),
+        score=1 - distances[place, row],
+        source=_source(row, found.near, found.text_matches),
     )
 
 
-def _source(key: int, near: Container[int], worded: Container[int]) -> str:
+def _source(key: int, near: Container[int], text_matches: Container[int]) -> str:
     if key in near:
-        return "both" if key in worded else "vector"
+        return "both" if key in text_matches else "vector"
     return "text"
 
 
@@ -317,5 +322,6 @@ def _why_fewer(request: SearchRequest, count: int, below: int) -> str:
     if count >= request.top_k:
         return ""
     if below:
-        return f"{below} further rows score under min_score {request.min_score}"
-    return "the filter lets no more rows through"
+        rows = "1 further row scores" if below == 1 else f"{below} further rows score"
+        return f"{rows} under min_score {request.min_score}"
+    return "no more rows pass the filter"

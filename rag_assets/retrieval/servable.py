@@ -1,4 +1,4 @@
-"""Which versions may be served, and how many rows they have."""
+"""The versions that may be served, and their numbers of rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rag_assets.vectors.sql.tables import VectorTable, rows_by_part
 
 
 def may_be_served(connection: Connection, settings: Settings) -> frozenset[str]:
-    """Versions that are enabled, whose licence allows it, and that RAG_ALLOWED_VERSIONS leaves."""
+    """Versions that are enabled, allowed by their licence and allowed by RAG_ALLOWED_VERSIONS."""
     servable = servable_versions(connection)
     allowed = settings.allowed_versions()
     return servable & allowed if allowed else servable
@@ -20,7 +20,7 @@ def servable_scopes(
 ) -> dict[str, int]:
     """Rows of each version that may be served and has vectors in this table.
 
-    Of documents, rows of each language: a document that has vectors may be served.
+    For documents, rows of each language: any document that has vectors may be served.
     """
     rows = rows_by_part(connection, table)
     if table.corpus == "documents":

@@ -1,4 +1,4 @@
-"""The corpora that a request means, each confined to it: what a search needs to know of them."""
+"""The sides of a search: the corpora that a request selects, each with its filter."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from rag_assets.vectors.search_plan import RowFilter
 from rag_assets.vectors.sql.statement import Joined
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
-CHUNKS_A_DOCUMENT = 5
-"""Passages of one document that may stand before the next document's, as a first guess."""
+CHUNKS_PER_DOCUMENT = 5
+"""First guess of how many passages of one document rank before the next document's."""
 
 Passage = TypeVar("Passage")
 
 
 class Side(Protocol[Passage]):
-    """One corpus, confined to what a request means.
+    """One corpus, confined to what a request selects.
 
     :param scopes: versions, or languages of documents, by which the plan is chosen.
     :param filter: the rows that may be found.
-    :param matching: about how many a further filter lets through; ``None`` when there is none.
-    :param rows_a_hit: rows that one hit may stand for, when hits are collapsed.
+    :param matching: approximate number of rows that pass a further filter; ``None`` without one.
+    :param rows_per_hit: rows that one hit may represent if hits are collapsed.
     """
 
     @property
@@ -61,27 +61,27 @@ class Side(Protocol[Passage]):
     @property
     def matching(self) -> int | None: ...
     @property
-    def rows_a_hit(self) -> int: ...
+    def rows_per_hit(self) -> int: ...
 
-    def worded(
+    def text_matches(
         self, connection: Connection, text: str, *, limit: int, timeout_ms: int
     ) -> list[int]:
-        """Ids of the rows that hold words of a text, the best first."""
+        """Ids of the rows that contain words of a text, best first."""
 
     @property
     def joined(self) -> Joined: ...
     def passage(self, columns: Mapping[str, Any]) -> Passage:
-        """A row that a search found, of what was joined to it."""
+        """The passage of a row, from the columns joined to it."""
 
     def group(self, passage: Passage) -> Hashable:
-        """What rows have in common that one hit stands for."""
+        """The key shared by the rows that one hit represents."""
 
     def hit(self, rank: int, members: Sequence[Passage], *, score: float, source: str) -> Hit:
-        """The hit of these rows, the best of them first."""
+        """The hit for these rows, which are given best first."""
 
 
 class BibleSide:
-    """Verses of the versions released."""
+    """Verses of the released versions."""
 
     corpus: Corpus = "bible"
     joined = VERSES
@@ -92,9 +92,9 @@ class BibleSide:
         self.scopes = confined.scopes
         self.matching = confined.rows
         self.filter = RowFilter(confined.scopes, confined.books, confined.chapters)
-        self.rows_a_hit = len(confined.scopes)  # each verse has at most one row a version
+        self.rows_per_hit = len(confined.scopes)  # each verse has at most one row per version
 
-    def worded(
+    def text_matches(
         self, connection: Connection, text: str, *, limit: int, timeout_ms: int
     ) -> list[int]:
         return matching_verses(
@@ -118,15 +118,15 @@ class BibleSide:
 
 
 class DocumentsSide:
-    """Chunks of the documents: of all, of some, of a language.
+    """Chunks of the documents: of all, of some, or of those in a language.
 
-    :param languages: asked for; ``None`` for all, also those that come.
-    :param documents: ids asked for, with their chunks.
+    :param languages: requested languages with their chunks; ``None`` for all, including new ones.
+    :param documents: ids of the requested documents with their chunks; ``None`` for all.
     """
 
     corpus: Corpus = "documents"
     joined = CHUNKS
-    rows_a_hit = CHUNKS_A_DOCUMENT
+    rows_per_hit = CHUNKS_PER_DOCUMENT
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class DocumentsSide:
             documents=None if documents is None else tuple(documents),
         )
 
-    def worded(
+    def text_matches(
         self, connection: Connection, text: str, *, limit: int, timeout_ms: int
     ) -> list[int]:
         return matching_chunks(
@@ -172,13 +172,12 @@ AnySide = Side[Any]
 def sides_of(
     connection: Connection | None, request: SearchRequest, served: Served, *, timeout_ms: int = 0
 ) -> tuple[AnySide, ...]:
-    """What is to be searched, at least one.
+    """The sides to search, at least one.
 
-    :param connection: ``None`` will do where :func:`looks_up` says so.
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :raises RequestError: something that is asked for is unknown, not released, or kept out by
-        policy.
-    :raises SearchTimeoutError: the server gave up.
+    :param connection: may be ``None`` unless :func:`needs_lookup`.
+    :param timeout_ms: time limit of each statement; 0 for none.
+    :raises RequestError: something requested is unknown, not released, or withheld by policy.
+    :raises SearchTimeoutError: a statement ran into its time limit.
     """
     sides: list[AnySide] = []
     without: list[RequestError] = []
@@ -200,10 +199,10 @@ def sides_of(
     raise no_such_language("version or document", request.language or "", languages)
 
 
-def looks_up(request: SearchRequest, served: Served) -> bool:
-    """Whether :func:`sides_of` asks the database: for documents by key, and a new language. Pure.
+def needs_lookup(request: SearchRequest, served: Served) -> bool:
+    """Whether :func:`sides_of` queries the database, for document keys or a new language. Pure.
 
-    :raises RequestError: as :func:`corpora`.
+    :raises RequestError: as for :func:`corpora`.
     """
     if "documents" not in corpora(request, served) or served.documents is None:
         return False
@@ -230,10 +229,10 @@ def _documents(
 def _of_language(
     connection: Connection | None, language: str, served: ServedDocuments, timeout_ms: int
 ) -> Mapping[str, int]:
-    """Chunks of a language, by tag."""
+    """Chunks in a language, by tag."""
     wanted, known = primary(language), served.target.scopes
     if wanted not in known and connection is not None:
-        # The first document of a language may have come since.
+        # The first document in a language may be newer than the counts.
         known = chunks_by_language(connection, timeout_ms=timeout_ms)
     found = {tag: rows for tag, rows in known.items() if primary(tag) == wanted}
     if not found:
@@ -254,7 +253,7 @@ def _named(
             raise RequestError(
                 "unknown-document",
                 "documents",
-                f"there is no document {key!r} to be searched. {did_you_mean(near)}",
+                f"there is no searchable document {key!r}. {did_you_mean(near)}",
                 near,
             )
     return {one.document_id: one.chunks for one in found.values()}

@@ -1,4 +1,4 @@
-"""Run many searches and measure them: similarities found, latency, hits returned."""
+"""Run many searches and measure the similarities found, the latency and the hits returned."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 @dataclass(frozen=True)
 class TimedSearch:
-    """One search as it went.
+    """The measurements of one search.
 
-    :param similarities: of its hits, descending.
+    :param similarities: similarities of its hits, descending.
     """
 
     similarities: tuple[float, ...]
@@ -35,7 +35,7 @@ class TimedSearch:
 class Latency:
     """Latency of a series of searches, in milliseconds.
 
-    :param cold: of the first search of each connection, the slowest; not among the others.
+    :param cold_ms: the slowest first search of a connection; not included in the percentiles.
     """
 
     p50_ms: float
@@ -53,7 +53,7 @@ def time_plan(
     top_k: int,
     scopes: Sequence[str] | None,
 ) -> tuple[TimedSearch, ...]:
-    """Search with each query in turn, by a plan of one's own: for tuning.
+    """Search with each query in turn by a given plan, for tuning.
 
     :param connection: autocommits and is prepared.
     :param queries: float32, shape (n, dimensions).
@@ -74,7 +74,7 @@ def time_search(
     request: SearchRequest,
     queries: NDArray[np.float32],
 ) -> tuple[TimedSearch, ...]:
-    """Search with each query in turn, as an application's search would go.
+    """Search with each query in turn, as an application would.
 
     :param connection: autocommits and is prepared.
     :param queries: float32, shape (n, dimensions).
@@ -98,10 +98,10 @@ def measure_latency(
     concurrency: int,
     warm_up: int = 20,
 ) -> Latency:
-    """Send all queries from ``concurrency`` connections at once, each with its share of them.
+    """Run all queries, divided among ``concurrency`` concurrent connections.
 
     :param queries: float32, shape (n, dimensions).
-    :param warm_up: searches before them that are not counted, on all connections together.
+    :param warm_up: uncounted searches to run first, on all connections together.
     """
 
     def work(share: NDArray[np.float32]) -> tuple[TimedSearch, ...]:

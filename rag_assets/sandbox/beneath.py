@@ -1,8 +1,8 @@
-"""Open what stands below a folder without following any link, so that nothing outside is opened.
+"""Open files below a folder without following links, so that nothing outside is opened.
 
-A path is walked folder by folder, each opened relative to the one before it: a part that is swapped
-for a link, at any moment, ends the walk. Only regular files are opened, and without waiting for the
-writer of a pipe. What their content means is not known here.
+A path is walked folder by folder, each opened relative to the previous one: a part that is replaced
+by a link at any moment ends the walk. Only regular files are opened, without waiting for the writer
+of a pipe. Interpreting their content does not belong here.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from io import BufferedReader
 from typing import Any
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
-# O_PATH: a folder that may be entered but not listed can be walked through, where there is such.
+# O_PATH, if the system has it, allows walking through folders that may be entered but not listed.
 _ENTER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | _NO_LINK
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | _NO_LINK
 _LINK_MET = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
-_SPECIAL_MET = (errno.ENXIO, errno.EOPNOTSUPP, errno.ENODEV)  # what opening a socket or device says
+_SPECIAL_MET = (errno.ENXIO, errno.EOPNOTSUPP, errno.ENODEV)  # from opening a socket or device
 
 
 class RefusedFileError(Exception):
-    """Such a file is never opened. The message says why and what to do, without the path."""
+    """A file that is never opened. The message says why and what to do, without the path."""
 
 
 class HardLinkedError(RefusedFileError):
-    """The file has another name, perhaps of a file outside."""
+    """The file has several hard links, and may be a file outside."""
 
 
 def hard_links_fault(links: int) -> str | None:
-    """Why a file with this number of names is refused; ``None`` for a file with one.
+    """Why a file with this number of hard links is refused; ``None`` for one.
 
-    A second name may be that of a file which only this service may read.
+    Another link may be a file that only this service may read.
     """
     if links <= 1:
         return None
@@ -46,13 +46,13 @@ def hard_links_fault(links: int) -> str | None:
 
 @contextmanager
 def folder_at(root: str, path: str, *, make: bool = False) -> Iterator[int]:
-    """A descriptor of the folder ``path`` below ``root``, to be given to others as ``dir_fd``.
+    """A descriptor of the folder ``path`` below ``root``, for use as ``dir_fd``.
 
-    :param root: without a link in it.
-    :param path: with slashes; empty for ``root`` itself.
-    :param make: create the folders that are missing.
+    :param root: a path without links.
+    :param path: separated by slashes; empty for ``root`` itself.
+    :param make: create missing folders.
     :raises RefusedFileError: a part of the path is a link or a file, or leads up.
-    :raises OSError: a folder is missing, or cannot be entered or made.
+    :raises OSError: a folder is missing, or cannot be entered or created.
     """
     descriptor = os.open(root, _ENTER)
     try:
@@ -83,7 +83,7 @@ def _entered(folder: int, part: str, *, make: bool) -> int:
 
 @contextmanager
 def entries_of(root: str, path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """The entries of a folder; their ``path`` is their name. Errors as for :func:`folder_at`."""
+    """The entries of a folder; their ``path`` is their name. Raises as :func:`folder_at`."""
     with folder_at(root, path) as folder:
         listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _NO_LINK, dir_fd=folder)
         try:
@@ -94,10 +94,10 @@ def entries_of(root: str, path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 
 def open_file(root: str, path: str) -> BufferedReader:
-    """Open a regular file with a single name, for reading.
+    """Open a regular file with a single hard link for reading.
 
-    :param root: as ``path``, as for :func:`folder_at`.
-    :raises HardLinkedError: it has several names.
+    :param root: as for :func:`folder_at`, like ``path``.
+    :raises HardLinkedError: it has several hard links.
     :raises RefusedFileError: it is a link, a folder, a pipe, a device or a socket, or below a link.
     :raises OSError: it is missing or cannot be read.
     """
@@ -124,12 +124,12 @@ def open_file(root: str, path: str) -> BufferedReader:
 
 
 def rename_new(name: str, folder: int, new_name: str, new_folder: int) -> bool:
-    """Rename a file unless the new name is taken, in one step; false where it is taken.
+    """Rename a file atomically unless the new name is taken; false if it is.
 
-    Unlike a link made and another removed, it never gives the file two names.
+    Unlike link and unlink, this never gives the file two names.
 
-    :param folder: descriptor of the folder that ``name`` is in; ``new_folder`` likewise.
-    :raises OSError: it cannot be renamed; ENOTSUP where the system has no such step.
+    :param folder: descriptor of the folder of ``name``; ``new_folder``: of ``new_name``.
+    :raises OSError: it cannot be renamed; ENOTSUP if the system does not support this.
     """
     function, flag = _exclusive_rename()
     if function is not None:
@@ -140,7 +140,7 @@ def rename_new(name: str, folder: int, new_name: str, new_folder: int) -> bool:
         code = errno.ENOTSUP
     if code == errno.EEXIST:
         return False
-    if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # the file system has none
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # not supported by the file system
         code = errno.ENOTSUP
     raise OSError(code, os.strerror(code))
 

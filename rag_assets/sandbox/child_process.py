@@ -1,7 +1,8 @@
-"""A child process that reads files which may be hostile, seen from its parent.
+"""The parent's side of a child process that reads possibly hostile files.
 
-Its pipes, its limits of memory and time, its end. A file goes to it as an open descriptor, never as
-a path. What it runs is :mod:`.child_service`; what is asked and answered belongs to its callers.
+It handles the pipes, the limits on memory and time, and the end of the child. A file is passed as
+an open descriptor, never as a path. The child runs :mod:`.child_service`; the content of requests
+and answers belongs to the callers.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_ROOT = Path(__file__).parents[2]  # whence the package can be imported
-_LOOK_S = 0.02  # between two checks of the child's memory: it can grow by some 40 MB meanwhile
+_ROOT = Path(__file__).parents[2]  # from which the package can be imported
+_POLL_S = 0.02  # between two checks of the child's memory, which can grow by some 40 MB meanwhile
 _START_S = 60.0
 _PAGE_BYTES = resource.getpagesize()
 _FAULTS = frozenset(
@@ -31,36 +32,36 @@ _FAULTS = frozenset(
         *(signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP),
     }
 )
-"""How a process ends that does something which it must not: nobody sends these."""
+"""Signals that end a faulty process; no other process sends them."""
 
 
 class ChildError(Exception):
-    """The child gave no answer, and has ended. The message is a clause without a subject."""
+    """The child has ended without an answer. The message is a clause without a subject."""
 
 
 class OutOfMemoryError(ChildError):
-    """It took more memory than it may."""
+    """The child exceeded its memory limit."""
 
 
 class OutOfTimeError(ChildError):
-    """It worked for longer than it may."""
+    """The child exceeded its time limit."""
 
 
 class InterruptedChildError(ChildError):
-    """It was ended from outside, or did not get to work: the same request may pass later."""
+    """The child was killed from outside, or could not work: the same request may succeed later."""
 
 
 class CrashedError(ChildError):
-    """It ended by a fault of its own."""
+    """The child crashed."""
 
 
 class ChildProcess:
     """The process and its pipes.
 
-    :param module: what it runs, a caller of :func:`.child_service.serve`.
+    :param module: the module to run, which calls :func:`.child_service.serve`.
     :param argument: its only argument.
-    :param memory_bytes: memory of its own that it may take, its interpreter included.
-    :param environment: what it gets beside two settings of Python: it must hold no secret.
+    :param memory_bytes: limit on its private memory, including the interpreter's.
+    :param environment: variables besides two settings of Python; they must contain no secret.
     """
 
     def __init__(
@@ -82,31 +83,31 @@ class ChildProcess:
                 cwd=_ROOT,
                 env={"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})},
                 bufsize=0,
-                process_group=0,  # Ctrl-C is for the parent, which ends the child in its own way
+                process_group=0,  # Ctrl-C goes to the parent only, which ends the child itself
             )
-        # Linux counts the memory of the process that started it as its own, until it takes more.
-        self._inherited = _most_memory(resource.getrusage(resource.RUSAGE_SELF))
+        # On Linux, a child's peak is at least its parent's memory at the time of the fork.
+        self._inherited = _peak_memory(resource.getrusage(resource.RUSAGE_SELF))
         assert self._process.stdout is not None  # noqa: S101
         self._answers = self._process.stdout.fileno()
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
         self._buffer = bytearray()
         self._is_ready = False
-        self._shared = 0  # bytes, as of the last look
-        self._ending = threading.Lock()  # once it is waited for, its id may be another's
+        self._shared = 0  # bytes, at the last check
+        self._ending = threading.Lock()  # once it is reaped, its id may be another process's
         self.ended = False
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     def asleep(self) -> bool:
-        """Whether it waits for a request: it has said nothing, and has not ended."""
+        """Whether it is waiting for a request: it has neither ended nor written anything."""
         return not self.ended and not self._poll.poll(0)
 
     def wait_until_ready(self) -> None:
-        """Until it has loaded its libraries, 0.3 s.
+        """Wait until it has loaded its libraries, which takes 0.3 s.
 
         :raises InterruptedChildError: it did not start.
         """
@@ -124,11 +125,11 @@ class ChildProcess:
     def ask(
         self, request: Mapping[str, Any], file: BinaryIO | None, *, seconds: float
     ) -> Iterator[bytes]:
-        """Send a request and yield the lines of the answer, of which the caller knows the number.
+        """Send a request and yield the lines of the answer; the caller knows their number.
 
-        :param file: handed to the child, which reads it from where it stands.
-        :param seconds: for the whole answer.
-        :raises ChildError: there is no answer; which of its subclasses says why.
+        :param file: passed to the child, which reads it from its current position.
+        :param seconds: time limit for the whole answer.
+        :raises ChildError: there is no answer; the subclass says why.
         """
         descriptors = [] if file is None else [file.fileno()]
         try:
@@ -140,20 +141,20 @@ class ChildProcess:
         yield from self._lines(seconds)
 
     def memory_bytes(self) -> int:
-        """What it holds in memory of its own; 0 where the system does not tell.
+        """Its private memory; 0 if the system does not report it.
 
-        Without the pages of program files: all children share them, and the system can drop them.
-        The extraction library's are 90 MB.
+        Pages of program files do not count: all children share them, and the system can drop them.
+        Those of the extraction library take 90 MB.
         """
         try:
             resident, shared = Path(f"/proc/{self.pid}/statm").read_bytes().split()[1:3]
         except (OSError, ValueError):
             return 0
-        self._shared = int(shared) * _PAGE_BYTES or self._shared  # one that has ended has none
+        self._shared = int(shared) * _PAGE_BYTES or self._shared  # 0 after the end of the process
         return (int(resident) - int(shared)) * _PAGE_BYTES
 
     def _cpu_seconds(self) -> float:
-        """CPU time that it has used; 0 where the system does not tell."""
+        """CPU time that it has used; 0 if the system does not report it."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
@@ -161,25 +162,24 @@ class ChildProcess:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def signal_end(self) -> None:
-        """End it from any thread; whoever reads its answer sees that it ends."""
+        """Kill it, from any thread; the thread that reads its answer notices the end."""
         with self._ending:
             if not self.ended:
                 os.kill(self.pid, signal.SIGKILL)
 
     def kill(self) -> int:
-        """End it immediately: there is nothing that it would have to put in order.
+        """Kill it immediately, because it has nothing to clean up.
 
-        :return: the most memory that it ever had, in bytes; 0 if it had been ended before, and
-            where that cannot be told from its parent's.
+        :return: its peak memory in bytes; 0 if it had ended before, or if its peak cannot be
+            distinguished from its parent's.
         """
         self.signal_end()
         return self._reap()
 
     def _lines(self, seconds: float) -> Iterator[bytes]:
-        """Its answer's lines, while it keeps to its limits.
+        """Yield the lines of its answer while it keeps within its limits.
 
-        An answer that is larger than its memory cannot be of its own making: the parent would have
-        to hold it.
+        An answer may not be larger than its memory limit, because the parent has to hold it.
         """
         deadline = time.monotonic() + seconds
         left_bytes = self._memory_bytes
@@ -201,7 +201,7 @@ class ChildProcess:
                         "machine or for the file"
                     )
                 raise _too_slow(seconds)
-            if self._poll.poll(1000 * min(left, _LOOK_S)):
+            if self._poll.poll(1000 * min(left, _POLL_S)):
                 received = os.read(self._answers, 1 << 18)
                 if not received:
                     raise self._end(seconds)
@@ -215,11 +215,11 @@ class ChildProcess:
                 raise self.out_of_memory()
 
     def out_of_memory(self) -> OutOfMemoryError:
-        """The error of a request that takes more memory than there is."""
+        """The error for a request that exceeds the memory limit."""
         return OutOfMemoryError(f"took more than {self._memory_bytes >> 20:,} MB of memory")
 
     def _end(self, seconds: float = 0) -> ChildError:
-        """Why it ended, though nobody here ended it."""
+        """Find out why it ended although this process did not end it."""
         if self.kill() > self._memory_bytes + self._shared:
             return self.out_of_memory()
         ended_by = -self._process.returncode
@@ -230,7 +230,7 @@ class ChildProcess:
         return InterruptedChildError(f"was ended from outside ({self._process.returncode})")
 
     def _reap(self) -> int:
-        """Wait for its end; the most memory that it ever had, as for :meth:`kill`."""
+        """Wait for its end and return its peak memory, as :meth:`kill` does."""
         if self.ended:
             return 0
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -241,14 +241,14 @@ class ChildProcess:
         self._requests.close()
         if self._process.stdout is not None:
             self._process.stdout.close()
-        most = _most_memory(used)
-        return most if most > self._inherited else 0
+        peak = _peak_memory(used)
+        return peak if peak > self._inherited else 0
 
 
 def _too_slow(seconds: float) -> OutOfTimeError:
     return OutOfTimeError(f"took more than {seconds:g} s")
 
 
-def _most_memory(used: resource.struct_rusage) -> int:
-    """In bytes."""
+def _peak_memory(used: resource.struct_rusage) -> int:
+    """Peak memory in bytes."""
     return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

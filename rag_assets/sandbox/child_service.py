@@ -1,8 +1,8 @@
-"""What runs in a child process that reads files: it takes requests and answers them, one by one.
+"""The service in a child process that reads files: it answers requests one by one.
 
-It is asked by a line of JSON on its standard input, a socket that may carry an open file, too, and
-answers by lines of JSON. It ends when its input does, and so with its parent. What it may take is
-bounded here as a second line; its parent, :mod:`.child_process`, watches the first.
+A request is a line of JSON on standard input, a socket that may also pass an open file; an answer
+is lines of JSON. The process ends when its input does, and thus with its parent. The parent,
+:mod:`.child_process`, enforces the limits; those set here are the second line of defence.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any, BinaryIO, NoReturn
 
 OUT_OF_MEMORY = "memory"
 FAILED = "failed"
-_LONGEST_REQUEST = 65_536
+_RECEIVE_BYTES = 65_536
 
 Answer = Callable[[dict[str, Any], FileIO | None], Iterable[Any]]
-_Asked = tuple[bytes, int | None]
+_Request = tuple[bytes, int | None]
 
 
 def serve(answer: Answer, *, memory_bytes: int, seconds: float) -> NoReturn:
@@ -32,35 +32,35 @@ def serve(answer: Answer, *, memory_bytes: int, seconds: float) -> NoReturn:
 
     An answer that fails unexpectedly is the line ``{"memory": true}`` or ``{"failed": reason}``.
 
-    :param answer: makes the lines of an answer, of a request and the file that came with it.
-    :param memory_bytes: that the parent allows; a multiple of it ends the process here.
-    :param seconds: that the parent allows for an answer.
+    :param answer: makes the lines of an answer from a request and the file passed with it.
+    :param memory_bytes: the parent's memory limit; a multiple of it is enforced here.
+    :param seconds: the parent's time limit for an answer.
     """
     _bound_memory(memory_bytes)
-    # The libraries may print; what they print must not be taken for an answer.
+    # Libraries may print, and their output must not be taken for an answer.
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
-        Thread(target=_listen, args=(asked,), daemon=True).start()
+        requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        Thread(target=_listen, args=(requests,), daemon=True).start()
         _send(answers, [{}])
         while True:
-            request, descriptor = asked.get()
+            request, descriptor = requests.get()
             _bound_time(seconds)
             _send(answers, _guarded(answer, json.loads(request), descriptor))
 
 
-def _listen(asked: queue.SimpleQueue[_Asked]) -> None:
-    """Take requests; at their end leave immediately, whatever is being read."""
-    with socket.socket(fileno=0) as requests:
+def _listen(requests: queue.SimpleQueue[_Request]) -> None:
+    """Receive requests; at the end of the input, exit immediately, whatever is being read."""
+    with socket.socket(fileno=0) as incoming:
         line, descriptor = b"", None
         while True:
-            piece, came, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 1)
+            piece, came, _, _ = socket.recv_fds(incoming, _RECEIVE_BYTES, 1)
             if not piece:
                 os._exit(0)
             line += piece
             descriptor = came[0] if came else descriptor
             if line.endswith(b"\n"):
-                asked.put((line, descriptor))
+                requests.put((line, descriptor))
                 line, descriptor = b"", None
 
 
@@ -83,18 +83,18 @@ def _send(answers: BinaryIO, lines: Iterable[Any]) -> None:
 
 
 def _bound_memory(memory_bytes: int) -> None:
-    """Let the system end this process where the parent does not come to it."""
+    """Have the system end this process if the parent does not."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Twice the limit: what is only reserved counts here, what is used is watched by the parent.
-    most = 2 * memory_bytes
-    with contextlib.suppress(ValueError, OSError):  # not to be had on every system
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    # Twice the limit: this also counts memory that is reserved but unused; the parent does not.
+    limit = 2 * memory_bytes
+    with contextlib.suppress(ValueError, OSError):  # not supported on every system
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")  # the first to go, not the database
+        Path("/proc/self/oom_score_adj").write_text("1000")  # killed first, before the database
 
 
 def _bound_time(seconds: float) -> None:
-    """CPU seconds of the next answer: several times its wall time, for it may use threads."""
+    """Limit the next answer's CPU time to several times its wall time, as it may use threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     soft = int(used.ru_utime + used.ru_stime + 4 * seconds + 10)

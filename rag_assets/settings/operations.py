@@ -16,7 +16,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class OperationsSettings(BaseModel):
-    """When work is done by itself, when trouble is noticed, and who is told."""
+    """When scheduled work runs, when problems are detected, and who is notified."""
 
     # Schedules
     rag_timezone: str = Field(

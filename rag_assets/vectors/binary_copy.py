@@ -1,4 +1,4 @@
-"""PostgreSQL's binary COPY format for rows of (hash, vector) and (id, code), built by NumPy.
+"""PostgreSQL's binary COPY format for rows of (hash, vector) and (id, code), built with NumPy.
 
 Every field has a fixed width, so a batch is one structured array and one ``tobytes()``: no Python
 code runs per row or per component.
@@ -24,7 +24,7 @@ _COMPONENT = {"vector": ">f4", "halfvec": ">f2"}
 def hashed_vectors(
     hashes: Sequence[bytes], vectors: NDArray[np.float32], precision: Precision
 ) -> bytes:
-    """A whole COPY stream of two columns, ``text_hash bytea`` and ``embedding``.
+    """A complete COPY stream with the columns ``text_hash bytea`` and ``embedding``.
 
     :param hashes: n SHA-256 digests, 32 bytes each.
     :param vectors: float32, shape (n, dimensions).
@@ -53,7 +53,7 @@ def hashed_vectors(
 
 
 def ids_and_codes(ids: NDArray[np.int64], codes: NDArray[np.uint8], bits: int) -> bytes:
-    """A whole COPY stream of two columns, ``bigint`` and ``bit varying``.
+    """A complete COPY stream with two columns, ``bigint`` and ``bit varying``.
 
     :param ids: int64, shape (n,).
     :param codes: uint8, shape (n, bits / 8 rounded up).

@@ -1,11 +1,11 @@
 """Binary codes of vectors: the signs of a fixed random rotation. Pure.
 
-Two vectors at a small angle differ in few signs, so that the nearest codes hold the nearest
-vectors; the exact distance then orders them. The signs of the vectors as they are will not do: of a
-sparse vector most components are zero, and in a narrow cone of directions most signs are the same.
+Two vectors at a small angle differ in few signs, so the nearest codes belong to the nearest
+vectors, which are then ranked by exact distance. The signs of the original vectors are not enough:
+most components of a sparse vector are zero, and in a narrow cone of directions most signs agree.
 
-The rotation is a randomized Hadamard transform, twice, which costs a few microseconds per vector
-where a dense matrix costs a millisecond. It depends on nothing but the recipe: the same on every
+The rotation is two rounds of a randomized Hadamard transform, which cost a few microseconds per
+vector; a dense matrix costs a millisecond. It depends only on the recipe, and is the same on every
 machine and in every version of NumPy.
 """
 
@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 
-_ROUNDS = 2  # one leaves vectors of few components with few different values
+_ROUNDS = 2  # after one, a vector with few non-zero components has few distinct values
 _PART = 32
-_ALONE = 1 << 18  # multiplications of one product, up to which OpenBLAS uses no other thread
+_MAX_MULTIPLICATIONS = 1 << 18  # up to which OpenBLAS computes a product on the calling thread
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the vectors of a space become codes.
+    """How the vectors of a space are encoded.
 
-    :param dimensions: of the vectors.
-    :param bits: of the codes; more than ``dimensions`` are further random projections.
-    :param mean: float32, shape (dimensions,), subtracted first; ``None`` for none. It is the
-        corpus's at the time of choosing: what counts is that rows and queries share it.
+    :param dimensions: dimensions of the vectors.
+    :param bits: length of the codes; bits beyond ``dimensions`` are further random projections.
+    :param mean: float32, shape (dimensions,), subtracted first; ``None`` for none. It is the mean
+        of the corpus when the recipe was chosen; it only matters that rows and queries share it.
     """
 
     dimensions: int
@@ -42,11 +42,11 @@ class Recipe:
     mean: Vectors | None = field(default=None, compare=False)
 
     VERSION: ClassVar[int] = 1
-    """Raised when the same recipe would give other codes."""
+    """Incremented when the same recipe would give different codes."""
 
     @cached_property
     def _block(self) -> int:
-        """Width of one transform: the next power of two, at least 8, that holds a vector."""
+        """Width of one transform: the smallest power of two, at least 8, that fits a vector."""
         return max(8, 1 << (self.dimensions - 1).bit_length())
 
     @cached_property
@@ -66,18 +66,18 @@ class Recipe:
     def project(self, vectors: Vectors) -> Vectors:
         """The rotated vectors, whose signs are the codes.
 
-        :param vectors: float32, shape (n, dimensions), of any length but 0.
+        :param vectors: float32, shape (n, dimensions), of any norm but 0.
         :returns: float32, shape (n, bits).
         """
         return np.hstack([block.copy() for block in self._blocks(vectors)])
 
     def encode(self, vectors: Vectors) -> NDArray[np.uint8]:
-        """The codes, eight bits a byte, the first bit highest, as PostgreSQL keeps ``bit(n)``.
+        """The codes, eight bits per byte, most significant bit first, like PostgreSQL's ``bit(n)``.
 
         :param vectors: float32, shape (n, dimensions).
         :returns: uint8, shape (n, bits / 8 rounded up).
         """
-        # A block is a multiple of eight bits wide, so that packed blocks stand side by side.
+        # The width of a block is a multiple of eight bits, so packed blocks can be concatenated.
         parts = [
             np.hstack([np.packbits(block > 0, axis=1) for block in self._blocks(part)])
             for part in _parts(vectors)
@@ -85,7 +85,7 @@ class Recipe:
         return np.vstack(parts) if parts else np.zeros((0, -(-self.bits // 8)), dtype=np.uint8)
 
     def _blocks(self, vectors: Vectors) -> Iterator[Vectors]:
-        """The rotated vectors, block by block, each to be used before the next is asked for."""
+        """Yield the rotated vectors block by block; each must be used before the next is taken."""
         padded = np.zeros((len(vectors), self._block), dtype=np.float32)
         padded[:, : self.dimensions] = vectors if self.mean is None else vectors - self.mean
         # Two buffers for all rounds: fresh ones cost as much as the arithmetic.
@@ -102,10 +102,10 @@ class Recipe:
 def hadamard(vectors: Vectors, spare: Vectors) -> None:
     """Replace each row by its Walsh-Hadamard transform, not normalised.
 
-    As two small matrix products, because the transform of width a · b is the one of width a along
-    one axis of (a, b) and the one of width b along the other. Each product is small enough for BLAS
-    to stay on the calling thread: what it hands to others costs several times as much as it saves,
-    and ten times beside a server that keeps the cores busy.
+    Computed as two small matrix products: the transform of width a · b is the one of width a along
+    one axis of (a, b), then the one of width b along the other. Each product is small enough that
+    BLAS stays on the calling thread: using others costs several times what it saves, and ten times
+    as much if a server keeps the cores busy.
 
     :param vectors: float32, shape (n, power of two), contiguous.
     :param spare: of the same shape, overwritten.
@@ -113,8 +113,8 @@ def hadamard(vectors: Vectors, spare: Vectors) -> None:
     rows, width = vectors.shape
     low = 1 << (width.bit_length() // 2)
     high = width // low
-    few = min(high, max(1, _ALONE // low**2))
-    pieces = (rows * high // few, few, low)
+    batch = min(high, max(1, _MAX_MULTIPLICATIONS // low**2))
+    pieces = (rows * high // batch, batch, low)
     np.matmul(vectors.reshape(pieces), _matrix(low), out=spare.reshape(pieces))
     square = (rows, high, low)
     np.matmul(_matrix(high), spare.reshape(square), out=vectors.reshape(square))
@@ -129,6 +129,6 @@ def _matrix(width: int) -> Vectors:
 
 
 def _parts(vectors: Vectors) -> Iterator[Vectors]:
-    """In parts whose projections stay in a core's cache: 32 rows of 2,048 components are 256 kB."""
+    """Split into parts whose projections fit a core's cache: 32 rows of 2,048 floats are 256 kB."""
     for start in range(0, len(vectors), _PART):
         yield vectors[start : start + _PART]

@@ -1,4 +1,4 @@
-"""What tokens cost. An unknown price makes an unknown cost, which is ``None`` and never 0."""
+"""Prices of tokens. An unknown price makes an unknown cost, which is ``None`` and never 0."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KNOWN = {
     "text-embedding-3-large": 0.13,
     "text-embedding-ada-002": 0.10,
 }
-"""Dollars a million tokens, by OpenAI's list."""
+"""Dollars per million tokens, by OpenAI's price list."""
 
 
 def usd_per_million_tokens(settings: Settings, role: Literal["small", "large"]) -> float | None:
@@ -25,14 +25,14 @@ def usd_per_million_tokens(settings: Settings, role: Literal["small", "large"]) 
     if not settings.needs_key():
         return 0.0
     small = role == "small"
-    told = (
+    configured = (
         settings.rag_embedding_small_usd_per_million_tokens
         if small
         else settings.rag_embedding_large_usd_per_million_tokens
     )
     model = settings.rag_embedding_small_model if small else settings.rag_embedding_large_model
-    if told is not None:
-        return told
+    if configured is not None:
+        return configured
     known = _KNOWN.get(model.rpartition("/")[2])
     if known is None and is_loopback(urlsplit(settings.openai_base_url).hostname or ""):
         return 0.0
@@ -40,28 +40,28 @@ def usd_per_million_tokens(settings: Settings, role: Literal["small", "large"]) 
 
 
 def price_setting(role: Literal["small", "large"]) -> str:
-    """The setting that names a role's price."""
+    """The setting for a role's price."""
     return f"RAG_EMBEDDING_{role.upper()}_USD_PER_MILLION_TOKENS"
 
 
 def missing_prices(
     settings: Settings, roles: Sequence[Literal["small", "large"]]
 ) -> tuple[str, ...]:
-    """The settings to set for those of these roles whose price is not known."""
+    """The price settings for those of these roles whose price is unknown."""
     return tuple(
         price_setting(role) for role in roles if usd_per_million_tokens(settings, role) is None
     )
 
 
 def cost_of(tokens: int, usd_per_million: float | None) -> float | None:
-    """Dollars; nothing costs nothing, whatever the price."""
+    """The cost in dollars; 0 tokens cost 0 even if the price is unknown."""
     if not tokens:
         return 0.0
     return None if usd_per_million is None else tokens * usd_per_million / 1e6
 
 
 def together(costs: Iterable[float | None]) -> float | None:
-    """Their sum; unknown where one is."""
+    """The sum of the costs; unknown if one of them is."""
     total = 0.0
     for cost in costs:
         if cost is None:
@@ -71,10 +71,10 @@ def together(costs: Iterable[float | None]) -> float | None:
 
 
 def amount(cost: float | None) -> str:
-    """For people, in a column of dollars: ``0.0012``, or ``unknown``."""
+    """Format for a column of dollars: ``0.0012``, or ``unknown``."""
     return "unknown" if cost is None else f"{cost:.4f}"
 
 
 def dollars(cost: float | None) -> str:
-    """For people, in a sentence: ``$0.0012``, or ``unknown``."""
+    """Format for a sentence: ``$0.0012``, or ``unknown``."""
     return "unknown" if cost is None else f"${amount(cost)}"

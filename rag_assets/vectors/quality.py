@@ -1,6 +1,6 @@
-"""Are vectors fit to be used? The checks that every slice's rows must pass, decided from counts.
+"""The quality checks that every corpus' vectors must pass, decided from counts of faults.
 
-Counting stands in :mod:`rag_assets.vectors.sql.faults`; which rows a slice counts, in the slice.
+The faults are counted by :mod:`rag_assets.vectors.sql.faults`, over rows that each slice selects.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 @dataclass(frozen=True)
 class RowWords:
-    """What a slice's rows are called, when there are none, and how to embed them again."""
+    """The words for a slice's rows: their name, the fault if there are none, and the fix."""
 
     rows: str
     empty: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True)
 class SpaceQuality:
-    """The counts of one scope in one space, and the revision of the data that was counted."""
+    """The fault counts of one scope in one space, and the revision of the data counted."""
 
     table: VectorTable
     counts: FaultCounts
@@ -40,9 +40,9 @@ class SpaceQuality:
 
 @dataclass(frozen=True)
 class QualityVerdict:
-    """One check's outcome: it passes when there are no failures.
+    """One check's outcome; it passes if there are no failures.
 
-    :param examples: rows at fault with what was found, for the failures.
+    :param examples: faulty rows, with what was found.
     """
 
     check: str
@@ -58,7 +58,7 @@ QUALITY_CHECKS = {
 }
 
 _NAMED = 5
-"""Rows at fault that the evidence of a failure names."""
+"""Number of faulty rows to name in a failure."""
 
 _FAULTS = {
     "dimension_consistency": "wrong_dimension",
@@ -76,7 +76,7 @@ def keep_evidence(
     *,
     run_id: str,
 ) -> None:
-    """Keep each check's result by space, for the gate."""
+    """Record each check's result by space, for the gate."""
     for judged in spaces:
         counts = judged.counts
         failed = named_failures(judged)
@@ -94,7 +94,7 @@ def keep_evidence(
 
 
 def named_failures(judged: SpaceQuality) -> dict[str, str]:
-    """By check that fails in one space, what fails it, with the first rows at fault."""
+    """By check that fails in one space, the failure with the first faulty rows."""
     return {
         check: named(sentence, judged.counts.examples.get(_FAULTS[check], ()))
         for check in QUALITY_CHECKS
@@ -103,14 +103,14 @@ def named_failures(judged: SpaceQuality) -> dict[str, str]:
 
 
 def named(sentence: str, examples: Sequence[str]) -> str:
-    """A failure with the first examples of it."""
+    """A failure message with the first examples."""
     if not examples:
         return sentence
     return f"{sentence} ({'; '.join(examples[:_NAMED])}{'; …' if len(examples) > _NAMED else ''})"
 
 
 def judge_quality(spaces: Sequence[SpaceQuality]) -> tuple[QualityVerdict, ...]:
-    """A verdict a check, in the order of :data:`QUALITY_CHECKS`. Nothing counted is a failure."""
+    """One verdict per check, in the order of :data:`QUALITY_CHECKS`. No counts are a failure."""
     return tuple(_verdict(check, spaces) for check in QUALITY_CHECKS)
 
 
@@ -140,7 +140,7 @@ def _failure(check: str, judged: SpaceQuality) -> str:
             f"{spec.dimensions}"
         )
     if check == "freshness" and counts.stale:
-        return f"{counts.stale} vectors belong to an earlier text: {words.mend}"
+        return f"{counts.stale} vectors belong to an earlier text: {words.fix}"
     if check == "finite_and_normalised" and counts.wrong_norm:
         return f"{counts.wrong_norm} vectors are not finite or not of norm 1"
     return ""

@@ -1,4 +1,4 @@
-"""How a search reads its table: a plan, and the rows that it may find."""
+"""Search plans and row filters: how a search reads its table, and which rows it may find."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ Kind = Literal["exact", "codes", "ivfflat", "iterative"]
 class SearchPlan:
     """How a search reads the table.
 
-    ``exact`` compares every row that passes the filter. ``codes`` compares the codes of these rows
-    and then the ``candidates`` nearest exactly. ``ivfflat`` reads ``probes`` lists of one index
+    ``exact`` compares every row that passes the filter. ``codes`` compares the codes of these rows,
+    then the vectors of the ``candidates`` nearest. ``ivfflat`` reads ``probes`` lists of one index
     generation, without a filter; ``iterative`` does so under a filter. Both continue in batches of
     ``probes`` lists, up to ``max_probes``, until enough rows have passed.
 
-    Over codes, ``iterative`` takes the ``fetched`` nearest of all rows: those that pass the filter
-    are the nearest that pass it. Where they are fewer than ``candidates``, the query and the filter
-    lie apart, as a query in another language than the filter's does, and ``codes`` answers instead,
-    with ``scan_candidates``.
+    Over codes, ``iterative`` fetches the ``fetched`` nearest of all rows and then filters them. If
+    fewer than ``candidates`` pass, the filter excludes the query's neighbourhood (for example, the
+    query is in another language), and ``codes`` answers instead, with ``scan_candidates``.
 
-    :param codes: what is compared first, also by an index over codes; ``None`` where an index holds
-        the vectors.
-    :param wide: most rows pass the filter, so that it is cheaper to leave out the others.
+    :param codes: the codes that are compared first, also by an index over codes; ``None`` if an
+        index holds the vectors.
+    :param wide: most rows pass the filter, so it is cheaper to list the excluded scopes.
     """
 
     kind: Kind
@@ -44,13 +43,13 @@ class SearchPlan:
 
     @property
     def scan(self) -> SearchPlan:
-        """The scan of the codes in the place of an index over them."""
+        """The scan of the codes to fall back to."""
         return SearchPlan(
             "codes", codes=self.codes, candidates=self.scan_candidates, wide=self.wide
         )
 
     def __str__(self) -> str:
-        """For operators: ``ivfflat, 25 of 1,000 lists, 200 candidates``."""
+        """Format for operators: ``ivfflat, 25 of 1,000 lists, 200 candidates``."""
         parts: list[str] = [self.kind]
         if self.probes:
             parts.append(
@@ -66,11 +65,11 @@ EXACT = SearchPlan("exact")
 
 @dataclass(frozen=True)
 class RowFilter:
-    """Which rows a search may find; ``None`` for all.
+    """The rows that a search may find; ``None`` for all.
 
-    :param scopes: versions, always given, because a table may hold some that are not released; or
+    :param scopes: versions, which must be given because a table may hold unreleased ones; or
         languages of documents.
-    :param documents: only these, by their ids.
+    :param documents: only these documents, by id.
     """
 
     scopes: tuple[str, ...] | None
@@ -85,7 +84,7 @@ class RowFilter:
 
     @property
     def shape(self) -> RowFilter:
-        """What its statement depends on: which of them are asked for."""
+        """The part that the statement's text depends on: which filters are set."""
         return RowFilter(
             None if self.scopes is None else (),
             None if self.books is None else (),
@@ -95,10 +94,10 @@ class RowFilter:
 
 
 def candidates_for(candidates: int, top_k: int) -> int:
-    """How many codes to compare exactly for ``top_k`` hits, where ``candidates`` do for ten.
+    """How many vectors to compare for ``top_k`` hits if ``candidates`` are enough for ten.
 
-    Measured over codes of one to four bits per dimension: the further down the neighbours, the more
-    others are as near, but less so than in proportion; and five per hit where codes are long.
+    Measured over codes of one to four bits per dimension: later hits need more candidates, but less
+    than in proportion; with long codes, at least five per hit.
     """
     deeper: float = max(1.0, top_k / 10) ** 0.75
     return max(round(candidates * deeper), 5 * top_k)

@@ -1,4 +1,4 @@
-"""A real browser without a window, driven through its DevTools protocol over two pipes."""
+"""A real headless browser, controlled through its DevTools protocol over two pipes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPTIONS = (
 
 
 class Chromium:
-    """A running browser: commands go in, answers and events come out, each ended by NUL."""
+    """A running browser: commands, responses and events are messages that end with NUL."""
 
     def __init__(self, process: subprocess.Popen[bytes], commands: int, answers: int) -> None:
         self.process = process
@@ -37,7 +37,7 @@ class Chromium:
         self.events: list[dict[str, Any]] = []
 
     def call(self, method: str, session: str | None = None, **parameters: object) -> dict[str, Any]:
-        """Send a command and wait for its result; events on the way are kept."""
+        """Send a command and wait for its result; events received meanwhile are kept."""
         number = next(self._numbers)
         message: dict[str, object] = {"id": number, "method": method, "params": parameters}
         if session:
@@ -64,7 +64,7 @@ class Chromium:
 
 
 class Page:
-    """A tab with a storage of its own."""
+    """A tab with its own storage."""
 
     def __init__(self, browser: Chromium) -> None:
         self._browser = browser
@@ -91,22 +91,22 @@ class Page:
         return answer["result"].get("value")
 
     def wait(self, expression: str) -> None:
-        """Until an expression is true."""
+        """Wait until an expression is true."""
         deadline = time.monotonic() + _ANSWER_TIMEOUT_S
         while not self.ask(expression):
             assert time.monotonic() < deadline, f"{expression} never became true: {self.text()}"
             time.sleep(0.1)
 
     def text(self) -> str:
-        """What a person can read."""
+        """The visible text."""
         return str(self.ask("document.body.innerText"))
 
     def requested(self) -> list[str]:
-        """Every address that was asked for."""
+        """Every URL requested."""
         return [event["request"]["url"] for event in self._heard("Network.requestWillBeSent")]
 
     def complaints(self) -> list[str]:
-        """What the browser's console says: faults of the script, things the policy forbids."""
+        """The browser's console messages: script errors and policy violations."""
         faults = [
             event["exceptionDetails"]["text"] for event in self._heard("Runtime.exceptionThrown")
         ]
@@ -130,7 +130,7 @@ def running_chromium(folder: Path) -> Iterator[Chromium]:
     assert PROGRAM is not None
     commands_out, commands_in = os.pipe()
     answers_out, answers_in = os.pipe()
-    # It reads commands from descriptor 3 and writes to 4; the shell puts the pipes there.
+    # It reads commands from descriptor 3 and writes to 4; the shell sets up the pipes.
     there = f'exec "$@" 3<&{commands_out} 4>&{answers_in}'
     process = subprocess.Popen(
         ["bash", "-c", there, "bash", PROGRAM, *_OPTIONS, f"--user-data-dir={folder}"],

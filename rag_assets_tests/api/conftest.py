@@ -1,4 +1,4 @@
-"""Released corpora and running services, shared by the tests that only ask."""
+"""Released corpora and running services, shared by read-only tests."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from rag_assets.vectors.sql.spaces import Role, space_spec
 from rag_assets_tests.api.server import Server, environment_of, serving
 from rag_assets_tests.conftest import SAMPLES
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.release.corpus import check, embed, index, let_through, prepare
+from rag_assets_tests.release.corpus import check, embed, index, prepare, release_corpus
 from rag_assets_tests.release.corpus import release_settings as settings_to_release
 
 SMALL, LARGE = 64, 96
 Copy = Callable[[Database], Database]
-_numbers = itertools.count()  # of the module: another folder's tests may borrow the fixtures
+_numbers = itertools.count()  # module-level, because tests in other folders use the fixtures too
 
 
 def corpus_settings(database: Database, **overrides: object) -> Settings:
@@ -45,7 +45,7 @@ def corpus_settings(database: Database, **overrides: object) -> Settings:
 
 @pytest.fixture(scope="session")
 def copied(template_database: Database) -> Iterator[Copy]:
-    """Makes a copy of a database that nobody is connected to; dropped at the end."""
+    """Copies a database without connections; the copy is dropped at the end."""
     made = []
 
     def copy(source: Database) -> Database:
@@ -77,7 +77,7 @@ def bilingual(template_database: Database, copied: Copy) -> Database:
         embed(database, settings, folder.code, roles=("small", "large"))
         check(database, settings, folder.code)
     index(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
@@ -91,7 +91,7 @@ def corpus(bilingual: Database, copied: Copy) -> Database:
 def server(
     bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """One service for all tests that change nothing; no key exists, and it logs JSON."""
+    """One service for all read-only tests; no key exists, and it logs JSON."""
     folder = tmp_path_factory.mktemp("api")
     environment = environment_of(copied(bilingual), RAG_LOG_FORMAT="json")
     with serving(folder, environment) as running:
@@ -100,7 +100,7 @@ def server(
 
 @pytest.fixture(scope="session")
 def bought(template_database: Database, copied: Copy, _emulator_process: Emulator) -> Database:
-    """A version of 60 verses, embedded by the emulator and released. Copied, never connected to."""
+    """A released version of 60 verses, embedded by the emulator; copied, never connected to."""
     database = copied(template_database)
     settings = corpus_settings(
         database,
@@ -111,7 +111,7 @@ def bought(template_database: Database, copied: Copy, _emulator_process: Emulato
         rag_embedding_token_limit=1_000_000_000,
     )
     prepare(database, settings, "EN_A", sentences(60))
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
@@ -123,7 +123,7 @@ def verse_text(code: str, book: str, chapter: int, verse: int) -> str:
 
 
 def vector_of(text: str, role: Role = "small") -> list[float]:
-    """What the offline embedder makes of a text."""
+    """The offline embedder's vector for a text."""
     settings = Settings(
         rag_embedding_provider="offline",
         rag_embedding_small_dimensions=SMALL,

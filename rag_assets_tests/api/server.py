@@ -1,4 +1,4 @@
-"""The real service as a process of its own: started, waited for, asked, stopped.
+"""The real service in a separate process: start it, wait for it, query it, stop it.
 
 Nothing here runs in the service.
 """
@@ -47,34 +47,34 @@ class Server:
 
     @property
     def log(self) -> str:
-        """All that it printed so far."""
+        """Its output so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """Its log, where it logs JSON; what is not JSON fails."""
+        """Its log, if it logs JSON; any other line fails."""
         return [json.loads(line) for line in self.log.splitlines()]
 
     def retrieve(
         self, *, headers: Mapping[str, str] | None = None, **body: object
     ) -> httpx.Response:
-        """Ask by POST."""
+        """Send a POST request."""
         return self.http.post(RETRIEVE, json=body, headers=dict(headers or {}))
 
     def found(self, **body: object) -> dict[str, Any]:
-        """Ask by POST; the answer, which must be one."""
+        """Send a POST request and return the successful response."""
         answer = self.retrieve(**body)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     def metrics(self) -> dict[str, float]:
-        """Samples by name and labels, as they are written."""
+        """Samples by name and labels, as exposed."""
         text = self.http.get(METRICS).raise_for_status().text
         samples = (line.rpartition(" ") for line in text.splitlines() if line[:1] not in ("#", ""))
         return {name: float(value) for name, _, value in samples}
 
     def workers(self) -> list[int]:
-        """Process ids of the workers, where there are several."""
+        """Process ids of the workers, if there are several."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         found = []
         for pid in map(int, children.split()):
@@ -85,11 +85,11 @@ class Server:
         return found
 
     def terminate(self) -> None:
-        """Ask it to end, as a service manager does."""
+        """Ask it to stop, as a service manager does."""
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """End it, by force if it does not want to."""
+        """Stop it, by force if necessary."""
         self.http.close()
         with suppress(ProcessLookupError):
             self.terminate()
@@ -101,7 +101,7 @@ class Server:
 
 
 def environment_of(database: Database, **extra: object) -> dict[str, str]:
-    """A bare environment for the database and the offline embedder; ``extra`` joins it."""
+    """A minimal environment for the database and the offline embedder, plus ``extra``."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
@@ -119,7 +119,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no process listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -171,14 +171,14 @@ def _answers(server: Server, path: str) -> bool:
 
 
 def wait_until(
-    happened: Callable[[], Found], seconds: float = 20.0, told: Callable[[], str] = str
+    happened: Callable[[], Found], seconds: float = 20.0, failure: Callable[[], str] = str
 ) -> Found:
-    """Ask until it is true.
+    """Poll until it is true.
 
-    :param told: what to say when it never is.
+    :param failure: the message if it never is.
     """
     deadline = time.monotonic() + seconds
     while not (found := happened()):
-        assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s: {told()}"
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s: {failure()}"
         time.sleep(0.05)
     return found

@@ -1,4 +1,4 @@
-"""Keys are stored as hashes, found by what was presented, and used at their rate only."""
+"""Keys are stored as hashes, recognised when presented, and limited to their rate."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from rag_assets.postgres.database import Database
 
 
 def made(database: Database, *scopes: Scope) -> str:
-    """A key, whole."""
+    """A complete key."""
     with database.connect() as connection:
         return create_key(connection, "for a test", scopes or ("read",), requests_per_minute=60)
 
 
-def test_a_key_is_found_by_itself_and_only_its_hash_is_kept(database: Database) -> None:
+def test_a_key_is_recognised_and_only_its_hash_is_stored(database: Database) -> None:
     key = made(database, "read", "admin")
     _, key_id, secret = key.split("_", 2)
     with database.connect() as connection:
@@ -49,7 +49,7 @@ def test_no_two_keys_are_alike(database: Database) -> None:
 @pytest.mark.parametrize("wrong", ["", "_", "rag", "rag__", "rag_{id}", "rag_{id}_", "{id}",
                                    "rag_{id}_{secret}x", "rag_{id}_x{secret}", "rag_no_{secret}",
                                    "rag_{id}_ключ", "' OR true --"])  # fmt: skip
-def test_what_is_not_quite_a_key_is_none(database: Database, wrong: str) -> None:
+def test_anything_but_the_exact_key_is_rejected(database: Database, wrong: str) -> None:
     _, key_id, secret = made(database).split("_", 2)
     presented = wrong.replace("{id}", key_id).replace("{secret}", secret)
     with database.connect() as connection:
@@ -57,13 +57,13 @@ def test_what_is_not_quite_a_key_is_none(database: Database, wrong: str) -> None
 
 
 def test_a_secret_may_hold_any_letter_of_its_alphabet(database: Database) -> None:
-    for _ in range(50):  # some of them hold an underscore, at which keys are split
+    for _ in range(50):  # some contain an underscore, at which keys are split
         key = made(database)
         with database.connect() as connection:
             assert find_key(connection, key) is not None
 
 
-def test_a_revoked_key_is_none_and_is_revoked_once(database: Database) -> None:
+def test_a_revoked_key_is_rejected_and_can_be_revoked_once(database: Database) -> None:
     key, other = made(database), made(database)
     with database.connect() as connection:
         assert any_key(connection)
@@ -78,20 +78,20 @@ def test_a_revoked_key_is_none_and_is_revoked_once(database: Database) -> None:
         assert any_key(connection), "revoking the last key opens nothing"
 
 
-def test_until_a_key_is_made_there_is_none(database: Database) -> None:
+def test_until_a_key_is_created_there_is_none(database: Database) -> None:
     with database.connect() as connection:
         assert not any_key(connection)
         assert list_keys(connection) == ()
 
 
-def test_scopes_and_rates_that_make_no_sense_are_refused(database: Database) -> None:
+def test_invalid_scopes_and_rates_are_refused(database: Database) -> None:
     with pytest.raises(psycopg.errors.CheckViolation), database.connect() as connection:
         create_key(connection, "a", ["write"], requests_per_minute=1)  # type: ignore[list-item]
     with pytest.raises(psycopg.errors.CheckViolation), database.connect() as connection:
         create_key(connection, "a", ["read"], requests_per_minute=0)
 
 
-def test_a_burst_goes_through_then_an_even_pace(database: Database) -> None:
+def test_a_burst_is_accepted_then_an_even_pace(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         left = [
             take_request(connection, "k", key_pace(per_minute=1, burst=3)).remaining
@@ -101,10 +101,10 @@ def test_a_burst_goes_through_then_an_even_pace(database: Database) -> None:
         refused = take_request(connection, "k", key_pace(per_minute=1, burst=3))
         assert 50 < refused.retry_after_s <= 60
         again = take_request(connection, "k", key_pace(per_minute=1, burst=3))
-        assert again.retry_after_s <= refused.retry_after_s  # what is refused is not counted
+        assert again.retry_after_s <= refused.retry_after_s  # refused requests are not counted
 
 
-def test_after_its_wait_a_request_may_go(database: Database) -> None:
+def test_after_its_wait_a_request_is_accepted(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         for _ in range(2):
             take_request(connection, "k", key_pace(per_minute=1, burst=2))
@@ -113,7 +113,7 @@ def test_after_its_wait_a_request_may_go(database: Database) -> None:
         assert take_request(connection, "k", key_pace(per_minute=1, burst=2)).retry_after_s > 0
 
 
-def test_who_was_away_for_long_gets_a_burst_and_no_more(database: Database) -> None:
+def test_after_a_long_pause_only_a_burst_is_accepted(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         take_request(connection, "k", key_pace(per_minute=60, burst=4))
         connection.execute("UPDATE api_limits SET arrives_at = now() - interval '9 days'")
@@ -121,7 +121,7 @@ def test_who_was_away_for_long_gets_a_burst_and_no_more(database: Database) -> N
     assert [one.retry_after_s == 0 for one in let] == [True] * 4 + [False] * 2
 
 
-def test_the_rate_holds_however_many_ask_at_once(database: Database) -> None:
+def test_the_rate_applies_however_many_requests_are_concurrent(database: Database) -> None:
     def ask(_: int) -> int:
         with database.connect(autocommit=True) as connection:
             taken = [

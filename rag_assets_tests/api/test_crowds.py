@@ -1,4 +1,4 @@
-"""Hundreds of clients that hold on to what they were given: memory, connections, files."""
+"""Hundreds of clients that hold resources: memory, connections, files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MB = 2**20
 VECTOR = [1.0] + [0.0] * 63
 CROWD = 800
 MOST_GROWN_MB = 200
-"""Of 800 bodies of 1 MB: without bounds a worker takes all of them."""
+"""For 800 bodies of 1 MB: without limits, a worker keeps all of them."""
 TYPES = "Host: localhost\r\nContent-Type: application/json\r\n"
 NEARLY_WHOLE = b" " * (MB - 1)
 DECLARED = f"POST {RETRIEVE} HTTP/1.1\r\n{TYPES}Content-Length: {MB}\r\n\r\n".encode()
@@ -49,7 +49,7 @@ HALF_A_BODY = f"POST {RETRIEVE} HTTP/1.1\r\n{TYPES}Content-Length: 100\r\n\r\n{{
 
 @pytest.fixture(scope="module", autouse=True)
 def _many_files() -> Iterator[None]:
-    """Room for the clients' ends."""
+    """Allow enough open files for the clients."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 8000
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -60,7 +60,7 @@ def _many_files() -> Iterator[None]:
 
 
 class Crowd:
-    """Clients that each send the same and then hold the connection; none of them reads."""
+    """Clients that all send the same data and hold the connection without reading."""
 
     def __init__(self, server: Server, clients: int, data: bytes) -> None:
         self._selector = selectors.DefaultSelector()
@@ -89,7 +89,7 @@ class Crowd:
             self._selector.unregister(client)
 
     def answers(self) -> Counter[int | str]:
-        """How many got which status, are still ``open`` without one, or were just ``closed``."""
+        """The number of clients per status, ``open`` without one, or ``closed``."""
         return Counter(self._answer(client) for client in self._sent)
 
     def _answer(self, client: socket.socket) -> int | str:
@@ -109,25 +109,25 @@ class Crowd:
 
 @contextmanager
 def crowd(server: Server, clients: int, data: bytes) -> Iterator[Crowd]:
-    """So many clients, until the block ends."""
+    """This many clients, until the block ends."""
     with closing(Crowd(server, clients, data)) as gathered:
         yield gathered
 
 
 def resident_mb(server: Server) -> float:
-    """Memory of the processes that answer, of the largest."""
+    """Memory of the largest process that answers."""
     return max(status_of(pid, "VmRSS") for pid in server.workers() or [server.process.pid]) / 1024
 
 
 def status_of(pid: int, name: str) -> int:
-    """A number of the kernel's on a process; sizes in kB."""
+    """One of the kernel's figures on a process; sizes in kB."""
     found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text("utf-8"), re.M)
     assert found
     return int(found[1])
 
 
 def settled(server: Server, clients: Crowd) -> None:
-    """Wait until the service has read what it is going to: the system keeps much before that."""
+    """Wait until the service has read what it will: the system buffers a lot before that."""
     seen: deque[tuple[Counter[int | str], float]] = deque(maxlen=30)
 
     def unchanged() -> bool:
@@ -140,14 +140,14 @@ def settled(server: Server, clients: Crowd) -> None:
 
 
 def healthy(server: Server) -> bool:
-    """Whether somebody who comes anew is told that the service lives."""
+    """Whether a new client gets a health check's answer."""
     with httpx.Client(base_url=server.origin, trust_env=False, timeout=30) as http:
         return http.get("/healthz").json() == {"status": "alive"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_bodies_of_who_has_no_key_are_not_read(
+def test_bodies_of_clients_without_a_key_are_not_read(
     bilingual: Database, copied: Copy, tmp_path: Path, workers: int
 ) -> None:
     database = copied(bilingual)
@@ -182,24 +182,24 @@ def test_without_keys_all_bodies_together_stay_within_the_budget_and_queries_are
             assert answers[503], answers  # of the others a reset may have overtaken it
             assert server.found(vector=VECTOR)["hits"]
             assert healthy(server)
-        # What they held is free again.
+        # Their memory is released.
         whole = json_body(MB)
         wait_until(lambda: post(server, whole).status_code == 200)
         assert resident_mb(server) - before < MOST_GROWN_MB
 
 
 def json_body(size: int) -> bytes:
-    """A search of just that size."""
+    """A search with a body of exactly this size."""
     return f'{{"vector": {VECTOR}}}'.encode().ljust(size)
 
 
 def post(server: Server, body: bytes) -> httpx.Response:
-    """Ask with this body."""
+    """Send this body."""
     return server.http.post(RETRIEVE, content=body, headers={"Content-Type": "application/json"})
 
 
 @pytest.mark.slow
-def test_uploads_are_counted_by_what_is_held_of_them_not_by_their_size(
+def test_uploads_count_with_the_memory_held_not_with_their_size(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
     environment = environment_of(
@@ -220,7 +220,7 @@ def test_uploads_are_counted_by_what_is_held_of_them_not_by_their_size(
 def strict(
     bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A service that waits two seconds for a head, and asks for no key."""
+    """A service that waits two seconds for a head, and requires no key."""
     environment = environment_of(
         copied(bilingual), RAG_API_HEAD_TIMEOUT_S=2, RAG_API_BODY_TIMEOUT_S=120
     )
@@ -229,7 +229,7 @@ def strict(
 
 
 def metric(server: Server, reason: Reason) -> float:
-    """How many connections were closed for it."""
+    """How many connections were closed for this reason."""
     name = f'rag_api_closed_connections_total{{reason="{reason}"}}'
     return server.metrics().get(name, 0.0)
 
@@ -243,7 +243,7 @@ def metric(server: Server, reason: Reason) -> float:
     ],
     ids=["nothing", "half", "half-a-second-one"],
 )
-def test_heads_that_do_not_come_are_given_up(strict: Server, data: bytes, end: int | str) -> None:
+def test_incomplete_heads_time_out(strict: Server, data: bytes, end: int | str) -> None:
     before = metric(strict, "slow-head")
     with crowd(strict, 200, data) as clients:
         wait_until(lambda: metric(strict, "slow-head") - before == 200)
@@ -254,7 +254,7 @@ def test_a_blank_line_does_not_keep_a_connection(strict: Server) -> None:
     with closing(socket.create_connection(("127.0.0.1", strict.port), timeout=20)) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         heard = client.recv(65536)
-        while b"alive" not in heard:  # head and body may come apart
+        while b"alive" not in heard:  # head and body may arrive separately
             more = client.recv(65536)
             assert more, heard
             heard += more
@@ -263,7 +263,7 @@ def test_a_blank_line_does_not_keep_a_connection(strict: Server) -> None:
         assert client.recv(65536) == b""
 
 
-def test_a_head_that_drips_is_given_up(strict: Server) -> None:
+def test_a_slowly_sent_head_times_out(strict: Server) -> None:
     with closing(socket.create_connection(("127.0.0.1", strict.port))) as client:
         client.settimeout(0.2)
         client.sendall(HALF_A_HEAD)
@@ -296,7 +296,7 @@ def test_a_head_without_an_end_does_not_fill_the_memory(strict: Server, data: by
     assert resident_mb(strict) - before < 60
 
 
-def test_requests_in_advance_are_not_all_kept(strict: Server) -> None:
+def test_the_number_of_pipelined_requests_is_limited(strict: Server) -> None:
     before = resident_mb(strict)
     one = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with crowd(strict, 100, one * 7000) as clients:
@@ -306,7 +306,7 @@ def test_requests_in_advance_are_not_all_kept(strict: Server) -> None:
 
 
 @pytest.mark.parametrize("requests", [1, 2, 16, 50])
-def test_who_hangs_up_with_requests_in_advance_leaves_no_traceback(
+def test_disconnecting_with_pipelined_requests_leaves_no_traceback(
     strict: Server, requests: int
 ) -> None:
     body = b'{"vector": %s, "top_k": 10}' % str(VECTOR).encode()
@@ -321,7 +321,7 @@ def test_who_hangs_up_with_requests_in_advance_leaves_no_traceback(
     assert "Traceback" not in strict.log
 
 
-def test_an_answer_that_is_not_read_is_given_up(strict: Server) -> None:
+def test_a_response_that_is_not_read_times_out(strict: Server) -> None:
     before = metric(strict, "unread")
     one = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with closing(socket.socket()) as client:
@@ -330,14 +330,14 @@ def test_an_answer_that_is_not_read_is_given_up(strict: Server) -> None:
         client.setblocking(False)
 
         def asked_and_given_up() -> bool:
-            with suppress(OSError):  # until the answers fill every buffer in between
+            with suppress(OSError):  # until the responses fill every buffer
                 client.send(one)
             return metric(strict, "unread") > before
 
         wait_until(asked_and_given_up, 60)
 
 
-def test_who_has_no_key_is_not_asked_to_go_on(
+def test_a_client_without_a_key_gets_no_100_continue(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
     database = copied(bilingual)
@@ -352,7 +352,7 @@ def test_who_has_no_key_is_not_asked_to_go_on(
             data += got
         assert data.startswith(b"HTTP/1.1 401")
         assert b"connection: close" in data.lower()
-        # What is small is read all the same: the connection can be used again.
+        # A small body is read anyway, so the connection can be reused.
         answers = [server.retrieve(query="a") for _ in range(3)]
         assert [one.status_code for one in answers] == [401] * 3
         assert "connection" not in answers[0].headers
@@ -362,7 +362,7 @@ def test_who_has_no_key_is_not_asked_to_go_on(
 @pytest.mark.parametrize("data", [HALF_A_HEAD, HALF_A_BODY, DECLARED + NEARLY_WHOLE],
                          ids=["heads", "bodies", "large-bodies"])  # fmt: skip
 @pytest.mark.parametrize("limit", ["ulimit -Sn 1024", "ulimit -n 1024"], ids=["soft", "hard"])
-def test_at_a_limit_of_1024_files_1100_connections_do_not_hide_that_it_lives(
+def test_with_1024_open_files_1100_connections_do_not_block_health_checks(
     bilingual: Database, copied: Copy, tmp_path: Path, limit: str, data: bytes
 ) -> None:
     environment = environment_of(
@@ -385,7 +385,7 @@ def test_at_a_limit_of_1024_files_1100_connections_do_not_hide_that_it_lives(
 
 
 @pytest.mark.slow
-def test_scrapes_that_wait_for_the_database_hold_no_thread_each(
+def test_scrapes_waiting_for_the_database_do_not_each_hold_a_thread(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
     database = copied(bilingual)
@@ -402,7 +402,7 @@ def test_scrapes_that_wait_for_the_database_hold_no_thread_each(
 
 
 class Recorded:
-    """A connection that notes when it is dropped."""
+    """A connection that records that it was dropped."""
 
     def __init__(self, name: str, dropped: list[str]) -> None:
         self._name = name
@@ -421,7 +421,7 @@ def test_the_least_recently_active_is_evicted_and_a_busy_one_stays() -> None:
         all_of_them.mark_waiting(one)
     all_of_them.mark_busy(answered)
     all_of_them.mark_active(first)
-    all_of_them.mark_active(answered)  # a request in advance does not make it wait
+    all_of_them.mark_active(answered)  # a pipelined request does not mark it waiting
     all_of_them.mark_waiting(fourth)
     for _ in range(3):
         all_of_them.evict()

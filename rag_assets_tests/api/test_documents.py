@@ -1,4 +1,4 @@
-"""Uploading documents and asking how far they are: who may, what arrives, what is refused."""
+"""Uploading documents and following their state: permissions, results and refusals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Desk:
         self.reader = {"X-API-Key": new_key(database, "read")}
 
     def upload(self, name: str, content: bytes, **parameters: object) -> httpx.Response:
-        """As an administrator's program does."""
+        """Upload with an administrator's key."""
         return self.server.http.post(
             DOCUMENTS,
             params={"name": name} | {key: str(value) for key, value in parameters.items()},
@@ -44,12 +44,12 @@ class Desk:
         )
 
     def get(self, path: str = "", **parameters: object) -> httpx.Response:
-        """As a reader."""
+        """Read with a reader's key."""
         wanted = {key: str(value) for key, value in parameters.items()}
         return self.server.http.get(f"{DOCUMENTS}{path}", params=wanted, headers=self.reader)
 
     def left(self) -> list[str]:
-        """All that is in the inbox's folder, hidden or not."""
+        """Everything in the inbox's folder, including hidden files."""
         return sorted(
             path.relative_to(self.inbox).as_posix()
             for path in self.inbox.rglob("*")
@@ -61,7 +61,7 @@ class Desk:
 def desk(
     template_database: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Desk]:
-    """A service that takes documents of 1 MB at most, and nothing released: it needs no release."""
+    """A service that takes documents of up to 1 MB, without a release: uploads need none."""
     folder = tmp_path_factory.mktemp("desk")
     database = copied(template_database)
     environment = environment_of(
@@ -76,7 +76,7 @@ def desk(
 
 
 def uploaded(answer: httpx.Response, status: int = 201) -> dict[str, Any]:
-    """The answer to an upload that was taken."""
+    """The response to an accepted upload."""
     assert answer.status_code == status, answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -97,7 +97,7 @@ def test_an_uploaded_document_is_stored_and_waits(desk: Desk) -> None:
     assert (shown["priority"], shown["attempts"], shown["error"]) == ("high", 0, None)
 
 
-def test_the_same_upload_again_changes_nothing_and_another_is_refused_unless_told(
+def test_repeating_an_upload_changes_nothing_and_replacing_needs_permission(
     desk: Desk,
 ) -> None:
     first = uploaded(desk.upload("same.md", b"one"))
@@ -111,7 +111,7 @@ def test_the_same_upload_again_changes_nothing_and_another_is_refused_unless_tol
     assert (desk.inbox / "same.md").read_bytes() == b"two"
 
 
-def test_an_upload_below_a_file_or_in_the_place_of_a_folder_is_the_clients_fault(
+def test_an_upload_below_a_file_or_over_a_folder_is_the_clients_fault(
     desk: Desk,
 ) -> None:
     uploaded(desk.upload("report", b"one"))
@@ -121,7 +121,7 @@ def test_an_upload_below_a_file_or_in_the_place_of_a_folder_is_the_clients_fault
         assert found["field"] == "name"
 
 
-def test_an_upload_of_what_was_withdrawn_brings_it_back(desk: Desk) -> None:
+def test_uploading_a_withdrawn_document_restores_it(desk: Desk) -> None:
     first = uploaded(desk.upload("withdrawn.md", b"one"))
     with desk.database.connect() as connection:
         withdraw(connection, [first["key"]], by="command")
@@ -165,7 +165,7 @@ def test_a_name_is_needed(desk: Desk) -> None:
     problem_of(desk.upload("x" * 1001, b"x"), 422, "invalid-request")
 
 
-def test_what_is_too_large_is_refused_whether_it_says_so_or_not(desk: Desk) -> None:
+def test_a_file_that_is_too_large_is_refused_with_or_without_content_length(desk: Desk) -> None:
     before = desk.left()
     found = problem_of(desk.upload("large.bin", bytes(MB + 1)), 413, "document-too-large")
     assert "RAG_DOCUMENTS_MAX_MB" in found["detail"]
@@ -175,7 +175,7 @@ def test_what_is_too_large_is_refused_whether_it_says_so_or_not(desk: Desk) -> N
             yield bytes(65_536)
         yield b"x"
 
-    with suppress(httpx.WriteError):  # the service need not read on
+    with suppress(httpx.WriteError):  # the service may stop reading
         answer = desk.server.http.post(
             DOCUMENTS, params={"name": "large.bin"}, content=pieces(), headers=desk.admin | OCTETS
         )
@@ -184,7 +184,7 @@ def test_what_is_too_large_is_refused_whether_it_says_so_or_not(desk: Desk) -> N
     assert uploaded(desk.upload("just.bin", bytes(MB)))["bytes"] == MB
 
 
-def test_only_an_administrator_uploads_and_a_reader_may_ask(desk: Desk) -> None:
+def test_only_an_administrator_uploads_and_a_reader_may_list(desk: Desk) -> None:
     def attempt(headers: dict[str, str]) -> httpx.Response:
         return desk.server.http.post(
             DOCUMENTS, params={"name": "not-mine.md"}, content=b"x", headers=headers | OCTETS
@@ -200,7 +200,7 @@ def test_only_an_administrator_uploads_and_a_reader_may_ask(desk: Desk) -> None:
 
 
 def connected(desk: Desk, name: str) -> socket.socket:
-    """A connection on which an upload has begun."""
+    """A connection on which an upload has started."""
     connection = socket.create_connection(("127.0.0.1", desk.server.port), timeout=30)
     head = (
         f"POST {DOCUMENTS}?name={name} HTTP/1.1\r\nHost: x\r\nX-API-Key: {desk.admin['X-API-Key']}"
@@ -210,16 +210,16 @@ def connected(desk: Desk, name: str) -> socket.socket:
     return connection
 
 
-def test_an_upload_that_breaks_off_or_stands_still_leaves_nothing(desk: Desk) -> None:
+def test_an_upload_that_is_cut_off_or_stalls_leaves_nothing(desk: Desk) -> None:
     before = desk.left()
     with closing(connected(desk, "cut.md")):
-        wait_until(lambda: len(desk.left()) == len(before) + 1)  # being written, by another name
+        wait_until(lambda: len(desk.left()) == len(before) + 1)  # being written under another name
         assert "cut.md" not in desk.left()
     wait_until(lambda: desk.left() == before)
     with closing(connected(desk, "still.md")) as connection:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 408")
     wait_until(lambda: desk.left() == before)
-    assert "unforeseen" not in desk.server.log
+    assert "unexpected error" not in desk.server.log
     assert "Traceback" not in desk.server.log
 
 
@@ -227,7 +227,7 @@ def test_documents_are_listed_page_by_page_and_filtered(desk: Desk) -> None:
     keys = [uploaded(desk.upload(f"page/{place}.md", b"%d" % place))["key"] for place in range(3)]
     with desk.database.connect() as connection:
         connection.execute(
-            "UPDATE documents SET state = 'dead', error_class = 'NoTextError', error = 'mend it'"
+            "UPDATE documents SET state = 'dead', error_class = 'NoTextError', error = 'fix it'"
             " WHERE document_key = %s",
             (keys[0],),
         )
@@ -241,7 +241,7 @@ def test_documents_are_listed_page_by_page_and_filtered(desk: Desk) -> None:
     assert len(set(listed)) == len(listed)
     dead = desk.get(state="dead").json()["documents"]
     assert [(one["key"], one["error_class"], one["error"]) for one in dead] == [
-        (keys[0], "NoTextError", "mend it")
+        (keys[0], "NoTextError", "fix it")
     ]
     assert desk.get(lane="rag_large_docs").json() | {"request_id": ""} == {
         "request_id": "", "documents": [], "next": None,
@@ -250,7 +250,7 @@ def test_documents_are_listed_page_by_page_and_filtered(desk: Desk) -> None:
         problem_of(desk.get(**wrong), 422, "invalid-request")
 
 
-def test_an_unknown_document_comes_with_the_nearest_keys(desk: Desk) -> None:
+def test_an_unknown_document_suggests_the_nearest_keys(desk: Desk) -> None:
     key = uploaded(desk.upload("a rare name.md", b"x"))["key"]
     found = problem_of(desk.get("/rare"), 404, "unknown-document")
     assert found["choices"] == [key]
@@ -259,10 +259,10 @@ def test_an_unknown_document_comes_with_the_nearest_keys(desk: Desk) -> None:
         problem_of(desk.get(path), 404, "unknown-document")
 
 
-def test_a_storage_that_takes_nothing_is_a_problem_of_the_service(desk: Desk) -> None:
+def test_a_storage_that_accepts_no_files_is_a_problem_of_the_service(desk: Desk) -> None:
     desk.inbox.mkdir(exist_ok=True)
     aside = desk.inbox.rename(desk.inbox.with_name("aside"))
-    desk.inbox.touch()  # no folder any more
+    desk.inbox.touch()  # no longer a folder
     try:
         found = problem_of(desk.upload("x.md", b"x"), 503, "inbox-unavailable")
         assert "x.md cannot be written to the inbox" in found["detail"]
@@ -273,7 +273,7 @@ def test_a_storage_that_takes_nothing_is_a_problem_of_the_service(desk: Desk) ->
 
 
 @pytest.mark.slow
-def test_without_keys_only_this_machine_uploads_and_a_wrong_inbox_is_said(
+def test_without_keys_only_this_machine_uploads_and_a_wrong_inbox_is_reported(
     template_database: Database, copied: Copy, tmp_path: Path
 ) -> None:
     environment = environment_of(copied(template_database), RAG_DOCUMENTS_URL="nonsense://x")

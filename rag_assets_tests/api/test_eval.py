@@ -1,4 +1,4 @@
-"""An evaluation: many queries, what each should find, and how all of them went."""
+"""Evaluations: many queries with expected references, and their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluate(server: Server, **body: object) -> dict[str, Any]:
 
 
 def own_texts() -> list[dict[str, object]]:
-    """Verses as queries, each of which must find itself."""
+    """Verses as queries, each of which must find its own verse."""
     return [
         {
             "query": verse_text("EN_SAMPLE", book, chapter, verse),
@@ -33,7 +33,7 @@ def own_texts() -> list[dict[str, object]]:
     ]
 
 
-def test_verses_find_themselves_first(server: Server) -> None:
+def test_verses_rank_first_for_their_own_text(server: Server) -> None:
     found = evaluate(server, queries=own_texts(), top_k=5, language="en")
     assert (found["queries"], found["expecting"]) == (3, 3)
     assert (found["hit_at_k"], found["coverage"], found["release"]) == (1, 1, 1)
@@ -58,7 +58,7 @@ def test_without_expectations_there_is_no_hit_rate(server: Server) -> None:
     assert found["coverage"] == 1
 
 
-def test_it_searches_as_a_search_does(server: Server) -> None:
+def test_an_evaluation_searches_like_a_search(server: Server) -> None:
     query = "peixes"
     found = evaluate(
         server, queries=[{"query": query}], top_k=7, language="pt", hybrid=True, collapse=True

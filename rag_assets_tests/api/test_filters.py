@@ -1,4 +1,4 @@
-"""Filters let through what they name and nothing else, and choose how the table is read."""
+"""Filters pass exactly what they name, and decide how the table is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def places(found: dict[str, Any]) -> set[tuple[str, str, int]]:
     }
 
 
-def test_only_the_versions_asked_for_are_searched(server: Server) -> None:
+def test_only_the_requested_versions_are_searched(server: Server) -> None:
     found = server.found(query=QUERY, versions=["PT_SAMPLE"], top_k=50)
     assert {version for version, _, _ in places(found)} == {"PT_SAMPLE"}
     both = server.found(query=QUERY, versions=["PT_SAMPLE", "EN_SAMPLE", "PT_SAMPLE"], top_k=100)
@@ -31,7 +31,9 @@ def test_only_the_versions_asked_for_are_searched(server: Server) -> None:
     [("en", "EN_SAMPLE"), ("EN", "EN_SAMPLE"), ("en-GB", "EN_SAMPLE"), ("pt", "PT_SAMPLE"),
      ("pt-BR", "PT_SAMPLE"), ("pt-PT", "PT_SAMPLE")],
 )  # fmt: skip
-def test_of_a_language_the_first_part_counts(server: Server, language: str, version: str) -> None:
+def test_only_the_first_part_of_a_language_tag_counts(
+    server: Server, language: str, version: str
+) -> None:
     found = server.found(query=QUERY, language=language, top_k=50)
     assert {one for one, _, _ in places(found)} == {version}
 
@@ -42,14 +44,14 @@ def test_of_a_language_the_first_part_counts(server: Server, language: str, vers
      ("Salmos", "PSA"), ("Jonah", "JON"), ("Jonas", "JON"), ("2 John", "2JN"), ("3 João", "3JN"),
      ("Judas", "JUD"), ("Philemon", "PHM")],
 )  # fmt: skip
-def test_a_book_goes_by_its_code_and_by_its_common_names(
+def test_a_book_is_found_by_its_code_and_its_common_names(
     server: Server, name: str, code: str
 ) -> None:
     found = server.found(query=QUERY, books=[name], top_k=100)
     assert {book for _, book, _ in places(found)} == {code}
 
 
-def test_several_books_are_any_of_them(server: Server) -> None:
+def test_several_books_mean_any_of_them(server: Server) -> None:
     found = server.found(query=QUERY, books=["Jonah", "Filemom", "JUD"], top_k=100)
     assert {book for _, book, _ in places(found)} == {"JON", "PHM", "JUD"}
 
@@ -67,13 +69,13 @@ def test_chapters_go_from_the_first_to_the_last(
     assert {chapter for _, _, chapter in places(found)} == chapters
 
 
-def test_a_chapter_without_a_book_is_that_chapter_of_each_book(server: Server) -> None:
+def test_a_chapter_without_a_book_means_that_chapter_of_each_book(server: Server) -> None:
     found = server.found(query=QUERY, chapter_from=1, chapter_to=1, top_k=100, language="en")
     assert {chapter for _, _, chapter in places(found)} == {1}
     assert len({book for _, book, _ in places(found)}) == 7
 
 
-def test_filters_together_let_through_what_each_of_them_does(server: Server) -> None:
+def test_combined_filters_pass_what_each_of_them_passes(server: Server) -> None:
     found = server.found(
         query=QUERY, versions=["PT_SAMPLE"], language="pt", books=["Jonas"], chapter_from=2,
         chapter_to=2, top_k=100,
@@ -85,7 +87,7 @@ def test_filters_together_let_through_what_each_of_them_does(server: Server) -> 
 def test_a_chapter_that_no_book_has_finds_nothing_and_says_so(server: Server) -> None:
     found = server.found(query=QUERY, books=["RUT"], chapter_from=9)
     assert found["hits"] == []
-    assert found["why_fewer"] == "the filter lets no more rows through"
+    assert found["why_fewer"] == "no more rows pass the filter"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_a_chapter_that_no_book_has_finds_nothing_and_says_so(server: Server) ->
         ({"books": ["JON", "RUT"], "language": "pt"}, "iterative"),
     ],
 )
-def test_the_plan_follows_how_many_rows_the_filter_lets_through(
+def test_the_plan_depends_on_how_many_rows_pass_the_filter(
     server: Server, asked: dict[str, object], kind: str
 ) -> None:
     """100 rows and fewer are searched exactly here; the corpus has 502."""
@@ -111,7 +113,7 @@ def test_the_plan_follows_how_many_rows_the_filter_lets_through(
 
 
 def test_the_index_finds_under_a_filter_what_exact_search_finds(server: Server) -> None:
-    """Ruth of both versions goes through the index, of each version alone it is exact."""
+    """Ruth in both versions uses the index; in one version it is searched exactly."""
     together = server.found(query=QUERY, books=["RUT"], top_k=10)
     alone = [
         hit
@@ -125,6 +127,6 @@ def test_the_index_finds_under_a_filter_what_exact_search_finds(server: Server) 
     assert together["k_returned"] == 10
 
 
-def test_everything_is_in_the_bible_where_no_documents_are_released(server: Server) -> None:
+def test_everything_means_the_bible_if_no_documents_are_released(server: Server) -> None:
     bible = server.found(query=QUERY, corpus="bible")["hits"]
     assert bible == server.found(query=QUERY, corpus="both")["hits"]

@@ -1,4 +1,4 @@
-"""Stops, switches and restarts, each under load: nobody is dropped who need not be."""
+"""Stops, switches and restarts under load drop no request unnecessarily."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rag_assets.settings.model import Settings
 from rag_assets_tests.api.conftest import Copy, corpus_settings
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.release.corpus import let_through, prepare
+from rag_assets_tests.release.corpus import prepare, release_corpus
 
 pytestmark = pytest.mark.long
 
@@ -38,13 +38,13 @@ VECTOR = [1.0] + [0.0] * 63
 
 @dataclass
 class Load:
-    """Requests all the time, from eight clients, and what they got."""
+    """Continuous requests from eight clients, and their responses."""
 
     answers: list[httpx.Response] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
     def statuses(self, since: int = 0) -> Counter[int]:
-        """How often each status came."""
+        """The number of responses per status."""
         return Counter(answer.status_code for answer in self.answers[since:])
 
     def releases(self, since: int = 0) -> set[int]:
@@ -54,7 +54,7 @@ class Load:
 
 @contextmanager
 def load_on(server: Server, headers: Mapping[str, str] | None = None) -> Iterator[Load]:
-    """Eight clients that ask one thing after the other, until the block ends."""
+    """Eight clients that send one request after another, until the block ends."""
     load, ended = Load(), threading.Event()
 
     def ask() -> None:
@@ -80,10 +80,10 @@ def load_on(server: Server, headers: Mapping[str, str] | None = None) -> Iterato
 
 
 def released(database: Database) -> Settings:
-    """Release a version of 60 verses there; the settings."""
+    """Release a version of 60 verses there; return the settings."""
     settings = corpus_settings(database)
     prepare(database, settings, "EN_A", sentences(60))
-    let_through(database, settings)
+    release_corpus(database, settings)
     return settings
 
 
@@ -131,7 +131,7 @@ def test_a_switch_and_a_rollback_under_load_drop_no_request(
     with serving(tmp_path, environment_of(database)) as server, load_on(server) as load:
         prepare(database, settings, "EN_B", sentences(60, word="brook"), force=True)
         assert load.releases() == {1}
-        let_through(database, settings)
+        release_corpus(database, settings)
         wait_until(lambda: load.releases(len(load.answers) - CONCURRENCY) == {2})
         switched = len(load.answers)
         wait_until(lambda: len(load.answers) > switched + 50)
@@ -149,7 +149,7 @@ def test_a_switch_and_a_rollback_under_load_drop_no_request(
 
 @pytest.fixture
 def cluster() -> Iterator[Path]:
-    """A server of the test's own. Not in pytest's folder, which is closed to other users."""
+    """A separate server, outside pytest's folder, which other users cannot enter."""
     home = Path(tempfile.mkdtemp(prefix="rag-restart-"))
     try:
         embedded.ensure_running(home / "postgres")
@@ -160,19 +160,19 @@ def cluster() -> Iterator[Path]:
 
 
 def end_postgres(data: Path, how: signal.Signals) -> None:
-    """End the server: SIGQUIT at once, SIGINT after its transactions."""
+    """Stop the server: SIGQUIT immediately, SIGINT after its transactions."""
     postmaster = int((data / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, how)
     wait_until(lambda: not Path(f"/proc/{postmaster}").exists() or is_zombie(postmaster))
 
 
 def is_zombie(pid: int) -> bool:
-    """Whether it has ended, and nobody has looked yet."""
+    """Whether it has ended but was not reaped yet."""
     return ") Z " in Path(f"/proc/{pid}/stat").read_text()
 
 
 def only_503_meanwhile(answers: Sequence[httpx.Response]) -> None:
-    """Whoever was not answered was told to come back, and in one shape."""
+    """Every failed response is a problem that says when to retry."""
     for answer in answers:
         if answer.status_code == 200:
             continue
@@ -206,9 +206,9 @@ def test_a_database_that_restarts_under_load_gives_503_for_that_time_only(
     assert load.failures == []
     only_503_meanwhile(load.answers)
     assert set(load.statuses(recovered)) == {200}
-    assert "unforeseen" not in server.log
+    assert "unexpected error" not in server.log
     assert "Traceback" not in server.log
-    # It follows releases again, too.
+    # It follows releases again.
     with serving(tmp_path, environment_of(database)) as again:
         assert again.found(vector=VECTOR)["release"] == 1
 
@@ -219,7 +219,7 @@ def test_a_worker_that_is_slow_on_a_busy_machine_is_not_replaced(
     with serving(tmp_path, environment_of(database), workers=2, ready="/healthz") as server:
         before = server.workers()
         os.kill(before[0], signal.SIGSTOP)
-        time.sleep(8)  # it gets no CPU, for longer than uvicorn waits of its own accord
+        time.sleep(8)  # it gets no CPU for longer than uvicorn's default time-out
         os.kill(before[0], signal.SIGCONT)
         assert server.http.get("/healthz").status_code == 200
         assert server.workers() == before

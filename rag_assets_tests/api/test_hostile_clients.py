@@ -23,7 +23,7 @@ HEAD = f"POST {RETRIEVE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicatio
 
 @pytest.fixture(scope="module", autouse=True)
 def _many_files() -> Iterator[None]:
-    """Room for a thousand connections, on both sides."""
+    """Allow a thousand connections on both sides."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4 * IDLE
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -49,7 +49,7 @@ def patient(
 
 
 def connected(server: Server) -> socket.socket:
-    """A connection of one's own."""
+    """A new connection."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=30)
 
 
@@ -69,11 +69,11 @@ def answer_on(connection: socket.socket) -> tuple[int, dict[str, object], bool]:
 
 
 def others_are_answered(server: Server) -> bool:
-    """Whether everybody else is."""
+    """Whether other clients are answered."""
     return bool(server.found(vector=VECTOR)["hits"])
 
 
-def test_a_body_that_does_not_come_is_given_up_and_nobody_waits_for_it(patient: Server) -> None:
+def test_a_body_that_never_arrives_times_out_and_delays_no_other_request(patient: Server) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(closing(connected(patient))) for _ in range(50)]
         for connection in slow:
@@ -85,7 +85,7 @@ def test_a_body_that_does_not_come_is_given_up_and_nobody_waits_for_it(patient: 
             assert closed
 
 
-def test_a_body_that_drips_is_given_up_too(patient: Server) -> None:
+def test_a_slowly_sent_body_times_out_too(patient: Server) -> None:
     with closing(connected(patient)) as connection:
         connection.sendall(f"{HEAD}Content-Length: 10000\r\n\r\n".encode())
         connection.settimeout(0.05)
@@ -127,7 +127,7 @@ def test_a_body_just_within_the_limit_is_read(patient: Server) -> None:
     assert patient.http.post(RETRIEVE, content=body + b" ").status_code == 413
 
 
-def test_a_client_that_leaves_in_the_middle_leaves_no_trace(patient: Server) -> None:
+def test_a_client_that_disconnects_halfway_leaves_no_trace(patient: Server) -> None:
     for _ in range(20):
         with closing(connected(patient)) as connection:
             connection.sendall(f"{HEAD}Content-Length: 100\r\n\r\n{{".encode())
@@ -136,10 +136,10 @@ def test_a_client_that_leaves_in_the_middle_leaves_no_trace(patient: Server) -> 
         with closing(connected(patient)) as connection:
             connection.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
     assert others_are_answered(patient)
-    assert "unforeseen" not in patient.log
+    assert "unexpected error" not in patient.log
 
 
-def test_what_is_no_http_is_refused(patient: Server) -> None:
+def test_data_that_are_not_http_are_refused(patient: Server) -> None:
     for noise in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET\r\n\r\n", b"\0" * 100):
         with closing(connected(patient)) as connection:
             connection.sendall(noise)

@@ -1,4 +1,4 @@
-"""Full text search takes part, and the large space re-orders."""
+"""Hybrid search with full text, and re-ranking with the large model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_each_language_is_searched_by_its_own_stems(server: Server) -> None:
     assert worded == {"JON 1:17", "JON 2:1", "JON 2:10"}
 
 
-def test_a_source_says_what_found_the_hit(server: Server) -> None:
+def test_the_source_names_the_search_that_found_the_hit(server: Server) -> None:
     text = verse_text("EN_SAMPLE", "RUT", 1, 16)
     hybrid = server.found(query=text, hybrid=True, **FIELD)["hits"]
     assert (hybrid[0]["usfm"], hybrid[0]["source"]) == ("RUT 1:16", "both")
@@ -44,7 +44,7 @@ def test_hybrid_search_keeps_to_the_filters(server: Server) -> None:
     assert {hit["usfm"].partition(":")[0] for hit in found["hits"]} == {"JON 2"}
 
 
-def test_hybrid_search_with_words_that_mean_nothing_is_a_search_by_vector(server: Server) -> None:
+def test_hybrid_search_with_stop_words_only_is_a_vector_search(server: Server) -> None:
     for query in ("the of and", "!!! ???", "a\u0000b", "&& || <-> !"):
         found = server.found(query=query, hybrid=True)
         assert {hit["source"] for hit in found["hits"]} <= {"vector"} or query == "a\u0000b"
@@ -74,7 +74,7 @@ def test_reranking_orders_by_the_large_space(server: Server) -> None:
     assert [hit["usfm"] for hit in by_vectors] == [hit["usfm"] for hit in large]
 
 
-def test_everything_can_be_asked_for_at_once(server: Server) -> None:
+def test_all_options_can_be_combined(server: Server) -> None:
     found = server.found(
         query="where you go I will go", rerank=True, hybrid=True, collapse=True, min_score=-1,
         top_k=15, corpus="bible", books=["Ruth", "Jonas"], chapter_from=1, chapter_to=4,

@@ -1,4 +1,4 @@
-"""Keys: who may ask, by which header, with which scope, and until when."""
+"""Keys: who may send requests, with which header and scope, and until when."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ KEY_CACHE_S = 1
 
 
 def new_key(database: Database, *scopes: Scope, per_minute: int = 100_000) -> str:
-    """A key, whole."""
+    """A complete key."""
     with database.connect() as connection:
         return create_key(connection, "a test", scopes, requests_per_minute=per_minute)
 
 
 @pytest.fixture(scope="module")
 def locked_database(bilingual: Database, copied: Copy) -> Database:
-    """A released corpus of which a key exists."""
+    """A released corpus with a key."""
     database = copied(bilingual)
     new_key(database, "admin")
     return database
@@ -55,13 +55,13 @@ def locked_database(bilingual: Database, copied: Copy) -> Database:
 
 @pytest.fixture(scope="module")
 def locked(locked_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A service that asks for a key."""
+    """A service that requires a key."""
     environment = environment_of(locked_database, RAG_API_KEY_CACHE_S=KEY_CACHE_S)
     with serving(tmp_path_factory.mktemp("locked"), environment) as running:
         yield running
 
 
-def test_without_a_key_nothing_is_answered_but_health_and_metrics(locked: Server) -> None:
+def test_without_a_key_only_health_and_metrics_are_answered(locked: Server) -> None:
     refused = locked.retrieve(query="a")
     found = problem_of(refused, 401, "unauthorised")
     assert "rag-assets keys create" in found["detail"]
@@ -83,7 +83,7 @@ def test_a_key_is_taken_from_either_header(
     assert int(answer.headers["x-ratelimit-remaining"]) > 0
 
 
-def test_what_is_not_the_key_is_refused(locked: Server, locked_database: Database) -> None:
+def test_a_wrong_key_is_refused(locked: Server, locked_database: Database) -> None:
     key = new_key(locked_database, "read")
     start, _, secret = key.rpartition("_")
     nearly = [
@@ -161,7 +161,7 @@ def test_the_first_key_closes_a_service_that_was_open_and_revoking_it_does_not_o
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104
-def test_without_any_key_it_listens_nowhere_but_on_loopback(
+def test_without_any_key_it_listens_only_on_loopback(
     database: Database, tmp_path: Path, host: str
 ) -> None:
     port = str(free_port())
@@ -179,7 +179,7 @@ def test_without_any_key_it_listens_nowhere_but_on_loopback(
 
 
 @pytest.mark.slow
-def test_a_service_for_all_refuses_everybody_once_its_last_key_is_revoked(
+def test_a_public_service_refuses_all_requests_once_its_last_key_is_revoked(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
     database = copied(bilingual)
@@ -197,10 +197,10 @@ def test_a_service_for_all_refuses_everybody_once_its_last_key_is_revoked(
         problem_of(server.retrieve(query="a", headers={"X-API-Key": key}), 401, "unauthorised")
 
 
-def test_a_crowd_without_keys_asks_the_database_once(
+def test_many_clients_without_keys_query_the_database_once(
     bilingual: Database, copied: Copy, tmp_path: Path
 ) -> None:
-    """Where each asked for itself, those without a connection would be answered 503."""
+    """If each queried on its own, those without a connection would get 503."""
     database = copied(bilingual)
     new_key(database, "read")
     environment = environment_of(database, RAG_API_STATEMENT_TIMEOUT_MS=20_000)
@@ -216,7 +216,7 @@ def test_settings_start_on_loopback() -> None:
     assert Settings().rag_api_host == "127.0.0.1"
 
 
-def test_a_worker_alone_counts_as_the_database_does(database: Database) -> None:
+def test_a_worker_on_its_own_counts_like_the_database(database: Database) -> None:
     now = [1000.0]
     keyring = Keyring(seconds=5, clock=lambda: now[0])
 

@@ -1,4 +1,4 @@
-"""A line a request, with its id; and never a vector, a key or a query's text."""
+"""One line per request, with its id, and never a vector, a key or a query's text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rag_assets_tests.api.test_keys import new_key
 
 @pytest.fixture(scope="module")
 def json_server(bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A service that asks for a key and logs JSON, and the key."""
+    """A service that requires a key and logs JSON, and the key."""
     database = copied(bilingual)
     key = new_key(database, "read")
     folder = tmp_path_factory.mktemp("logs")
@@ -25,20 +25,20 @@ def json_server(bilingual: Database, copied: Copy, tmp_path_factory: pytest.Temp
 
 
 def ask(served: tuple[Server, str], request_id: str, **body: object) -> int:
-    """Ask with the key; the status."""
+    """Send a request with the key; return the status."""
     server, key = served
     headers = {"X-API-Key": key, "X-Request-ID": request_id}
     return server.retrieve(headers=headers, **body).status_code
 
 
 def logged(server: Server, *request_ids: str) -> list[dict[str, Any]]:
-    """Its log as JSON, every line of it, once it has one of each of these requests."""
+    """All lines of its log as JSON, once it has a line for each of these requests."""
     until(lambda: all(f'"{one}"' in server.log for one in request_ids))
     until(lambda: server.log.endswith("\n"))
     return server.log_lines()
 
 
-def test_a_request_is_one_line_that_says_how_it_went(json_server: tuple[Server, str]) -> None:
+def test_a_request_is_one_line_with_its_outcome(json_server: tuple[Server, str]) -> None:
     assert ask(json_server, "one-line", query="a", top_k=3) == 200
     server, key = json_server
     (line,) = [one for one in logged(server, "one-line") if one["request_id"] == "one-line"]

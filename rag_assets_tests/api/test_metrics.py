@@ -1,4 +1,4 @@
-"""What is counted, over all workers together, in Prometheus' text format."""
+"""The metrics of all workers together, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ IDLE = 'rag_pool_connections{state="idle"}'
 def pair(
     bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A service of two workers."""
+    """A service with two workers."""
     folder = tmp_path_factory.mktemp("pair")
     with serving(folder, environment_of(copied(bilingual)), workers=2) as running:
         yield running
 
 
 def ask(server: Server, **body: object) -> httpx.Response:
-    """On a connection of its own: any worker may take it."""
+    """On a new connection, so that any worker may accept it."""
     return httpx.post(server.origin + RETRIEVE, json=body, trust_env=False, timeout=30)
 
 
@@ -56,7 +56,7 @@ def test_requests_are_counted_over_both_workers_whichever_is_asked(pair: Server)
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: ask(pair, vector=VECTOR), range(30)))
     assert [answer.status_code for answer in answers] == [200] * 30
-    for _ in range(6):  # on new connections, so that both are asked
+    for _ in range(6):  # on new connections, so that both workers get some
         text = httpx.get(pair.origin + METRICS, trust_env=False).text
         (value,) = re.findall(
             r'rag_retrieve_total\{corpus="both",plan="ivfflat",status="200"\} (\S+)', text
@@ -90,7 +90,7 @@ def test_a_single_worker_counts_too(server: Server) -> None:
     assert counted(server, status=200, plan="ivfflat") == before + 1
 
 
-def test_latency_is_told_whole_and_by_stage_and_resolves_the_objective(pair: Server) -> None:
+def test_latency_is_reported_in_total_and_by_stage_and_resolves_the_objective(pair: Server) -> None:
     ask(pair, vector=VECTOR)
     metrics = pair.metrics()
     for stage in ("total", "search", "embedding"):
@@ -120,13 +120,13 @@ def test_the_release_and_the_pools_of_both_workers_are_shown(pair: Server) -> No
     metrics = pair.metrics()
     assert metrics["rag_served_release"] == 1
     assert metrics["rag_pool_waiting"] == 0
-    for _ in range(8):  # until both workers have been asked for their own
+    for _ in range(8):  # until both workers have been scraped
         httpx.get(pair.origin + METRICS, trust_env=False)
     assert pair.metrics()[IDLE] >= 2
     assert pair.metrics()[BUSY] >= 0
 
 
-def test_every_metric_has_a_type_and_says_what_it_is(pair: Server) -> None:
+def test_every_metric_has_a_type_and_a_help_text(pair: Server) -> None:
     answer = pair.http.get(METRICS)
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     helped = set(re.findall(r"# HELP (\S+) \S", answer.text))
@@ -138,7 +138,7 @@ def test_every_metric_has_a_type_and_says_what_it_is(pair: Server) -> None:
     } <= typed  # fmt: skip
 
 
-def test_what_the_databases_tell_stands_beside_it_and_nothing_stands_there_twice(
+def test_the_databases_metrics_are_included_and_nothing_is_repeated(
     pair: Server,
 ) -> None:
     text = pair.http.get(METRICS).text
@@ -154,7 +154,7 @@ def test_what_the_databases_tell_stands_beside_it_and_nothing_stands_there_twice
 
 
 @pytest.mark.slow
-def test_while_the_database_is_away_the_api_tells_so_and_its_own_metrics_stay(
+def test_while_the_database_is_down_the_api_reports_it_and_keeps_its_own_metrics(
     corpus: Database, tmp_path: Path
 ) -> None:
     environment = environment_of(corpus, RAG_METRICS_CACHE_S=0)
@@ -175,7 +175,7 @@ def test_while_the_database_is_away_the_api_tells_so_and_its_own_metrics_stay(
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(
+def test_a_killed_worker_is_replaced_and_its_counters_stay(
     bilingual: Database,
     copied: Copy,
     tmp_path_factory: pytest.TempPathFactory,

@@ -12,7 +12,7 @@ from rag_assets_tests.api.server import DOCUMENTS, EVAL, METRICS, RETRIEVE, Serv
 
 @pytest.fixture(scope="module")
 def document(server: Server) -> dict[str, Any]:
-    """The document as it is served."""
+    """The served document."""
     found: dict[str, Any] = server.http.get("/openapi.json").raise_for_status().json()
     return found
 
@@ -35,7 +35,7 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from path.values()
 
 
-def test_every_path_of_the_service_is_in_it(document: dict[str, Any]) -> None:
+def test_every_path_of_the_service_is_documented(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         *(RETRIEVE, EVAL, "/healthz", "/readyz", METRICS),
@@ -70,14 +70,14 @@ def test_every_error_is_a_problem_of_its_media_type(document: dict[str, Any]) ->
         assert set(method["responses"]) >= wanted
 
 
-def test_both_ways_to_give_a_key_are_told(document: dict[str, Any]) -> None:
+def test_both_ways_to_send_a_key_are_documented(document: dict[str, Any]) -> None:
     schemes = document["components"]["securitySchemes"]
     assert {scheme["type"] for scheme in schemes.values()} == {"http", "apiKey"}
     assert document["paths"][RETRIEVE]["post"]["security"]
     assert "security" not in document["paths"]["/healthz"]["get"]
 
 
-def test_its_examples_are_in_both_languages_and_are_answered(
+def test_the_examples_are_in_both_languages_and_are_answered(
     server: Server, document: dict[str, Any]
 ) -> None:
     body = document["paths"][RETRIEVE]["post"]["requestBody"]["content"]["application/json"]
@@ -92,7 +92,7 @@ def test_its_examples_are_in_both_languages_and_are_answered(
     assert {hit["language"] for hit in english} == {"en"}
 
 
-def test_limits_and_meanings_of_the_fields_are_told(document: dict[str, Any]) -> None:
+def test_limits_and_meanings_of_the_fields_are_documented(document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["RetrieveRequest"]
     assert schema["additionalProperties"] is False
     top_k = schema["properties"]["top_k"]

@@ -1,4 +1,4 @@
-"""Without API keys no web page elsewhere reaches the API, by whatever name or browser."""
+"""Without API keys, no other site's page can use the API, by any name or browser."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ CROSS_SITE = [
 
 
 def ask(server: Server, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
-    """With a body where the route takes one."""
+    """A request, with a body if the route takes one."""
     body = b'{"query": "a"}' if method == "POST" else None
     types = {"Content-Type": "application/json"} if body else {}
     return server.http.request(method, path, headers=types | headers, content=body)
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_without_keys_a_foreign_name_and_a_page_elsewhere_are_refused_on_every_route(
+def test_without_keys_foreign_names_and_other_sites_pages_are_refused_on_every_route(
     server: Server, method: str, path: str
 ) -> None:
     for host in FOREIGN:
@@ -78,12 +78,12 @@ def test_without_keys_a_foreign_name_and_a_page_elsewhere_are_refused_on_every_r
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", METRICS])
-def test_probes_and_scrapes_go_by_any_name(server: Server, path: str) -> None:
+def test_probes_and_scrapes_work_with_any_name(server: Server, path: str) -> None:
     for headers in ({"Host": "10.1.2.3:8000"}, {"Host": "rag-api"}, CROSS_SITE[0]):
         assert server.http.get(path, headers=headers).status_code == 200
 
 
-def test_its_own_page_and_programs_are_answered_by_every_name_of_this_machine(
+def test_its_own_page_and_programs_may_use_any_loopback_name(
     server: Server,
 ) -> None:
     for host in OURS:
@@ -101,7 +101,7 @@ def test_its_own_page_and_programs_are_answered_by_every_name_of_this_machine(
 def locked(
     bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, str]]:
-    """A service that asks for a key, and the key."""
+    """A service that requires a key, and the key."""
     database = copied(bilingual)
     key = new_key(database, "read")
     folder: Path = tmp_path_factory.mktemp("origin")
@@ -121,7 +121,7 @@ def test_with_keys_a_service_has_whatever_name_its_proxy_gives_it(
 
 
 @given(st.binary(max_size=40))
-def test_any_host_is_judged_and_two_are_none(host: bytes) -> None:
+def test_any_host_header_is_judged_and_two_are_refused(host: bytes) -> None:
     foreign([(b"host", host)])
     ours = (b"host", b"127.0.0.1")
     assert foreign([ours]) is None

@@ -1,4 +1,4 @@
-"""The page at ``/``: a search by hand, in a real browser."""
+"""The playground page at ``/`` in a real browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chrom
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import Server, environment_of, serving
 from rag_assets_tests.documents.corpus import judge_all, publish_document
-from rag_assets_tests.release.corpus import let_through
+from rag_assets_tests.release.corpus import release_corpus
 
 pytestmark = pytest.mark.long
 
@@ -44,9 +44,7 @@ def address(server: Server, **parameters: object) -> str:
 
 
 @in_a_browser
-def test_a_search_in_the_address_shows_hits_and_how_they_were_found(
-    server: Server, page: Page
-) -> None:
+def test_a_search_in_the_url_shows_hits_and_how_they_were_found(server: Server, page: Page) -> None:
     page.open(address(server, query=QUERY, top_k=3, language="en", hybrid="true"), until=HITS)
     expected = server.found(query=QUERY, top_k=3, language="en", hybrid=True)
 
@@ -68,7 +66,7 @@ def test_a_search_in_the_address_shows_hits_and_how_they_were_found(
 
 
 @in_a_browser
-def test_the_address_follows_the_search(server: Server, page: Page) -> None:
+def test_the_url_follows_the_search(server: Server, page: Page) -> None:
     page.open(server.origin + "/", until=SETTLED)
     assert "um peixe enorme engoliu Jonas" in page.text()  # examples, and no search yet
     page.ask(
@@ -83,7 +81,7 @@ def test_the_address_follows_the_search(server: Server, page: Page) -> None:
 
 
 @in_a_browser
-def test_a_problem_is_told_and_its_suggestion_can_be_clicked(server: Server, page: Page) -> None:
+def test_a_problem_is_shown_and_its_suggestion_can_be_clicked(server: Server, page: Page) -> None:
     wrong = ["PT_SAMPLE", "EN_SAMPL"]
     page.open(address(server, query=QUERY, versions=wrong), until=PROBLEM)
     shown = page.text()
@@ -97,14 +95,14 @@ def test_a_problem_is_told_and_its_suggestion_can_be_clicked(server: Server, pag
 
 
 @in_a_browser
-def test_nothing_is_loaded_from_elsewhere(server: Server, page: Page) -> None:
+def test_nothing_is_loaded_from_other_sites(server: Server, page: Page) -> None:
     page.open(address(server, query=QUERY), until=HITS)
     page.wait("document.querySelector('#readiness').textContent !== ''")
     asked = page.requested()
     assert f"{server.origin}/api/v1/ai/rag/retrieve" in asked
     elsewhere = [url for url in asked if not url.startswith((f"{server.origin}/", "data:"))]
     assert elsewhere == []
-    assert page.complaints() == []  # nor did the policy have to forbid anything
+    assert page.complaints() == []  # and the policy blocked nothing
 
 
 @in_a_browser
@@ -138,7 +136,7 @@ def test_a_phone_needs_no_scrolling_sideways(server: Server, page: Page, width: 
 
 
 @in_a_browser
-def test_a_key_is_asked_for_and_stays_in_the_tab(
+def test_a_key_is_requested_and_stays_in_the_tab(
     corpus: Database, tmp_path: Path, page: Page
 ) -> None:
     with corpus.connect() as connection:
@@ -154,7 +152,7 @@ def test_a_key_is_asked_for_and_stays_in_the_tab(
             "document.querySelector('#search').requestSubmit()"
         )
         page.wait(HITS)
-        page.open(address(server, query=QUERY), until=HITS)  # it is still known
+        page.open(address(server, query=QUERY), until=HITS)  # the key is still known
         assert page.ask("Object.keys(localStorage).length + document.cookie.length") == 0
         assert key not in page.ask("location.href + document.documentElement.outerHTML")
         assert key not in server.log
@@ -186,7 +184,7 @@ def test_documents_are_shown_with_their_place_and_narrowed_by_a_click(
     )
     publish_document(corpus, settings, "notes.md", ["A pump is a pump"], title=EVIL)
     judge_all(corpus, settings)
-    let_through(corpus, settings)
+    release_corpus(corpus, settings)
     with serving(tmp_path, environment_of(corpus)) as server:
         page.open(address(server, query="a pump", top_k=60, language="en"), until=HITS)
         shown = page.text()

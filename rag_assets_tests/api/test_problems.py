@@ -1,4 +1,4 @@
-"""Every refusal has one shape, says what to do, and shows nothing of the inside."""
+"""Every refusal is a problem, says what to do, and reveals nothing internal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREFIX = "urn:rag-assets:problem:"
 
 
 def problem_of(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
-    """The problem that an answer is, with all that a problem has."""
+    """The problem in a response, with all of its fields."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     found: dict[str, Any] = answer.json()
@@ -53,7 +53,7 @@ def test_query_and_vector_exclude_each_other_and_one_is_needed(server: Server) -
     problem_of(server.retrieve(query=" \t\n"), 422, "query-or-vector")
 
 
-def test_an_unknown_version_comes_with_the_nearest_names(server: Server) -> None:
+def test_an_unknown_version_suggests_the_nearest_names(server: Server) -> None:
     found = problem_of(server.retrieve(query="a", versions=["EN_SIMPLE"]), 422, "unknown-version")
     assert found["choices"][0] == "EN_SAMPLE"
     assert "It has, for example, EN_SAMPLE" in found["detail"]
@@ -61,22 +61,22 @@ def test_an_unknown_version_comes_with_the_nearest_names(server: Server) -> None
     assert far["choices"] == ["EN_SAMPLE", "PT_SAMPLE"]
 
 
-def test_an_unknown_book_comes_with_the_nearest_names(server: Server) -> None:
+def test_an_unknown_book_suggests_the_nearest_names(server: Server) -> None:
     found = problem_of(server.retrieve(query="a", books=["Salmoss"]), 422, "unknown-book")
     assert "Salmos" in found["choices"]
     assert found["field"] == "books"
 
 
-def test_an_unknown_language_names_those_there_are(server: Server) -> None:
+def test_an_unknown_language_names_the_existing_ones(server: Server) -> None:
     found = problem_of(server.retrieve(query="a", language="el"), 422, "unknown-language")
     assert found["choices"] == ["en", "pt"]
     nowhere = server.retrieve(query="a", language="pt", versions=["EN_SAMPLE"])
     problem_of(nowhere, 422, "unknown-language")
 
 
-def test_chapters_in_the_wrong_order_are_told(server: Server) -> None:
+def test_chapters_in_the_wrong_order_are_reported(server: Server) -> None:
     found = server.retrieve(query="a", chapter_from=4, chapter_to=2)
-    assert "4, is behind the last, 2" in problem_of(found, 422, "bad-chapters")["detail"]
+    assert "4, is after the last, 2" in problem_of(found, 422, "bad-chapters")["detail"]
 
 
 @pytest.mark.parametrize("asked", [{"corpus": "documents"}, {"documents": ["minutes.pdf"]}])
@@ -114,7 +114,7 @@ def test_documents_are_not_released_here(server: Server, asked: dict[str, object
         None,
     ],
 )
-def test_a_body_that_is_no_request_names_the_field(server: Server, body: object) -> None:
+def test_an_invalid_body_names_the_field(server: Server, body: object) -> None:
     answer = server.http.post(
         RETRIEVE, content=json.dumps(body), headers={"Content-Type": "application/json"}
     )
@@ -135,7 +135,7 @@ def test_a_vector_that_is_not_of_finite_numbers_is_refused(server: Server, compo
 
 
 @pytest.mark.parametrize("vector", [[0.0] * 64, [1e200] * 64])
-def test_a_vector_that_points_nowhere_is_refused(server: Server, vector: list[float]) -> None:
+def test_a_vector_without_a_direction_is_refused(server: Server, vector: list[float]) -> None:
     problem_of(server.retrieve(vector=vector), 422, "no-direction")
 
 
@@ -144,7 +144,7 @@ def test_a_vector_that_points_nowhere_is_refused(server: Server, vector: list[fl
     [b"", b"{", b"{'query': 1}", b"\xff\xfe", b'{"query": "\xff"}', b"[" * 100_000],
     ids=["empty", "open", "not JSON", "not UTF-8", "not UTF-8 within", "deep"],
 )
-def test_a_body_that_is_not_json_is_told(server: Server, content: bytes) -> None:
+def test_a_body_that_is_not_json_is_reported(server: Server, content: bytes) -> None:
     answer = server.http.post(
         RETRIEVE, content=content, headers={"Content-Type": "application/json"}
     )
@@ -154,7 +154,7 @@ def test_a_body_that_is_not_json_is_told(server: Server, content: bytes) -> None
         problem_of(answer, 422, "invalid-request")
 
 
-def test_a_path_or_method_that_is_not_there_is_a_problem_too(server: Server) -> None:
+def test_an_unknown_path_or_method_is_a_problem_too(server: Server) -> None:
     problem_of(server.http.get("/nowhere"), 404, "not-found")
     problem_of(server.http.post("/api/v1/ai/rag"), 404, "not-found")
     refused = server.http.delete(RETRIEVE)
@@ -196,7 +196,7 @@ def test_only_the_allowed_versions_are_served(
 
 
 @pytest.mark.slow
-def test_while_nothing_is_released_it_says_so_and_is_not_ready(
+def test_while_nothing_is_released_the_service_is_not_ready(
     template_database: Database, copied: Copy, tmp_path: Path
 ) -> None:
     environment = environment_of(copied(template_database))

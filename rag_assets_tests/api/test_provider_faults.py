@@ -1,4 +1,4 @@
-"""When the provider fails: which answer that is, and that known queries do without it."""
+"""Provider failures: the response to each, and that cached queries still work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VECTOR = [1.0] + [0.0] * 63
 
 
 def environment(database: Database, base_url: str, **extra: object) -> dict[str, str]:
-    """Of a service that embeds queries there."""
+    """The environment of a service that embeds queries there."""
     given: dict[str, object] = {
         "RAG_EMBEDDING_PROVIDER": "openai",
         "OPENAI_BASE_URL": base_url,
@@ -66,7 +66,7 @@ def buying(
     ],
     ids=lambda value: value.kind.value if isinstance(value, Fault) else "",
 )
-def test_a_failing_provider_is_told_and_counted_and_known_queries_do_without_it(
+def test_a_failing_provider_is_reported_and_counted_and_cached_queries_do_not_need_it(
     buying: Server, emulator: Emulator, fault: Fault, status: int, kind: str, counted: str
 ) -> None:
     name = f'rag_provider_errors_total{{kind="{counted}"}}'
@@ -87,14 +87,16 @@ def test_a_failing_provider_is_told_and_counted_and_known_queries_do_without_it(
     assert emulator.stats().requests == 1
 
 
-def test_after_a_failure_the_same_query_is_asked_anew(buying: Server, emulator: Emulator) -> None:
+def test_after_a_failure_the_same_query_is_requested_again(
+    buying: Server, emulator: Emulator
+) -> None:
     emulator.order(Fault(FaultKind.SERVER_ERROR))
     query = "asked twice, answered once"
     assert buying.retrieve(query=query).status_code == 502
     assert buying.retrieve(query=query).status_code == 200
 
 
-def test_a_slow_provider_does_not_hold_up_those_who_do_not_need_it(
+def test_a_slow_provider_does_not_delay_requests_that_do_not_need_it(
     buying: Server, emulator: Emulator
 ) -> None:
     emulator.order(Fault(FaultKind.LATENCY, latency_ms=800, times=1))
@@ -117,7 +119,7 @@ def test_without_large_vectors_reranking_says_so(buying: Server) -> None:
 
 
 @pytest.mark.slow
-def test_without_a_key_a_vector_is_needed_and_known_queries_are_answered(
+def test_without_a_key_a_vector_is_needed_and_cached_queries_are_answered(
     bought: Database, copied: Copy, tmp_path: Path, emulator: Emulator
 ) -> None:
     database = copied(bought)
@@ -137,7 +139,7 @@ def test_without_a_key_a_vector_is_needed_and_known_queries_are_answered(
 
 
 @pytest.mark.slow
-def test_a_provider_that_nobody_answers_for_is_a_bad_gateway(
+def test_an_unreachable_provider_is_a_bad_gateway(
     bought: Database, copied: Copy, tmp_path: Path
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}/v1"

@@ -1,4 +1,4 @@
-"""A query is embedded once: kept in memory and in PostgreSQL, by space and normalised text."""
+"""A query is embedded once: cached in memory and PostgreSQL, by space and normalised text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rag_assets.release.releasing import roll_back
 from rag_assets_tests.api.conftest import Copy, corpus_settings
 from rag_assets_tests.api.server import Server, environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.release.corpus import let_through, prepare
+from rag_assets_tests.release.corpus import prepare, release_corpus
 from rag_assets_tests.vectors.vectors import count_rows
 
 pytestmark = pytest.mark.long
@@ -26,7 +26,7 @@ HITS = 'rag_cache_hits_total{{level="{}"}}'
 
 @pytest.fixture
 def database(bought: Database, copied: Copy) -> Database:
-    """Instead of the empty one: a released corpus of the emulator's vectors."""
+    """Replaces the empty database: a released corpus with the emulator's vectors."""
     return copied(bought)
 
 
@@ -34,7 +34,7 @@ def database(bought: Database, copied: Copy) -> Database:
 def asking(
     folder: Path, database: Database, emulator: Emulator, **extra: object
 ) -> Iterator[Server]:
-    """A service that embeds queries by the emulator."""
+    """A service that embeds queries with the emulator."""
     environment = environment_of(
         database,
         RAG_EMBEDDING_PROVIDER="openai",
@@ -49,7 +49,7 @@ def asking(
 def test_a_text_is_embedded_once_however_it_is_written(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
-    before = count_rows(database, "query_embeddings")  # what its index was judged by
+    before = count_rows(database, "query_embeddings")  # the queries that its index was judged by
     with asking(tmp_path, database, emulator) as server:
         first = server.found(query="The River  runs")
         for same in ("the river runs", " THE RIVER\nRUNS ", "The River runs"):
@@ -72,7 +72,7 @@ def test_accents_count_and_their_encoding_does_not(
         assert emulator.stats().requests == 2
 
 
-def test_another_worker_finds_it_in_the_database(
+def test_another_worker_finds_a_query_in_the_database(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:
@@ -83,7 +83,7 @@ def test_another_worker_finds_it_in_the_database(
     assert emulator.stats().requests == 1
 
 
-def test_many_who_ask_the_same_at_once_share_one_request(
+def test_many_concurrent_identical_queries_share_one_request(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server, ThreadPoolExecutor(8) as threads:
@@ -93,7 +93,7 @@ def test_many_who_ask_the_same_at_once_share_one_request(
         assert emulator.stats().requests == 1
 
 
-def test_what_is_too_old_is_embedded_anew_and_forgotten(
+def test_entries_that_are_too_old_are_embedded_again_and_deleted(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:
@@ -108,7 +108,7 @@ def test_what_is_too_old_is_embedded_anew_and_forgotten(
     assert count_rows(database, "query_embeddings") == 1
 
 
-def test_memory_and_database_keep_no_more_than_they_may(
+def test_memory_and_database_stay_within_their_limits(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator, RAG_QUERY_CACHE_SIZE=2) as server:
@@ -131,7 +131,7 @@ def test_without_any_cache_each_query_is_looked_up_in_the_database(
         assert server.metrics()[HITS.format("database")] == 2
 
 
-def test_another_space_asks_anew_and_a_rollback_finds_the_old_answer(
+def test_another_space_embeds_again_and_a_rollback_finds_the_old_answer(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:
@@ -146,7 +146,7 @@ def test_another_space_asks_anew_and_a_rollback_finds_the_old_answer(
             rag_embedding_token_limit=1_000_000_000,
         )
         prepare(database, wider, "EN_A", sentences(60))
-        let_through(database, wider)
+        release_corpus(database, wider)
         before = emulator.stats().requests
         wait_until(lambda: server.found(query="the river runs")["release"] == 2)
         assert emulator.stats().requests == before + 1
@@ -156,7 +156,7 @@ def test_another_space_asks_anew_and_a_rollback_finds_the_old_answer(
         assert emulator.stats().requests == before + 1
 
 
-def test_the_texts_of_queries_are_kept_nowhere(
+def test_the_texts_of_queries_are_not_stored(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:

@@ -1,4 +1,4 @@
-"""Each key's rate holds over all workers together."""
+"""Each key's rate applies across all workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BURST = 5
 
 @pytest.fixture(scope="module")
 def limited_database(bilingual: Database, copied: Copy) -> Database:
-    """A released corpus of which a key exists."""
+    """A released corpus with a key."""
     database = copied(bilingual)
     new_key(database, "admin")
     return database
@@ -33,7 +33,7 @@ def limited_database(bilingual: Database, copied: Copy) -> Database:
 def limiting(
     limited_database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Two workers that let five requests through at once."""
+    """Two workers with a burst of five requests."""
     environment = environment_of(limited_database, RAG_API_BURST=BURST)
     folder = tmp_path_factory.mktemp("limiting")
     with serving(folder, environment, workers=2) as running:
@@ -41,7 +41,7 @@ def limiting(
 
 
 def ask(server: Server, key: str, vector: list[float]) -> httpx.Response:
-    """On a connection of its own: any worker may take it."""
+    """On a new connection, so that any worker may accept it."""
     return httpx.post(
         server.origin + RETRIEVE,
         json={"vector": vector, "top_k": 1},
@@ -54,7 +54,7 @@ def ask(server: Server, key: str, vector: list[float]) -> httpx.Response:
 VECTOR = [1.0] + [0.0] * 63
 
 
-def test_a_burst_goes_through_and_the_rest_waits_over_both_workers(
+def test_a_burst_is_accepted_and_the_rest_refused_across_both_workers(
     limiting: Server, limited_database: Database
 ) -> None:
     key = new_key(limited_database, "read", per_minute=1)
@@ -72,18 +72,18 @@ def test_a_refusal_says_how_long_to_wait(limiting: Server, limited_database: Dat
         assert ask(limiting, key, VECTOR).status_code == 200
     refused = ask(limiting, key, VECTOR)
     found = problem_of(refused, 429, "rate-limited")
-    assert "2 requests a minute, 5 at once" in found["detail"]
+    assert "2 requests a minute, with bursts of 5" in found["detail"]
     assert 1 <= int(refused.headers["retry-after"]) <= 30
     assert refused.headers["x-ratelimit-limit"] == "2"
     assert refused.headers["x-ratelimit-remaining"] == "0"
 
 
-def test_after_the_wait_it_goes_on(limiting: Server, limited_database: Database) -> None:
+def test_after_the_wait_requests_are_accepted(limiting: Server, limited_database: Database) -> None:
     key = new_key(limited_database, "read", per_minute=60)
     for _ in range(BURST):
         assert ask(limiting, key, VECTOR).status_code in (200, 429)
     refused = ask(limiting, key, VECTOR)
-    while refused.status_code == 200:  # a slow machine earned some back meanwhile
+    while refused.status_code == 200:  # on a slow machine, more may be allowed by now
         refused = ask(limiting, key, VECTOR)
     time.sleep(int(refused.headers["retry-after"]))
     assert ask(limiting, key, VECTOR).status_code == 200

@@ -1,4 +1,4 @@
-"""What a request brings back: hits, timing, the release, the plan, and the request's id."""
+"""What a response contains: hits, timing, the release, the plan and the request's id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rag_assets_tests.api.server import RETRIEVE, Server
 QUERY = "where you go I will go, and where you sleep I will sleep"
 
 
-def test_a_verse_is_found_by_its_own_text_and_told_for_people_and_for_programs(
+def test_a_verse_is_found_by_its_text_with_references_for_people_and_programs(
     server: Server,
 ) -> None:
     text = verse_text("EN_SAMPLE", "RUT", 1, 16)
@@ -38,7 +38,7 @@ def test_a_portuguese_hit_has_a_portuguese_reference(server: Server) -> None:
     assert (first["version"], first["language"]) == ("PT_SAMPLE", "pt-BR")
 
 
-def test_an_answer_says_how_it_came_about(server: Server) -> None:
+def test_a_response_says_how_it_was_found(server: Server) -> None:
     found = server.found(query=QUERY)
     assert found["release"] == 1
     assert found["k_returned"] == len(found["hits"]) == 10
@@ -60,8 +60,8 @@ def test_hits_are_ranked_by_score(server: Server) -> None:
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 99, 100])
-def test_as_many_hits_come_as_are_asked_for(server: Server, top_k: int) -> None:
-    # Under a filter that is searched exactly: an index may hold fewer within its probes.
+def test_as_many_hits_are_returned_as_requested(server: Server, top_k: int) -> None:
+    # With a filter that is searched exactly: an index may find fewer within its probes.
     found = server.found(query=QUERY, top_k=top_k, books=["RUT", "PSA"], language="en")
     assert found["k_returned"] == len(found["hits"]) == top_k
 
@@ -95,10 +95,10 @@ def test_a_vector_finds_what_its_query_finds_whatever_its_length(server: Server)
 def test_fewer_hits_than_asked_for_says_why(server: Server) -> None:
     found = server.found(query=QUERY, top_k=100, versions=["EN_SAMPLE"], books=["PHM"])
     assert found["k_returned"] == 25
-    assert found["why_fewer"] == "the filter lets no more rows through"
+    assert found["why_fewer"] == "no more rows pass the filter"
 
 
-def test_hits_under_the_least_score_are_left_out_and_that_is_told(server: Server) -> None:
+def test_hits_under_the_minimum_score_are_left_out_and_reported(server: Server) -> None:
     text = verse_text("EN_SAMPLE", "RUT", 1, 16)
     found = server.found(query=text, min_score=0.9)
     assert [hit["usfm"] for hit in found["hits"]] == ["RUT 1:16"]
@@ -107,14 +107,14 @@ def test_hits_under_the_least_score_are_left_out_and_that_is_told(server: Server
     assert (none["k_returned"], none["hits"]) == (0, [])
 
 
-def test_collapsing_leaves_one_hit_a_verse_and_names_the_other_versions(server: Server) -> None:
+def test_collapsing_keeps_one_hit_per_verse_and_names_the_other_versions(server: Server) -> None:
     both = server.found(query="Boaz", books=["RUT"], chapter_from=2, chapter_to=4, top_k=100)
     one = server.found(
         query="Boaz", books=["RUT"], chapter_from=2, chapter_to=4, top_k=100, collapse=True
     )
     verses = [hit["usfm"] for hit in one["hits"]]
     assert len(verses) == len(set(verses))
-    # A bridge in one version stands for the verse that it begins with.
+    # A bridge in one version counts as the verse that it begins with.
     first = {verse.partition("-")[0] for verse in verses}
     assert first >= {hit["usfm"].partition("-")[0] for hit in both["hits"]}
     assert {tuple(sorted((hit["version"], *hit["also"]))) for hit in one["hits"]} >= {
@@ -123,21 +123,19 @@ def test_collapsing_leaves_one_hit_a_verse_and_names_the_other_versions(server: 
     assert both["hits"][0]["version"] == one["hits"][0]["version"]
 
 
-def test_collapsing_still_brings_as_many_as_are_asked_for(server: Server) -> None:
+def test_collapsing_still_returns_as_many_hits_as_requested(server: Server) -> None:
     found = server.found(query=QUERY, top_k=20, books=["RUT"], collapse=True)
     assert found["k_returned"] == 20
 
 
 @pytest.mark.parametrize("given", ["abc-123", "a" * 128, "0af7651916cd43dd8448eb211c80319c:1.2_3"])
-def test_the_clients_own_request_id_comes_back(server: Server, given: str) -> None:
+def test_the_clients_own_request_id_is_returned(server: Server, given: str) -> None:
     answer = server.retrieve(query=QUERY, headers={"X-Request-ID": given})
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "a" * 129, "two words", "a\tb", 'x"y', "ação"])
-def test_a_request_id_that_could_not_stand_in_a_log_line_is_replaced(
-    server: Server, given: str
-) -> None:
+def test_a_request_id_that_is_unsafe_in_a_log_line_is_replaced(server: Server, given: str) -> None:
     answer = server.http.post(
         RETRIEVE, json={"query": QUERY}, headers={"X-Request-ID": given.encode("latin-1")}
     )
@@ -146,7 +144,7 @@ def test_a_request_id_that_could_not_stand_in_a_log_line_is_replaced(
     assert re.fullmatch("[0-9a-f]{32}", mine)
 
 
-def test_each_request_without_an_id_gets_one_of_its_own(server: Server) -> None:
+def test_each_request_without_an_id_gets_a_new_one(server: Server) -> None:
     ids = {server.http.get("/healthz").headers["x-request-id"] for _ in range(5)}
     assert len(ids) == 5
 
@@ -160,7 +158,7 @@ def test_health_is_alive_and_readiness_names_the_release(server: Server) -> None
     }
 
 
-def test_the_page_to_try_it_out_is_there(server: Server) -> None:
+def test_the_playground_page_is_served(server: Server) -> None:
     page: httpx.Response = server.http.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")

@@ -13,7 +13,7 @@ from rag_assets_tests.api.conftest import Copy, corpus_settings, vector_of
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until
 from rag_assets_tests.api.test_problems import problem_of
 from rag_assets_tests.documents.corpus import judge_all, publish_document
-from rag_assets_tests.release.corpus import let_through
+from rag_assets_tests.release.corpus import release_corpus
 
 MANUAL = [
     "Turn the valve clockwise until the pressure falls",
@@ -25,7 +25,7 @@ CARTA = ["A bomba de água precisa de graxa", "Feche a válvula antes da limpeza
 
 @pytest.fixture(scope="module")
 def stocked(bilingual: Database, copied: Copy) -> Database:
-    """The samples and two documents, released as release 2. Copied, never connected to."""
+    """The samples and two documents in release 2; only copied, never connected to."""
     database = copied(bilingual)
     settings = corpus_settings(database, rag_index_min_rows=100)
     publish_document(
@@ -35,7 +35,7 @@ def stocked(bilingual: Database, copied: Copy) -> Database:
         database, settings, "carta.md", CARTA, language="pt", title="Carta", heading=("Bomba",)
     )
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
@@ -43,12 +43,12 @@ def stocked(bilingual: Database, copied: Copy) -> Database:
 def stocked_server(
     stocked: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A service for all tests that change nothing."""
+    """A service for all read-only tests."""
     with serving(tmp_path_factory.mktemp("stocked"), environment_of(copied(stocked))) as running:
         yield running
 
 
-def test_a_passage_is_told_with_its_document_and_place(stocked_server: Server) -> None:
+def test_a_passage_is_returned_with_its_document_and_place(stocked_server: Server) -> None:
     found = stocked_server.found(query=MANUAL[1], corpus="documents", top_k=2)
     first = found["hits"][0]
     assert first.pop("score") > 0.999
@@ -79,7 +79,7 @@ def test_without_pages_the_heading_says_where(stocked_server: Server) -> None:
     )
 
 
-def test_both_are_one_answer_in_order_of_score(stocked_server: Server) -> None:
+def test_both_corpora_are_one_answer_ordered_by_score(stocked_server: Server) -> None:
     found = stocked_server.found(query="the pump of the great fish", top_k=20)
     assert {hit["corpus"] for hit in found["hits"]} == {"bible", "documents"}
     scores = [hit["score"] for hit in found["hits"]]
@@ -104,7 +104,7 @@ def test_the_bible_is_answered_as_if_there_were_no_documents(
         assert mine["plan"]["kind"] != "both"
 
 
-def test_filters_confine_to_documents_and_languages(stocked_server: Server) -> None:
+def test_filters_restrict_to_documents_and_languages(stocked_server: Server) -> None:
     def documents(**asked: object) -> set[str]:
         hits = stocked_server.found(query="pump", top_k=100, **asked)["hits"]
         return {hit.get("document", hit.get("version")) for hit in hits}
@@ -147,14 +147,14 @@ def test_hybrid_and_collapse_work_for_documents(stocked_server: Server) -> None:
         ({"corpus": "documents", "rerank": True}, "no-large-space", "rerank"),
     ],
 )
-def test_what_makes_no_sense_is_a_problem_that_names_the_field(
+def test_a_contradictory_request_is_a_problem_that_names_the_field(
     stocked_server: Server, asked: dict[str, object], kind: str, field: str
 ) -> None:
     found = problem_of(stocked_server.retrieve(query="pump", **asked), 422, kind)
     assert found["field"] == field
 
 
-def test_an_unknown_document_names_those_that_are_near(stocked_server: Server) -> None:
+def test_an_unknown_document_suggests_similar_keys(stocked_server: Server) -> None:
     answer = stocked_server.retrieve(query="pump", documents=["manuel.pdf"])
     assert problem_of(answer, 422, "unknown-document")["choices"][0] == "manual.pdf"
 
@@ -171,7 +171,7 @@ def test_answers_are_counted_by_corpus_and_by_both_plans(stocked_server: Server)
     assert after == (before[0] + 1, before[1] + 1)
 
 
-def test_the_openapi_document_tells_both_kinds_of_hits(stocked_server: Server) -> None:
+def test_the_openapi_document_describes_both_kinds_of_hits(stocked_server: Server) -> None:
     schemas = stocked_server.http.get("/openapi.json").json()["components"]["schemas"]
     hits = schemas["RetrieveResponse"]["properties"]["hits"]["items"]
     assert set(hits["discriminator"]["mapping"]) == {"bible", "documents"}
@@ -185,7 +185,7 @@ def test_the_openapi_document_tells_both_kinds_of_hits(stocked_server: Server) -
 
 
 @pytest.mark.slow
-def test_documents_that_come_and_go_are_found_and_not_without_any_release(
+def test_added_and_withdrawn_documents_need_no_release(
     stocked: Database, copied: Copy, tmp_path: Path
 ) -> None:
     database = copied(stocked)
@@ -212,7 +212,7 @@ def test_documents_alone_are_served_without_any_version(
     settings = corpus_settings(database, rag_index_min_rows=100)
     publish_document(database, settings, "manual.pdf", MANUAL)
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     with serving(tmp_path, environment_of(database)) as server:
         wait_until(lambda: server.http.get("/readyz").status_code == 200)
         assert server.found(query="pump")["k_returned"] == 3

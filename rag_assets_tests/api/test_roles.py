@@ -1,4 +1,4 @@
-"""The roles of ``sql/roles.sql``: each does its work, and may do no more."""
+"""The roles of ``sql/roles.sql``: each can do its work, and nothing more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rag_assets.postgres.roles import grant_api, grant_reading
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.api.server import DOCUMENTS, environment_of, serving
 from rag_assets_tests.conftest import _memory_folder
-from rag_assets_tests.release.corpus import let_through, prepare
+from rag_assets_tests.release.corpus import prepare, release_corpus
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def owner() -> Iterator[Database]:
-    """A server of its own, for roles are the whole server's, with all that the script makes."""
+    """A separate server with the script's roles, because roles belong to the whole server."""
     home = Path(tempfile.mkdtemp(prefix="rag-roles-", dir=_memory_folder()))
     uri = embedded.ensure_running(home / "postgres")
     try:
@@ -69,7 +69,7 @@ def test_the_owner_fills_the_corpus_and_the_api_role_serves_it(
 ) -> None:
     settings = corpus_settings(owner)
     prepare(owner, settings, "EN_A", [f"The river number {n} runs to the sea." for n in range(40)])
-    let_through(owner, settings)
+    release_corpus(owner, settings)
     with owner.connect() as connection:
         key = create_key(connection, "uploads", ("read", "admin"), requests_per_minute=1000)
     environment = environment_of(
@@ -88,7 +88,7 @@ def test_the_owner_fills_the_corpus_and_the_api_role_serves_it(
                 headers=headers | {"Content-Type": "application/octet-stream"},
             )
             assert answer.status_code == status, answer.text
-            with owner.connect() as connection:  # as a run does, which the next upload interrupts
+            with owner.connect() as connection:  # like a run that the next upload interrupts
                 connection.execute(
                     "UPDATE documents SET state = 'running', lease_until = now() + interval '1 h',"
                     " run_id = 'x', started_at = now()"
@@ -112,7 +112,7 @@ def test_the_owner_fills_the_corpus_and_the_api_role_serves_it(
         "CREATE TABLE mine (n int)",
     ],
 )
-def test_the_others_may_not_write_what_is_served(
+def test_other_roles_may_not_write_what_is_served(
     owner: Database, role: str, statement: str
 ) -> None:
     with (
@@ -122,8 +122,8 @@ def test_the_others_may_not_write_what_is_served(
         connection.execute(statement)  # type: ignore[arg-type]
 
 
-def test_the_catalogue_has_no_further_right_for_them(owner: Database) -> None:
-    """All that they may do to tables, sequences, schema and server, and nothing by membership."""
+def test_the_catalogue_has_no_further_privileges_for_other_roles(owner: Database) -> None:
+    """All their privileges on tables, sequences, schema and server, and none by membership."""
     with owner.connect() as connection:
         written = connection.execute(
             """
@@ -169,18 +169,18 @@ def test_the_catalogue_has_no_further_right_for_them(owner: Database) -> None:
         ("rag_api", False, False, []),
         ("rag_monitor", False, False, ["pg_read_all_stats"]),
     ]
-    # Whoever changes a document writes its history by it, and by nothing else.
+    # A role that changes a document writes its history only through that.
     assert definers == [("record_document_attempt", True, "trigger")]
 
 
-def test_what_the_owner_makes_later_can_be_read(owner: Database) -> None:
+def test_tables_that_the_owner_creates_later_can_be_read(owner: Database) -> None:
     with owner.connect() as connection:
         connection.execute("CREATE TABLE later AS SELECT 1 AS n")
     with as_role(owner, "rag_monitor").connect() as connection:
         assert connection.execute("SELECT n FROM later").fetchone() == (1,)
 
 
-def test_a_role_that_is_not_there_and_a_user_who_is_not_the_owner_are_told(owner: Database) -> None:
+def test_a_missing_role_and_a_user_who_is_not_the_owner_are_reported(owner: Database) -> None:
     with (
         owner.connect() as connection,
         pytest.raises(DatabaseUnusableError, match=r"no role nobody.*roles\.sql"),

@@ -1,4 +1,4 @@
-"""The service keeps its own OpenAPI document, whatever a generator makes of that."""
+"""The service conforms to its OpenAPI document for all generated requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFIG = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 404, 409, 422]
 
-# A list that is too long may be too large, too.
+# A list that is too long may also be too large.
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "404", "405", "413", "415", "422"]
 """
@@ -33,7 +33,7 @@ expected-statuses = ["400", "401", "404", "405", "413", "415", "422"]
 def key_and_server(
     bilingual: Database, copied: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Server]]:
-    """A service that asks for a key, and one that it takes."""
+    """A service that requires a key, and a valid key."""
     database = copied(bilingual)
     key = new_key(database, "admin", per_minute=1_000_000)
     folder = tmp_path_factory.mktemp("schemathesis")
@@ -65,4 +65,4 @@ def test_no_generated_request_finds_a_fault(
     )  # fmt: skip
     shown = "\n".join(line[:400] for line in (done.stdout + done.stderr).splitlines())
     assert done.returncode == 0, shown[-8000:]
-    assert "unforeseen" not in server.log
+    assert "unexpected error" not in server.log

@@ -13,8 +13,8 @@ from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.release.corpus import (
     check,
     index,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
     tamper,
 )
@@ -34,7 +34,7 @@ def corpus(database: Database, make_settings: MakeSettings, environment: dict[st
     environment |= SMALL
     settings = release_settings(make_settings)
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     prepare(database, settings, "EN_B")
     tamper(database, settings, "EN_B")
     check(database, settings, "EN_B")
@@ -130,7 +130,7 @@ def test_a_release_is_brought_back_and_the_difference_is_told(
     settings = release_settings(make_settings)
     for code in ("EN_A", "EN_B"):
         prepare(database, settings, code)
-        let_through(database, settings)
+        release_corpus(database, settings)
     changes = {row["what"]: row for row in run("release", "diff", "1", "2", "--json").json}
     assert changes["EN_B: rows"] == {"what": "EN_B: rows", "before": None, "after": 60}
     back = run("release", "rollback")

@@ -37,7 +37,7 @@ from rag_assets_tests.release.corpus import (
     check,
     embed,
     index,
-    let_through,
+    release_corpus,
     table_of,
 )
 from rag_assets_tests.searches import ask
@@ -107,7 +107,7 @@ def test_a_restored_backup_serves_as_before_and_its_index_can_be_built_anew(
         assert outcome.generation is not None
         assert outcome.generation.number > living.generation
         check(after, restored)
-        let_through(after, restored)
+        release_corpus(after, restored)
         assert len(_same(ask(after, restored, query).hits, hits)) >= 6
     finally:
         with before.connect(autocommit=True) as connection:
@@ -125,7 +125,7 @@ def test_codes_their_index_and_the_release_are_there_after_a_restore_into_an_emp
     assert made is not None
     assert made.codes is not None
     check(before, settings)
-    let_through(before, settings)
+    release_corpus(before, settings)
     query = "a great fish swallowed a man"
     answer = ask(before, settings, query)
     assert answer.plan.candidates
@@ -171,7 +171,7 @@ def both(bilingual: Database, copied: Copy) -> Database:  # noqa: F811
     for key, word in (("manual.pdf", "pump"), ("letter.md", "valve"), ("notes.txt", "engine")):
         publish_document(database, settings, key, sentences(40, word=word))
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
@@ -248,7 +248,7 @@ def test_one_corpus_comes_back_and_the_other_is_unharmed(
     assert search(database, settings, query, corpus) == found
     assert _revision(database, corpus) > revision
     with pytest.raises(GateRefusedError):  # the evidence is of other vectors
-        let_through(database, settings)
+        release_corpus(database, settings)
 
     # What came after the dump costs nothing when it comes again, and gets a number of its own.
     with database.connect() as connection:
@@ -260,7 +260,7 @@ def test_one_corpus_comes_back_and_the_other_is_unharmed(
         publish_document(database, settings, "newer.md", NEWER)
     index(database, settings, force=True)
     judge_all(database, settings, force=True)
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert active_number(database) != serving
     assert alike(search(database, settings, query, corpus), found)
     with database.connect() as connection:
@@ -319,7 +319,7 @@ def test_it_comes_into_another_database_whose_spaces_have_other_numbers(
         index(elsewhere, there)
     else:
         judge_all(elsewhere, there)
-    let_through(elsewhere, there)
+    release_corpus(elsewhere, there)
     query = "a great fish swallowed a man" if corpus == "bible" else "the valve number 7"
     assert alike(search(elsewhere, there, query, corpus), search(database, settings, query, corpus))
 

@@ -21,7 +21,7 @@ from rag_assets_tests.api.conftest import Copy, bilingual, copied, corpus_settin
 from rag_assets_tests.api.server import Server, environment_of, serving, wait_until
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.deployment import free_port, stop
-from rag_assets_tests.release.corpus import check, embed, index, let_through
+from rag_assets_tests.release.corpus import check, embed, index, release_corpus
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 ROLE = "behind_the_pooler"
@@ -131,7 +131,7 @@ def test_another_release_is_served_within_seconds_although_nothing_is_heard(
     embed(corpus, settings, "EN_MORE", texts, roles=("small", "large"))
     check(corpus, settings, "EN_MORE")
     index(corpus, settings)
-    let_through(corpus, settings)
+    release_corpus(corpus, settings)
     started = time.monotonic()
     wait_until(lambda: _served(server) > before, 5)
     assert time.monotonic() - started < 5

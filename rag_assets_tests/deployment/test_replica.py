@@ -25,7 +25,7 @@ from rag_assets_tests.api.test_graceful import Load, load_on
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.deployment.hosts import Host, hosts, why_not
 from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
-from rag_assets_tests.release.corpus import check, embed, let_through, prepare
+from rag_assets_tests.release.corpus import check, embed, prepare, release_corpus
 from rag_assets_tests.vectors.vectors import count_rows
 
 pytestmark = pytest.mark.long
@@ -105,7 +105,7 @@ def made(folder: Path, hub: str | None = None, host: Host | None = None) -> Pair
     migrate(corpus)
     settings = corpus_settings(corpus)
     prepare(corpus, settings, "EN_A", sentences(60))
-    let_through(corpus, settings)
+    release_corpus(corpus, settings)
     with corpus.connect() as connection:
         key = create_key(connection, "searches", ("read", "admin"), requests_per_minute=30)
     replica.copy_of(primary, hub or "127.0.0.1")
@@ -129,7 +129,7 @@ def server(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         wait_until(lambda: searched(running) == "replica")
         yield running
         assert "Traceback" not in running.log
-        assert "unforeseen" not in running.log
+        assert "unexpected error" not in running.log
 
 
 def searched(server: Server) -> str:
@@ -192,7 +192,7 @@ def test_a_replica_too_far_behind_is_left_for_the_primary_until_it_has_caught_up
     prepare(pair.corpus, pair.settings, "EN_B", sentences(60, word="brook"), force=True)
     wait_until(pair.caught_up)
     with pair.lagging():
-        let_through(pair.corpus, pair.settings)
+        release_corpus(pair.corpus, pair.settings)
         ready = server.http.get("/readyz").json()
         assert (ready["searched"], ready["release"]) == ("replica", before)
         assert ask(server, pair, "a river").json()["release"] == before
@@ -212,7 +212,7 @@ def test_while_the_primary_is_away_searches_go_on_and_rates_hold(
     rested(pair)
     pair.primary.stop("immediate")
     try:
-        wait_until(lambda: "the primary is away" in upload(server, pair, "x.md").text)
+        wait_until(lambda: "the primary is unreachable" in upload(server, pair, "x.md").text)
         time.sleep(1.2)  # so that the key must be looked up, too
         started = time.monotonic()
         answers = [ask(server, pair, f"a river of number {n}") for n in range(BURST + 5)]

@@ -30,7 +30,7 @@ from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.deployment import free_port, stop
 from rag_assets_tests.deployment.certificates import Authority
 from rag_assets_tests.deployment.servers import Cluster, folder_of_servers
-from rag_assets_tests.release.corpus import let_through, prepare
+from rag_assets_tests.release.corpus import prepare, release_corpus
 from rag_assets_tests.searches import ask
 from rag_assets_tests.secrets import everything_shown
 
@@ -236,7 +236,7 @@ def test_an_owner_without_further_rights_brings_a_corpus_to_its_release_and_serv
     migrate(database)
     settings = corpus_settings(database)
     prepare(database, settings, "EN_A", sentences(60))
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert ask(database, settings, "the river number 7").hits
     with database.connect() as connection:
         assert one(

@@ -32,12 +32,12 @@ from rag_assets.postgres.database import open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets_tests.api.conftest import corpus_settings
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.release.corpus import let_through, prepare
+from rag_assets_tests.release.corpus import release_corpus, prepare
 database = open_database(Settings(rag_home=Path(sys.argv[1])))
 migrate(database)
 settings = corpus_settings(database)
 prepare(database, settings, "EN_A", sentences(60))
-let_through(database, settings)
+release_corpus(database, settings)
 """
 SEARCH = ("search", "the river number 7", "--top-k", "5", "--json")
 
@@ -102,7 +102,7 @@ def test_other_data_are_refused_and_upgraded_by_one_command_that_keeps_them(home
     before = found(home, version=16)
     refused = run(home, *command("db", "status"))
     assert refused.returncode == 1
-    assert "are of PostgreSQL 16, and 18 is to serve them: `rag-assets db upg" in refused.stderr
+    assert "are of PostgreSQL 16, and this version runs 18: `rag-assets db upg" in refused.stderr
     assert "Traceback" not in refused.stderr
 
     upgraded = json.loads(asked(home, "db", "upgrade", "--json"))

@@ -6,7 +6,7 @@ from rag_assets.postgres.database import one
 from rag_assets.release.releasing import evaluate_gate
 from rag_assets_tests.documents.corpus import judge_all
 from rag_assets_tests.documents.lane import Lane, markdown
-from rag_assets_tests.release.corpus import let_through
+from rag_assets_tests.release.corpus import release_corpus
 from rag_assets_tests.vectors.other_clients import run
 
 NEGATED = (
@@ -38,7 +38,7 @@ def test_deleted_and_foreign_vectors_are_named_and_processing_the_documents_repl
     lane.drop(pumps=markdown("pumps", "valves"), roofs=markdown("roofs", "tiles"))
     lane.process()
     judge_all(lane.database, lane.settings)
-    let_through(lane.database, lane.settings)
+    release_corpus(lane.database, lane.settings)
     pumps, roofs = lane.key("pumps"), lane.key("roofs")
     run(
         lane.database,

@@ -1,4 +1,4 @@
-"""Clustered vectors of versions in a small space, as an embedder would leave them."""
+"""Clustered vectors of versions in a small space, as an embedder would make them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIMENSIONS = 64
 
 
 def index_settings(make_settings: MakeSettings, **overrides: object) -> Settings:
-    """Small vectors without codes, few rows for an index, filters that go through it."""
+    """Settings for small vectors without codes, an index over few rows, and filters that use it."""
     values: dict[str, object] = {
         "rag_embedding_small_dimensions": DIMENSIONS,
         "rag_code_bits": 0,
@@ -75,7 +75,7 @@ def fill(
     language: str = "en",
     enabled: bool = True,
 ) -> None:
-    """Load a version with a text a vector, and publish them as the embedding run does."""
+    """Load a version with one text per vector, and publish them as an embedding run does."""
     texts = texts_of(code, len(vectors))
     declared = replace(ALLOWED, language=language, enabled_for_rag=enabled)
     load_version(database, code, texts, declared)
@@ -85,7 +85,7 @@ def fill(
 def republish(
     database: Database, space: Space, code: str, texts: list[str], vectors: NDArray[np.float32]
 ) -> None:
-    """Give these texts of a version that is loaded new vectors."""
+    """Give these texts of a loaded version new vectors."""
     with database.connect() as connection:
         answer_texts(connection, space, texts, vectors)
         wanted = set(texts)
@@ -103,7 +103,7 @@ def filled_table(
     spread: float = 0.7,
     languages: Mapping[str, str] | None = None,
 ) -> VectorTable:
-    """The small space with so many vectors of each version, all around the same centres."""
+    """The small space with this many vectors per version, all around the same centres."""
     space = space_of(database, settings)
     for seed, (code, count) in enumerate(versions.items()):
         vectors = clustered(
@@ -132,7 +132,7 @@ def copy_rows(
     first_id: int = 1,
     language: str = "en",
 ) -> VectorTable:
-    """Many vectors of a version at once, past its texts: for tables that take long to index."""
+    """Insert many vectors of a version without texts, for tables that take long to index."""
     with database.connect() as connection:  # the ids below are chosen here
         connection.execute("SELECT setval(pg_get_serial_sequence('verses', 'verse_id'), 10000000)")
     load_version(database, code, texts_of(code, 1), replace(ALLOWED, language=language))
@@ -191,7 +191,7 @@ def copy_rows(
 
 @dataclass
 class Heard:
-    """Progress that remembers what was said."""
+    """Progress that records messages."""
 
     lines: list[str] = field(default_factory=list)
 
@@ -217,7 +217,7 @@ def maintained(
     progress: Progress | None = None,
     queries: NDArray[np.float32] | None = None,
 ) -> IndexOutcome:
-    """One run of the upkeep."""
+    """One maintenance run."""
     return maintain(
         database,
         settings,
@@ -230,7 +230,7 @@ def maintained(
 
 
 def index_names(connection: Connection) -> list[str]:
-    """Every IVFFlat index of the database, invalid ones too."""
+    """Every IVFFlat index in the database, including invalid ones."""
     rows = connection.execute(
         "SELECT c.relname FROM pg_class c JOIN pg_am a ON a.oid = c.relam"
         " WHERE a.amname = 'ivfflat' ORDER BY 1"

@@ -1,4 +1,4 @@
-"""An upkeep in a process of its own, to be killed.
+"""Index maintenance in a separate process, to be killed.
 
 Forked from a server that has imported everything, so that it is there in milliseconds.
 """
@@ -21,7 +21,7 @@ _context.set_forkserver_preload(["rag_assets_tests.index.processes"])
 def maintain_in_process(
     database: Database, settings: Settings, table: VectorTable, request: IndexRequest
 ) -> ForkServerProcess:
-    """Start the upkeep of one table."""
+    """Start the maintenance of one table."""
     process = _context.Process(target=_maintain, args=(database, settings, table, request))
     process.start()
     return process

@@ -1,4 +1,4 @@
-"""Building one generation: beside the others, told as it goes, with settings of its own session."""
+"""Building a generation: beside the others, with progress and its own session settings."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def hits_of(
 def built_by_hand(
     database: Database, table: VectorTable, lists: int, *, rows: int = 1700, workers: int = 0
 ) -> tuple[int, Heard]:
-    """A generation outside the upkeep, which would drop the one before."""
+    """A generation built without maintenance, which would drop the previous one."""
     heard = Heard()
     options = BuildOptions(lists, "asked", "halfvec", "256MB", workers)
     with database.connect(autocommit=True) as session:
@@ -75,7 +75,7 @@ def built_by_hand(
     return number, heard
 
 
-def test_a_new_generation_stands_beside_the_old_and_each_is_read_by_its_own_queries(
+def test_a_new_generation_exists_beside_the_old_and_each_serves_its_own_queries(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     old = maintained(database, settings, table, lists=16)
@@ -101,7 +101,7 @@ def test_a_new_generation_stands_beside_the_old_and_each_is_read_by_its_own_quer
                 assert hits_of(connection, table, probed, scopes) == 10
 
 
-def test_what_is_built_is_recorded_as_the_index_has_it(
+def test_a_build_is_recorded_as_the_index_has_it(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table, lists=24)
@@ -135,7 +135,7 @@ def test_the_planner_has_fresh_statistics_after_a_build(
     assert row == (1700, True)
 
 
-def test_the_settings_of_a_build_are_of_its_session_alone(
+def test_the_settings_of_a_build_apply_only_to_its_session(
     database: Database, table: VectorTable
 ) -> None:
     names = ("maintenance_work_mem", "max_parallel_maintenance_workers",
@@ -161,10 +161,10 @@ def test_the_settings_of_a_build_are_of_its_session_alone(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_build_says_what_it_does(
+def test_a_build_reports_its_progress(
     database: Database, make_settings: MakeSettings, workers: int
 ) -> None:
-    """The index takes a while here, so that the server is seen at work at least once."""
+    """The build takes long enough that its progress is seen at least once."""
     settings = index_settings(make_settings)
     vectors = clustered(20_000, clusters=1, spread=5)
     table = copy_rows(database, space_of(database, settings), "EN_A", vectors)
@@ -175,7 +175,7 @@ def test_a_build_says_what_it_does(
     assert re.fullmatch(rf"generation {number} built in \d+\.\d s, \d+ MB", heard.lines[-1])
     phases = ("initializing", "building index", "waiting for", "index validation")
     between = heard.lines[1:-1]
-    assert between, "nobody is left without a word for long"
+    assert between, "progress is reported regularly"
     assert all(line.startswith(phases) for line in between)
     assert len(between) == len(set(between))
 
@@ -227,7 +227,7 @@ def test_a_vector_index_of_a_halfvec_space_is_refused(
         assert generation_states(connection) == []
 
 
-def test_more_than_2000_dimensions_are_indexed_as_halfvec_without_being_asked_to(
+def test_more_than_2000_dimensions_are_automatically_indexed_as_halfvec(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(
@@ -250,7 +250,7 @@ def test_more_than_2000_dimensions_are_indexed_as_halfvec_without_being_asked_to
         assert generation_states(connection) == [(1, "ready")]
 
 
-def test_the_server_is_asked_for_its_free_disk_only_where_it_is_this_machine(
+def test_free_disk_space_is_read_only_if_the_server_is_on_this_machine(
     database: Database, table: VectorTable
 ) -> None:
     with database.connect() as connection:

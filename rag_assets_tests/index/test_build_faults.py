@@ -1,4 +1,4 @@
-"""A build that is killed, cut off or interrupted: the old index serves, and nothing is left."""
+"""A build that is killed or interrupted: the old index serves, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.long
 
 ROWS = 20_000
 LONG = 3000
-"""Lists that take the server some seconds to find in so many rows."""
+"""So many lists that the server takes some seconds to build them."""
 SHORT = 4
 QUERIES = clustered(20, seed=9)
 OLD, DEAD = "verse_embeddings_s1_ivf_g1", "verse_embeddings_s1_ivf_g2"
@@ -58,7 +58,7 @@ OLD, DEAD = "verse_embeddings_s1_ivf_g1", "verse_embeddings_s1_ivf_g2"
 
 @dataclass(frozen=True)
 class Site:
-    """A table whose next build takes long, and which generation 1 serves."""
+    """A table whose next build takes long, served by generation 1."""
 
     database: Database
     settings: Settings
@@ -76,7 +76,7 @@ class Site:
         )
 
     def search(self) -> None:
-        """One search as it is served while another generation is built."""
+        """One search through the served generation while another is built."""
         target = target_of(self.table, {"EN_A": ROWS}, self.old.generation, None)
         plan = choose_plan(target, ["EN_A"], exact_rows=0)
         with self.database.connect(autocommit=True) as connection:
@@ -87,7 +87,7 @@ class Site:
         assert set(used.values()) == {(OLD,)}
 
     def builder(self) -> int:
-        """The server's process that builds, once it is seen in the middle of it."""
+        """The server process that is building, once it is halfway."""
         deadline = time.monotonic() + 60
         with self.database.connect(autocommit=True) as connection:
             while time.monotonic() < deadline:
@@ -101,7 +101,7 @@ class Site:
         raise AssertionError("no build was seen")
 
     def wait_for_the_end_of(self, pid: int, meanwhile: Callable[[], None]) -> None:
-        """Until the server's process is gone."""
+        """Wait until the server process has ended."""
         deadline = time.monotonic() + 60
         with self.database.connect(autocommit=True) as connection:
             while time.monotonic() < deadline:
@@ -114,7 +114,7 @@ class Site:
         raise AssertionError("the build goes on")
 
     def errors(self) -> dict[int, str]:
-        """Of each failed generation."""
+        """The error of each failed generation."""
         with self.database.connect() as connection:
             return dict(
                 connection.execute(
@@ -123,7 +123,7 @@ class Site:
             )
 
     def assert_clean(self, outcome: IndexOutcome, states: list[tuple[int, str]]) -> None:
-        """One valid index, the outcome's; and every generation in its state."""
+        """Assert that the outcome's index is the only one, and check each generation's state."""
         assert outcome.generation is not None
         with self.database.connect() as connection:
             assert generation_states(connection) == states
@@ -159,12 +159,12 @@ def test_the_client_is_killed_in_the_middle_of_a_build(site: Site) -> None:
     assert there == {OLD: True, DEAD: False}, "the dead build left an invalid index"
     outcome = site.maintained()
     assert outcome.leftovers == (DEAD,)
-    assert site.errors() == {2: "its run ended without a word"}
+    assert site.errors() == {2: "its run ended without a report"}
     site.assert_clean(outcome, [(1, "dropped"), (2, "failed"), (3, "ready")])
 
 
 @pytest.mark.slow
-def test_a_run_that_comes_right_after_a_killed_one_waits_for_its_build_to_end(site: Site) -> None:
+def test_a_run_right_after_a_killed_one_waits_for_its_build_to_end(site: Site) -> None:
     child = maintain_in_process(site.database, site.settings, site.table, IndexRequest(lists=LONG))
     site.builder()
     assert child.pid is not None
@@ -194,7 +194,7 @@ def test_the_server_ends_the_session_that_builds(site: Site) -> None:
 
 @dataclass
 class Interrupted(Heard):
-    """Raises when it hears a word, as an interrupted run does where it stands."""
+    """Raises at a certain message, like a run that is interrupted there."""
 
     word: str = ""
     error: BaseException | None = None
@@ -212,9 +212,9 @@ class Interrupted(Heard):
 def test_an_interrupted_run_cancels_its_build_on_the_server(
     site: Site, error: BaseException
 ) -> None:
-    told = Interrupted([], "k-means", error)
+    progress = Interrupted([], "k-means", error)
     with pytest.raises(type(error)):
-        site.maintained(LONG, told)
+        site.maintained(LONG, progress)
     with site.database.connect() as connection:
         assert build_progress(connection, site.table) is None
         assert index_names(connection) == [OLD]
@@ -227,7 +227,7 @@ def test_an_interrupted_run_cancels_its_build_on_the_server(
     site.assert_clean(outcome, [(1, "dropped"), (2, "failed"), (3, "ready")])
 
 
-def test_a_run_that_is_interrupted_while_it_tunes_leaves_no_candidate(site: Site) -> None:
+def test_a_run_interrupted_while_tuning_leaves_no_candidate(site: Site) -> None:
     with pytest.raises(RuntimeError):
         site.maintained(8, Interrupted([], "recall@10", RuntimeError("no more")))
     site.search()
@@ -239,7 +239,7 @@ def test_a_run_that_is_interrupted_while_it_tunes_leaves_no_candidate(site: Site
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_take_turns_and_the_second_keeps_what_the_first_built(
+def test_concurrent_runs_take_turns_and_the_second_keeps_the_firsts_index(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings, rag_index_lists=1000)
@@ -263,7 +263,7 @@ def test_two_runs_at_once_take_turns_and_the_second_keeps_what_the_first_built(
 @pytest.mark.parametrize(
     "predicate", [sql.SQL("WHERE verse_id <> -77"), sql.SQL("")], ids=["generation 77", "none"]
 )
-def test_an_invalid_index_of_whatever_origin_is_found_and_dropped(
+def test_an_invalid_index_of_any_origin_is_found_and_dropped(
     database: Database, make_settings: MakeSettings, predicate: sql.SQL
 ) -> None:
     settings = index_settings(make_settings)
@@ -287,7 +287,7 @@ def test_an_invalid_index_of_whatever_origin_is_found_and_dropped(
 
 @pytest.fixture
 def own_server() -> Iterator[Path]:
-    """A server of the test's own, to be killed."""
+    """A separate server, to be killed."""
     home = Path(tempfile.mkdtemp(prefix="rag-killed-"))
     yield home
     embedded.release(home / "postgres")
@@ -297,7 +297,7 @@ def own_server() -> Iterator[Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False], ids=["all its processes", "the postmaster alone"])
 def test_the_server_is_killed_in_the_middle_of_a_build(own_server: Path, whole: bool) -> None:
-    """Alone: as by hand; the process that builds goes on for a while without it."""
+    """``whole`` false kills only the postmaster; the building process continues for a while."""
     settings = Settings(
         rag_home=own_server,
         rag_embedding_provider="offline",
@@ -326,8 +326,8 @@ def test_the_server_is_killed_in_the_middle_of_a_build(own_server: Path, whole: 
     outcome = site.maintained()
     if whole:
         assert outcome.leftovers == (DEAD,)
-    # Left to itself the process may end its build, or even be told to drop it: but it is gone.
+    # The remaining process may finish its build or drop it; either way it is gone.
     assert set(site.errors()) == {2}
     assert outcome.generation is not None
-    last = outcome.generation.number  # after a crash a sequence goes on further ahead
+    last = outcome.generation.number  # after a crash a sequence skips some numbers
     site.assert_clean(outcome, [(1, "dropped"), (2, "failed"), (last, "ready")])

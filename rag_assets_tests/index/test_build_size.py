@@ -1,4 +1,4 @@
-"""Memory and disk of a build: our figures against the server's own refusals."""
+"""Memory and disk of a build: our figures compared with the server's own errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_table(connection: Connection, rows: int, dimensions: int, precision: Pr
         )
     )
     connection.execute("ALTER TABLE t ALTER e SET STORAGE PLAIN")  # as the spaces' tables have it
-    # Each row has one 1 at a place of its own, and its number beside it: cheap and distinct.
+    # Each row has a 1 in its own position and its number beside it: cheap and distinct.
     connection.execute(
         sql.SQL(
             "INSERT INTO t SELECT (array_fill(0.5::real, ARRAY[n %% {d}])"
@@ -74,7 +74,7 @@ def index(connection: Connection, lists: int, precision: Precision, memory_kb: i
         (12_000, 300, 33),
     ],
 )
-def test_the_server_refuses_one_kilobyte_less_with_our_figure_and_is_content_with_ours(
+def test_the_server_accepts_our_memory_figure_and_refuses_one_kilobyte_less(
     database: Database, rows: int, lists: int, dimensions: int, precision: Precision
 ) -> None:
     size = build_size(rows=rows, lists=lists, dimensions=dimensions, precision=precision)
@@ -92,10 +92,10 @@ def test_the_server_refuses_one_kilobyte_less_with_our_figure_and_is_content_wit
 @pytest.mark.parametrize(
     ("rows", "lists", "dimensions"), [(1, 1, 3), (3, 100, 64), (3, 1000, 5), (300, 100, 64)]
 )
-def test_in_a_table_of_a_few_pages_the_server_is_content_with_our_figure(
+def test_in_a_table_of_a_few_pages_the_server_accepts_our_memory_figure(
     database: Database, rows: int, lists: int, dimensions: int, precision: Precision
 ) -> None:
-    """Recent servers make room for no more samples than so few pages can hold."""
+    """Recent servers allocate no more samples than so few pages can hold."""
     size = build_size(rows=rows, lists=lists, dimensions=dimensions, precision=precision)
     with database.connect(autocommit=True) as connection:
         make_table(connection, rows, dimensions, precision)
@@ -171,7 +171,7 @@ def test_a_size_is_read_as_postgresql_writes_it(written: str, expected: int) -> 
 
 
 @pytest.mark.parametrize("written", ["", "2", "2G", "2 gigabytes", "-1MB", "1.5GB", "GB", "2GB x"])
-def test_what_is_no_size_is_refused_with_an_example(written: str) -> None:
+def test_an_invalid_size_is_refused_with_an_example(written: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a size of memory") as caught:
         kilobytes(written)
     assert repr(written) in str(caught.value)
@@ -222,4 +222,6 @@ def test_too_little_disk_is_refused_with_both_figures(
     heard = Heard()
     with database.connect(autocommit=True) as connection:
         check_size(connection, table, options, rows=10_000, progress=heard)
-    assert heard.lines == [], "a server on this machine was looked at, and nobody is told to"
+    assert heard.lines == [], (
+        "for a server on this machine, free space is read and no hint is given"
+    )

@@ -1,4 +1,4 @@
-"""Codes in the upkeep of an index: chosen, filled, measured, indexed, given up."""
+"""Codes in the maintenance of an index: chosen, filled, measured, indexed, rejected."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def target(table: VectorTable, outcome: IndexOutcome) -> Target:
 
 
 def recall_of(database: Database, table: VectorTable, outcome: IndexOutcome) -> float:
-    """Of searches over everything, as their plan has it, with queries that tuning did not see."""
+    """Recall of searches over everything by their plan, with queries not used in tuning."""
     plan = choose_plan(target(table, outcome), VERSIONS, exact_rows=0)
     scopes, shares = list(VERSIONS), []
     with database.connect(autocommit=True) as connection:
@@ -83,7 +83,7 @@ def recall_of(database: Database, table: VectorTable, outcome: IndexOutcome) -> 
 
 
 def missed_floor(count: int, dimensions: int) -> NDArray[np.float32]:
-    """Two points with a fog around each, far too thin for a sign to differ within it."""
+    """Two tight clusters, far too narrow for signs to differ within one."""
     draw = np.random.default_rng(4)
     sides = np.sign(draw.normal(size=(count, 1)))
     rows = sides + 0.05 * draw.normal(size=(count, dimensions))
@@ -107,10 +107,10 @@ def test_a_scan_of_the_codes_serves_without_an_index(
     assert (decision.action, decision.codes) == ("codes", outcome.codes.use)
 
 
-def test_a_filter_that_leaves_out_what_is_near_takes_more_candidates(
+def test_a_filter_that_excludes_near_rows_takes_more_candidates(
     database: Database, settings: Settings
 ) -> None:
-    """Two languages that lie apart: what a query in one has in the other is all about as far."""
+    """Two distant languages: to a query in one, all rows in the other are about equally far."""
     space = space_of(database, settings)
     fill(database, space, "EN_A", clustered(2000, clusters=200, spread=0.1))
     fill(database, space, "PT_B", clustered(2000, clusters=200, spread=0.1, place=2), language="pt")
@@ -134,7 +134,7 @@ def test_a_filter_that_leaves_out_what_is_near_takes_more_candidates(
         asked = {"everything": ["EN_A", "PT_B"], "pt": ["PT_B"]}
         scopes = {"EN_A": 2000, "PT_B": 2000}
         bench = Bench(connection, table, questions, asked, scopes, codes=Codes(ready, use))
-        few, enough = bench.recall_by_candidates("pt", (use.candidates, use.filtered), few=100)
+        few, enough = bench.recall_by_candidates("pt", (use.candidates, use.filtered), limit=100)
     assert few < 0.98, "or nothing was gained"
     assert enough > few
     assert enough >= 0.95
@@ -143,7 +143,7 @@ def test_a_filter_that_leaves_out_what_is_near_takes_more_candidates(
 def test_one_version_takes_the_candidates_that_one_version_needs(
     database: Database, settings: Settings
 ) -> None:
-    """A language of several passes more rows that are as far from a query in the other one."""
+    """A language of several versions passes more rows that are equally far from such a query."""
     space = space_of(database, settings)
     for place, (code, language) in enumerate(
         (("EN_A", "en"), ("EN_B", "en"), *((f"PT_{letter}", "pt") for letter in "CDEF"))
@@ -167,7 +167,7 @@ def test_one_version_takes_the_candidates_that_one_version_needs(
     assert decision.codes == use
 
 
-def test_what_was_measured_holds_until_enough_rows_change(
+def test_a_measurement_is_valid_until_enough_rows_change(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     maintained(database, settings, table)
@@ -180,7 +180,7 @@ def test_what_was_measured_holds_until_enough_rows_change(
     assert any("nearest" in line for line in heard.lines)
 
 
-def test_a_failed_recall_check_has_the_scan_measured_again(
+def test_after_a_failed_recall_check_the_scan_is_measured_again(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table)
@@ -201,7 +201,7 @@ def test_a_failed_recall_check_has_the_scan_measured_again(
     assert any("nearest" in line for line in heard.lines)
 
 
-def test_an_index_asked_for_holds_the_codes_under_its_generation(
+def test_a_requested_index_holds_the_codes_under_its_generation(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table, lists=16)
@@ -216,10 +216,10 @@ def test_an_index_asked_for_holds_the_codes_under_its_generation(
     assert recall_of(database, table, outcome) >= 0.94
 
 
-def test_under_a_filter_the_probes_of_everything_are_the_first_and_twice_as_many_the_last(
+def test_under_a_filter_probes_are_tried_from_the_unfiltered_number_to_twice_as_many(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    """What twice as many miss, candidates miss: the scan answers."""
+    """If twice as many probes miss the floor, the candidates are at fault: the scan answers."""
     outcome = maintained(database, settings, table, lists=16)
     made, coded = outcome.generation, outcome.codes
     assert made is not None
@@ -239,15 +239,15 @@ def test_under_a_filter_the_probes_of_everything_are_the_first_and_twice_as_many
             Codes(coded.code_set, made.codes),
             heard := Heard(),
         )
-        found = bench.least_under_filter("en", 4, 0.0, slowest_ms=math.inf)
+        found = bench.min_filtered_probes_beside_scan("en", 4, 0.0, slowest_ms=math.inf)
         assert found is not None
         assert [point.probes for point in found[1]] == [4]
         heard.lines.clear()
-        assert bench.least_under_filter("en", 4, 1.1, slowest_ms=math.inf) is None
+        assert bench.min_filtered_probes_beside_scan("en", 4, 1.1, slowest_ms=math.inf) is None
         tried = [int(re.findall(r"iterative, (\d+) of 16", line)[0]) for line in heard.lines]
         assert tried == [4, 4, 6, 8], "a glance, then each number"
         heard.lines.clear()
-        assert bench.least_under_filter("en", 4, 0.0, slowest_ms=0.0) is None
+        assert bench.min_filtered_probes_beside_scan("en", 4, 0.0, slowest_ms=0.0) is None
         assert len(heard.lines) == 1, "a glance shows that it is too slow"
 
 
@@ -267,7 +267,7 @@ def test_an_index_is_built_once_a_scan_is_too_slow(
 
     allow(60_000.0)
     assert maintained(database, settings, table).decision.action is IndexAction.CODES
-    allow(0.001)  # one search of each connection tells
+    allow(0.001)  # one search on each connection is enough
     outcome = maintained(database, settings, table)
     assert outcome.decision.action is IndexAction.BUILD
     assert "P95" in outcome.decision.reasons[0]
@@ -301,7 +301,7 @@ def test_vectors_whose_codes_miss_the_floor_keep_an_index_over_vectors(
     assert any("missed the recall floor at 7,000 rows" in line for line in heard.lines)
 
 
-def test_an_index_over_vectors_gives_way_to_codes(
+def test_codes_replace_an_index_over_vectors(
     database: Database, make_settings: MakeSettings, table: VectorTable
 ) -> None:
     before = maintained(database, index_settings(make_settings), table)

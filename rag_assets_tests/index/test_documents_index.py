@@ -1,4 +1,4 @@
-"""The documents' index: decided on, built, tuned and checked by the code made for verses."""
+"""The documents' index: decided on, built, tuned and checked by the same code as the verses'."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_index_is_built_tuned_and_passes_every_check_but_golden_queries(
     }
 
 
-def test_documents_that_come_are_in_the_index_until_too_many_came(
+def test_new_documents_use_the_index_until_too_many_were_added(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     first = maintained(database, settings, table, lists=16)
@@ -108,7 +108,7 @@ def test_documents_that_come_are_in_the_index_until_too_many_came(
     assert "rows changed since the build" in again.decision.reasons[0]
 
 
-def test_an_index_that_is_gone_is_told_with_what_to_do(
+def test_a_missing_index_is_reported_with_a_fix(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     (verdict,) = {one.failures for one in judged(database, settings, table).values()}
@@ -141,7 +141,7 @@ def test_without_documents_there_is_nothing_to_fail(database: Database, settings
     assert [one.check for one in verdicts.values() if one.failures] == []
 
 
-def test_the_corpora_have_indexes_of_their_own(database: Database, settings: Settings) -> None:
+def test_each_corpus_has_its_own_index(database: Database, settings: Settings) -> None:
     verses = filled_table(database, settings, {"EN_A": 1100})
     chunks = filled_documents(database, settings, {"en": 1100})
     maintained(database, settings, verses, lists=8)
@@ -158,7 +158,7 @@ def test_the_corpora_have_indexes_of_their_own(database: Database, settings: Set
         assert [made.number for made in generations.ready_generations(connection, chunks)] == [2]
 
 
-def test_the_tables_to_keep_are_the_documents_too_once_there_are_any(
+def test_documents_tables_are_maintained_once_there_are_documents(
     database: Database, settings: Settings
 ) -> None:
     with database.connect() as connection:
@@ -189,16 +189,16 @@ def test_the_tables_to_keep_are_the_documents_too_once_there_are_any(
         ),
     ],
 )
-def test_filters_by_language_stand_for_all_others(
+def test_documents_are_measured_with_filters_by_language(
     rows: dict[str, int], cases: dict[str, tuple[str, ...]]
 ) -> None:
     assert cases_of(documents_table(SPACE), rows, {}) == cases
 
 
-def test_what_is_asked_for_is_built_at_once(
+def test_an_explicit_request_is_built_immediately(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     outcome = maintained(database, settings, table, lists_candidates=(8, 16))
     assert outcome.generation is not None
     assert outcome.generation.lists in (8, 16)
-    assert IndexRequest(lists_candidates=(8, 16)).asked in outcome.decision.reasons
+    assert IndexRequest(lists_candidates=(8, 16)).build_reason in outcome.decision.reasons

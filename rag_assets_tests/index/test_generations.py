@@ -1,4 +1,4 @@
-"""The record of index builds, beside the indexes that are really there."""
+"""The record of index builds, compared with the existing indexes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import create_index, prepare_session
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Precision
-from rag_assets.vectors.sql.indexes import LIVING_NAMES, Probes, live_indexes
+from rag_assets.vectors.sql.indexes import LIVE_NAMES, Probes, live_indexes
 from rag_assets.vectors.sql.served import pinned_generations
 from rag_assets.vectors.sql.tables import Revision, VectorTable
 from rag_assets_tests.conftest import MakeSettings
@@ -23,7 +23,7 @@ from rag_assets_tests.index.corpus import (
 
 @pytest.fixture
 def table(database: Database, make_settings: MakeSettings) -> VectorTable:
-    """Two hundred vectors, so that an index takes no time."""
+    """Two hundred vectors, so that building an index is fast."""
     return filled_table(database, index_settings(make_settings), {"EN_A": 200})
 
 
@@ -36,7 +36,7 @@ def built(
     probes: Probes | None = None,
     changed: int = 0,
 ) -> int:
-    """A generation with its index, finished."""
+    """A finished generation with its index."""
     prepare_session(connection, memory_kb=256 * 1024, workers=0)
     number = generations.start_generation(
         connection,
@@ -55,7 +55,7 @@ def built(
     return number
 
 
-def test_what_was_built_is_read_back(database: Database, table: VectorTable) -> None:
+def test_a_recorded_build_is_read_back(database: Database, table: VectorTable) -> None:
     with database.connect(autocommit=True) as connection:
         number = built(connection, table, probes=Probes(2, 5, 8), changed=200)
         (made,) = generations.ready_generations(connection, table)
@@ -101,7 +101,7 @@ def test_the_lists_of_an_index_are_read_from_the_index(
     assert [(index.generation, index.lists) for index in found] == [(None, 100), (1, 12)]
 
 
-def test_an_index_that_is_gone_or_invalid_is_no_ready_generation(
+def test_a_missing_or_invalid_index_is_no_ready_generation(
     database: Database, table: VectorTable
 ) -> None:
     with database.connect(autocommit=True) as connection:
@@ -120,13 +120,15 @@ def test_an_index_that_is_gone_or_invalid_is_no_ready_generation(
     assert there == {invalid: False, sound: True}
 
 
-def test_a_renamed_index_is_still_its_generations(database: Database, table: VectorTable) -> None:
+def test_a_renamed_index_still_belongs_to_its_generation(
+    database: Database, table: VectorTable
+) -> None:
     with database.connect(autocommit=True) as connection:
         number = built(connection, table)
         connection.execute(
             sql.SQL("ALTER INDEX {} RENAME TO {}").format(
                 sql.Identifier(f"verse_embeddings_s1_ivf_g{number}"),
-                sql.Identifier(LIVING_NAMES["bible"]),
+                sql.Identifier(LIVE_NAMES["bible"]),
             )
         )
         (index,) = live_indexes(connection, table)
@@ -134,13 +136,11 @@ def test_a_renamed_index_is_still_its_generations(database: Database, table: Vec
         generations.drop_indexes(connection, [index])
         states = generation_states(connection)
         left = index_names(connection)
-    assert (index.name, index.generation, made.number) == (LIVING_NAMES["bible"], number, number)
+    assert (index.name, index.generation, made.number) == (LIVE_NAMES["bible"], number, number)
     assert (states, left) == ([(number, "dropped")], [])
 
 
-def test_dropping_an_index_that_is_gone_already_is_no_error(
-    database: Database, table: VectorTable
-) -> None:
+def test_dropping_a_missing_index_is_no_error(database: Database, table: VectorTable) -> None:
     with database.connect(autocommit=True) as connection:
         number = built(connection, table)
         found = live_indexes(connection, table)
@@ -149,7 +149,7 @@ def test_dropping_an_index_that_is_gone_already_is_no_error(
         assert generation_states(connection) == [(number, "dropped")]
 
 
-def test_a_failed_generation_keeps_its_state_and_error_when_its_index_goes(
+def test_a_failed_generation_keeps_its_state_and_error_when_its_index_is_dropped(
     database: Database, table: VectorTable
 ) -> None:
     with database.connect(autocommit=True) as connection:
@@ -160,9 +160,7 @@ def test_a_failed_generation_keeps_its_state_and_error_when_its_index_goes(
     assert row == ("failed", "no room")
 
 
-def test_only_builds_that_nobody_finishes_are_failed_as_dead(
-    database: Database, table: VectorTable
-) -> None:
+def test_only_dead_builds_are_marked_failed(database: Database, table: VectorTable) -> None:
     with database.connect(autocommit=True) as connection:
         built(connection, table)
         generations.start_generation(
@@ -179,7 +177,7 @@ def test_only_builds_that_nobody_finishes_are_failed_as_dead(
         rows = connection.execute(
             "SELECT state, error FROM index_generations ORDER BY generation"
         ).fetchall()
-    assert rows == [("ready", None), ("failed", "its run ended without a word")]
+    assert rows == [("ready", None), ("failed", "its run ended without a report")]
 
 
 def release(
@@ -203,10 +201,10 @@ def release(
 @pytest.mark.parametrize(
     ("kept", "pinned"), [(0, {5}), (1, {4, 5}), (2, {4, 5}), (3, {2, 4, 5}), (9, {1, 2, 4, 5})]
 )
-def test_pinned_are_what_the_active_release_serves_and_those_kept_before_it(
+def test_the_active_release_and_kept_predecessors_pin_their_generations(
     database: Database, table: VectorTable, kept: int, pinned: set[int]
 ) -> None:
-    """The line is 5 (active), 4, exact search, 2, 1; generation 3 is another line's."""
+    """The chain is 5 (active), 4, exact search, 2, 1; generation 3 is in another chain."""
     with database.connect(autocommit=True) as connection:
         for _ in range(5):
             generations.start_generation(
@@ -237,9 +235,7 @@ def test_without_an_active_release_nothing_is_pinned(
         assert pinned_generations(connection, kept=9) == frozenset()
 
 
-def test_a_decision_takes_the_place_of_the_one_before(
-    database: Database, table: VectorTable
-) -> None:
+def test_a_decision_replaces_the_previous_one(database: Database, table: VectorTable) -> None:
     with database.connect(autocommit=True) as connection:
         assert generations.last_decision(connection, table) is None
         number = built(connection, table)

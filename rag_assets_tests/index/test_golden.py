@@ -1,4 +1,4 @@
-"""Golden queries: what a person expects is found, exactly and through the index."""
+"""Golden queries: the expected verses are found, exactly and through the index."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_missing_file_says_how_to_do_without(tmp_path: Path) -> None:
     assert "RAG_GOLDEN_QUERIES, or set it to none" in str(caught.value)
 
 
-def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+def test_a_folder_instead_of_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=str(tmp_path)):
         read_golden_queries(tmp_path)
 
@@ -148,7 +148,7 @@ def golden(text: str, reference: str, language: str = "en") -> str:
 def test_queries_that_find_their_verses_pass(
     database: Database, make_settings: MakeSettings, offline: VectorTable, tmp_path: Path
 ) -> None:
-    """A verse of another language's version, or of none that is served, is not asked for."""
+    """A verse in another language's version, or in no served version, does not count."""
     path = write(
         tmp_path,
         golden("number 17 runs before 24 days", "GEN 1:18")
@@ -199,7 +199,7 @@ def test_a_file_that_cannot_be_read_fails_the_check(
     assert str(path) in failure
 
 
-def test_doing_without_golden_queries_passes_and_says_so(
+def test_disabling_golden_queries_passes_and_is_reported(
     database: Database, make_settings: MakeSettings, offline: VectorTable
 ) -> None:
     verdict = judged(database, make_settings, offline, None)
@@ -210,7 +210,7 @@ def test_doing_without_golden_queries_passes_and_says_so(
 def lost_by_one_probe(
     database: Database, table: VectorTable, queries: NDArray[np.float32]
 ) -> dict[int, int]:
-    """Queries, by their place, with a verse that exact search finds and one list does not."""
+    """Indexes of queries with a verse that exact search finds and one list does not."""
     narrow = SearchPlan("ivfflat", 1, "halfvec", 1, 1)
     lost = {}
     with (
@@ -280,10 +280,10 @@ def test_an_answer_that_the_index_loses_is_named(
     assert judge_golden(result, floor=0.5, agreement=1, fragment_agreement=1) == ()
 
 
-def test_a_query_is_asked_without_its_language_too(
+def test_a_query_also_runs_without_its_language(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """A language of few rows is searched exactly, and hid what a search of everything loses."""
+    """A language with few rows is searched exactly, which hid what an unfiltered search loses."""
     settings = index_settings(make_settings)
     languages = {"EN_A": "en", "PT_A": "pt"}
     table = filled_table(

@@ -1,4 +1,4 @@
-"""Each check of an index passing, and failing by its cause."""
+"""Each index check, passing and failing for its own cause."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from rag_assets_tests.vectors.vectors import space_of
 
 SCOPES = {"EN_A": 1500, "EN_B": 600}
 GONE = "the index of generation 1 is gone or invalid: materialize verse_embeddings_index"
-HARD = 1.3  # clusters that run into each other: one list is not enough
+HARD = 1.3  # overlapping clusters: one list is not enough
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_sound_index_passes_every_check_and_its_evidence_says_what_was_judged(
     assert {one["queries"] for one in latency.values()} == {200}
 
 
-def test_the_lists_judged_are_those_of_the_index_and_not_of_any_setting(
+def test_the_judged_lists_are_the_indexs_and_not_a_settings(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings)
@@ -128,7 +128,9 @@ def test_the_lists_judged_are_those_of_the_index_and_not_of_any_setting(
     assert verdict.measured["lists"] == 5
 
 
-def test_only_the_checks_wanted_are_run_and_told(database: Database, settings: Settings) -> None:
+def test_only_the_requested_checks_are_run_and_reported(
+    database: Database, settings: Settings
+) -> None:
     table = filled_table(database, settings, {"EN_A": 1100})
     maintained(database, settings, table, lists=16)
     heard = Heard()
@@ -153,7 +155,7 @@ def test_only_the_checks_wanted_are_run_and_told(database: Database, settings: S
     ],
     ids=["dropped", "invalid"],
 )
-def test_an_index_that_is_gone_or_invalid_fails_every_check(
+def test_a_missing_or_invalid_index_fails_every_check(
     database: Database, settings: Settings, spoil: str
 ) -> None:
     table = filled_table(database, settings, {"EN_A": 1100})
@@ -168,7 +170,7 @@ def test_an_index_that_is_gone_or_invalid_fails_every_check(
 def test_an_index_that_the_search_would_not_use_fails(
     database: Database, settings: Settings
 ) -> None:
-    """As after somebody built it again by hand, for another distance."""
+    """As if the index had been rebuilt manually for another distance."""
     table = filled_table(database, settings, SCOPES)
     maintained(database, settings, table, lists=16)
     run_sql(database, "DROP INDEX verse_embeddings_s1_ivf_g1")
@@ -204,10 +206,10 @@ def test_too_few_probes_fail_the_recall_checks(
     assert not recorded(database, table)["recall_at_10"].passed
 
 
-def test_an_index_gone_stale_fails_recall_and_the_next_upkeep_mends_it(
+def test_a_stale_index_fails_recall_and_the_next_maintenance_fixes_it(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """Built on a few subjects; then verses on others came, that its lists do not know."""
+    """Built on a few subjects; then verses on others are added that do not fit its lists."""
     settings = index_settings(make_settings, rag_index_rebuild_share=100)
     space = space_of(database, settings)
     table = bible_table(space)
@@ -222,10 +224,10 @@ def test_an_index_gone_stale_fails_recall_and_the_next_upkeep_mends_it(
     assert not judged(database, settings, table, "recall_at_10")["recall_at_10"].failures
 
 
-def test_a_filter_whose_reading_ends_too_early_returns_too_few_hits(
+def test_a_filtered_search_that_stops_too_early_returns_too_few_hits(
     database: Database, settings: Settings
 ) -> None:
-    """The filter's rows lie elsewhere than the queries: their lists come last."""
+    """The filter's rows are far from the queries: their lists are read last."""
     space = space_of(database, settings)
     table = bible_table(space)
     fill(database, space, "EN_A", clustered(1500))
@@ -245,12 +247,12 @@ def test_a_filter_whose_reading_ends_too_early_returns_too_few_hits(
         failures = judge_recall(points, {"a few": 600, EVERYTHING: 2100}, floor=0.0001)
         assert bool(failures) is not sound
     assert failures[-1].startswith("a few: ")
-    assert failures[-1].endswith(" hits on average where 10 are due")
+    assert failures[-1].endswith(" hits on average instead of 10")
     with database.connect(autocommit=True) as connection:
         generations.tuned(connection, 1, Probes(64, 1, 1), {})
     verdict = judged(database, settings, table, "filtered_recall_at_10")["filtered_recall_at_10"]
     assert any(one.startswith("smallest version (EN_B): recall@10") for one in verdict.failures)
-    assert any("where 10 are due" in one for one in verdict.failures)
+    assert any("instead of 10" in one for one in verdict.failures)
 
 
 def test_a_latency_over_the_objective_fails_and_names_each_case(
@@ -273,7 +275,7 @@ def test_a_latency_over_the_objective_fails_and_names_each_case(
     assert len(verdict.failures) == 2
 
 
-def test_exact_search_is_judged_as_what_serves(
+def test_exact_search_is_judged_if_it_serves(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings, rag_index_min_rows=10_000)
@@ -300,7 +302,7 @@ def test_without_a_decision_nothing_is_judged_and_nothing_recorded(
     assert recorded(database, table) == {}
 
 
-def test_where_no_version_may_be_served_every_check_fails(
+def test_if_no_version_may_be_served_every_check_fails(
     database: Database, settings: Settings
 ) -> None:
     space = space_of(database, settings)
@@ -343,15 +345,15 @@ SOUND = Point(4, recall=0.95, recall_low=0.9, k_returned=10, p50_ms=1, p95_ms=1)
     [
         (SOUND, 100, ()),
         (replace(SOUND, recall=0.9499), 100, ("x: recall@10 0.950 is under 0.95 at 4 probes",)),
-        (replace(SOUND, k_returned=9.995), 100, ("x: 9.99 hits on average where 10 are due",)),
+        (replace(SOUND, k_returned=9.995), 100, ("x: 9.99 hits on average instead of 10",)),
         (replace(SOUND, k_returned=7), 7, ()),
-        (replace(SOUND, k_returned=6.5), 7, ("x: 6.50 hits on average where 7 are due",)),
+        (replace(SOUND, k_returned=6.5), 7, ("x: 6.50 hits on average instead of 7",)),
         (replace(SOUND, recall=1, k_returned=0), 0, ()),
         (
             replace(SOUND, recall=0, k_returned=0),
             100,
             ("x: recall@10 0.000 is under 0.95 at 4 probes",
-             "x: 0.00 hits on average where 10 are due"),
+             "x: 0.00 hits on average instead of 10"),
         ),
     ],
 )  # fmt: skip
@@ -369,7 +371,7 @@ def test_latency_is_judged_at_its_objective(p95: float, failures: tuple[str, ...
     assert judge_latency({"x": Latency(1, p95, 900, 200)}, slo_ms=250) == failures
 
 
-def test_the_conditions_of_production_are_told_in_its_profile_alone(
+def test_production_conditions_are_reported_only_in_the_prod_profile(
     database: Database, make_settings: MakeSettings
 ) -> None:
     dev = index_settings(make_settings)

@@ -1,4 +1,4 @@
-"""The upkeep of one index: what is decided, what is recorded, what is dropped."""
+"""Maintaining one index: what is decided, recorded and dropped."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def now(database: Database, table: VectorTable) -> int:
         return revision(connection, table).number
 
 
-def test_below_the_least_rows_exact_search_serves_and_says_why(
+def test_below_the_minimum_rows_exact_search_serves_and_says_why(
     database: Database, make_settings: MakeSettings, table: VectorTable
 ) -> None:
     settings = index_settings(make_settings, rag_index_min_rows=ROWS + 1)
@@ -75,7 +75,7 @@ def test_below_the_least_rows_exact_search_serves_and_says_why(
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_an_empty_table_is_searched_exactly_whoever_asks(
+def test_an_empty_table_is_searched_exactly_whatever_is_requested(
     database: Database, make_settings: MakeSettings, force: bool
 ) -> None:
     settings = index_settings(make_settings, rag_index_min_rows=0)
@@ -100,7 +100,7 @@ def test_a_first_build_is_recorded_with_the_revision_it_saw(
     assert found.revision == now(database, table)
 
 
-def test_what_is_still_right_is_kept_and_the_decision_sees_the_new_revision(
+def test_a_suitable_index_is_kept_and_the_decision_records_the_new_revision(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     first = maintained(database, settings, table)
@@ -120,11 +120,11 @@ def test_what_is_still_right_is_kept_and_the_decision_sees_the_new_revision(
         assert generation_states(connection) == [(1, "ready")]
 
 
-def test_vectors_written_anew_are_churn_though_no_row_was_added(
+def test_rewritten_vectors_count_as_changed_without_new_rows(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     maintained(database, settings, table)
-    for seed in (7, 8):  # the same rows twice: each writing moves an index away from its build
+    for seed in (7, 8):  # the same rows twice: each write is a change since the build
         republish(
             database, table.space, "EN_A", texts_of("EN_A", ROWS)[:121], clustered(121, seed=seed)
         )
@@ -154,7 +154,7 @@ def test_growth_calls_for_another_build(
     assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
-def test_deleted_verses_are_churn(
+def test_deleted_verses_count_as_changed(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     fill(database, table.space, "EN_B", clustered(400, seed=7))
@@ -167,7 +167,7 @@ def test_deleted_verses_are_churn(
     )
 
 
-def test_a_table_that_shrank_below_the_least_rows_loses_its_index(
+def test_a_table_that_shrank_below_the_minimum_rows_loses_its_index(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     maintained(database, settings, table)
@@ -187,7 +187,7 @@ def record(
     *,
     more_probes: int = 0,
 ) -> None:
-    """Evidence as the checks leave it, of the probes that the generation was tuned to."""
+    """Evidence as the checks record it, for the generation's tuned probes."""
     with database.connect() as connection:
         made = generations.ready_generations(connection, table)[-1]
         assert made.probes is not None
@@ -211,7 +211,7 @@ def record(
         ("retrieval_latency_slo", "the latency check failed"),
     ],
 )
-def test_failed_evidence_calls_for_another_build_which_is_judged_anew(
+def test_failed_evidence_causes_another_build_which_is_judged_again(
     database: Database, settings: Settings, table: VectorTable, check: str, reason: str
 ) -> None:
     maintained(database, settings, table)
@@ -226,17 +226,17 @@ def test_failed_evidence_calls_for_another_build_which_is_judged_anew(
     assert again.decision.action is IndexAction.KEEP, "that evidence was the old generation's"
 
 
-def test_evidence_about_other_probes_says_nothing_against_the_index(
+def test_evidence_for_other_probes_does_not_count_against_the_index(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    """As while somebody tries PG_IVFFLAT_PROBES."""
+    """As if an operator were trying out PG_IVFFLAT_PROBES."""
     maintained(database, settings, table)
     record(database, table, "recall_at_10", ("too low",), 1, more_probes=1)
     assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
 @pytest.mark.parametrize("check", ["index_valid_and_used", "golden_queries"])
-def test_evidence_that_no_build_would_mend_calls_for_none(
+def test_failures_that_no_build_would_fix_cause_none(
     database: Database, settings: Settings, table: VectorTable, check: str
 ) -> None:
     maintained(database, settings, table)
@@ -245,7 +245,7 @@ def test_evidence_that_no_build_would_mend_calls_for_none(
     assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
-def test_lists_that_a_person_asked_for_are_not_undone_by_the_profile(
+def test_the_profile_does_not_override_requested_lists(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     asked = maintained(database, settings, table, lists=7)
@@ -279,13 +279,11 @@ def test_forcing_builds_what_the_policy_would_keep(
         (IndexRequest(maintenance_work_mem="1GB"), None),
     ],
 )
-def test_what_a_person_asked_for_is_said_in_words(
-    request_: IndexRequest, asked: str | None
-) -> None:
-    assert request_.asked == asked
+def test_a_request_is_described_in_words(request_: IndexRequest, asked: str | None) -> None:
+    assert request_.build_reason == asked
 
 
-def test_an_index_that_somebody_dropped_is_built_again(
+def test_an_index_dropped_by_another_client_is_built_again(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     maintained(database, settings, table)
@@ -297,7 +295,7 @@ def test_an_index_that_somebody_dropped_is_built_again(
     assert outcome.generation.number == 2
 
 
-def test_an_index_whose_tuning_was_cut_short_is_no_candidate_and_goes(
+def test_an_index_whose_tuning_was_interrupted_is_no_candidate_and_is_dropped(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     maintained(database, settings, table)
@@ -355,7 +353,7 @@ def test_generations_that_releases_need_are_kept_and_others_dropped(
         ]
 
 
-def test_a_failed_build_leaves_the_last_decision_and_its_index(
+def test_a_failed_build_keeps_the_last_decision_and_its_index(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     maintained(database, settings, table)
@@ -366,10 +364,10 @@ def test_a_failed_build_leaves_the_last_decision_and_its_index(
     assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
-def test_a_candidate_that_cannot_be_built_leaves_the_others_behind_it_nowhere(
+def test_a_candidate_that_cannot_be_built_leaves_no_other_candidates_behind(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    """Half a comparison has no winner: what served before is what serves next."""
+    """An incomplete comparison has no winner: what served before serves next."""
     first = maintained(database, settings, table)
     with pytest.raises(IndexBuildError):
         maintained(database, settings, table, lists_candidates=(8, 30_000))

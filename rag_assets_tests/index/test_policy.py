@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.index.policy import (
+    CurrentIndex,
     IndexAction,
     IndexDecision,
-    InForce,
     decide_index,
     recommended_lists,
 )
@@ -21,25 +21,25 @@ from rag_assets.settings.index import IndexProfile
 
 ROWS = 100_000
 FEWER = "are fewer than 10,000: exact search serves"
-SOUND = InForce(lists=100, lists_from="profile", rows_at_build=ROWS, changed=0)
+SOUND = CurrentIndex(lists=100, lists_from="profile", rows_at_build=ROWS, changed=0)
 
 
 def judged(
     rows: int = ROWS,
-    in_force: InForce | None = SOUND,
+    current: CurrentIndex | None = SOUND,
     *,
     profile: IndexProfile = "prod",
     lists: int | None = None,
-    asked: str | None = None,
+    requested: str | None = None,
 ) -> IndexDecision:
     return decide_index(
         rows=rows,
-        in_force=in_force,
+        current=current,
         profile=profile,
         min_rows=10_000,
         growth=0.2,
         lists=lists,
-        asked=asked,
+        requested=requested,
     )
 
 
@@ -80,14 +80,14 @@ def test_more_rows_never_ask_for_fewer_lists(rows: int, more: int) -> None:
     ],
 )
 def test_more_than_the_share_of_rows_must_have_changed(changed: int, action: IndexAction) -> None:
-    decision = judged(in_force=replace(SOUND, changed=changed))
+    decision = judged(current=replace(SOUND, changed=changed))
     assert decision.action is action
     assert "rows changed since the build" in decision.reasons[0]
     assert re.search(r"limit (of )?20%", decision.reasons[0])
 
 
 @pytest.mark.parametrize(
-    ("in_force", "action"),
+    ("current", "action"),
     [
         (49, IndexAction.BUILD),
         (50, IndexAction.KEEP),
@@ -96,40 +96,40 @@ def test_more_than_the_share_of_rows_must_have_changed(changed: int, action: Ind
     ],
 )
 @pytest.mark.parametrize("lists_from", ["profile", "asked", "measured"])
-def test_lists_far_from_the_recommended_are_rebuilt_unless_somebody_chose_them(
-    in_force: int, action: IndexAction, lists_from: ListsFrom
+def test_lists_far_from_the_recommendation_are_rebuilt_unless_they_were_chosen(
+    current: int, action: IndexAction, lists_from: ListsFrom
 ) -> None:
-    decision = judged(in_force=replace(SOUND, lists=in_force, lists_from=lists_from))
+    decision = judged(current=replace(SOUND, lists=current, lists_from=lists_from))
     if lists_from == "profile":
         assert decision.action is action
         if action is IndexAction.BUILD:
             assert decision.lists == 100
             assert decision.reasons == (
-                f"lists {in_force}, but 100 are recommended for 100,000 rows",
+                f"lists {current}, but 100 are recommended for 100,000 rows",
             )
     else:
         assert decision.action is IndexAction.KEEP
-        assert decision.lists == in_force
+        assert decision.lists == current
 
 
 @pytest.mark.parametrize("passed", [True, None])
 def test_evidence_that_passes_or_is_missing_rebuilds_nothing(passed: bool | None) -> None:
-    in_force = replace(SOUND, recall_ok=passed, latency_ok=passed)
-    assert judged(in_force=in_force).action is IndexAction.KEEP
+    current = replace(SOUND, recall_ok=passed, latency_ok=passed)
+    assert judged(current=current).action is IndexAction.KEEP
 
 
 def test_a_failed_check_calls_for_another_build() -> None:
-    assert judged(in_force=replace(SOUND, recall_ok=False)) == IndexDecision(
+    assert judged(current=replace(SOUND, recall_ok=False)) == IndexDecision(
         IndexAction.BUILD, 100, ("the recall check failed",)
     )
-    assert judged(in_force=replace(SOUND, latency_ok=False)) == IndexDecision(
+    assert judged(current=replace(SOUND, latency_ok=False)) == IndexDecision(
         IndexAction.BUILD, 100, ("the latency check failed",)
     )
 
 
 def test_every_reason_is_named() -> None:
-    worst = InForce(10, "profile", ROWS, ROWS, recall_ok=False, latency_ok=False)
-    decision = judged(in_force=worst)
+    worst = CurrentIndex(10, "profile", ROWS, ROWS, recall_ok=False, latency_ok=False)
+    decision = judged(current=worst)
     assert decision.action is IndexAction.BUILD
     assert decision.reasons == (
         "100,000 rows changed since the build on 100,000, more than the limit of 20%",
@@ -140,7 +140,7 @@ def test_every_reason_is_named() -> None:
 
 
 def test_keeping_says_why() -> None:
-    assert judged(in_force=replace(SOUND, changed=1_234)) == IndexDecision(
+    assert judged(current=replace(SOUND, changed=1_234)) == IndexDecision(
         IndexAction.KEEP,
         100,
         ("1.2% of the rows changed since the build (limit 20%), lists 100 suit 100,000 rows",),
@@ -154,41 +154,41 @@ def test_keeping_says_why() -> None:
         (10_000, IndexDecision(IndexAction.BUILD, 64, ("first build",))),
     ],
 )  # fmt: skip
-def test_below_the_least_rows_no_index_is_built(rows: int, decision: IndexDecision) -> None:
+def test_below_the_minimum_rows_no_index_is_built(rows: int, decision: IndexDecision) -> None:
     assert judged(rows, None) == decision
 
 
-def test_a_table_that_shrank_below_the_least_rows_is_searched_exactly() -> None:
+def test_a_table_that_shrank_below_the_minimum_rows_is_searched_exactly() -> None:
     worst = replace(SOUND, changed=ROWS, recall_ok=False)
     assert judged(9_999, worst).action is IndexAction.EXACT
 
 
-@pytest.mark.parametrize("in_force", [None, SOUND])
+@pytest.mark.parametrize("current", [None, SOUND])
 @pytest.mark.parametrize("rows", [1, 9_999, ROWS])
-def test_what_a_person_asks_for_is_built_at_once(rows: int, in_force: InForce | None) -> None:
-    assert judged(rows, in_force, asked="forced", lists=7) == IndexDecision(
+def test_a_requested_build_is_never_postponed(rows: int, current: CurrentIndex | None) -> None:
+    assert judged(rows, current, requested="forced", lists=7) == IndexDecision(
         IndexAction.BUILD, 7, ("forced",)
     )
 
 
-def test_nothing_can_be_built_on_no_rows_whoever_asks() -> None:
-    assert judged(0, None, asked="forced").action is IndexAction.EXACT
-    nothing = decide_index(rows=0, in_force=None, profile="dev", min_rows=0, growth=0.2)
+def test_an_empty_table_is_never_built_whatever_is_requested() -> None:
+    assert judged(0, None, requested="forced").action is IndexAction.EXACT
+    nothing = decide_index(rows=0, current=None, profile="dev", min_rows=0, growth=0.2)
     assert nothing.action is IndexAction.EXACT, "also where RAG_INDEX_MIN_ROWS is 0"
 
 
-def test_lists_by_setting_stand_in_the_place_of_the_profiles() -> None:
+def test_lists_from_the_setting_override_the_profile() -> None:
     assert judged(ROWS, None, lists=333) == IndexDecision(IndexAction.BUILD, 333, ("first build",))
-    assert judged(in_force=SOUND, lists=300).action is IndexAction.BUILD
+    assert judged(current=SOUND, lists=300).action is IndexAction.BUILD
 
 
 def test_a_generation_built_on_nothing_is_judged_without_dividing_by_zero() -> None:
     built_on_nothing = replace(SOUND, rows_at_build=0, changed=ROWS)
-    assert judged(in_force=built_on_nothing).action is IndexAction.BUILD
+    assert judged(current=built_on_nothing).action is IndexAction.BUILD
 
 
 in_forces = st.none() | st.builds(
-    InForce,
+    CurrentIndex,
     lists=st.integers(1, 4000),
     lists_from=st.sampled_from(["profile", "asked", "measured"]),
     rows_at_build=st.integers(0, 10**7),
@@ -207,12 +207,12 @@ in_forces = st.none() | st.builds(
 )
 def test_a_decision_always_has_reasons_and_lists_that_fit_its_action(
     rows: int,
-    in_force: InForce | None,
+    current: CurrentIndex | None,
     profile: IndexProfile,
     lists: int | None,
-    asked: str | None,
+    requested: str | None,
 ) -> None:
-    decision = judged(rows, in_force, profile=profile, lists=lists, asked=asked)
+    decision = judged(rows, current, profile=profile, lists=lists, requested=requested)
     assert decision.reasons
     assert all(decision.reasons)
     match decision.action:
@@ -220,8 +220,8 @@ def test_a_decision_always_has_reasons_and_lists_that_fit_its_action(
             assert decision.lists == 0
             assert rows < 10_000
         case IndexAction.KEEP:
-            assert in_force is not None
-            assert decision.lists == in_force.lists
-            assert in_force.recall_ok is not False
+            assert current is not None
+            assert decision.lists == current.lists
+            assert current.recall_ok is not False
         case IndexAction.BUILD:
             assert decision.lists == (lists or recommended_lists(rows, profile))

@@ -1,4 +1,4 @@
-"""The truth that recall is measured against, itself measured against exact search by SQL."""
+"""The ground truth for recall, compared with exact search in SQL."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def by_sql(
 
 
 @pytest.mark.parametrize("precision", ["halfvec", "vector"])
-def test_the_truth_is_what_exact_search_finds(
+def test_the_ground_truth_is_what_exact_search_finds(
     database: Database, make_settings: MakeSettings, precision: Precision
 ) -> None:
     settings = index_settings(make_settings, rag_embedding_precision=precision)
@@ -60,7 +60,7 @@ def test_the_truth_is_what_exact_search_finds(
             assert recall(found, true) == 1
 
 
-def test_a_table_longer_than_one_piece_has_the_same_truth(
+def test_a_table_of_several_batches_has_the_same_ground_truth(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings, rag_embedding_small_dimensions=8)
@@ -74,10 +74,10 @@ def test_a_table_longer_than_one_piece_has_the_same_truth(
         assert np.allclose(true, by_sql(database, table, query, ("EN_B",)), atol=2e-4)
 
 
-def test_rows_as_near_as_each_other_are_no_lost_recall(
+def test_equally_near_rows_do_not_reduce_recall(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """Thirty verses with one text's vector: any ten of them are the ten nearest."""
+    """Thirty verses with the same vector: any ten of them are the ten nearest."""
     settings = index_settings(make_settings)
     space = space_of(database, settings)
     vectors = clustered(100)
@@ -128,7 +128,7 @@ similarities = st.lists(st.floats(-1, 1, width=32), max_size=12)
 
 
 @given(similarities, similarities)
-def test_recall_is_a_share_and_one_more_hit_never_lowers_it(
+def test_recall_is_between_0_and_1_and_another_hit_never_lowers_it(
     found: list[float], true: list[float]
 ) -> None:
     truth = np.array(sorted(true, reverse=True), dtype=np.float32)
@@ -139,12 +139,12 @@ def test_recall_is_a_share_and_one_more_hit_never_lowers_it(
 
 
 def equal_rows(queries: NDArray[np.float32], rows: NDArray[np.float32]) -> int:
-    """Queries that are some row, as far as 16 bits can tell."""
+    """Queries that are equal to a row, within 16-bit precision."""
     return int((queries @ rows.T > 1 - 1e-5).any(axis=1).sum())
 
 
 @pytest.mark.parametrize("count", [2, 5, 40, 1000])
-def test_a_held_out_query_is_of_length_one_and_none_of_the_rows(
+def test_a_held_out_query_has_length_one_and_is_no_row(
     database: Database, make_settings: MakeSettings, count: int
 ) -> None:
     table = filled_table(database, index_settings(make_settings), {"EN_A": count})
@@ -179,7 +179,7 @@ def test_an_empty_table_gives_no_queries(database: Database, make_settings: Make
 def test_held_out_queries_lie_among_the_rows(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """As near to their nearest row as a paraphrase, where a random direction has no neighbour."""
+    """As near to their nearest row as a paraphrase; a random direction has no neighbour."""
     table = filled_table(database, index_settings(make_settings), {"EN_A": 2000})
     with database.connect() as connection:
         queries = held_out_queries(connection, table, 100, seed=1)

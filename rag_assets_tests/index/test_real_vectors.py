@@ -1,4 +1,4 @@
-"""Real sentence vectors of two Bibles: the floors are reached where data lies as in the field."""
+"""Real sentence vectors of two Bibles: the floors are reached on realistic data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The choice of a recipe: the shortest codes that keep recall, with the mean or without."""
+"""The choice of a recipe: the shortest codes that keep recall, with or without the mean."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_codes_that_were_too_short_are_not_tried_again() -> None:
         choose_recipe(rows, near(rows, 50), over_bits=longest_bits(64))
 
 
-def test_where_none_keeps_recall_the_best_is_taken() -> None:
+def test_if_no_codes_keep_recall_the_best_are_taken() -> None:
     draw = np.random.default_rng(4)
     sides = np.sign(draw.normal(size=(4000, 1))).astype(np.float32)
     rows = unit(sides + 0.05 * draw.normal(size=(4000, 32)).astype(np.float32))
@@ -69,7 +69,7 @@ def test_a_few_rows_are_enough_to_choose_by(rows: int) -> None:
 
 
 def two_tongues(count: int, dimensions: int) -> tuple[Vectors, NDArray[np.bool_]]:
-    """Rows of two languages that have little in common, and which are of the second."""
+    """Rows of two dissimilar languages, and which of them are in the second."""
     draw = np.random.default_rng(6)
     second = np.arange(count) % 2 == 1
     rows = clustered(count, dimensions=dimensions, clusters=300)
@@ -81,7 +81,7 @@ def two_tongues(count: int, dimensions: int) -> tuple[Vectors, NDArray[np.bool_]
 def test_codes_that_fail_under_a_filter_of_a_large_table_are_too_short() -> None:
     rows, second = two_tongues(8000, 128)
     queries = near(rows[~second], 80)
-    # The sample has one in a hundred of the rows in the second language.
+    # The sample contains one in a hundred of the second language's rows.
     narrow = SampledFilter(second, 1 / 100)
     plain = choose_recipe(rows, queries)
     filtered = choose_recipe(rows, queries, filters=[narrow], filtered_candidates=3200)
@@ -90,7 +90,7 @@ def test_codes_that_fail_under_a_filter_of_a_large_table_are_too_short() -> None
     assert set(plain.filtered.values()) == {1.0}
 
 
-def test_a_filter_of_which_the_sample_tells_nothing_is_left_to_the_measurement() -> None:
+def test_a_filter_that_the_sample_cannot_judge_is_left_to_the_measurement() -> None:
     rows, second = two_tongues(2000, 64)
     queries = near(rows[~second], 50)
     for share, candidates in ((1 / 1000, 3200), (1.0, 3200)):  # too few candidates; all are held

@@ -1,4 +1,4 @@
-"""Queries in words: an index that is released finds for them what exact search finds."""
+"""Text queries: a released index finds what exact search finds for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rag_assets.index.sql.generations import Generation
 from rag_assets.index.tune import tune
 from rag_assets.postgres.database import Database, one
 from rag_assets.progress import Silent
-from rag_assets.retrieval.query_vectors import embed_queries, embed_queries_once
+from rag_assets.retrieval.query_vectors import embed_queries, embed_queries_cached
 from rag_assets.retrieval.released import served_on_trial
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search
@@ -49,12 +49,12 @@ JONAH = "a great fish swallowed Jonah"
     golden=st.sets(st.integers(0, 39)),
     start=st.integers(1, 64),
 )
-def test_enough_probes_lose_no_golden_query_and_hardly_a_fragment(
+def test_enough_probes_lose_no_golden_query_and_few_fragments(
     needed: list[int], golden: set[int], start: int
 ) -> None:
     places = list(range(len(needed)))
     found = enough_probes(
-        lambda place, probes: probes >= needed[place], places, golden, start=start, most=64
+        lambda place, probes: probes >= needed[place], places, golden, start=start, maximum=64
     )
     lost = [place for place in places if needed[place] > found]
     assert start <= found <= 64
@@ -64,7 +64,7 @@ def test_enough_probes_lose_no_golden_query_and_hardly_a_fragment(
     assert found <= max(due + 1, 1.11 * due), "no more than a tenth above what is due"
 
 
-def test_probes_are_raised_until_texts_find_what_exact_search_finds(
+def test_probes_are_raised_until_text_queries_find_what_exact_search_finds(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings, rag_recall_floor=0.5)
@@ -110,7 +110,7 @@ def load(database: Database, settings: Settings, code: str, path: Path, language
 
 
 def seven_words(database: Database, count: int, seed: int) -> list[TextQuery]:
-    """Fragments drawn here and not as the index draws its own."""
+    """Fragments sampled independently of the index's own."""
     draw = random.Random(seed)
     with database.connect() as connection:
         verses = connection.execute(
@@ -128,7 +128,7 @@ def seven_words(database: Database, count: int, seed: int) -> list[TextQuery]:
 def hits_at_ten(
     database: Database, settings: Settings, queries: list[TextQuery]
 ) -> tuple[int, int]:
-    """How many of the fragments find their verse: exactly, and as the decided index searches."""
+    """How many fragments find their verse by exact search and by the decided index."""
     table = table_of(database, settings)
     vectors = embed_queries(settings, table.space.spec, [query.text for query in queries])
     exactly = planned = 0
@@ -152,7 +152,7 @@ def hits_at_ten(
 
 
 def released_or_refused(database: Database, settings: Settings) -> tuple[str, ...]:
-    """Build an index over everything; what its check of golden queries says against it."""
+    """Build an index over everything; return the failures of its golden queries check."""
     with database.connect() as connection:
         table = candidate_table(connection, settings)
     maintain(database, settings, table, IndexRequest(force=True), run_id="index", progress=Silent())
@@ -189,7 +189,7 @@ def test_the_samples_index_finds_what_exact_search_finds(
 def test_an_index_over_four_versions_is_released_only_when_it_loses_next_to_nothing(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """Of 120 fragments, an index chosen by mixtures of its own vectors lost one in ten."""
+    """An index chosen by mixtures of its own vectors lost one in ten of 120 fragments."""
     settings = make_settings(rag_golden_queries=SAMPLES.parent / "golden_queries.toml")
     samples(database, settings)
     for code, path in REAL.items():
@@ -251,7 +251,7 @@ def test_documents_give_fragments_of_their_passages(
         found = fragments(connection, documents, ["en"], 5, seed=1)
         assert len(found) == 5
         assert all(set(query.wanted.values()) == {"en"} for query in found)
-        vectors = embed_queries_once(
+        vectors = embed_queries_cached(
             connection, settings, space_of(database, settings), [found[0].text]
         )
     assert vectors.shape == (1, 64)

@@ -1,4 +1,4 @@
-"""Probes by measurement: the least that keep recall, with and without a filter."""
+"""Probes by measurement: the minimum that keeps recall, with and without a filter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
-from rag_assets.index.measuring import Point, least_probes, recall_of, target_of
+from rag_assets.index.measuring import Point, min_probes, recall_of, target_of
 from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation
@@ -36,7 +36,7 @@ VERSIONS = {"EN_A": 1500, "EN_B": 450, "PT_C": 900, "PT_D": 60}
 LANGUAGES = {"EN_A": "en", "EN_B": "en-GB", "PT_C": "pt-BR", "PT_D": "pt"}
 
 HARD = 1.1
-"""A spread at which clusters run into each other, so that one list is not enough."""
+"""A spread at which clusters overlap, so that one list is not enough."""
 
 
 def point(probes: int, low: float) -> Point:
@@ -44,7 +44,7 @@ def point(probes: int, low: float) -> Point:
 
 
 @given(st.integers(1, 5000), st.data())
-def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_least(
+def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_minimum(
     lists: int, data: st.DataObject
 ) -> None:
     least = data.draw(st.integers(1, lists + 1), label="least that keeps it")
@@ -54,8 +54,8 @@ def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_least(
         measured.append(probes)
         return point(probes, 1.0 if probes >= least else 0.0)
 
-    chosen, curve = least_probes(measure, lists, 0.95)
-    least = min(least, lists)  # reading every list is taken for exact
+    chosen, curve = min_probes(measure, lists, 0.95)
+    least = min(least, lists)  # reading every list counts as exact
     assert least <= chosen.probes <= lists
     assert chosen.probes - least < max(1, chosen.probes // 10)
     assert chosen in curve
@@ -68,7 +68,7 @@ def test_the_probes_found_keep_recall_and_are_within_a_tenth_of_the_least(
 def test_whatever_the_curve_the_choice_was_measured_and_keeps_recall(
     lists: int, lows: list[float]
 ) -> None:
-    chosen, curve = least_probes(lambda probes: point(probes, lows[probes - 1]), lists, 0.9)
+    chosen, curve = min_probes(lambda probes: point(probes, lows[probes - 1]), lists, 0.9)
     assert chosen in curve
     assert chosen.recall_low >= 0.9 or chosen.probes == lists
 
@@ -88,7 +88,7 @@ def test_whatever_the_curve_the_choice_was_measured_and_keeps_recall(
 def test_probes_are_doubled_until_recall_is_kept_then_the_gap_is_halved(
     lists: int, least: int, measured: list[int], chosen: int
 ) -> None:
-    found, curve = least_probes(lambda probes: point(probes, float(probes >= least)), lists, 1)
+    found, curve = min_probes(lambda probes: point(probes, float(probes >= least)), lists, 1)
     assert found.probes == chosen
     assert [one.probes for one in curve] == measured
 
@@ -125,7 +125,7 @@ def test_probes_are_doubled_until_recall_is_kept_then_the_gap_is_halved(
         ),
     ],
 )
-def test_filters_stand_for_the_smallest_the_largest_and_each_language(
+def test_the_filters_are_the_smallest_and_largest_version_and_each_language(
     scopes: dict[str, int], cases: dict[str, tuple[str, ...]]
 ) -> None:
     assert filter_cases(scopes, LANGUAGES) == cases
@@ -182,7 +182,7 @@ def test_the_probes_chosen_keep_recall_with_and_without_filters_for_other_querie
 def test_fewer_probes_lose_recall_on_these_very_vectors(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    """Or the test before would prove nothing."""
+    """Otherwise the previous test would prove nothing."""
     outcome = maintained(database, settings, table)
     one_probe = target_of(table, VERSIONS, outcome.generation, 1)
     found = measured(database, one_probe, {EVERYTHING: tuple(VERSIONS)})[EVERYTHING]
@@ -208,7 +208,7 @@ def test_a_higher_floor_never_takes_fewer_probes(
     assert chosen[0].filtered < chosen[1].filtered
 
 
-def test_the_curve_is_kept_with_the_generation_and_told(
+def test_the_curve_is_stored_with_the_generation_and_reported(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
     heard = Heard()
@@ -223,11 +223,11 @@ def test_the_curve_is_kept_with_the_generation_and_told(
     for case, curve in outcome.tuning.curves.items():
         assert [one["probes"] for one in kept["curves"][case]] == [one.probes for one in curve]
     assert made(database, table).probes == outcome.tuning.probes
-    told = [line for line in heard.lines if "probes of 64 lists, recall@10" in line]
-    assert len(told) == len(outcome.tuning.chosen)
+    reported = [line for line in heard.lines if "probes of 64 lists, recall@10" in line]
+    assert len(reported) == len(outcome.tuning.chosen)
 
 
-def test_of_several_candidates_the_fastest_is_kept_and_the_others_go(
+def test_the_fastest_of_several_candidates_is_kept_and_the_others_dropped(
     database: Database, settings: Settings
 ) -> None:
     table = filled_table(database, settings, {"EN_A": 1200})
@@ -269,7 +269,7 @@ GENERATION_PROBES = Probes(4, 9, 64)
         (100, Probes(100, 100, 100)),
     ],
 )
-def test_probes_by_setting_stand_in_the_place_of_the_tuned(
+def test_probes_from_the_setting_override_the_tuned_ones(
     database: Database,
     settings: Settings,
     override: int | None,
@@ -299,7 +299,7 @@ def test_more_probes_than_there_are_lists_is_exact(database: Database, settings:
 def test_a_filter_that_the_index_answers_more_slowly_than_a_scan_is_searched_exactly(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rows lie where the queries do not point: their lists are read last, row by row."""
+    """Its rows are far from the queries: their lists are read last, row by row."""
     monkeypatch.setattr("rag_assets.index.tune._FAST_ENOUGH_MS", 0.0)  # these rows take no time
     space = space_of(database, settings)
     fill(database, space, "EN_A", clustered(6000))

@@ -16,7 +16,7 @@ from rag_assets.operations.windows import Window, backfill_windows
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.documents.queued import MB, new, queue, take
-from rag_assets_tests.release.corpus import let_through, prepare
+from rag_assets_tests.release.corpus import prepare, release_corpus
 
 SMALL, LARGE, BIBLE = "rag_processing", "rag_large_docs", "rag_bible"
 KEY = "sk-test-one"
@@ -46,7 +46,7 @@ def scrape(settings: Settings, database: Database) -> dict[str, float]:
 def fill(database: Database, settings: Settings) -> None:
     """A version that is embedded, indexed, checked and released; documents; money; trouble."""
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     fill_documents(database)
     with database.connect() as connection:
         fill_provider(connection)

@@ -1,4 +1,4 @@
-"""Reaching PostgreSQL, and what is said when it refuses. Every refusal here is a real server's."""
+"""Connecting to PostgreSQL, and the messages for refusals, all from a real server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rag_assets.postgres.database import Database, open_dagster_database, open_d
 from rag_assets.settings.model import Settings
 from rag_assets_tests.secrets import everything_shown
 
-PASSWORD = "Tr0ub4dor-and-3"  # noqa: S105 -- lets nobody in anywhere
+PASSWORD = "Tr0ub4dor-and-3"  # noqa: S105 -- valid nowhere
 
 
 def url(database: Database, *, user: str, password: str = PASSWORD, name: str = "") -> str:
@@ -34,7 +34,7 @@ def url(database: Database, *, user: str, password: str = PASSWORD, name: str = 
 
 @pytest.fixture(scope="module")
 def walled_user(template_database: Database) -> Iterator[str]:
-    """A user whom the server lets in by password only, and who may create nothing."""
+    """A user who must give a password and may create nothing."""
     with template_database.named("postgres").connect(autocommit=True) as connection:
         (hba,) = connection.execute("SHOW hba_file").fetchone() or ("",)
         rules = Path(hba).read_text()
@@ -83,7 +83,7 @@ def test_the_right_password_is_let_in(template_database: Database, walled_user: 
     connect(url(template_database, user=walled_user))
 
 
-def test_a_user_that_may_not_create_the_database_is_told_who_must(
+def test_a_user_that_may_not_create_the_database_learns_who_can(
     template_database: Database, walled_user: str
 ) -> None:
     missing = Settings(rag_database_url=url(template_database, user=walled_user, name="not_there"))
@@ -92,7 +92,7 @@ def test_a_user_that_may_not_create_the_database_is_told_who_must(
     assert PASSWORD not in everything_shown(e.value)
 
 
-def test_a_user_that_may_not_create_the_extension_is_told_who_must(
+def test_a_user_that_may_not_create_the_extension_learns_who_can(
     template_database: Database, walled_user: str
 ) -> None:
     fresh = template_database.named("walled_corpus")
@@ -148,7 +148,7 @@ def test_a_missing_database_says_how_it_is_made(template_database: Database) -> 
         "mysql://u:Tr0ub4dor-and-3@h/d",
     ],
 )
-def test_what_is_not_an_address_is_refused_with_an_example(address: str) -> None:
+def test_an_invalid_address_is_refused_with_an_example(address: str) -> None:
     with pytest.raises(ConfigurationError, match="postgresql://user:password@host") as caught:
         open_database(Settings(rag_database_url=address))
     assert PASSWORD not in everything_shown(caught.value)
@@ -175,7 +175,7 @@ def test_a_database_is_shown_without_its_password() -> None:
     assert database.parameters()["password"] == PASSWORD
 
 
-def test_a_connection_that_is_cut_is_unavailable(template_database: Database) -> None:
+def test_a_lost_connection_is_unavailable(template_database: Database) -> None:
     def use() -> None:
         with template_database.connect() as connection:
             _cut(template_database, connection.info.backend_pid)
@@ -185,7 +185,7 @@ def test_a_connection_that_is_cut_is_unavailable(template_database: Database) ->
         use()
 
 
-def test_an_asynchronous_connection_that_is_cut_is_unavailable(template_database: Database) -> None:
+def test_a_lost_asynchronous_connection_is_unavailable(template_database: Database) -> None:
     async def use() -> None:
         async with template_database.connect_async() as connection:
             _cut(template_database, connection.info.backend_pid)
@@ -200,7 +200,7 @@ def _cut(database: Database, pid: int) -> None:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
 
 
-def test_an_error_in_a_statement_stays_what_it_is_and_rolls_back(
+def test_an_error_in_a_statement_is_raised_unchanged_and_rolls_back(
     template_database: Database,
 ) -> None:
     def fail() -> None:
@@ -214,7 +214,7 @@ def test_an_error_in_a_statement_stays_what_it_is_and_rolls_back(
         assert connection.execute("SELECT to_regclass('half_done')").fetchone() == (None,)
 
 
-def test_processes_that_create_one_database_at_once_make_it_once(
+def test_concurrent_processes_create_a_database_once(
     template_database: Database,
 ) -> None:
     fresh = template_database.named(f"{template_database.name}_made_once")
@@ -227,7 +227,7 @@ def test_processes_that_create_one_database_at_once_make_it_once(
             connection.execute(f"DROP DATABASE IF EXISTS {fresh.name}")
 
 
-def test_dagster_gets_a_database_of_its_own_on_the_same_server(template_database: Database) -> None:
+def test_dagster_gets_its_own_database_on_the_same_server(template_database: Database) -> None:
     settings = Settings(rag_database_url=template_database.conninfo)
     dagster = open_dagster_database(settings)
     try:
@@ -239,7 +239,7 @@ def test_dagster_gets_a_database_of_its_own_on_the_same_server(template_database
             connection.execute(f"DROP DATABASE {dagster.name}")
 
 
-# Versions: a real connection, upon which other figures are laid over those of the catalog.
+# Versions: a real connection on which other figures shadow those of the catalog.
 
 OVERLAYS = {
     "PostgreSQL 14.11 is too old: 15 or newer": """
@@ -268,10 +268,10 @@ def test_a_server_that_is_too_old_is_refused_with_what_to_install(
         connection.rollback()
 
 
-def test_a_real_server_without_pgvector_is_refused_before_anything_is_made(
+def test_a_real_server_without_pgvector_is_refused_before_anything_is_created(
     template_database: Database,
 ) -> None:
-    """PostgreSQL 18 looks for extensions where it is told."""
+    """PostgreSQL 18 searches for extensions in a configured path."""
     fresh = template_database.named("without_pgvector")
     options = "-c extension_control_path=/nowhere"
     bare = Database(make_conninfo(fresh.conninfo, options=options))
@@ -287,14 +287,16 @@ def test_a_real_server_without_pgvector_is_refused_before_anything_is_made(
             connection.execute("DROP DATABASE IF EXISTS without_pgvector")
 
 
-def test_the_server_of_these_tests_is_good_enough(template_database: Database) -> None:
+def test_the_server_of_these_tests_is_accepted(template_database: Database) -> None:
     with template_database.connect() as connection:
         found = migrations.check_server(connection)
     assert (found.postgres_major, found.pgvector_installed) == (18, True)
     assert found.pgvector is not None
 
 
-def test_a_session_that_the_server_ends_is_told_at_the_first_statement(database: Database) -> None:
+def test_a_session_ended_by_the_server_is_detected_at_the_first_statement(
+    database: Database,
+) -> None:
     def be_ended() -> None:
         with (
             database.connect(autocommit=True) as connection,

@@ -1,4 +1,4 @@
-"""The embedded server, shared by real processes that come, leave and are killed."""
+"""The embedded server, shared by real processes that start, exit and are killed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pathlib import Path
 from rag_assets.postgres import embedded
 sys.stdout.write(embedded.ensure_running(Path(sys.argv[1])) + "\\n")
 sys.stdout.flush()
-sys.stdin.read()  # until we are told to leave
+sys.stdin.read()  # until its input is closed
 """
 
 Enter = Callable[[], subprocess.Popen[str]]
@@ -35,7 +35,7 @@ Enter = Callable[[], subprocess.Popen[str]]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
-    """One folder for all tests here. Not in pytest's, which every other pytest closes to others."""
+    """One folder for all tests here, outside pytest's folder, which other users cannot enter."""
     home = Path(tempfile.mkdtemp(prefix="rag-embedded-"))
     yield home / "postgres"
     embedded.ensure_running(home / "postgres")
@@ -65,18 +65,18 @@ def enter(cluster: Path) -> Iterator[Enter]:
 
 
 def address(user: subprocess.Popen[str]) -> str:
-    """What the process was told; waits for it."""
+    """Wait for the address that the process prints."""
     assert user.stdout is not None
     return user.stdout.readline().strip()
 
 
 def leave(user: subprocess.Popen[str]) -> None:
-    """The process ends by itself."""
+    """The process exits normally."""
     user.communicate(timeout=30)
 
 
 def kill(user: subprocess.Popen[str]) -> None:
-    """The process ends by kill -9."""
+    """The process is killed with kill -9."""
     user.kill()
     user.wait()
 
@@ -93,7 +93,7 @@ def postmaster(cluster: Path) -> int:
     return int((cluster / "postmaster.pid").read_text().splitlines()[0])
 
 
-def test_processes_that_start_at_once_share_one_server_and_the_last_stops_it(
+def test_concurrent_processes_share_one_server_and_the_last_stops_it(
     enter: Enter, cluster: Path
 ) -> None:
     first, second = enter(), enter()
@@ -132,7 +132,7 @@ def test_a_server_that_its_killed_users_left_behind_is_taken_over(
     assert not answers(uri)
 
 
-def test_what_was_committed_outlives_kill_9_of_the_postmaster(enter: Enter, cluster: Path) -> None:
+def test_committed_data_survive_kill_9_of_the_postmaster(enter: Enter, cluster: Path) -> None:
     first = enter()
     uri = address(first)
     with psycopg.connect(uri, dbname="postgres", autocommit=True) as connection:
@@ -149,7 +149,7 @@ def test_what_was_committed_outlives_kill_9_of_the_postmaster(enter: Enter, clus
     assert not answers(uri)
 
 
-def test_a_server_waits_for_what_a_killed_one_has_left_in_its_memory(
+def test_a_server_waits_for_the_remaining_processes_of_a_killed_one(
     enter: Enter, cluster: Path
 ) -> None:
     with psycopg.connect(address(enter()), dbname="postgres") as connection:
@@ -166,10 +166,10 @@ def test_a_server_waits_for_what_a_killed_one_has_left_in_its_memory(
         assert answers(address(heir))
 
 
-def test_a_process_id_that_is_another_programs_by_now_is_not_taken_for_the_server(
+def test_a_process_id_now_used_by_another_program_is_not_taken_for_the_server(
     enter: Enter, cluster: Path
 ) -> None:
-    """As after the restart of a container: postmaster.pid is there, and the id is in use again."""
+    """As after a container restart: postmaster.pid exists, and another process has its id."""
     first = enter()
     address(first)
     crashed = postmaster(cluster)

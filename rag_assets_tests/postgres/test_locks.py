@@ -1,4 +1,4 @@
-"""The registry of advisory locks: its keys, which never change, and how a lock is taken."""
+"""The registry of advisory locks: its keys, which never change, and how locks are taken."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYS = [
     ),
     (locks.living_owner(5), "7233802, 5", (7233802, 5, 2)),
 ]
-"""Each lock; its key as the first versions spelt it, in every statement; and what PostgreSQL makes
+"""Each lock; its key as the first versions wrote it in every statement; and what PostgreSQL makes
 of that, as ``pg_locks`` shows it: classid, objid, objsubid."""
 
 
@@ -51,7 +51,7 @@ def held(connection: Connection) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize(("lock", "spelt", "key"), KEYS, ids=str)
-def test_a_lock_has_the_key_that_it_always_had(
+def test_the_key_of_a_lock_never_changes(
     template_database: Database, lock: Lock, spelt: str, key: tuple[int, int, int]
 ) -> None:
     with (
@@ -67,7 +67,7 @@ def test_a_lock_has_the_key_that_it_always_had(
         assert one(before.execute(take)) == (True,)
 
 
-def test_every_lock_has_its_key_listed_here_and_no_two_share_one() -> None:
+def test_every_lock_is_listed_here_and_no_two_share_a_key() -> None:
     constants = [value for value in vars(locks).values() if isinstance(value, Lock)]
     functions = [
         value
@@ -80,7 +80,7 @@ def test_every_lock_has_its_key_listed_here_and_no_two_share_one() -> None:
     assert len({key for _, _, key in KEYS}) == len(KEYS)
 
 
-def test_a_session_has_a_lock_until_it_gives_it_back(template_database: Database) -> None:
+def test_a_session_holds_a_lock_until_it_releases_it(template_database: Database) -> None:
     lock, another = locks.publishing_version(1, "EN_A"), locks.publishing_version(1, "EN_B")
     with (
         template_database.connect(autocommit=True) as first,
@@ -93,14 +93,14 @@ def test_a_session_has_a_lock_until_it_gives_it_back(template_database: Database
         assert locks.try_lock_session(second, lock)
 
 
-def test_a_session_that_ends_gives_its_locks_back(template_database: Database) -> None:
+def test_a_session_that_ends_releases_its_locks(template_database: Database) -> None:
     with template_database.connect(autocommit=True) as first:
         assert locks.try_lock_session(first, locks.CHANGING_RELEASES)
     with template_database.connect(autocommit=True) as second:
         locks.lock_session(second, locks.CHANGING_RELEASES)
 
 
-def test_a_transaction_has_a_lock_until_it_ends(template_database: Database) -> None:
+def test_a_transaction_holds_a_lock_until_it_ends(template_database: Database) -> None:
     with (
         template_database.connect(autocommit=True) as first,
         template_database.connect(autocommit=True) as second,
@@ -112,7 +112,7 @@ def test_a_transaction_has_a_lock_until_it_ends(template_database: Database) -> 
 
 
 def test_a_session_that_waits_for_a_lock_holds_no_snapshot(database: Database) -> None:
-    """One that is held for an hour would stop VACUUM and every CREATE INDEX CONCURRENTLY."""
+    """A snapshot held for an hour would block VACUUM and every CREATE INDEX CONCURRENTLY."""
     lock = locks.publishing_version(1, "EN_A")
     with database.connect(autocommit=True) as first, ThreadPoolExecutor(1) as pool:
         assert locks.try_lock_session(first, lock)

@@ -1,4 +1,4 @@
-"""Migrations: once each, recorded, refused when edited, whole or not at all."""
+"""Migrations: applied once, recorded, refused if edited, atomic."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ def test_an_edited_migration_is_refused_before_anything_else_is_applied(
     assert traces(empty) == ["first"]
 
 
-def test_an_applied_migration_that_is_unknown_here_is_refused(
-    empty: Database, folder: Path
-) -> None:
+def test_an_applied_migration_that_is_unknown_is_refused(empty: Database, folder: Path) -> None:
     (folder / "0003_newer.sql").write_text("INSERT INTO traces VALUES ('newer')")
     migrate(empty, folder=folder)
     (folder / "0003_newer.sql").unlink()
@@ -75,7 +73,7 @@ def test_an_applied_migration_that_is_unknown_here_is_refused(
         migrate(empty, folder=folder)
 
 
-def test_a_failing_file_leaves_nothing_half_applied_and_can_be_mended(
+def test_a_failing_file_leaves_nothing_half_applied_and_can_be_fixed(
     empty: Database, folder: Path
 ) -> None:
     failing = folder / "0003_fails.sql"
@@ -113,7 +111,7 @@ def test_a_failing_file_without_transaction_is_not_recorded(empty: Database, fol
     assert "0003_index.sql" not in recorded(empty)
 
 
-def test_processes_that_start_at_once_apply_each_file_once(empty: Database, folder: Path) -> None:
+def test_concurrent_processes_apply_each_file_once(empty: Database, folder: Path) -> None:
     (folder / "0003_slow.sql").write_text(
         "SELECT pg_sleep(0.3); INSERT INTO traces VALUES ('slow')"
     )
@@ -126,7 +124,7 @@ def test_processes_that_start_at_once_apply_each_file_once(empty: Database, fold
 def test_waiting_for_another_process_does_not_block_its_concurrent_index(
     empty: Database, folder: Path
 ) -> None:
-    """CREATE INDEX CONCURRENTLY waits for every open snapshot: waiting must not hold one."""
+    """CREATE INDEX CONCURRENTLY waits for every open snapshot: a waiting session must hold none."""
     (folder / "0003_slow.sql").write_text("SELECT pg_sleep(0.3)")
     (folder / "0004_index.sql").write_text(
         "-- no-transaction\nCREATE INDEX CONCURRENTLY traces_said ON traces (said)"
@@ -155,7 +153,7 @@ def test_separate_processes_migrate_an_empty_server_together(empty: Database) ->
     assert pending(empty) == ()
 
 
-def test_what_is_pending_is_named_and_nothing_is_written(
+def test_pending_migrations_are_named_and_nothing_is_written(
     empty: Database, template_database: Database
 ) -> None:
     empty.create()
@@ -177,8 +175,8 @@ def test_a_checkout_uses_its_own_folder() -> None:
     assert names == sorted(names)
 
 
-def test_the_wheel_brings_the_migrations_and_uses_them(tmp_path: Path) -> None:
-    """Unpacked where no checkout is near, the package reads the same files from within itself."""
+def test_the_wheel_contains_the_migrations_and_uses_them(tmp_path: Path) -> None:
+    """Installed without a checkout, the package reads the same files from the wheel."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
     (wheel,) = tmp_path.glob("*.whl")

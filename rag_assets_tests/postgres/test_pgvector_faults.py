@@ -1,4 +1,4 @@
-"""Which faults a server's pgvector has, and what is said about them."""
+"""The known faults of a server's pgvector, and their messages."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def test_a_version_has_the_faults_that_later_ones_fix(version: str, fixed_in: li
     verdict = judge_pgvector(server(version, version))
     assert verdict is not None
     assert [fault.fixed_in for fault in verdict.faults] == fixed_in
-    assert bool(verdict.told) == bool(fixed_in)
+    assert bool(verdict.problem) == bool(fixed_in)
     assert bool(verdict.remedy(embedded=False)) == bool(fixed_in)
 
 
-def test_a_fault_of_one_postgresql_is_not_one_of_an_older() -> None:
+def test_a_fault_of_one_postgresql_version_does_not_affect_an_older_one() -> None:
     verdict = judge_pgvector(server("0.8.2", "0.8.2", postgres=17))
     assert verdict is not None
     assert "0.8.3" not in [fault.fixed_in for fault in verdict.faults]
 
 
-def test_the_library_counts_and_not_what_the_database_was_updated_to() -> None:
-    """A new image of the database brings a new library; the extension's SQL stays as it is."""
+def test_the_librarys_version_counts_rather_than_the_databases() -> None:
+    """A new database image has a new library; the extension's SQL stays the same."""
     verdict = judge_pgvector(server("0.8.1", "0.8.7"))
     assert verdict is not None
     assert verdict.faults == ()
-    assert "still uses the functions and types of 0.8.1" in verdict.told
+    assert "still uses the functions and types of 0.8.1" in verdict.problem
     assert "ALTER EXTENSION vector UPDATE" in verdict.remedy(embedded=False)
 
 
@@ -57,7 +57,7 @@ def test_a_server_without_pgvector_is_not_judged() -> None:
     assert judge_pgvector(server(None)) is None
 
 
-def test_the_remedy_is_one_that_can_be_had() -> None:
+def test_the_remedy_is_feasible() -> None:
     verdict = judge_pgvector(server("0.8.5", "0.8.5"))
     assert verdict is not None
     assert verdict.remedy(embedded=True).startswith("nothing to do: ")
@@ -71,7 +71,7 @@ def test_each_fault_says_what_it_affects_here() -> None:
     assert ordered == sorted(ordered), "NEWEST is the last one's"
 
 
-def test_a_real_server_says_which_library_it_has(database: Database) -> None:
+def test_a_real_server_reports_its_library(database: Database) -> None:
     with database.connect() as connection:
         found = server_versions(connection)
     assert found.pgvector_library is not None

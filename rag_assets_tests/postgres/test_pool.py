@@ -1,4 +1,4 @@
-"""A pool: connections kept, replaced when they die, and never waited for without end."""
+"""A pool: connections are reused, replaced when dead, and waited for only so long."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pool(database: Database) -> Iterator[Pool]:
 
 
 def backend(connection: Connection) -> int:
-    """The process that serves a connection."""
+    """The server process of a connection."""
     return int(one(connection.execute("SELECT pg_backend_pid()"))[0])
 
 
@@ -37,20 +37,20 @@ def end_others(database: Database) -> None:
         )
 
 
-def test_connections_are_used_again_and_are_prepared_for_vectors(pool: Pool) -> None:
+def test_connections_are_reused_and_prepared_for_vectors(pool: Pool) -> None:
     assert len({pool.run(backend) for _ in range(20)}) <= SIZE
     (found,) = pool.run(lambda c: one(c.execute("SELECT '[1,2]'::vector(2)")))
     assert list(found.to_list()) == [1, 2]
     assert pool.statistics()["pool_size"] >= 1
 
 
-def test_a_connection_that_died_is_replaced_unnoticed(pool: Pool, database: Database) -> None:
+def test_a_dead_connection_is_replaced_transparently(pool: Pool, database: Database) -> None:
     before = {pool.run(backend) for _ in range(20)}
     end_others(database)
     assert pool.run(backend) not in before
 
 
-def test_all_of_them_may_die_at_once(pool: Pool, database: Database) -> None:
+def test_all_connections_may_die_together(pool: Pool, database: Database) -> None:
     def hold(meet: threading.Barrier) -> int:
         def work(connection: Connection) -> int:
             meet.wait(10)
@@ -80,7 +80,7 @@ def test_work_is_done_twice_at_most(pool: Pool, database: Database) -> None:
     assert pool.run(backend) > 0
 
 
-def test_a_mistake_in_the_work_is_the_callers_and_costs_no_connection(pool: Pool) -> None:
+def test_an_error_in_the_work_is_raised_and_costs_no_connection(pool: Pool) -> None:
     lost = pool.statistics().get("connections_lost", 0)
     for _ in range(SIZE):
         with pytest.raises(psycopg.errors.UndefinedTable):
@@ -91,7 +91,7 @@ def test_a_mistake_in_the_work_is_the_callers_and_costs_no_connection(pool: Pool
     assert pool.statistics().get("connections_lost", 0) == lost
 
 
-def test_whoever_finds_no_connection_free_is_told_in_time(pool: Pool) -> None:
+def test_waiting_for_a_free_connection_times_out(pool: Pool) -> None:
     done, taken = threading.Event(), threading.Barrier(SIZE + 1)
 
     def hold(_: Connection) -> None:
@@ -111,20 +111,22 @@ def test_whoever_finds_no_connection_free_is_told_in_time(pool: Pool) -> None:
     assert pool.run(backend) > 0
 
 
-def test_a_statement_is_given_up_in_time_and_the_limit_goes_with_it(pool: Pool) -> None:
+def test_a_statement_is_cancelled_in_time_and_the_limit_ends_with_it(pool: Pool) -> None:
     with pytest.raises(SearchTimeoutError, match="more than 50 ms"):
         pool.run(lambda c: c.execute("SELECT pg_sleep(20)").fetchone(), timeout_ms=50)
     assert pool.run(lambda c: one(c.execute("SHOW statement_timeout"))) == ("0",)
     assert pool.run(lambda c: one(c.execute("SELECT 42")), timeout_ms=5000) == (42,)
 
 
-def test_what_is_written_within_a_limit_is_kept(pool: Pool, database: Database) -> None:
+def test_writes_within_a_limit_are_committed(pool: Pool, database: Database) -> None:
     pool.run(lambda c: c.execute("CREATE TABLE written AS SELECT 1 AS a"), timeout_ms=5000)
     with database.connect() as connection:
         assert connection.execute("SELECT a FROM written").fetchone() == (1,)
 
 
-def test_opening_waits_for_no_database_and_use_says_that_it_is_away(database: Database) -> None:
+def test_opening_does_not_wait_for_a_database_and_using_reports_it_unreachable(
+    database: Database,
+) -> None:
     nowhere = Database("host=127.0.0.1 port=1 dbname=nothing user=nobody connect_timeout=1")
     with (
         Pool(nowhere, size=1, wait_s=0.3) as away,
@@ -133,7 +135,7 @@ def test_opening_waits_for_no_database_and_use_says_that_it_is_away(database: Da
         away.run(backend)
 
 
-def test_after_closing_it_is_away(database: Database) -> None:
+def test_a_closed_pool_is_unavailable(database: Database) -> None:
     with Pool(database, size=1, wait_s=1) as pool:
         pool.run(backend)
     with pytest.raises(DatabaseUnavailableError):

@@ -1,4 +1,4 @@
-"""The rate limiter: its pace, and the same counting in memory and in a table."""
+"""The rate limiter: its pace, and identical counting in memory and in a table."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ KEYS = LimitTable("api_limits", "key_id", ("arrives_at",), refuses=True)
     burst=st.integers(0, 4),
     pauses=st.lists(st.integers(0, 6).map(lambda halves: 30.0 * halves), min_size=5, max_size=25),
 )
-def test_a_table_that_refuses_counts_as_one_that_counts_in_memory_does(
+def test_a_refusing_table_counts_like_a_limit_in_memory(
     database: Database, burst: int, pauses: list[float]
 ) -> None:
-    """Both are asked after the same pauses, which end half an interval from any decision."""
+    """Both take requests after the same pauses, which end half an interval from any decision."""
     pace = Pace(60.0, 60.0 * burst + 15.0)
     values = KEYS.values("key", (pace, 1))
     now, due = 0.0, -math.inf

@@ -1,4 +1,4 @@
-"""Connections over the network tell both sides when the other is gone."""
+"""On network connections, each side notices when the other is gone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def url() -> Iterator[str]:
         yield f"postgresql://postgres@127.0.0.1:{cluster.port}/postgres"
 
 
-def test_the_server_looks_after_a_silent_client_as_the_client_after_the_server(url: str) -> None:
+def test_both_client_and_server_detect_a_silent_peer(url: str) -> None:
     database = open_database(Settings(rag_database_url=url, rag_database_silence_s=12))
     with database.connect() as connection:
         assert connection.execute(QUERY).fetchone() == ("6", "2", "3", "12000")
@@ -38,7 +38,9 @@ def test_the_server_looks_after_a_silent_client_as_the_client_after_the_server(u
     assert (ours["keepalives_idle"], ours["tcp_user_timeout"]) == ("6", "12000")
 
 
-def test_so_do_dagsters_own_connections(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dagsters_own_connections_detect_a_silent_peer(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAG_DATABASE_URL", url)
     parts = make_url(dagster_url())
     connection = psycopg2.connect(
@@ -52,7 +54,7 @@ def test_so_do_dagsters_own_connections(url: str, monkeypatch: pytest.MonkeyPatc
         connection.close()
 
 
-def test_what_the_address_says_itself_stays(url: str) -> None:
+def test_parameters_in_the_address_are_kept(url: str) -> None:
     given = f"{url}?keepalives_idle=99&options=-c%20work_mem%3D5MB"
     database = open_database(Settings(rag_database_url=given))
     with database.connect() as connection:
@@ -61,7 +63,7 @@ def test_what_the_address_says_itself_stays(url: str) -> None:
     assert database.parameters()["keepalives_idle"] == "99"
 
 
-def test_a_pooler_and_a_socket_are_told_nothing() -> None:
+def test_a_pooler_and_a_socket_get_no_keepalive_options() -> None:
     pooled = Settings(rag_database_url="postgresql://u@h/d", rag_database_pooled=True)
     local = Settings(rag_database_url="postgresql://u@/d?host=/tmp")
     for settings in (pooled, local):

@@ -1,4 +1,4 @@
-"""A limit, and other settings, hold for one transaction, whatever ends it."""
+"""A time limit and other settings apply to one transaction, however it ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_settings_end_with_the_transaction(database: Database, autocommit: bool)
         assert shown(connection) == ("0", "on")
 
 
-def test_what_is_written_is_kept_together_or_not_at_all(database: Database) -> None:
+def test_writes_are_committed_together_or_not_at_all(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         connection.execute("CREATE TABLE written (n int PRIMARY KEY)")
         write(connection, 1, 2)
@@ -47,7 +47,7 @@ def test_what_is_written_is_kept_together_or_not_at_all(database: Database) -> N
         assert rows == [(1,), (2,)]
 
 
-def test_what_writes_is_rolled_back_by_any_error(database: Database) -> None:
+def test_any_error_rolls_back_writes(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         connection.execute("CREATE TABLE written (n int)")
         with suppress(LookupError), limited(connection, 5000, writes=True):
@@ -56,7 +56,7 @@ def test_what_writes_is_rolled_back_by_any_error(database: Database) -> None:
         assert one(connection.execute("SELECT count(*) FROM written")) == (0,)
 
 
-def test_a_statement_that_could_not_be_prepared_is_prepared_later(database: Database) -> None:
+def test_a_statement_that_failed_to_be_prepared_is_prepared_later(database: Database) -> None:
     with database.connect(autocommit=True) as connection, database.connect() as other:
         connection.execute("CREATE TABLE read (n int)")
 
@@ -75,7 +75,7 @@ def test_a_statement_that_could_not_be_prepared_is_prepared_later(database: Data
             read()
 
 
-def test_within_a_transaction_it_ends_at_its_own_border(database: Database) -> None:
+def test_within_a_transaction_the_limit_ends_with_its_block(database: Database) -> None:
     with database.connect(autocommit=True) as connection, connection.transaction():
         connection.execute("CREATE TABLE written (n int PRIMARY KEY)")
         with pytest.raises(psycopg.errors.UniqueViolation):
@@ -83,7 +83,7 @@ def test_within_a_transaction_it_ends_at_its_own_border(database: Database) -> N
         connection.execute("INSERT INTO written VALUES (1)")
 
 
-def test_each_statement_is_given_up_after_its_time(database: Database) -> None:
+def test_each_statement_is_cancelled_after_its_time_limit(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         with limited(connection, 400):
             for _ in range(3):

@@ -1,4 +1,4 @@
-"""A database as an older program left it, with its data, brought to the newest migration."""
+"""A database with data of an older version, migrated to the newest migration."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from rag_assets_tests.release.corpus import (
     embed,
     index,
     indexed_generations,
-    let_through,
     prepare,
+    release_corpus,
 )
 from rag_assets_tests.searches import ask
 from rag_assets_tests.vectors.other_clients import small, unverified
@@ -36,31 +36,31 @@ pytestmark = pytest.mark.long
 
 NAMES = [migration.name for migration in read_migrations()]
 RELEASES, DOCUMENTS = 3, 5
-"""Numbers of the migrations that brought them."""
+"""Numbers of the migrations that introduced them."""
 WITHOUT_CODES = 9
 """The last migration before codes."""
 
 
 @pytest.fixture(scope="module")
 def newest(template_database: Database, copied: Copy) -> Database:  # noqa: F811
-    """A Bible version and a document, released, as the newest program keeps them."""
+    """A released Bible version and document, as the newest version stores them."""
     database = copied(template_database)
     settings = corpus_settings(database)
     prepare(database, settings, "EN_A", sentences(60))
     publish_document(database, settings, "manual.pdf", sentences(60, word="pump"))
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
 @pytest.fixture
 def old(empty: Database) -> Database:
-    """The address of the database of an older program."""
+    """The address of an older version's database."""
     return empty
 
 
 def columns(database: Database) -> dict[str, set[str]]:
-    """Of each table, those that are written."""
+    """The columns of each table that can be written."""
     found: dict[str, set[str]] = {}
     with database.connect() as connection:
         for table, column in connection.execute(
@@ -89,7 +89,7 @@ def rows(database: Database, names: dict[str, set[str]]) -> dict[str, list[str]]
 
 
 def left_by_an_older_program(old: Database, newest: Database, folder: Path) -> dict[str, list[str]]:
-    """Fill a database with what it has room for; its rows. Foreign keys and triggers rest."""
+    """Fill a database with the rows that fit its schema, without foreign keys and triggers."""
     migrate(old, folder=folder)
     with newest.connect() as connection:
         spaces = connection.execute(
@@ -135,7 +135,7 @@ def left_by_an_older_program(old: Database, newest: Database, folder: Path) -> d
                 ).fetchall()
             for (definition,) in definitions:
                 cursor.execute(definition)
-        if "documents" not in here:  # nothing then told of any
+        if "documents" not in here:  # that version had none
             for table in (name for name, wanted in here.items() if "corpus" in wanted):
                 cursor.execute(
                     sql.SQL("DELETE FROM {} WHERE corpus = 'documents'").format(
@@ -184,16 +184,16 @@ def test_data_of_an_older_program_are_kept_and_the_newest_works_with_them(
     if number >= DOCUMENTS:
         judge_all(old, settings)
     served_before = active_number(old)
-    let_through(old, settings)
+    release_corpus(old, settings)
     assert active_number(old) != served_before
     assert ask(old, settings, "The brook number 7", versions=["EN_B"]).hits
     assert len(indexed_generations(old)) >= 2
 
 
-def test_searches_go_on_while_a_served_corpus_gets_its_codes(
+def test_searches_continue_while_a_served_corpus_gets_its_codes(
     old: Database, newest: Database, tmp_path: Path
 ) -> None:
-    """From the last version without codes: migrated, filled, indexed, released, rolled back."""
+    """From the last version without codes: migrate, fill, index, release, roll back."""
     left_by_an_older_program(old, newest, older_folder(tmp_path, WITHOUT_CODES))
     migrate(old)
     settings = corpus_settings(old, rag_code_bits=None)
@@ -214,7 +214,7 @@ def test_searches_go_on_while_a_served_corpus_gets_its_codes(
             made = index(old, settings, force=True).generation
             prepare(old, settings, "EN_B", sentences(60, word="brook"), force=True)
             judge_all(old, settings)
-            let_through(old, settings)
+            release_corpus(old, settings)
             ask(old, settings, query)
         finally:
             ended.set()
@@ -232,7 +232,7 @@ def test_searches_go_on_while_a_served_corpus_gets_its_codes(
 
 
 def changes_are_seen_from_now_on(database: Database, settings: Settings) -> None:
-    """What was there counts as an embedding run's; what another client writes does not."""
+    """Existing vectors count as an embedding run's; those of another client do not."""
     table = small(database, settings)
     assert unverified(database, table) == {}
     with database.connect() as connection:
@@ -247,14 +247,14 @@ def changes_are_seen_from_now_on(database: Database, settings: Settings) -> None
 
 
 def release_it(database: Database, settings: Settings) -> None:
-    """What an older program had not: from verses, with or without vectors, to a release."""
+    """What the older version lacked: from verses, with or without vectors, to a release."""
     embed(database, settings, "EN_A")
     check(database, settings, "EN_A")
     index(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
 
 
-def test_what_was_bought_before_is_not_bought_again(
+def test_texts_paid_for_before_the_upgrade_are_not_paid_for_again(
     old: Database, newest: Database, tmp_path: Path
 ) -> None:
     left_by_an_older_program(old, newest, older_folder(tmp_path, 2))

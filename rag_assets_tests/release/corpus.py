@@ -1,4 +1,4 @@
-"""A corpus on its way to a release: loaded, embedded, checked, indexed, each for real."""
+"""Prepare a corpus for release: really loaded, embedded, checked and indexed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.indexes import LIVING_NAMES
+from rag_assets.vectors.sql.indexes import LIVE_NAMES
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import Role, find_space
 from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table
@@ -29,7 +29,7 @@ from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import load_version, sentences
 
 LISTS = 4
-LIVING = LIVING_NAMES["bible"]
+LIVING = LIVE_NAMES["bible"]
 
 
 def release_settings(make_settings: MakeSettings, **overrides: object) -> Settings:
@@ -64,7 +64,7 @@ def embed(
 
 
 def check(database: Database, settings: Settings, *codes: str) -> None:
-    """Run the four checks of these versions and keep the evidence, whatever it is."""
+    """Run the four checks of these versions and record the evidence, whatever it is."""
     with database.connect() as connection:
         for code in codes:
             found = version_quality(connection, settings, code)
@@ -72,7 +72,7 @@ def check(database: Database, settings: Settings, *codes: str) -> None:
 
 
 def index(database: Database, settings: Settings, *, force: bool = False) -> IndexOutcome:
-    """Decide on the index, build it if need be, vouch for it; the candidate table's outcome."""
+    """Decide on the index, build it if necessary, record passing checks; return the outcome."""
     with database.connect() as connection:
         tables = indexed_tables(connection, settings)
     request = IndexRequest(force=force)
@@ -85,7 +85,7 @@ def index(database: Database, settings: Settings, *, force: bool = False) -> Ind
 
 
 def vouch(database: Database, settings: Settings) -> None:
-    """Keep results that pass for the index that was decided on, without the seconds of measuring.
+    """Record passing results for the decided index, without the time for measuring.
 
     Where it is the measuring that matters, use :func:`judge`.
     """
@@ -118,7 +118,7 @@ def vouch(database: Database, settings: Settings) -> None:
 
 
 def judge(database: Database, settings: Settings) -> None:
-    """Run the checks of the index that was decided on."""
+    """Run the checks of the decided index."""
     verdicts = judge_index(
         database,
         settings,
@@ -139,20 +139,20 @@ def prepare(
     *,
     force: bool = False,
 ) -> None:
-    """All that a release of one more version needs."""
+    """Everything that a release with one more version needs."""
     embed(database, settings, code, texts or sentences(60, word=code))
     check(database, settings, code)
     index(database, settings, force=force)
 
 
-def let_through(
+def release_corpus(
     database: Database,
     settings: Settings,
     *,
     leave_out: bool = False,
     after_rollback: bool = False,
 ) -> Released:
-    """Release what the gate lets through."""
+    """Release what passes the gate."""
     return release(
         database,
         settings,
@@ -163,7 +163,7 @@ def let_through(
 
 
 def table_of(database: Database, settings: Settings) -> VectorTable:
-    """The small space's table that the settings name."""
+    """The table of the settings' small space."""
     with database.connect() as connection:
         return candidate_table(connection, settings)
 
@@ -215,7 +215,7 @@ def index_of_name(database: Database, name: str = LIVING) -> tuple[str, int] | N
 
 
 def indexed_generations(database: Database) -> list[int]:
-    """Generations whose index is there."""
+    """Generations whose index exists."""
     with database.connect() as connection:
         rows = connection.execute(
             """

@@ -1,4 +1,4 @@
-"""Evidence made by hand: everything right, to be spoilt one piece at a time."""
+"""Hand-made passing evidence, to be spoilt one piece at a time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def version(
 def index(
     revision: int, versions: tuple[str, ...] = ("EN_A", "EN_B"), *, exact: bool = False
 ) -> IndexEvidence:
-    """A decision on the data as it is, and its checks."""
+    """A decision on the current data, and its checks."""
     subject, probes = ("exact", None) if exact else (SUBJECT, PROBES)
     measured = {
         "versions": list(versions),
@@ -97,7 +97,7 @@ def index(
 
 
 def passing(*, exact: bool = False, large: bool = False) -> Evidence:
-    """Two versions and an index, with nothing against them."""
+    """Two versions and an index without any faults."""
     roles: tuple[Role, ...] = ("small", "large") if large else ("small",)
     return Evidence(
         at=AT,
@@ -116,7 +116,7 @@ def passing(*, exact: bool = False, large: bool = False) -> Evidence:
 def judged(
     evidence: Evidence, *, leave_out_failing: bool = False, after_rollback: bool = False
 ) -> GateVerdict:
-    """The gate's verdict, with a day's patience."""
+    """The gate's verdict, with results valid for a day."""
     return judge_release(
         evidence,
         max_age=MAX_AGE,
@@ -126,7 +126,7 @@ def judged(
 
 
 def with_version(evidence: Evidence, changed: VersionEvidence) -> Evidence:
-    """The same with another version of that code, or with one more."""
+    """A copy with a version replaced or added."""
     others = tuple(one for one in evidence.versions if one.code != changed.code)
     together = sorted((*others, changed), key=lambda one: one.code)
     return replace(evidence, versions=tuple(together))
@@ -135,7 +135,7 @@ def with_version(evidence: Evidence, changed: VersionEvidence) -> Evidence:
 def with_space(
     evidence: Evidence, code: str, changed: SpaceEvidence, role: Role = "small"
 ) -> Evidence:
-    """The same with other vectors of a version in one space."""
+    """A copy with other vectors of a version in one space."""
     (found,) = (one for one in evidence.versions if one.code == code)
     return with_version(evidence, replace(found, spaces={**found.spaces, role: changed}))
 
@@ -143,7 +143,7 @@ def with_space(
 def with_result(
     evidence: Evidence, code: str, check: str, changed: CheckResult | None, role: Role = "small"
 ) -> Evidence:
-    """The same with another result of a version's check, or without any."""
+    """A copy with another result of a version's check, or without one."""
     (found,) = (one for one in evidence.versions if one.code == code)
     results = {name: one for name, one in found.spaces[role].results.items() if name != check}
     if changed is not None:
@@ -152,7 +152,7 @@ def with_result(
 
 
 def with_index_result(evidence: Evidence, check: str, changed: CheckResult | None) -> Evidence:
-    """The same with another result of an index check, or without any."""
+    """A copy with another result of an index check, or without one."""
     assert evidence.index is not None
     results = {name: one for name, one in evidence.index.results.items() if name != check}
     if changed is not None:
@@ -161,7 +161,7 @@ def with_index_result(evidence: Evidence, check: str, changed: CheckResult | Non
 
 
 def release_of(verdict: GateVerdict, *, release_id: int = 5, state: str = "active") -> Release:
-    """A release of just what a verdict let through."""
+    """A release of exactly what a verdict passed."""
     return Release(
         release_id=release_id,
         state=state,
@@ -179,13 +179,13 @@ def release_of(verdict: GateVerdict, *, release_id: int = 5, state: str = "activ
 
 
 def only_reason(verdict: GateVerdict) -> Reason:
-    """The one reason of a verdict that refuses."""
+    """The only reason of a refusal."""
     assert not verdict.passed
     (reason,) = verdict.reasons
     return reason
 
 
 def changed_index(evidence: Evidence, **changes: object) -> Evidence:
-    """The same with some of the index's evidence changed."""
+    """A copy with changed evidence on the index."""
     assert isinstance(evidence.index, IndexEvidence)
     return replace(evidence, index=replace(evidence.index, **changes))  # type: ignore[arg-type]

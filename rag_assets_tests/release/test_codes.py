@@ -1,4 +1,4 @@
-"""Codes from a release to the next one and back, beside an index made before there were any."""
+"""Codes across releases and rollbacks, with an index from before codes existed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rag_assets_tests.release.corpus import (
     LIVING,
     index,
     index_of_name,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
     table_of,
 )
@@ -32,13 +32,13 @@ WANTED = sentences(60, word="EN_A")[7]
 
 @pytest.fixture
 def before(make_settings: MakeSettings) -> Settings:
-    """Of a release through an index over the vectors."""
+    """Settings for a release with an index over the vectors."""
     return release_settings(make_settings, rag_index_min_rows=1)
 
 
 @pytest.fixture
 def settings(make_settings: MakeSettings) -> Settings:
-    """With codes, and no index at this size."""
+    """Settings with codes, and no index at this size."""
     return release_settings(make_settings, rag_code_bits=None)
 
 
@@ -49,7 +49,7 @@ def sets(database: Database, settings: Settings) -> list[int]:
 
 
 def codes_of(database: Database) -> str:
-    """One hash over every code with its verse and its place."""
+    """One hash over every code with its verse and position."""
     with database.connect() as connection:
         (found,) = one(
             connection.execute(
@@ -62,7 +62,7 @@ def codes_of(database: Database) -> str:
 
 def test_a_release_is_searched_by_its_codes(database: Database, settings: Settings) -> None:
     prepare(database, settings)
-    released = let_through(database, settings)
+    released = release_corpus(database, settings)
     assert released.release is not None
     (space,) = released.release.spaces
     assert (space.generation, space.codes is not None) == (None, True)
@@ -71,14 +71,14 @@ def test_a_release_is_searched_by_its_codes(database: Database, settings: Settin
     assert found.hits[0].text == WANTED
 
 
-def test_a_release_made_before_codes_serves_on_and_is_brought_back(
+def test_a_release_from_before_codes_still_serves_and_can_be_restored(
     database: Database, before: Settings, settings: Settings
 ) -> None:
     prepare(database, before)
-    let_through(database, before)
+    release_corpus(database, before)
     index(database, settings)
     assert ask(database, settings, WANTED).plan.kind == "ivfflat"
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert ask(database, settings, WANTED).plan.kind == "codes"
     roll_back(database)
     found = ask(database, settings, WANTED)
@@ -87,13 +87,13 @@ def test_a_release_made_before_codes_serves_on_and_is_brought_back(
     assert sets(database, settings) == [1]
 
 
-def test_an_index_over_codes_carries_the_well_known_name(
+def test_an_index_over_codes_has_the_well_known_name(
     database: Database, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rag_assets.index.policy.SCAN_P95_MS", 0.0)
     settings = release_settings(make_settings, rag_code_bits=None, rag_index_min_rows=1)
     prepare(database, settings)
-    released = let_through(database, settings)
+    released = release_corpus(database, settings)
     assert released.release is not None
     (space,) = released.release.spaces
     assert space.codes is not None
@@ -102,26 +102,26 @@ def test_an_index_over_codes_carries_the_well_known_name(
     assert ask(database, settings, WANTED).hits[0].text == WANTED
 
 
-def test_codes_of_a_kept_release_stay_and_others_go(
+def test_codes_of_kept_releases_stay_and_others_are_dropped(
     database: Database, make_settings: MakeSettings, settings: Settings
 ) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     for bits, before_release in ((256, [1, 2]), (128, [1, 2, 3])):
         other = release_settings(make_settings, rag_code_bits=bits, rag_releases_kept=1)
         index(database, other)
         assert sets(database, settings) == before_release
-        let_through(database, other)
+        release_corpus(database, other)
         assert ask(database, other, WANTED).hits[0].text == WANTED
     index(database, other)
     assert sets(database, settings) == [2, 3]
 
 
-def test_codes_that_another_client_deletes_are_missed_by_the_gate_until_they_are_there_again(
+def test_the_gate_detects_codes_that_another_client_deleted_until_they_are_restored(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert run(database, "DELETE FROM verse_codes_c1 WHERE verse_id % 10 = 3") == 6
     with database.connect() as connection:
         _, verdict = evaluate_gate(connection, settings)
@@ -150,11 +150,11 @@ def test_codes_that_another_client_writes_are_refused(
     assert codes_of(database) == before
 
 
-def test_release_and_doctor_say_that_codes_are_scanned(
+def test_release_and_doctor_report_that_codes_are_scanned(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
-    released = let_through(database, settings).release
+    released = release_corpus(database, settings).release
     assert released is not None
     assert _describe(released)["searched"] == "code set 1"
     flat = _flat(released.manifest["content"])

@@ -1,4 +1,4 @@
-"""The documents before the gate: as one version is, but for what flows all the time."""
+"""The gate's verdict on documents: like a version's, except that documents change constantly."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SMALL = ReleasedSpace("documents", "small", 1, 7, PROBES)
 def documents(
     *, exact: bool = False, large: int | None = None, drift: Drift = DRIFT
 ) -> DocumentsEvidence:
-    """All documents, checked, with an index decided on; the data moved on since."""
+    """All documents, checked, with a decision on the index; the data have changed since."""
     checked = {check: result(check, subject="documents", revision=1) for check in QUALITY_CHECKS}
     spaces: dict[Role, SpaceEvidence] = {"small": SpaceEvidence(ROWS, 9, checked)}
     if large is not None:
@@ -62,12 +62,12 @@ def documents(
 
 
 def with_documents(evidence: Evidence | None = None, **about: object) -> Evidence:
-    """Everything right, documents among it."""
+    """Passing evidence that includes documents."""
     return replace(evidence or passing(), documents=documents(**about))  # type: ignore[arg-type]
 
 
 def of_documents_only(evidence: Evidence) -> Evidence:
-    """Without any version, and nobody decided on the verses' index."""
+    """No version, and no decision on the verses' index."""
     undecided = changed_index(evidence, decision=None, generation=None, results={})
     return replace(undecided, versions=())
 
@@ -75,7 +75,7 @@ def of_documents_only(evidence: Evidence) -> Evidence:
 def with_results(
     evidence: Evidence, results: Mapping[str, object], *, role: Role = "small"
 ) -> Evidence:
-    """The same with other results of the documents' checks."""
+    """A copy with other results of the documents' checks."""
     found = evidence.documents
     assert found is not None
     changed = replace(found.spaces[role], results={**found.spaces[role].results, **results})  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def with_results(
 
 
 def with_index(evidence: Evidence, **changes: object) -> Evidence:
-    """The same with some of the evidence on the documents' index changed."""
+    """A copy with changed evidence on the documents' index."""
     found = evidence.documents
     assert found is not None
     changed: IndexEvidence = replace(found.index, **changes)  # type: ignore[arg-type]
@@ -91,20 +91,20 @@ def with_index(evidence: Evidence, **changes: object) -> Evidence:
 
 
 def active(evidence: Evidence) -> Release:
-    """A release of just that, active."""
+    """An active release of exactly this evidence."""
     verdict = judged(evidence)
     assert verdict.passed
     return release_of(verdict)
 
 
-def test_without_documents_nothing_is_said_of_them() -> None:
+def test_without_documents_the_verdict_does_not_mention_them() -> None:
     verdict = judged(passing())
     assert (verdict.documents, "documents" in verdict.left_out) == (False, False)
     assert {space.corpus for space in verdict.spaces} == {"bible"}
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_documents_that_moved_on_since_their_checks_are_released(exact: bool) -> None:
+def test_documents_that_changed_since_their_checks_are_released(exact: bool) -> None:
     verdict = judged(with_documents(exact=exact))
     assert verdict.passed
     assert verdict.documents
@@ -113,7 +113,7 @@ def test_documents_that_moved_on_since_their_checks_are_released(exact: bool) ->
     assert space == (replace(SMALL, generation=None, probes=None) if exact else SMALL)
 
 
-def test_what_documents_hold_makes_no_other_release() -> None:
+def test_a_change_of_documents_needs_no_new_release() -> None:
     before = with_documents()
     now = replace(before, active=active(before))
     moved = with_index(now, revision=99, drift=replace(DRIFT, changed=15, rows=115))
@@ -122,7 +122,7 @@ def test_what_documents_hold_makes_no_other_release() -> None:
     assert not judged(other).unchanged
 
 
-def test_the_first_documents_make_another_release_and_the_bible_keeps_its_own_content() -> None:
+def test_the_first_documents_need_a_new_release_and_the_bible_keeps_its_content() -> None:
     bible = judged(passing())
     verdict = judged(with_documents(replace(passing(), active=release_of(bible))))
     assert verdict.passed
@@ -133,7 +133,7 @@ def test_the_first_documents_make_another_release_and_the_bible_keeps_its_own_co
     assert spaces[: len(bible.spaces)] == bible.content["spaces"]
 
 
-def test_what_nobody_judged_yet_waits_for_its_turn() -> None:
+def test_documents_that_were_never_checked_are_left_out() -> None:
     undecided = with_index(with_documents(), decision=None, generation=None, results={})
     unchecked = with_documents()
     assert unchecked.documents is not None
@@ -158,7 +158,7 @@ def test_what_nobody_judged_yet_waits_for_its_turn() -> None:
 
 
 @pytest.mark.parametrize("check", QUALITY_CHECKS)
-def test_a_failed_check_refuses_the_release_or_keeps_the_documents_out(check: str) -> None:
+def test_a_failed_check_refuses_the_release_or_leaves_the_documents_out(check: str) -> None:
     failed = result(check, subject="documents", revision=1, reasons=("bad",))
     evidence = with_results(with_documents(), {check: failed})
     assert only_reason(judged(evidence)) == Reason("documents", check, "failed", "small: bad")
@@ -209,7 +209,7 @@ def test_a_failed_or_missing_check_of_the_index_refuses(check: str) -> None:
         (True, {"rows": 5, "min_rows": 5}, "5 rows are too many to be searched without an index"),
     ],
 )
-def test_a_decision_holds_until_the_policy_would_decide_anew(
+def test_a_decision_is_valid_until_the_policy_would_decide_differently(
     exact: bool, drift: dict[str, float], said: str
 ) -> None:
     verdict = judged(with_documents(exact=exact, drift=replace(DRIFT, **drift)))  # type: ignore[arg-type]
@@ -221,7 +221,7 @@ def test_a_decision_holds_until_the_policy_would_decide_anew(
         assert reason.sentence.endswith(BUILD)
 
 
-def test_an_index_that_is_gone_or_judged_with_other_probes_refuses() -> None:
+def test_an_index_that_is_missing_or_was_judged_with_other_probes_refuses() -> None:
     gone = with_index(with_documents(), generation=None)
     assert only_reason(judged(gone)).sentence == (
         f"the index of generation 7 is gone or invalid: {BUILD}"
@@ -231,7 +231,7 @@ def test_an_index_that_is_gone_or_judged_with_other_probes_refuses() -> None:
     assert {reason.subject for reason in other.reasons} == {INDEX}
 
 
-def test_large_vectors_are_released_where_every_chunk_has_one() -> None:
+def test_large_vectors_are_released_if_every_chunk_has_one() -> None:
     complete = judged(with_documents(passing(large=True), large=ROWS))
     assert ReleasedSpace("documents", "large", 2, None, None) in complete.spaces
     for rows in (0, ROWS - 1):
@@ -244,7 +244,7 @@ def test_large_vectors_are_released_where_every_chunk_has_one() -> None:
     )
 
 
-def test_without_a_bible_documents_are_released_by_themselves() -> None:
+def test_documents_are_released_without_a_bible() -> None:
     verdict = judged(of_documents_only(with_documents()))
     assert verdict.passed
     assert (verdict.versions, verdict.documents, verdict.spaces) == ((), True, (SMALL,))
@@ -257,7 +257,7 @@ def test_without_a_bible_documents_are_released_by_themselves() -> None:
     assert not left.passed
 
 
-def test_versions_that_wait_for_their_turn_do_not_hold_up_documents() -> None:
+def test_versions_that_are_not_embedded_do_not_delay_documents() -> None:
     waiting = replace(passing().versions[0], spaces={}, code="EN_NEW")
     verdict = judged(replace(of_documents_only(with_documents()), versions=(waiting,)))
     assert verdict.passed
@@ -272,7 +272,7 @@ def test_a_failing_bible_refuses_the_documents_too() -> None:
     assert (verdict.passed, verdict.documents, verdict.versions) == (True, True, ("EN_B",))
 
 
-def test_documents_that_are_all_gone_are_left_out_and_a_new_model_must_have_them() -> None:
+def test_removed_documents_are_left_out_and_a_new_model_must_include_existing_ones() -> None:
     evidence = with_documents()
     served = active(evidence)
     assert evidence.documents is not None

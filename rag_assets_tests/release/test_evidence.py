@@ -1,4 +1,4 @@
-"""What the gate is told: rows, revisions, results, policy, the index, read as they are now."""
+"""The gate's evidence: rows, revisions, results, policy and the index, as they are now."""
 
 from __future__ import annotations
 
@@ -21,28 +21,26 @@ from rag_assets_tests.release.corpus import (
     embed,
     index,
     judge,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
     tamper,
 )
 
 
 def evidence_of(database: Database, settings: Settings) -> Evidence:
-    """The evidence as it is now."""
+    """The current evidence."""
     with database.connect() as connection:
         return gather_evidence(connection, settings)
 
 
 def of_version(evidence: Evidence, code: str) -> VersionEvidence:
-    """What is known of one version."""
+    """The evidence on one version."""
     (found,) = (version for version in evidence.versions if version.code == code)
     return found
 
 
-def test_of_an_empty_corpus_nothing_is_known(
-    database: Database, make_settings: MakeSettings
-) -> None:
+def test_an_empty_corpus_has_no_evidence(database: Database, make_settings: MakeSettings) -> None:
     found = evidence_of(database, release_settings(make_settings))
     assert (found.versions, found.index, found.active) == ((), None, None)
     assert (found.spaces, found.tables, found.rolled_back) == ({}, {}, None)
@@ -60,7 +58,7 @@ def test_a_version_that_is_only_loaded_has_verses_and_no_vectors(
     assert new.spaces["small"].results == {}
 
 
-def test_what_was_checked_is_told_with_the_revision_that_was_seen(
+def test_a_result_includes_the_revision_that_was_checked(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -151,7 +149,7 @@ def test_policy_is_read_as_it_is_now(
     assert of_version(evidence_of(database, settings), "EN_A").withheld == withheld
 
 
-def test_a_failed_check_is_told_with_its_sentence(
+def test_a_failed_check_includes_its_reason(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -167,7 +165,7 @@ def test_a_failed_check_is_told_with_its_sentence(
 
 
 @pytest.mark.slow
-def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
+def test_the_index_evidence_has_the_results_of_the_decided_generation(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)
@@ -193,7 +191,7 @@ def test_the_index_is_told_as_decided_with_the_results_of_that_very_generation(
 
 
 @pytest.mark.slow
-def test_probes_set_by_hand_are_what_a_search_would_read(
+def test_probes_from_the_setting_are_those_that_a_search_would_use(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)
@@ -213,7 +211,7 @@ def test_probes_set_by_hand_are_what_a_search_would_read(
     assert {result.measured["probes"] for result in found.results.values()} == {chosen}
 
 
-def test_an_index_that_somebody_dropped_is_seen_to_be_gone(
+def test_an_index_dropped_by_another_client_is_reported_missing(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)
@@ -231,9 +229,9 @@ def test_the_active_release_and_what_was_rolled_back_are_known(
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    first = let_through(database, settings).release
+    first = release_corpus(database, settings).release
     prepare(database, settings, "EN_B")
-    second = let_through(database, settings).release
+    second = release_corpus(database, settings).release
     roll_back(database)
     found = evidence_of(database, settings)
     assert found.active is not None

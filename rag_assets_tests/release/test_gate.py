@@ -1,4 +1,4 @@
-"""The gate: nothing but complete, fresh evidence that passes lets a release through."""
+"""The gate passes a release only with complete, fresh and passing evidence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BUILD = "materialize verse_embeddings_index"
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("large", [True, False])
-def test_complete_fresh_evidence_that_passes_lets_through(exact: bool, large: bool) -> None:
+def test_complete_fresh_and_passing_evidence_passes_the_gate(exact: bool, large: bool) -> None:
     verdict = judged(passing(exact=exact, large=large))
     assert verdict.passed
     assert verdict.reasons == ()
@@ -77,7 +77,7 @@ def test_a_check_that_saw_other_data_is_stale(check: str, revision: int) -> None
 
 
 @EVERY_VERSION_CHECK
-def test_a_failed_check_gives_each_of_its_sentences(check: str) -> None:
+def test_a_failed_check_gives_each_of_its_reasons(check: str) -> None:
     failed = result(check, subject="EN_A", revision=3, reasons=("one thing", "another"))
     verdict = judged(with_result(passing(), "EN_A", check, failed))
     assert verdict.reasons == (
@@ -87,7 +87,7 @@ def test_a_failed_check_gives_each_of_its_sentences(check: str) -> None:
     assert str(verdict.reasons[0]) == f"EN_A: {check}: small: one thing"
 
 
-def test_what_a_check_found_and_the_data_still_show_is_one_reason_with_what_to_do() -> None:
+def test_a_fault_found_by_a_check_and_still_present_is_one_reason_with_a_fix() -> None:
     gone = "2 of 100 verses have no vector (GEN 1:1: no vector)"
     evidence = passing()
     failed = result("completeness", subject="EN_A", revision=3, reasons=(gone, "another"))
@@ -110,7 +110,7 @@ def test_what_a_check_found_and_the_data_still_show_is_one_reason_with_what_to_d
         (timedelta(days=7), False),
     ],
 )
-def test_a_result_may_be_as_old_as_the_setting_says_and_no_older(
+def test_a_result_may_be_as_old_as_the_setting_allows_and_no_older(
     age: timedelta, passes: bool
 ) -> None:
     of_version = result("completeness", subject="EN_A", revision=3, age=age)
@@ -129,7 +129,7 @@ def test_a_result_may_be_as_old_as_the_setting_says_and_no_older(
         )
 
 
-def test_one_result_may_be_failed_stale_and_old_at_once_and_all_is_said() -> None:
+def test_a_result_that_is_failed_stale_and_old_gives_all_three_reasons() -> None:
     worst = result(
         "freshness", subject="EN_A", revision=1, reasons=("bad",), age=timedelta(hours=48)
     )
@@ -145,7 +145,7 @@ def test_nothing_embedded_with_the_settings_model_is_refused() -> None:
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_nobody_decided_on_an_index_yet(exact: bool) -> None:
+def test_a_missing_decision_on_the_index_is_refused(exact: bool) -> None:
     undecided = changed_index(passing(exact=exact), decision=None, generation=None, results={})
     assert only_reason(judged(undecided)) == Reason(
         "index", "decision", "missing", f"there is no decision on an index yet: {BUILD}"
@@ -163,7 +163,7 @@ def test_a_decision_on_earlier_data_is_stale(exact: bool) -> None:
     )
 
 
-def test_an_index_that_is_gone_is_refused() -> None:
+def test_a_missing_index_is_refused() -> None:
     gone = changed_index(passing(), generation=None, probes=None)
     assert only_reason(judged(gone)) == Reason(
         "index", "decision", "failed", f"the index of generation 7 is gone or invalid: {BUILD}"
@@ -225,7 +225,7 @@ def test_a_version_that_policy_withholds_is_left_out_whatever_its_checks_say(
     assert "EN_B" not in verdict.content["versions"]  # type: ignore[operator]
 
 
-def test_a_version_that_was_never_embedded_waits_for_its_turn() -> None:
+def test_a_version_that_was_never_embedded_is_left_out() -> None:
     new = replace(version("EN_C", revision=0), spaces={"small": SpaceEvidence(0, None, {})})
     verdict = judged(with_version(passing(), new))
     assert verdict.passed
@@ -233,7 +233,7 @@ def test_a_version_that_was_never_embedded_waits_for_its_turn() -> None:
     assert verdict.left_out == {"EN_C": "not embedded yet"}
 
 
-def test_a_version_that_is_served_now_must_not_drop_out_of_a_new_space() -> None:
+def test_a_served_version_must_not_be_missing_from_a_new_space() -> None:
     evidence = replace(passing(), active=release_of(judged(passing())))
     empty = with_space(evidence, "EN_A", SpaceEvidence(0, None, {}))
     verdict = judged(replace(empty, index=index(7, ("EN_B",))))
@@ -249,7 +249,7 @@ def test_a_version_that_is_served_now_must_not_drop_out_of_a_new_space() -> None
     assert "it is served now and has no vectors" in chosen.left_out["EN_A"]
 
 
-def test_a_large_space_that_is_filled_in_part_is_not_released_and_does_not_refuse() -> None:
+def test_a_partly_filled_large_space_is_not_released_and_does_not_refuse() -> None:
     partly = with_space(passing(large=True), "EN_B", SpaceEvidence(0, None, {}), "large")
     verdict = judged(partly)
     assert verdict.passed
@@ -257,7 +257,7 @@ def test_a_large_space_that_is_filled_in_part_is_not_released_and_does_not_refus
     assert verdict.versions == ("EN_A", "EN_B")
 
 
-def test_a_large_space_is_judged_where_a_version_has_anything_in_it() -> None:
+def test_a_large_space_is_judged_for_versions_with_vectors_in_it() -> None:
     one_row = replace(space("EN_B", revision=4, rows=1), results={})
     verdict = judged(with_space(passing(large=True), "EN_B", one_row, "large"))
     assert [reason.check for reason in verdict.reasons] == list(QUALITY_CHECKS)
@@ -265,7 +265,7 @@ def test_a_large_space_is_judged_where_a_version_has_anything_in_it() -> None:
 
 
 @pytest.mark.parametrize("leave_out_failing", [True, False])
-def test_a_failing_version_refuses_the_release_unless_the_user_chose_to_leave_it_out(
+def test_a_failing_version_refuses_the_release_unless_it_may_be_left_out(
     leave_out_failing: bool,
 ) -> None:
     failed = result("completeness", subject="EN_A", revision=3, reasons=("2 of 100 missing",))
@@ -276,7 +276,7 @@ def test_a_failing_version_refuses_the_release_unless_the_user_chose_to_leave_it
     assert verdict.left_out == ({"EN_A": "small: 2 of 100 missing"} if leave_out_failing else {})
 
 
-def test_leaving_out_never_lets_a_bad_index_pass() -> None:
+def test_leaving_out_versions_never_passes_a_bad_index() -> None:
     evidence = passing()
     assert evidence.index is not None
     bad = replace(evidence.index.results["recall_at_10"], passed=False, reasons=("low",))
@@ -285,7 +285,7 @@ def test_leaving_out_never_lets_a_bad_index_pass() -> None:
 
 
 @pytest.mark.parametrize("versions", ["none", "withheld", "failing"])
-def test_a_release_of_nothing_is_refused(versions: str) -> None:
+def test_an_empty_release_is_refused(versions: str) -> None:
     evidence = replace(passing(), versions=(), index=index(7, ()))
     if versions == "withheld":
         evidence = with_version(evidence, version("EN_A", revision=3, withheld="no"))
@@ -298,7 +298,7 @@ def test_a_release_of_nothing_is_refused(versions: str) -> None:
     )
 
 
-def test_after_a_rollback_nothing_is_released_until_a_person_says_so() -> None:
+def test_after_a_rollback_nothing_is_released_until_an_operator_confirms() -> None:
     evidence = replace(passing(), rolled_back=12)
     reason = only_reason(judged(evidence))
     assert (reason.subject, reason.check, reason.kind) == ("release", "rolled_back", "failed")
@@ -309,7 +309,7 @@ def test_after_a_rollback_nothing_is_released_until_a_person_says_so() -> None:
     assert judged(later, after_rollback=True).passed
 
 
-def test_re_ranking_is_not_lost_in_silence() -> None:
+def test_re_ranking_is_not_lost_silently() -> None:
     whole = passing(large=True)
     verdict = judged(whole)
     assert {space.role for space in verdict.spaces} == {"small", "large"}
@@ -321,7 +321,7 @@ def test_re_ranking_is_not_lost_in_silence() -> None:
     assert judged(replace(lacking, active=None)).passed
 
 
-def test_re_ranking_is_no_reason_where_no_version_lacks_large_vectors() -> None:
+def test_re_ranking_is_no_reason_if_no_version_lacks_large_vectors() -> None:
     whole = passing(large=True)
     evidence = replace(whole, active=release_of(judged(whole)))
     for code in ("EN_A", "EN_B"):
@@ -336,7 +336,7 @@ def _generation() -> object:
     return found.generation
 
 
-def test_what_is_served_already_is_unchanged_and_any_difference_is_seen() -> None:
+def test_the_served_content_is_unchanged_and_any_difference_is_detected() -> None:
     same = replace(passing(), active=release_of(judged(passing())))
     assert judged(same).unchanged
     assert judged(same).passed

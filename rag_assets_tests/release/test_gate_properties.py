@@ -1,4 +1,4 @@
-"""The gate on any evidence: one piece less refuses, and every reason is told."""
+"""The gate on any evidence: a missing piece refuses, and every reason is reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pieces = st.sampled_from(
 
 
 def without(evidence: Evidence, piece: tuple[str, str, str]) -> Evidence:
-    """The same without one piece."""
+    """A copy without one piece."""
     subject, role, check = piece
     if check == "decision":
         return changed_index(evidence, decision=None)
@@ -63,17 +63,17 @@ def test_the_verdict_lists_every_reason(
     for piece in spoilt:
         evidence = without(evidence, piece)
     verdict = judged(evidence, leave_out_failing=leave_out_failing)
-    told = {(reason.subject, reason.check) for reason in verdict.reasons}
+    reported = {(reason.subject, reason.check) for reason in verdict.reasons}
     due = {(subject, check) for subject, _, check in spoilt}
     failing = {subject for subject, _ in due} - {"index"}
     if not leave_out_failing:
-        assert told == due
+        assert reported == due
         assert len(verdict.reasons) == len(spoilt)
         assert verdict.passed is (not spoilt)
     else:
         assert set(verdict.left_out) == failing
-        assert told - {("release", "versions")} == {one for one in due if one[0] == "index"}
-        assert verdict.passed is (not told)
+        assert reported - {("release", "versions")} == {one for one in due if one[0] == "index"}
+        assert verdict.passed is (not reported)
     assert set(verdict.versions) == {"EN_A", "EN_B"} - failing
 
 
@@ -84,7 +84,7 @@ def test_the_verdict_lists_every_reason(
     st.integers(0, 72),
     st.booleans(),
 )
-def test_a_version_is_served_only_when_its_results_passed_on_this_data_and_lately(
+def test_a_version_is_served_only_if_recent_results_passed_on_this_data(
     code: str, check: str, revision: int, hours: int, passed: bool
 ) -> None:
     found = result(

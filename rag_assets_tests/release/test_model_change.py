@@ -1,4 +1,4 @@
-"""A model is changed from end to end while people search; then the change is taken back."""
+"""A complete change of model during searches, and its reversal."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from rag_assets_tests.release.corpus import (
     index,
     index_of_name,
     judge,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
 )
 from rag_assets_tests.searches import ask
@@ -44,7 +44,7 @@ PATIENCE_S = 60
 
 @dataclass(frozen=True)
 class Answer:
-    """One search: what it asked for, and what came back."""
+    """One search and its result."""
 
     text: str
     release_id: int
@@ -55,14 +55,14 @@ class Answer:
 
 @dataclass
 class Searchers:
-    """Threads that search all the while, with the settings of the moment."""
+    """Threads that search continuously, with the current settings."""
 
     database: Database
     settings: Settings
     answers: list[Answer] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
     done: bool = False
-    told: Condition = field(default_factory=Condition)
+    answered: Condition = field(default_factory=Condition)
 
     def work(self, first: int) -> None:
         place = first
@@ -80,17 +80,17 @@ class Searchers:
             except Exception as fault:
                 self.faults.append(fault)
                 self.done = True
-            with self.told:
+            with self.answered:
                 if not self.faults:
                     self.answers.append(answer)
-                self.told.notify_all()
-                self.told.wait(0.03)  # what is built meanwhile needs the processors, too
+                self.answered.notify_all()
+                self.answered.wait(0.03)  # the concurrent build needs the processors too
 
     def go_on(self, count: int = 4) -> list[Answer]:
-        """Wait for so many answers to searches that were all sent after this call."""
-        with self.told:
-            start = len(self.answers) + 2  # two were perhaps under way
-            enough = self.told.wait_for(
+        """Wait for this many answers to searches sent after this call."""
+        with self.answered:
+            start = len(self.answers) + 2  # two may have been in flight
+            enough = self.answered.wait_for(
                 lambda: self.faults or len(self.answers) >= start + count, PATIENCE_S
             )
             assert not self.faults, self.faults
@@ -100,7 +100,7 @@ class Searchers:
 
 @contextmanager
 def searching(database: Database, settings: Settings) -> Iterator[Searchers]:
-    """Two threads that search all the while."""
+    """Two threads that search continuously."""
     searchers = Searchers(database, settings)
     threads = [Thread(target=searchers.work, args=(first,)) for first in (0, 3)]
     for thread in threads:
@@ -129,11 +129,11 @@ CHANGES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
-def test_no_search_fails_or_mixes_spaces_while_a_model_is_changed_and_changed_back(
+def test_no_search_fails_or_mixes_spaces_during_a_change_of_model_and_back(
     database: Database, openai_settings: MakeSettings, change: str
 ) -> None:
     before, after = CHANGES[change]
-    # Every list is read: of so few fragments a single lost one is more than the gate allows.
+    # Every list is read: with so few fragments, losing a single one is more than the gate allows.
     index_of_all = {"rag_index_min_rows": 1, "pg_ivfflat_probes": LISTS}
     old = release_settings(openai_settings, **index_of_all, **before)
     new = release_settings(openai_settings, **index_of_all, **(before | after))
@@ -141,19 +141,19 @@ def test_no_search_fails_or_mixes_spaces_while_a_model_is_changed_and_changed_ba
         embed(database, old, code, TEXTS)
     check(database, old, *CODES)
     index(database, old)
-    let_through(database, old)
+    release_corpus(database, old)
 
     with searching(database, old) as searchers:
         assert {answer.release_id for answer in searchers.go_on()} == {1}
         for code in CODES:
             embed(database, new, code)
             with pytest.raises(GateRefusedError):
-                let_through(database, new)
+                release_corpus(database, new)
         index(database, new)
         assert {answer.release_id for answer in searchers.go_on()} == {1}
         check(database, new, *CODES)
         judge(database, new)
-        second = let_through(database, new).release.release_id
+        second = release_corpus(database, new).release.release_id
         assert {answer.release_id for answer in searchers.go_on()} == {second}
         searchers.settings = new
         assert {answer.release_id for answer in searchers.go_on()} == {second}
@@ -178,20 +178,20 @@ def test_no_search_fails_or_mixes_spaces_while_a_model_is_changed_and_changed_ba
     generations = {1: first.generation, second: last.generation}
     for answer in searchers.answers:
         assert answer.generation == generations[answer.release_id] is not None
-        # The query is a verse's text: only in its own space it is found, at no distance.
+        # The query is a verse's text: it is found at distance 0, but only in its own space.
         assert answer.first == answer.text
         assert answer.score > 0.99
 
 
 @pytest.mark.slow
-def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_whole(
+def test_a_new_space_fills_beside_the_served_one_and_is_released_only_when_complete(
     database: Database, make_settings: MakeSettings
 ) -> None:
     old = release_settings(make_settings, rag_index_min_rows=1)
     new = release_settings(make_settings, rag_index_min_rows=1, rag_embedding_small_dimensions=80)
     for code in CODES:
         prepare(database, old, code)
-    let_through(database, old)
+    release_corpus(database, old)
 
     embed(database, new, "EN_A")
     check(database, new, "EN_A")
@@ -206,7 +206,7 @@ def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_
     check(database, new, "EN_B")
     built = index(database, new).generation
     assert built is not None
-    done = let_through(database, new)
+    done = release_corpus(database, new)
     assert done.release.versions == CODES
     assert index_of_name(database) == ("verse_embeddings_s2", built.number)
     found = ask(database, old, "The EN_B number 3 runs down to the sea before 10 days")
@@ -216,13 +216,13 @@ def test_a_new_space_fills_beside_the_one_that_serves_and_is_released_only_when_
     )
 
 
-def test_the_table_that_serves_is_kept_up_while_the_next_one_is_built(
+def test_the_served_table_is_maintained_while_the_next_one_is_built(
     database: Database, make_settings: MakeSettings
 ) -> None:
     old = release_settings(make_settings, rag_index_min_rows=1)
     new = release_settings(make_settings, rag_index_min_rows=1, rag_embedding_small_dimensions=80)
     prepare(database, old)
-    let_through(database, old)
+    release_corpus(database, old)
     embed(database, new, "EN_A")
     index(database, new)
     with database.connect() as connection:
@@ -233,17 +233,17 @@ def test_the_table_that_serves_is_kept_up_while_the_next_one_is_built(
     assert active_number(database) == 1
 
 
-def test_going_back_to_the_old_model_by_the_settings_is_a_release_like_any_other(
+def test_returning_to_the_old_model_by_the_settings_is_an_ordinary_release(
     database: Database, make_settings: MakeSettings
 ) -> None:
     old = release_settings(make_settings)
     new = release_settings(make_settings, rag_embedding_small_dimensions=80)
     prepare(database, old)
-    let_through(database, old)
+    release_corpus(database, old)
     embed(database, new, "EN_A")
     check(database, new, "EN_A")
     index(database, new)
-    let_through(database, new)
-    back = let_through(database, old)
+    release_corpus(database, new)
+    back = release_corpus(database, old)
     assert back.release.release_id == 3
     assert ask(database, new, "the river").release_id == 3

@@ -1,4 +1,4 @@
-"""Release, refusal, activation, rollback: one active release, and everything of it at once."""
+"""Release, refusal, activation, rollback: one active release, switched as a whole."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rag_assets_tests.release.corpus import (
     index,
     indexed_generations,
     judge,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
     states,
     tamper,
@@ -40,7 +40,7 @@ def test_a_release_is_active_with_everything_that_was_judged(
     check(database, settings, "EN_A")
     outcome = index(database, settings)
     assert outcome.generation is not None
-    done = let_through(database, settings)
+    done = release_corpus(database, settings)
     assert done.before is None
     made = done.release
     assert (made.state, made.versions, made.reasons) == ("active", ("EN_A",), ())
@@ -57,13 +57,13 @@ def test_a_release_is_active_with_everything_that_was_judged(
     assert active_number(database) == made.release_id
 
 
-def test_the_manifest_says_what_was_known_when_it_was_released(
+def test_the_manifest_records_what_was_known_at_the_release(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_recall_floor=0.9)
     prepare(database, settings)
     load_version(database, "EN_LATER", sentences(2, word="later"))
-    manifest = let_through(database, settings).release.manifest
+    manifest = release_corpus(database, settings).release.manifest
     assert manifest["content"]["versions"]["EN_A"]["rows"] == 60
     (space,) = manifest["content"]["spaces"]
     assert space["space"] == "offline/lexical-char-ngrams-v1 halfvec(64)"
@@ -73,13 +73,13 @@ def test_the_manifest_says_what_was_known_when_it_was_released(
     assert index_told["reasons"]
     assert set(index_told["figures"]) == set(INDEX_CHECKS)
     assert index_told["probes"]["plain"] >= 1
-    assert {told["check"] for told in manifest["checks"]} == {
+    assert {result["check"] for result in manifest["checks"]} == {
         "completeness",
         "dimension_consistency",
         "finite_and_normalised",
         "freshness",
     }
-    assert all(told["passed"] and told["revision"] for told in manifest["checks"])
+    assert all(result["passed"] and result["revision"] for result in manifest["checks"])
     assert manifest["limits"] == {
         "recall_floor": 0.9,
         "slo_p95_ms": 60_000.0,
@@ -88,26 +88,28 @@ def test_the_manifest_says_what_was_known_when_it_was_released(
     }
 
 
-def test_the_same_again_is_no_new_release(database: Database, make_settings: MakeSettings) -> None:
+def test_releasing_the_same_content_again_makes_no_new_release(
+    database: Database, make_settings: MakeSettings
+) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    first = let_through(database, settings)
+    first = release_corpus(database, settings)
     check(database, settings, "EN_A")
     judge(database, settings)
-    again = let_through(database, settings)
+    again = release_corpus(database, settings)
     assert again.verdict.unchanged
     assert again.release == again.before == first.release
     assert states(database) == [(1, "active")]
 
 
-def test_another_release_takes_the_place_of_the_active_one(
+def test_a_new_release_replaces_the_active_one(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     prepare(database, settings, "EN_B")
-    second = let_through(database, settings)
+    second = release_corpus(database, settings)
     assert second.release.versions == ("EN_A", "EN_B")
     assert second.release.previous_id == 1
     assert second.before is not None
@@ -120,12 +122,12 @@ def test_another_release_takes_the_place_of_the_active_one(
 
 
 @pytest.mark.parametrize("spoil", ["failed", "never checked", "changed since", "index undecided"])
-def test_a_refusal_is_recorded_with_its_reasons_and_nothing_that_is_served_changes(
+def test_a_refusal_is_recorded_with_its_reasons_and_changes_nothing_served(
     database: Database, make_settings: MakeSettings, spoil: str
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     before = ask(database, settings, "The EN_A number 3 runs down to the sea")
     with database.connect() as connection:
         roles = connection.execute("SELECT * FROM embedding_roles ORDER BY 1").fetchall()
@@ -140,7 +142,7 @@ def test_a_refusal_is_recorded_with_its_reasons_and_nothing_that_is_served_chang
     if spoil == "changed since":
         load_version(database, "EN_B", ["In the beginning", *sentences(20, word="stream")[1:]])
     with pytest.raises(GateRefusedError) as refused:
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert states(database) == [(1, "active"), (2, "refused")]
     with database.connect() as connection:
         kept = release_by_id(connection, 2)
@@ -155,19 +157,19 @@ def test_a_refusal_is_recorded_with_its_reasons_and_nothing_that_is_served_chang
     assert (after.release_id, after.hits) == (1, before.hits)
 
 
-def test_the_first_release_that_is_refused_leaves_nothing_to_serve(
+def test_a_refused_first_release_leaves_nothing_to_serve(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
     with pytest.raises(GateRefusedError, match="nothing is embedded with the settings' model"):
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert states(database) == [(1, "refused")]
     assert active_number(database) is None
     with pytest.raises(ConfigurationError, match="nothing is released, so there is nothing"):
         roll_back(database)
 
 
-def test_a_failing_version_is_left_out_only_when_the_user_says_so(
+def test_a_failing_version_is_left_out_only_on_request(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -177,19 +179,19 @@ def test_a_failing_version_is_left_out_only_when_the_user_says_so(
     check(database, settings, "EN_B")
     index(database, settings)
     with pytest.raises(GateRefusedError, match="EN_B: finite_and_normalised: small: 1 vectors"):
-        let_through(database, settings)
+        release_corpus(database, settings)
     by_setting = release_settings(make_settings, rag_release_leave_out_failing=True)
     with database.connect() as connection:
         assert evaluate_gate(connection, by_setting)[1].versions == ("EN_A",)
         assert not evaluate_gate(connection, by_setting, leave_out_failing=False)[1].passed
-    done = let_through(database, settings, leave_out=True)
+    done = release_corpus(database, settings, leave_out=True)
     assert done.release.versions == ("EN_A",)
     assert list(done.release.manifest["left_out"]) == ["EN_B"]
     found = ask(database, settings, "The EN_B number 3 runs down to the sea")
     assert {hit.version for hit in found.hits} == {"EN_A"}
 
 
-def test_two_that_release_at_once_make_one_release(
+def test_two_concurrent_releases_make_one_release(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
@@ -198,26 +200,26 @@ def test_two_that_release_at_once_make_one_release(
 
     def work(_: int) -> int:
         start.wait()
-        return let_through(database, settings).release.release_id
+        return release_corpus(database, settings).release.release_id
 
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(work, range(2))) == [1, 1]
     assert states(database) == [(1, "active")]
 
 
-def test_a_release_and_a_rollback_at_once_leave_one_active(
+def test_a_concurrent_release_and_rollback_leave_one_active(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
     for code in ("EN_A", "EN_B"):
         prepare(database, settings, code)
-        let_through(database, settings)
+        release_corpus(database, settings)
     prepare(database, settings, "EN_C")
     start = Barrier(2)
 
     def forward() -> int:
         start.wait()
-        return let_through(database, settings, after_rollback=True).release.release_id
+        return release_corpus(database, settings, after_rollback=True).release.release_id
 
     def back() -> int:
         start.wait()
@@ -230,25 +232,23 @@ def test_a_release_and_a_rollback_at_once_leave_one_active(
     assert [state for _, state in states(database)].count("active") == 1
 
 
-def test_each_switch_is_heard_by_those_who_listen(
-    database: Database, make_settings: MakeSettings
-) -> None:
+def test_each_switch_notifies_listeners(database: Database, make_settings: MakeSettings) -> None:
     settings = release_settings(make_settings)
     with database.connect(autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
         prepare(database, settings)
-        let_through(database, settings)
+        release_corpus(database, settings)
         prepare(database, settings, "EN_B")
         tamper(database, settings, "EN_B")
         check(database, settings, "EN_B")
         index(database, settings)
         with pytest.raises(GateRefusedError):
-            let_through(database, settings)
-        let_through(database, settings, leave_out=True)  # just what is served already
+            release_corpus(database, settings)
+        release_corpus(database, settings, leave_out=True)  # exactly what is already served
         embed(database, settings, "EN_A", sentences(9))
         check(database, settings, "EN_A")
         index(database, settings)
-        let_through(database, settings, leave_out=True)
+        release_corpus(database, settings, leave_out=True)
         roll_back(database)
         heard = [note.payload for note in listener.notifies(timeout=10, stop_after=3)]
         assert heard == ["1", "3", "1"]
@@ -256,14 +256,14 @@ def test_each_switch_is_heard_by_those_who_listen(
 
 
 @pytest.mark.slow
-def test_rolling_back_twice_goes_two_back_and_the_third_time_says_so(
+def test_rolling_back_twice_goes_back_two_releases_and_a_third_time_fails(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1)
     made = []
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code, force=True)
-        made.append(let_through(database, settings).release)
+        made.append(release_corpus(database, settings).release)
     first, second, third = made
     assert third.versions == ("EN_A", "EN_B", "EN_C")
 
@@ -285,36 +285,36 @@ def test_rolling_back_twice_goes_two_back_and_the_third_time_says_so(
     assert active_number(database) == 1
 
 
-def test_what_was_rolled_back_is_released_again_only_by_hand(
+def test_a_rolled_back_release_is_released_again_only_on_request(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
     for code in ("EN_A", "EN_B"):
         prepare(database, settings, code)
-        let_through(database, settings)
+        release_corpus(database, settings)
     roll_back(database)
     prepare(database, settings, "EN_C")
     with pytest.raises(GateRefusedError, match="rag-assets release activate 2"):
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert active_number(database) == 1
     now, before = activate(database, 2)
     assert before is not None
     assert (now.release_id, before.release_id) == (2, 1)
-    assert let_through(database, settings).release.release_id == 4, "3 is the refusal"
+    assert release_corpus(database, settings).release.release_id == 4, "3 is the refusal"
     assert roll_back(database)[0].release_id == 2
-    made = let_through(database, settings, after_rollback=True)
+    made = release_corpus(database, settings, after_rollback=True)
     assert made.release.release_id == 5
     prepare(database, settings, "EN_D")
-    assert let_through(database, settings).release.release_id == 6, "it holds no longer"
+    assert release_corpus(database, settings).release.release_id == 6, "it holds no longer"
 
 
-def test_an_earlier_release_can_be_made_active_and_that_can_be_rolled_back(
+def test_an_earlier_release_can_be_activated_and_rolled_back(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings)
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code)
-        let_through(database, settings)
+        release_corpus(database, settings)
     now, before = activate(database, 1)
     assert before is not None
     assert (now.release_id, now.previous_id, before.release_id) == (1, 3, 3)
@@ -325,17 +325,17 @@ def test_an_earlier_release_can_be_made_active_and_that_can_be_rolled_back(
 
 
 @pytest.mark.parametrize("release_id", [2, 99])
-def test_a_release_that_was_refused_or_never_was_cannot_be_activated(
+def test_a_refused_or_unknown_release_cannot_be_activated(
     database: Database, make_settings: MakeSettings, release_id: int
 ) -> None:
     settings = release_settings(make_settings)
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     tamper(database, settings, "EN_A")
     check(database, settings, "EN_A")
     index(database, settings)
     with pytest.raises(GateRefusedError):
-        let_through(database, settings)
+        release_corpus(database, settings)
     refused = "release 2 was refused: EN_A: finite_and_normalised" if release_id == 2 else None
     with pytest.raises(ConfigurationError, match=refused or "there is no release 99"):
         activate(database, release_id)
@@ -343,13 +343,13 @@ def test_a_release_that_was_refused_or_never_was_cannot_be_activated(
 
 
 @pytest.mark.slow
-def test_indexes_are_kept_for_the_releases_kept_and_dropped_after(
+def test_indexes_of_kept_releases_are_kept_and_others_dropped(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_releases_kept=1)
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code, force=True)
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert indexed_generations(database) == [1, 2, 3]
     assert index(database, settings).dropped == (1,)
     assert indexed_generations(database) == [2, 3]
@@ -365,17 +365,17 @@ def test_indexes_are_kept_for_the_releases_kept_and_dropped_after(
             activate(database, number)
         assert active_number(database) == active.release_id
     assert roll_back(database)[0].release_id == 2
-    assert roll_back(database)[0].release_id == 3  # what was active before 2 was made so by hand
+    assert roll_back(database)[0].release_id == 3  # the one active before 2 was activated by hand
 
 
 @pytest.mark.slow
-def test_a_rollback_past_what_is_kept_is_refused_and_changes_nothing(
+def test_a_rollback_beyond_the_kept_releases_is_refused_and_changes_nothing(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = release_settings(make_settings, rag_index_min_rows=1, rag_releases_kept=1)
     for code in ("EN_A", "EN_B", "EN_C"):
         prepare(database, settings, code, force=True)
-        let_through(database, settings)
+        release_corpus(database, settings)
     index(database, settings)
     assert roll_back(database)[0].release_id == 2
     with pytest.raises(ConfigurationError, match="build and release again"):

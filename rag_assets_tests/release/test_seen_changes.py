@@ -1,4 +1,4 @@
-"""Texts and vectors that other clients change, before the gate: it says which, and what to do."""
+"""The gate reports texts and vectors that other clients changed, and says what to do."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rag_assets_tests.release.corpus import (
     check,
     embed,
     index,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
 )
 from rag_assets_tests.vectors.other_clients import run, small, unverified
@@ -70,7 +70,7 @@ def test_77_deleted_vectors_are_named_and_nothing_is_released(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(120))
-    before = let_through(database, settings).release
+    before = release_corpus(database, settings).release
     removed = run(
         database,
         "DELETE FROM verse_embeddings_s1 WHERE verse_id IN"
@@ -85,16 +85,16 @@ def test_77_deleted_vectors_are_named_and_nothing_is_released(
         "`rag-assets bible embed EN_A`"
     ) in found
     with pytest.raises(GateRefusedError):
-        let_through(database, settings)
+        release_corpus(database, settings)
     assert active_number(database) == before.release_id
 
     embed(database, settings, "EN_A")
     check(database, settings, "EN_A")
     index(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
 
 
-def test_vectors_that_are_gone_though_no_trigger_ran_are_seen_by_their_count(
+def test_vectors_deleted_without_a_trigger_are_detected_by_their_count(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(20))
@@ -112,7 +112,7 @@ def test_672_random_vectors_are_refused_until_a_run_has_replaced_them(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(700))
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert run(database, RANDOM) == 672
     check(database, settings, "EN_A")  # which finds nothing wrong with them
     index(database, settings)
@@ -135,11 +135,11 @@ def test_672_random_vectors_are_refused_until_a_run_has_replaced_them(
     assert reasons(database, settings) == []
 
 
-def test_right_vectors_of_another_client_are_kept_once_a_sample_of_them_agrees(
+def test_correct_vectors_of_another_client_are_accepted_if_a_sample_agrees(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(300))
-    let_through(database, settings)
+    release_corpus(database, settings)
     run(
         database,
         "CREATE TABLE copied AS SELECT * FROM verse_embeddings_s1;"
@@ -167,7 +167,7 @@ def test_right_vectors_of_another_client_are_kept_once_a_sample_of_them_agrees(
     assert reasons(database, settings) == []
 
 
-def test_a_mark_cannot_be_taken_off_by_hand(database: Database, settings: Settings) -> None:
+def test_a_mark_cannot_be_cleared_by_hand(database: Database, settings: Settings) -> None:
     embed(database, settings, "EN_A", sentences(20))
     table = small(database, settings)
     run(database, RANDOM)
@@ -175,7 +175,7 @@ def test_a_mark_cannot_be_taken_off_by_hand(database: Database, settings: Settin
     assert unverified(database, table) == {"EN_A": 20}
 
 
-def test_unverified_vectors_serve_for_no_other_verse_of_the_same_text(
+def test_unverified_vectors_are_not_reused_for_the_same_text(
     database: Database, settings: Settings
 ) -> None:
     embed(database, settings, "EN_A", sentences(20))
@@ -191,7 +191,7 @@ def test_unverified_vectors_serve_for_no_other_verse_of_the_same_text(
         assert one(connection.execute("SELECT count(*) FROM answered_texts_s1")) == (0,)
 
 
-def test_a_text_that_is_changed_without_its_hash_makes_its_vector_stale(
+def test_changing_a_text_without_its_hash_makes_its_vector_stale(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(20))
@@ -203,10 +203,10 @@ def test_a_text_that_is_changed_without_its_hash_makes_its_vector_stale(
     )
 
 
-def test_evidence_of_before_the_change_cannot_be_taken_for_evidence_of_after(
+def test_evidence_from_before_a_change_does_not_count_after_it(
     database: Database, settings: Settings
 ) -> None:
-    """A change that is not committed yet is in nobody's evidence, in whatever order they end."""
+    """An uncommitted change is in no evidence, whatever the order of commits."""
     prepare(database, settings, "EN_A", sentences(20))
     with database.connect() as late:
         late.execute("UPDATE verse_embeddings_s1 SET embedding = embedding WHERE verse_id = 1")

@@ -1,4 +1,4 @@
-"""What a search reads of documents: by words, by key, by id; never what is withdrawn or gone."""
+"""What a search reads of documents, by words, key or id: never withdrawn or deleted ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 @pytest.fixture
 def filled(database: Database, settings: Settings) -> Database:
-    """A document in English, one in Portuguese, one in nobody knows what."""
+    """One document in English, one in Portuguese and one in an unknown language."""
     publish_document(
         database, settings, "nets.md", ENGLISH, title="Nets", heading=("Work", "Nets"), paged=True
     )
@@ -66,7 +66,7 @@ def found(
     documents: tuple[int, ...] | None = None,
     limit: int = 10,
 ) -> list[str]:
-    """Texts of the chunks found, the best first."""
+    """Texts of the chunks found, best first."""
     with database.connect(autocommit=True) as connection:
         matching = matching_chunks(
             connection, query, limit=limit, languages=languages, documents=documents,
@@ -82,13 +82,13 @@ def test_stems_are_those_of_the_documents_language(filled: Database) -> None:
     assert found(filled, "orações cidade") == [PORTUGUESE[1]]
 
 
-def test_without_a_known_language_words_are_taken_as_they_are(filled: Database) -> None:
+def test_without_a_known_language_words_are_not_stemmed(filled: Database) -> None:
     assert found(filled, "λόγος") == [GREEK[0]]
     assert found(filled, "prayers", languages=("und",)) == [GREEK[1]]
     assert found(filled, "prayer", languages=("und",)) == []
 
 
-def test_any_word_will_do_and_the_filters_hold(filled: Database) -> None:
+def test_any_word_matches_and_the_filters_apply(filled: Database) -> None:
     assert set(found(filled, "nets and redes")) == {ENGLISH[0], PORTUGUESE[0]}
     assert found(filled, "nets and redes", languages=("pt",)) == [PORTUGUESE[0]]
     only = (numbers(filled)["nets.md"],)
@@ -103,7 +103,7 @@ def test_a_query_without_words_finds_nothing(filled: Database, query: str) -> No
 
 
 def read(connection: Connection, settings: Settings, *numbers: int) -> dict[int, FoundChunk]:
-    """The chunks of these ids, as a search brings them with their distances."""
+    """The chunks with these ids, as a search returns them."""
     prepare_connection(connection)
     space = find_space(connection, settings, "small")
     assert space is not None
@@ -112,7 +112,9 @@ def read(connection: Connection, settings: Settings, *numbers: int) -> dict[int,
     return {row.id: FoundChunk(**row.columns) for row in rows}
 
 
-def test_a_chunk_is_told_with_its_document_and_place(filled: Database, settings: Settings) -> None:
+def test_a_chunk_is_returned_with_its_document_and_place(
+    filled: Database, settings: Settings
+) -> None:
     number = ids(filled)[ENGLISH[1]]
     with filled.connect() as connection:
         (chunk,) = read(connection, settings, number, 10**9).values()
@@ -121,7 +123,7 @@ def test_a_chunk_is_told_with_its_document_and_place(filled: Database, settings:
     assert chunk.text == ENGLISH[1]
 
 
-def test_what_is_withdrawn_or_gone_is_not_read(filled: Database, settings: Settings) -> None:
+def test_withdrawn_or_deleted_chunks_are_not_read(filled: Database, settings: Settings) -> None:
     every = ids(filled).values()
     with filled.connect() as connection:
         assert len(read(connection, settings, *every)) == 6
@@ -132,7 +134,7 @@ def test_what_is_withdrawn_or_gone_is_not_read(filled: Database, settings: Setti
             "logos.txt",
         }
         with connection.transaction(force_rollback=True):
-            # As a search sees it whose rows were found before: the vectors are there.
+            # As in a search that found its rows just before: the vectors still exist.
             connection.execute(
                 "UPDATE documents SET state = 'withdrawn', withdrawn_at = now(),"
                 " withdrawn_by = 'command' WHERE document_key = 'nets.md'"
@@ -151,12 +153,12 @@ def test_documents_are_found_by_their_keys(filled: Database) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["net.md", "netz.md", "my-nets.md", "NETS", "nets\0"])
-def test_a_wrong_key_has_the_right_one_among_those_near(filled: Database, wrong: str) -> None:
+def test_the_keys_near_a_wrong_one_include_the_right_one(filled: Database, wrong: str) -> None:
     with filled.connect() as connection:
         assert "nets.md" in keys_near(connection, wrong)
 
 
-def test_documents_without_chunks_are_none_to_be_searched(database: Database) -> None:
+def test_documents_without_chunks_cannot_be_searched(database: Database) -> None:
     from rag_assets_tests.documents.queued import queue
 
     queue(database, "waits")

@@ -1,4 +1,4 @@
-"""A running service knows the release in force within a second, and policy too."""
+"""A running service follows the active release and policy within a second."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.documents.corpus import judge_all, publish_document
-from rag_assets_tests.release.corpus import let_through, prepare, release_settings
+from rag_assets_tests.release.corpus import prepare, release_corpus, release_settings
 
 
 class Followed:
-    """The release followed, and what was told on the way."""
+    """The followed release, and the messages on the way."""
 
     def __init__(self) -> None:
         self.releases: list[int] = []
@@ -29,7 +29,7 @@ class Followed:
 
     @contextmanager
     def following(
-        self, database: Database, settings: Settings, *, look_every_s: float = 0.1
+        self, database: Database, settings: Settings, *, poll_every_s: float = 0.1
     ) -> Iterator[CurrentRelease]:
         """Follow until the end of the block."""
         current = CurrentRelease(
@@ -37,7 +37,7 @@ class Followed:
             settings,
             changed=lambda served: self.releases.append(served.release_id),
             warn=self.warnings.append,
-            look_every_s=look_every_s,
+            poll_every_s=poll_every_s,
         )
         with current:
             yield current
@@ -57,19 +57,19 @@ def number(current: CurrentRelease) -> int:
 
 
 @pytest.mark.slow
-def test_nothing_is_served_until_something_is_released_then_each_switch_is_heard(
+def test_nothing_is_served_until_a_release_and_then_each_switch_is_noticed(
     database: Database, settings: Settings
 ) -> None:
     followed = Followed()
-    with followed.following(database, settings, look_every_s=4) as current:
+    with followed.following(database, settings, poll_every_s=4) as current:
         with pytest.raises(NotReleasedError, match="release gate"):
             _ = current.served
         prepare(database, settings, "EN_A", sentences(60))
-        let_through(database, settings)
+        release_corpus(database, settings)
         wait_until(lambda: number(current) == 1)
         assert current.served.target.scopes == {"EN_A": 60}
         prepare(database, settings, "EN_B", sentences(60, word="brook"))
-        let_through(database, settings)
+        release_corpus(database, settings)
         wait_until(lambda: number(current) == 2)
         assert set(current.served.languages) == {"EN_A", "EN_B"}
         roll_back(database)
@@ -78,12 +78,12 @@ def test_nothing_is_served_until_something_is_released_then_each_switch_is_heard
     assert followed.warnings == []
 
 
-def test_a_licence_that_is_withdrawn_makes_no_sound_and_is_seen(
+def test_withdrawing_a_licence_is_noticed_without_a_notification(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
     prepare(database, settings, "EN_B", sentences(60, word="brook"))
-    let_through(database, settings)
+    release_corpus(database, settings)
     with Followed().following(database, settings) as current:
         wait_until(lambda: number(current) == 1)
         assert current.served.withheld == frozenset()
@@ -95,11 +95,11 @@ def test_a_licence_that_is_withdrawn_makes_no_sound_and_is_seen(
         assert set(current.served.target.scopes) == {"EN_A"}
 
 
-def test_a_connection_that_is_cut_is_told_once_and_made_anew(
+def test_a_lost_connection_is_reported_once_and_reopened(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
-    let_through(database, settings)
+    release_corpus(database, settings)
     followed = Followed()
     with followed.following(database, settings) as current:
         wait_until(lambda: number(current) == 1)
@@ -111,17 +111,17 @@ def test_a_connection_that_is_cut_is_told_once_and_made_anew(
         wait_until(lambda: followed.warnings)
         assert number(current) == 1
         prepare(database, settings, "EN_B", sentences(60, word="brook"))
-        let_through(database, settings)
+        release_corpus(database, settings)
         wait_until(lambda: number(current) == 2)
     assert len(followed.warnings) == 1
     assert "releases cannot be followed" in followed.warnings[0]
 
 
-def test_what_nobody_foresaw_does_not_end_the_following(
+def test_an_unexpected_error_does_not_stop_following(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings, "EN_A", sentences(60))
-    let_through(database, settings)
+    release_corpus(database, settings)
     with database.connect() as connection:
         connection.execute("ALTER TABLE releases RENAME TO releases_away")
     followed = Followed()
@@ -139,18 +139,18 @@ def test_it_leaves_no_thread_behind(database: Database, settings: Settings) -> N
     assert "release" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_documents_that_come_are_counted_anew_each_ten_seconds_and_make_no_other_release(
+def test_documents_are_counted_again_every_ten_seconds_without_a_new_release(
     database: Database, settings: Settings
 ) -> None:
     publish_document(database, settings, "manual.pdf", ["The pump must never run dry"])
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     now = [100.0]
-    told: list[int] = []
+    reported: list[int] = []
     current = CurrentRelease(
         database,
         settings,
-        changed=lambda served: told.append(served.release_id),
+        changed=lambda served: reported.append(served.release_id),
         warn=lambda _: None,
         clock=lambda: now[0],
     )
@@ -167,4 +167,4 @@ def test_documents_that_come_are_counted_anew_each_ten_seconds_and_make_no_other
     assert languages() == {"en": 1}
     now[0] += 0.1
     assert languages() == {"en": 1, "pt": 2}
-    assert told == [1]
+    assert reported == [1]

@@ -1,4 +1,4 @@
-"""How queries went: what was found, at which rank, and all of them in figures."""
+"""Results of evaluated queries, and their summary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
         ([], ["RUT 1:16"], None),
     ],
 )
-def test_a_query_found_what_any_of_its_references_names(
+def test_a_query_is_a_hit_if_any_expected_reference_is_found(
     expected: list[str], hits: list[str], found_at: int | None
 ) -> None:
     assert evaluated("q", expected, hits, 1.0).found_at == found_at
@@ -42,13 +42,13 @@ def test_the_summary_counts_only_queries_that_expect_something() -> None:
     assert (found.p50_ms, found.p95_ms) == (20, 29)
 
 
-def test_nothing_can_be_summed_up() -> None:
+def test_an_empty_evaluation_has_a_summary() -> None:
     found = evaluation_summary([], top_k=10)
     assert (found.queries, found.expecting, found.hit_at_k, found.coverage) == (0, 0, None, 0)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 12), st.floats(0, 1e6)), min_size=1))
-def test_shares_are_shares_and_percentiles_stand_in_order(
+def test_shares_are_between_0_and_1_and_percentiles_are_ordered(
     drawn: list[tuple[bool, int, float]],
 ) -> None:
     results = [

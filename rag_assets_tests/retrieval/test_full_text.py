@@ -1,4 +1,4 @@
-"""Full text search: any word, by the stems of each version's language, within the filters."""
+"""Full text search: any word, with each version's stemming, within the filters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def found(
     books: tuple[str, ...] | None = None,
     chapters: tuple[int, int] | None = None,
 ) -> list[str]:
-    """Texts of the verses found, the best first."""
+    """Texts of the verses found, best first."""
     with database.connect(autocommit=True) as connection:
         ids = matching_verses(
             connection, query, limit=limit, scopes=scopes, books=books, chapters=chapters,
@@ -68,7 +68,7 @@ def test_any_word_is_enough_and_more_of_them_rank_higher(filled: Database) -> No
     assert found(filled, "pray", scopes=("EN_A",), limit=1) == [ENGLISH[2]]
 
 
-def test_only_the_scopes_books_and_chapters_asked_for_are_searched(filled: Database) -> None:
+def test_only_the_requested_scopes_books_and_chapters_are_searched(filled: Database) -> None:
     assert found(filled, "redes nets", scopes=("PT_A",)) == [PORTUGUESE[0]]
     assert found(filled, "nets", books=("GEN",)) == [ENGLISH[0]]
     assert found(filled, "nets", books=("EXO",)) == []
@@ -82,15 +82,15 @@ def test_only_the_scopes_books_and_chapters_asked_for_are_searched(filled: Datab
     ["", "   ", "the of", "!!!", "& | ! <-> ( )", "'", "\\", "a & !b", "x" * 8000, "\0", "%s",
      "http://a.b/c?d=1&e=2|f", "it's \"quoted\"", "\U0001f41f", "ab" * 1500 + " cd"],
 )  # fmt: skip
-def test_no_query_is_a_fault(filled: Database, query: str) -> None:
+def test_no_query_text_causes_an_error(filled: Database, query: str) -> None:
     assert found(filled, query) == []
 
 
-def test_a_zero_character_parts_words(filled: Database) -> None:
+def test_a_nul_character_separates_words(filled: Database) -> None:
     assert set(found(filled, "nets\0stones")) == {ENGLISH[0], ENGLISH[3]}
 
 
-def test_the_server_gives_up_in_time_and_the_connection_goes_on(filled: Database) -> None:
+def test_the_server_cancels_in_time_and_the_connection_stays_usable(filled: Database) -> None:
     with (
         filled.connect() as blocker,
         filled.connect(autocommit=True) as connection,

@@ -1,4 +1,4 @@
-"""Exactly or through the index: by what a filter lets through."""
+"""Exact search or the index, depending on how many rows pass the filter."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FILTERED = SearchPlan("iterative", 7, "halfvec", 9, 64)
         ([], 0, EXACT),
     ],
 )
-def test_a_filter_that_lets_few_rows_through_is_searched_exactly(
+def test_a_filter_that_passes_few_rows_is_searched_exactly(
     scopes: list[str], exact_rows: int, plan: SearchPlan
 ) -> None:
     assert choose_plan(INDEXED, scopes, exact_rows=exact_rows) == plan
@@ -61,7 +61,7 @@ def test_one_version_that_is_everything_is_no_filter() -> None:
     assert choose_plan(alone, ["EN_A"], exact_rows=50_000) == PLAIN
 
 
-def test_a_version_that_may_not_be_searched_is_a_mistake_of_the_caller() -> None:
+def test_a_version_that_may_not_be_searched_is_a_programming_error() -> None:
     with pytest.raises(KeyError):
         choose_plan(INDEXED, ["EN_X"], exact_rows=50_000)
 
@@ -80,7 +80,7 @@ CODES = CodeSet(1, "bible", Recipe(64, 64), "ready")
         (["EN_A", "EN_B", "PT_C"], 40_001, 800),
     ],
 )
-def test_codes_are_compared_by_what_a_filter_lets_through(
+def test_the_plan_over_codes_depends_on_how_many_rows_pass_the_filter(
     scopes: list[str], rows: int | None, candidates: int
 ) -> None:
     use = CodeUse(1, 100, 800, one_scope=400, scan_rows=0)
@@ -89,7 +89,7 @@ def test_codes_are_compared_by_what_a_filter_lets_through(
     assert (plan.kind, plan.candidates) == ("codes", candidates)
 
 
-def test_records_of_earlier_versions_mean_what_they_meant() -> None:
+def test_records_of_earlier_versions_keep_their_meaning() -> None:
     assert code_use(1, 100, None, None, 5) == CodeUse(1, 100, 100, 100, 5)
     assert code_use(1, 100, 800, None, 5) == CodeUse(1, 100, 800, 800, 5)
     assert code_use(None, None, None, None, None) is None
@@ -100,7 +100,7 @@ def test_records_of_earlier_versions_mean_what_they_meant() -> None:
     st.data(),
     st.integers(0, 4000),
 )
-def test_a_plan_is_exact_filtered_or_plain_by_the_rows_alone(
+def test_only_the_rows_decide_whether_a_plan_is_exact_filtered_or_plain(
     rows: dict[str, int], data: st.DataObject, exact_rows: int
 ) -> None:
     target = Target(TABLE, rows, 7, "halfvec", Probes(4, 9, 64))

@@ -1,4 +1,4 @@
-"""Queries' vectors by space and hash: kept, found while they are young, and forgotten."""
+"""The query cache, by space and hash: stored, found while fresh, deleted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_texts_that_differ_have_two(one: str, other: str) -> None:
     assert query_hash(one) != query_hash(other)
 
 
-def test_a_vector_comes_back_as_it_was(database: Database, space_id: int) -> None:
+def test_a_cached_vector_is_returned_unchanged(database: Database, space_id: int) -> None:
     vector = np.array([0.1, -1e-30, 3e30, 0, -0.0, 1, 2, 3], dtype=np.float32)
     key = query_hash("the river")
     with database.connect() as connection:
@@ -66,7 +66,7 @@ def test_another_space_has_other_vectors(
 
 
 def fill(database: Database, space_id: int, count: int) -> None:
-    """So many queries, each an hour older than the one before."""
+    """Store this many queries, each an hour older than the one before."""
     with database.connect() as connection:
         for hours in range(count):
             keep_query(connection, space_id, query_hash(str(hours)), np.ones(8, dtype=np.float32))
@@ -76,7 +76,7 @@ def fill(database: Database, space_id: int, count: int) -> None:
             )
 
 
-def test_what_is_too_old_is_not_known(database: Database, space_id: int) -> None:
+def test_entries_that_are_too_old_are_not_returned(database: Database, space_id: int) -> None:
     fill(database, space_id, 3)
     with database.connect() as connection:
         for hours, known in ((0, True), (1, True), (2, False)):
@@ -87,16 +87,16 @@ def test_what_is_too_old_is_not_known(database: Database, space_id: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("max_age_h", "most", "left"),
+    ("max_age_h", "max_rows", "left"),
     [(100, 10, 6), (100, 6, 6), (100, 5, 5), (100, 1, 1), (100, 0, 0), (3, 10, 3), (3, 2, 2),
      (0, 10, 0)],
 )  # fmt: skip
-def test_the_oldest_are_forgotten_beyond_age_and_number(
-    database: Database, space_id: int, max_age_h: int, most: int, left: int
+def test_entries_beyond_the_maximum_age_and_number_are_deleted(
+    database: Database, space_id: int, max_age_h: int, max_rows: int, left: int
 ) -> None:
     fill(database, space_id, 6)
     with database.connect() as connection:
-        gone = forget_queries(connection, max_age=timedelta(hours=max_age_h), most=most)
+        gone = forget_queries(connection, max_age=timedelta(hours=max_age_h), max_rows=max_rows)
         kept = [
             hours
             for hours in range(6)

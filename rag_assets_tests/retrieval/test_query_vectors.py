@@ -1,4 +1,4 @@
-"""Queries become vectors once: in memory, in PostgreSQL, then by the provider."""
+"""Each query is embedded once: found in memory, in PostgreSQL, or by the provider."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
 
 @dataclass
 class Cache:
-    """Query vectors over the test's own database, and where they were found."""
+    """Query vectors over the test's database, and where each was found."""
 
     database: Database
     settings: Settings
@@ -49,7 +49,7 @@ class Cache:
             query_embeddings.keep_query(connection, space, key, vector)
 
     def run(self, work: Callable[[QueryVectors], Awaitable[object]]) -> object:
-        """Do some work with them, in a loop of its own."""
+        """Do some work with them, in a new event loop."""
 
         async def main() -> object:
             vectors = QueryVectors(
@@ -73,7 +73,7 @@ def space(cache: Cache) -> Space:
     return space_of(cache.database, cache.settings)
 
 
-def test_a_query_is_bought_once_then_remembered(
+def test_a_query_is_embedded_once_and_then_cached(
     cache: Cache, space: Space, emulator: Emulator
 ) -> None:
     async def work(vectors: QueryVectors) -> None:
@@ -90,7 +90,7 @@ def test_a_query_is_bought_once_then_remembered(
     assert emulator.stats().requests == 1
 
 
-def test_those_who_ask_at_once_share_one_answer_and_one_failure(
+def test_concurrent_callers_share_one_answer_or_one_failure(
     cache: Cache, space: Space, emulator: Emulator
 ) -> None:
     async def work(vectors: QueryVectors) -> None:
@@ -105,7 +105,7 @@ def test_those_who_ask_at_once_share_one_answer_and_one_failure(
     assert emulator.stats().requests == 2
 
 
-def test_one_who_gives_up_does_not_take_the_answer_from_the_others(
+def test_a_caller_that_gives_up_does_not_cancel_the_answer_for_others(
     cache: Cache, space: Space, emulator: Emulator
 ) -> None:
     async def work(vectors: QueryVectors) -> None:
@@ -120,7 +120,7 @@ def test_one_who_gives_up_does_not_take_the_answer_from_the_others(
     assert emulator.stats().requests == 1
 
 
-def test_memory_forgets_what_is_old_and_what_was_used_longest_ago(
+def test_memory_drops_old_and_least_recently_used_entries(
     database: Database, openai_settings: MakeSettings, emulator: Emulator
 ) -> None:
     settings = openai_settings(
@@ -130,7 +130,7 @@ def test_memory_forgets_what_is_old_and_what_was_used_longest_ago(
     space = space_of(database, settings)
 
     async def work(vectors: QueryVectors) -> None:
-        for query in ("one", "two", "one", "three"):  # two goes: one was used since
+        for query in ("one", "two", "one", "three"):  # two is dropped: one was used since
             await vectors.vector(space, query)
         await vectors.vector(space, "one")
         assert cache.hits == ["memory", "memory"]
@@ -144,7 +144,7 @@ def test_memory_forgets_what_is_old_and_what_was_used_longest_ago(
     assert emulator.stats().requests == 3
 
 
-def test_a_database_that_is_away_when_it_should_keep_does_not_spoil_the_answer(
+def test_a_database_that_is_down_when_caching_does_not_affect_the_answer(
     cache: Cache, space: Space
 ) -> None:
     def away(*_: object) -> None:
@@ -159,7 +159,7 @@ def test_a_database_that_is_away_when_it_should_keep_does_not_spoil_the_answer(
     assert count_rows(cache.database, "query_embeddings") == 0
 
 
-def test_the_next_key_is_tried_and_the_last_failure_is_told(
+def test_the_next_key_is_tried_and_the_last_failure_is_raised(
     openai_settings: MakeSettings, database: Database, emulator: Emulator
 ) -> None:
     settings = openai_settings(
@@ -185,7 +185,7 @@ def test_without_a_key_it_says_which_one_is_needed(
         embed_queries(settings, spec, ["a"])
 
 
-def test_an_answer_that_is_no_vector_is_the_providers_fault_and_an_empty_text_the_clients(
+def test_an_invalid_vector_is_the_providers_fault_and_an_empty_text_the_clients(
     database: Database,
     openai_settings: MakeSettings,
     make_settings: MakeSettings,

@@ -1,4 +1,4 @@
-"""What a request means for the release in force: versions, books, chapters, and about how much."""
+"""What a request selects in the active release: versions, books, chapters and rows."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def refused(**asked: object) -> RequestError:
     return caught.value
 
 
-def test_without_a_filter_everything_is_meant() -> None:
+def test_without_a_filter_everything_is_selected() -> None:
     found = confine(SearchRequest(), SERVED)
     assert found.scopes == ("EN_A", "EN_B", "PT_C")
     assert (found.books, found.chapters, found.rows) == (None, None, None)
 
 
-def test_a_version_asked_for_twice_is_meant_once() -> None:
+def test_a_version_given_twice_is_selected_once() -> None:
     found = confine(SearchRequest(versions=("PT_C", "EN_A", "PT_C")), SERVED)
     assert found.scopes == ("PT_C", "EN_A")
 
@@ -47,11 +47,11 @@ def test_a_version_asked_for_twice_is_meant_once() -> None:
     [("en", ("EN_A", "EN_B")), ("EN-us", ("EN_A", "EN_B")), ("pt", ("PT_C",)),
      ("pt-BR", ("PT_C",))],
 )  # fmt: skip
-def test_a_language_is_all_its_versions(language: str, scopes: tuple[str, ...]) -> None:
+def test_a_language_selects_all_its_versions(language: str, scopes: tuple[str, ...]) -> None:
     assert confine(SearchRequest(language=language), SERVED).scopes == scopes
 
 
-def test_rows_are_counted_where_books_or_chapters_are_asked_for() -> None:
+def test_rows_are_counted_if_books_or_chapters_are_given() -> None:
     assert confine(SearchRequest(books=("Genesis",)), SERVED).rows == 40
     assert confine(SearchRequest(books=("Salmos", "GEN")), SERVED).rows == 60
     assert confine(SearchRequest(books=("GEN",), versions=("PT_C",)), SERVED).rows == 0
@@ -64,41 +64,41 @@ def test_rows_are_counted_where_books_or_chapters_are_asked_for() -> None:
     [("1 Coríntios", "1CO"), ("1 corinthians", "1CO"), ("I Corinthians", "1CO"), ("êxodo", "EXO"),
      ("Exodo", "EXO"), ("Apocalipse", "REV"), ("jHn", "JHN"), ("João", "JHN"), ("Jó", "JOB")],
 )  # fmt: skip
-def test_a_book_goes_by_many_names(name: str, code: str) -> None:
+def test_a_book_is_found_by_many_names(name: str, code: str) -> None:
     assert confine(SearchRequest(books=(name,)), SERVED).books == (code,)
 
 
-def test_an_unknown_book_is_told_with_those_that_are_near() -> None:
+def test_an_unknown_book_suggests_similar_names() -> None:
     error = refused(books=("Genesys",))
     assert (error.kind, error.field) == ("unknown-book", "books")
     assert "Genesis" in error.choices
     assert "Did you mean" in str(error)
 
 
-def test_an_unknown_version_is_told_with_those_that_are_near() -> None:
+def test_an_unknown_version_suggests_similar_names() -> None:
     error = refused(versions=("EN_A", "en_b"))
     assert (error.kind, error.field) == ("unknown-version", "versions")
     assert error.choices[0] == "EN_B"
 
 
-def test_a_withheld_version_is_no_unknown_one() -> None:
+def test_a_withheld_version_is_not_reported_as_unknown() -> None:
     error = refused(versions=("EN_X",))
     assert error.kind == "version-withheld"
     assert "EN_X" in str(error)
 
 
-def test_a_language_that_the_versions_asked_for_do_not_have_is_told() -> None:
+def test_a_language_that_no_requested_version_has_is_reported() -> None:
     error = refused(versions=("EN_A",), language="pt")
     assert (error.kind, error.choices) == ("unknown-language", ("en", "pt"))
     assert refused(language="").kind == "unknown-language"
 
 
-def test_the_first_chapter_stands_before_the_last() -> None:
+def test_the_first_chapter_must_not_be_after_the_last() -> None:
     assert refused(chapters=(3, 2)).kind == "bad-chapters"
     assert confine(SearchRequest(chapters=(2, 2)), SERVED).chapters == (2, 2)
 
 
-def test_where_nothing_may_be_served_an_unknown_version_has_no_neighbours() -> None:
+def test_if_nothing_may_be_served_an_unknown_version_has_no_suggestions() -> None:
     nothing = Served(1, Target(TABLE, {}, None, "vector", None), None, {}, {}, frozenset())
     assert confine(SearchRequest(), nothing).scopes == ()
     with pytest.raises(RequestError, match="It has no version"):

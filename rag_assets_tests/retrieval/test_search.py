@@ -1,4 +1,4 @@
-"""Searching goes through what is released, and policy is asked each time."""
+"""A search uses only released data, and checks policy each time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.release.corpus import (
     check,
     embed,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
     table_of,
 )
@@ -29,12 +29,12 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 
 def words(code: str, number: int = 3) -> str:
-    """A verse of a version, in its own words."""
+    """The text of a verse of a version."""
     return f"The {code} number {number} runs down to the sea before {number + 7} days"
 
 
 def versions(database: Database, settings: Settings, query: str) -> set[str]:
-    """Versions among the hits."""
+    """The versions of the hits."""
     return {hit.version for hit in ask(database, settings, query).hits}
 
 
@@ -48,11 +48,11 @@ def test_before_anything_is_released_a_search_says_what_to_do(
         ask(database, settings, words("EN_A"))
 
 
-def test_a_verse_is_found_by_its_words_with_all_that_a_person_wants_to_know(
+def test_a_verse_is_found_by_its_words_with_all_of_its_details(
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     found = ask(database, settings, words("EN_A"), top_k=4)
     assert (found.release_id, found.plan.kind) == (1, "exact")
     assert [hit.rank for hit in found.hits] == [1, 2, 3, 4]
@@ -68,21 +68,21 @@ def test_a_version_that_is_embedded_and_checked_is_not_found_until_it_is_release
     database: Database, settings: Settings
 ) -> None:
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     prepare(database, settings, "EN_B")
     assert count_rows(database, table_of(database, settings).name) == 120
     assert versions(database, settings, words("EN_B")) == {"EN_A"}
     with pytest.raises(RequestError, match="EN_B is not in the active release") as caught:
         ask(database, settings, words("EN_B"), versions=["EN_B"])
     assert caught.value.choices == ("EN_A",)
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert ask(database, settings, words("EN_B")).hits[0].version == "EN_B"
 
 
 def test_an_unknown_version_names_the_choice(database: Database, settings: Settings) -> None:
     for code in ("EN_A", "EN_B"):
         prepare(database, settings, code)
-    let_through(database, settings)
+    release_corpus(database, settings)
     with pytest.raises(RequestError, match="EN_C is not in the active release") as caught:
         ask(database, settings, "river", versions=["EN_A", "EN_C"])
     assert caught.value.kind == "unknown-version"
@@ -94,20 +94,20 @@ def test_a_search_of_some_versions_finds_only_theirs(
 ) -> None:
     for code in ("EN_A", "EN_B"):
         prepare(database, settings, code)
-    let_through(database, settings)
+    release_corpus(database, settings)
     found = ask(database, settings, words("EN_A"), versions=["EN_B"])
     assert {hit.version for hit in found.hits} == {"EN_B"}
     assert len(found.hits) == 10
 
 
 @pytest.mark.parametrize("withdrawn", ["ai_allowed", "enabled_for_rag"])
-def test_a_licence_that_is_withdrawn_counts_at_once_and_so_does_its_return(
+def test_withdrawing_a_licence_and_restoring_it_take_effect_immediately(
     database: Database, settings: Settings, withdrawn: str
 ) -> None:
     texts = sentences(60, word="EN_B")
     prepare(database, settings)
     prepare(database, settings, "EN_B", texts)
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert "EN_B" in versions(database, settings, words("EN_B"))
 
     load_version(database, "EN_B", texts, replace(ALLOWED, **{withdrawn: False}))
@@ -125,7 +125,7 @@ def test_the_setting_narrows_what_is_served_and_never_widens_it(
 ) -> None:
     for code in ("EN_A", "EN_B"):
         prepare(database, settings, code)
-    let_through(database, settings)
+    release_corpus(database, settings)
     embed(database, settings, "EN_C", sentences(60, word="EN_C"))
     check(database, settings, "EN_C")
     narrow = release_settings(make_settings, rag_allowed_versions="EN_B, EN_C")
@@ -150,12 +150,12 @@ def test_a_search_through_the_index_finds_what_an_exact_one_finds(
     indexed = release_settings(make_settings, rag_index_min_rows=1, rag_recall_floor=1.0)
     for code in ("EN_A", "EN_B"):
         prepare(database, exact, code)
-    let_through(database, exact)
+    release_corpus(database, exact)
     queries = [words(code, number) for code in ("EN_A", "EN_B") for number in range(0, 60, 7)]
     before = [ask(database, exact, query).hits[0] for query in queries]
 
     prepare(database, indexed, "EN_C")
-    let_through(database, indexed)
+    release_corpus(database, indexed)
     after = [ask(database, indexed, query) for query in queries]
     assert {found.plan.kind for found in after} == {"ivfflat"}
     assert [found.hits[0].text for found in after] == [hit.text for hit in before] == queries
@@ -164,12 +164,12 @@ def test_a_search_through_the_index_finds_what_an_exact_one_finds(
     assert len(filtered.hits) == 10
 
 
-def test_verses_that_are_gone_since_the_release_are_not_found(
+def test_verses_deleted_since_the_release_are_not_found(
     database: Database, settings: Settings
 ) -> None:
     texts = sentences(60, word="EN_A")
     prepare(database, settings, "EN_A", texts)
-    let_through(database, settings)
+    release_corpus(database, settings)
     assert ask(database, settings, texts[-1]).hits[0].text == texts[-1]
     load_version(database, "EN_A", texts[:-1])
     assert texts[-1] not in {hit.text for hit in ask(database, settings, texts[-1]).hits}

@@ -1,4 +1,4 @@
-"""Searching documents, alone and with the Bible, through what is released."""
+"""Searching released documents, alone and with the Bible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.documents.corpus import judge_all, publish_document
-from rag_assets_tests.release.corpus import let_through, prepare, release_settings
+from rag_assets_tests.release.corpus import prepare, release_corpus, release_settings
 
 MANUAL = [
     "Turn the valve clockwise until the pressure falls",
@@ -30,24 +30,24 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 @pytest.fixture
 def documents(database: Database, settings: Settings) -> Database:
-    """Two documents, one in Portuguese, released by themselves."""
+    """Two documents, one in Portuguese, released without a Bible."""
     publish_document(
         database, settings, "manual.pdf", MANUAL, title="Manual", heading=("Pumps",), paged=True
     )
     publish_document(database, settings, "carta.md", CARTA, language="pt", title="Carta")
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
 @pytest.fixture
 def both(database: Database, settings: Settings) -> Database:
-    """The same and sixty verses."""
+    """The same with sixty verses."""
     prepare(database, settings, "EN_A", sentences(60))
     publish_document(database, settings, "manual.pdf", MANUAL, title="Manual", paged=True)
     publish_document(database, settings, "carta.md", CARTA, language="pt", title="Carta")
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     return database
 
 
@@ -68,13 +68,13 @@ def test_before_a_release_documents_are_not_found(database: Database, settings: 
     with pytest.raises(NotReleasedError):
         ask(database, settings, MANUAL[0])
     prepare(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     with pytest.raises(RequestError, match="holds no documents"):
         ask(database, settings, MANUAL[0])
     assert keys(ask(database, settings, MANUAL[0], "both")) == [None] * 10
 
 
-def test_a_passage_is_found_with_all_that_a_person_wants_to_know(
+def test_a_passage_is_found_with_all_of_its_details(
     documents: Database, settings: Settings
 ) -> None:
     found = ask(documents, settings, MANUAL[1], top_k=3)
@@ -97,7 +97,7 @@ def test_a_passage_is_found_with_all_that_a_person_wants_to_know(
     assert scores == sorted(scores, reverse=True)
 
 
-def test_without_verses_both_means_the_documents(documents: Database, settings: Settings) -> None:
+def test_without_verses_both_selects_the_documents(documents: Database, settings: Settings) -> None:
     assert (
         ask(documents, settings, MANUAL[1], "both").hits == ask(documents, settings, MANUAL[1]).hits
     )
@@ -110,14 +110,12 @@ def test_filters_by_document_and_language(documents: Database, settings: Setting
     assert set(keys(ask(documents, settings, query, language="pt-BR"))) == {"carta.md"}
     assert set(keys(ask(documents, settings, query, documents=("carta.md",)))) == {"carta.md"}
     few = ask(documents, settings, query, documents=("carta.md",))
-    assert (len(few.hits), few.why_fewer) == (2, "the filter lets no more rows through")
+    assert (len(few.hits), few.why_fewer) == (2, "no more rows pass the filter")
     none = ask(documents, settings, query, documents=("carta.md",), language="en")
     assert none.hits == ()
 
 
-def test_an_unknown_document_names_those_that_are_near(
-    documents: Database, settings: Settings
-) -> None:
+def test_an_unknown_document_suggests_similar_keys(documents: Database, settings: Settings) -> None:
     with pytest.raises(RequestError, match=r"Did you mean manual\.pdf") as caught:
         ask(documents, settings, "a", documents=("carta.md", "manuel.pdf"))
     assert (caught.value.kind, caught.value.field) == ("unknown-document", "documents")
@@ -135,13 +133,15 @@ def test_a_new_document_is_found_within_the_active_release_and_in_its_language(
     assert keys(ask(documents, settings, "Die Pumpe braucht Fett", top_k=1)) == ["brief.txt"]
 
 
-def test_a_changed_document_is_found_as_it_is_now(documents: Database, settings: Settings) -> None:
+def test_a_changed_document_is_found_with_its_current_text(
+    documents: Database, settings: Settings
+) -> None:
     publish_document(documents, settings, "carta.md", ["Nova carta"], language="pt", again=True)
     found = ask(documents, settings, CARTA[0], documents=("carta.md",))
     assert [hit.text for hit in found.hits] == ["Nova carta"]
 
 
-def test_a_withdrawn_document_is_found_by_nothing(documents: Database, settings: Settings) -> None:
+def test_a_withdrawn_document_is_never_found(documents: Database, settings: Settings) -> None:
     with documents.connect() as connection:
         withdraw(connection, ["manual.pdf"], by="command")
     for hybrid in (False, True):
@@ -151,10 +151,10 @@ def test_a_withdrawn_document_is_found_by_nothing(documents: Database, settings:
         ask(documents, settings, "a", documents=("manual.pdf",))
 
 
-def test_what_goes_after_its_vector_was_compared_is_no_hit(
+def test_a_row_deleted_after_the_comparison_is_no_hit(
     documents: Database, settings: Settings
 ) -> None:
-    with documents.connect() as connection:  # and its vectors are still there
+    with documents.connect() as connection:  # and its vectors still exist
         connection.execute(
             "UPDATE documents SET state = 'withdrawn', withdrawn_at = now(),"
             " withdrawn_by = 'inbox' WHERE document_key = 'manual.pdf'"
@@ -162,7 +162,7 @@ def test_what_goes_after_its_vector_was_compared_is_no_hit(
     assert set(keys(ask(documents, settings, MANUAL[1]))) == {"carta.md"}
 
 
-def test_words_take_part_in_the_language_of_each_document(
+def test_full_text_search_uses_each_documents_language(
     documents: Database, settings: Settings
 ) -> None:
     found = ask(documents, settings, "válvulas", hybrid=True)
@@ -172,7 +172,7 @@ def test_words_take_part_in_the_language_of_each_document(
     assert set(keys(only)) == {"manual.pdf"}
 
 
-def test_collapsing_leaves_the_best_passage_of_each_document(
+def test_collapsing_keeps_the_best_passage_of_each_document(
     documents: Database, settings: Settings
 ) -> None:
     found = ask(documents, settings, MANUAL[2], collapse=True)
@@ -180,7 +180,7 @@ def test_collapsing_leaves_the_best_passage_of_each_document(
     assert found.hits[0].text == MANUAL[2]
 
 
-def test_collapsing_reads_on_past_a_document_with_many_passages(
+def test_collapsing_fetches_more_rows_if_one_document_has_many_passages(
     documents: Database, settings: Settings
 ) -> None:
     many = [f"The pump number {number} must never run dry" for number in range(60)]
@@ -192,13 +192,15 @@ def test_collapsing_reads_on_past_a_document_with_many_passages(
     assert ask(documents, settings, many[0], collapse=True, top_k=4).why_fewer
 
 
-def test_the_least_score_counts_and_is_told(documents: Database, settings: Settings) -> None:
+def test_the_minimum_score_applies_and_is_reported(documents: Database, settings: Settings) -> None:
     found = ask(documents, settings, MANUAL[0], min_score=0.9)
     assert [hit.text for hit in found.hits] == [MANUAL[0]]
     assert found.why_fewer == "4 further rows score under min_score 0.9"
 
 
-def test_both_are_merged_by_score_each_by_its_own_plan(both: Database, settings: Settings) -> None:
+def test_both_corpora_are_merged_by_score_with_a_plan_each(
+    both: Database, settings: Settings
+) -> None:
     texts = sentences(60)
     together = ask(both, settings, "the pump runs down to the sea", "both", top_k=20)
     assert together.documents_plan is not None
@@ -217,9 +219,7 @@ def test_both_are_merged_by_score_each_by_its_own_plan(both: Database, settings:
     assert ask(both, settings, MANUAL[2], "both").hits[0].text == MANUAL[2]
 
 
-def test_the_bible_alone_is_searched_as_without_documents(
-    both: Database, settings: Settings
-) -> None:
+def test_searching_only_the_bible_ignores_documents(both: Database, settings: Settings) -> None:
     found = ask(both, settings, MANUAL[2], "bible")
     assert keys(found) == [None] * 10
     assert found.documents_plan is None
@@ -227,35 +227,33 @@ def test_the_bible_alone_is_searched_as_without_documents(
     assert narrowed.hits == found.hits
 
 
-def test_words_of_both_take_part_together(both: Database, settings: Settings) -> None:
+def test_hybrid_search_covers_both_corpora(both: Database, settings: Settings) -> None:
     found = ask(both, settings, "bearings of the river", "both", hybrid=True, top_k=30)
     assert {hit.corpus for hit in found.hits} == {"bible", "documents"}
     assert found.hits[0].source == "both"
 
 
-def test_collapsing_both_is_by_verse_and_by_document(both: Database, settings: Settings) -> None:
+def test_collapsing_both_corpora_groups_by_verse_and_by_document(
+    both: Database, settings: Settings
+) -> None:
     found = ask(both, settings, MANUAL[2], "both", collapse=True, top_k=70)
     assert sorted(filter(None, keys(found))) == ["carta.md", "manual.pdf"]
     assert keys(found).count(None) == 60
 
 
-def test_to_re_rank_documents_needs_large_vectors_of_them(
-    both: Database, settings: Settings
-) -> None:
+def test_re_ranking_documents_needs_their_large_vectors(both: Database, settings: Settings) -> None:
     for corpus in ("documents", "both"):
         with pytest.raises(RequestError, match="no large vectors") as caught:
             ask(both, settings, "pump", corpus, rerank=True)
         assert caught.value.kind == "no-large-space"
 
 
-def test_documents_with_large_vectors_are_re_ranked_by_them(
-    database: Database, settings: Settings
-) -> None:
+def test_documents_with_large_vectors_are_re_ranked(database: Database, settings: Settings) -> None:
     roles = ("small", "large")
     publish_document(database, settings, "manual.pdf", MANUAL, roles=roles)
     publish_document(database, settings, "carta.md", CARTA, language="pt", roles=roles)
     judge_all(database, settings)
-    let_through(database, settings)
+    release_corpus(database, settings)
     plain = ask(database, settings, "greasing pumps")
     again = ask(database, settings, "greasing pumps", rerank=True)
     assert {hit.text for hit in again.hits} == {hit.text for hit in plain.hits}

@@ -1,4 +1,4 @@
-"""Which corpora a request means, and which filters belong to which."""
+"""Which corpora a request selects, and which filters apply to which."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rag_assets.errors import RequestError
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, ServedDocuments
 from rag_assets.retrieval.request import SearchRequest, corpora
-from rag_assets.retrieval.sides import looks_up, sides_of
+from rag_assets.retrieval.sides import needs_lookup, sides_of
 from rag_assets.vectors.search_plan import RowFilter
 from rag_assets.vectors.sql.spaces import Space, SpaceSpec
 from rag_assets.vectors.sql.tables import bible_table, documents_table
@@ -60,7 +60,7 @@ LARGE_DOCUMENTS = replace(BIBLE, documents=replace(DOCUMENTS, large=documents_ta
         (ALONE, {}, ("bible",)),
     ],
 )
-def test_a_request_means_these_corpora(
+def test_a_request_selects_the_corpora(
     served: Served, asked: dict[str, object], searched: tuple[str, ...]
 ) -> None:
     assert corpora(SearchRequest(**asked), served) == searched  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def test_a_request_means_these_corpora(
         ),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_told(
+def test_a_contradictory_filter_is_reported(
     served: Served, asked: dict[str, object], kind: str, field: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
@@ -104,14 +104,14 @@ def test_a_filter_that_makes_no_sense_is_told(
         ({"corpus": "both", "language": "de", "books": ("GEN",)}, False),
     ],
 )
-def test_the_database_is_asked_only_for_what_is_not_known(
+def test_the_database_is_queried_only_for_unknown_names(
     asked: dict[str, object], needed: bool
 ) -> None:
     request = SearchRequest(**asked)  # type: ignore[arg-type]
-    assert looks_up(request, TOGETHER) is needed
+    assert needs_lookup(request, TOGETHER) is needed
 
 
-def test_everything_of_both_is_confined_by_nothing() -> None:
+def test_a_search_of_everything_has_no_filter() -> None:
     bible, documents = sides_of(None, SearchRequest(corpus="both"), TOGETHER)
     assert (bible.corpus, bible.filter, bible.matching) == (
         "bible",
@@ -136,7 +136,7 @@ def test_a_language_is_a_filter_of_each_corpus_that_has_it() -> None:
     assert only.corpus == "documents"
 
 
-def test_a_language_that_neither_has_names_those_of_both() -> None:
+def test_an_unknown_language_names_those_of_both_corpora() -> None:
     with pytest.raises(RequestError) as caught:
         sides_of(None, SearchRequest(corpus="both", language="de"), TOGETHER)
     assert caught.value.kind == "unknown-language"

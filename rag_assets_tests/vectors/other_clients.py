@@ -1,4 +1,4 @@
-"""What a person does with psql, past the project."""
+"""What an operator does with psql, without the project's code."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rag_assets_tests.vectors.vectors import space_of
 
 
 def run(database: Database, statement: str, **names: object) -> int:
-    """Run a statement, with names put in, in a session of its own; the rows that it touched."""
+    """Run a statement with interpolated names in a new session; return the affected rows."""
     with database.connect() as connection:
         return connection.execute(statement.format(**names).encode()).rowcount
 
 
 def small(database: Database, settings: Settings) -> VectorTable:
-    """The verses' table of the small space."""
+    """The verse table of the small space."""
     return bible_table(space_of(database, settings))
 
 

@@ -1,4 +1,4 @@
-"""The COPY stream is what PostgreSQL and pgvector read: sent to the server and read back."""
+"""PostgreSQL and pgvector accept the COPY stream: sent to the server and read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code sets: complete whatever client writes, filled while others work, read by the search."""
+"""Code sets: complete whichever client writes, filled during other work, used by searches."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def filled(session: Connection, table: VectorTable, bits: int = 256) -> CodeSet:
 
 
 def wrong_codes(session: Connection, table: VectorTable, made: CodeSet) -> int:
-    """Codes that are missing, left over, or not those of their vectors."""
+    """Codes that are missing, orphaned, or do not match their vectors."""
     expected = {}
     for chunk in stream_vectors(session, table, ["EN_A", "EN_B", "EN_C"]):
         codes = made.recipe.encode(chunk.vectors)
@@ -72,7 +72,7 @@ def wrong_codes(session: Connection, table: VectorTable, made: CodeSet) -> int:
     return sum(found.get(i) != code for i, code in expected.items()) + len(found.keys() - expected)
 
 
-def test_a_fill_encodes_every_vector_and_calls_the_set_ready(
+def test_a_fill_encodes_every_vector_and_marks_the_set_ready(
     session: Connection, table: VectorTable
 ) -> None:
     made = filled(session, table)
@@ -105,7 +105,7 @@ def test_a_publication_writes_its_codes_with_its_vectors(
         ("TRUNCATE {}", 0),
     ],
 )
-def test_what_another_client_changes_loses_its_code_at_once_and_gets_one_by_a_fill(
+def test_a_vector_changed_by_another_client_loses_its_code_until_the_next_fill(
     session: Connection, table: VectorTable, statement: str, lost: int
 ) -> None:
     made = filled(session, table)
@@ -115,13 +115,13 @@ def test_what_another_client_changes_loses_its_code_at_once_and_gets_one_by_a_fi
     assert wrong_codes(session, table, made) == 0
 
 
-def test_a_verse_that_goes_takes_its_code_with_it(session: Connection, table: VectorTable) -> None:
+def test_deleting_a_verse_deletes_its_code(session: Connection, table: VectorTable) -> None:
     made = filled(session, table)
     session.execute("DELETE FROM verses WHERE version_code = 'EN_B'")
     assert wrong_codes(session, table, made) == 0
 
 
-def test_a_fill_goes_on_while_versions_are_published_and_vectors_changed(
+def test_a_fill_continues_while_versions_are_published_and_vectors_changed(
     database: Database,
     session: Connection,
     table: VectorTable,
@@ -154,7 +154,7 @@ def test_a_fill_goes_on_while_versions_are_published_and_vectors_changed(
         writer.join()
     (made,) = code_sets.code_sets(session, table)
     assert made.state == "ready"
-    code_writing.fill(session, table, made, progress=Silent())  # of what the other client changed
+    code_writing.fill(session, table, made, progress=Silent())  # for what the other client changed
     assert wrong_codes(session, table, made) == 0
 
 
@@ -181,7 +181,7 @@ def test_several_sessions_fill_together(
     monkeypatch.setattr(code_writing, "FILL_ROWS", 50)
     made = code_sets.create(session, table, Recipe(DIMENSIONS, 64), measured={}, run_id="run")
     with database.connect(autocommit=True) as second, database.connect(autocommit=True) as third:
-        done = code_writing.fill(session, table, made, progress=Silent(), beside=[second, third])
+        done = code_writing.fill(session, table, made, progress=Silent(), others=[second, third])
     assert done == 1200
     assert wrong_codes(session, table, made) == 0
     (found,) = code_sets.code_sets(session, table)
@@ -204,7 +204,7 @@ def test_a_scan_of_the_codes_finds_what_exact_search_finds(
 def test_a_scan_of_one_version_reads_the_codes_of_that_version_only(
     session: Connection, table: VectorTable, wide: bool
 ) -> None:
-    """Whatever share of the rows the planner guesses, with and without the values at hand."""
+    """For any share of rows that the planner assumes, with custom and generic plans."""
     made = filled(session, table)
     plan = SearchPlan("codes", codes=made, candidates=50, wide=wide)
     used = indexes_used(session, table, plan, QUERIES[0], top_k=10, scopes=["EN_B"])
@@ -213,16 +213,16 @@ def test_a_scan_of_one_version_reads_the_codes_of_that_version_only(
 
 
 def aside(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same vectors apart from where they were, as another language lies."""
+    """The same vectors moved away, like another language's."""
     moved = vectors + 1.5 * np.eye(1, DIMENSIONS, dtype=np.float32)
     unit: NDArray[np.float32] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
     return unit
 
 
-def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_what_is_near(
+def test_the_scan_answers_if_a_filter_excludes_what_an_index_over_codes_finds(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """Two languages that lie apart: a query in one, confined to the other, is answered."""
+    """Two distant languages: a query in one, confined to the other, is answered."""
     table = filled_table(database, index_settings(make_settings), {"EN_A": 900})
     fill(database, table.space, "PT_B", aside(clustered(900, seed=2)), language="pt")
     scopes = {"EN_A": 900, "PT_B": 900}
@@ -248,7 +248,7 @@ def test_an_index_over_codes_gives_way_to_the_scan_where_a_filter_leaves_out_wha
             assert len({(row.id, row.distance) for row in found} & set(exact)) >= 9
 
 
-def test_one_search_tells_what_each_number_of_candidates_finds(
+def test_one_search_shows_what_each_number_of_candidates_finds(
     session: Connection, table: VectorTable
 ) -> None:
     made = filled(session, table, 64)
@@ -260,7 +260,7 @@ def test_one_search_tells_what_each_number_of_candidates_finds(
             fewer = replace(scan, candidates=candidates)
             found = nearest(session, table, fewer, query, top_k=10, scopes=["EN_A"])
             ten = sorted(away for rank, away in ranked if rank <= candidates)[:10]
-            # Codes as far as each other at the last place: which are taken is chance.
+            # Codes that tie at the last rank: which of them are taken is chance.
             assert np.mean(np.isclose(ten, [away for _, away in found])) >= 0.8
 
 

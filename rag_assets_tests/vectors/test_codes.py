@@ -1,4 +1,4 @@
-"""Codes: what they keep of the vectors' geometry, and that they are the same everywhere."""
+"""Codes preserve the vectors' geometry and are the same everywhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def found(rows: Vectors, queries: Vectors, recipe: Recipe, candidates: int) -> f
 
 
 @given(st.integers(0, 12), st.integers(0, 2**32 - 1))
-def test_the_transform_is_its_own_inverse_but_for_the_width(power: int, seed: int) -> None:
+def test_the_transform_is_its_own_inverse_up_to_the_width(power: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).normal(size=(3, 1 << power)).astype(np.float32)
     turned = vectors.copy()
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The one statement of a search: what it answers, and that it reads the index it names."""
+"""The search statement: its results, and that it uses the index it names."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def name_of(generation: int) -> str:
 def table(
     request: pytest.FixtureRequest, database: Database, make_settings: MakeSettings
 ) -> VectorTable:
-    """Two versions; generation 1 is over the column as it is, generation 2 over halfvec."""
+    """Two versions; generation 1 indexes the column itself, generation 2 a halfvec cast."""
     settings = index_settings(make_settings, rag_embedding_precision=request.param)
     table = filled_table(database, settings, {"EN_A": 900, "EN_B": 300})
     add_generation(database, table, table.space.spec.precision)
@@ -102,9 +102,7 @@ def test_an_exact_search_reads_no_vector_index(
     assert not any("_ivf_" in name for names in used.values() for name in names)
 
 
-def test_a_plan_for_an_index_that_is_gone_is_seen_to_use_none(
-    database: Database, table: VectorTable
-) -> None:
+def test_a_plan_for_a_missing_index_uses_no_index(database: Database, table: VectorTable) -> None:
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         connection.execute("DROP INDEX verse_embeddings_s1_ivf_g2")
@@ -129,10 +127,10 @@ def scans(database: Database) -> list[int]:
 
 
 @pytest.mark.parametrize("autocommit", [True, False], ids=["autocommit", "in a transaction"])
-def test_a_statement_sent_many_times_goes_on_using_its_index(
+def test_a_statement_sent_many_times_keeps_using_its_index(
     database: Database, table: VectorTable, autocommit: bool
 ) -> None:
-    """After five uses psycopg prepares it, after five more the server may plan it generically."""
+    """psycopg prepares it after five uses; after five more the server may use a generic plan."""
     with database.connect(autocommit=autocommit) as connection:
         prepare_connection(connection)
         assert connection.prepare_threshold == 5, "as every connection has it"
@@ -187,7 +185,7 @@ def test_hits_are_in_order_of_their_distance_and_belong_to_the_scopes(
                 assert all(0 <= distance <= 2 for _, distance in found)
 
 
-def test_reading_ends_at_the_most_probes(database: Database, table: VectorTable) -> None:
+def test_reading_stops_at_the_maximum_probes(database: Database, table: VectorTable) -> None:
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         bounded = SearchPlan("iterative", 1, table.space.spec.precision, 1, 1)
@@ -227,7 +225,7 @@ def test_the_settings_of_a_search_end_with_it(database: Database, table: VectorT
     assert before[-1] == ("on",)
 
 
-def test_asking_for_the_plan_leaves_nothing_on_the_connection(
+def test_explaining_a_plan_leaves_nothing_on_the_connection(
     database: Database, table: VectorTable
 ) -> None:
     with database.connect(autocommit=True) as connection:

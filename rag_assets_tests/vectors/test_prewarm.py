@@ -1,4 +1,4 @@
-"""Reading codes and indexes into memory, with and without the extension that does it best."""
+"""Loading codes and indexes into memory, with and without the extension."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.index.corpus import DIMENSIONS, filled_table, index_settings, maintained
 
 
-def test_codes_are_read_and_what_is_gone_is_passed_over(
+def test_codes_are_read_and_missing_relations_are_skipped(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = index_settings(make_settings)

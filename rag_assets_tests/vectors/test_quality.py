@@ -1,4 +1,4 @@
-"""The verdicts, from counts, at each boundary."""
+"""Verdicts from counts, at each boundary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every change of texts and vectors is seen, whatever client makes it; no writer waits for it."""
+"""Every change of texts and vectors is detected, whichever client makes it; no writer waits."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_copy_by_psql_is_seen_and_marked(database: Database, settings: Setting
         assert unverified_by_scope(connection, table) == {"EN_A": 10}
 
 
-def test_a_space_that_is_made_later_is_watched_too(
+def test_a_space_created_later_is_covered_too(
     database: Database, make_settings: MakeSettings
 ) -> None:
     first = release_settings(make_settings)
@@ -108,7 +108,7 @@ def test_a_space_that_is_made_later_is_watched_too(
     assert unverified(database, bible_table(space_of(database, first))) == {}
 
 
-def test_what_is_announced_for_one_version_licenses_no_other(
+def test_an_announcement_for_one_version_does_not_cover_another(
     database: Database, settings: Settings
 ) -> None:
     embed(database, settings, "EN_A", sentences(10))
@@ -124,7 +124,7 @@ def test_what_is_announced_for_one_version_licenses_no_other(
 def test_writers_of_one_scope_do_not_wait_for_each_other(
     database: Database, settings: Settings
 ) -> None:
-    """Their rows are others; that both raise one revision must not make one wait."""
+    """They write different rows; changing the same revision must not make one wait."""
     embed(database, settings, "EN_A", sentences(10))
     table = small(database, settings)
     with database.connect() as connection:
@@ -147,7 +147,7 @@ def test_writers_of_one_scope_do_not_wait_for_each_other(
         assert scope_revisions(connection, table)["EN_A"] == before + 2
 
 
-def test_folding_changes_no_revision_and_keeps_what_comes_meanwhile(
+def test_folding_changes_no_revision_and_keeps_concurrent_changes(
     database: Database, settings: Settings
 ) -> None:
     embed(database, settings, "EN_A", sentences(10))

@@ -1,4 +1,4 @@
-"""Spaces: registered once, each with tables of its own, and the view in the user's terms."""
+"""Spaces: registered once, each with its own tables, and the view for users."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from rag_assets_tests.corpora import load_version, sentences
 from rag_assets_tests.vectors.vectors import answer_texts, count_rows, space_of, unit_vectors
 
 
-def test_a_space_is_registered_once_by_all_who_come_at_once(
+def test_concurrent_registrations_create_a_space_once(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """The two roles at once are what two runs do: the view must be there at the end, too."""
+    """Two runs register both roles concurrently; the view must exist at the end."""
     settings = make_settings()
     with ThreadPoolExecutor(8) as pool:
         spaces = list(pool.map(lambda n: space_of(database, settings, ROLES[n % 2]), range(8)))
@@ -37,7 +37,7 @@ def test_a_space_is_registered_once_by_all_who_come_at_once(
     assert count_rows(database, "verse_embeddings") == 0
 
 
-def test_what_differs_in_anything_that_makes_a_space_has_other_tables(
+def test_specs_that_differ_in_any_part_have_different_tables(
     database: Database, make_settings: MakeSettings
 ) -> None:
     openai = {"rag_embedding_provider": "openai"}
@@ -138,7 +138,7 @@ def test_the_database_refuses_a_vector_of_another_size(
     ("precision", "role", "storage"),
     [("halfvec", "small", "p"), ("halfvec", "large", "p"), ("vector", "large", "e")],
 )
-def test_vectors_are_kept_in_the_row_as_long_as_they_fit(
+def test_vectors_are_stored_in_the_row_if_they_fit(
     database: Database,
     make_settings: MakeSettings,
     precision: Precision,

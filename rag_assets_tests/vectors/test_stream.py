@@ -1,4 +1,4 @@
-"""A whole table as arrays, and samples of it."""
+"""Streaming a whole table as arrays, and samples of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Stored = dict[int, tuple[str, NDArray[np.float32]]]
 
 
 def stored(connection: Connection, table: VectorTable) -> Stored:
-    """Scope and vector by id, as plain SQL answers them."""
+    """Scope and vector by id, as plain SQL returns them."""
     rows = connection.execute(
         "SELECT verse_id, version_code, embedding::real[] FROM verse_embeddings_s1"
     ).fetchall()
@@ -38,7 +38,7 @@ def streamed(connection: Connection, table: VectorTable, scopes: list[str]) -> S
 
 @pytest.mark.parametrize("precision", ["halfvec", "vector"])
 @pytest.mark.parametrize("dimensions", [1, 3, 64])
-def test_every_row_comes_once_with_its_scope_and_its_very_components(
+def test_every_row_is_streamed_once_with_its_scope_and_exact_components(
     database: Database, make_settings: MakeSettings, precision: Precision, dimensions: int
 ) -> None:
     settings = index_settings(
@@ -59,7 +59,7 @@ def test_every_row_comes_once_with_its_scope_and_its_very_components(
 
 
 @pytest.mark.parametrize("rows", [8191, 8192, 8193, 20_000])
-def test_a_table_of_several_pieces_is_whole(
+def test_a_table_of_several_batches_is_streamed_completely(
     database: Database, make_settings: MakeSettings, rows: int
 ) -> None:
     settings = index_settings(make_settings, rag_embedding_small_dimensions=4)
@@ -72,7 +72,7 @@ def test_a_table_of_several_pieces_is_whole(
     assert not np.concatenate([piece.scopes for piece in pieces]).any()
 
 
-def test_the_connection_goes_on_after_a_whole_stream(
+def test_the_connection_is_usable_after_a_complete_stream(
     database: Database, make_settings: MakeSettings
 ) -> None:
     table = filled_table(database, index_settings(make_settings), {"EN_A": 50})
@@ -83,7 +83,7 @@ def test_the_connection_goes_on_after_a_whole_stream(
 
 
 def place_of(vectors: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Which row each sampled vector is; all differ."""
+    """The row of each sampled vector; all differ."""
     nearest = np.argmax(sample @ vectors.T, axis=1)
     assert np.allclose(sample, vectors[nearest], atol=1e-3)
     return nearest
@@ -93,7 +93,7 @@ def place_of(vectors: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArr
 def long_table(
     database: Database, make_settings: MakeSettings
 ) -> tuple[VectorTable, NDArray[np.float32]]:
-    """20,000 rows over some hundreds of pages, and what they hold."""
+    """20,000 rows over some hundreds of pages, and their vectors."""
     vectors = clustered(20_000, dimensions=16)
     settings = index_settings(make_settings, rag_embedding_small_dimensions=16)
     return copy_rows(database, space_of(database, settings), "EN_A", vectors), vectors
@@ -103,7 +103,7 @@ def long_table(
 def test_a_sample_is_drawn_from_the_whole_table(
     database: Database, long_table: tuple[VectorTable, NDArray[np.float32]], analyzed: bool
 ) -> None:
-    """Also before the server has statistics of it, as before a first build."""
+    """Even before the server has statistics on it, as before a first build."""
     table, vectors = long_table
     with database.connect(autocommit=True) as connection:
         connection.execute("ALTER TABLE verse_embeddings_s1 SET (autovacuum_enabled = off)")
@@ -116,7 +116,7 @@ def test_a_sample_is_drawn_from_the_whole_table(
     assert quarters.min() > 0.1, f"share of each quarter of the table: {quarters}"
 
 
-def test_a_sample_is_drawn_from_the_whole_of_a_table_that_grew_since_it_was_analyzed(
+def test_a_sample_covers_a_table_that_grew_since_it_was_analyzed(
     database: Database, make_settings: MakeSettings
 ) -> None:
     vectors = clustered(20_000, dimensions=16)

@@ -37,7 +37,7 @@ def seen(database: Database, table: VectorTable) -> tuple[Revision, dict[str, in
         return revision(connection, table), scope_revisions(connection, table)
 
 
-def test_a_table_that_was_never_written_stands_at_zero(
+def test_a_table_that_was_never_written_has_revision_zero(
     database: Database, make_settings: MakeSettings
 ) -> None:
     table = bible_table(space_of(database, index_settings(make_settings)))
@@ -57,9 +57,7 @@ def test_rows_are_counted_by_scope_and_a_publication_counts_its_rows(
     assert set(scopes) == {"EN_A", "EN_B"}
 
 
-def test_publishing_again_is_a_change_of_that_scope_alone(
-    database: Database, table: VectorTable
-) -> None:
+def test_publishing_again_changes_only_that_scope(database: Database, table: VectorTable) -> None:
     before, before_scopes = seen(database, table)
     republish(database, table.space, "EN_A", texts_of("EN_A", 30)[:4], clustered(4, seed=3))
     after, after_scopes = seen(database, table)
@@ -80,9 +78,7 @@ def test_a_reused_vector_is_a_change_too(database: Database, table: VectorTable)
     assert "EN_C" in scopes
 
 
-def test_where_nothing_changed_there_is_no_new_revision(
-    database: Database, table: VectorTable
-) -> None:
+def test_without_a_change_there_is_no_new_revision(database: Database, table: VectorTable) -> None:
     before = seen(database, table)
     load_version(database, "EN_A", texts_of("EN_A", 30))
     with database.connect() as connection:

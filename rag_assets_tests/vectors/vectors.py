@@ -1,4 +1,4 @@
-"""Spaces and vectors for tests of the store, without any embedder."""
+"""Spaces and vectors for tests, without an embedder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rag_assets.vectors.sql.spaces import Role, Space, register_space
 
 
 def space_of(database: Database, settings: Settings, role: Role = "small") -> Space:
-    """The space of a role, registered."""
+    """Register the space of a role."""
     with database.connect() as connection:
         return register_space(connection, settings, role)
 
@@ -30,7 +30,7 @@ def unit_vectors(count: int, space: Space, *, seed: int = 1) -> NDArray[np.float
 def answer_texts(
     connection: Connection, space: Space, texts: Sequence[str], vectors: NDArray[np.float32]
 ) -> None:
-    """Put answers where the buyer keeps them, whatever they are worth."""
+    """Store answers as an embedding run would, valid or not."""
     command = sql.SQL("COPY {table} (text_hash, embedding) FROM STDIN (FORMAT BINARY)").format(
         table=space.answers_table
     )
@@ -40,7 +40,7 @@ def answer_texts(
 
 
 def count_rows(database: Database, table: str) -> int:
-    """Rows of a table."""
+    """The number of rows of a table."""
     with database.connect() as connection:
         statement = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
         row = connection.execute(statement).fetchone()

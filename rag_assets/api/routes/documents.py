@@ -1,4 +1,4 @@
-"""``/api/v1/documents``: upload documents, and see how far they are."""
+"""``/api/v1/documents``: upload documents and follow their state."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ from rag_assets.postgres.database import Connection
 from rag_assets.settings.documents import MB
 
 DOCUMENTS = "/api/v1/documents"
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 router = APIRouter(prefix=DOCUMENTS, tags=["documents"], responses=PROBLEMS)
 ServiceOf = Annotated[Service, Depends(service_of)]
@@ -80,10 +80,10 @@ async def upload(
     """Send the file itself as the body. It is stored whole or not at all, then waits its turn."""
     _refuse_forms(request)
     inbox = _inbox(service)
-    most_bytes = service.settings.rag_documents_max_mb * MB
+    max_bytes = service.settings.rag_documents_max_mb * MB
     try:
-        _refuse_declared(request, most_bytes)
-        async with _uploading(inbox, name, most_bytes) as upload:
+        _refuse_declared(request, max_bytes)
+        async with _uploading(inbox, name, max_bytes) as upload:
             async for piece in _pieces(request, service):
                 await anyio.to_thread.run_sync(upload.write, piece)
             stored = await anyio.to_thread.run_sync(lambda: upload.finish(replace=replace))
@@ -107,12 +107,12 @@ async def list_all(
     service: ServiceOf,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     lane: Annotated[DocumentLane | None, Query(description="Only those of this lane.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="How many.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many.")] = 100,
     after: Annotated[
         int, Query(ge=0, lt=2**63, description="`next` of the page before this one.")
     ] = 0,
 ) -> DocumentList:
-    """In the order of their drop, page by page."""
+    """List documents in the order they were dropped, page by page."""
     found = await service.look_up(
         lambda c: list_documents(c, state=state, lane=lane, limit=limit, after=after)
     )
@@ -130,7 +130,7 @@ async def list_all(
     summary="One document and how far it is",
 )
 async def one_document(service: ServiceOf, key: str) -> DocumentAnswer:
-    """By its key."""
+    """Return a document by its key."""
     if "\0" in key:
         raise ProblemError(404, "unknown-document", "no key holds a NUL")
     document = await service.look_up(lambda c: find_document(c, key))
@@ -154,7 +154,7 @@ def _inbox(service: Service) -> Inbox:
 
 
 def _refuse_forms(request: Request) -> None:
-    """Browsers send this type across origins only when the service lets them, which it does not."""
+    """Accept only a type that browsers do not send across origins without permission (CORS)."""
     sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if sent != "application/octet-stream":
         raise ProblemError(
@@ -164,16 +164,16 @@ def _refuse_forms(request: Request) -> None:
         )
 
 
-def _refuse_declared(request: Request, most_bytes: int) -> None:
+def _refuse_declared(request: Request, max_bytes: int) -> None:
     declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > most_bytes:
+    if declared.isdecimal() and int(declared) > max_bytes:
         raise DocumentTooLargeError(
-            "the body", f"is larger than {most_bytes // MB} MB (RAG_DOCUMENTS_MAX_MB)"
+            "the body", f"is larger than {max_bytes // MB} MB (RAG_DOCUMENTS_MAX_MB)"
         )
 
 
 def _take(connection: Connection, service: Service, inbox: Inbox, stored: StoredFile) -> str:
-    """Put the stored file into the queue; its document's key."""
+    """Queue the stored file and return its document's key."""
     take_files(connection, inbox, service.settings, [stored.path])
     document = known_documents(connection, [stored.path]).get(stored.path)
     if document is None:
@@ -184,9 +184,9 @@ def _take(connection: Connection, service: Service, inbox: Inbox, stored: Stored
 
 
 @asynccontextmanager
-async def _uploading(inbox: Inbox, name: str, most_bytes: int) -> AsyncIterator[Upload]:
-    """An upload whose storage is asked in threads; what is not finished is removed."""
-    manager = inbox.upload(name, most_bytes=most_bytes)
+async def _uploading(inbox: Inbox, name: str, max_bytes: int) -> AsyncIterator[Upload]:
+    """An upload that accesses the storage in threads; an unfinished one is removed."""
+    manager = inbox.upload(name, most_bytes=max_bytes)
     upload = await anyio.to_thread.run_sync(manager.__enter__)
     try:
         yield upload
@@ -196,7 +196,7 @@ async def _uploading(inbox: Inbox, name: str, most_bytes: int) -> AsyncIterator[
 
 
 async def _pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
-    """The body as it comes, each piece and the whole within their times."""
+    """Yield the body as it arrives, with a time limit for each piece and one for the whole."""
     settings = service.settings
     bodies: Bodies = request.app.state.bodies
     stream: Any = request.stream()
@@ -204,7 +204,7 @@ async def _pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
     ends = clock() + settings.rag_api_upload_timeout_s
     try:
         while True:
-            # Not one limit around the loop: it would strike in whatever is done with a piece.
+            # Not one limit around the loop: it would also interrupt the processing of a piece.
             patience = min(settings.rag_api_body_timeout_s, max(0, ends - clock()))
             async with asyncio.timeout(patience):
                 piece = await anext(stream, None)

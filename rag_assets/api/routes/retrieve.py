@@ -32,7 +32,7 @@ from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest, confine
 from rag_assets.retrieval.search import SearchResult, search
-from rag_assets.retrieval.sides import looks_up, sides_of
+from rag_assets.retrieval.sides import needs_lookup, sides_of
 from rag_assets.vectors.sql.spaces import Space
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
@@ -46,7 +46,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
         422: "The request cannot be answered so.",
         429: "The key's rate is used up: wait for Retry-After seconds.",
         502: "The embedding provider fails.",
-        503: "Nothing released, or the database or provider is away: wait for Retry-After.",
+        503: "Nothing is released, or the database or provider is down: wait for Retry-After.",
         504: "The provider or the search took too long.",
     }.items()
 }
@@ -118,7 +118,7 @@ async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:
 
 
 async def _answer(request: Request, service: Service, asked: RetrieveRequest) -> Response:
-    """Search, measure and log. The middleware counts, so that it sees refusals, too."""
+    """Search, measure and log. The middleware counts requests, so that refusals count too."""
     started = time.perf_counter()
     request.state.corpus = asked.corpus
     try:
@@ -127,7 +127,7 @@ async def _answer(request: Request, service: Service, asked: RetrieveRequest) ->
         service.metrics.returned.observe(len(found.hits))
         service.metrics.latency.labels("search").observe(found.search_ms / 1000)
         service.metrics.latency.labels("embedding").observe(answer.timing.embedding_ms / 1000)
-        request.state.told = {
+        request.state.log_fields = {
             "release": found.release_id,
             "plan": found.plan_name,
             "k": len(found.hits),
@@ -147,7 +147,7 @@ async def _retrieve(
     source = service.sources.to_search()
     served = source.current.served
     wanted = asked.plain()
-    await _check(service, source, wanted, served)  # before a query is paid for
+    await _check(service, source, wanted, served)  # before paying for the embedding
     vector = _given(asked.vector, served.target.table.space, "vector")
     large = None
     if asked.rerank_vector is not None and served.large_space is not None:
@@ -172,8 +172,8 @@ async def _retrieve(
 
 
 async def _check(service: Service, source: Source, wanted: SearchRequest, served: Served) -> None:
-    """Refuse what cannot be answered. Only documents asked for by key need the database."""
-    if looks_up(wanted, served):
+    """Refuse requests that cannot be answered; uses the database only if a lookup is needed."""
+    if needs_lookup(wanted, served):
         timeout_ms = service.settings.rag_api_statement_timeout_ms
         await service.search(
             source,
@@ -212,13 +212,13 @@ async def _search(
             large_vector=large,
             timeout_ms=service.settings.rag_api_statement_timeout_ms,
         ),
-        timeout_ms=0,  # a search limits each of its statements
+        timeout_ms=0,  # a search limits its own statements
     )
     return replace(found, embedding_ms=embedding_ms)
 
 
 def _given(components: list[float] | None, space: Space, field: str) -> Vector | None:
-    """The client's vector, where its dimension is the space's and it has a direction."""
+    """The client's vector, normalised, if it has the space's dimension and a direction."""
     if components is None:
         return None
     spec = space.spec
@@ -229,10 +229,10 @@ def _given(components: list[float] | None, space: Space, field: str) -> Vector |
             f"{field} has {len(components)} dimensions, the released space has "
             f"{spec.dimensions} ({spec})",
         )
-    vector = np.asarray(components, dtype=np.float64)  # squares of float32 overflow soon
+    vector = np.asarray(components, dtype=np.float64)  # squares overflow float32 easily
     norm = float(np.linalg.norm(vector))
     if not np.isfinite(norm) or norm == 0:
         raise RequestError(
-            "no-direction", field, f"{field} is zero or too large: it points nowhere"
+            "no-direction", field, f"{field} is zero or too large: it has no direction"
         )
     return (vector / norm).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Health, readiness, metrics, and the page to try it out."""
+"""Health, readiness, metrics and the playground page."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ async def ready(service: ServiceOf) -> Ready:
     response_class=PlainTextResponse,
 )
 async def metrics(service: ServiceOf) -> Response:
-    """The API's own, of all workers together; then what the databases tell of everything else."""
+    """The API's own metrics, over all workers, followed by those read from the databases."""
     operations = await service.operations_exposition()
     service.read_gauges()
     return Response(
@@ -63,9 +63,9 @@ async def playground() -> HTMLResponse:
 
 @cache
 def _playground() -> tuple[str, dict[str, str]]:
-    """The page, and headers that let it run its own script and style and reach this API only.
+    """The page, and headers that restrict it to its own script and style and to this API.
 
-    Trusted types forbid the script to make HTML of a text.
+    Trusted types prevent the script from turning text into HTML.
     """
     page = _PAGE.read_text(encoding="utf-8")
     policy = [

@@ -1,4 +1,4 @@
-"""Keys of the retrieval API, and the rate that each may be used at."""
+"""API keys, and the rate limit of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ApiKey:
 def create_key(
     connection: Connection, name: str, scopes: Sequence[Scope], *, requests_per_minute: int
 ) -> str:
-    """Make a key: the only time that it is seen whole."""
+    """Create a key. The returned value is the only place where its secret is visible."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     connection.execute(
         """
@@ -47,7 +47,7 @@ def create_key(
 
 
 def list_keys(connection: Connection) -> tuple[ApiKey, ...]:
-    """All keys, the newest last."""
+    """All keys, oldest first."""
     return fetch_all(
         connection,
         _api_key,
@@ -63,16 +63,16 @@ def _api_key(*, scopes: list[Scope], **fields: Any) -> ApiKey:
 
 
 def any_key(connection: Connection) -> bool:
-    """Whether a key was ever made: until then the API asks for none.
+    """Whether a key was ever created: until then the API requires none.
 
-    Revoked ones count, so that revoking the last does not open the API to everybody.
+    Revoked keys count, so that revoking the last one does not open the API to everyone.
     """
     (found,) = one(connection.execute("SELECT EXISTS (SELECT FROM api_keys)"))
     return bool(found)
 
 
 def revoke_key(connection: Connection, key_id: str) -> bool:
-    """Revoke a key; false when there is none to revoke."""
+    """Revoke a key; false if there is none to revoke."""
     done = connection.execute(
         "UPDATE api_keys SET revoked_at = now() WHERE key_id = %s AND revoked_at IS NULL",
         (key_id,),
@@ -81,9 +81,9 @@ def revoke_key(connection: Connection, key_id: str) -> bool:
 
 
 def find_key(connection: Connection, presented: str) -> ApiKey | None:
-    """The living key that was presented; ``None`` for any that is not right. By primary key.
+    """The valid key that was presented; ``None`` for any other. Uses the primary key.
 
-    The secret is compared in constant time, also where there is no such key.
+    The secret is compared in constant time, even if there is no such key.
     """
     _, key_id, secret = [*presented.split("_", 2), "", "", ""][:3]
     found = fetch_all(
@@ -104,10 +104,10 @@ def find_key(connection: Connection, presented: str) -> ApiKey | None:
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a key may still do.
+    """What is left of a key's rate.
 
-    :param retry_after_s: 0 when the request may go, else seconds until it may.
-    :param remaining: requests that may follow at once.
+    :param retry_after_s: 0 if the request is allowed, otherwise seconds until it will be.
+    :param remaining: requests that may follow immediately.
     """
 
     retry_after_s: float
@@ -115,25 +115,25 @@ class Allowance:
 
     @classmethod
     def of(cls, wait_s: float, pace: Pace) -> Allowance:
-        """What a request that comes so many seconds too early is allowed; it may go at 0."""
+        """The allowance of a request that is ``wait_s`` early; at most 0 means allowed."""
         if wait_s > 0:
             return cls(max(0.001, wait_s), 0)
         return cls(0.0, int(1e-6 - wait_s / pace.interval_s))
 
 
 def key_pace(*, per_minute: int, burst: int) -> Pace:
-    """A key's pace, in whole microseconds, as PostgreSQL keeps them.
+    """A key's pace, in whole microseconds, which is PostgreSQL's resolution.
 
-    :param burst: requests that may go at once.
+    :param burst: requests that may be sent immediately.
     """
     interval_s = round(60 / per_minute, 6)
     return Pace(interval_s, (burst - 1) * interval_s)
 
 
 def take_request(connection: Connection, key_id: str, pace: Pace) -> Allowance:
-    """Count one request against a key's rate, over all workers and hosts. By primary key.
+    """Count one request against a key's rate, across all workers and hosts. Uses the primary key.
 
-    One that comes more than a burst too early is refused and not counted.
+    A request that exceeds the burst is refused and not counted.
     """
     values = _LIMITS.values(key_id, (pace, 1))
     row = connection.execute(_LIMITS.taking, values).fetchone()

@@ -1,4 +1,4 @@
-"""Published verse vectors: what is stale, and publishing what was bought."""
+"""Published verse vectors: find stale ones, and publish paid answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rag_assets.vectors.sql.tables import announce, bible_table
 
 @dataclass(frozen=True, slots=True)
 class StaleVerse:
-    """A verse whose vector is missing, unverified, or belongs to another text."""
+    """A verse whose vector is missing or unverified, or belongs to another text."""
 
     verse_id: int
     reference: str
@@ -29,7 +29,7 @@ class StaleVerse:
 
 @dataclass(frozen=True)
 class Published:
-    """Rows written by one publication: from new answers, and taken from vectors already stored."""
+    """Rows written by one publication, from new answers and from vectors already stored."""
 
     from_answers: int
     reused: int
@@ -46,11 +46,11 @@ def stale_verses(
 ) -> tuple[StaleVerse, ...]:
     """Verses to embed, in canonical order. Joins on both primary keys.
 
-    A row of another language than the version's is stale, too: writing it anew costs no request.
+    A row in another language than the version's is stale too: rewriting it costs no request.
 
-    :param space: ``None`` for a space that does not exist yet: all of them.
-    :param every: those with a right vector, too (overwrite), unless ``run_id`` wrote it: a run that
-        is started again after it died does not pay twice for what it had published.
+    :param space: ``None`` if the space does not exist yet; all verses are then stale.
+    :param every: include verses with a valid vector (overwrite), unless ``run_id`` wrote it: a run
+        that is restarted after it died does not pay twice for what it had published.
     """
     fresh: sql.Composable = sql.SQL("FALSE")
     if space is not None and not every:
@@ -90,23 +90,23 @@ def publish(
     run_id: str,
     refused: Sequence[bytes] = (),
 ) -> Published:
-    """Make the vectors of these verses visible, in the connection's transaction, after an audit.
+    """Publish the vectors of these verses in the connection's transaction, after an audit.
 
-    A verse takes the bought answer to its text or, without one, the vector that the same text has
-    elsewhere in the space. Uses the text_hash indexes of both tables. The answers used are removed
+    A verse gets the paid answer for its text or, without one, the vector that the same text has
+    elsewhere in the space. Uses the text_hash indexes of both tables. The used answers are removed
     in the same transaction.
 
-    :param refused: hashes of texts that this run could not buy.
-    :raises AuditError: what would become visible is not right; roll back.
+    :param refused: hashes of texts that the provider refused to embed for this run.
+    :raises AuditError: the vectors to be published are wrong; roll back.
     """
     connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
     locks.lock_transaction(connection, locks.changing_verses(version_code))
     if verse_ids:
         announce(connection, bible_table(space), version_code, rows=len(verse_ids))
     table, answers = space.verses_table, space.answers_table
-    bought = sql.SQL("{answers} AS found USING (text_hash)").format(answers=answers)
-    # "Without one" is read from what this run has just written, not from the answers: another run
-    # may add to them, and another publication use them up, between the two statements.
+    paid = sql.SQL("{answers} AS found USING (text_hash)").format(answers=answers)
+    # Whether a verse still lacks a vector is read from what this run has just written, not from the
+    # answers: between the two statements other runs may add answers or use them up.
     known = sql.SQL(
         "LATERAL (SELECT embedding FROM {table} e"
         " WHERE e.text_hash = v.text_hash AND NOT e.unverified"
@@ -121,7 +121,7 @@ def publish(
         "refused": list(refused),
     }
     _set_moved_aside(connection, space, values)
-    from_answers = _write(connection, space, bought, values)
+    from_answers = _write(connection, space, paid, values)
     all_written = from_answers == len(verse_ids)
     reused = 0 if all_written else _write(connection, space, known, values)
     if from_answers or reused:
@@ -143,10 +143,10 @@ def publish(
 def unverified_sample(
     connection: Connection, space: Space, version_code: str, count: int
 ) -> tuple[StaleVerse, ...]:
-    """Some of the verses whose vectors are unverified and said to be of their present text.
+    """Sample the verses whose vectors are unverified and claim to be of the current text.
 
-    The same ones each time, so that a run that is started again after it died does not pay twice.
-    By the partial index on the mark.
+    It is the same sample each time, so that a run that is restarted after it died does not pay
+    twice. Uses the partial index on the mark.
     """
     return fetch_all(
         connection,
@@ -166,7 +166,7 @@ def unverified_sample(
 
 
 def count_agreeing(connection: Connection, space: Space, verse_ids: Sequence[int]) -> int:
-    """Of these verses, those whose vector is of length 1 and points where the new answer does."""
+    """Count those of these verses whose vector has norm 1 and the direction of the new answer."""
     (agreeing,) = one(
         connection.execute(
             sql.SQL(
@@ -186,7 +186,7 @@ def count_agreeing(connection: Connection, space: Space, verse_ids: Sequence[int
 
 
 def accept_unverified(connection: Connection, space: Space, version_code: str) -> int:
-    """Take a version's unverified vectors for an embedding run's, in the transaction; how many."""
+    """Mark a version's unverified vectors as verified, in the transaction; return how many."""
     announce(connection, bible_table(space), version_code)
     return connection.execute(
         sql.SQL(
@@ -197,10 +197,10 @@ def accept_unverified(connection: Connection, space: Space, version_code: str) -
 
 
 def _set_moved_aside(connection: Connection, space: Space, values: dict[str, object]) -> None:
-    """Keep the vectors of texts that move from verse to verse, as answers to these texts.
+    """Keep the vectors of texts that move between verses, as answers for these texts.
 
-    Where a verse was inserted, each later verse takes the text of the one before it. The row that
-    has the vector of a text may be written over before the verse that needs it is written.
+    After a verse was inserted, each later verse has the text of the one before it. The row with the
+    vector of a text may be overwritten before the verse that needs it is written.
     """
     connection.execute(
         sql.SQL(
@@ -219,14 +219,14 @@ def _set_moved_aside(connection: Connection, space: Space, values: dict[str, obj
 
 
 def _forget_answers(connection: Connection, space: Space, values: dict[str, object]) -> None:
-    """Remove the answers that were published: all at once when there are no others.
+    """Remove the published answers, by truncating the table if there are no others.
 
-    Emptying the table takes 1 ms and leaves nothing to vacuum, where deleting 31,000 vectors takes
-    200 ms and leaves 95 MB. It needs the table for itself for a moment, and never waits for that.
+    Truncating takes 1 ms and leaves nothing to vacuum; deleting 31,000 vectors takes 200 ms and
+    leaves 95 MB. It needs an exclusive lock on the table for a moment, and never waits for that.
     """
     locks.lock_transaction(connection, locks.using_answers(space.space_id))
     names = {"answers": space.answers_table}
-    # A later answer, or one to a text refused here, is for a run that has yet to publish it.
+    # A later answer, or one for a text refused here, belongs to a run that has yet to publish it.
     published = sql.SQL(
         "a.bought_at <= now() AND a.text_hash IN"
         " (SELECT text_hash FROM verses WHERE verse_id = ANY(%(verse_ids)s))"
@@ -236,7 +236,7 @@ def _forget_answers(connection: Connection, space: Space, values: dict[str, obje
         "SELECT EXISTS (SELECT FROM {answers} a WHERE ({published}) IS NOT TRUE)"
     ).format(published=published, **names)
     try:
-        with connection.transaction():  # a savepoint: giving up gives the lock back
+        with connection.transaction():  # a savepoint: rolling back releases the lock
             connection.execute(
                 sql.SQL("LOCK TABLE {answers} IN ACCESS EXCLUSIVE MODE NOWAIT").format(**names)
             )
@@ -255,7 +255,7 @@ def _forget_answers(connection: Connection, space: Space, values: dict[str, obje
 def _write(
     connection: Connection, space: Space, source: sql.Composable, values: dict[str, object]
 ) -> int:
-    """Write the vectors that ``source`` joins as ``found``; judge each as it is written."""
+    """Write the vectors that ``source`` joins as ``found``, and audit each as it is written."""
     statement = sql.SQL(
         """
         WITH written AS (
@@ -289,7 +289,7 @@ def _write(
 
 
 def count(connection: Connection, space: Space, version_code: str) -> int:
-    """Vectors of one version. Uses the version_code index."""
+    """Count the vectors of one version. Uses the version_code index."""
     (rows,) = one(
         connection.execute(
             sql.SQL("SELECT count(*) FROM {table} WHERE version_code = %s").format(
@@ -302,7 +302,7 @@ def count(connection: Connection, space: Space, version_code: str) -> int:
 
 
 def failures(connection: Connection, space: Space, version_code: str) -> tuple[str, ...]:
-    """Refused texts of a version as ``reference: reason``, by the failures' primary key."""
+    """Refused texts of a version as ``reference: reason``. Uses the failures' primary key."""
     rows = connection.execute(
         """
         SELECT book || ' ' || chapter || ':' || verse || ': ' || message
@@ -323,9 +323,9 @@ def record_failures(
     *,
     run_id: str,
 ) -> None:
-    """Record refused texts against every verse that has them.
+    """Record refused texts for every verse that has them.
 
-    :param reasons: by text hash: (class of the error, message).
+    :param reasons: (class of the error, message) by text hash.
     """
     with connection.cursor() as cursor:
         cursor.executemany(

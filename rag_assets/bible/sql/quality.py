@@ -1,4 +1,4 @@
-"""The faults of published verse vectors, counted from the tables themselves."""
+"""Count the faults of published verse vectors in the tables themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rag_assets.vectors.sql.spaces import Space
 
 
 def count_verse_faults(connection: Connection, space: Space, version_code: str) -> FaultCounts:
-    """Count what the asset checks judge. One pass over the version's rows, by version_code."""
+    """Count what the asset checks judge, in one pass over the version's rows by version_code."""
     judged = sql.SQL(
         """
         SELECT v.verse_id AS id, v.book || ' ' || v.chapter || ':' || v.verse AS reference,

@@ -19,7 +19,7 @@ from rag_assets.postgres.database import Connection, fetch_all, one
 
 @dataclass(frozen=True)
 class VersesLoaded:
-    """What loading one version changed, in verses (a bridge counts as one)."""
+    """What loading one version changed, in verses; a bridge counts as one."""
 
     total: int
     inserted: int
@@ -45,14 +45,14 @@ class StoredVersion:
 
     @property
     def declaration(self) -> VersionDeclaration:
-        """What the version declared when it was loaded."""
+        """The version's declaration when it was loaded."""
         return VersionDeclaration(
             self.name, self.language, self.licence, self.ai_allowed, self.enabled_for_rag
         )
 
 
 def stored_versions(connection: Connection) -> tuple[StoredVersion, ...]:
-    """All versions, in order of their codes. Uses verses' unique index for the counts."""
+    """All versions, ordered by code. Uses verses' unique index for the counts."""
     return fetch_all(
         connection,
         StoredVersion,
@@ -75,7 +75,7 @@ def version_languages(connection: Connection) -> dict[str, str]:
 def verse_ids(
     connection: Connection, versions: Sequence[str], book: str, chapter: int, verse: int
 ) -> set[int]:
-    """Ids of one verse in these versions; of the bridge that it is a part of, too."""
+    """Ids of one verse in these versions, including bridges that contain it."""
     rows = connection.execute(
         """
         SELECT verse_id FROM verses
@@ -88,7 +88,7 @@ def verse_ids(
 
 
 def rows_by_book(connection: Connection, versions: Sequence[str]) -> dict[tuple[str, str], int]:
-    """Verses by version and book. An index-only scan of verses' unique index."""
+    """Count verses by version and book, by an index-only scan of verses' unique index."""
     rows = connection.execute(
         """
         SELECT version_code, book, count(*) FROM verses WHERE version_code = ANY(%s)
@@ -100,7 +100,7 @@ def rows_by_book(connection: Connection, versions: Sequence[str]) -> dict[tuple[
 
 
 def remove_version(connection: Connection, code: str) -> int:
-    """Delete a version with its verses and vectors, nothing set aside; the number of verses."""
+    """Delete a version with its verses and all its vectors; return the number of verses."""
     locks.lock_transaction(connection, locks.changing_verses(code))
     hashes = [
         row[0]
@@ -131,10 +131,10 @@ def load_verses(
 ) -> VersesLoaded:
     """Make the stored version equal to ``bible``, in the connection's transaction.
 
-    A verse that is still there keeps its ``verse_id``, and its vector when its text is the same.
-    Vectors of verses that are gone go with them (trigger). Uses verses' unique index.
+    A verse that still exists keeps its ``verse_id``, and also its vector if its text is unchanged.
+    A trigger deletes the vectors of removed verses. Uses verses' unique index.
 
-    :raises AuditError: what is stored afterwards is not what was read; roll back.
+    :raises AuditError: the stored verses differ from those read; roll back.
     """
     locks.lock_transaction(connection, locks.changing_verses(code))
     _write_version(connection, code, declaration, bible, source_hash=source_hash, run_id=run_id)
@@ -197,7 +197,7 @@ def _write_version(
 
 
 def _write_verses(connection: Connection, code: str) -> tuple[int, int]:
-    """Those of ``incoming_verses``; how many were inserted, and how many updated."""
+    """Write ``incoming_verses``; return how many were inserted and how many updated."""
     inserted, updated = one(
         connection.execute(
             """
@@ -248,7 +248,7 @@ def _copy_incoming(connection: Connection, bible: BibleText) -> None:
 
 
 def ai_allowed(connection: Connection, version_code: str) -> bool | None:
-    """Whether a version's text may go to a provider; ``None`` where its verses are not loaded."""
+    """Whether a version's text may be sent to a provider; ``None`` if it is not loaded."""
     row = connection.execute(
         "SELECT ai_allowed FROM bible_versions WHERE version_code = %s", (version_code,)
     ).fetchone()

@@ -13,7 +13,7 @@ from rag_assets.defs.index.assets import (
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.progress import LogLines
 from rag_assets.release.releasing import Released
-from rag_assets.release.releasing import release as let_through
+from rag_assets.release.releasing import release as release_corpus
 
 
 class ReleaseConfig(dg.Config):
@@ -52,7 +52,7 @@ def release_asset(
     It gathers the evidence itself: a check that failed, is missing, or saw earlier data refuses the
     release, also when this asset is launched alone.
     """
-    released = let_through(
+    released = release_corpus(
         corpus.database,
         corpus.settings,
         run_id=context.run.run_id,

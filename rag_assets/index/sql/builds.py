@@ -1,4 +1,4 @@
-"""The statements of an index build: the lock, the settings, CREATE INDEX, its progress."""
+"""The statements of an index build: the lock, the settings, CREATE INDEX and its progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPERATORS = {
 
 @dataclass(frozen=True)
 class BuildProgress:
-    """What pg_stat_progress_create_index says; the totals are 0 in phases that have none."""
+    """A row of pg_stat_progress_create_index; the totals are 0 in phases without any."""
 
     phase: str
     tuples_done: int
@@ -36,19 +36,19 @@ class BuildProgress:
 
 
 def lock_builds(connection: Connection, table: VectorTable, *, waiting: Callable[[], None]) -> None:
-    """Take the sole right to build on a table, until the session ends.
+    """Take the lock for building on a table, until the session ends.
 
-    It must be the session that builds: its end is the end of the build, also when the client was
-    killed and the server has yet to notice.
+    The same session must run the build, so that the lock is held exactly until the build ends, even
+    if the client was killed and the server has not noticed yet.
     """
     locks.lock_session(connection, locks.building_index(table.name), waiting=waiting)
 
 
 def prepare_session(connection: Connection, *, memory_kb: int, workers: int) -> None:
-    """Settings of this session alone.
+    """Set the session's parameters for a build.
 
-    client_connection_check_interval: a build whose client was killed ends within seconds, where it
-    would otherwise go on to its end with nobody to record it.
+    client_connection_check_interval ends a build within seconds if its client was killed; without
+    it the server would finish an index that no process records.
     """
     for name, value in (
         ("maintenance_work_mem", f"{memory_kb}kB"),
@@ -68,10 +68,10 @@ def create_index(
     lists: int,
     codes: CodeSet | None = None,
 ) -> str:
-    """CREATE INDEX CONCURRENTLY; the index's name. Blocks until it is built.
+    """Run CREATE INDEX CONCURRENTLY and return the index's name. Blocks until it is built.
 
-    :param codes: what is indexed; ``None`` for the vectors, in ``precision``.
-    :raises IndexBuildError: the server runs out of memory or disk.
+    :param codes: the codes to index; ``None`` to index the vectors, in ``precision``.
+    :raises IndexBuildError: the server ran out of memory or disk.
     """
     name = index_name(codes.name if codes else table.name, generation)
     statement = sql.SQL(
@@ -101,13 +101,13 @@ def create_index(
 
 
 def cancel(connection: Connection) -> None:
-    """Cancel what the session does; a server that is gone has ended it already."""
+    """Cancel the session's statement; a server that is gone has already ended it."""
     with suppress(psycopg.OperationalError):
         connection.cancel_safe()
 
 
 def build_progress(connection: Connection, relation: VectorTable | CodeSet) -> BuildProgress | None:
-    """How far the build on a table of vectors or codes is; ``None`` when none is running."""
+    """Progress of the build on a table of vectors or codes; ``None`` if none is running."""
     found = fetch_all(
         connection,
         BuildProgress,
@@ -121,7 +121,7 @@ def build_progress(connection: Connection, relation: VectorTable | CodeSet) -> B
 
 
 def analyze(connection: Connection, relation: VectorTable | CodeSet) -> None:
-    """Statistics for the planner: of 9,000 rows, since wide ones are mostly a page each to read."""
+    """Collect planner statistics from 9,000 rows only: most wide rows take a page read each."""
     with connection.transaction():
         connection.execute("SET LOCAL default_statistics_target = 30")
         connection.execute(sql.SQL("ANALYZE {}").format(relation.identifier))
@@ -134,9 +134,9 @@ def relation_bytes(connection: Connection, name: str) -> int:
 
 
 def free_disk_bytes(connection: Connection) -> int | None:
-    """Free space where the server keeps its data; ``None`` when it is on another machine.
+    """Free space in the server's data directory; ``None`` if it is on another machine.
 
-    A server that is reached through a socket is on this one; its folder may still be out of sight.
+    A server reached through a socket is on this machine, but its directory may be inaccessible.
     """
     if not connection.info.host.startswith("/"):
         return None
@@ -148,7 +148,7 @@ def free_disk_bytes(connection: Connection) -> int | None:
 
 
 def builds_in_progress(connection: Connection) -> int:
-    """Index builds of our tables that the server is working on, in this database."""
+    """Number of running index builds on our tables in this database."""
     (count,) = one(
         connection.execute(
             """

@@ -1,4 +1,4 @@
-"""Which indexes a search's statement reads, by the server's own word."""
+"""The indexes that a search's statement reads, according to EXPLAIN."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def indexes_used(
     scopes: Sequence[str] | None,
     joined: Joined | None = None,
 ) -> dict[str, tuple[str, ...]]:
-    """Names of the indexes that the search's statement reads, by the server's EXPLAIN.
+    """Names of the indexes that the search's statement reads, according to EXPLAIN.
 
-    Under ``custom`` as planned for these very values, under ``generic`` as PostgreSQL may plan it
-    for all values once a connection has prepared it: a plan that changes there would be measured
-    once and never be seen again.
+    ``custom`` is the plan for these parameter values; ``generic`` is the plan for any values, which
+    PostgreSQL may choose once a connection has prepared the statement. Both are checked, because a
+    search could otherwise use an index in the check and another plan in service.
     """
     used = {}
     rows = RowFilter(None if scopes is None else tuple(scopes))

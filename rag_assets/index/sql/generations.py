@@ -1,4 +1,4 @@
-"""Index generations: the record of each build, and of the decision which of them serves next."""
+"""Index generations: the record of each build, and the decision which generation serves next."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EXACT_SUBJECT = "exact"
 
 @dataclass(frozen=True)
 class Generation:
-    """One build that succeeded.
+    """One successful build.
 
-    :param lists_from: the profile's, asked for by a person, or the best of several by measurement.
-    :param probes: as tuned; ``None`` before that.
-    :param codes: what the index holds, and how its candidates are compared; ``None`` where it holds
-        the vectors. Its candidates are 0 before they are tuned.
+    :param lists_from: from the profile, requested by an operator, or the best by measurement.
+    :param probes: as tuned; ``None`` until then.
+    :param codes: the code set that the index holds, and how it is used; ``None`` if the index
+        holds the vectors. The candidates are 0 until they are tuned.
     :param changed_at_build: the table's ``rows_changed`` when the build began.
     """
 
@@ -46,7 +46,7 @@ class Generation:
 
 
 def ready_generations(connection: Connection, table: VectorTable) -> tuple[Generation, ...]:
-    """Builds whose index is there and valid, the oldest first; ``lists`` as the index has it."""
+    """Builds whose index exists and is valid, oldest first; ``lists`` is read from the index."""
     lists = {i.generation: i.lists for i in live_indexes(connection, table) if i.valid}
     rows = fetch_all(
         connection,
@@ -80,9 +80,9 @@ def start_generation(
     run_id: str,
     code_set: int | None = None,
 ) -> int:
-    """Record that a build begins; its number.
+    """Record the start of a build and return its number.
 
-    :param code_set: what is indexed; ``None`` for the vectors.
+    :param code_set: the code set to index; ``None`` for the vectors.
     """
     (number,) = one(
         connection.execute(
@@ -127,7 +127,7 @@ def tuned(
     tuning: Mapping[str, object],
     codes: CodeUse | None = None,
 ) -> None:
-    """Record the probes and the use of codes chosen, and the curve that they were chosen from."""
+    """Record the chosen probes and use of codes, and the curves that they were chosen from."""
     connection.execute(
         """
         UPDATE index_generations
@@ -149,7 +149,7 @@ def tuned(
 
 
 def fail_generation(connection: Connection, number: int, error: str) -> None:
-    """Record that a build failed; its index is dropped or was never there."""
+    """Record that a build failed; its index was dropped or never existed."""
     connection.execute(
         "UPDATE index_generations SET (state, error, ended_at) = ('failed', %s, now())"
         " WHERE generation = %s",
@@ -158,11 +158,11 @@ def fail_generation(connection: Connection, number: int, error: str) -> None:
 
 
 def fail_dead_builds(connection: Connection, table: VectorTable) -> None:
-    """Builds that nobody finishes any more. The caller holds the table's build lock."""
+    """Mark builds whose run has died as failed. The caller holds the table's build lock."""
     connection.execute(
         """
         UPDATE index_generations
-           SET (state, error, ended_at) = ('failed', 'its run ended without a word', now())
+           SET (state, error, ended_at) = ('failed', 'its run ended without a report', now())
          WHERE corpus = %s AND space_id = %s AND state = 'building'
         """,
         (table.corpus, table.space.space_id),
@@ -170,7 +170,7 @@ def fail_dead_builds(connection: Connection, table: VectorTable) -> None:
 
 
 def drop_indexes(connection: Connection, indexes: Sequence[LiveIndex]) -> None:
-    """Drop concurrently: queries go on meanwhile. The connection autocommits."""
+    """Drop the indexes concurrently, without blocking queries. The connection autocommits."""
     for index in indexes:
         connection.execute(
             sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(index.name))
@@ -187,9 +187,9 @@ def drop_indexes(connection: Connection, indexes: Sequence[LiveIndex]) -> None:
 class RecordedDecision:
     """The last decision on a table: the generation to serve next, or ``None`` for no index.
 
-    :param codes: how the codes are scanned where there is no index; ``None`` for exact search.
-    :param tuning: what that scan was measured to give.
-    :param rows_changed: the table's when it was measured.
+    :param codes: how the codes are scanned if there is no index; ``None`` for exact search.
+    :param tuning: the measurements of that scan.
+    :param rows_changed: the table's ``rows_changed`` when it was measured.
     """
 
     action: str
@@ -204,9 +204,9 @@ class RecordedDecision:
 
 
 def index_subject(generation: int | None, codes: CodeUse | None = None) -> str:
-    """What an index check's result is filed under.
+    """The subject that an index check's result is recorded under.
 
-    :param codes: the codes that are scanned where there is no index.
+    :param codes: the codes that are scanned if there is no index.
     """
     if generation is not None:
         return f"generation {generation}"
@@ -227,7 +227,7 @@ def record_decision(
     tuning: Mapping[str, object] | None = None,
     rows_changed: int = 0,
 ) -> None:
-    """Keep the decision in the place of the one before."""
+    """Record the decision, replacing the previous one."""
     connection.execute(
         """
         INSERT INTO index_decisions AS d
@@ -261,7 +261,7 @@ def record_decision(
 
 
 def last_decision(connection: Connection, table: VectorTable) -> RecordedDecision | None:
-    """The last decision, if there was one."""
+    """The last decision, if there is one."""
     found = fetch_all(
         connection,
         _decision,

@@ -1,4 +1,4 @@
-"""Texts of passages that have vectors, drawn to make queries of."""
+"""Sample the texts of passages that have vectors, to make queries from."""
 
 from __future__ import annotations
 

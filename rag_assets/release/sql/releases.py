@@ -1,4 +1,4 @@
-"""Releases, written and listed. One is active; the earlier ones can be brought back."""
+"""Write and list releases. One is active; earlier ones can be brought back."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from psycopg.types.json import Jsonb
 
 from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.code_sets import use_columns
-from rag_assets.vectors.sql.indexes import LIVING_NAMES, live_indexes, own_name
+from rag_assets.vectors.sql.indexes import LIVE_NAMES, live_indexes, own_name
 from rag_assets.vectors.sql.served import CHANNEL, Release, ReleasedSpace, releases_by_id
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.vectors.sql.tables import CORPORA, Corpus, VectorTable
 
 
 def release_by_id(connection: Connection, release_id: int) -> Release | None:
-    """One release."""
+    """The release with this number, if there is one."""
     return next(iter(releases_by_id(connection, [release_id])), None)
 
 
 def last_releases(connection: Connection, *, limit: int = 20) -> tuple[Release, ...]:
-    """The last releases and refusals, the newest first. By the primary key."""
+    """The latest releases and refusals, newest first. Uses the primary key."""
     rows = connection.execute(
         "SELECT release_id FROM releases ORDER BY release_id DESC LIMIT %s", (limit,)
     ).fetchall()
     return releases_by_id(connection, [row[0] for row in rows])
 
 
-def rolled_back_lately(connection: Connection) -> int | None:
-    """The release that was rolled back last, where no other was written and activated since."""
+def last_rolled_back(connection: Connection) -> int | None:
+    """The release rolled back last, if no new one was written and activated since."""
     row = connection.execute(
         """
         SELECT gone.release_id FROM releases AS gone JOIN releases AS active
@@ -52,7 +52,7 @@ def write_release(
     code_version: str,
     run_id: str,
 ) -> int:
-    """Write a candidate, or a refusal where there are reasons against it; its number."""
+    """Write a candidate, or a refusal if there are reasons against it; return its number."""
     (release_id,) = one(
         connection.execute(
             """
@@ -98,9 +98,10 @@ def write_release(
 def activate_release(
     connection: Connection, release_id: int, *, rolling_back: bool = False
 ) -> int | None:
-    """Make a release the active one, in the connection's transaction; the number of the one before.
+    """Activate a release in the connection's transaction; return the one active before.
 
-    :param rolling_back: the one before is marked as such, and the way further back stays.
+    :param rolling_back: mark the one active before as rolled back, and keep the release's own
+        predecessor, so that a further rollback is possible.
     """
     row = connection.execute(
         """
@@ -132,24 +133,24 @@ def activate_release(
     return before
 
 
-def name_living_indexes(connection: Connection, release: Release) -> bool:
-    """Give each corpus' index in force its well-known name, and the one that had it its own back.
+def name_live_indexes(connection: Connection, release: Release) -> bool:
+    """Give each corpus' live index its well-known name; the one that had it gets its own back.
 
-    Searches do not go by names, so this never holds up a release: it gives up when it cannot have
-    the locks at once. True when the names are where they belong.
+    Searches do not depend on the names, so a release never waits for this: it gives up after half
+    a second without the locks. Returns true if all names are right.
     """
-    named = [_name_living_index(connection, release, corpus) for corpus in CORPORA]
+    named = [_name_live_index(connection, release, corpus) for corpus in CORPORA]
     return all(named)
 
 
-def _name_living_index(connection: Connection, release: Release, corpus: Corpus) -> bool:
+def _name_live_index(connection: Connection, release: Release, corpus: Corpus) -> bool:
     space = release.space(corpus, "small")
     if space is None:
         return True
-    name = LIVING_NAMES[corpus]
+    name = LIVE_NAMES[corpus]
     holders = own_name(connection, name)
     table = VectorTable(corpus, space_by_id(connection, space.space_id, "small"))
-    wanted = _living(connection, table, space.generation)
+    wanted = _live_name(connection, table, space.generation)
     if wanted == name:
         return True
     rename = sql.SQL("ALTER INDEX {} RENAME TO {}")
@@ -164,7 +165,7 @@ def _name_living_index(connection: Connection, release: Release, corpus: Corpus)
 
 
 def refresh_views(connection: Connection) -> bool:
-    """Point the view ``verse_embeddings`` at the released spaces; false when somebody reads it."""
+    """Point the view ``verse_embeddings`` at the released spaces; false if it is being read."""
     with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '500ms'")
         connection.execute("SELECT refresh_embedding_views()")
@@ -172,7 +173,7 @@ def refresh_views(connection: Connection) -> bool:
     return False
 
 
-def _living(connection: Connection, table: VectorTable, generation: int | None) -> str | None:
+def _live_name(connection: Connection, table: VectorTable, generation: int | None) -> str | None:
     if generation is None:
         return None
     return next(

@@ -1,4 +1,4 @@
-"""The documents and chunks that a search asks for or found."""
+"""The documents and chunks that a search requests or finds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ CHUNKS = Joined(
     tables="JOIN document_chunks c ON c.chunk_id = near.id"
     " JOIN documents d ON d.document_id = c.document_id AND d.state <> 'withdrawn'",
 )
-"""What a search brings of each chunk: the fields of :class:`FoundChunk`."""
+"""What a search returns of each chunk: the fields of :class:`FoundChunk`."""
 
-_NEAR = 50  # keys before and after a wrong one, and such that hold its longest word
+_NEAR = 50  # keys before and after an unknown one, and keys that contain its longest word
 
 
 @dataclass(frozen=True)
 class FoundChunk:
-    """One chunk as it is stored, and its document.
+    """One stored chunk, and its document.
 
-    :param page: on which it begins, from 1; ``None`` where there are no pages.
-    :param heading: headings above it, the outermost first.
-    :param position: place in the document, from 1.
+    :param page: the page that it begins on, from 1; ``None`` without pages.
+    :param heading: headings above it, outermost first.
+    :param position: position in the document, from 1.
     """
 
     document_id: int
@@ -50,10 +50,10 @@ class NamedDocument:
 def documents_by_key(
     connection: Connection, keys: Sequence[str], *, timeout_ms: int = 0
 ) -> Mapping[str, NamedDocument]:
-    """Those of these documents that have chunks and are not withdrawn. By the key's index.
+    """Those of these documents that have chunks and are not withdrawn. Uses the key's index.
 
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :raises SearchTimeoutError: it gave up.
+    :param timeout_ms: time limit of the statement; 0 for none.
+    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     with limited(connection, timeout_ms):
         found = connection.execute(
@@ -67,12 +67,12 @@ def documents_by_key(
 
 
 def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[str]:
-    """Keys of documents that can be searched and that a wrong one may have been meant for.
+    """Keys of searchable documents that an unknown key may have been meant for.
 
-    Its neighbours in the order of keys, by their index, and some that hold its longest word.
+    Its neighbours in key order, using the key's index, and some that contain its longest word.
 
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :raises SearchTimeoutError: it gave up.
+    :param timeout_ms: time limit of the statement; 0 for none.
+    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     (clean,) = _without_nul([key])
     words = "".join(letter if letter.isalnum() else " " for letter in clean).split()
@@ -98,10 +98,10 @@ def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[
 
 
 def chunks_by_language(connection: Connection, *, timeout_ms: int = 0) -> dict[str, int]:
-    """Chunks of the documents that can be searched, by language. Reads ``documents`` whole.
+    """Chunks of the searchable documents by language. Reads all of ``documents``.
 
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :raises SearchTimeoutError: it gave up.
+    :param timeout_ms: time limit of the statement; 0 for none.
+    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     with limited(connection, timeout_ms):
         found = connection.execute(

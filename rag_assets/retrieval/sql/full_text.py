@@ -1,4 +1,4 @@
-"""Full text search, each passage in the configuration of its language."""
+"""Full text search, with the text search configuration of each passage's language."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def matching_verses(
     chapters: tuple[int, int] | None = None,
     timeout_ms: int = 0,
 ) -> list[int]:
-    """Ids of the verses that hold any word of the query, the best first (``ts_rank_cd``).
+    """Ids of the verses that contain any word of the query, best first (``ts_rank_cd``).
 
-    Any, not all: a question holds words that its answer does not. The query is read once for each
-    configuration that the versions have. Uses the GIN index on ``text_search``.
+    Any word, not all: a question contains words that its answer does not. The query is parsed once
+    for each configuration that the versions use. Uses the GIN index on ``text_search``.
 
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :raises SearchTimeoutError: it gave up.
+    :param timeout_ms: time limit of the statement; 0 for none.
+    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     first, last = chapters or (None, None)
     with limited(connection, timeout_ms):
@@ -70,15 +70,15 @@ def matching_chunks(
     documents: Sequence[int] | None = None,
     timeout_ms: int = 0,
 ) -> list[int]:
-    """Ids of the documents' chunks that hold any word of the query, the best first.
+    """Ids of the documents' chunks that contain any word of the query, best first.
 
-    Those of documents that were withdrawn are among them: they have no vectors to be compared by.
+    Includes chunks of withdrawn documents, which are dropped later because they have no vectors.
     Uses the GIN index on ``text_search``.
 
-    :param languages: only chunks of these.
-    :param documents: only these, by their ids.
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :raises SearchTimeoutError: it gave up.
+    :param languages: only chunks in these languages.
+    :param documents: only chunks of these documents, by id.
+    :param timeout_ms: time limit of the statement; 0 for none.
+    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     with limited(connection, timeout_ms):
         found = connection.execute(

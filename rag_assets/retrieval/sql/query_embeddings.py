@@ -1,4 +1,4 @@
-"""Queries that were embedded before. Their texts are not kept, only a hash of them."""
+"""The cache of embedded queries. It holds hashes of the queries, not their texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rag_assets.postgres.database import Connection
 
 
 def query_hash(query: str) -> bytes:
-    """SHA-256 of the normalised text: NFC, case folded, blanks in a row as one."""
+    """SHA-256 of the normalised text: NFC, case-folded, runs of white space as one blank."""
     normalised = " ".join(unicodedata.normalize("NFC", query).casefold().split())
     return hashlib.sha256(normalised.encode()).digest()
 
@@ -21,7 +21,7 @@ def query_hash(query: str) -> bytes:
 def known_query(
     connection: Connection, space_id: int, key: bytes, *, max_age: timedelta
 ) -> NDArray[np.float32] | None:
-    """The vector of a query that was embedded lately; float32, shape (dimensions,). By key."""
+    """A cached query's vector: float32, shape (dimensions,). Uses the primary key."""
     row = connection.execute(
         """
         SELECT embedding FROM query_embeddings
@@ -35,7 +35,7 @@ def known_query(
 def keep_query(
     connection: Connection, space_id: int, key: bytes, vector: NDArray[np.float32]
 ) -> None:
-    """Keep a query's vector."""
+    """Cache a query's vector."""
     connection.execute(
         """
         INSERT INTO query_embeddings AS q (space_id, query_hash, embedding) VALUES (%s, %s, %s)
@@ -46,8 +46,8 @@ def keep_query(
     )
 
 
-def forget_queries(connection: Connection, *, max_age: timedelta, most: int) -> int:
-    """Delete those that are too old, and the oldest beyond ``most``; how many went."""
+def forget_queries(connection: Connection, *, max_age: timedelta, max_rows: int) -> int:
+    """Delete entries older than ``max_age``, and the oldest beyond ``max_rows``; their number."""
     return connection.execute(
         """
         DELETE FROM query_embeddings
@@ -55,5 +55,5 @@ def forget_queries(connection: Connection, *, max_age: timedelta, most: int) -> 
             OR created_at <= (SELECT created_at FROM query_embeddings
                                ORDER BY created_at DESC OFFSET %s LIMIT 1)
         """,
-        (max_age, most),
+        (max_age, max_rows),
     ).rowcount

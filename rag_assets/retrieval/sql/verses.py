@@ -1,4 +1,4 @@
-"""The verses that a search found, and the versions that policy lets be served."""
+"""The verses that a search finds, and the versions that policy allows to be served."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ VERSES = Joined(
     columns="v.version_code, b.language, v.book, v.chapter, v.verse, v.verse_end, v.text",
     tables="JOIN verses v ON v.verse_id = near.id JOIN bible_versions b USING (version_code)",
 )
-"""What a search brings of each verse: the fields of :class:`FoundVerse`."""
+"""What a search returns of each verse: the fields of :class:`FoundVerse`."""
 
 
 @dataclass(frozen=True)
 class FoundVerse:
-    """One verse as it is stored."""
+    """One stored verse."""
 
     version_code: str
     language: str
@@ -31,7 +31,7 @@ class FoundVerse:
 
 
 def verses_by_id(connection: Connection, ids: Iterable[int]) -> tuple[FoundVerse, ...]:
-    """The verses of these ids that are still there, in no order. By verses' primary key."""
+    """The verses with these ids that still exist, in no order. Uses verses' primary key."""
     return fetch_all(
         connection,
         FoundVerse,
@@ -43,7 +43,7 @@ def verses_by_id(connection: Connection, ids: Iterable[int]) -> tuple[FoundVerse
 
 
 def servable_versions(connection: Connection) -> frozenset[str]:
-    """Codes of the versions that policy lets be served."""
+    """Codes of the versions that policy allows to be served."""
     rows = connection.execute(
         "SELECT version_code FROM bible_versions WHERE enabled_for_rag AND ai_allowed"
     ).fetchall()

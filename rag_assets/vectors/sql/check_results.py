@@ -1,4 +1,4 @@
-"""The last result of each check, with the revision of the data that it saw."""
+"""The last result of each check, with the revision of the data that it checked."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class CheckResult:
     """One row.
 
     :param subject: what was judged: a version's code, ``documents``, ``generation 7``, ``exact``.
-    :param reasons: why it failed; empty when it passed.
-    :param revision: of the version or the documents, or of the whole table for an index.
+    :param reasons: why it failed; empty if it passed.
+    :param revision: revision of the version or the documents, or of the whole table for an index.
     """
 
     subject: str
@@ -43,7 +43,7 @@ def record_check(
     revision: int,
     run_id: str,
 ) -> None:
-    """Keep a result; it passed when there are no reasons against it."""
+    """Record a result; the check passed if there are no reasons."""
     connection.execute(
         """
         INSERT INTO check_results AS c (corpus, space_id, subject, check_name, passed, reasons,
@@ -69,7 +69,7 @@ def record_check(
 
 
 def check_results(connection: Connection, table: VectorTable) -> tuple[CheckResult, ...]:
-    """All results of one table. By the primary key."""
+    """All results for one table. Uses the primary key."""
     return fetch_all(
         connection,
         _check_result,

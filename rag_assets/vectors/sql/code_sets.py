@@ -1,7 +1,7 @@
-"""Code sets: each a table of codes beside a table of vectors; how searches use them.
+"""Code sets, each a table of codes beside a table of vectors, and how searches use them.
 
-They are written by :mod:`rag_assets.vectors.sql.code_writing`. Codes that another client writes are
-refused, by a trigger.
+Codes are written by :mod:`rag_assets.vectors.sql.code_writing`. A trigger rejects those of other
+clients.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ USE_COLUMNS = (
 
 @dataclass(frozen=True)
 class CodeSet:
-    """One way of making codes of a table's vectors, and the table that holds them."""
+    """One encoding of a table's vectors, and the table that holds the codes."""
 
     number: int
     corpus: Corpus
@@ -56,10 +56,11 @@ class CodeUse:
     """How searches use a code set, as a generation, a decision or a release records it.
 
     :param code_set: its number.
-    :param candidates: nearest codes whose vectors are compared exactly, for ten hits;
-        ``filtered`` of them under a filter, which may leave out all that is near, ``one_scope``
-        where it passes no more rows than the largest version has, or language of documents.
-    :param scan_rows: up to this many rows a scan of the codes is faster than the index.
+    :param candidates: number of nearest codes whose vectors are compared, for ten hits.
+    :param filtered: the same under a filter, which may exclude every near neighbour.
+    :param one_scope: the same if the filter passes at most as many rows as the largest version, or
+        the largest language of documents, has.
+    :param scan_rows: up to this many rows, a scan of the codes is faster than the index.
     """
 
     code_set: int
@@ -76,27 +77,28 @@ def code_use(
     one_scope: int | None,
     scan_rows: int | None,
 ) -> CodeUse | None:
-    """The use that five columns record; two of them are empty in records of earlier versions."""
+    """The use recorded in five columns; two of them are null in records of earlier versions."""
     if code_set is None:
         return None
     plain = candidates or 0
-    most = plain if filtered is None else filtered
-    return CodeUse(code_set, plain, most, most if one_scope is None else one_scope, scan_rows or 0)
+    filtered = plain if filtered is None else filtered
+    one_scope = filtered if one_scope is None else one_scope
+    return CodeUse(code_set, plain, filtered, one_scope, scan_rows or 0)
 
 
 def use_columns(use: CodeUse | None) -> dict[str, int | None]:
-    """The columns that record a use, in the order of :class:`CodeUse`; checks record the same."""
+    """The columns that record a use, in the order of :class:`CodeUse`; checks record them too."""
     values = (None,) * len(USE_COLUMNS) if use is None else astuple(use)
     return dict(zip(USE_COLUMNS, values, strict=True))
 
 
 def recorded_use(found: Mapping[str, Any]) -> CodeUse | None:
-    """The use that :func:`use_columns` recorded."""
+    """The use recorded in the columns of :func:`use_columns`."""
     return code_use(*(found.get(name) for name in USE_COLUMNS))
 
 
 def code_sets(connection: Connection, table: VectorTable) -> tuple[CodeSet, ...]:
-    """The sets of a table that are written, the oldest first."""
+    """The existing sets of a table, oldest first."""
     return fetch_all(
         connection,
         partial(_code_set, table),
@@ -125,9 +127,9 @@ def create(
     measured: Mapping[str, object],
     run_id: str,
 ) -> CodeSet:
-    """An empty set, to be filled. From now on publications write its codes, too.
+    """Create an empty set, to be filled. From now on, publishing vectors also writes its codes.
 
-    :param measured: what the recipe was chosen by.
+    :param measured: the measurements that the recipe was chosen by.
     """
     (number,) = one(
         connection.execute(
@@ -147,12 +149,12 @@ def create(
 
 
 def analyze(connection: Connection, code_set: CodeSet) -> None:
-    """Statistics for the planner: whether a filter passes few rows or most."""
+    """Collect planner statistics, which show whether a filter passes few rows or most."""
     connection.execute(sql.SQL("ANALYZE {}").format(code_set.identifier))
 
 
 def measured(connection: Connection, code_set: CodeSet) -> Mapping[str, Any]:
-    """What the recipe was chosen by."""
+    """The measurements that the recipe was chosen by."""
     (found,) = one(
         connection.execute("SELECT measured FROM code_sets WHERE code_set = %s", (code_set.number,))
     )
@@ -160,7 +162,7 @@ def measured(connection: Connection, code_set: CodeSet) -> Mapping[str, Any]:
 
 
 def floor_missed(connection: Connection, table: VectorTable) -> int | None:
-    """Rows at which the newest set, dropped since or not, was found to miss the recall floor."""
+    """Number of rows at which the newest set, even if dropped since, missed the recall floor."""
     row = connection.execute(
         """
         SELECT (measured ->> 'missed_at_rows')::bigint FROM code_sets
@@ -171,10 +173,10 @@ def floor_missed(connection: Connection, table: VectorTable) -> int | None:
     return row[0] if row else None
 
 
-def measured_again(
+def update_measured(
     connection: Connection, code_set: CodeSet, measured: Mapping[str, object]
 ) -> None:
-    """Record that its recipe was chosen again, by these figures."""
+    """Replace the measurements after the same recipe was chosen again."""
     connection.execute(
         "UPDATE code_sets SET measured = %s WHERE code_set = %s",
         (Jsonb(dict(measured)), code_set.number),
@@ -182,9 +184,9 @@ def measured_again(
 
 
 def count_uncoded(connection: Connection, table: VectorTable, code_set: CodeSet) -> int:
-    """Vectors without a code: 0 in a set that is ready, unless another client wrote vectors.
+    """Count the vectors without a code: 0 in a ready set, unless another client wrote vectors.
 
-    Counts both tables: a code without a vector cannot be.
+    The difference of two row counts, because no code can exist without a vector.
     """
     (count,) = one(
         connection.execute(
@@ -199,7 +201,7 @@ def count_uncoded(connection: Connection, table: VectorTable, code_set: CodeSet)
 def drop_unneeded(
     session: Connection, table: VectorTable, needed: Collection[int]
 ) -> tuple[int, ...]:
-    """Drop the sets, also of other encoders, that are not needed any more; their numbers.
+    """Drop sets, including those of other encoders, that are not ``needed``; return their numbers.
 
     :param session: autocommits.
     """
@@ -220,5 +222,5 @@ def drop_unneeded(
 def code_set_by_number(
     connection: Connection, table: VectorTable, number: int | None
 ) -> CodeSet | None:
-    """The set with this number, where it is there and of this encoder."""
+    """The set with this number, if it exists and was written by this encoder version."""
     return next((each for each in code_sets(connection, table) if each.number == number), None)

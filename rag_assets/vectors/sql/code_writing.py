@@ -1,7 +1,7 @@
-"""Write codes: with the vectors they are of, or for all rows that have none.
+"""Write codes, together with new vectors or for all rows that lack one.
 
-A code is written in the transaction that writes its vector (:func:`encode_new`); what any other
-client changes loses its code by a trigger and gets one from the next :func:`fill`.
+A code is written in the same transaction as its vector (:func:`encode_new`). If another client
+changes a vector, a trigger deletes its code, and the next :func:`fill` writes a new one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rag_assets.vectors.sql.stream import stream_where
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 FILL_ROWS = 16_384
-"""Rows that one transaction of a fill encodes: half a second in which writers wait."""
+"""Rows that a fill encodes in one transaction, which makes writers wait for half a second."""
 
 _COLUMNS: Mapping[Corpus, tuple[str, ...]] = {
     "bible": ("book", "chapter"),
@@ -30,14 +30,14 @@ _COLUMNS: Mapping[Corpus, tuple[str, ...]] = {
 
 
 def encode_new(connection: Connection, table: VectorTable, ids: Sequence[int]) -> None:
-    """Write the codes that these rows lack, in the transaction that wrote their vectors."""
+    """Write the missing codes of these rows, in the transaction that wrote their vectors."""
     for each in code_sets(connection, table):
         _encode(connection, table, each, sql.SQL("e.{} = ANY({})").format(
             table.id_column, sql.Literal(list(ids))))  # fmt: skip
 
 
 def encode_all(connection: Connection, table: VectorTable) -> None:
-    """Write the codes that any row lacks, in the transaction that wrote the table again."""
+    """Write the missing codes of all rows, in the transaction that rewrote the table."""
     for each in code_sets(connection, table):
         _encode(connection, table, each, sql.SQL("TRUE"))
 
@@ -48,23 +48,23 @@ def fill(
     code_set: CodeSet,
     *,
     progress: Progress,
-    beside: Sequence[Connection] = (),
+    others: Sequence[Connection] = (),
 ) -> int:
-    """Encode every row that has no code, then call the set ready; how many were encoded.
+    """Encode every row that has no code, then mark the set ready; return how many were encoded.
 
-    Searches go on; writers wait for one part at a time. A fill that was interrupted is continued by
-    the next. Reads the vectors by primary key, in its order.
+    Searches continue, and writers wait for one part at a time. The next fill continues an
+    interrupted one. Reads the vectors in the order of the primary key.
 
     :param session: autocommits.
-    :param beside: further sessions that do, each of which encodes a part meanwhile.
+    :param others: further autocommitting sessions, each of which encodes a part concurrently.
     """
     progress.start(f"encoding {code_set}", count_uncoded(session, table, code_set))
     done, start = 0, 0
-    sessions = (session, *beside)
+    sessions = (session, *others)
     with ThreadPoolExecutor(len(sessions)) as threads:
         while True:
             parts = _parts(session, table, code_set, start, len(sessions))
-            if not parts and start == 0 and _called_ready(session, table, code_set):
+            if not parts and start == 0 and _marked_ready(session, table, code_set):
                 return done
             if not parts:
                 start = 0
@@ -81,7 +81,7 @@ def fill(
 def _parts(
     connection: Connection, table: VectorTable, code_set: CodeSet, start: int, count: int
 ) -> list[tuple[int, int]]:
-    """First and last ids of the next parts with rows without a code; fewer where they end."""
+    """First and last ids of the next parts with uncoded rows; fewer than ``count`` at the end."""
     found: list[tuple[int, int]] = []
     while len(found) < count:
         stop = _end_of_part(connection, table, code_set, start)
@@ -103,8 +103,8 @@ def _encode_part(
         return _encode(session, table, code_set, between)
 
 
-def _called_ready(session: Connection, table: VectorTable, code_set: CodeSet) -> bool:
-    """Call the set ready, unless a writer came in between."""
+def _marked_ready(session: Connection, table: VectorTable, code_set: CodeSet) -> bool:
+    """Mark the set ready, unless a writer has added uncoded rows meanwhile."""
     with session.transaction():
         _lock(session, table)
         if _end_of_part(session, table, code_set, 0) is not None:
@@ -118,14 +118,14 @@ def _called_ready(session: Connection, table: VectorTable, code_set: CodeSet) ->
 
 
 def _lock(session: Connection, table: VectorTable) -> None:
-    """Nobody changes a vector between its reading and the writing of its code."""
+    """Block writers, so that no vector changes between reading it and writing its code."""
     session.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(table.identifier))
 
 
 def _end_of_part(
     connection: Connection, table: VectorTable, code_set: CodeSet, start: int
 ) -> int | None:
-    """Id of the last of the next rows without a code; ``None`` when there are none."""
+    """The last id of the next part of uncoded rows; ``None`` if there are none."""
     row = one(
         connection.execute(
             sql.SQL(
@@ -145,7 +145,7 @@ def _end_of_part(
 def _encode(
     connection: Connection, table: VectorTable, code_set: CodeSet, condition: sql.Composable
 ) -> int:
-    """Write the codes of the rows that a condition on ``e`` names and that have none."""
+    """Write the missing codes of the rows that satisfy a condition on ``e``."""
     lacking = sql.SQL(
         "{condition} AND NOT EXISTS (SELECT FROM {codes} c WHERE c.{id} = e.{id})"
     ).format(condition=condition, codes=code_set.identifier, id=table.id_column)
@@ -168,7 +168,7 @@ def _write(
     codes: NDArray[np.uint8],
 ) -> None:
     connection.execute("SELECT set_config('rag_assets.coding', %s, true)", (code_set.name,))
-    # One table a session: making it anew each time would leave rows in the catalogue.
+    # One table per session: recreating it each time would bloat the system catalogue.
     connection.execute("SET LOCAL client_min_messages = warning")
     connection.execute(
         "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_codes (id bigint, code varbit)"

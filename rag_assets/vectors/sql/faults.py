@@ -1,4 +1,4 @@
-"""What is wrong with the rows of one table of vectors, counted: the statement all slices share."""
+"""Count the faults in one table of vectors, with a statement that all slices share."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rag_assets.postgres.database import Connection, one
 from rag_assets.vectors.sql.spaces import Space
 
 NORM_TOLERANCE = 0.01
-"""A 16-bit component carries 11 significant bits: a unit vector's norm moves by far less, and so
-does its direction, measured as cosine distance, when the same text is embedded again."""
+"""A 16-bit component carries 11 significant bits, which changes a unit vector's norm by far less.
+Embedding the same text again also changes its direction, as a cosine distance, by far less."""
 
 
 @dataclass(frozen=True)
 class FaultCounts:
-    """Rows of one scope in one space: how many there are, and how many of them are at fault.
+    """The number of rows of one scope in one space, and of those with each fault.
 
-    :param rows: rows that should have a vector; ``embedded`` of them have one.
+    :param rows: rows that should have a vector; ``embedded``: those that have one.
     :param stale: vectors that belong to an earlier text.
-    :param wrong_norm: not finite, zero, or more than 0.01 away from 1.
-    :param examples: by the name of the count, the first ten rows at fault with what was found.
+    :param wrong_norm: norm not finite, zero, or more than 0.01 away from 1.
+    :param examples: by name of the count, the first ten faulty rows with what was found.
     """
 
     rows: int
@@ -37,10 +37,10 @@ class FaultCounts:
 def count_faults(
     connection: Connection, space: Space, judged: sql.Composable, values: Mapping[str, object]
 ) -> FaultCounts:
-    """Count, and show some of, the faults among rows that should have a vector in a space.
+    """Count the faults among rows that should have a vector in a space, with some examples.
 
     :param judged: a query for ``id``, ``reference``, ``missing``, ``stale``, ``dimensions`` and
-        ``norm``; the last three are null where the vector is missing.
+        ``norm``; the last three are null if the vector is missing.
     """
     values = {**values, "dimensions": space.spec.dimensions, "tolerance": NORM_TOLERANCE}
     flagged = sql.SQL(

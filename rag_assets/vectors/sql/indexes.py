@@ -1,4 +1,4 @@
-"""The indexes that are really there: their names, and how the one in force is read."""
+"""The IVFFlat indexes that exist: their names, and how searches read them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.code_sets import USE_COLUMNS, recorded_use
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
-LIVING_NAMES: Mapping[Corpus, str] = {
+LIVE_NAMES: Mapping[Corpus, str] = {
     "bible": "idx_verse_embeddings_embedding_small_ivf",
     "documents": "idx_chunk_embeddings_embedding_small_ivf",
 }
-"""The name that the index in force carries, by corpus."""
+"""The name of the live index, by corpus."""
 
 _GENERATION = re.compile(r"<> '?-(\d+)")
 
 
 @dataclass(frozen=True)
 class Probes:
-    """How many lists a query reads.
+    """The number of lists that a query reads.
 
-    :param plain: of a query over everything that is released.
-    :param filtered: at first, of a query with a filter; reading goes on until ``top_k`` are found.
-    :param limit: at most (``ivfflat.max_probes``).
-    :param exact_rows: filters that let at most so many rows through are searched exactly, because
-        that was measured to be faster than the index.
+    :param plain: lists for a query over everything released.
+    :param filtered: first lists for a filtered query, which reads more until ``top_k`` are found.
+    :param limit: maximum number of lists (``ivfflat.max_probes``).
+    :param exact_rows: filters that pass at most this many rows are searched exactly, which was
+        measured to be faster than the index.
     """
 
     plain: int
@@ -42,7 +42,7 @@ _PROBES_COLUMNS = ("probes", "filtered_probes", "max_probes", "exact_rows")
 
 
 def recorded_search(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row whose columns on how to search are put together as ``probes`` and ``codes``."""
+    """A row with its search columns combined into ``probes`` and ``codes``."""
     fields = {n: value for n, value in row.items() if n not in (*_PROBES_COLUMNS, *USE_COLUMNS)}
     if "probes" in row:
         plain, *others = (row[name] for name in _PROBES_COLUMNS)
@@ -52,9 +52,9 @@ def recorded_search(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class LiveIndex:
-    """An IVFFlat index as the catalogue has it.
+    """An IVFFlat index in the system catalogue.
 
-    :param generation: read from its predicate; ``None`` when it is not one of ours.
+    :param generation: read from its predicate; ``None`` if it is not one of ours.
     """
 
     name: str
@@ -65,7 +65,7 @@ class LiveIndex:
 
 
 def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex, ...]:
-    """The IVFFlat indexes of a table and its codes, invalid ones too; the oldest first."""
+    """The IVFFlat indexes of a table and its codes, including invalid ones, oldest first."""
     rows = connection.execute(
         """
         SELECT c.relname, pg_get_expr(i.indpred, i.indrelid),
@@ -90,7 +90,7 @@ def live_indexes(connection: Connection, table: VectorTable) -> tuple[LiveIndex,
 
 
 def own_name(connection: Connection, index: str) -> str | None:
-    """What an index was called when it was built; ``None`` where there is none of this name."""
+    """The name that an index was built with; ``None`` if there is no index of this name."""
     row = connection.execute(
         """
         SELECT indrelid::regclass::text, pg_get_expr(indpred, indrelid)
@@ -108,7 +108,7 @@ def index_name(relation: str, generation: int) -> str:
 
 
 def built_as(connection: Connection, generation: int | None) -> tuple[Precision, int] | None:
-    """Precision and lists of a generation's index; ``None`` for none."""
+    """Precision and lists of a generation's index; ``None`` if there is no such generation."""
     row = connection.execute(
         "SELECT precision, lists FROM index_generations WHERE generation = %s", (generation,)
     ).fetchone()

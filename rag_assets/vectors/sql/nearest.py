@@ -1,4 +1,4 @@
-"""Nearest neighbours of a vector in one table: every search goes through here."""
+"""Nearest neighbours of a vector in one table. Every search uses this module."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 
 def prepare_connection(connection: Connection) -> None:
-    """Teach a connection pgvector's types; once, before its first search."""
+    """Register pgvector's types on a connection, once, before its first search."""
     register_vector(connection)
 
 
@@ -46,16 +46,16 @@ def nearest(
     documents: Sequence[int] | None = None,
     timeout_ms: int = 0,
 ) -> list[tuple[int, float]]:
-    """Ids and cosine distances (0 to 2) of the nearest rows, the nearest first.
+    """Ids and cosine distances (0 to 2) of the nearest rows, nearest first.
 
     :param vector: float32, shape (dimensions,).
-    :param scopes: only rows of these versions; always given, because a table may hold some that
-        are not released. Of documents, only these languages.
-    :param books: only these, as USFM codes.
-    :param chapters: only these, from the first to the last.
-    :param documents: only these, by their ids.
-    :param timeout_ms: as :func:`search_by` has it.
-    :raises SearchTimeoutError: the server gave up.
+    :param scopes: only rows of these versions, which must be given because a table may hold
+        unreleased ones; for documents, only these languages.
+    :param books: only these books, as USFM codes.
+    :param chapters: only these chapters: first and last.
+    :param documents: only these documents, by id.
+    :param timeout_ms: as for :func:`search_by`.
+    :raises SearchTimeoutError: a statement ran into its time limit.
     """
     rows = RowFilter(
         None if scopes is None else tuple(scopes),
@@ -71,10 +71,10 @@ def nearest(
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A row that a search found.
+    """A row found by a search.
 
     :param distance: cosine distance, 0 to 2.
-    :param columns: what was joined to it.
+    :param columns: the joined columns.
     """
 
     id: int
@@ -93,22 +93,22 @@ def search_by(
     timeout_ms: int = 0,
     joined: Joined | None = None,
 ) -> tuple[list[Near], SearchPlan]:
-    """The nearest rows, the nearest first, and the plan that found them: the scan of the codes
-    where an index over them had too little that passes.
+    """The nearest rows, nearest first, and the plan that found them.
 
-    One round trip, two where the scan answers: the settings hold for one transaction only, as a
-    transaction pooler needs it.
+    If too few rows from an index over codes pass the filter, that is the scan of the codes. Takes
+    one round trip, or two with the scan: the settings apply to one transaction only, for the sake
+    of transaction poolers.
 
     :param vector: float32, shape (dimensions,).
-    :param timeout_ms: the server gives up each statement after so long; 0 for never.
-    :param joined: what to bring with each row; rows that lack it are left out.
-    :raises SearchTimeoutError: it gave up.
+    :param timeout_ms: time limit of each statement; 0 for none.
+    :param joined: columns to return with each row; rows without a match are left out.
+    :raises SearchTimeoutError: a statement ran into its time limit.
     """
     found = _found(connection, table, plan, vector, rows, top_k, timeout_ms, joined)
     if plan.fetched and _passed(found) < candidates_for(plan.candidates, top_k):
         plan = plan.scan
         found = _found(connection, table, plan, vector, rows, top_k, timeout_ms, joined)
-    # relaxed_order: from one batch of lists to the next, distances may step back a little.
+    # relaxed_order: rows of the next batch of lists may be slightly nearer than the last ones.
     return sorted(map(_near, found), key=lambda row: (row.distance, row.id)), plan
 
 
@@ -142,7 +142,7 @@ def _found(
 def distances(
     connection: Connection, table: VectorTable, vector: NDArray[np.float32], ids: Sequence[int]
 ) -> dict[int, float]:
-    """Cosine distances of these rows to a vector, where they are in the table. By primary key.
+    """Cosine distances from a vector to those of these rows that exist. Uses the primary key.
 
     :param vector: float32, shape (dimensions,).
     """
@@ -158,12 +158,12 @@ def compare(
     timeout_ms: int = 0,
     joined: Joined | None = None,
 ) -> list[Near]:
-    """These rows, where they are in the table, in no order. By primary key.
+    """Those of these rows that exist, with their distances, in no order. Uses the primary key.
 
     :param vector: float32, shape (dimensions,).
-    :param timeout_ms: the server gives up after so long; 0 for never.
-    :param joined: what to bring with each row; rows that lack it are left out.
-    :raises SearchTimeoutError: it gave up.
+    :param timeout_ms: time limit of the statement; 0 for none.
+    :param joined: columns to return with each row; rows without a match are left out.
+    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     precision = table.space.spec.precision
     found_by_id = sql.SQL(
@@ -188,9 +188,9 @@ def by_rank(
     *,
     scopes: Sequence[str] | None,
 ) -> list[tuple[int, float]]:
-    """The candidates of a scan of the codes: rank by code, from 1, and cosine distance, of each.
+    """The rank by code, from 1, and cosine distance of each candidate of a scan of the codes.
 
-    One search that tells what fewer candidates would have found as well: for tuning.
+    For tuning: one search also shows what fewer candidates would have found.
     """
     if plan.codes is None:
         raise LookupError(f"{plan} has no codes")
@@ -198,9 +198,9 @@ def by_rank(
     passing = sql.SQL(" AND ").join(passing_codes(table, plan, rows, sql.Placeholder))
     text = sql.SQL(
         "SELECT near.rank, {distance}"
-        "  FROM (SELECT {id}, row_number() OVER (ORDER BY away) AS rank"
-        "          FROM (SELECT {id}, code <~> %(code)s::bit({bits}) AS away FROM {codes}"
-        "                 WHERE {passing} ORDER BY away LIMIT %(candidates)s::bigint) AS best"
+        "  FROM (SELECT {id}, row_number() OVER (ORDER BY hamming) AS rank"
+        "          FROM (SELECT {id}, code <~> %(code)s::bit({bits}) AS hamming FROM {codes}"
+        "                 WHERE {passing} ORDER BY hamming LIMIT %(candidates)s::bigint) AS best"
         "       ) AS near JOIN {table} e USING ({id})"
     ).format(
         id=table.id_column,
@@ -216,15 +216,15 @@ def by_rank(
 
 
 def settings_of(plan: SearchPlan) -> Mapping[str, str]:
-    """PostgreSQL's settings under which its planner takes this plan."""
+    """The PostgreSQL settings with which the planner chooses this plan."""
     chosen: dict[str, str] = {}
     if plan.kind == "codes" and not plan.wide:
-        # The planner does not see what an array of parts holds, guesses ten of them, and reads the
-        # codes of all rows with parallel workers: four times as long, five times under load.
+        # The planner cannot see how many parts an array has, assumes ten, and reads the codes of
+        # all rows with parallel workers: that takes four times as long, and five under load.
         chosen |= {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
     if plan.generation is not None:
-        # With enable_sort off nothing but the index can give rows in order of distance: the planner
-        # may otherwise prefer the filter's index, or a scan, by its estimate of the cost.
+        # With enable_sort off, only the index can return rows in order of distance. Otherwise the
+        # planner may prefer the filter's index, or a scan, by its cost estimate.
         chosen |= {
             "ivfflat.probes": str(plan.probes),
             "ivfflat.max_probes": str(max(plan.probes, plan.max_probes)),
@@ -235,7 +235,7 @@ def settings_of(plan: SearchPlan) -> Mapping[str, str]:
 
 
 def _shape_of(plan: SearchPlan) -> SearchPlan:
-    """What the text of a plan's statement depends on."""
+    """The part of a plan that the statement's text depends on."""
     return replace(
         plan,
         kind="exact",
@@ -250,5 +250,5 @@ def _shape_of(plan: SearchPlan) -> SearchPlan:
 
 @lru_cache(maxsize=512)
 def _text(table: VectorTable, plan: SearchPlan, shape: RowFilter, joined: Joined | None) -> bytes:
-    """The statement as it is sent. Putting it together takes 50 µs, a tenth of a search here."""
+    """The statement's text, cached: composing it takes 50 µs, a tenth of a search."""
     return statement(table, plan, shape, sql.Placeholder, joined).as_bytes(None)

@@ -1,4 +1,4 @@
-"""Reads what a search will read into memory: the codes and the index in force."""
+"""Load what searches read, the codes and the live index, into the server's memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rag_assets.postgres.database import Connection, one
 
 
 def prewarm(connection: Connection, relations: Sequence[str]) -> int:
-    """Read tables and indexes into the server's memory; bytes read.
+    """Load tables and indexes into the server's memory; return the number of bytes.
 
-    With the extension ``pg_prewarm`` where an administrator has created it and the role may use it.
-    Without it tables are scanned, and indexes are left to the first searches.
+    Uses the extension ``pg_prewarm`` if an administrator has created it and the role may use it.
+    Without it, tables are scanned, and indexes are left to the first searches.
 
-    :param relations: names; those that are gone are passed over.
+    :param relations: names; those that no longer exist are skipped.
     """
     (extension,) = one(
         connection.execute(

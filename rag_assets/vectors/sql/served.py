@@ -1,6 +1,6 @@
-"""What is served: the active release, its spaces and how each is searched. Only read here.
+"""Read what is served: the active release, its spaces, and how each is searched.
 
-Who releases writes it, in :mod:`rag_assets.release.sql.releases`.
+Releases are written by :mod:`rag_assets.release.sql.releases`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rag_assets.vectors.sql.spaces import Role
 from rag_assets.vectors.sql.tables import Corpus
 
 CHANNEL = "rag_release"
-"""PostgreSQL notifies it, with the release's number, when another release becomes active."""
+"""Notified, with the release's number, when another release becomes active."""
 
 
 @dataclass(frozen=True)
 class ReleasedSpace:
     """One space of a release and how it is searched.
 
-    :param generation: ``None`` where there is no index.
-    :param codes: ``None`` where an index holds the vectors, or exact search serves.
+    :param generation: ``None`` if there is no index.
+    :param codes: ``None`` if an index holds the vectors, or search is exact.
     """
 
     corpus: Corpus
@@ -45,7 +45,7 @@ class Release:
     """One row, with its spaces.
 
     :param state: candidate, active, superseded, rolled_back or refused.
-    :param previous_id: what a rollback of this one brings back.
+    :param previous_id: the release that rolling this one back restores.
     """
 
     release_id: int
@@ -62,18 +62,18 @@ class Release:
     spaces: tuple[ReleasedSpace, ...]
 
     def space(self, corpus: Corpus, role: Role) -> ReleasedSpace | None:
-        """The space that plays a role for a corpus."""
+        """The space with this role for a corpus."""
         return next((s for s in self.spaces if (s.corpus, s.role) == (corpus, role)), None)
 
 
 def active_release(connection: Connection) -> Release | None:
-    """What is served now."""
+    """The release that is served now."""
     row = connection.execute("SELECT release_id FROM releases WHERE state = 'active'").fetchone()
     return next(iter(releases_by_id(connection, row)), None) if row else None
 
 
 def releases_by_id(connection: Connection, release_ids: Sequence[int]) -> tuple[Release, ...]:
-    """These releases or refusals, the newest first. By the primary keys."""
+    """These releases or refusals, newest first. Uses the primary keys."""
     rows = fetch_all(
         connection,
         dict[str, Any],
@@ -108,12 +108,12 @@ def _release(
 
 
 def pinned_generations(connection: Connection, *, kept: int) -> frozenset[int]:
-    """Generations that the active release serves, or one of the ``kept`` that came before it."""
+    """Generations that the active release or one of its ``kept`` predecessors searches."""
     return _pinned(connection, "generation", kept)
 
 
 def pinned_code_sets(connection: Connection, *, kept: int) -> frozenset[int]:
-    """Code sets that the active release searches, or one of the ``kept`` that came before it."""
+    """Code sets that the active release or one of its ``kept`` predecessors searches."""
     return _pinned(connection, "code_set", kept)
 
 
@@ -137,7 +137,7 @@ def _pinned(connection: Connection, column: str, kept: int) -> frozenset[int]:
 
 
 def release_state(connection: Connection) -> tuple[object, ...]:
-    """What changes whenever the release in force, or the policy of a version, does."""
+    """A value that changes whenever the active release or a version's policy does."""
     return one(
         connection.execute(
             """
@@ -151,12 +151,12 @@ def release_state(connection: Connection) -> tuple[object, ...]:
 
 
 def listen(connection: Connection) -> None:
-    """Hear of releases from now on. Not of a standby, where nobody can listen."""
+    """Listen for releases, except on a standby, where PostgreSQL does not allow it."""
     with suppress(psycopg.errors.ReadOnlySqlTransaction):
         connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
 
 
 def wait_for_notice(connection: Connection, seconds: float) -> None:
-    """Wait for another release to become active, or for so long. The connection listens."""
+    """Wait up to ``seconds`` for another release to become active. The connection listens."""
     for _ in connection.notifies(timeout=seconds, stop_after=1):
         return

@@ -23,7 +23,7 @@ _LOCAL_DIMENSIONS = 384
 
 @dataclass(frozen=True)
 class SpaceSpec:
-    """What makes a space: vectors of two different specs are never compared.
+    """The identity of a space: vectors with different specs are never compared.
 
     :param instructions: as :meth:`Instructions.stored` spells them.
     """
@@ -46,9 +46,9 @@ class SpaceSpec:
 
 @dataclass(frozen=True)
 class Space:
-    """A registered space and the role it plays in the run at hand.
+    """A registered space and its role in the current run.
 
-    :param usd_per_million_tokens: ``None`` where the price is not known.
+    :param usd_per_million_tokens: ``None`` if the price is unknown.
     """
 
     space_id: int
@@ -58,22 +58,22 @@ class Space:
 
     @property
     def verses_table(self) -> sql.Identifier:
-        """Published vectors, one row a verse."""
+        """The table of published vectors, one row per verse."""
         return sql.Identifier(f"verse_embeddings_s{self.space_id}")
 
     @property
     def answers_table(self) -> sql.Identifier:
-        """Bought vectors that are not published yet, by text hash."""
+        """The table of paid answers that are not published yet, by text hash."""
         return sql.Identifier(f"answered_texts_s{self.space_id}")
 
     @property
     def norm_function(self) -> sql.SQL:
-        """pgvector's name for the Euclidean norm differs by type."""
+        """pgvector's function for the Euclidean norm, whose name depends on the type."""
         return sql.SQL("l2_norm" if self.spec.precision == "halfvec" else "vector_norm")
 
 
 def space_spec(settings: Settings, role: Role) -> SpaceSpec:
-    """The space that the settings name for a role."""
+    """The space that the settings select for a role."""
     small = role == "small"
     model = settings.rag_embedding_small_model if small else settings.rag_embedding_large_model
     dimensions = (
@@ -101,9 +101,9 @@ def document_roles(settings: Settings) -> tuple[Role, ...]:
 
 
 def register_space(connection: Connection, settings: Settings, role: Role) -> Space:
-    """Make the space's tables if they are not there.
+    """Create the space's tables if they do not exist.
 
-    Until the first release the space plays its role in the views; after that releases decide.
+    Until the first release, the views use this space for its role; after that, releases decide.
     The provider's address is not part of a space: the same model behind a proxy is the same space.
     """
     with connection.transaction():
@@ -131,7 +131,7 @@ def register_space(connection: Connection, settings: Settings, role: Role) -> Sp
 
 
 def find_space(connection: Connection, settings: Settings, role: Role) -> Space | None:
-    """The same without writing: ``None`` when the space was never used.
+    """As :func:`register_space` without writing: ``None`` if the space was never used.
 
     A model whose family wants instructions keeps the space that it has without: a preset that comes
     with a new version of the program must not embed a corpus again. To name them is to ask for it.
@@ -159,7 +159,7 @@ def find_space(connection: Connection, settings: Settings, role: Role) -> Space 
 
 
 def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
-    """A registered space, whatever the settings name; its price is not known here.
+    """A registered space, whatever the settings select; without its price.
 
     :raises LookupError: there is none with this number.
     """

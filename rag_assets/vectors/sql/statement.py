@@ -1,4 +1,4 @@
-"""The one statement that every search sends: its text by plan and filter, and its parameters."""
+"""The statement of every search: its text, by plan and filter, and its parameters."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 @dataclass(frozen=True)
 class Joined:
-    """What a search brings with each row that it finds, such as its text.
+    """What a search returns with each row, such as its text.
 
-    :param columns: by names of their own; ``tables`` are joined to ``near`` by its ``id``.
+    :param columns: the columns, with unique names.
+    :param tables: the joins, which refer to the found row as ``near`` with its ``id``.
     """
 
     columns: LiteralString
@@ -35,13 +36,15 @@ def statement(
     place: Callable[[str], sql.Composable],
     joined: Joined | None = None,
 ) -> sql.Composed:
-    """The statement, with its parameters (named as in :func:`values`) where ``place`` puts them.
+    """Compose the statement.
 
-    The generation is written into the text, not sent as a parameter: the planner takes a partial
-    index only where it can prove its predicate, which a generic plan cannot do of a parameter.
+    The generation is a literal, not a parameter: the planner uses a partial index only if it can
+    prove the predicate, and a generic plan cannot prove it from a parameter.
 
-    Its columns are ``id``, ``distance``, where a plan fetches before it filters ``passed``, which
-    is how many rows have passed, and what is ``joined``; of rows that have nothing to join, none.
+    The columns are ``id``, ``distance``, those of ``joined`` and, if the plan fetches before it
+    filters, ``passed``, the number of rows that passed. Rows without a match to join are left out.
+
+    :param place: makes the placeholder of a parameter, named as in :func:`values`.
     """
     precision = _compared(table, plan)
     if plan.codes is not None:
@@ -67,7 +70,7 @@ def statement(
 
 
 def distance(table: VectorTable, precision: Precision, vector: sql.Composable) -> sql.Composed:
-    """The cosine distance between a row's vector and another, both of this type."""
+    """The cosine distance between a row's vector and another, both of this precision."""
     return sql.SQL("{} <=> {}::{}({})").format(
         table.indexed(precision),
         vector,
@@ -77,7 +80,7 @@ def distance(table: VectorTable, precision: Precision, vector: sql.Composable) -
 
 
 def with_joined(found: sql.Composed, joined: Joined | None) -> sql.Composed:
-    """A statement whose rows have an ``id``, with what is joined to each."""
+    """Join to a statement whose rows have an ``id``."""
     if joined is None:
         return found
     return sql.SQL("SELECT near.*, {columns} FROM ({found}) AS near {tables}").format(
@@ -86,7 +89,7 @@ def with_joined(found: sql.Composed, joined: Joined | None) -> sql.Composed:
 
 
 def _compared(table: VectorTable, plan: SearchPlan) -> Precision:
-    """The type in which distances are computed: the index's where it holds the vectors."""
+    """The precision in which distances are computed: the index's if it holds the vectors."""
     if plan.generation is None or plan.codes is not None:
         return table.space.spec.precision
     return plan.precision
@@ -105,16 +108,16 @@ def _nearest_codes(
     rows: RowFilter,
     place: Callable[[str], sql.Composable],
 ) -> sql.Composed:
-    """The rows with the nearest codes, found by primary key.
+    """The condition for the rows with the nearest codes, which are read by primary key.
 
-    Without a generation the codes are scanned: all of them, or by the index on their parts.
+    Without a generation the codes are scanned: all of them, or through the index on their parts.
     """
     passing = sql.SQL(" AND ").join(passing_codes(table, plan, rows, place))
     if plan.fetched:
         return sql.SQL(
-            "{id} = ANY(ARRAY(SELECT {id} FROM (SELECT *, code <~> {code}::bit({bits}) AS away"
-            " FROM {codes} WHERE TRUE{generation} ORDER BY away LIMIT {fetched}::bigint) AS near"
-            " WHERE {passing} ORDER BY away LIMIT {candidates}::bigint))"
+            "{id} = ANY(ARRAY(SELECT {id} FROM (SELECT *, code <~> {code}::bit({bits}) AS hamming"
+            " FROM {codes} WHERE TRUE{generation} ORDER BY hamming LIMIT {fetched}::bigint) AS near"
+            " WHERE {passing} ORDER BY hamming LIMIT {candidates}::bigint))"
         ).format(
             id=table.id_column,
             codes=codes.identifier,
@@ -144,11 +147,11 @@ def passing_codes(
     rows: RowFilter,
     place: Callable[[str], sql.Composable],
 ) -> list[sql.Composed]:
-    """Conditions on a table of codes: what passes the filter."""
+    """The conditions of a filter on a table of codes."""
     conditions = [sql.SQL("TRUE").format()]
     if rows.scopes is not None:
-        # What is left out is none or few numbers, which are compared faster than many; it is read
-        # with the rows, so that a part that is new to the table is left out as well.
+        # Excluding no or few numbers is faster than comparing many. The excluded parts are read
+        # in the same statement, so a part that is new to the table is excluded too.
         others = "part <> ALL(ARRAY({parts} AND name <> ALL({scopes}::text[])))"
         these = "part = ANY(ARRAY({parts} AND name = ANY({scopes}::text[])))"
         conditions.append(
@@ -184,12 +187,12 @@ def _of_verses(
         conditions.append(
             sql.SQL("chapter BETWEEN {}::int AND {}::int").format(place("first"), place("last"))
         )
-    let_through = sql.SQL(" AND ").join(conditions)
+    passing = sql.SQL(" AND ").join(conditions)
     if through_index or rows.whole_scopes:
-        return let_through
-    # The verses' unique index finds a book's rows; this table has none that does.
+        return passing
+    # The verses' unique index finds a book's rows; this table has no such index.
     return sql.SQL("{} = ANY(ARRAY(SELECT verse_id FROM verses WHERE {}))").format(
-        table.id_column, let_through
+        table.id_column, passing
     )
 
 
@@ -200,12 +203,12 @@ def _of_chunks(
     *,
     through_index: bool,
 ) -> sql.Composed:
-    # Whatever has a vector may be found: what is withdrawn has none.
+    # Every chunk with a vector may be found: withdrawn documents have none.
     conditions = [sql.SQL("TRUE").format()]
     if rows.documents is not None:
         conditions.append(sql.SQL("document_id = ANY({}::bigint[])").format(place("documents")))
     if rows.scopes is not None and not through_index and rows.documents is None:
-        # The index on document_id finds a language's rows; this table has none that does.
+        # No index on this table finds a language's rows, but the one on document_id does.
         conditions.append(
             sql.SQL(
                 "document_id = ANY(ARRAY("
@@ -244,5 +247,5 @@ def values(
 
 
 def typed(vector: NDArray[np.float32], precision: Precision) -> HalfVector | Vector:
-    """A vector as a parameter of a column's type."""
+    """A vector as a parameter of this precision."""
     return HalfVector(vector) if precision == "halfvec" else Vector(vector)

@@ -1,4 +1,4 @@
-"""A whole table of vectors in one pass, as NumPy arrays: for truths that need every row."""
+"""Stream a table of vectors as NumPy arrays, for ground truth that needs every row."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ROWS = 8192  # 50 MB of 1,536 float32 components
 
 @dataclass(frozen=True)
 class VectorBatch:
-    """Some rows of a table.
+    """A batch of rows.
 
     :param ids: int64, shape (n,).
-    :param scopes: int32, shape (n,): places in the list of scopes that was asked for.
+    :param scopes: int32, shape (n,): indexes into the list of requested scopes.
     :param vectors: float32, shape (n, dimensions).
     """
 
@@ -34,10 +34,7 @@ class VectorBatch:
 def stream_vectors(
     connection: Connection, table: VectorTable, scopes: list[str]
 ) -> Iterator[VectorBatch]:
-    """Every vector of these versions, or languages of documents, in the order of the table.
-
-    Scopes are sent as their places in ``scopes``.
-    """
+    """Stream every vector of these versions, or languages of documents, in physical order."""
     condition = sql.SQL("e.{scope} = ANY({scopes}::text[])").format(
         scope=table.part_column, scopes=sql.Literal(scopes)
     )
@@ -52,13 +49,13 @@ def stream_where(
     *,
     sample: sql.Composable | None = None,
 ) -> Iterator[VectorBatch]:
-    """The vectors of the rows, as ``e``, that a condition names.
+    """Stream the vectors of the rows that satisfy a condition on ``e``.
 
-    By binary COPY: fields have fixed widths, so that a batch is one structured array and no Python
-    code runs per row.
+    Uses binary COPY with fields of fixed width: a batch is one structured array, and no Python code
+    runs per row.
 
-    :param place: an integer of each row, from 1 on; it arrives less 1 as ``scopes``.
-    :param sample: a clause TABLESAMPLE.
+    :param place: an integer expression for each row, from 1; ``scopes`` holds its value less 1.
+    :param sample: a TABLESAMPLE clause.
     """
     spec = table.space.spec
     component = np.dtype(_COMPONENT[spec.precision])
@@ -98,7 +95,7 @@ def stream_where(
 
 
 def _batch(buffer: bytearray, row: np.dtype[np.void]) -> VectorBatch:
-    """Take the whole rows from the buffer; what is left of it is the start of the next."""
+    """Remove the complete rows from the buffer and return them; a partial row stays."""
     count = len(buffer) // row.itemsize
     size = count * row.itemsize
     rows = np.frombuffer(bytes(buffer[:size]), dtype=row)
@@ -118,14 +115,14 @@ def sample_rows(
     seed: int,
     scopes: Sequence[str] | None = None,
 ) -> VectorBatch:
-    """At most ``count`` rows drawn at random, the same for the same seed and table.
+    """Draw at most ``count`` random rows, the same ones for the same seed and table.
 
-    Reads a sample of the table's pages, not the table; all of it where it is small.
+    Reads a sample of the table's pages, or all of them if the table is small.
 
-    :param scopes: sent as places in it; -1 for others.
+    :param scopes: list that the batch's ``scopes`` refer to; rows in other scopes have -1.
     """
-    # Counted, not estimated: the planner's figure is of the last ANALYZE, and a sample by too large
-    # a share would be cut off at the table's first rows.
+    # Counted rather than estimated: the planner's estimate is as old as the last ANALYZE, and a
+    # larger sample than needed would be cut off after the table's first rows.
     (rows,) = one(connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier)))
     percent = min(100.0, 100.0 * 2 * count / rows) if rows else 100.0
     pages = sql.SQL("TABLESAMPLE SYSTEM ({}) REPEATABLE ({})").format(

@@ -1,8 +1,8 @@
-"""One corpus in one space: the table of its vectors, its rows by scope, its revision.
+"""One corpus in one space: its table of vectors, the rows by scope, and the revision.
 
-A *scope* is what is loaded, judged and released as a whole: a Bible version, or all documents
-together. A *part* is what searches are confined to and tuned for: a version, or a language of the
-documents.
+A *scope* is the unit that is loaded, judged and released: a Bible version, or all documents
+together. A *part* is the unit that searches are confined to and tuned for: a version, or a language
+of the documents.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DOCUMENTS = "documents"
 
 @dataclass(frozen=True)
 class _Names:
-    """What a corpus' tables and columns are called."""
+    """The names of a corpus' table and columns."""
 
     table: str
     id: str
@@ -67,7 +67,7 @@ class VectorTable:
         return sql.Identifier(_NAMES[self.corpus].part)
 
     def indexed(self, precision: Precision) -> sql.Composable:
-        """What an index of this precision holds; a query must order by the very same expression."""
+        """The expression that an index of this precision holds; queries must order by the same."""
         if precision == self.space.spec.precision:
             return sql.SQL("embedding")
         return sql.SQL("(embedding::{type}({dimensions}))").format(
@@ -79,17 +79,17 @@ class VectorTable:
 
 
 def bible_table(space: Space) -> VectorTable:
-    """The verses' vectors in a space."""
+    """The table of verse vectors in a space."""
     return VectorTable("bible", space)
 
 
 def documents_table(space: Space) -> VectorTable:
-    """The vectors of the documents' chunks in a space."""
+    """The table of chunk vectors in a space."""
     return VectorTable("documents", space)
 
 
 def rows_by_scope(connection: Connection, table: VectorTable) -> dict[str, int]:
-    """Vectors by scope. An index-only scan of the scope's index where the table was vacuumed."""
+    """Count vectors by scope, by an index-only scan of the scope's index after a vacuum."""
     rows = connection.execute(
         sql.SQL("SELECT {scope}, count(*) FROM {table} GROUP BY 1 ORDER BY 1").format(
             scope=table.scope_column, table=table.identifier
@@ -99,7 +99,7 @@ def rows_by_scope(connection: Connection, table: VectorTable) -> dict[str, int]:
 
 
 def rows_by_part(connection: Connection, table: VectorTable) -> dict[str, int]:
-    """Vectors by version, or by the documents' language. The latter reads the whole table."""
+    """Count vectors by version, or by the documents' language, which reads the whole table."""
     rows = connection.execute(
         sql.SQL("SELECT {part}, count(*) FROM {table} GROUP BY 1 ORDER BY 1").format(
             part=table.part_column, table=table.identifier
@@ -109,17 +109,17 @@ def rows_by_part(connection: Connection, table: VectorTable) -> dict[str, int]:
 
 
 def has_rows(connection: Connection, table: VectorTable) -> bool:
-    """Whether there is any vector."""
+    """Whether the table has any vector."""
     statement = sql.SQL("SELECT EXISTS (SELECT FROM {table})").format(table=table.identifier)
     return bool(one(connection.execute(statement))[0])
 
 
 @dataclass(frozen=True)
 class Revision:
-    """Where a table stands.
+    """The revision of a table.
 
-    :param number: grows with every change of any scope.
-    :param rows_changed: vectors written or deleted, ever.
+    :param number: grows with every change in any scope.
+    :param rows_changed: total number of vectors ever written or deleted.
     """
 
     number: int
@@ -141,7 +141,7 @@ def revision(connection: Connection, table: VectorTable) -> Revision:
 
 
 def scope_revisions(connection: Connection, table: VectorTable) -> dict[str, int]:
-    """Each scope's revision; a scope that was never written has none."""
+    """The revision of each scope that was ever written."""
     rows = connection.execute(
         "SELECT scope, revision FROM scope_revisions WHERE corpus = %s AND space_id = %s",
         (table.corpus, table.space.space_id),
@@ -152,13 +152,13 @@ def scope_revisions(connection: Connection, table: VectorTable) -> dict[str, int
 def announce(
     connection: Connection, table: VectorTable, scope: str | None, *, rows: int = 0
 ) -> None:
-    """Say that this transaction writes a scope's vectors as an embedding run does.
+    """Announce that this transaction writes a scope's vectors as an embedding run does.
 
-    It gives the scope a new revision. Vectors written without it are marked as unverified, by the
-    table's trigger.
+    This gives the scope a new revision. The table's trigger marks vectors written without an
+    announcement as unverified.
 
-    :param scope: ``None`` for any: a restore, whose vectors bring their marks along.
-    :param rows: vectors that will be written.
+    :param scope: ``None`` for any scope: a restore, whose vectors come with their marks.
+    :param rows: number of vectors that will be written.
     """
     connection.execute(
         "SELECT announce_vectors(%s, %s, %s, %s)",
@@ -167,7 +167,7 @@ def announce(
 
 
 def record_change(connection: Connection, table: VectorTable, scope: str, rows: int) -> None:
-    """Count vectors that an announced transaction wrote, where it could not say so before."""
+    """Count vectors that an announced transaction wrote, if it did not know the number before."""
     connection.execute(
         "SELECT record_vector_change(%s, %s, %s, %s)",
         (table.corpus, table.space.space_id, scope, rows),
@@ -175,12 +175,12 @@ def record_change(connection: Connection, table: VectorTable, scope: str, rows: 
 
 
 def fold_changes(connection: Connection) -> None:
-    """Add up what changed since the last time, so that reading a revision stays cheap."""
+    """Fold the changes since the last fold into totals, so that reading a revision stays cheap."""
     connection.execute("SELECT fold_vector_changes()")
 
 
 def unverified_by_scope(connection: Connection, table: VectorTable) -> dict[str, int]:
-    """Vectors that no embedding run wrote or verified. By the partial index on the mark."""
+    """Count vectors that no embedding run wrote or verified. Uses the partial index on the mark."""
     rows = connection.execute(
         sql.SQL(
             "SELECT {scope}, count(*) FROM {table} WHERE unverified GROUP BY 1 ORDER BY 1"
