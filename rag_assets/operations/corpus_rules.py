@@ -1,4 +1,4 @@
-"""Rules about what is stored, indexed and released: for people, who have a command each. Pure."""
+"""Rules about stored, indexed and released data. Each names a command for operators. Pure."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def pgvector_outdated(view: View) -> Iterator[Finding]:
     seen, embedded = view.snapshot, view.thresholds.embedded
     verdict = pgvector_faults.judge_pgvector(seen.versions) if seen.versions else None
     if verdict is not None and verdict.told:
-        # No newer pgvector can be installed in the embedded server, and an outdated extension is
-        # as good as a new one but for what the new one adds.
+        # The embedded server cannot take a newer pgvector, and an outdated extension only lacks
+        # what newer ones add.
         yield Finding(
             "vectors",
             "warning" if verdict.faults and not embedded else "information",

@@ -1,4 +1,4 @@
-"""Rules about what work depends on: dependencies, pauses, the provider. The recovery acts. Pure."""
+"""Rules that the recovery acts on: dependencies, paused lanes, the provider's limits. Pure."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NEEDS: Mapping[str, Sequence[Lane]] = {
     "inbox": DOCUMENT_LANES,
     "broker": LANES,
 }
-"""Lanes that cannot work without a dependency. Without the database nothing is started anyway; and
-without workers runs wait for them.
+"""Lanes that a dependency is needed for. Without the database nothing starts anyway, and without
+workers runs wait.
 """
 _STANDS_ON = {
     "vectors": ("database",),
@@ -38,9 +38,9 @@ _STANDS_ON = {
     "daemon": ("database", "dagster"),
     "workers": ("broker",),
 }
-"""Where the one is away, nothing is known of the other."""
+"""While one of these is down, nothing is known about the dependency that needs it."""
 _QUOTA_S = 86_400
-"""A key that was refused for want of quota longer ago may have been paid for."""
+"""A key refused for lack of quota longer ago than this may have been topped up."""
 _QUIET = timedelta(minutes=1)
 _RAISE = 0.1
 
@@ -60,7 +60,7 @@ def dependency_down(view: View) -> Iterator[Finding]:
         if probe.ok:
             continue
         began = since.get(probe.name, seen.now)
-        # Who works by commands alone needs no daemon.
+        # Working from the command line alone needs no daemon.
         idle = probe.name in ("daemon", "dagster") and not (seen.daemon_was_seen or waiting)
         fact = f"{probe.name}: {probe.told}"
         lasts = began < seen.now
@@ -97,7 +97,7 @@ def database_was_away(view: View) -> Iterator[Finding]:
         yield Finding(
             "database",
             "warning",
-            f"the database could not be reached from {missed:%H:%M:%S} on",
+            f"the database has been unreachable since {missed:%H:%M:%S}",
             RUNBOOK,
             missed,
             cause=DEPENDENCY_DOWN,
@@ -113,7 +113,7 @@ def database_was_away(view: View) -> Iterator[Finding]:
     yield Finding(
         "database",
         "warning",
-        f"PostgreSQL was away between {gone:%H:%M:%S} and {back:%H:%M:%S}{cost}",
+        f"PostgreSQL was down between {gone:%H:%M:%S} and {back:%H:%M:%S}{cost}",
         RUNBOOK,
         gone,
         cause=DEPENDENCY_DOWN,
@@ -143,7 +143,7 @@ def lane_paused(view: View) -> Iterator[Finding]:
             if ours
             else f"`rag-assets documents resume {lane}`",
             pause.paused_at,
-            (PlannedAction("resume_lane", lane, "what it needs is there again"),) if back else (),
+            (PlannedAction("resume_lane", lane, "its dependencies are back"),) if back else (),
         )
 
 

@@ -1,8 +1,8 @@
-"""Names, labels and values of the metrics: figures in, Prometheus' families out. Pure.
+"""Names, labels and values of the metrics: figures in, Prometheus metric families out. Pure.
 
-What is known beforehand (lanes, outcomes, keys) is always there, with 0 where nothing happened: of
-a series that is absent no alert can fire, and one that begins with 1 has not increased. Labels are
-bounded: no document, run or request has a series of its own.
+Label values known in advance (lanes, outcomes, keys) are always exported, with 0 if nothing
+happened: no alert fires on an absent series, and one that starts at 1 has not increased. Labels are
+bounded: no document, run or request has its own series.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from rag_assets.settings.model import Settings
 
 OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
 TO_THEIR_END = ("succeeded", "failed", "dead")
-"""Attempts whose duration says something: a lost one's is its lease, a returned one did nothing."""
+"""Outcomes with a meaningful duration: a lost attempt's is its lease, a returned one's is zero."""
 INCIDENT_STATES = ("open", "recovering", "escalated")
 DAEMON_PARTS = (
     *("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR"),
-    *("MONITORING", "EVENT_LOG_CONSUMER"),  # dead runs are noticed, and started again
+    *("MONITORING", "EVENT_LOG_CONSUMER"),  # notice dead runs, and retry them
 )
-"""Without which work stops; one that never ran has an infinite age."""
+"""Parts without which work stops; one that never ran has an infinite age."""
 NO_LANE = "none"
 
 Labels = tuple[str, ...]
@@ -69,14 +69,14 @@ def _by(values: Mapping[Name, float]) -> Samples:
 
 
 def _with(known: Sequence[Name], found: Iterable[Name]) -> tuple[Name, ...]:
-    """What is known beforehand, then whatever else there is."""
+    """Return the known names, then any others that were found."""
     return tuple(dict.fromkeys((*known, *found)))
 
 
 def of_exporter(
     *, up: Mapping[str, bool], seconds: Mapping[str, float], free_bytes: Mapping[str, int]
 ) -> Iterator[Metric]:
-    """Whether there is anything to tell at all, and what it took."""
+    """Yield whether the databases answer, and how long reading took."""
     yield _gauge(
         "rag_database_up",
         "1 where corpus or dagster answers. Where it does not, whatever is read from it is absent.",
@@ -99,7 +99,7 @@ def of_exporter(
 
 
 def of_settings(settings: Settings) -> Iterator[Metric]:
-    """Limits that alerts compare with, so that each stands in one place."""
+    """Yield the limits that alerts compare with, so that each is defined once."""
     yield _single(
         "rag_disk_floor_bytes",
         "RAG_DISK_FREE_GB: free space under which a disk counts as full.",
@@ -118,7 +118,7 @@ def of_settings(settings: Settings) -> Iterator[Metric]:
 
 
 def of_queue(queue: QueueFigures) -> Iterator[Metric]:
-    """The documents' lanes. A job is one attempt at one document."""
+    """Yield the metrics of the document lanes. A job is one attempt at one document."""
     lanes = _with(DOCUMENT_LANES, (*queue.lanes, *(total.lane for total in queue.attempts)))
     found = {lane: queue.lanes.get(lane, LaneCounts(lane)) for lane in lanes}
     waiting = {lane: counts.waiting for lane, counts in found.items()}
@@ -200,7 +200,7 @@ def _jobs(queue: QueueFigures, lanes: Sequence[Lane]) -> Iterator[Metric]:
 def _histogram(
     totals: Sequence[AttemptTotals], bounds: Sequence[float]
 ) -> tuple[list[tuple[str, float]], float]:
-    """Buckets as Prometheus cumulates them, and the sum of seconds."""
+    """Return cumulative buckets, as Prometheus expects them, and the sum of seconds."""
     each = [sum(column) for column in zip(*(total.buckets for total in totals), strict=True)]
     cumulated = accumulate(each or [0] * (len(bounds) + 1))
     names = [*map(repr, map(float, bounds)), "+Inf"]
@@ -208,7 +208,7 @@ def _histogram(
 
 
 def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterator[Metric]:
-    """What was asked of the provider and paid, by the key's fingerprint."""
+    """Yield requests, tokens and cost by the key's fingerprint."""
     use = {key.key: key for key in provider.keys}
     keys = _with(keys_in_use, use)
     for name, text in {
@@ -234,7 +234,7 @@ def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterat
 
 
 def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
-    """Tables of vectors and their indexes."""
+    """Yield the metrics of the vector tables and their indexes."""
     yield _single("inprogress_index_builds", "Index builds that the database works on.", builds)
     where = [((table.corpus, table.space), table) for table in vectors]
     labels = ("corpus", "space")
@@ -270,7 +270,7 @@ def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
 
 
 def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[Metric]:
-    """What is served, and the evidence for it."""
+    """Yield the metrics of the active release and its checks."""
     yield _single(
         "rag_active_release",
         "Number of the active release; 0 for none. What one API serves is its rag_served_release.",
@@ -311,7 +311,7 @@ def of_operations(
     states: Collection[str],
     incidents: int,
 ) -> Iterator[Metric]:
-    """What the recovery has kept. Prometheus itself has a label ``job``, so ours is another."""
+    """Yield runs and incidents. Prometheus reserves the label ``job``; ours is ``dagster_job``."""
     yield _counter(
         "rag_runs_completed",
         "Dagster's runs that ended. Prometheus has a label job of its own.",
@@ -336,7 +336,7 @@ def of_operations(
 
 
 def of_backfill(window_spent_usd: float) -> Iterator[Metric]:
-    """What the backfill's window has spent."""
+    """Yield the spending of the backfill's current window."""
     yield _single(
         "rag_backfill_window_spent_usd",
         "What the window that opened last has spent: what its runs have paid, by the "
@@ -347,7 +347,7 @@ def of_backfill(window_spent_usd: float) -> Iterator[Metric]:
 
 
 def of_dagster(dagster: DagsterFigures) -> Iterator[Metric]:
-    """Runs under way, and the daemon that starts them."""
+    """Yield the runs under way, and the heartbeats of the daemon that starts them."""
     counts: dict[Labels, int] = dict.fromkeys(product(LANES, UNDER_WAY), 0)
     for run in dagster.runs:
         place = run.lane or NO_LANE, run.status

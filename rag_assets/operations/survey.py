@@ -1,4 +1,4 @@
-"""Reads a snapshot: for the doctor in full, for the recovery the part that it acts on."""
+"""Read a snapshot: a full one for the doctor, or the part that the recovery acts on."""
 
 from __future__ import annotations
 
@@ -48,16 +48,15 @@ from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.tables import VectorTable, revision
 
 SPEED_S = 600
-"""Speed and mean time are those of the last ten minutes."""
+"""Period over which throughput and mean time are measured."""
 COMPLETED = ("succeeded", "dead")
-"""How an attempt ends after which its document no longer waits."""
+"""Outcomes of an attempt that complete its document."""
 
 
 def survey(settings: Settings) -> Snapshot:
-    """Look at everything, the dependencies all at once. Changes nothing, and never raises for a
-    dependency that is away.
+    """Read everything, probing dependencies concurrently. Read-only; tolerates those that are down.
 
-    :raises ConfigurationError: RAG_DATABASE_URL is not an address.
+    :raises ConfigurationError: RAG_DATABASE_URL is not a valid address.
     """
     now = datetime.now(UTC)
     try:
@@ -72,7 +71,7 @@ def survey(settings: Settings) -> Snapshot:
     probes = _probe_all(settings, database)
     heartbeats, runs = _dagster(settings)
     seen = Snapshot(now, (*probes, _daemon(heartbeats)), daemon_was_seen=bool(heartbeats))
-    if not probes[0].ok:  # told already
+    if not probes[0].ok:  # the probe reports it
         return seen
     try:
         with database.connect() as connection:
@@ -98,9 +97,9 @@ def survey_queue(
     heartbeats: Mapping[str, datetime],
     probes: Sequence[DependencyProbe],
 ) -> Snapshot:
-    """Read the queue, and note a sample of it. One pass over the documents, the rest by indexes.
+    """Read the queue and store a sample of it. Scans the documents; the rest uses indexes.
 
-    :param since: when the look before was; ``None`` for the first one.
+    :param since: when the last check was; ``None`` for the first one.
     """
     server = queue_health.about_server(connection)
     since = since or server.now
@@ -112,7 +111,7 @@ def survey_queue(
         if totals.outcome == "succeeded"
     }
     samples.add_queue_samples(connection, DOCUMENT_LANES, counts, succeeded)
-    bought = samples.add_provider_samples(connection)
+    new_use = samples.add_provider_samples(connection)
     return Snapshot(
         server.now,
         tuple(probes),
@@ -130,8 +129,8 @@ def survey_queue(
         faults=tuple(run for run in new_runs if run.fault and run.cause is None),
         failures=_failures(document_attempts.ended_since(connection, since)),
         keys=_keys(connection, settings),
-        rate_limited={one.key_fingerprint: one.rate_limited for one in bought if one.rate_limited},
-        answered=sum(one.requests for one in bought),
+        rate_limited={one.key_fingerprint: one.rate_limited for one in new_use if one.rate_limited},
+        answered=sum(one.requests for one in new_use),
         shares=lane_control.provider_shares(connection),
         heartbeats={part: (server.now - seen).total_seconds() for part, seen in heartbeats.items()},
     )
@@ -140,12 +139,11 @@ def survey_queue(
 def probe_needed(
     database: Database, settings: Settings, *, provider: bool
 ) -> tuple[DependencyProbe, ...]:
-    """Dependencies without which no document can be processed, but the database, which was asked
-    before.
+    """Probe the dependencies that document processing needs, except for the database.
 
-    :param provider: whether to ask it, too: only where that matters now.
+    :param provider: whether to probe the provider, which is only done when it matters.
     """
-    # A disk that runs full is an alert's affair: work goes on until it is full.
+    # A disk that is filling up is left to alerts: work continues until it is full.
     roomy = settings.model_copy(update={"rag_disk_free_gb": 0.0})
     probes = [
         dependencies.probe_vectors(database, timeout_s=settings.rag_probe_timeout_s),
@@ -163,7 +161,7 @@ def _probe_broker(settings: Settings) -> tuple[DependencyProbe, ...]:
 
 def _probe_all(settings: Settings, database: Database | None) -> tuple[DependencyProbe, ...]:
     timeout_s = settings.rag_probe_timeout_s
-    looks = [
+    groups = [
         lambda: (dependencies.probe_provider(settings),),
         lambda: (dependencies.probe_inbox(settings),),
         lambda: (
@@ -174,29 +172,29 @@ def _probe_all(settings: Settings, database: Database | None) -> tuple[Dependenc
         lambda: _probe_broker(settings),
     ]
     if database is not None:
-        looks = [
+        groups = [
             lambda: (dependencies.probe_database(database, timeout_s=timeout_s),),
             lambda: (dependencies.probe_vectors(database, timeout_s=timeout_s),),
             lambda: (dependencies.probe_dagster(settings),),
-            *looks,
+            *groups,
         ]
-    with ThreadPoolExecutor(len(looks)) as threads:
-        found = threads.map(lambda look: look(), looks)
+    with ThreadPoolExecutor(len(groups)) as threads:
+        found = threads.map(lambda group: group(), groups)
         return tuple(probe for probes in found for probe in probes)
 
 
 def _daemon(heartbeats: Mapping[str, datetime] | None) -> DependencyProbe:
     if heartbeats is None:
-        return DependencyProbe("daemon", False, 0.0, "not known while Dagster's database is away")
+        return DependencyProbe("daemon", False, 0.0, "unknown while Dagster's database is down")
     return dependencies.probe_daemon(heartbeats, datetime.now(UTC))
 
 
 def _dagster(settings: Settings) -> tuple[Mapping[str, datetime] | None, tuple[RunCount, ...]]:
-    """The daemon's signs of life and the runs under way; ``None`` where they cannot be read."""
+    """Read the daemon's heartbeats (``None`` if they cannot be read) and the runs under way."""
     try:
         with dagster_database(settings).connect() as connection:
             return daemon_heartbeats(connection), runs_under_way(connection)
-    except RagAssetsError:  # the look at it tells
+    except RagAssetsError:  # the probe reports it
         return None, ()
 
 
@@ -222,7 +220,7 @@ def _read_all(
             release=_release(connection, settings),
             incident=current_incident(connection),
             failing=failing(connection),
-            unsent_messages=sum(bool(told.attempts) for told in unsent_messages(connection)),
+            unsent_messages=sum(bool(one.attempts) for one in unsent_messages(connection)),
         ),
         leases_over=queue_health.leases_over(connection, read_only=True),
     )
@@ -235,8 +233,8 @@ def _lanes(
     ended: Sequence[Ended],
     lately: Sequence[Ended] = (),
 ) -> tuple[LaneState, ...]:
-    """:param ended: where the last completed is looked for; ``lately``: of the last ten minutes."""
-    # By any name: runs of no lane are shown as "others".
+    """:param ended: attempts to find the last completion in; ``lately``: the last ten minutes'."""
+    # Keys include unknown lanes; runs without a lane are shown as "others".
     counts = dict[str, LaneCounts](counted.items())
     paused = dict[str, Pause](lane_control.paused_lanes(connection).items())
     longest = dict[str, AtWork](queue_health.longest_at_work(connection).items())
@@ -299,7 +297,7 @@ def _failures(ended: Iterable[Ended]) -> dict[str, int]:
 
 
 def _keys(connection: Connection, settings: Settings) -> tuple[KeyState, ...]:
-    """The keys in use; one that never rested has no row yet."""
+    """Return the states of the keys in use; a key that never cooled down has no row yet."""
     known = {key.key_fingerprint: key for key in lane_control.key_states(connection)}
     return tuple(known.get(name) or KeyState("", name, 0.0, None) for name in keys_in_use(settings))
 

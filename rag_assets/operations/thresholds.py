@@ -1,4 +1,4 @@
-"""The bounds by which a look is judged and acted on: the settings, as that needs them."""
+"""Thresholds of the rules and of the recovery, from the settings."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.settings.model import Settings, fingerprint
 
 INTERVAL = timedelta(seconds=30)
-"""Between two looks."""
+"""Time between two checks."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Each field has its setting.
+    """One field per setting.
 
-    :param most_active: documents worked on at once, over all lanes.
-    :param rebuild_share: of an index's rows that may have changed since it was built.
-    :param public_url: of Dagster's UI; ``embedded``: the database's server is the embedded one.
+    :param most_active: maximum number of documents in processing, over all lanes.
+    :param rebuild_share: share of an index's rows that may change before a rebuild.
+    :param public_url: the URL of Dagster's UI; ``embedded``: whether the server is embedded.
     """
 
     stagnation_queue: int = 50
@@ -36,7 +36,7 @@ class Thresholds:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Thresholds:
-        """Those in force."""
+        """Return the thresholds in force."""
         return cls(
             stagnation_queue=settings.rag_stagnation_queue,
             stagnation=timedelta(seconds=settings.rag_stagnation_s),
@@ -54,10 +54,10 @@ class Thresholds:
 
 
 def keys_in_use(settings: Settings) -> tuple[str, ...]:
-    """Fingerprints of the keys that the settings name; of a provider that needs none, none."""
+    """Return the fingerprints of the configured keys; none if the provider needs no key."""
     if settings.rag_embedding_provider == "offline":
         return ()
     try:
         return tuple(map(fingerprint, settings.api_keys()))
-    except ConfigurationError:  # the provider's probe says so
+    except ConfigurationError:  # the provider's probe reports it
         return ()

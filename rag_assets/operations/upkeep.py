@@ -1,4 +1,4 @@
-"""What operations has kept for long enough: nothing grows for ever, and no count falls by it."""
+"""Delete old operations data without decreasing any counter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rag_assets.settings.model import Settings
 
 @dataclass(frozen=True)
 class Forgotten:
-    """Rows that were deleted for good."""
+    """The number of rows deleted."""
 
     attempts: int
     runs: int
@@ -23,13 +23,13 @@ class Forgotten:
 
 
 def forget(database: Database, settings: Settings) -> Forgotten:
-    """Delete what is older than RAG_OPERATIONS_KEEP_DAYS. Incidents and the days' records stay.
+    """Delete data older than RAG_OPERATIONS_KEEP_DAYS, except incidents and capacity records.
 
-    To be called once a day, or more often.
+    Call it at least once a day.
     """
     days = settings.rag_operations_keep_days
     with database.connect(autocommit=True) as connection:
-        count_attempts(connection)  # what is not counted is not deleted
+        count_attempts(connection)  # only counted attempts are deleted
         return Forgotten(
             attempts=delete_attempts(connection, days),
             runs=delete_ended_runs(connection, days),

@@ -1,4 +1,7 @@
-"""One look every half minute: keep what ended, look, decide, act, tell. Each part is elsewhere."""
+"""The recovery's check, every 30 s: record ended runs, take a snapshot, decide, act, notify.
+
+The steps themselves are implemented in other modules.
+"""
 
 from __future__ import annotations
 
@@ -33,42 +36,42 @@ from rag_assets.postgres.run_sessions import runs_with_sessions
 from rag_assets.settings.model import Settings
 
 _OVERLAP = timedelta(hours=1)
-_PATIENCE = 2  # leases after which a run without any document counts as dead
+_PATIENCE = 2  # number of leases after which a run without any document counts as dead
 _HOUR = timedelta(hours=1)
 
 
 class Runs(Protocol):
-    """Dagster's runs, as far as the recovery has to do with them."""
+    """What the recovery needs of Dagster's runs."""
 
     def under_way(self) -> Sequence[RunCount]:
-        """What is queued or at work."""
+        """Count the runs queued or in progress."""
 
     def ended_since(self, since: datetime) -> Sequence[EndedRun]:
-        """Runs that ended since then."""
+        """Return the runs that ended since then."""
 
     def described(self, run: EndedRun) -> EndedRun:
-        """The same run, with its partition and steps, and with why it failed."""
+        """Return the same run with its partition, its steps, and why it failed."""
 
     def silent(self, lane: Lane, living: frozenset[str], patience_s: float) -> tuple[str, ...]:
-        """Runs of a lane that count as started for longer, and are not among the living."""
+        """Return runs of a lane that count as started for longer, and are not in ``living``."""
 
     def started(self) -> Mapping[str, str]:
-        """Runs that count as started, by id, with their lane, or job where it has none."""
+        """Map the ids of runs that count as started to their lane, or to their job without one."""
 
     def end(self, run_id: str, message: str) -> None:
-        """Let it count as failed."""
+        """Mark the run as failed."""
 
     def heartbeats(self) -> Mapping[str, datetime]:
-        """When each part of the daemon last showed that it lives."""
+        """Return the last heartbeat of each part of the daemon."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What a look came to.
+    """Result of a check.
 
-    :param start: lanes for which a run is to be started.
-    :param reports: incidents whose report is to be written.
-    :param told: in a line, for people.
+    :param start: lanes to start a run for.
+    :param reports: incidents to write a report for.
+    :param told: a one-line summary.
     """
 
     memory: Memory
@@ -80,9 +83,9 @@ class Watched:
 def watch(
     database: Database, settings: Settings, memory: Memory, runs: Runs, *, log: messages.Say
 ) -> Watched:
-    """Look once, and do what is to be done.
+    """Check once, and act on the result.
 
-    :raises DatabaseUnavailableError: the database is away: :func:`missed` is what follows.
+    :raises DatabaseUnavailableError: the database is down: call :func:`missed`.
     """
     new_runs = _keep(database, runs)
     for run in new_runs:
@@ -130,10 +133,10 @@ def watch(
 
 
 def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.Say) -> Watched:
-    """What follows where the database is away: it is remembered, and told after a while.
+    """Handle a check that found the database down: remember it, and report it after a while.
 
-    Not where an incident is open already, which was told. A person is called, at any hour, once it
-    has lasted for RAG_STAGNATION_S.
+    An outage during an open incident is not reported again. It is escalated to an operator, at any
+    hour, once it has lasted for RAG_STAGNATION_S.
     """
     memory = away(memory, now)
     since = memory.away_since or now
@@ -143,7 +146,7 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.S
     tell = lasts_s >= settings.rag_no_worker_s and not told
     if (call or tell) and messages.is_due(settings, memory, now, urgent=call):
         head = (
-            ":rotating_light: Incident: the database does not come back: an operator is needed"
+            ":rotating_light: Incident: the database is still down: an operator is needed"
             if call
             else ":warning: Incident"
         )
@@ -154,23 +157,23 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.S
         log(text)
         memory, refusal = messages.say(text, settings, memory, now)
         if refusal is not None:
-            log(f"that is said again later: {refusal}")
+            log(f"that message will be retried: {refusal}")
         else:
             called_at = now if call else memory.called_away_at
             told_at = memory.told_away_at or now
             memory = replace(memory, told_away_at=told_at, called_away_at=called_at)
-    return Watched(memory, (), (), f"the database has been away since {since:%H:%M:%S}")
+    return Watched(memory, (), (), f"the database has been down since {since:%H:%M:%S}")
 
 
 def _keep(database: Database, runs: Runs) -> tuple[EndedRun, ...]:
-    """Keep, for good, what has ended since the last look."""
+    """Store the runs and attempts that ended since the last check."""
     with database.connect(autocommit=True) as connection:
         document_attempts.count_attempts(connection)
         ended = runs.ended_since(dagster_state.last_kept(connection) - _OVERLAP)
         new = dagster_state.unknown_runs(connection, ended)
-        told = [runs.described(run) for run in new]
+        described = [runs.described(run) for run in new]
         return dagster_state.keep_ended_runs(
-            connection, [replace(run, cause=cause_of(run)) for run in told]
+            connection, [replace(run, cause=cause_of(run)) for run in described]
         )
 
 
@@ -208,10 +211,10 @@ def _look(
 def _silent(
     connection: Connection, settings: Settings, counts: Mapping[Lane, LaneCounts], runs: Runs
 ) -> dict[Lane, tuple[str, ...]]:
-    """Runs that hold nothing for long, although some could be taken; by lane.
+    """Return runs that have held no document for long while some were claimable, by lane.
 
-    A run whose process was killed together with Dagster's own would keep its place for ever. While
-    all that may be worked on at once is, a living run waits for its turn.
+    A run whose process was killed together with Dagster's own would otherwise keep its slot for
+    ever. While RAG_MAX_CONCURRENT_JOBS is reached, even a healthy run holds nothing.
     """
     if sum(lane.running for lane in counts.values()) >= settings.rag_max_concurrent_jobs:
         return {}
@@ -233,15 +236,15 @@ def _act(
     incident_id: int | None,
     log: messages.Say,
 ) -> None:
-    """Do it, and note that, and how it went."""
-    done, told = True, ""
+    """Carry out an action, and record its result."""
+    done, error_text = True, ""
     try:
         _do(connection, settings, action, runs)
     except DatabaseUnavailableError:
         raise
-    except Exception as error:  # one measure that fails must not keep the others from being taken
-        done, told = False, reason_of(error)
-    failed = "" if done else f" (failed: {told})"
+    except Exception as error:  # a failed action must not prevent the others
+        done, error_text = False, reason_of(error)
+    failed = "" if done else f" (failed: {error_text})"
     log(f"recovery: {action.kind} {action.target or action.subject}: {action.reason}{failed}")
     incidents.record_action(
         connection,
@@ -250,7 +253,7 @@ def _act(
         action.reason,
         incident_id=incident_id,
         done=done,
-        told=told or action.target,
+        told=error_text or action.target,
     )
 
 
@@ -270,13 +273,13 @@ def _do(connection: Connection, settings: Settings, action: PlannedAction, runs:
         case "resume_lane":
             lane_control.resume_lane(connection, known_lane(action.subject, LANES), "recovery")
         case "start_run":
-            pass  # the sensor's answer asks for it
+            pass  # requested in the sensor's result
 
 
 def _go_on(
     connection: Connection, step: Step | None, incident: Incident | None, seen: Snapshot
 ) -> Incident | None:
-    """Write the incident's next step; the incident as it is then, where it changed."""
+    """Store the incident's next step; return the incident if it changed."""
     if step is None:
         if incident is not None and seen.queue > incident.longest_queue:
             incidents.count_incident(connection, incident.incident_id, seen.queue)
@@ -316,7 +319,7 @@ def _tell(
     *,
     said_at: datetime | None,
 ) -> None:
-    """Have the queue's incident told, with the jobs that failed by it; nothing twice."""
+    """Queue the message about a queue incident, with the jobs that failed because of it."""
     by_jobs = told_of_jobs(connection, incident, failing) if incident.state == "open" else None
     failed = [
         one
@@ -331,11 +334,12 @@ def _tell(
 
 def _told(seen: Snapshot, decision: RecoveryDecision, incident: Incident | None) -> str:
     lanes = "; ".join(
-        f"{lane.lane}: {lane.waiting} wait, {lane.running} at work" for lane in seen.document_lanes
+        f"{lane.lane}: {lane.waiting} waiting, {lane.running} running"
+        for lane in seen.document_lanes
     )
     if incident is None:
         return lanes
-    reasons = "; ".join(decision.reasons) or "work goes on"
+    reasons = "; ".join(decision.reasons) or "work progresses"
     return (
         f"{lanes}; incident {incident.incident_id} ({incident.cause}, {incident.state}): {reasons}"
     )

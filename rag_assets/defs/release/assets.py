@@ -1,4 +1,4 @@
-"""The asset ``release``: what is served changes here, and only when the gate lets it."""
+"""The asset ``release``, which changes what is served if the gate passes."""
 
 import dagster as dg
 from pydantic import Field
@@ -13,7 +13,7 @@ from rag_assets.defs.index.assets import (
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.progress import LogLines
 from rag_assets.release.releasing import Released
-from rag_assets.release.releasing import release as let_through
+from rag_assets.release.releasing import release as release_corpora
 
 
 class ReleaseConfig(dg.Config):
@@ -27,8 +27,7 @@ class ReleaseConfig(dg.Config):
     )
     after_rollback: bool = Field(
         False,
-        description="A release was rolled back, and what was wrong with it is fixed: let the next "
-        "one through.",
+        description="A release was rolled back and its cause is fixed: allow the next release.",
     )
 
 
@@ -47,12 +46,12 @@ def release_asset(
     config: ReleaseConfig,
     corpus: dg.ResourceParam[CorpusResource],
 ) -> dg.MaterializeResult[None]:
-    """What retrieval serves: spaces, index generation, probes and versions, activated at once.
+    """What retrieval serves: spaces, index generation, probes and versions, activated atomically.
 
-    It gathers the evidence itself: a check that failed, is missing, or saw earlier data refuses the
-    release, also when this asset is launched alone.
+    It gathers the evidence itself: a check that failed, is missing, or is outdated refuses the
+    release, even when this asset is launched alone.
     """
-    released = let_through(
+    released = release_corpora(
         corpus.database,
         corpus.settings,
         run_id=context.run.run_id,
