@@ -34,7 +34,7 @@ from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.broker import QUEUES, open_broker, queue_of
 from rag_assets.settings.model import load_settings
 
-_AWAY = (BrokerUnavailableError, OperationalError, RedisError, OSError)
+_UNREACHABLE = (BrokerUnavailableError, OperationalError, RedisError, OSError)
 _BETWEEN_S = 2.0  # time that a task may take from its queue to its process
 _FIRST, _USUAL, _LAST = 0, 3, 6  # Redis serves the lowest number first
 
@@ -103,7 +103,7 @@ class LaneLauncher(CeleryRunLauncher):
         """Return running, or failed with a reason. Dagster calls it every 20 s per started run."""
         try:
             reason = self.why_lost(run.run_id)
-        except _AWAY as error:
+        except _UNREACHABLE as error:
             return CheckRunHealthResult(
                 WorkerStatus.RUNNING, f"the state of its worker is unknown: {_reason(error)}"
             )
@@ -178,7 +178,7 @@ def end_lost_starts(instance: dg.DagsterInstance) -> tuple[str, ...]:
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
         try:
             reason = launcher.why_lost(run.run_id)
-        except _AWAY:
+        except _UNREACHABLE:
             return tuple(found)
         now = instance.get_run_by_id(run.run_id)
         if reason and now is not None and now.status == dg.DagsterRunStatus.STARTING:
@@ -195,7 +195,7 @@ def _kept_in_queue() -> Iterator[None]:
     """
     try:
         yield
-    except _AWAY as error:
+    except _UNREACHABLE as error:
         raise STAYS_QUEUED(f"the run could not be sent to a worker: {_reason(error)}") from None
 
 

@@ -64,7 +64,7 @@ class Order:
     force: bool = False
 
 
-class Desk:
+class SharedConnection:
     """A connection shared by several threads, one call at a time."""
 
     def __init__(self, connection: Connection) -> None:
@@ -88,8 +88,10 @@ class Claims:
     Neither is ever full, because the number of documents that a run holds is limited.
     """
 
-    def __init__(self, desk: Desk, settings: Settings, order: Order, jobs: JobLog) -> None:
-        self._desk = desk
+    def __init__(
+        self, shared: SharedConnection, settings: Settings, order: Order, jobs: JobLog
+    ) -> None:
+        self._shared = shared
         self._settings = settings
         self._order = order
         self._jobs = jobs
@@ -121,7 +123,7 @@ class Claims:
 
     async def _all_are_busy(self) -> bool:
         """Return whether other runs use up RAG_MAX_CONCURRENT_JOBS."""
-        running = await in_thread(self._desk, document_queue.count_running)
+        running = await in_thread(self._shared, document_queue.count_running)
         return running >= self._settings.rag_max_concurrent_jobs
 
     async def _take_suspect(self) -> bool:
@@ -134,7 +136,7 @@ class Claims:
     async def _claim(self, limit: int, *, suspects: bool = False) -> bool:
         settings, order = self._settings, self._order
         claimed = await in_thread(
-            self._desk,
+            self._shared,
             document_queue.claim,
             run_id=order.run_id,
             lane=order.lane,
@@ -174,7 +176,7 @@ class Pipeline:
 
     def __init__(
         self,
-        desk: Desk,
+        shared: SharedConnection,
         settings: Settings,
         files: Files,
         order: Order,
@@ -184,14 +186,14 @@ class Pipeline:
         extractors: Sequence[Extractor],
         publisher: Publisher,
     ) -> None:
-        self._desk = desk
+        self._shared = shared
         self._settings = settings
         self._files = files
         self._order = order
         self._purchasers = purchasers
         self._extractors = extractors
         self._publisher = publisher
-        self._claims = Claims(desk, settings, order, jobs)
+        self._claims = Claims(shared, settings, order, jobs)
         self._to_embed: Buffer[Prepared] = Buffer(_BUFFER_CHUNKS)
         self._to_publish: Buffer[Ended] = Buffer(_BUFFER_CHUNKS)
 
@@ -225,7 +227,9 @@ class Pipeline:
         lease_s = self._settings.rag_document_lease_s
         while True:
             await asyncio.sleep(lease_s / 3)
-            await in_thread(self._desk, document_leases.extend_leases, self._order.run_id, lease_s)
+            await in_thread(
+                self._shared, document_leases.extend_leases, self._order.run_id, lease_s
+            )
 
     async def _extract(self, extractor: Extractor) -> None:
         while True:
@@ -246,7 +250,7 @@ class Pipeline:
         if not self._order.force:
             spaces = [purchaser.space for purchaser in self._purchasers]
             chunking = chunking_of(self._settings)
-            stored = self._desk(take_stored, claimed, spaces, chunking)
+            stored = self._shared(take_stored, claimed, spaces, chunking)
             if stored is not None:
                 return stored
         return read_file(self._files, extractor, claimed)

@@ -10,7 +10,7 @@ from rag_assets.settings.model import Settings
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class Deleted:
     """What was deleted.
 
     :param keys: of documents withdrawn longer than RAG_DOCUMENTS_KEEP_DAYS ago.
@@ -21,10 +21,10 @@ class Forgotten:
     answers: int
 
 
-def forget(database: Database, settings: Settings) -> Forgotten:
+def delete_expired(database: Database, settings: Settings) -> Deleted:
     """Delete data older than RAG_DOCUMENTS_KEEP_DAYS. Call it at least once a day."""
     days = settings.rag_documents_keep_days
     with database.connect() as connection:
         keys = purge_withdrawn(connection, days)
     with database.connect() as connection:
-        return Forgotten(keys, purge_answers(connection, days))
+        return Deleted(keys, purge_answers(connection, days))

@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 
 from rag_assets.documents.concurrency import in_thread
-from rag_assets.documents.pipeline import Desk, Order, Pipeline
+from rag_assets.documents.pipeline import Order, Pipeline, SharedConnection
 from rag_assets.documents.publishing import (
     DocumentOutcome,
     JobLog,
@@ -187,7 +187,7 @@ async def _work(
         connections = [stack.enter_context(database.connect(autocommit=True)) for _ in range(3)]
         for connection in connections:
             document_leases.bound_silence(connection, settings.rag_document_lease_s)
-        desk, session, storing = Desk(connections[0]), connections[1], connections[2]
+        shared, session, storing = SharedConnection(connections[0]), connections[1], connections[2]
         spaces = _register_spaces(session, settings)
         publisher = Publisher(storing, spaces, settings, run_id=order.run_id, report=jobs.finished)
         ledger_key = LedgerKey(order.run_id, "documents", order.lane or "chosen")
@@ -209,10 +209,10 @@ async def _work(
                     for _ in range(readers)
                 ]
                 await Pipeline(
-                    desk, settings, inbox, order,
+                    shared, settings, inbox, order,
                     jobs=jobs, purchasers=purchasers, extractors=extractors, publisher=publisher,
                 ).run()  # fmt: skip
-                await in_thread(desk, drop_all_dead_claims)
+                await in_thread(shared, drop_all_dead_claims)
         except BaseException as error:
             reason = _reason_of(error, connections)
             if isinstance(reason, DatabaseUnavailableError):

@@ -32,7 +32,7 @@ NEEDS: Mapping[str, Sequence[Lane]] = {
 """Lanes that a dependency is needed for. Without the database nothing starts anyway, and without
 workers runs wait.
 """
-_STANDS_ON = {
+_DEPENDS_ON = {
     "vectors": ("database",),
     "dagster": ("database",),
     "daemon": ("database", "dagster"),
@@ -54,7 +54,7 @@ _RAISE = 0.1
 )
 def dependency_down(view: View) -> Iterator[Finding]:
     seen, since = view.snapshot, view.memory.failing_since
-    away = {probe.name for probe in seen.probes if not probe.ok}
+    down = {probe.name for probe in seen.probes if not probe.ok}
     waiting = any(lane.claimable for lane in seen.lanes)
     for probe in seen.probes:
         if probe.ok:
@@ -62,12 +62,12 @@ def dependency_down(view: View) -> Iterator[Finding]:
         began = since.get(probe.name, seen.now)
         # Working from the command line alone needs no daemon.
         idle = probe.name in ("daemon", "dagster") and not (seen.daemon_was_seen or waiting)
-        fact = f"{probe.name}: {probe.told}"
+        fact = f"{probe.name}: {probe.detail}"
         lasts = began < seen.now
         yield Finding(
             probe.name,
             "warning" if idle else "problem",
-            probe.told,
+            probe.detail,
             probe.remedy,
             began,
             tuple(
@@ -79,7 +79,7 @@ def dependency_down(view: View) -> Iterator[Finding]:
             subject=probe.name,
             fact=fact,
             opens=lasts,
-            follows=bool(away.intersection(_STANDS_ON.get(probe.name, ()))),
+            follows=bool(down.intersection(_DEPENDS_ON.get(probe.name, ()))),
         )
 
 
@@ -102,7 +102,7 @@ def database_was_away(view: View) -> Iterator[Finding]:
             missed,
             cause=DEPENDENCY_DOWN,
             subject="database",
-            opens=memory.told_away_at is not None or seen.now - missed > 1.5 * INTERVAL,
+            opens=memory.outage_reported_at is not None or seen.now - missed > 1.5 * INTERVAL,
         )
     gone, back = memory.database_gone_at, memory.database_back_at
     if gone is None or back is None or seen.now - back > view.thresholds.check:
@@ -138,7 +138,7 @@ def lane_paused(view: View) -> Iterator[Finding]:
         yield Finding(
             lane,
             "warning",
-            f"paused {pause.told}",
+            f"paused {pause.description}",
             "wait: the lane resumes when its dependencies are back"
             if ours
             else f"`rag-assets documents resume {lane}`",
@@ -253,8 +253,8 @@ DEPENDENCY_RULES = (
 def _share(
     kind: Literal["lower_share", "raise_share"], endpoint: str, share: float, why: str
 ) -> PlannedAction:
-    told = f"{why}; {share:.0%} of batch size and concurrency from now on"
-    return PlannedAction(kind, endpoint, told, share=share)
+    reason = f"{why}; {share:.0%} of batch size and concurrency from now on"
+    return PlannedAction(kind, endpoint, reason, share=share)
 
 
 def _quiet(*times: datetime | None, now: datetime) -> bool:

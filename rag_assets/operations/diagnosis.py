@@ -29,12 +29,12 @@ def find(view: View) -> tuple[Finding, ...]:
 def diagnose(snapshot: Snapshot, settings: Settings) -> tuple[Finding, ...]:
     """Return the findings of a single snapshot, problems first; empty if all is well."""
     thresholds = Thresholds.from_settings(settings)
-    view = View(snapshot, of_single_look(snapshot, thresholds), thresholds)
+    view = View(snapshot, memory_of_one_snapshot(snapshot, thresholds), thresholds)
     found = [one for one in find(view) if not one.follows]
     return tuple(sorted(found, key=lambda one: LEVELS.index(one.level)))
 
 
-def of_single_look(snapshot: Snapshot, thresholds: Thresholds) -> Memory:
+def memory_of_one_snapshot(snapshot: Snapshot, thresholds: Thresholds) -> Memory:
     """Derive from one snapshot what the recovery learns by watching.
 
     A dependency that is down is assumed to have been down before. A lane counts as idle since its
@@ -44,7 +44,7 @@ def of_single_look(snapshot: Snapshot, thresholds: Thresholds) -> Memory:
     now = snapshot.now
     limited = any(key.resting_s > 0 for key in snapshot.keys)
     return Memory(
-        looked_at=now,
+        checked_at=now,
         watching_since=now - thresholds.stagnation,
         server_started_at=snapshot.server_started_at,
         idle_since={

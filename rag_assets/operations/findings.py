@@ -83,13 +83,13 @@ class Finding:
     """One thing that is wrong.
 
     :param area: what it concerns, as shown: a dependency, a lane, ``release``.
-    :param told: the evidence, as a sentence.
+    :param evidence: what was found, as a sentence.
     :param command: the fix, or a command that shows more.
     :param cause: the cause of an incident that it supports, one of :data:`CAUSES`; or empty.
     :param subject: of the incident: a dependency, key, run, document or error class.
-    :param fact: the evidence with its subject, for incidents; defaults to ``told``.
+    :param fact: the evidence with its subject, for incidents; defaults to ``evidence``.
     :param opens: whether it opens an incident; otherwise it only explains one.
-    :param key: distinguishes it from others of its rule and subject; defaults to ``told``. For
+    :param key: distinguishes it from others of its rule and subject; defaults to ``evidence``. For
         sentences whose figures change between snapshots.
     :param follows: whether it follows from another finding, and is not shown on its own.
     :param rule: the name of the rule that found it.
@@ -97,7 +97,7 @@ class Finding:
 
     area: str
     level: Level
-    told: str
+    evidence: str
     command: str
     began_at: datetime
     actions: tuple[PlannedAction, ...] = ()
@@ -112,7 +112,7 @@ class Finding:
     @property
     def identity(self) -> str:
         """Key that is equal for two sightings of the same finding."""
-        return " ".join((self.rule, self.subject, self.key or self.told))
+        return " ".join((self.rule, self.subject, self.key or self.evidence))
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Rule:
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for found in self.find(view):
-            yield replace(found, rule=self.name, fact=found.fact or found.told)
+            yield replace(found, rule=self.name, fact=found.fact or found.evidence)
 
 
 def rule(

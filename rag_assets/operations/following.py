@@ -55,10 +55,12 @@ def follow_failed_jobs(
             # More partitions of a running job may fail for the same reason: send one message.
             late = failing.at - found.noticed_at >= thresholds.stagnation
             if late or not busy & jobs.jobs:
-                messages.tell_of_incident(connection, found, settings)
+                messages.notify_of_incident(connection, found, settings)
 
 
-def told_of_jobs(connection: Connection, incident: Incident, failing: Failing) -> datetime | None:
+def job_message_sent_at(
+    connection: Connection, incident: Incident, failing: Failing
+) -> datetime | None:
     """Return when a message about failed jobs already reported the cause of this queue incident.
 
     An unsent message of that kind is withdrawn in favour of the incident's own.

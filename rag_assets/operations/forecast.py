@@ -18,9 +18,9 @@ from rag_assets.settings.model import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST_DAYS, MOST_DAYS = 7, 28
+MIN_DAYS, MAX_DAYS = 7, 28
 HORIZON_DAYS = 365
-LEAST_FIT = 0.3
+MIN_FIT = 0.3
 """Minimum share of the variance that a trend must explain (R²)."""
 BUSY = 0.8
 """Maximum utilization of the runs: the rest is for bursts."""
@@ -39,7 +39,7 @@ class Limit:
     name: str
     settings: str
     series: pd.Series[float]
-    most: float | None
+    maximum: float | None
     shown: Callable[[float], str]
     note: str = ""
 
@@ -50,16 +50,16 @@ class Forecast:
 
     :param now: the trend's value on the last day, or without a trend that day's own value.
     :param reached_on: when the trend reaches the limit; ``None`` if not within a year.
-    :param told: the reasoning.
+    :param reasoning: the reasoning.
     """
 
     name: str
     settings: str
     now: float | None
-    most: float | None
+    maximum: float | None
     per_day: float | None
     reached_on: date | None
-    told: str
+    reasoning: str
 
 
 def limits_of(
@@ -120,24 +120,26 @@ def limits_of(
 
 def forecast(limit: Limit) -> Forecast:
     """Fit a line to the last four weeks, and compute when it crosses the limit."""
-    days = limit.series.dropna().tail(MOST_DAYS)
-    if len(days) < FEWEST_DAYS:
-        words = f"not enough days: {len(days)} of the {FEWEST_DAYS} that a trend needs"
-        return _told(limit, words, now=float(days.iloc[-1]) if len(days) else None)
+    days = limit.series.dropna().tail(MAX_DAYS)
+    if len(days) < MIN_DAYS:
+        words = f"not enough days: {len(days)} of the {MIN_DAYS} that a trend needs"
+        return _forecast(limit, words, now=float(days.iloc[-1]) if len(days) else None)
     places = np.array([day.toordinal() for day in days.index], dtype=float)
     values = days.to_numpy(dtype=float)
     slope, fit = _line(places, values)
     middle = float(values.mean() + slope * (places[-1] - places.mean()))
     last = days.index[-1].date()
-    if limit.most is None:
-        return _told(limit, f"at {limit.shown(middle)}; {limit.note}", now=middle, per_day=slope)
-    at = f"at {limit.shown(middle)} of {limit.shown(limit.most)}"
+    if limit.maximum is None:
+        return _forecast(
+            limit, f"at {limit.shown(middle)}; {limit.note}", now=middle, per_day=slope
+        )
+    at = f"at {limit.shown(middle)} of {limit.shown(limit.maximum)}"
     of_days = f"over {len(days)} days, which explains {fit:.0%} of their variance"
-    if middle >= limit.most:
+    if middle >= limit.maximum:
         words, reached = f"{at}: the limit is reached", last
-    elif slope <= 0 or fit < LEAST_FIT:
+    elif slope <= 0 or fit < MIN_FIT:
         words, reached = f"{at}: no rising trend in {len(days)} days", None
-    elif (wait := (limit.most - middle) / slope) > HORIZON_DAYS:
+    elif (wait := (limit.maximum - middle) / slope) > HORIZON_DAYS:
         words, reached = f"{at}: not within a year, by the trend {of_days}", None
     else:
         reached = last + timedelta(days=int(np.ceil(round(wait, 6))))
@@ -146,7 +148,7 @@ def forecast(limit: Limit) -> Forecast:
             f"{of_days}"
         )
     note = f"; {limit.note}" if limit.note else ""
-    return _told(limit, words + note, now=middle, per_day=slope, reached_on=reached)
+    return _forecast(limit, words + note, now=middle, per_day=slope, reached_on=reached)
 
 
 def _line(places: np.ndarray, values: np.ndarray) -> tuple[float, float]:
@@ -157,7 +159,7 @@ def _line(places: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     return slope, float((slope * x) @ (slope * x)) / total if total > 0 else 0.0
 
 
-def _told(
+def _forecast(
     limit: Limit,
     words: str,
     *,
@@ -165,4 +167,4 @@ def _told(
     per_day: float | None = None,
     reached_on: date | None = None,
 ) -> Forecast:
-    return Forecast(limit.name, limit.settings, now, limit.most, per_day, reached_on, words)
+    return Forecast(limit.name, limit.settings, now, limit.maximum, per_day, reached_on, words)

@@ -17,7 +17,7 @@ from rag_assets.operations.findings import (
 from rag_assets.operations.sql.incidents import Incident, IncidentState
 from rag_assets.operations.thresholds import Thresholds
 
-MOST_FACTS = 20
+MAX_FACTS = 20
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _with_news(
     for one in troubles:
         if one.identity not in known and one.fact not in facts:
             new.setdefault(one.identity, one.fact)
-    return (*facts, *new.values())[:MOST_FACTS], (*known, *new)[:MOST_FACTS]
+    return (*facts, *new.values())[:MAX_FACTS], (*known, *new)[:MAX_FACTS]
 
 
 def _differs(incident: Incident, step: Step) -> bool:

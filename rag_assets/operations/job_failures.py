@@ -125,7 +125,7 @@ class FailedJobs:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SplitFailures:
     """Unresolved failures.
 
     :param reported: those that are incidents of their own, by cause.
@@ -172,7 +172,7 @@ def by_work(runs: Sequence[FailedRun]) -> tuple[str, ...]:
     return tuple(_named(work, [run.partition for run in failed]) for work, failed in works)
 
 
-def split_explained(failing: Failing) -> Standing:
+def split_explained(failing: Failing) -> SplitFailures:
     """Split unresolved failures into those reported and those that queue incidents explain."""
     reported = list(failing.runs)
     explained = []
@@ -181,7 +181,7 @@ def split_explained(failing: Failing) -> Standing:
         if runs:
             explained.append((incident, FailedJobs(incident.cause, runs)))
             reported = [run for run in reported if run not in runs]
-    return Standing(by_cause(reported), tuple(explained))
+    return SplitFailures(by_cause(reported), tuple(explained))
 
 
 def belongs_to(incident: Incident, run: FailedRun, at: datetime) -> bool:

@@ -13,17 +13,25 @@ from rag_assets.operations.snapshot import Snapshot
 from rag_assets.operations.thresholds import INTERVAL
 
 _DATABASE_ERRORS = ("DatabaseUnavailableError", "WorkerLostError")
+_KEYS = {
+    "checked_at": "looked_at",
+    "unreachable_since": "away_since",
+    "outage_reported_at": "told_away_at",
+    "outage_escalated_at": "called_away_at",
+}
+"""Keys in cursors that differ from the fields' names, so that cursors stay readable."""
+_FIELDS = {key: name for name, key in _KEYS.items()}
 
 
 @dataclass(frozen=True)
 class Memory:
     """Since when each condition has held; ``None`` if it does not hold.
 
-    :param looked_at: the last check; ``watching_since``: the first of an unbroken series.
+    :param checked_at: the last check; ``watching_since``: the first of an unbroken series.
     :param gap_since: the last check, if it was too long ago for an unbroken series.
     :param server_started_at: PostgreSQL's start, as last seen.
-    :param away_since: the database is unreachable; ``told_away_at``: when that was reported;
-        ``called_away_at``: when it was escalated to an operator.
+    :param unreachable_since: the database is unreachable; ``outage_reported_at``: when that was
+        reported; ``outage_escalated_at``: when an operator was notified.
     :param database_gone_at: start of the database's last outage; ``database_back_at``: its end.
     :param idle_since: by lane: documents could be claimed, and no run did.
     :param unseen_since: by run: it counts as started, but had no database session at any check.
@@ -34,13 +42,13 @@ class Memory:
     :param slack_refused_since: Slack accepts no message; ``slack_tried_at``: the last attempt.
     """
 
-    looked_at: datetime | None = None
+    checked_at: datetime | None = None
     watching_since: datetime | None = None
     gap_since: datetime | None = None
     server_started_at: datetime | None = None
-    away_since: datetime | None = None
-    told_away_at: datetime | None = None
-    called_away_at: datetime | None = None
+    unreachable_since: datetime | None = None
+    outage_reported_at: datetime | None = None
+    outage_escalated_at: datetime | None = None
     database_gone_at: datetime | None = None
     database_back_at: datetime | None = None
     idle_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -56,14 +64,17 @@ class Memory:
 
     def to_cursor(self) -> str:
         """Serialize, for :meth:`from_cursor`."""
-        return json.dumps(dataclasses.asdict(self), default=datetime.isoformat)
+        values = {_KEYS.get(name, name): one for name, one in dataclasses.asdict(self).items()}
+        return json.dumps(values, default=datetime.isoformat)
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> Memory:
         """Deserialize; empty if another version of the project wrote the cursor."""
         try:
             values: dict[str, Any] = json.loads(cursor or "{}")
-            return cls(**{name: _time_or_times(value) for name, value in values.items()})
+            return cls(
+                **{_FIELDS.get(key, key): _time_or_times(one) for key, one in values.items()}
+            )
         except (TypeError, ValueError, AttributeError):
             return cls()
 
@@ -71,28 +82,30 @@ class Memory:
 def remember(seen: Snapshot, memory: Memory) -> Memory:
     """Return the memory updated with this snapshot."""
     now = seen.now
-    gap = memory.looked_at is not None and now - memory.looked_at > 3 * INTERVAL
+    gap = memory.checked_at is not None and now - memory.checked_at > 3 * INTERVAL
     # After a gap in the checks a new server start is not an outage, unless work was lost.
     restarted = memory.server_started_at not in (None, seen.server_started_at) and (
         not gap or bool(signs_of_outage(seen))
     )
-    gone = memory.away_since or (memory.looked_at if restarted else None)
+    gone = memory.unreachable_since or (memory.checked_at if restarted else None)
     failing = {
         probe.name: memory.failing_since.get(probe.name, now)
         for probe in seen.probes
         if not probe.ok
     }
-    if memory.away_since is not None:
-        failing["database"] = memory.away_since
+    if memory.unreachable_since is not None:
+        failing["database"] = memory.unreachable_since
     return dataclasses.replace(
         memory,
-        looked_at=now,
+        checked_at=now,
         watching_since=now if gap else memory.watching_since or now,
-        gap_since=memory.looked_at if gap and memory.away_since is None else None,
+        gap_since=memory.checked_at if gap and memory.unreachable_since is None else None,
         server_started_at=seen.server_started_at,
-        away_since=None,
-        told_away_at=memory.told_away_at if memory.away_since is not None else None,
-        called_away_at=None,
+        unreachable_since=None,
+        outage_reported_at=memory.outage_reported_at
+        if memory.unreachable_since is not None
+        else None,
+        outage_escalated_at=None,
         database_gone_at=gone or memory.database_gone_at,
         database_back_at=now if gone else memory.database_back_at,
         idle_since={
@@ -108,9 +121,11 @@ def remember(seen: Snapshot, memory: Memory) -> Memory:
     )
 
 
-def away(memory: Memory, now: datetime) -> Memory:
+def remember_outage(memory: Memory, now: datetime) -> Memory:
     """Return the memory after a check that found the database unreachable."""
-    return dataclasses.replace(memory, looked_at=now, away_since=memory.away_since or now)
+    return dataclasses.replace(
+        memory, checked_at=now, unreachable_since=memory.unreachable_since or now
+    )
 
 
 def signs_of_outage(seen: Snapshot) -> tuple[str, ...]:

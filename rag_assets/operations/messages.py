@@ -23,10 +23,10 @@ from rag_assets.secrecy import word
 from rag_assets.settings.model import Settings
 from rag_assets.visible import visible, visible_lines
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 _FACTS = 5  # facts of an incident in a message
 _URGENT_PAUSE_S = 60.0
-_TAKEN = 200
+_ACCEPTED = 200
 
 
 def message_subject(incident: Incident) -> str:
@@ -34,17 +34,17 @@ def message_subject(incident: Incident) -> str:
     return f"incident-{incident.incident_id}"
 
 
-def tell_of_incident(
+def notify_of_incident(
     connection: Connection,
     incident: Incident,
     settings: Settings,
     *,
-    said_at: datetime | None = None,
+    sent_at: datetime | None = None,
     failed: Sequence[str] = (),
 ) -> None:
     """Queue the messages about an incident: one when it is noticed, one more if it is escalated.
 
-    :param said_at: when it was already reported: during the database's outage, or by failed jobs.
+    :param sent_at: when it was already reported: during the database's outage, or by failed jobs.
     :param failed: jobs that failed because of it so far, one sentence each.
     """
     escalated = incident.state == "escalated"
@@ -59,7 +59,7 @@ def tell_of_incident(
         subject,
         text,
         urgent=escalated or incident.cause == OUT_OF_QUOTA,
-        sent_at=said_at,
+        sent_at=sent_at,
     )
     if escalated and known:
         messages.add_message(connection, f"{subject}-escalated", text, urgent=True)
@@ -104,7 +104,7 @@ def describe_incident(
 
 
 def deliver(
-    database: Database, settings: Settings, memory: Memory, now: datetime, *, log: Say
+    database: Database, settings: Settings, memory: Memory, now: datetime, *, log: Log
 ) -> Memory:
     """Send the messages that are due; return the memory with Slack's state.
 
@@ -120,7 +120,7 @@ def deliver(
                 continue
             if not message.attempts:
                 log(message.text)
-            memory, refusal = say(message.text, settings, memory, now)
+            memory, refusal = send_now(message.text, settings, memory, now)
             if refusal is not None:
                 log(f"message {message.subject} will be retried: {refusal}")
                 messages.mark_not_sent(connection, message.subject, refusal)
@@ -131,7 +131,9 @@ def deliver(
     return memory
 
 
-def say(text: str, settings: Settings, memory: Memory, now: datetime) -> tuple[Memory, str | None]:
+def send_now(
+    text: str, settings: Settings, memory: Memory, now: datetime
+) -> tuple[Memory, str | None]:
     """Send a text to Slack now, if there is a webhook.
 
     :return: the memory with Slack's state, and why it refused, if it did.
@@ -186,8 +188,8 @@ def send(webhook: str, text: str, *, timeout_s: float) -> None:
         answer = client.send(text=html.escape(visible_lines(text), quote=False))
     except Exception as error:  # the message may contain the URL
         raise SlackUnavailableError(f"Slack cannot be reached ({type(error).__name__})") from None
-    if answer.status_code != _TAKEN:
-        said = word(answer.body)
+    if answer.status_code != _ACCEPTED:
+        reason = word(answer.body)
         raise SlackUnavailableError(
-            f"Slack answers {answer.status_code}{f': {said}' if said else ''}"
+            f"Slack answers {answer.status_code}{f': {reason}' if reason else ''}"
         )

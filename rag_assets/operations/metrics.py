@@ -78,7 +78,7 @@ class OperationsMetrics(Collector):
         self._clock = clock
         self._one_at_a_time = threading.Lock()
         self._kept: tuple[float, tuple[Metric, ...]] | None = None
-        self._away: set[str] = set()
+        self._down: set[str] = set()
 
     def collect(self) -> Iterable[Metric]:
         """Return current or cached metrics."""
@@ -135,15 +135,15 @@ class OperationsMetrics(Collector):
         try:
             figures = read(self._databases[name])
         except RagAssetsError as error:
-            if name not in self._away:
-                away = isinstance(error, DatabaseUnavailableError)
-                log.warning("database %s %s: %s", name, "down" if away else "unusable", error)
-            self._away.add(name)
+            if name not in self._down:
+                down = isinstance(error, DatabaseUnavailableError)
+                log.warning("database %s %s: %s", name, "down" if down else "unusable", error)
+            self._down.add(name)
             return None
         finally:
             seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
-        if name in self._away:
-            self._away.remove(name)
+        if name in self._down:
+            self._down.remove(name)
             log.info("database %s answers again", name)
         return figures
 

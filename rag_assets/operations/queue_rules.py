@@ -84,12 +84,12 @@ def run_vanished(view: View) -> Iterator[Finding]:
     seen, since = view.snapshot, view.memory.unseen_since
     for run_id, lane in seen.unseen_runs.items():
         if seen.now - since[run_id] >= view.thresholds.stagnation:
-            told = "started, but has no database session: its slot is freed"
+            reason = "started, but has no database session: its slot is freed"
             yield _dead_run(
                 run_id,
                 f"run {run_id} counts as started in {lane}, but has no database session",
                 since[run_id],
-                PlannedAction("end_run", lane, told, run_id),
+                PlannedAction("end_run", lane, reason, run_id),
             )
 
 
@@ -102,14 +102,14 @@ def run_vanished(view: View) -> Iterator[Finding]:
 def documents_left(view: View) -> Iterator[Finding]:
     left = view.snapshot.leases_over
     if left:
-        told = f"{count(left, 'document')} left behind by lost runs"
+        evidence = f"{count(left, 'document')} left behind by lost runs"
         yield Finding(
             "documents",
             "warning",
-            told,
+            evidence,
             "wait: the recovery puts them back into the queue",
             view.snapshot.now,
-            (PlannedAction("collect_lost", "documents", told),),
+            (PlannedAction("collect_lost", "documents", evidence),),
         )
 
 
@@ -251,7 +251,7 @@ def documents_idle(view: View) -> Iterator[Finding]:
         since = view.memory.idle_since.get(lane.lane)
         if since is None:
             continue
-        late = seen.now - since >= limits.no_worker and seen.active < limits.most_active
+        late = seen.now - since >= limits.no_worker and seen.active < limits.max_active
         if late:
             claimable = count(lane.claimable, "document")
             start = f"{claimable} waiting, and no run is under way"
@@ -269,7 +269,7 @@ def documents_idle(view: View) -> Iterator[Finding]:
                 opens=True,
                 key="figures",
             )
-        elif not lane.runs and seen.active < limits.most_active:
+        elif not lane.runs and seen.active < limits.max_active:
             yield Finding(
                 lane.lane,
                 "warning",
@@ -316,11 +316,11 @@ QUEUE_RULES = (
 )
 
 
-def _dead_run(run_id: str, told: str, began_at: datetime, end: PlannedAction) -> Finding:
+def _dead_run(run_id: str, evidence: str, began_at: datetime, end: PlannedAction) -> Finding:
     return Finding(
         "runs",
         "problem",
-        told,
+        evidence,
         "wait: the recovery ends it",
         began_at,
         (end,),

@@ -124,13 +124,13 @@ def moves(seen: Snapshot, troubles: Sequence[Finding], thresholds: Thresholds) -
     """Return whether every lane progresses: nothing is claimable, or documents are completed."""
     if any(trouble.opens for trouble in troubles):
         return False
-    if any(lane.paused is not None and not lane.held_by_person for lane in seen.document_lanes):
+    if any(lane.paused is not None and not lane.paused_by_operator for lane in seen.document_lanes):
         return False
     return all(_goes_on(lane, seen, thresholds) for lane in seen.wanted if lane.claimable)
 
 
 def _goes_on(lane: LaneState, seen: Snapshot, thresholds: Thresholds) -> bool:
-    if not lane.running and seen.active < thresholds.most_active:
+    if not lane.running and seen.active < thresholds.max_active:
         return False
     # One large document may take longer than that; if it takes too long, that is its own finding.
     last = lane.last_completed_at

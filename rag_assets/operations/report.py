@@ -16,7 +16,7 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.visible import visible
 
 _AROUND = timedelta(minutes=10)
-_MOST_ACTIONS = 50
+_MAX_ACTIONS = 50
 
 PREVENTION = {
     findings.DEPENDENCY_DOWN: "Watch the dependency itself; give it a second server, or a restart "
@@ -105,7 +105,7 @@ def write(
         "Root cause": f"{incident.cause}{subject}",
     }
     lines = [f"## Incident {incident.incident_id}: {incident.cause}{subject}", ""]
-    lines += ["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows.items()), ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items()), ""]
     lines += ["### Evidence", "", *(f"- {fact}" for fact in incident.facts), ""]
     if failed:
         lines += ["### Jobs that failed because of it", "", *(f"- {job}" for job in failed), ""]
@@ -162,8 +162,8 @@ def _jobs_that_failed(connection: Connection, incident: Incident, now: datetime)
     done = tuple(run for what, run in last.items() if what not in standing)
     groups = ((done, "a later run has done its work"), (left, "its work is not done yet"))
     return tuple(
-        f"{jobs.which}, {told}; {jobs.why}"
-        for runs, told in groups
+        f"{jobs.which}, {state}; {jobs.why}"
+        for runs, state in groups
         if runs
         for jobs in [FailedJobs(incident.cause, runs)]
     )
@@ -186,8 +186,8 @@ def _ended(incident: Incident) -> str:
 def _done(actions: Sequence[RecoveryAction]) -> list[str]:
     lines = [
         f"- {action.acted_at:%H:%M:%S} {measure_taken(action)}: {action.reason}"
-        + ("" if action.done else f" (failed: {action.told})")
-        for action in actions[:_MOST_ACTIONS]
+        + ("" if action.done else f" (failed: {action.detail})")
+        for action in actions[:_MAX_ACTIONS]
     ]
-    more = len(actions) - _MOST_ACTIONS
+    more = len(actions) - _MAX_ACTIONS
     return [*lines, f"- and {more} more"] if more > 0 else lines

@@ -56,7 +56,7 @@ class LaneState:
         return self.runs_queued + self.runs_at_work
 
     @property
-    def held_by_person(self) -> bool:
+    def paused_by_operator(self) -> bool:
         return self.paused is not None and self.paused.paused_by == "command"
 
 
@@ -164,7 +164,7 @@ class Snapshot:
     @property
     def wanted(self) -> tuple[LaneState, ...]:
         """Document lanes that no operator has paused: work is expected to progress there."""
-        return tuple(lane for lane in self.document_lanes if not lane.held_by_person)
+        return tuple(lane for lane in self.document_lanes if not lane.paused_by_operator)
 
     @property
     def paused(self) -> Mapping[str, Pause]:

@@ -64,10 +64,10 @@ def survey(settings: Settings) -> Snapshot:
     except ConfigurationError:
         raise
     except RagAssetsError as error:  # the embedded server does not start
-        away = DependencyProbe(
+        down = DependencyProbe(
             "database", False, 0.0, str(error), "see its log; then `rag-assets db status`"
         )
-        return Snapshot(now, (away, *_probe_all(settings, None)), unread=str(error))
+        return Snapshot(now, (down, *_probe_all(settings, None)), unread=str(error))
     probes = _probe_all(settings, database)
     heartbeats, runs = _dagster(settings)
     seen = Snapshot(now, (*probes, _daemon(heartbeats)), daemon_was_seen=bool(heartbeats))
@@ -101,7 +101,7 @@ def survey_queue(
 
     :param since: when the last check was; ``None`` for the first one.
     """
-    server = queue_health.about_server(connection)
+    server = queue_health.server_state(connection)
     since = since or server.now
     window = server.now - timedelta(seconds=settings.rag_stagnation_s)
     counts = queue_counts(connection)
@@ -201,7 +201,7 @@ def _dagster(settings: Settings) -> tuple[Mapping[str, datetime] | None, tuple[R
 def _read_all(
     connection: Connection, settings: Settings, seen: Snapshot, runs: Sequence[RunCount]
 ) -> Snapshot:
-    server = queue_health.about_server(connection)
+    server = queue_health.server_state(connection)
     window_s = max(SPEED_S, settings.rag_stagnation_s)
     ended = document_attempts.ended_since(connection, server.now - timedelta(seconds=window_s))
     lately = document_attempts.ended_since(connection, server.now - timedelta(seconds=SPEED_S))

@@ -16,7 +16,7 @@ INTERVAL = timedelta(seconds=30)
 class Thresholds:
     """One field per setting.
 
-    :param most_active: maximum number of documents in processing, over all lanes.
+    :param max_active: maximum number of documents in processing, over all lanes.
     :param rebuild_share: share of an index's rows that may change before a rebuild.
     :param public_url: the URL of Dagster's UI; ``embedded``: whether the server is embedded.
     """
@@ -29,7 +29,7 @@ class Thresholds:
     steady: timedelta = timedelta(minutes=10)
     max_actions: int = 10
     throttle_floor: float = 0.1
-    most_active: int = 50
+    max_active: int = 50
     rebuild_share: float = 0.2
     public_url: str = "http://127.0.0.1:3000"
     embedded: bool = True
@@ -46,7 +46,7 @@ class Thresholds:
             steady=timedelta(seconds=settings.rag_recovery_steady_s),
             max_actions=settings.rag_recovery_max_actions,
             throttle_floor=settings.rag_throttle_floor,
-            most_active=settings.rag_max_concurrent_jobs,
+            max_active=settings.rag_max_concurrent_jobs,
             rebuild_share=settings.rag_index_rebuild_share,
             public_url=settings.rag_public_url,
             embedded=settings.rag_database_url is None,

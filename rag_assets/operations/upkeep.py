@@ -13,7 +13,7 @@ from rag_assets.settings.model import Settings
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class Deleted:
     """The number of rows deleted."""
 
     attempts: int
@@ -22,7 +22,7 @@ class Forgotten:
     messages: int
 
 
-def forget(database: Database, settings: Settings) -> Forgotten:
+def delete_expired(database: Database, settings: Settings) -> Deleted:
     """Delete data older than RAG_OPERATIONS_KEEP_DAYS, except incidents and capacity records.
 
     Call it at least once a day.
@@ -30,7 +30,7 @@ def forget(database: Database, settings: Settings) -> Forgotten:
     days = settings.rag_operations_keep_days
     with database.connect(autocommit=True) as connection:
         count_attempts(connection)  # only counted attempts are deleted
-        return Forgotten(
+        return Deleted(
             attempts=delete_attempts(connection, days),
             runs=delete_ended_runs(connection, days),
             samples=delete_samples(connection, days),

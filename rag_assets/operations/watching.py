@@ -19,10 +19,10 @@ from rag_assets.errors import DatabaseUnavailableError, reason_of
 from rag_assets.lanes import DOCUMENT_LANES, LANES, DocumentLane, Lane, known_lane
 from rag_assets.operations import messages
 from rag_assets.operations.findings import PlannedAction
-from rag_assets.operations.following import follow_failed_jobs, told_of_jobs
+from rag_assets.operations.following import follow_failed_jobs, job_message_sent_at
 from rag_assets.operations.incidents import Step, lasts
 from rag_assets.operations.job_failures import by_work, cause_of, split_explained
-from rag_assets.operations.memory import Memory, away
+from rag_assets.operations.memory import Memory, remember_outage
 from rag_assets.operations.recovery import RecoveryDecision, decide_recovery
 from rag_assets.operations.snapshot import Snapshot
 from rag_assets.operations.sql import dagster_state, failed_runs, incidents
@@ -49,7 +49,7 @@ class Runs(Protocol):
     def ended_since(self, since: datetime) -> Sequence[EndedRun]:
         """Return the runs that ended since then."""
 
-    def described(self, run: EndedRun) -> EndedRun:
+    def describe(self, run: EndedRun) -> EndedRun:
         """Return the same run with its partition, its steps, and why it failed."""
 
     def silent(self, lane: Lane, living: frozenset[str], patience_s: float) -> tuple[str, ...]:
@@ -71,17 +71,17 @@ class Watched:
 
     :param start: lanes to start a run for.
     :param reports: incidents to write a report for.
-    :param told: a one-line summary.
+    :param summary: the state in one line.
     """
 
     memory: Memory
     start: tuple[DocumentLane, ...]
     reports: tuple[Incident, ...]
-    told: str
+    summary: str
 
 
 def watch(
-    database: Database, settings: Settings, memory: Memory, runs: Runs, *, log: messages.Say
+    database: Database, settings: Settings, memory: Memory, runs: Runs, *, log: messages.Log
 ) -> Watched:
     """Check once, and act on the result.
 
@@ -91,7 +91,7 @@ def watch(
     for run in new_runs:
         if run.fault:
             log(f"unexpected end: run {run.run_id} of {run.job}: {run.fault}")
-    seen = _look(database, settings, memory, runs, new_runs)
+    seen = _take_snapshot(database, settings, memory, runs, new_runs)
     thresholds = Thresholds.from_settings(settings)
     with database.connect(autocommit=True) as connection:
         incident = incidents.current_incident(connection)
@@ -110,7 +110,7 @@ def watch(
             incidents.mark_over(connection, lasting.incident_id, over=over)
         failing = failed_runs.failing(connection)
         if changed is not None and last and last.state in ("open", "escalated"):
-            _tell(connection, settings, changed, failing, said_at=memory.told_away_at)
+            _notify(connection, settings, changed, failing, sent_at=memory.outage_reported_at)
         follow_failed_jobs(
             connection,
             settings,
@@ -128,26 +128,26 @@ def watch(
             if action.kind == "start_run"
         ),
         reports,
-        _told(seen, decision, changed or incident),
+        _summary(seen, decision, changed or incident),
     )
 
 
-def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.Say) -> Watched:
+def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.Log) -> Watched:
     """Handle a check that found the database down: remember it, and report it after a while.
 
     An outage during an open incident is not reported again. It is escalated to an operator, at any
     hour, once it has lasted for RAG_STAGNATION_S.
     """
-    memory = away(memory, now)
-    since = memory.away_since or now
+    memory = remember_outage(memory, now)
+    since = memory.unreachable_since or now
     lasts_s = (now - since).total_seconds()
-    told = memory.told_away_at is not None or memory.incident_since is not None
-    call = lasts_s >= settings.rag_stagnation_s and memory.called_away_at is None
-    tell = lasts_s >= settings.rag_no_worker_s and not told
-    if (call or tell) and messages.is_due(settings, memory, now, urgent=call):
+    reported = memory.outage_reported_at is not None or memory.incident_since is not None
+    escalate = lasts_s >= settings.rag_stagnation_s and memory.outage_escalated_at is None
+    report = lasts_s >= settings.rag_no_worker_s and not reported
+    if (escalate or report) and messages.is_due(settings, memory, now, urgent=escalate):
         head = (
             ":rotating_light: Incident: the database is still down: an operator is needed"
-            if call
+            if escalate
             else ":warning: Incident"
         )
         text = (
@@ -155,13 +155,15 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.S
             "wait until it is back. `rag-assets doctor` says more"
         )
         log(text)
-        memory, refusal = messages.say(text, settings, memory, now)
+        memory, refusal = messages.send_now(text, settings, memory, now)
         if refusal is not None:
             log(f"that message will be retried: {refusal}")
         else:
-            called_at = now if call else memory.called_away_at
-            told_at = memory.told_away_at or now
-            memory = replace(memory, told_away_at=told_at, called_away_at=called_at)
+            memory = replace(
+                memory,
+                outage_reported_at=memory.outage_reported_at or now,
+                outage_escalated_at=now if escalate else memory.outage_escalated_at,
+            )
     return Watched(memory, (), (), f"the database has been down since {since:%H:%M:%S}")
 
 
@@ -171,13 +173,13 @@ def _keep(database: Database, runs: Runs) -> tuple[EndedRun, ...]:
         document_attempts.count_attempts(connection)
         ended = runs.ended_since(dagster_state.last_kept(connection) - _OVERLAP)
         new = dagster_state.unknown_runs(connection, ended)
-        described = [runs.described(run) for run in new]
+        described = [runs.describe(run) for run in new]
         return dagster_state.keep_ended_runs(
             connection, [replace(run, cause=cause_of(run)) for run in described]
         )
 
 
-def _look(
+def _take_snapshot(
     database: Database,
     settings: Settings,
     memory: Memory,
@@ -198,7 +200,7 @@ def _look(
         return survey_queue(
             connection,
             settings,
-            since=memory.looked_at,
+            since=memory.checked_at,
             runs=runs.under_way(),
             new_runs=new_runs,
             silent_runs=silent,
@@ -234,7 +236,7 @@ def _act(
     action: PlannedAction,
     runs: Runs,
     incident_id: int | None,
-    log: messages.Say,
+    log: messages.Log,
 ) -> None:
     """Carry out an action, and record its result."""
     done, error_text = True, ""
@@ -253,7 +255,7 @@ def _act(
         action.reason,
         incident_id=incident_id,
         done=done,
-        told=error_text or action.target,
+        detail=error_text or action.target,
     )
 
 
@@ -311,28 +313,30 @@ def _go_on(
         return incidents.find_incident(connection, number)
 
 
-def _tell(
+def _notify(
     connection: Connection,
     settings: Settings,
     incident: Incident,
     failing: Failing,
     *,
-    said_at: datetime | None,
+    sent_at: datetime | None,
 ) -> None:
     """Queue the message about a queue incident, with the jobs that failed because of it."""
-    by_jobs = told_of_jobs(connection, incident, failing) if incident.state == "open" else None
+    by_jobs = (
+        job_message_sent_at(connection, incident, failing) if incident.state == "open" else None
+    )
     failed = [
         one
         for found, jobs in split_explained(failing).explained
         if found.incident_id == incident.incident_id
         for one in by_work(jobs.runs)
     ]
-    messages.tell_of_incident(
-        connection, incident, settings, said_at=said_at or by_jobs, failed=failed
+    messages.notify_of_incident(
+        connection, incident, settings, sent_at=sent_at or by_jobs, failed=failed
     )
 
 
-def _told(seen: Snapshot, decision: RecoveryDecision, incident: Incident | None) -> str:
+def _summary(seen: Snapshot, decision: RecoveryDecision, incident: Incident | None) -> str:
     lanes = "; ".join(
         f"{lane.lane}: {lane.waiting} waiting, {lane.running} running"
         for lane in seen.document_lanes

@@ -38,7 +38,7 @@ class DocumentLane:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    def look(self) -> SensorExecutionData:
+    def scan(self) -> SensorExecutionData:
         """One tick of the inbox's sensor, obeyed as the daemon does."""
         context = dg.build_sensor_context(
             instance=self.instance, resources={"corpus": self.corpus}, cursor=self.cursor
@@ -67,7 +67,7 @@ class DocumentLane:
 
     def work(self) -> list[Run]:
         """Look into the inbox, and run all that the queue asks for."""
-        self.look()
+        self.scan()
         return [self.obey(request) for request in self.requests()]
 
     def run(self, *, force: bool = False, **chosen: Any) -> Run:

@@ -112,7 +112,7 @@ def test_withdrawn_and_dead_documents_are_not_reported(lane: DocumentLane) -> No
     lane.drop("empty.md", "")
     forget_run(lane)
     (lane.inbox / "b.md").unlink()
-    lane.look()
+    lane.scan()
     assert catch_up(lane) == 2
     for asset in ASSETS:
         assert lane.reads(asset)[0] == {"a.md", "c.md"}

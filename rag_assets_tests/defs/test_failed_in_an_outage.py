@@ -134,8 +134,8 @@ def test_a_run_that_failed_while_the_database_was_away_is_no_incident_of_its_own
     assert "dependency-down* (database)" in told
     (found,) = jobs_in_doctor(ticks)
     assert found.level == "warning"
-    assert "document_upkeep failed in incident-0001: DatabaseUnavailableError: " in found.told
-    assert "is not currently accepting connections" in found.told
+    assert "document_upkeep failed in incident-0001: DatabaseUnavailableError: " in found.evidence
+    assert "is not currently accepting connections" in found.evidence
     assert FAILING not in scrape(ticks.corpus.settings, database)
     assert "- document_upkeep failed, its work is not done yet; DatabaseUnav" in report(ticks)
 

@@ -281,7 +281,7 @@ def test_the_doctor_says_which_job_and_partition_why_and_what_to_do(
     ticks.tick()
     settings = ticks.corpus.settings
     found = [one for one in diagnose(survey(settings), settings) if one.area == "job"]
-    ((level, told, command),) = [(one.level, one.told, one.command) for one in found]
+    ((level, told, command),) = [(one.level, one.evidence, one.command) for one in found]
     assert level == "problem"
     assert "bible_embeddings failed for 2 partitions: EN_A, PT_C" in told
     assert "QuotaExceededError" in told

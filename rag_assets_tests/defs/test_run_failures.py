@@ -15,7 +15,7 @@ from dagster._core.events import EngineEventData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.operations.run_failures import described
+from rag_assets.defs.operations.run_failures import describe
 from rag_assets.errors import AuthenticationError, CorpusError, DatabaseUnavailableError
 from rag_assets.operations.sql.dagster_state import EndedRun, Failure
 from rag_assets.secrecy import register_passwords
@@ -27,7 +27,7 @@ Raises = Callable[[], NoReturn]
 
 def failure_of(instance: dg.DagsterInstance, run_id: str, job: str = "a_job") -> Failure:
     run = EndedRun(run_id, job, None, "FAILURE", NOW, NOW)
-    found = described(instance, run).failure
+    found = describe(instance, run).failure
     assert found is not None
     return found
 

@@ -75,7 +75,7 @@ class Daemon:
             answer = schedule.evaluate_tick(context)
         return list(answer.run_requests or ()) or answer.skip_message or ""
 
-    def look(self, now: datetime) -> list[dg.RunRequest] | str:
+    def late_tick(self, now: datetime) -> list[dg.RunRequest] | str:
         """The same of the sensor that starts the night's index late."""
         with dg.build_sensor_context(
             instance=self.instance,
@@ -333,7 +333,7 @@ def test_the_indexes_are_decided_on_once_a_night_and_late_rather_than_not(daemon
     assert isinstance(request, dg.RunRequest)
     assert request.asset_selection == [dg.AssetKey("verse_embeddings_index")]
     daemon.know_run("nightly_index", Status.FAILURE, request.tags)
-    assert daemon.look(at(FRIDAY, "08:20")) == (
+    assert daemon.late_tick(at(FRIDAY, "08:20")) == (
         "done for this night; next Saturday 03:30 America/Sao_Paulo, in 19 h 10 min"
     )
     (again,) = daemon.tick(nightly_index, at(SATURDAY, "03:30"))
@@ -346,17 +346,17 @@ def test_what_ran_nothing_at_night_decides_in_the_morning_and_not_at_noon(daemon
     due = at(FRIDAY, "03:30")
     left = daemon.tick(nightly_index, at(FRIDAY, "08:10"), scheduled=due)
     assert left == "nightly_index_late starts it"
-    assert len(daemon.look(at(FRIDAY, "08:10"))) == 1
+    assert len(daemon.late_tick(at(FRIDAY, "08:10"))) == 1
     noon = "next Saturday 03:30 America/Sao_Paulo, in 15 h 30 min"
     assert daemon.tick(nightly_index, at(FRIDAY, "12:00"), scheduled=due) == noon
-    assert daemon.look(at(FRIDAY, "12:00")) == noon
+    assert daemon.late_tick(at(FRIDAY, "12:00")) == noon
 
 
 @pytest.mark.parametrize("minutes", range(0, 360, 5))
 def test_schedule_and_sensor_never_start_both(daemon: Daemon, minutes: int) -> None:
     embedded(daemon)
     now = at(FRIDAY, "03:30") + timedelta(minutes=minutes)
-    asked = [daemon.tick(nightly_index, now), daemon.look(now)]
+    asked = [daemon.tick(nightly_index, now), daemon.late_tick(now)]
     assert sum(isinstance(one, list) for one in asked) == 1
 
 
@@ -374,9 +374,9 @@ def test_a_night_on_which_something_is_in_the_way_is_indexed_after_it(
     embedded(daemon)
     going = daemon.know_run(job, Status.STARTED, tags, selection)
     assert "waits for that" in str(daemon.tick(nightly_index, at(FRIDAY, "03:30")))
-    assert "waits for that" in str(daemon.look(at(FRIDAY, "07:00")))
+    assert "waits for that" in str(daemon.late_tick(at(FRIDAY, "07:00")))
     daemon.instance.report_run_failed(going)
-    assert len(daemon.look(at(FRIDAY, "07:05"))) == 1
+    assert len(daemon.late_tick(at(FRIDAY, "07:05"))) == 1
 
 
 def test_where_nothing_is_embedded_there_is_nothing_to_decide(daemon: Daemon) -> None:

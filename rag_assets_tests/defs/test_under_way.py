@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from rag_assets.defs.under_way import TAKES_WORK, UNDER_WAY, bounded_below
+from rag_assets.defs.under_way import TAKES_WORK, UNDER_WAY, queue_limit_warnings
 from rag_assets.lanes import LANE_TAG, runs_at_once
 from rag_assets.operations.sql import dagster_state
 from rag_assets.settings.model import Settings
@@ -49,9 +49,9 @@ def test_a_run_queue_that_lets_less_be_at_work_than_the_settings_is_told(tmp_pat
     )
     settings = Settings.model_construct()
     with dg.DagsterInstance.local_temp(str(tmp_path), {"run_queue": here}) as instance:
-        assert bounded_below(instance, settings) == ()
+        assert queue_limit_warnings(instance, settings) == ()
         more = settings.model_copy(update={"rag_document_runs": 4})
-        assert bounded_below(instance, more) == (
+        assert queue_limit_warnings(instance, more) == (
             "rag_processing: the settings allow 4 runs at once, and the run queue 2: raise its "
             "limit in dagster.yaml",
         )

@@ -30,13 +30,13 @@ def test_a_run_that_is_killed_is_told_with_its_signal(machine: Machine) -> None:
     run_id = machine.launch_slow()
     assert machine.health(run_id) == (WorkerStatus.RUNNING, None)
     machine.process_of(run_id).kill()
-    machine.wait(lambda: machine.launcher.lost(run_id), 2 * LOST_S)
+    machine.wait(lambda: machine.launcher.why_lost(run_id), 2 * LOST_S)
     status, told = machine.health(run_id)
     assert status is WorkerStatus.FAILED
     machine.instance.report_run_failed(machine.run(run_id), told)
     ended = EndedRun(run_id, "bible_embeddings", None, "FAILURE", None, datetime.now(UTC))
     runs = DagsterRuns(machine.instance, load_settings())
-    assert runs.described(ended).fault == ProcessFault("killed by signal 9 (SIGKILL)", 9)
+    assert runs.describe(ended).fault == ProcessFault("killed by signal 9 (SIGKILL)", 9)
 
 
 def test_a_run_that_hangs_counts_as_lost_and_ends_when_it_is_back(machine: Machine) -> None:
@@ -47,7 +47,7 @@ def test_a_run_that_hangs_counts_as_lost_and_ends_when_it_is_back(machine: Machi
     try:
         time.sleep(LOST_S / 2)
         assert machine.health(run_id)[0] is WorkerStatus.RUNNING
-        machine.wait(lambda: machine.launcher.lost(run_id), 2 * LOST_S)
+        machine.wait(lambda: machine.launcher.why_lost(run_id), 2 * LOST_S)
         status, told = machine.health(run_id)
         assert status is WorkerStatus.FAILED
         assert re.fullmatch(

@@ -34,7 +34,7 @@ class Dropped:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         return file
 
-    def look(
+    def scan(
         self,
         *,
         cursor: str | None = None,

@@ -41,7 +41,7 @@ class Lane:
         """Drop Markdown files by the stems of their names, and take them in."""
         for name, content in files.items():
             self.dropped.drop(f"{name}.md", content)
-        self.dropped.look()
+        self.dropped.scan()
 
     def process(
         self,

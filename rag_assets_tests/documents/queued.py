@@ -145,7 +145,7 @@ def process(
 
 def change(database: Database, key: str, content: str) -> None:
     """The file has another content, and waits."""
-    from rag_assets.documents.sql.intake import changed
+    from rag_assets.documents.sql.intake import record_changed
 
     with database.connect() as connection:
-        changed(connection, [file_now(database, key, content_hash=text_hash(content))])
+        record_changed(connection, [file_now(database, key, content_hash=text_hash(content))])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rag_assets.documents.sql.intake import (
     add_documents,
-    changed,
-    files_gone,
     key_taken,
     known_documents,
+    record_changed,
+    record_files_gone,
+    record_renamed,
+    record_touched,
     refuse,
-    renamed,
     restore,
-    touched,
     withdrawn_documents,
 )
 from rag_assets.documents.sql.withdrawal import withdraw
@@ -58,7 +58,7 @@ def test_of_several_withdrawn_from_one_path_the_last_is_told(database: Database)
     with database.connect() as connection:
         withdraw(connection, ["a"], by="inbox")
     with database.connect() as connection:
-        renamed(connection, [file_now(database, "b", path="a.md")])
+        record_renamed(connection, [file_now(database, "b", path="a.md")])
     with database.connect() as connection:
         withdraw(connection, ["b"], by="inbox")
     with database.connect() as connection:
@@ -75,7 +75,7 @@ def test_a_change_starts_anew_whatever_the_state(database: Database) -> None:
             (claimed.document_id,),
         )
     with database.connect() as connection:
-        changed(
+        record_changed(
             connection,
             [
                 file_now(
@@ -106,7 +106,7 @@ def test_a_file_that_was_only_touched_is_not_processed_again(database: Database)
     queue(database, "a")
     (claimed,) = take(database)
     with database.connect() as connection:
-        touched(connection, [file_now(database, "a", modified="2")])
+        record_touched(connection, [file_now(database, "a", modified="2")])
     assert (row(database, "a").modified, state(database, "a")) == ("2", "running")
     assert row(database, "a").run_id == "run"
     assert claimed.attempts == 1
@@ -115,7 +115,7 @@ def test_a_file_that_was_only_touched_is_not_processed_again(database: Database)
 def test_files_may_change_names_with_each_other(database: Database) -> None:
     queue(database, "a", "b", "c")
     with database.connect() as connection:
-        renamed(
+        record_renamed(
             connection,
             [
                 file_now(database, "a", path="b.md"),
@@ -153,7 +153,7 @@ def test_a_file_that_went_after_its_document_was_withdrawn_is_remembered(
     with database.connect() as connection:
         withdraw(connection, ["a"], by="command")
     with database.connect() as connection:
-        files_gone(connection, [row(database, key).document_id for key in "ab"])
+        record_files_gone(connection, [row(database, key).document_id for key in "ab"])
     assert [row(database, key).withdrawn_by for key in "ab"] == ["inbox", None]
 
 

@@ -40,7 +40,7 @@ def real(lane: Lane) -> Lane:
         pytest.skip("the shared documents are not on this machine")
     settings = lane.settings.model_copy(update={"rag_documents_url": str(DOCUMENTS)})
     dropped = Dropped(Path(DOCUMENTS), lane.database, settings)
-    dropped.look()
+    dropped.scan()
     return Lane(dropped, lane.emulator)
 
 

@@ -60,9 +60,9 @@ def test_only_the_chunks_that_are_read_otherwise_now_are_bought_again(lane: Lane
     unchanged = lane.sql("SELECT chunk_id FROM document_chunks WHERE text LIKE 'Rivers%'")
     lane.emulator.reset()
 
-    look = lane.dropped.look()
+    intake = lane.dropped.scan()
 
-    assert (look.reread, look.updated) == (1, 0)
+    assert (intake.reread, intake.updated) == (1, 0)
     assert lane.states() == {"report": "waiting", "other": "ready"}
     assert served(lane) == before
     done = lane.process(run_id="second")
@@ -74,17 +74,17 @@ def test_only_the_chunks_that_are_read_otherwise_now_are_bought_again(lane: Lane
     assert lane.sql("SELECT chunk_id FROM document_chunks WHERE text LIKE 'Rivers%'") == unchanged
     assert_all_is_right(lane)
     assert_nothing_is_left_over(lane)
-    assert lane.dropped.look().reread == 0
+    assert lane.dropped.scan().reread == 0
 
 
 def test_a_document_that_is_read_as_before_costs_nothing(lane: Lane) -> None:
     lane.dropped.drop("report.docx", report("Signs"))
-    lane.dropped.look()
+    lane.dropped.scan()
     lane.process()
     read_by_an_older_version(lane, "report.docx", report("Signs"))
     before = served(lane)
     lane.emulator.reset()
-    lane.dropped.look()
+    lane.dropped.scan()
     (outcome,) = lane.process(run_id="second").outcomes
     assert (outcome.state, outcome.embedded, outcome.reused) == ("ready", 0, 2)
     assert lane.emulator.stats().requests == 0
@@ -98,17 +98,17 @@ def test_few_wait_at_a_time_behind_what_is_new(lane: Lane) -> None:
         read_by_an_older_version(lane, f"old{number}.md", markdown(f"river{number}").encode())
     few = lane.dropped.settings.model_copy(update={"rag_documents_per_tick": 2})
     small = Lane(type(lane.dropped)(lane.folder, lane.database, few), lane.emulator)
-    assert small.dropped.look().reread == 2
-    assert small.dropped.look().reread == 0
+    assert small.dropped.scan().reread == 2
+    assert small.dropped.scan().reread == 0
     small.drop(new=markdown("sea"))
     assert small.process(run_id="second", rag_documents_per_run=1).states() == {
         lane.key("new"): "ready"
     }
-    looks = 0
-    while small.dropped.look().changed or "waiting" in small.states().values():
-        small.process(run_id=f"look {looks}")
-        looks += 1
-        assert looks < 9
+    scans = 0
+    while small.dropped.scan().changed or "waiting" in small.states().values():
+        small.process(run_id=f"scan {scans}")
+        scans += 1
+        assert scans < 9
     labels = lane.sql("SELECT DISTINCT split_part(chunking, ':', 1) FROM documents")
     assert labels == [(READER,)]
     assert len(served(lane)) == 6
@@ -116,17 +116,17 @@ def test_few_wait_at_a_time_behind_what_is_new(lane: Lane) -> None:
 
 def test_a_document_that_can_no_longer_be_read_stays_searchable_and_says_why(lane: Lane) -> None:
     lane.dropped.drop("report.docx", report("Signs"))
-    lane.dropped.look()
+    lane.dropped.scan()
     lane.process()
     before = served(lane)
     read_by_an_older_version(lane, "report.docx", report("Signs")[:900])
-    lane.dropped.look()
+    lane.dropped.scan()
     lane.process(run_id="second")
     assert lane.states() == {"report": "dead"}
     ((error,),) = lane.sql("SELECT error FROM documents")
     assert "cut off or damaged" in str(error)
     assert served(lane) == before
-    assert lane.dropped.look().reread == 0
+    assert lane.dropped.scan().reread == 0
 
 
 @pytest.mark.parametrize("label", ["v1: 512 tokens", "v10: 512 tokens", "v3: 512 tokens"])
@@ -135,7 +135,7 @@ def test_a_newer_version_s_documents_are_re_read_after_a_way_back(lane: Lane, la
     lane.process()
     with lane.database.connect() as connection:
         connection.execute("UPDATE documents SET chunking = %s", (label,))
-    assert lane.dropped.look().reread == 1
+    assert lane.dropped.scan().reread == 1
 
 
 def test_the_documents_of_an_older_version_are_found_by_their_index(lane: Lane) -> None:

@@ -73,7 +73,7 @@ def test_a_swapped_file_makes_nothing_searchable_that_was_not_hashed(
     secret = tmp_path / "elsewhere" / "a.md"
     secret.write_text(SECRET)
     file = lane.dropped.drop("sub/a.md", markdown("river"))
-    lane.dropped.look()
+    lane.dropped.scan()
 
     with swapping(file, moment, lambda: swap(file, secret)) as swapped:
         lane.process()
@@ -90,11 +90,11 @@ def test_a_document_keeps_what_it_has_while_its_file_has_several_hard_links(lane
     lane.process()
     for name in ("a.md", "b.md"):
         (lane.folder.parent / name).hardlink_to(lane.folder / name)
-    look = lane.dropped.look()
-    assert (look.withdrawn, look.updated) == (0, 0)
-    assert [remark.split(",")[0] for remark in look.remarks] == [
+    intake = lane.dropped.scan()
+    assert (intake.withdrawn, intake.updated) == (0, 0)
+    assert [remark.split(",")[0] for remark in intake.remarks] == [
         "a.md: has 2 hard links", "b.md: has 2 hard links",
     ]  # fmt: skip
     assert lane.states() == {"a": "ready", "b": "ready"}
     (lane.folder / "a.md").unlink()
-    assert lane.dropped.look().withdrawn == 1
+    assert lane.dropped.scan().withdrawn == 1

@@ -185,7 +185,7 @@ def test_a_document_that_is_back_costs_nothing(lane: Lane) -> None:
     lane.process()
     text = (lane.folder / "a.md").read_bytes()
     (lane.folder / "a.md").unlink()
-    lane.dropped.look(force=True)
+    lane.dropped.scan(force=True)
     assert lane.sql("SELECT count(*) FROM chunk_embeddings") == [(0,)]
     lane.emulator.reset()
     lane.drop(a=text)
@@ -203,7 +203,7 @@ def test_a_file_that_changed_after_the_look_is_left_to_the_next_look(lane: Lane)
         ("waiting", "InboxUnavailableError")
     ] * 2
     assert lane.sql("SELECT DISTINCT state, attempts FROM documents") == [("waiting", 0)]
-    lane.dropped.look(force=True)
+    lane.dropped.scan(force=True)
     assert lane.process(run_id="second").outcomes[0].state == "ready"
     assert lane.states() == {"a": "ready", "b": "withdrawn"}
 

@@ -159,7 +159,7 @@ def test_a_day_without_anything_is_a_record_of_nothing(
     measured = recorded.measured
     assert (measured.jobs, measured.queue_peak, measured.runs, measured.cost_usd) == (0, 0, 0, 0)
     assert (measured.mean_seconds, measured.p95_seconds, measured.busy_share) == (None, None, 0)
-    assert [one.told.split(":")[0] for one in forecasts([recorded], settings)] == [
+    assert [one.reasoning.split(":")[0] for one in forecasts([recorded], settings)] == [
         "not enough days"
     ] * 5
 

@@ -36,9 +36,9 @@ NOWHERE = Database("host=127.0.0.1 port=9 dbname=corpus user=rag password=hunter
 def test_a_database_that_answers_is_told_with_its_version(database: Database) -> None:
     seen, vectors = probe_database(database), probe_vectors(database)
     assert (seen.name, seen.ok, seen.remedy) == ("database", True, "")
-    assert seen.told.startswith("PostgreSQL 1")
+    assert seen.detail.startswith("PostgreSQL 1")
     assert vectors.ok
-    assert vectors.told.startswith("pgvector 0.")
+    assert vectors.detail.startswith("pgvector 0.")
     assert 0 < seen.seconds < 2
 
 
@@ -48,7 +48,7 @@ def test_a_database_that_is_away_is_told_and_nothing_is_raised(
 ) -> None:
     seen = probe(NOWHERE)  # type: ignore[call-arg, arg-type]
     assert not seen.ok
-    assert "cannot be reached" in seen.told
+    assert "cannot be reached" in seen.detail
     assert "db status" in seen.remedy
     assert "hunter2" not in repr(seen)
 
@@ -62,7 +62,7 @@ def test_a_database_that_takes_no_connections_is_away(database: Database) -> Non
         finally:
             connection.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
     assert not seen.ok
-    assert "not currently accepting connections" in seen.told
+    assert "not currently accepting connections" in seen.detail
     assert probe_vectors(database).ok
 
 
@@ -71,7 +71,7 @@ def test_a_database_without_pgvector_says_so(database: Database) -> None:
         connection.execute("DROP EXTENSION vector CASCADE")
     seen = probe_vectors(database)
     assert not seen.ok
-    assert "no pgvector" in seen.told
+    assert "no pgvector" in seen.detail
     assert "db migrate" in seen.remedy
 
 
@@ -104,7 +104,7 @@ def test_what_hangs_holds_nobody_up(make_settings: MakeSettings) -> None:
         seen = [probe_database(database, timeout_s=0.3), probe_provider(settings)]
         assert time.monotonic() - began < 30  # the server would never answer
     assert [one.ok for one in seen] == [False, False]
-    assert all("0.3 s" in one.told for one in seen)
+    assert all("0.3 s" in one.detail for one in seen)
 
 
 def test_a_provider_that_answers_is_there_and_sold_nothing(
@@ -112,7 +112,7 @@ def test_a_provider_that_answers_is_there_and_sold_nothing(
 ) -> None:
     seen = probe_provider(openai_settings())
     assert seen.ok
-    assert seen.told == "127.0.0.1 answers"
+    assert seen.detail == "127.0.0.1 answers"
     assert emulator.stats().requests == 0
 
 
@@ -121,7 +121,7 @@ def test_a_provider_in_an_outage_is_away_and_back(
 ) -> None:
     emulator.order(Fault(FaultKind.OUTAGE, seconds=60))
     seen = probe_provider(openai_settings())
-    assert (seen.ok, seen.told) == (False, "127.0.0.1 fails with status 503")
+    assert (seen.ok, seen.detail) == (False, "127.0.0.1 fails with status 503")
     emulator.clear_faults()
     assert probe_provider(openai_settings()).ok
 
@@ -138,20 +138,20 @@ def test_a_provider_is_there_as_long_as_it_takes_one_key(
     finally:
         emulator.keys(valid=None)
     assert not one.ok
-    assert fingerprint("sk-test-one") in one.told
+    assert fingerprint("sk-test-one") in one.detail
     assert "sk-test-one" not in repr(one)
     assert both.ok
 
 
 def test_a_provider_that_nobody_listens_at_is_away(openai_settings: MakeSettings) -> None:
     seen = probe_provider(openai_settings(openai_base_url="http://127.0.0.1:9/v1"))
-    assert (seen.ok, seen.told) == (False, "the connection fails")
+    assert (seen.ok, seen.detail) == (False, "the connection fails")
     assert "OPENAI_BASE_URL" in seen.remedy
 
 
 def test_a_provider_without_key_or_without_need_of_one(make_settings: MakeSettings) -> None:
     seen = probe_provider(make_settings(rag_embedding_provider="openai"))
-    assert (seen.ok, seen.told) == (False, "there is no API key")
+    assert (seen.ok, seen.detail) == (False, "there is no API key")
     assert probe_provider(make_settings()).ok
 
 
@@ -172,19 +172,19 @@ def test_a_provider_is_there_whatever_it_refuses_but_not_when_it_fails(
 ) -> None:
     seen = judge_provider("api.example.com", status)
     assert seen.ok is ok
-    assert word in seen.told
+    assert word in seen.detail
     assert bool(seen.remedy) is not ok
 
 
 def test_an_inbox_is_there_or_will_be(make_settings: MakeSettings, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     settings = make_settings(rag_documents_url=str(folder), rag_disk_free_gb=0)
-    assert "not there yet" in probe_inbox(settings).told
+    assert "not there yet" in probe_inbox(settings).detail
     folder.mkdir()
     seen = probe_inbox(settings)
     assert seen.ok
-    assert str(folder) in seen.told
-    assert "GB free" in seen.told
+    assert str(folder) in seen.detail
+    assert "GB free" in seen.detail
 
 
 def test_an_inbox_that_cannot_be_asked_is_away_without_its_password(
@@ -203,7 +203,7 @@ def test_a_full_disk_is_told_with_the_setting(tmp_path: Path) -> None:
     assert probe_disk(tmp_path / "not" / "yet", 0).ok
     seen = probe_disk(tmp_path, 1e9)
     assert not seen.ok
-    assert "RAG_DISK_FREE_GB" in seen.told
+    assert "RAG_DISK_FREE_GB" in seen.detail
     assert seen.remedy
 
 
@@ -233,5 +233,5 @@ def test_a_daemon_lives_while_all_that_work_needs_lives(
 ) -> None:
     seen = probe_daemon(heartbeats, NOW)
     assert seen.ok is ok
-    assert word in seen.told
+    assert word in seen.detail
     assert bool(seen.remedy) is not ok

@@ -103,7 +103,7 @@ def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
 
 def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
     (found,) = diagnose(stored(release=ReleaseState(None, None, ("no index",))), Settings())
-    assert found.told == "nothing is served yet; the gate refuses the next release: no index"
+    assert found.evidence == "nothing is served yet; the gate refuses the next release: no index"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_each_fault_is_told_with_its_level_and_what_mends_it(
 ) -> None:
     (found,) = diagnose(facts, make_settings())
     assert (found.area, found.level) == (area, level)
-    assert words in found.told
+    assert words in found.evidence
     assert found.command
 
 
@@ -220,7 +220,7 @@ def test_a_lane_that_stands_still_while_another_goes_on_is_told(
     other = LaneState("rag_large_docs", running=1, last_completed_at=NOW)
     (found,) = diagnose(seen(lanes=(still, other)), make_settings())
     assert (found.rule, found.area, found.level) == ("documents-idle", LANE.lane, "problem")
-    assert "with 2 runs under way" in found.told
+    assert "with 2 runs under way" in found.evidence
 
 
 def test_a_database_that_only_reads_is_looked_at_all_the_same(
@@ -273,9 +273,9 @@ def test_a_pgvector_with_known_faults_is_named_with_what_to_do(
     assert [finding.level for finding in found] == ([level] if level else [])
     for finding in found:
         assert finding.area == "vectors"
-        assert f"pgvector {version} has known faults: " in finding.told
-        assert "IVFFlat index builds, fixed in 0.8.7 (an index build can crash" in finding.told
-        assert ("CVE-2026-3172" in finding.told) == (version == "0.8.1")
+        assert f"pgvector {version} has known faults: " in finding.evidence
+        assert "IVFFlat index builds, fixed in 0.8.7 (an index build can crash" in finding.evidence
+        assert ("CVE-2026-3172" in finding.evidence) == (version == "0.8.1")
 
 
 def test_information_comes_last(make_settings: MakeSettings) -> None:
@@ -307,7 +307,7 @@ def test_a_key_that_is_none_is_the_providers_fault_alone(openai_settings: MakeSe
     settings = openai_settings(openai_api_key="sk-test one")
     facts = survey(settings)
     assert facts.unread is None
-    told = {found.area: found.told for found in diagnose(facts, settings)}
+    told = {found.area: found.evidence for found in diagnose(facts, settings)}
     assert "has characters that no key has" in told["provider"]
     assert "database" not in told
 
@@ -344,7 +344,7 @@ def test_facts_are_those_of_the_database(
     assert small.mean_s == pytest.approx(40, abs=5)
     paused = by_lane["rag_bible"].paused
     assert paused is not None
-    assert paused.told == "by command: tests"
+    assert paused.evidence == "by command: tests"
     assert [document.key for document in facts.corpus.heavy] == ["large"]
     assert [key.key_fingerprint for key in facts.keys] == [fingerprint("sk-test-one")]
     assert facts.corpus.dead == {"EmptyDocumentError": 1}

@@ -47,7 +47,7 @@ def test_a_limit_is_reached_when_a_trend_that_explains_the_days_crosses_it(
 ) -> None:
     found = forecast(limit(values))
     assert found.reached_on == reached
-    assert found.told.startswith(told)
+    assert found.reasoning.startswith(told)
 
 
 def test_only_the_last_four_weeks_count_and_days_without_a_value_do_not() -> None:
@@ -61,7 +61,7 @@ def test_only_the_last_four_weeks_count_and_days_without_a_value_do_not() -> Non
 
 def test_a_limit_that_is_not_known_is_told_so() -> None:
     found = forecast(limit([1, 2, 3, 4, 5, 6, 7], None, "the disk is elsewhere"))
-    assert (found.reached_on, found.told) == (None, "at 7.0; the disk is elsewhere")
+    assert (found.reached_on, found.reasoning) == (None, "at 7.0; the disk is elsewhere")
 
 
 @given(
@@ -98,17 +98,17 @@ def test_each_limit_in_force_is_judged_by_its_own_series() -> None:
     busy = forecast(limits["time of the documents' runs"])
     assert busy.now == pytest.approx(0.59)
     assert busy.reached_on == date(2026, 12, 11)  # 21 days at 0.01 to 0.8
-    assert limits["requests a day"].most == 1000 * 1440
-    assert limits["tokens a day"].most == 1_000_000 * 1440
+    assert limits["requests a day"].maximum == 1000 * 1440
+    assert limits["tokens a day"].maximum == 1_000_000 * 1440
     size = limits["database"]
-    assert size.most == pytest.approx(2.9e9 + 10e9)
+    assert size.maximum == pytest.approx(2.9e9 + 10e9)
     assert forecast(size).reached_on == date(2027, 2, 28)
     cost = limits["cost of seven days"]
-    assert cost.most == 40  # two windows a week
+    assert cost.maximum == 40  # two windows a week
     assert cost.series.dropna().size == 14
     assert forecast(cost).reached_on == date(2026, 12, 27)
 
 
 def test_the_disk_of_another_server_is_not_guessed() -> None:
     limits = {one.name: one for one in limits_of(table(7), Settings(), free_bytes=None)}
-    assert "is not seen here" in forecast(limits["database"]).told
+    assert "is not seen here" in forecast(limits["database"]).reasoning

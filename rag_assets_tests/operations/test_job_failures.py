@@ -10,7 +10,7 @@ import pytest
 from rag_assets.operations.findings import Finding
 from rag_assets.operations.job_failures import (
     RETRY_CHANCE,
-    Standing,
+    SplitFailures,
     by_cause,
     cause_of,
     is_expected,
@@ -21,7 +21,7 @@ from rag_assets.operations.sql.failed_runs import FailedRun, Failing, failing_ru
 from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.thresholds import Thresholds
 from rag_assets.postgres.database import CONNECTION_ERRORS, Database
-from rag_assets_tests.operations.looks import START
+from rag_assets_tests.operations.watch import START
 
 URL = "http://127.0.0.1:3000"
 
@@ -103,7 +103,7 @@ def outage(
     return replace(lasts, **changes)
 
 
-def judged(run: FailedRun, incident: Incident, at: datetime) -> Standing:
+def judged(run: FailedRun, incident: Incident, at: datetime) -> SplitFailures:
     return split_explained(Failing(at, (run,), (incident,)))
 
 

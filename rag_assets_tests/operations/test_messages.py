@@ -20,9 +20,9 @@ from rag_assets.operations.messages import (
     describe_incident,
     is_due,
     is_quiet,
-    say,
+    notify_of_incident,
     send,
-    tell_of_incident,
+    send_now,
 )
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.messages import add_message, unsent_messages
@@ -66,7 +66,7 @@ def waiting(database: Database) -> list[str]:
 def tell(database: Database, settings: Settings, *incidents: Incident) -> None:
     with database.connect() as connection:
         for incident in incidents:
-            tell_of_incident(connection, incident, settings)
+            notify_of_incident(connection, incident, settings)
 
 
 def test_an_incident_is_told_in_a_few_lines() -> None:
@@ -215,7 +215,7 @@ def test_slack_that_refuses_is_tried_after_growing_pauses_the_urgent_sooner(
             now = DAY + number * INTERVAL
             memory = Memory.from_cursor(memory.to_cursor())
             if is_due(settings, memory, now, urgent=urgent):
-                memory, refusal = say("hello", settings, memory, now)
+                memory, refusal = send_now("hello", settings, memory, now)
                 assert refusal == "Slack answers 503"
                 tried.append((now - DAY) // timedelta(seconds=1))
     assert tried[: len(seconds)] == seconds
@@ -247,8 +247,8 @@ def test_a_database_that_is_away_is_told_once_and_a_person_is_called_later(
         for number in range(60):
             memory = missed(settings, memory, DAY + number * INTERVAL, log=lines.append).memory
         assert [text.partition(" ")[0] for text in slack.texts] == [":warning:", ":rotating_light:"]
-        assert memory.told_away_at == DAY + timedelta(minutes=1)
-        assert memory.called_away_at == DAY + timedelta(minutes=10)
+        assert memory.outage_reported_at == DAY + timedelta(minutes=1)
+        assert memory.outage_escalated_at == DAY + timedelta(minutes=10)
         slack.texts.clear()
         memory = Memory()
         for number in range(60):

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from rag_assets.index.sql.builds import analyze
 from rag_assets.operations.metrics import OperationsMetrics
-from rag_assets.operations.sql.vector_metrics import COUNTED_ROWS, rows_about
+from rag_assets.operations.sql.vector_metrics import COUNTED_ROWS, approximate_rows
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets.vectors.sql.spaces import register_space
@@ -282,7 +282,7 @@ def test_few_vectors_are_counted(
 ) -> None:
     table = many_vectors(database, make_settings(rag_embedding_small_dimensions=8), rows)
     with database.connect() as connection:
-        assert rows_about(connection, table) == rows
+        assert approximate_rows(connection, table) == rows
 
 
 def test_many_vectors_are_estimated_before_and_after_the_first_analyze(
@@ -291,9 +291,9 @@ def test_many_vectors_are_estimated_before_and_after_the_first_analyze(
     rows = 10 * COUNTED_ROWS
     table = many_vectors(database, make_settings(rag_embedding_small_dimensions=8), rows)
     with database.connect(autocommit=True) as connection:
-        assert rows_about(connection, table) == rows  # what was written
+        assert approximate_rows(connection, table) == rows  # what was written
         analyze(connection, table)
-        assert abs(rows_about(connection, table) - rows) < rows / 20
+        assert abs(approximate_rows(connection, table) - rows) < rows / 20
         # Grown since: by the pages, not by the old figure.
         connection.execute(
             sql.SQL(
@@ -301,7 +301,7 @@ def test_many_vectors_are_estimated_before_and_after_the_first_analyze(
                 " embedding, text_hash, run_id FROM {0}"
             ).format(table.identifier)
         )
-        assert abs(rows_about(connection, table) - 2 * rows) < rows / 10
+        assert abs(approximate_rows(connection, table) - 2 * rows) < rows / 10
 
 
 def test_every_name_is_written_as_prometheus_wants_it(seen: dict[str, float]) -> None:

@@ -9,7 +9,7 @@ from rag_assets.documents.sql.lanes import pause_lane, paused_lanes, resume_lane
 from rag_assets.documents.sql.leases import sessions_of_run
 from rag_assets.operations.sql import incidents, samples
 from rag_assets.operations.sql.incidents import Incident
-from rag_assets.operations.sql.samples import Bought
+from rag_assets.operations.sql.samples import NewUse
 from rag_assets.postgres.database import Database, one
 from rag_assets.postgres.run_sessions import named_for_run, runs_with_sessions
 from rag_assets_tests.documents.queued import queue, take
@@ -120,11 +120,11 @@ def test_measures_from_before_it_was_noticed_belong_to_an_incident(database: Dat
     with database.connect() as connection:
         incidents.adopt_actions(connection, number)
         incidents.record_action(
-            connection, "end_run", "lane", "why", incident_id=number, done=False, told="no"
+            connection, "end_run", "lane", "why", incident_id=number, done=False, detail="no"
         )
         actions = incidents.actions_of(connection, number)
         assert incidents.actions_since(connection, BEGAN) == actions
-    assert [(one.action, one.done, one.told) for one in actions] == [
+    assert [(one.action, one.done, one.detail) for one in actions] == [
         ("collect_lost", True, ""),
         ("end_run", False, "no"),
     ]
@@ -143,7 +143,7 @@ def test_a_persons_pause_stands_above_the_recoverys(database: Database) -> None:
         assert paused_lanes(connection) == {}
 
 
-def bought(database: Database, requests: int, rate_limited: int) -> tuple[Bought, ...]:
+def bought(database: Database, requests: int, rate_limited: int) -> tuple[NewUse, ...]:
     """One key's purchase in the ledger, and the sample that is taken of it."""
     with database.connect() as connection:
         connection.execute(
@@ -166,10 +166,10 @@ def bought(database: Database, requests: int, rate_limited: int) -> tuple[Bought
 
 
 def test_samples_of_a_key_are_kept_where_it_bought_something(database: Database) -> None:
-    assert bought(database, 5, 0) == (Bought("aabbccdd", 5, 0),)
+    assert bought(database, 5, 0) == (NewUse("aabbccdd", 5, 0),)
     with database.connect() as connection:
         assert samples.add_provider_samples(connection) == ()
-    assert bought(database, 2, 3) == (Bought("aabbccdd", 2, 3),)
+    assert bought(database, 2, 3) == (NewUse("aabbccdd", 2, 3),)
     with database.connect() as connection:
         connection.execute(
             "UPDATE provider_samples SET sampled_at = %s WHERE requests = 5", (LONG_AGO,)

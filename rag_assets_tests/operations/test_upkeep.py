@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from rag_assets.documents.sql.attempts import totals
 from rag_assets.operations.sql.dagster_state import EndedRun, keep_ended_runs, run_totals
 from rag_assets.operations.sql.messages import add_message
-from rag_assets.operations.upkeep import Forgotten, forget
+from rag_assets.operations.upkeep import Deleted, delete_expired
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 
@@ -37,8 +37,8 @@ def test_what_is_older_than_its_days_goes_and_the_counts_stay(
                 " VALUES ('closed', 'unknown', '{}', %s, %s)",
                 (then, then),
             )
-    assert forget(database, settings) == Forgotten(attempts=1, runs=1, samples=1, messages=1)
-    assert forget(database, settings) == Forgotten(0, 0, 0, 0)
+    assert delete_expired(database, settings) == Deleted(attempts=1, runs=1, samples=1, messages=1)
+    assert delete_expired(database, settings) == Deleted(0, 0, 0, 0)
     with database.connect() as connection:
         (total,) = totals(connection)
         (runs,) = run_totals(connection)

@@ -23,7 +23,7 @@ from rag_assets.api.problems import ProblemError
 from rag_assets.api.routes.retrieve import PROBLEMS
 from rag_assets.api.security import Guard, service_of
 from rag_assets.api.service import Service
-from rag_assets.documents.inbox.files import MOST_PATH_BYTES, StoredFile, Upload
+from rag_assets.documents.inbox.files import MAX_PATH_BYTES, StoredFile, Upload
 from rag_assets.documents.inbox.inbox import Inbox, open_inbox
 from rag_assets.documents.inbox.intake import take_files
 from rag_assets.documents.sql.documents import find_document, list_documents, nearest_keys
@@ -69,7 +69,7 @@ async def upload(
         str,
         Query(
             min_length=1,
-            max_length=MOST_PATH_BYTES,
+            max_length=MAX_PATH_BYTES,
             description="Its path below the inbox, such as `reports/2026.pdf`.",
         ),
     ],
@@ -80,10 +80,10 @@ async def upload(
     """Send the file itself as the body. It is stored whole or not at all, then waits its turn."""
     _refuse_forms(request)
     inbox = _inbox(service)
-    most_bytes = service.settings.rag_documents_max_mb * MB
+    max_bytes = service.settings.rag_documents_max_mb * MB
     try:
-        _refuse_declared(request, most_bytes)
-        async with _uploading(inbox, name, most_bytes) as upload:
+        _refuse_declared(request, max_bytes)
+        async with _uploading(inbox, name, max_bytes) as upload:
             async for piece in _pieces(request, service):
                 await anyio.to_thread.run_sync(upload.write, piece)
             stored = await anyio.to_thread.run_sync(lambda: upload.finish(replace=replace))
@@ -164,11 +164,11 @@ def _refuse_forms(request: Request) -> None:
         )
 
 
-def _refuse_declared(request: Request, most_bytes: int) -> None:
+def _refuse_declared(request: Request, max_bytes: int) -> None:
     declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > most_bytes:
+    if declared.isdecimal() and int(declared) > max_bytes:
         raise DocumentTooLargeError(
-            "the body", f"is larger than {most_bytes // MB} MB (RAG_DOCUMENTS_MAX_MB)"
+            "the body", f"is larger than {max_bytes // MB} MB (RAG_DOCUMENTS_MAX_MB)"
         )
 
 
@@ -184,9 +184,9 @@ def _take(connection: Connection, service: Service, inbox: Inbox, stored: Stored
 
 
 @asynccontextmanager
-async def _uploading(inbox: Inbox, name: str, most_bytes: int) -> AsyncIterator[Upload]:
+async def _uploading(inbox: Inbox, name: str, max_bytes: int) -> AsyncIterator[Upload]:
     """An upload whose storage is asked in threads; what is not finished is removed."""
-    manager = inbox.upload(name, most_bytes=most_bytes)
+    manager = inbox.upload(name, max_bytes=max_bytes)
     upload = await anyio.to_thread.run_sync(manager.__enter__)
     try:
         yield upload

@@ -9,7 +9,7 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import RunConfig, check_before_runs
 from rag_assets.documents.sql.documents import retry
-from rag_assets.documents.upkeep import forget
+from rag_assets.documents.upkeep import delete_expired
 from rag_assets.errors import ConfigurationError
 from rag_assets.lanes import LANE_TAG, PROCESSING, DocumentLane
 from rag_assets.operations import upkeep as operations_upkeep
@@ -78,7 +78,7 @@ def forget_withdrawn_documents(
     context: dg.OpExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> None:
     """Delete documents withdrawn RAG_DOCUMENTS_KEEP_DAYS ago, with their partitions."""
-    deleted = forget(corpus.database, corpus.settings)
+    deleted = delete_expired(corpus.database, corpus.settings)
     for key in deleted.keys:
         context.instance.delete_dynamic_partition(DOCUMENTS, key)
     context.log.info(
@@ -93,7 +93,7 @@ def forget_old_operations(
     context: dg.OpExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> None:
     """Delete attempts, ended runs, samples and sent messages after RAG_OPERATIONS_KEEP_DAYS."""
-    deleted = operations_upkeep.forget(corpus.database, corpus.settings)
+    deleted = operations_upkeep.delete_expired(corpus.database, corpus.settings)
     context.log.info(str(deleted))
 
 

@@ -25,7 +25,7 @@ class LaneRuns:
 
     :param waiting: claimable documents.
     :param runs: runs queued or in progress, and not being canceled.
-    :param most_runs: the lane's maximum.
+    :param max_runs: the lane's maximum.
     :param batch: number of documents per run.
     :param paused: why the lane is paused, if it is.
     """
@@ -33,7 +33,7 @@ class LaneRuns:
     lane: DocumentLane
     waiting: int
     runs: int
-    most_runs: int
+    max_runs: int
     batch: int
     paused: str | None = None
 
@@ -42,7 +42,7 @@ class LaneRuns:
         """Number of runs to start: enough for all waiting documents, within the lane's maximum."""
         if self.paused is not None:
             return 0
-        enough = min(self.most_runs, math.ceil(self.waiting / self.batch))
+        enough = min(self.max_runs, math.ceil(self.waiting / self.batch))
         return max(0, enough - self.runs)
 
 
@@ -95,7 +95,7 @@ def document_queue(
             name,
             waiting=counts[name].claimable if name in counts else 0,
             runs=_runs(context.instance, name),
-            most_runs=runs_at_once(corpus.settings)[name],
+            max_runs=runs_at_once(corpus.settings)[name],
             batch=batch,
             paused=paused[name].reason if name in paused else None,
         )

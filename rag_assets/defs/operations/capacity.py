@@ -37,7 +37,7 @@ def capacity_report(
     expected = forecasts(days, corpus.settings)
     for one in expected:
         if one.reached_on:
-            context.log.warning(f"{one.name} ({one.settings}): {one.told}")
+            context.log.warning(f"{one.name} ({one.settings}): {one.reasoning}")
     return dg.MaterializeResult(
         metadata=of_capacity(table, day, expected)
         | {

@@ -87,7 +87,7 @@ def forecast_table(expected: Sequence[Forecast]) -> str:
     """Format the forecast as a Markdown table."""
     lines = ["| what | setting | reached on | reasoning |", "|---|---|---|---|"]
     lines += [
-        f"| {one.name} | {one.settings} | {one.reached_on or '–'} | {one.told} |"
+        f"| {one.name} | {one.settings} | {one.reached_on or '–'} | {one.reasoning} |"
         for one in expected
     ]
     return "\n".join(lines)

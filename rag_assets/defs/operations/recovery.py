@@ -13,7 +13,7 @@ from rag_assets.defs.operations.incidents import incident_reports, incidents_par
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.operations.memory import Memory
-from rag_assets.operations.messages import Say
+from rag_assets.operations.messages import Log
 from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.watching import Watched, missed, watch
 from rag_assets.settings.model import Settings
@@ -60,7 +60,7 @@ def queue_recovery(
     return _answer(seen)
 
 
-def _end_lost_starts(instance: dg.DagsterInstance, settings: Settings, log: Say) -> None:
+def _end_lost_starts(instance: dg.DagsterInstance, settings: Settings, log: Log) -> None:
     """Fail runs that got lost on their way to a Celery worker."""
     if settings.rag_celery_broker_url is not None:
         from rag_assets.defs.celery import end_lost_starts  # noqa: PLC0415 -- Celery is an extra
@@ -75,7 +75,7 @@ def _answer(seen: Watched) -> dg.SensorResult:
     names = [incident.name for incident in seen.reports]
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else dg.SkipReason(seen.told),
+        skip_reason=None if requests else dg.SkipReason(seen.summary),
         cursor=seen.memory.to_cursor(),
         dynamic_partitions_requests=[incidents_partitions.build_add_request(names)]
         if names

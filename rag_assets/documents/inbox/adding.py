@@ -99,9 +99,9 @@ def _stored(inbox: Inbox, source: _Source, settings: Settings, *, replace: bool)
         path = place.relative_to(inside).as_posix()
         if inbox.find(path) is not None:
             return path
-    most_bytes = settings.rag_documents_max_mb * MB
+    max_bytes = settings.rag_documents_max_mb * MB
     pieces = read_pieces(source.root, source.path)
-    return put(inbox, source.name, pieces, most_bytes=most_bytes, replace=replace).path
+    return put(inbox, source.name, pieces, max_bytes=max_bytes, replace=replace).path
 
 
 def _files(paths: Sequence[Path], adding: Adding) -> Iterator[_Source]:

@@ -84,7 +84,7 @@ def find_changes(
     hashes: Mapping[str, bytes],
     *,
     settle_s: float,
-    most_bytes: int,
+    max_bytes: int,
 ) -> InboxChanges:
     """Compare a listing with the known documents.
 
@@ -92,16 +92,16 @@ def find_changes(
     :param withdrawn: withdrawn documents that are still stored, by path.
     :param hashes: SHA-256 of the files hashed so far, by path.
     :param settle_s: seconds that a file must have been unchanged.
-    :param most_bytes: size above which a file is neither hashed nor read.
+    :param max_bytes: size above which a file is neither hashed nor read.
     """
 
     def content_of(file: FoundFile) -> bytes | None:
-        if file.bytes > most_bytes:
+        if file.bytes > max_bytes:
             return unread_hash(file.bytes, file.modified)
         return hashes.get(file.path)
 
     there = {*listing.refused, *(file.path for file in listing.files)}
-    news = [f for f in listing.files if not _as_known(f, known, withdrawn, most_bytes)]
+    news = [f for f in listing.files if not _as_known(f, known, withdrawn, max_bytes)]
     settling = [file for file in news if file.age_s < settle_s]
     settled = [file for file in news if not file.age_s < settle_s]
     unhashed = [file for file in settled if content_of(file) is None]
@@ -128,7 +128,7 @@ def find_changes(
         too_large=tuple(
             it
             for path, it in known.items()
-            if it.state == "waiting" and it.bytes > most_bytes and path in there and _unread(it)
+            if it.state == "waiting" and it.bytes > max_bytes and path in there and _unread(it)
         ),
         unhashed=_oldest_first(unhashed),
         settling=tuple(settling),
@@ -139,7 +139,7 @@ def _as_known(
     file: FoundFile,
     known: Mapping[str, KnownFile],
     withdrawn: Mapping[str, KnownFile],
-    most_bytes: int,
+    max_bytes: int,
 ) -> bool:
     """Return whether a file is unchanged since it was last seen, so that nothing is to be done.
 
@@ -153,7 +153,7 @@ def _as_known(
             return False
     if (before.bytes, before.modified) != (file.bytes, file.modified):
         return False
-    return file.bytes > most_bytes or before.state == "ready" or not _unread(before)
+    return file.bytes > max_bytes or before.state == "ready" or not _unread(before)
 
 
 def _unread(document: KnownFile) -> bool:

@@ -15,9 +15,9 @@ from typing import Literal
 
 from rag_assets.errors import DocumentTooLargeError, RequestError
 
-MOST_PATH_BYTES = 1000
+MAX_PATH_BYTES = 1000
 """In UTF-8. Paths are indexed, and PostgreSQL limits index entries to 2,700 bytes."""
-MOST_NAME_BYTES = 200
+MAX_NAME_BYTES = 200
 """For names of new files: file systems allow 255, and a name has a suffix while it is written."""
 UNFINISHED_PREFIX = ".adding-"
 
@@ -91,9 +91,9 @@ class StoredFile:
 class Upload(ABC):
     """A file that is being put into the inbox; it becomes visible only when it is complete."""
 
-    def __init__(self, name: str, most_bytes: int) -> None:
+    def __init__(self, name: str, max_bytes: int) -> None:
         self._name = name
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._bytes = 0
         self._hash = hashlib.sha256()
 
@@ -104,8 +104,8 @@ class Upload(ABC):
         :raises InboxUnavailableError: writing failed.
         """
         self._bytes += len(chunk)
-        if self._bytes > self._most_bytes:
-            raise refuse_too_large(self._name, self._most_bytes)
+        if self._bytes > self._max_bytes:
+            raise refuse_too_large(self._name, self._max_bytes)
         self._hash.update(chunk)
         self._append(chunk)
 
@@ -147,8 +147,8 @@ def inbox_fault(path: str) -> str | None:
         encoded = path.encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8: rename it"
-    if len(encoded) > MOST_PATH_BYTES:
-        return f"its path has more than {MOST_PATH_BYTES} bytes: shorten it"
+    if len(encoded) > MAX_PATH_BYTES:
+        return f"its path has more than {MAX_PATH_BYTES} bytes: shorten it"
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in path):
         return "its name contains control characters: rename it"
     if any(part in ("", ".", "..") for part in path.split("/")):
@@ -168,19 +168,19 @@ def check_name(name: str) -> str:
         fault = "it contains a backslash: folders are separated by slashes"
     if fault is None and any(is_ignored(part) for part in name.split("/")):
         fault = "hidden and unfinished files are ignored: choose another name"
-    if fault is None and any(len(part.encode()) > MOST_NAME_BYTES for part in name.split("/")):
-        fault = f"a part of it has more than {MOST_NAME_BYTES} bytes: shorten it"
+    if fault is None and any(len(part.encode()) > MAX_NAME_BYTES for part in name.split("/")):
+        fault = f"a part of it has more than {MAX_NAME_BYTES} bytes: shorten it"
     if fault is not None:
-        shown = name[:MOST_NAME_BYTES].encode(errors="replace").decode()
+        shown = name[:MAX_NAME_BYTES].encode(errors="replace").decode()
         raise RequestError("bad-name", "name", f"{shown!r} cannot be a document's name: {fault}")
     return name
 
 
-def refuse_too_large(path: str, most_bytes: int) -> DocumentTooLargeError:
+def refuse_too_large(path: str, max_bytes: int) -> DocumentTooLargeError:
     """Return the error for a file that exceeds the maximum size of a document."""
     return DocumentTooLargeError(
         path,
-        f"is larger than {most_bytes // 2**20} MB: split it, or raise RAG_DOCUMENTS_MAX_MB",
+        f"is larger than {max_bytes // 2**20} MB: split it, or raise RAG_DOCUMENTS_MAX_MB",
     )
 
 

@@ -38,7 +38,7 @@ class Inbox(Protocol):
     def content_hash(self, path: str) -> bytes:
         """Return the SHA-256 of a file, 32 bytes."""
 
-    def upload(self, name: str, *, most_bytes: int) -> AbstractContextManager[Upload]:
+    def upload(self, name: str, *, max_bytes: int) -> AbstractContextManager[Upload]:
         """Put a new file into the inbox, piece by piece."""
 
 
@@ -56,7 +56,7 @@ def open_inbox(settings: Settings) -> Inbox:
 
 
 def put(
-    inbox: Inbox, name: str, pieces: Iterable[bytes], *, most_bytes: int, replace: bool = False
+    inbox: Inbox, name: str, pieces: Iterable[bytes], *, max_bytes: int, replace: bool = False
 ) -> StoredFile:
     """Put a file into the inbox; it becomes visible only when it is complete.
 
@@ -65,7 +65,7 @@ def put(
     :raises DocumentTooLargeError: the file exceeds the maximum size of a document.
     :raises InboxUnavailableError: writing failed.
     """
-    with inbox.upload(name, most_bytes=most_bytes) as upload:
+    with inbox.upload(name, max_bytes=max_bytes) as upload:
         for piece in pieces:
             upload.write(piece)
         return upload.finish(replace=replace)

@@ -28,15 +28,15 @@ from rag_assets.documents.sql.intake import (
     KnownFile,
     NewDocument,
     add_documents,
-    changed,
-    files_gone,
     key_taken,
     known_documents,
     newest_document,
+    record_changed,
+    record_files_gone,
+    record_renamed,
+    record_touched,
     refuse,
-    renamed,
     restore,
-    touched,
     withdrawn_documents,
 )
 from rag_assets.documents.sql.queue import requeue_outdated
@@ -50,7 +50,7 @@ from rag_assets.settings.model import Settings
 
 PATIENCE_S = 20.0
 """Time limit for hashing in one scan; the rest waits for the next. A Dagster tick may take 60 s."""
-FULL_LOOK_S = 600
+FULL_SCAN_S = 600
 """Time between scans that query the database although the inbox is unchanged, to catch files that
 were uploaded and removed between two scans."""
 _SHOWN = 20
@@ -127,7 +127,7 @@ def take_in(
     listing = inbox.listing()
     digest = digest_of(listing)
     before = Cursor.read(cursor)
-    if before.still_holds(digest, clock(), for_s=FULL_LOOK_S):
+    if before.still_holds(digest, clock(), for_s=FULL_SCAN_S):
         return Intake(str(before))
     with database.connect() as connection:
         known = known_documents(connection)
@@ -139,7 +139,7 @@ def take_in(
         find_changes,
         listing,
         settle_s=settings.rag_documents_settle_s,
-        most_bytes=_most_bytes(settings),
+        max_bytes=_max_bytes(settings),
     )
     with database.connect() as connection:
         reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
@@ -210,7 +210,7 @@ def take_files(
             },
             hashes,
             settle_s=float("-inf"),
-            most_bytes=_most_bytes(settings),
+            max_bytes=_max_bytes(settings),
         )
         new_keys = _record(connection, changes, hashes, settings)
     return replace(_intake(changes, new_keys), remarks=tuple(faults))
@@ -268,11 +268,11 @@ def _record(
     def now(pairs: Iterable[Pair]) -> list[FileNow]:
         return [_file_now(file, document, hashes, settings) for file, document in pairs]
 
-    files_gone(connection, [document.document_id for document in changes.gone])
-    renamed(connection, now(changes.renamed))
+    record_files_gone(connection, [document.document_id for document in changes.gone])
+    record_renamed(connection, now(changes.renamed))
     back = restore(connection, now(changes.restored))
-    changed(connection, now(changes.changed))
-    touched(connection, now(changes.touched))
+    record_changed(connection, now(changes.changed))
+    record_touched(connection, now(changes.touched))
     new = _add(connection, changes.added, hashes, settings)
     _refuse_too_large(connection, changes, new, settings)
     # Last, because it locks the vectors, and the holder of that lock must not wait for rows.
@@ -323,7 +323,7 @@ def _add(
 
 
 def _content_of(file: FoundFile, hashes: Mapping[str, bytes], settings: Settings) -> bytes:
-    if file.bytes > _most_bytes(settings):
+    if file.bytes > _max_bytes(settings):
         return unread_hash(file.bytes, file.modified)
     return hashes[file.path]
 
@@ -338,7 +338,7 @@ def _refuse_too_large(
 
     That includes documents that an operator requeued although they are still too large.
     """
-    limit = _most_bytes(settings)
+    limit = _max_bytes(settings)
     pairs = (*changes.changed, *changes.restored)
     large = {document.key for file, document in pairs if file.bytes > limit}
     large |= {document.key for document in new if document.bytes > limit}
@@ -348,5 +348,5 @@ def _refuse_too_large(
         refuse(connection, document.key, type(error).__name__, str(error))
 
 
-def _most_bytes(settings: Settings) -> int:
+def _max_bytes(settings: Settings) -> int:
     return settings.rag_documents_max_mb * MB

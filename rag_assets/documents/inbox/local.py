@@ -108,7 +108,7 @@ class LocalInbox:
                 raise _unreadable(path, error) from error
 
     @contextmanager
-    def upload(self, name: str, *, most_bytes: int) -> Iterator[_LocalUpload]:
+    def upload(self, name: str, *, max_bytes: int) -> Iterator[_LocalUpload]:
         """Put a file into the inbox, piece by piece; without ``finish`` it is discarded.
 
         :raises RequestError: the name is invalid.
@@ -124,7 +124,7 @@ class LocalInbox:
             raise _not_written(name, error) from error
         try:
             with file:
-                yield _LocalUpload(self, name, file, scratch, most_bytes)
+                yield _LocalUpload(self, name, file, scratch, max_bytes)
         finally:
             scratch.unlink(missing_ok=True)
 
@@ -186,9 +186,9 @@ class _LocalUpload(Upload):
     """Writes to a hidden file in the inbox, which is then renamed."""
 
     def __init__(
-        self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, most_bytes: int
+        self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, max_bytes: int
     ) -> None:
-        super().__init__(name, most_bytes)
+        super().__init__(name, max_bytes)
         self._inbox = inbox
         self._file = file
         self._scratch = scratch

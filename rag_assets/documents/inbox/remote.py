@@ -214,7 +214,7 @@ class RemoteInbox:
         return digest.digest()
 
     @contextmanager
-    def upload(self, name: str, *, most_bytes: int) -> Iterator[_RemoteUpload]:
+    def upload(self, name: str, *, max_bytes: int) -> Iterator[_RemoteUpload]:
         """Put a file into the inbox, piece by piece; without ``finish`` it is discarded.
 
         :raises RequestError: the name is invalid.
@@ -227,7 +227,7 @@ class RemoteInbox:
                 self._storage.makedirs(self._root, exist_ok=True)
             file = self._storage.open(scratch, "wb")
         try:
-            yield _RemoteUpload(self, name, file, scratch, most_bytes)
+            yield _RemoteUpload(self, name, file, scratch, max_bytes)
         finally:
             with suppress(Exception):  # a leftover is ignored because of its name
                 file.close()
@@ -297,9 +297,9 @@ class _RemoteUpload(Upload):
     """Writes under a name that scans ignore, then moves the file."""
 
     def __init__(
-        self, inbox: RemoteInbox, name: str, file: BinaryIO, scratch: str, most_bytes: int
+        self, inbox: RemoteInbox, name: str, file: BinaryIO, scratch: str, max_bytes: int
     ) -> None:
-        super().__init__(name, most_bytes)
+        super().__init__(name, max_bytes)
         self._inbox = inbox
         self._file = file
         self._scratch = scratch

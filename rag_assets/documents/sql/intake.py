@@ -132,7 +132,7 @@ def add_documents(connection: Connection, files: Sequence[NewDocument]) -> tuple
     return tuple(row[0] for row in rows)
 
 
-def changed(connection: Connection, files: Sequence[FileNow]) -> None:
+def record_changed(connection: Connection, files: Sequence[FileNow]) -> None:
     """Queue documents whose content changed, with their attempts reset.
 
     A run that is processing the old content loses its lease. A waiting document keeps its place.
@@ -155,7 +155,7 @@ def changed(connection: Connection, files: Sequence[FileNow]) -> None:
         )
 
 
-def touched(connection: Connection, files: Sequence[FileNow]) -> None:
+def record_touched(connection: Connection, files: Sequence[FileNow]) -> None:
     """Store the new modification time of files with unchanged content."""
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -164,7 +164,7 @@ def touched(connection: Connection, files: Sequence[FileNow]) -> None:
         )
 
 
-def renamed(connection: Connection, files: Sequence[FileNow]) -> None:
+def record_renamed(connection: Connection, files: Sequence[FileNow]) -> None:
     """Store the new paths of documents, in the connection's transaction.
 
     Two files may have swapped names, so the old paths are released first.
@@ -212,7 +212,7 @@ def restore(connection: Connection, files: Sequence[FileNow]) -> tuple[str, ...]
     return tuple(keys)
 
 
-def files_gone(connection: Connection, document_ids: Sequence[int]) -> None:
+def record_files_gone(connection: Connection, document_ids: Sequence[int]) -> None:
     """Record that files of documents withdrawn by command are gone: if they return, restore."""
     connection.execute(
         "UPDATE documents SET withdrawn_by = 'inbox'"

@@ -61,15 +61,15 @@ class Failure:
 class ProcessFault:
     """How a run's process ended unexpectedly.
 
-    :param told: such as ``killed by signal 9 (SIGKILL)``.
+    :param description: such as ``killed by signal 9 (SIGKILL)``.
     :param signal: the signal that killed it, if any.
     """
 
-    told: str
+    description: str
     signal: int | None = None
 
     def __str__(self) -> str:
-        return self.told
+        return self.description
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
 
 
 def _row(run: EndedRun) -> tuple[object, ...]:
-    fault = run.fault.told if run.fault else None
+    fault = run.fault.description if run.fault else None
     why = (run.failure.error_class, run.failure.error) if run.failure else (None, None)
     return (
         *(run.run_id, run.job, run.lane, run.status, run.started_at, run.ended_at, fault),

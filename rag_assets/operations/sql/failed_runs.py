@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rag_assets.operations.sql.incidents import Incident, incidents_lately
+from rag_assets.operations.sql.incidents import Incident, recent_incidents
 from rag_assets.postgres.database import Connection, fetch_all, one
 
 
@@ -57,7 +57,7 @@ class Failing:
 def failing(connection: Connection) -> Failing:
     """Read the unresolved failures and recent incidents as of now."""
     (now,) = one(connection.execute("SELECT now()"))
-    return Failing(now, failing_runs(connection), incidents_lately(connection))
+    return Failing(now, failing_runs(connection), recent_incidents(connection))
 
 
 def failures_between(

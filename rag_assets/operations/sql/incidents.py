@@ -73,13 +73,13 @@ class Incident:
 
 @dataclass(frozen=True)
 class RecoveryAction:
-    """An action of the recovery; ``told`` is its target, or the error if it failed."""
+    """An action of the recovery; ``detail`` is its target, or the error if it failed."""
 
     action: str
     subject: str
     reason: str
     done: bool
-    told: str
+    detail: str
     acted_at: datetime
     incident_id: int | None = None
 
@@ -96,7 +96,7 @@ def job_incidents(connection: Connection) -> tuple[Incident, ...]:
     return _incidents(connection, which, limit=1000)
 
 
-def incidents_lately(connection: Connection) -> tuple[Incident, ...]:
+def recent_incidents(connection: Connection) -> tuple[Incident, ...]:
     """Return queue incidents that are open or ended within a day. Scans the (few) incidents."""
     which = sql.SQL(
         "job_cause IS NULL AND (state <> 'closed' OR ended_at > now() - interval '1 day')"
@@ -269,7 +269,7 @@ def record_action(
     *,
     incident_id: int | None,
     done: bool = True,
-    told: str = "",
+    detail: str = "",
 ) -> None:
     """Record an action, with its target, or its error if it failed."""
     connection.execute(
@@ -277,7 +277,7 @@ def record_action(
         INSERT INTO recovery_actions (incident_id, action, subject, reason, done, told)
         VALUES (%s, %s, %s, %s, %s, %s)
         """,
-        (incident_id, action, subject, reason, done, told),
+        (incident_id, action, subject, reason, done, detail),
     )
 
 
@@ -324,8 +324,8 @@ def _incidents(
 def _actions(connection: Connection, which: sql.SQL, value: object) -> tuple[RecoveryAction, ...]:
     query = sql.SQL(
         """
-        SELECT action, subject, reason, done, told, acted_at, incident_id FROM recovery_actions
-         WHERE {} ORDER BY action_id
+        SELECT action, subject, reason, done, told AS detail, acted_at, incident_id
+          FROM recovery_actions WHERE {} ORDER BY action_id
         """
     ).format(which)
     return fetch_all(connection, RecoveryAction, query, (value,))

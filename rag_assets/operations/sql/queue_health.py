@@ -57,7 +57,7 @@ def leases_over(connection: Connection, *, read_only: bool = False) -> int:
     return len(connection.execute(_OVER if read_only else _OVER_AND_FREE).fetchall())
 
 
-def about_server(connection: Connection) -> Server:
+def server_state(connection: Connection) -> Server:
     """Read the server's clock and start time."""
     (server,) = fetch_all(
         connection, Server, "SELECT now() AS now, pg_postmaster_start_time() AS started_at"

@@ -103,7 +103,7 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
     )
 
 
-def rows_about(connection: Connection, table: VectorTable) -> int:
+def approximate_rows(connection: Connection, table: VectorTable) -> int:
     """Return the number of vectors in a table: counted if few, otherwise PostgreSQL's estimate.
 
     The estimate is the planner's: rows per page at the last ANALYZE, times the current pages.
@@ -139,7 +139,7 @@ def _vectors(connection: Connection, table: VectorTable) -> VectorsNow:
     return VectorsNow(
         corpus=table.corpus,
         space=str(table.space.spec),
-        rows=rows_about(connection, table),
+        rows=approximate_rows(connection, table),
         bytes=size or 0,
         indexes=tuple(
             IndexNow(str(index.generation or index.name), index.bytes or 0)

@@ -160,7 +160,7 @@ CASES = {
 def test_each_case_is_decided(case: str) -> None:
     files, documents, withdrawn, wanted = CASES[case]
     decision = find_changes(
-        listing(files), documents, withdrawn, hashes(files), settle_s=5, most_bytes=MOST
+        listing(files), documents, withdrawn, hashes(files), settle_s=5, max_bytes=MOST
     )
     assert told(decision) == wanted
     assert decision.nothing == (not wanted)
@@ -169,7 +169,7 @@ def test_each_case_is_decided(case: str) -> None:
 def test_what_is_new_or_changed_is_hashed_first_and_nothing_else() -> None:
     files = {"a": "x", "b": "y", "c": "z"}
     documents = {"a": known(1, "x"), "b": known(2, "y", when="0")}
-    decision = find_changes(listing(files), documents, {}, {}, settle_s=5, most_bytes=MOST)
+    decision = find_changes(listing(files), documents, {}, {}, settle_s=5, max_bytes=MOST)
     assert told(decision) == {"unhashed": ["b", "c"]}
     assert decision.nothing
 
@@ -177,14 +177,14 @@ def test_what_is_new_or_changed_is_hashed_first_and_nothing_else() -> None:
 @pytest.mark.parametrize(("age_s", "taken"), [(-3.0, False), (4.9, False), (5.0, True)])
 def test_a_file_is_taken_once_it_was_left_alone_for_a_while(age_s: float, taken: bool) -> None:
     one = Listing((found("a", "x", age_s=age_s),))
-    decision = find_changes(one, {}, {}, {"a": content_hash("x")}, settle_s=5, most_bytes=MOST)
+    decision = find_changes(one, {}, {}, {"a": content_hash("x")}, settle_s=5, max_bytes=MOST)
     assert told(decision) == ({"added": ["a"]} if taken else {"settling": ["a"]})
 
 
 def test_the_oldest_comes_first() -> None:
     files = tuple(found(path, path, age_s=age) for path, age in (("a", 10), ("b", 30), ("c", 10)))
     decision = find_changes(
-        Listing(files), {}, {}, hashes({"a": "", "b": "", "c": ""}), settle_s=5, most_bytes=MOST
+        Listing(files), {}, {}, hashes({"a": "", "b": "", "c": ""}), settle_s=5, max_bytes=MOST
     )
     assert told(decision) == {"added": ["b", "a", "c"]}
 
@@ -194,11 +194,11 @@ def test_a_file_that_may_be_the_gone_one_under_another_name_is_waited_for(age_s:
     """Not yet settled, or not yet hashed: of the same size is enough to wait."""
     moved = Listing((found("b", "xx", age_s=age_s),))
     documents = {"a": known(1, "xx"), "c": known(2, "xxx")}
-    decision = find_changes(moved, documents, {}, {}, settle_s=5, most_bytes=MOST)
+    decision = find_changes(moved, documents, {}, {}, settle_s=5, max_bytes=MOST)
     assert told(decision)["withdrawn"] == ["key-2"]
     settled = Listing((found("b", "xx"),))
     after = find_changes(
-        settled, {"a": documents["a"]}, {}, {"b": content_hash("xx")}, settle_s=5, most_bytes=MOST
+        settled, {"a": documents["a"]}, {}, {"b": content_hash("xx")}, settle_s=5, max_bytes=MOST
     )
     assert told(after) == {"renamed": ["key-1 at b"]}
 
@@ -206,7 +206,7 @@ def test_a_file_that_may_be_the_gone_one_under_another_name_is_waited_for(age_s:
 def test_documents_of_a_folder_that_cannot_be_listed_are_not_gone() -> None:
     documents = {"f/a": known(1, "x"), "f/g/b": known(2, "y"), "fa": known(3, "zz")}
     decision = find_changes(
-        listing({"c": "c"}, unlisted=("f/",)), documents, {}, {}, settle_s=5, most_bytes=MOST
+        listing({"c": "c"}, unlisted=("f/",)), documents, {}, {}, settle_s=5, max_bytes=MOST
     )
     # Of another size than "c" or it would be waited for.
     assert told(decision) == {"unhashed": ["c"], "withdrawn": ["key-3"]}
@@ -214,7 +214,7 @@ def test_documents_of_a_folder_that_cannot_be_listed_are_not_gone() -> None:
 
 def test_what_is_too_large_is_not_hashed_and_goes_by_size_and_time() -> None:
     large = FoundFile("a", MOST + 1, "1", 100)
-    assert told(find_changes(Listing((large,)), {}, {}, {}, settle_s=5, most_bytes=MOST)) == {
+    assert told(find_changes(Listing((large,)), {}, {}, {}, settle_s=5, max_bytes=MOST)) == {
         "added": ["a"]
     }
     before = replace(known(1, ""), bytes=MOST + 1, content_hash=unread_hash(MOST + 1, "1"))
@@ -225,11 +225,11 @@ def test_what_is_too_large_is_not_hashed_and_goes_by_size_and_time() -> None:
         ("waiting", MOST + 1, {"unhashed": ["a"]}),
     ):
         documents = {"a": replace(before, state=state)}
-        decision = find_changes(Listing((large,)), documents, {}, {}, settle_s=5, most_bytes=most)
+        decision = find_changes(Listing((large,)), documents, {}, {}, settle_s=5, max_bytes=most)
         assert told(decision) == wanted, (state, most)
         assert decision.nothing == (state == "dead" or most > MOST)
     other = replace(large, modified="2")
-    decision = find_changes(Listing((other,)), {"a": before}, {}, {}, settle_s=5, most_bytes=MOST)
+    decision = find_changes(Listing((other,)), {"a": before}, {}, {}, settle_s=5, max_bytes=MOST)
     assert told(decision) == {"changed": ["key-1 at a"]}
 
 
@@ -322,9 +322,9 @@ def test_after_each_look_every_file_is_one_document_and_another_look_finds_nothi
             model.withdraw(number)
         files = listing(contents, when=str(turn))
         living, withdrawn = model.split()
-        first = find_changes(files, living, withdrawn, {}, settle_s=5, most_bytes=MOST)
+        first = find_changes(files, living, withdrawn, {}, settle_s=5, max_bytes=MOST)
         known_hashes = hashes({file.path: contents[file.path] for file in first.unhashed})
-        decision = find_changes(files, living, withdrawn, known_hashes, settle_s=5, most_bytes=MOST)
+        decision = find_changes(files, living, withdrawn, known_hashes, settle_s=5, max_bytes=MOST)
         model.record(decision, contents)
         living, withdrawn = model.split()
 
@@ -338,5 +338,5 @@ def test_after_each_look_every_file_is_one_document_and_another_look_finds_nothi
             assert withdrawn[path].content_hash == content_hash(contents[path])
         assert before <= model.documents.keys()  # none is lost
         before = set(model.documents)
-        again = find_changes(files, living, withdrawn, {}, settle_s=5, most_bytes=MOST)
+        again = find_changes(files, living, withdrawn, {}, settle_s=5, max_bytes=MOST)
         assert told(again) == {}

@@ -156,7 +156,7 @@ def test_what_is_put_is_there_whole_and_seen_by_nobody_before(place: Place) -> N
             yield piece
             seen.append(place.paths())
 
-    stored = put(place.inbox, "reports/2026/ä.pdf", watched(), most_bytes=4 * MB)
+    stored = put(place.inbox, "reports/2026/ä.pdf", watched(), max_bytes=4 * MB)
     assert seen == [[], [], []]
     assert (stored.path, stored.size, stored.how) == ("reports/2026/ä.pdf", 3 * MB, "added")
     assert stored.content_hash == place.inbox.content_hash("reports/2026/ä.pdf")
@@ -169,30 +169,30 @@ def test_what_breaks_off_leaves_nothing(place: Place) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        put(place.inbox, "a.md", breaking(), most_bytes=MB)
+        put(place.inbox, "a.md", breaking(), max_bytes=MB)
     with pytest.raises(DocumentTooLargeError, match=r"a\.md: is larger than 1 MB.*DOCUMENTS_MAX"):
-        put(place.inbox, "a.md", [bytes(MB), b"x"], most_bytes=MB)
+        put(place.inbox, "a.md", [bytes(MB), b"x"], max_bytes=MB)
     assert place.paths() == []
-    assert put(place.inbox, "a.md", [bytes(MB)], most_bytes=MB).how == "added"
+    assert put(place.inbox, "a.md", [bytes(MB)], max_bytes=MB).how == "added"
 
 
 def test_a_name_that_is_taken_is_replaced_only_when_told(place: Place) -> None:
-    put(place.inbox, "a.md", [b"one"], most_bytes=MB)
-    assert put(place.inbox, "a.md", [b"o", b"ne"], most_bytes=MB).how == "unchanged"
+    put(place.inbox, "a.md", [b"one"], max_bytes=MB)
+    assert put(place.inbox, "a.md", [b"o", b"ne"], max_bytes=MB).how == "unchanged"
     with pytest.raises(RequestError, match="with another content") as caught:
-        put(place.inbox, "a.md", [b"two"], most_bytes=MB)
+        put(place.inbox, "a.md", [b"two"], max_bytes=MB)
     assert caught.value.kind == "name-taken"
     with place.inbox.fetch("a.md") as file:
         assert file.read() == b"one"
-    assert put(place.inbox, "a.md", [b"two"], most_bytes=MB, replace=True).how == "replaced"
+    assert put(place.inbox, "a.md", [b"two"], max_bytes=MB, replace=True).how == "replaced"
     with place.inbox.fetch("a.md") as file:
         assert file.read() == b"two"
     assert place.paths() == ["a.md"]
 
 
 def test_a_name_of_a_folder_or_below_a_file_is_taken_whatever_may_be_replaced(place: Place) -> None:
-    put(place.inbox, "a.md", [b"one"], most_bytes=MB)
-    put(place.inbox, "sub/b.md", [b"two"], most_bytes=MB)
+    put(place.inbox, "a.md", [b"one"], max_bytes=MB)
+    put(place.inbox, "sub/b.md", [b"two"], max_bytes=MB)
     reasons = {
         "a.md/c.md": "a.md is a(?: link or a)? file, not a folder",
         "a.md/c/d.md": "a.md is a(?: link or a)? file, not a folder",
@@ -201,7 +201,7 @@ def test_a_name_of_a_folder_or_below_a_file_is_taken_whatever_may_be_replaced(pl
     for name, reason in reasons.items():
         for replace in (False, True):
             with pytest.raises(RequestError, match=f"{reason}.*: choose another name") as caught:
-                put(place.inbox, name, [b"x"], most_bytes=MB, replace=replace)
+                put(place.inbox, name, [b"x"], max_bytes=MB, replace=replace)
             assert caught.value.kind == "name-taken"
     assert place.paths() == ["a.md", "sub/b.md"]
 
@@ -218,7 +218,7 @@ def test_a_name_that_leads_elsewhere_or_would_be_left_alone_is_refused(
     place: Place, name: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        put(place.inbox, name, [b"x"], most_bytes=MB)
+        put(place.inbox, name, [b"x"], max_bytes=MB)
     assert caught.value.kind == "bad-name"
     str(caught.value).encode()  # can be shown and stored
     assert place.paths() == []
@@ -230,7 +230,7 @@ def test_one_of_two_uploads_of_a_name_at_once_wins(folder: Path) -> None:
     outcomes: list[str] = []
 
     def upload(number: int) -> None:
-        with inbox.upload("same.md", most_bytes=MB) as file:
+        with inbox.upload("same.md", max_bytes=MB) as file:
             file.write(str(number).encode())
             gate.wait()
             try:
@@ -270,11 +270,11 @@ def test_no_link_is_followed_wherever_it_leads(folder: Path) -> None:
         assert inbox.find(path) is None
     for name in ("to-folder/new.md", "round/new.md", "a.md/new.md"):
         with pytest.raises(RequestError, match="is a link or a file, not a folder"):
-            put(inbox, name, [b"x"], most_bytes=MB)
+            put(inbox, name, [b"x"], max_bytes=MB)
     assert [path.name for path in secret.iterdir()] == ["s.md"]
     with pytest.raises(RequestError):  # the link's name is taken; what it leads to is not touched
-        put(inbox, "to-file.md", [b"x"], most_bytes=MB)
-    put(inbox, "to-file.md", [b"x"], most_bytes=MB, replace=True)
+        put(inbox, "to-file.md", [b"x"], max_bytes=MB)
+    put(inbox, "to-file.md", [b"x"], max_bytes=MB, replace=True)
     assert (secret / "s.md").read_text() == "secret"
     assert not (folder / "to-file.md").is_symlink()
 
@@ -343,7 +343,7 @@ def test_a_file_with_several_hard_links_is_refused_by_name(folder: Path) -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 def test_an_upload_never_has_two_names(folder: Path) -> None:
     with watching(folder, CREATED | MOVED_TO) as events:
-        assert put(LocalInbox(folder), "b.md", [b"x"], most_bytes=MB).how == "added"
+        assert put(LocalInbox(folder), "b.md", [b"x"], max_bytes=MB).how == "added"
         seen = [event for event in events() if event.name == "b.md"]
     assert [event.mask for event in seen] == [MOVED_TO]  # a link would have been created
 
@@ -421,7 +421,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_listed(
         with pytest.raises(InboxUnavailableError, match=r"b\.md.*"):
             inbox.content_hash("b.md")
         with pytest.raises(InboxUnavailableError, match="cannot be written"):
-            put(inbox, "c.md", [b"x"], most_bytes=MB)
+            put(inbox, "c.md", [b"x"], max_bytes=MB)
     guarded.chmod(0o700)
     with as_nobody(), pytest.raises(InboxUnavailableError, match="cannot be listed"):
         inbox.listing()
@@ -450,10 +450,10 @@ def test_a_time_far_ahead_tells_nothing_of_the_age(folder: Path) -> None:
 def test_uploads_that_a_dead_process_left_behind_go_after_a_day(folder: Path) -> None:
     left = folder / ".adding-0123.part"
     left.write_text("half")
-    put(LocalInbox(folder), "b.md", [b"x"], most_bytes=MB)
+    put(LocalInbox(folder), "b.md", [b"x"], max_bytes=MB)
     assert left.exists()
     now = left.stat().st_mtime
-    put(LocalInbox(folder, clock=lambda: now + 90_000), "c.md", [b"x"], most_bytes=MB)
+    put(LocalInbox(folder, clock=lambda: now + 90_000), "c.md", [b"x"], max_bytes=MB)
     assert not left.exists()
 
 
