@@ -131,8 +131,8 @@ def slow_document(view: View) -> Iterator[Finding]:
             yield Finding(
                 lane.lane,
                 "warning",
-                f"{key} has been in processing for {(now - began).total_seconds():.0f} s, and "
-                f"{others} for it in {lane.lane}",
+                f"{key} has been worked on for {(now - began).total_seconds():.0f} s, and {others} "
+                f"for it in {lane.lane}",
                 f"`rag-assets documents show {key}`",
                 began,
                 cause=SLOW_DOCUMENT,

@@ -208,7 +208,7 @@ def test_an_operator_closes_what_is_not_to_be_run_again(
     assert [row[0] for row in ticks.rows(INCIDENTS)] == ["closed"]
     again = CliRunner().invoke(app, ["incidents", "close", "incident-0001"])
     assert again.exit_code == 1
-    assert "incident-0001 is closed already" in again.output
+    assert "incident-0001 is already closed" in again.output
 
 
 def test_an_error_with_its_module_in_its_message_is_named_once(ticks: Ticks, lane: Lane) -> None:

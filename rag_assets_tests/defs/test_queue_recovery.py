@@ -279,7 +279,7 @@ def test_a_corpus_database_that_refuses_connections_is_told_once_and_recorded_wh
         admin.execute(allow.format(name, sql.SQL("false")))
         for _ in range(3):
             answer = ticks.tick()
-            assert "the database has been away since" in said(answer)
+            assert "the database has been down since" in said(answer)
         admin.execute(allow.format(name, sql.SQL("true")))
     (told,) = ticks.slack.texts
     assert "dependency-down* (database)" in told

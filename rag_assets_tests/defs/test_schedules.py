@@ -373,8 +373,8 @@ def test_a_night_on_which_something_is_in_the_way_is_indexed_after_it(
 ) -> None:
     embedded(daemon)
     going = daemon.know_run(job, Status.STARTED, tags, selection)
-    assert "waits for that" in str(daemon.tick(nightly_index, at(FRIDAY, "03:30")))
-    assert "waits for that" in str(daemon.late_tick(at(FRIDAY, "07:00")))
+    assert "waiting: vectors" in str(daemon.tick(nightly_index, at(FRIDAY, "03:30")))
+    assert "waiting: vectors" in str(daemon.late_tick(at(FRIDAY, "07:00")))
     daemon.instance.report_run_failed(going)
     assert len(daemon.late_tick(at(FRIDAY, "07:05"))) == 1
 

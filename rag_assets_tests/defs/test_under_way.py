@@ -52,6 +52,6 @@ def test_a_run_queue_that_lets_less_be_at_work_than_the_settings_is_told(tmp_pat
         assert queue_limit_warnings(instance, settings) == ()
         more = settings.model_copy(update={"rag_document_runs": 4})
         assert queue_limit_warnings(instance, more) == (
-            "rag_processing: the settings allow 4 runs at once, and the run queue 2: raise its "
+            "rag_processing: the settings allow 4 concurrent runs, but the run queue only 2: raise its "
             "limit in dagster.yaml",
         )

@@ -67,7 +67,13 @@ def test_versions_come_by_the_first_pattern_that_they_fit_and_then_by_code(
     ("versions", "left", "room", "codes", "held"),
     [
         ([version("A"), version("B")], WHOLE, None, ["A", "B"], None),
-        ([version("A"), version("B"), version("C")], WHOLE, 2, ["A", "B"], "C waits: as many runs"),
+        (
+            [version("A"), version("B"), version("C")],
+            WHOLE,
+            2,
+            ["A", "B"],
+            "C waits: the maximum number of",
+        ),
         ([version("A"), Candidate("B"), version("C")], WHOLE, 2, ["A", "C"], None),
         # B is too dear for what is left: C is cheap, and does not overtake it.
         (
@@ -297,8 +303,7 @@ def test_what_has_no_known_price_is_passed_over_with_the_setting_that_names_it(
     choice = choose_in(database, unnamed)
     assert choice.start == ()
     assert choice.passed_over == (
-        "EN_A is passed over: what it would cost is not known: set "
-        "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS",
+        "EN_A is passed over: its cost is unknown: set RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS",
     )
 
 

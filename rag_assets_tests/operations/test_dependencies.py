@@ -159,7 +159,7 @@ def test_a_provider_without_key_or_without_need_of_one(make_settings: MakeSettin
     ("status", "ok", "word"),
     [
         (200, True, "answers"),
-        (402, True, "paid"),
+        (402, True, "payment"),
         (403, True, "may not list"),
         (404, True, "without a list"),
         (429, True, "limits the rate"),
@@ -179,7 +179,7 @@ def test_a_provider_is_there_whatever_it_refuses_but_not_when_it_fails(
 def test_an_inbox_is_there_or_will_be(make_settings: MakeSettings, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     settings = make_settings(rag_documents_url=str(folder), rag_disk_free_gb=0)
-    assert "not there yet" in probe_inbox(settings).detail
+    assert "does not exist yet" in probe_inbox(settings).detail
     folder.mkdir()
     seen = probe_inbox(settings)
     assert seen.ok
@@ -214,7 +214,7 @@ def beats(**ages_s: float) -> dict[str, datetime]:
 @pytest.mark.parametrize(
     ("heartbeats", "ok", "word"),
     [
-        ({}, False, "does not run"),
+        ({}, False, "not running"),
         (beats(SENSOR=5, SCHEDULER=9, QUEUED_RUN_COORDINATOR=3), True, "9 s"),
         (beats(SENSOR=900, SCHEDULER=905, QUEUED_RUN_COORDINATOR=910), False, "for 900 s"),
         (beats(SENSOR=900, SCHEDULER=9, QUEUED_RUN_COORDINATOR=9), False, "of SENSOR"),

@@ -92,7 +92,7 @@ def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
     (dead,) = diagnose(waits, Settings())
     alive = replace(waits, probes=(DependencyProbe("daemon", True, 0.0, "alive"),))
     (slow,) = diagnose(alive, Settings())
-    assert dead.command == "see that the daemon runs: `rag-assets up`"
+    assert dead.command == "start the daemon: `rag-assets up`"
     assert slow.command.startswith("wait half a minute for a run")
     held = Pause("rag_processing", "a move", "command", NOW)
     (by_person,) = diagnose(lane(paused=held), Settings())
@@ -119,19 +119,19 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
             lane(waiting=3, claimable=3, oldest_waiting_s=61),
             "rag_processing",
             "problem",
-            "3 documents of rag_processing could be taken, and for 61 s none was",
+            "3 documents could be claimed in rag_processing, but none was for 61 s",
         ),
         (
             lane(waiting=1, claimable=1, oldest_waiting_s=9),
             "rag_processing",
             "warning",
-            "1 document wait",
+            "1 document waiting, the oldest for 9 s",
         ),
         (
             lane(waiting=51, claimable=51, running=2, runs_at_work=1, oldest_waiting_s=601),
             "queue",
             "problem",
-            "51 documents wait, and none was completed for 600 s",
+            "51 documents waiting, and none was completed for 600 s",
         ),
         (
             lane(
@@ -344,7 +344,7 @@ def test_facts_are_those_of_the_database(
     assert small.mean_s == pytest.approx(40, abs=5)
     paused = by_lane["rag_bible"].paused
     assert paused is not None
-    assert paused.evidence == "by command: tests"
+    assert paused.description == "by command: tests"
     assert [document.key for document in facts.corpus.heavy] == ["large"]
     assert [key.key_fingerprint for key in facts.keys] == [fingerprint("sk-test-one")]
     assert facts.corpus.dead == {"EmptyDocumentError": 1}

@@ -33,7 +33,7 @@ def limit(values: list[float], most: float | None = 100, note: str = "") -> Limi
             [10, 12, 14, 16, 18, 20, 22],
             date(2026, 12, 16),
             "at 22.0 of 100.0, rising by 2.0 a day: reached on 2026-12-16, by the trend over 7 "
-            "days, which explains 100% of what they differ by",
+            "days, which explains 100% of their variance",
         ),
         ([20] * 7, None, "at 20.0 of 100.0: no rising trend in 7 days"),
         ([22, 20, 18, 16, 14, 12, 10], None, "at 10.0 of 100.0: no rising trend in 7 days"),
@@ -111,4 +111,4 @@ def test_each_limit_in_force_is_judged_by_its_own_series() -> None:
 
 def test_the_disk_of_another_server_is_not_guessed() -> None:
     limits = {one.name: one for one in limits_of(table(7), Settings(), free_bytes=None)}
-    assert "is not seen here" in forecast(limits["database"]).reasoning
+    assert "is unknown" in forecast(limits["database"]).reasoning

@@ -86,7 +86,7 @@ def test_equal_causes_are_told_together_with_their_partitions() -> None:
     assert jobs.which.endswith("EN_39 and 10 more; plan failed")
     assert jobs.facts(URL)[1:] == (
         "AuthenticationError: the key",
-        "to do: correct OPENAI_API_KEY in .env and start again what uses it; then re-execute "
+        "to do: correct OPENAI_API_KEY in .env and restart whatever uses it; then re-execute "
         "http://127.0.0.1:3000/runs/run-51",
     )
 

@@ -186,7 +186,7 @@ def test_what_slack_does_not_take_is_sent_again_and_the_address_never_shown(
         first, second = unsent_messages(connection)
     assert (first.attempts, second.attempts) == (3, 0)
     shown = "".join([*lines, caplog.text, str(first.error), repr(settings), *capfd.readouterr()])
-    assert "sent again later: Slack answers 503" in shown
+    assert "will be retried: Slack answers 503" in shown
     assert "Slack cannot be reached" in shown
     assert "s3cret" not in shown
     with receiving() as slack:

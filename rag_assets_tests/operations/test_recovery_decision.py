@@ -77,7 +77,8 @@ def test_without_a_worker_for_a_minute_a_run_is_started_and_an_incident_opened()
     assert watch.incident is not None
     assert watch.incident.cause == "unknown"
     assert (
-        "3 documents of rag_processing could be taken, and for 60 s none was" in decision.reasons[0]
+        "3 documents could be claimed in rag_processing, but none was for 60 s"
+        in decision.reasons[0]
     )
 
 
@@ -110,7 +111,7 @@ def test_stagnation_opens_an_incident_although_documents_are_at_work() -> None:
     seen = [watch.check(waiting=51, active=8).step for _ in range(21)]
     assert [place for place, step in enumerate(seen) if step] == [19]
     assert watch.incident is not None
-    assert watch.incident.facts == ("51 documents wait, and none was completed for 600 s",)
+    assert watch.incident.facts == ("51 documents waiting, and none was completed for 600 s",)
     assert watch.incident.began_at == START + INTERVAL - timedelta(seconds=1)
 
 

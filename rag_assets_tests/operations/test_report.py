@@ -46,7 +46,7 @@ def test_a_report_tells_all_that_is_asked_after_an_incident() -> None:
         "| Began | 2026-05-01 12:03:10 UTC; noticed 12:04:12 |",
         "| Lasted | 6 min 5 s; closed 2026-05-01 12:19:40 |",
         "| Longest queue | 312 documents |",
-        "| Affected | 340 documents waited or were at work |",
+        "| Affected | 340 documents were waiting or in processing |",
         "| Failed jobs | 4 |",
         "| Root cause | rate-limited (aabbccdd) |",
         "",
@@ -68,7 +68,7 @@ def test_a_report_tells_all_that_is_asked_after_an_incident() -> None:
 def test_jobs_that_failed_by_it_are_named_after_the_evidence() -> None:
     report = write(INCIDENT, ACTIONS, now=NOW, failed=["nightly_index failed", "a_job failed"])
     assert (
-        "key aabbccdd\n\n### Jobs that failed by it\n\n- nightly_index failed\n- a_job failed\n\n"
+        "key aabbccdd\n\n### Jobs that failed because of it\n\n- nightly_index failed\n- a_job failed\n\n"
         "### What was done\n" in report
     )
 
@@ -78,7 +78,7 @@ def test_one_that_goes_on_says_so_and_that_a_person_was_called() -> None:
         INCIDENT, state="escalated", recovering_at=None, ended_at=None, escalated_at=NOW
     )
     report = write(going_on, [], now=NOW)
-    assert "| Lasted | 20 min 0 s, and it goes on; escalated; a person was called |" in report
+    assert "| Lasted | 20 min 0 s, ongoing; escalated; an operator was notified |" in report
     assert "- nothing: it recovered automatically" not in report
     assert "- nothing yet" in report
 

@@ -179,7 +179,7 @@ def test_what_breaks_off_leaves_nothing(place: Place) -> None:
 def test_a_name_that_is_taken_is_replaced_only_when_told(place: Place) -> None:
     put(place.inbox, "a.md", [b"one"], max_bytes=MB)
     assert put(place.inbox, "a.md", [b"o", b"ne"], max_bytes=MB).how == "unchanged"
-    with pytest.raises(RequestError, match="with another content") as caught:
+    with pytest.raises(RequestError, match="with different content") as caught:
         put(place.inbox, "a.md", [b"two"], max_bytes=MB)
     assert caught.value.kind == "name-taken"
     with place.inbox.fetch("a.md") as file:
