@@ -1,4 +1,4 @@
-"""Failures after which Dagster's daemon was to start a run again, and passed it over."""
+"""Failures that Dagster's daemon should have retried, and missed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
     return run
 
 
-def test_a_failure_that_was_passed_over_is_reported_once_more(instance: dg.DagsterInstance) -> None:
+def test_a_missed_failure_is_reported_again(instance: dg.DagsterInstance) -> None:
     run = instance.create_run_for_job(some_job)
     # What the daemon sees that reads the failure in the moment before the run counts as failed.
     assert not should_retry(run, instance)
@@ -55,7 +55,7 @@ def test_a_failure_that_was_passed_over_is_reported_once_more(instance: dg.Dagst
     assert repeat_missed_failures(instance, patience_s=0) == ()
 
 
-def test_runs_that_were_started_again_or_failed_by_themselves_are_left_alone(
+def test_retried_and_permanently_failed_runs_are_ignored(
     instance: dg.DagsterInstance,
 ) -> None:
     again = instance.create_run_for_job(some_job)

@@ -44,7 +44,7 @@ def real(lane: Lane) -> Lane:
     return Lane(dropped, lane.emulator)
 
 
-def test_each_real_document_ends_as_it_should(real: Lane) -> None:
+def test_each_real_document_has_the_expected_outcome(real: Lane) -> None:
     assert real.sql("SELECT path FROM documents WHERE lane = 'rag_large_docs'") == [(NOVELS,)]
     real.process()
     assert dict(real.sql("SELECT path, error_class FROM rag_dlq")) == BAD

@@ -1,4 +1,4 @@
-"""Documents that an older version of the extraction has read: re-read, searchable all the while."""
+"""Documents read by an older version of the extraction are re-read, and stay searchable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def report(signs: str) -> bytes:
 
 
 def read_by_an_older_version(lane: Lane, path: str, content: bytes) -> None:
-    """Let the document be of this file, its chunks as an older version has read them."""
+    """Give the document this file, with chunks as an older version would have read them."""
     file = lane.folder / path
     file.write_bytes(content)
     with lane.database.connect() as connection:
@@ -40,7 +40,7 @@ def read_by_an_older_version(lane: Lane, path: str, content: bytes) -> None:
 
 
 def served(lane: Lane) -> list[str]:
-    """The texts that can be found: those with a vector, of documents that are not withdrawn."""
+    """The searchable texts: those with a vector, of documents that are not withdrawn."""
     rows = lane.sql(
         """
         SELECT c.text FROM document_chunks c JOIN documents d USING (document_id)
@@ -51,7 +51,7 @@ def served(lane: Lane) -> list[str]:
     return [str(text) for (text,) in rows]
 
 
-def test_only_the_chunks_that_are_read_otherwise_now_are_bought_again(lane: Lane) -> None:
+def test_only_chunks_that_changed_by_re_reading_are_paid_for(lane: Lane) -> None:
     lane.dropped.drop("report.docx", report("RD at Smith  Sons"))
     lane.drop(other=markdown("sea"))
     lane.process()
@@ -77,7 +77,7 @@ def test_only_the_chunks_that_are_read_otherwise_now_are_bought_again(lane: Lane
     assert lane.dropped.scan().reread == 0
 
 
-def test_a_document_that_is_read_as_before_costs_nothing(lane: Lane) -> None:
+def test_re_reading_an_unchanged_document_costs_nothing(lane: Lane) -> None:
     lane.dropped.drop("report.docx", report("Signs"))
     lane.dropped.scan()
     lane.process()
@@ -91,7 +91,7 @@ def test_a_document_that_is_read_as_before_costs_nothing(lane: Lane) -> None:
     assert served(lane) == before
 
 
-def test_few_wait_at_a_time_behind_what_is_new(lane: Lane) -> None:
+def test_few_re_readings_wait_at_a_time_behind_new_documents(lane: Lane) -> None:
     lane.drop(**{f"old{number}": markdown(f"river{number}") for number in range(5)})
     lane.process()
     for number in range(5):
@@ -114,7 +114,7 @@ def test_few_wait_at_a_time_behind_what_is_new(lane: Lane) -> None:
     assert len(served(lane)) == 6
 
 
-def test_a_document_that_can_no_longer_be_read_stays_searchable_and_says_why(lane: Lane) -> None:
+def test_a_document_that_can_no_longer_be_read_stays_searchable_with_the_reason(lane: Lane) -> None:
     lane.dropped.drop("report.docx", report("Signs"))
     lane.dropped.scan()
     lane.process()
@@ -130,7 +130,7 @@ def test_a_document_that_can_no_longer_be_read_stays_searchable_and_says_why(lan
 
 
 @pytest.mark.parametrize("label", ["v1: 512 tokens", "v10: 512 tokens", "v3: 512 tokens"])
-def test_a_newer_version_s_documents_are_re_read_after_a_way_back(lane: Lane, label: str) -> None:
+def test_documents_of_a_newer_version_are_re_read_after_a_downgrade(lane: Lane, label: str) -> None:
     lane.drop(a=markdown("river"))
     lane.process()
     with lane.database.connect() as connection:

@@ -1,4 +1,4 @@
-"""Files that are swapped while the lane works: what was hashed is what is read."""
+"""Files swapped during processing: only the hashed content is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Swap = Callable[[Path, Path], None]
 
 
 def for_a_link(file: Path, secret: Path) -> None:
-    """Put a link to the secret in the file's place, in one step."""
+    """Replace the file with a link to the secret, atomically."""
     link = file.with_name(".swap")
     link.symlink_to(secret)
     link.replace(file)
@@ -34,19 +34,19 @@ def for_a_hard_link(file: Path, secret: Path) -> None:
 
 
 def for_a_linked_folder(file: Path, secret: Path) -> None:
-    """Put a link to the secret's folder in the place of the file's."""
+    """Replace the file's folder with a link to the secret's."""
     file.parent.rename(file.parent.with_name(".moved"))
     file.parent.symlink_to(secret.parent)
 
 
 def for_other_content(file: Path, secret: Path) -> None:
-    """Write into the very file."""
+    """Overwrite the file in place."""
     file.write_bytes(secret.read_bytes())
 
 
 @contextmanager
 def swapping(file: Path, moment: int, swap: Callable[[], None]) -> Iterator[threading.Event]:
-    """Swap as soon as this happens to the file; tells whether it did."""
+    """Swap as soon as this happens to the file; report whether it did."""
     swapped = threading.Event()
 
     def attack(events: Callable[[], list[object]]) -> None:

@@ -1,4 +1,4 @@
-"""What is forgotten in time."""
+"""Deleting expired data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rag_assets.documents.upkeep import Deleted, delete_expired
 from rag_assets_tests.documents.lane import Lane, markdown
 
 
-def test_withdrawn_documents_and_unclaimed_answers_go_after_their_days(lane: Lane) -> None:
+def test_withdrawn_documents_and_unused_answers_expire(lane: Lane) -> None:
     lane.drop(stays=markdown("river"), goes=markdown("hill"), refused=markdown("sea", "poison"))
     lane.emulator.order(Fault(FaultKind.POISON, text="poison"))
     lane.process()

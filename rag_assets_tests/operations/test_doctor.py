@@ -1,4 +1,4 @@
-"""The diagnosis: each fault by itself, its level and its command; and the facts of a database."""
+"""The diagnosis: each fault with its level and command, and a snapshot of a database."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def failing(*names: str, **told: object) -> Snapshot:
     return replace(SEEN, probes=probes, **told)  # type: ignore[arg-type]
 
 
-def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
+def test_the_fix_for_a_lane_depends_on_what_blocks_it() -> None:
     waits = lane(waiting=3, claimable=3, oldest_waiting_s=61)
     (dead,) = diagnose(waits, Settings())
     alive = replace(waits, probes=(DependencyProbe("daemon", True, 0.0, "alive"),))
@@ -101,7 +101,7 @@ def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
     assert by_recovery.command.startswith("wait:")
 
 
-def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
+def test_nothing_served_and_the_reason_are_one_finding() -> None:
     (found,) = diagnose(stored(release=ReleaseState(None, None, ("no index",))), Settings())
     assert found.evidence == "nothing is served yet; the gate refuses the next release: no index"
 
@@ -179,7 +179,7 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
         (stored(unsent_messages=2), "messages", "warning", "2 messages"),
     ],
 )
-def test_each_fault_is_told_with_its_level_and_what_mends_it(
+def test_each_fault_is_reported_with_its_level_and_fix(
     make_settings: MakeSettings, facts: Snapshot, area: str, level: Level, words: str
 ) -> None:
     (found,) = diagnose(facts, make_settings())
@@ -209,11 +209,11 @@ def test_each_fault_is_told_with_its_level_and_what_mends_it(
         stored(indexes=(), release=ReleaseState(None, None, ("nothing is embedded",))),
     ],
 )
-def test_what_is_as_it_should_be_is_not_told(make_settings: MakeSettings, facts: Snapshot) -> None:
+def test_a_healthy_system_has_no_findings(make_settings: MakeSettings, facts: Snapshot) -> None:
     assert diagnose(facts, make_settings()) == ()
 
 
-def test_a_lane_that_stands_still_while_another_goes_on_is_told(
+def test_a_stuck_lane_is_reported_although_another_progresses(
     make_settings: MakeSettings,
 ) -> None:
     still = replace(LANE, waiting=500, claimable=500, oldest_waiting_s=9000, runs_at_work=2)
@@ -223,7 +223,7 @@ def test_a_lane_that_stands_still_while_another_goes_on_is_told(
     assert "with 2 runs under way" in found.evidence
 
 
-def test_a_database_that_only_reads_is_looked_at_all_the_same(
+def test_a_read_only_database_is_diagnosed_as_well(
     openai_settings: MakeSettings, database: Database
 ) -> None:
     settings = openai_settings()
@@ -236,7 +236,7 @@ def test_a_database_that_only_reads_is_looked_at_all_the_same(
     assert found.corpus is not None
 
 
-def test_what_follows_from_another_fault_is_not_told_again(make_settings: MakeSettings) -> None:
+def test_consequences_of_another_fault_are_not_reported(make_settings: MakeSettings) -> None:
     settings = make_settings()
     found = diagnose(failing("database", "vectors", "dagster", "daemon", corpus=None), settings)
     assert [finding.area for finding in found] == ["database"]
@@ -299,11 +299,11 @@ def test_information_comes_last(make_settings: MakeSettings) -> None:
         (172_800, "2 d"),
     ],
 )
-def test_stretches_of_time_read_well(seconds: float, told: str) -> None:
+def test_durations_are_readable(seconds: float, told: str) -> None:
     assert span(seconds) == told
 
 
-def test_a_key_that_is_none_is_the_providers_fault_alone(openai_settings: MakeSettings) -> None:
+def test_a_malformed_key_is_only_a_finding_of_the_provider(openai_settings: MakeSettings) -> None:
     settings = openai_settings(openai_api_key="sk-test one")
     facts = survey(settings)
     assert facts.unread is None
@@ -312,7 +312,7 @@ def test_a_key_that_is_none_is_the_providers_fault_alone(openai_settings: MakeSe
     assert "database" not in told
 
 
-def test_facts_are_those_of_the_database(
+def test_the_snapshot_matches_the_database(
     openai_settings: MakeSettings, database: Database, tmp_path: Path
 ) -> None:
     settings: Settings = openai_settings(rag_documents_url=str(tmp_path))

@@ -1,4 +1,4 @@
-"""When limits will not do: what a trend says, and when it says nothing."""
+"""Forecasts of limits: what a trend shows, and when it shows nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def limit(values: list[float], most: float | None = 100, note: str = "") -> Limi
         ([94, 96, 98, 100, 102, 104, 106], date(2026, 11, 7), "at 106.0 of 100.0: the limit is"),
     ],
 )
-def test_a_limit_is_reached_when_a_trend_that_explains_the_days_crosses_it(
+def test_a_limit_is_reached_where_a_significant_trend_crosses_it(
     values: list[float], reached: date | None, told: str
 ) -> None:
     found = forecast(limit(values))
@@ -59,7 +59,7 @@ def test_only_the_last_four_weeks_count_and_days_without_a_value_do_not() -> Non
     assert gaps.per_day == pytest.approx(1)
 
 
-def test_a_limit_that_is_not_known_is_told_so() -> None:
+def test_an_unknown_limit_is_reported_as_such() -> None:
     found = forecast(limit([1, 2, 3, 4, 5, 6, 7], None, "the disk is elsewhere"))
     assert (found.reached_on, found.reasoning) == (None, "at 7.0; the disk is elsewhere")
 
@@ -92,7 +92,7 @@ def table(days: int) -> pd.DataFrame:
     )
 
 
-def test_each_limit_in_force_is_judged_by_its_own_series() -> None:
+def test_each_limit_is_compared_with_its_own_series() -> None:
     settings = Settings(rag_disk_free_gb=5, rag_backfill_budget_usd=20)
     limits = {one.name: one for one in limits_of(table(20), settings, free_bytes=int(15e9))}
     busy = forecast(limits["time of the documents' runs"])

@@ -1,4 +1,4 @@
-"""From what is seen to what is done: each trouble, its cause, its measures, and their bounds."""
+"""From a snapshot to a decision: each trouble, its cause, its actions, and their limits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def killed(run_id: str = "run-1", fault: ProcessFault = SIGKILL) -> EndedRun:
     return EndedRun(run_id, "document_processing", LANE, "FAILURE", START, START, fault)
 
 
-def test_an_idle_and_a_busy_queue_are_left_alone() -> None:
+def test_an_idle_or_busy_queue_needs_no_action() -> None:
     watch = Watch()
     for _ in range(60):
         assert watch.check().actions == ()
@@ -42,7 +42,7 @@ def test_an_idle_and_a_busy_queue_are_left_alone() -> None:
         assert (busy.actions, busy.step, busy.reasons) == ((), None, ())
 
 
-def test_documents_that_were_dropped_just_now_are_no_stagnation() -> None:
+def test_documents_that_have_just_arrived_are_no_stagnation() -> None:
     watch = Watch()
     assert watch.check(waiting=5000, claimable=5000, active=0).step is None
     assert watch.check(waiting=5000, active=8, completed=False).step is None
@@ -88,7 +88,7 @@ def test_no_run_is_started_where_one_is_under_way() -> None:
     assert watch.states == ["open"]
 
 
-def test_a_lane_that_a_person_paused_is_no_trouble() -> None:
+def test_a_lane_paused_by_an_operator_is_no_trouble() -> None:
     watch = Watch(paused={LANE: Pause(LANE, "by command", "command", START)})
     for _ in range(60):
         decision = watch.check(waiting=900)
@@ -105,7 +105,7 @@ def test_a_lane_that_waits_for_its_turn_among_all_documents_is_no_trouble() -> N
         assert (decision.actions, decision.step) == ((), None)
 
 
-def test_stagnation_opens_an_incident_although_documents_are_at_work() -> None:
+def test_stagnation_opens_an_incident_although_documents_are_running() -> None:
     watch = Watch()
     watch.check(waiting=51, active=8, completed=True)
     seen = [watch.check(waiting=51, active=8).step for _ in range(21)]
@@ -115,7 +115,7 @@ def test_stagnation_opens_an_incident_although_documents_are_at_work() -> None:
     assert watch.incident.began_at == START + INTERVAL - timedelta(seconds=1)
 
 
-def test_as_many_as_the_threshold_are_none() -> None:
+def test_a_queue_at_the_threshold_is_no_stagnation() -> None:
     watch = Watch()
     assert all(watch.check(waiting=50, active=8).step is None for _ in range(60))
 
@@ -154,7 +154,7 @@ def test_silent_runs_are_ended_and_lost_documents_collected() -> None:
     assert watch.incident.cause == "worker-lost"
 
 
-def test_a_run_of_which_nothing_is_seen_for_ten_minutes_is_ended() -> None:
+def test_a_run_without_sessions_for_ten_minutes_is_ended() -> None:
     watch, unseen = Watch(), {"run-1": "rag_bible"}
     watch.check()
     for _ in range(20):
@@ -173,7 +173,7 @@ def test_a_run_of_which_nothing_is_seen_for_ten_minutes_is_ended() -> None:
 # The database
 
 
-def test_a_database_that_was_missed_at_two_looks_is_the_cause() -> None:
+def test_a_database_missed_at_two_checks_is_the_cause() -> None:
     watch = Watch()
     watch.check(waiting=30, active=8, completed=True)
     gone = watch.now + INTERVAL
@@ -188,7 +188,7 @@ def test_a_database_that_was_missed_at_two_looks_is_the_cause() -> None:
     assert watch.states == ["open", "recovering"]
 
 
-def test_a_database_that_was_away_for_a_moment_is_no_incident() -> None:
+def test_a_database_missed_at_one_check_is_no_incident() -> None:
     watch = Watch()
     watch.check(waiting=30, active=8, completed=True)
     watch.now += INTERVAL
@@ -201,7 +201,9 @@ def test_a_database_that_was_away_for_a_moment_is_no_incident() -> None:
 @pytest.mark.parametrize(
     "sign", [{"failures": {"DatabaseUnavailableError": 4}}, {"leases_over": 3}]
 )
-def test_a_restart_that_cost_attempts_is_laid_to_the_database(sign: dict[str, object]) -> None:
+def test_a_restart_that_cost_attempts_is_attributed_to_the_database(
+    sign: dict[str, object],
+) -> None:
     watch = Watch()
     watch.check(waiting=30, active=8, completed=True)
     watch.server_started_at = watch.now + timedelta(seconds=20)
@@ -211,7 +213,7 @@ def test_a_restart_that_cost_attempts_is_laid_to_the_database(sign: dict[str, ob
     assert watch.incident.began_at <= START + INTERVAL
 
 
-def test_a_restart_explains_what_goes_wrong_right_after_it() -> None:
+def test_a_restart_explains_failures_right_after_it() -> None:
     watch = Watch()
     watch.check(waiting=30, active=8, completed=True)
     watch.server_started_at = watch.now + timedelta(seconds=20)
@@ -221,7 +223,7 @@ def test_a_restart_explains_what_goes_wrong_right_after_it() -> None:
     assert (watch.incident.cause, watch.incident.subject) == ("dependency-down", "database")
 
 
-def test_a_daemon_that_was_away_while_documents_waited_is_told() -> None:
+def test_a_daemon_outage_while_documents_waited_is_reported() -> None:
     watch = Watch()
     watch.check()
     watch.check(waiting=30, after=timedelta(hours=3))
@@ -232,7 +234,7 @@ def test_a_daemon_that_was_away_while_documents_waited_is_told() -> None:
     assert idle.check(after=timedelta(hours=3)).step is None
 
 
-def test_a_pause_of_everything_is_not_laid_to_the_database() -> None:
+def test_a_pause_of_the_whole_system_is_not_attributed_to_the_database() -> None:
     watch = Watch()
     watch.check(waiting=30)
     watch.server_started_at = watch.now + timedelta(hours=3)
@@ -263,13 +265,13 @@ def test_a_dependency_that_fails_twice_pauses_its_lanes_and_resumes_them_when_it
     assert watch.paused == {}
 
 
-def test_an_inbox_that_is_away_does_not_pause_the_bible() -> None:
+def test_an_inbox_outage_does_not_pause_the_bible_lane() -> None:
     watch, down = Watch(), (probe("inbox", False),)
     watch.check(probes=down)
     assert {one.subject for one in watch.check(probes=down).actions} == {LANE, LARGE}
 
 
-def test_what_a_person_paused_is_neither_paused_nor_resumed() -> None:
+def test_lanes_paused_by_an_operator_are_neither_paused_nor_resumed() -> None:
     mine = {"rag_bible": Pause("rag_bible", "by command", "command", START)}
     watch, down = Watch(paused=mine), (probe("provider", False),)
     watch.check(probes=down)
@@ -281,7 +283,7 @@ def test_what_a_person_paused_is_neither_paused_nor_resumed() -> None:
     assert watch.paused == mine
 
 
-def test_a_share_is_halved_at_each_look_with_a_429_and_comes_back_by_tenths() -> None:
+def test_a_share_is_halved_at_each_check_with_a_429_and_raised_by_tenths() -> None:
     watch, share, seen = Watch(), Share(ENDPOINT, 1.0, None), []
     for limited in [True] * 5 + [False] * 24:
         decision = watch.check(
@@ -301,7 +303,7 @@ def test_a_share_is_halved_at_each_look_with_a_429_and_comes_back_by_tenths() ->
     assert watch.states == [], "work went on"
 
 
-def test_a_limited_rate_that_holds_the_queue_is_the_cause_with_its_key() -> None:
+def test_a_rate_limit_that_blocks_the_queue_is_the_cause_with_its_key() -> None:
     watch = Watch()
     watch.check(waiting=9, active=3, completed=True)
     watch.check(waiting=9, active=3, rate_limited={KEY: 4})
@@ -313,7 +315,7 @@ def test_a_limited_rate_that_holds_the_queue_is_the_cause_with_its_key() -> None
     assert watch.incident.began_at == START + 2 * INTERVAL
 
 
-def test_a_limited_rate_that_lets_something_through_is_no_incident() -> None:
+def test_a_rate_limit_with_some_progress_is_no_incident() -> None:
     watch = Watch()
     for _ in range(30):
         watch.check(waiting=9, active=3, rate_limited={KEY: 4}, answered=1)
@@ -331,9 +333,7 @@ def test_keys_that_are_all_out_of_quota_are_the_cause() -> None:
     assert (watch.incident.cause, watch.incident.subject) == ("out-of-quota", f"11223344, {KEY}")
 
 
-def test_a_slow_document_that_others_wait_for_is_told_and_one_that_nobody_waits_for_is_not() -> (
-    None
-):
+def test_a_slow_document_is_reported_only_if_others_wait_for_it() -> None:
     watch = Watch()
     longest = AtWork(LARGE, "atlas.pdf", "run-1", START)
     alone = LaneState(LARGE, running=1, runs_at_work=1, longest=longest)
@@ -345,7 +345,7 @@ def test_a_slow_document_that_others_wait_for_is_told_and_one_that_nobody_waits_
     assert (watch.incident.cause, watch.incident.subject) == ("slow-document", "atlas.pdf")
 
 
-def test_the_leading_class_of_error_explains_where_nothing_better_does() -> None:
+def test_the_most_frequent_error_class_is_the_cause_of_last_resort() -> None:
     watch = Watch()
     for _ in range(4):
         watch.check(waiting=9, runs=1, failures={"AuthenticationError": 9, "AuditError": 1})
@@ -353,7 +353,7 @@ def test_the_leading_class_of_error_explains_where_nothing_better_does() -> None
     assert (watch.incident.cause, watch.incident.subject) == ("errors", "AuthenticationError")
 
 
-def test_better_evidence_refines_the_cause_and_worse_does_not() -> None:
+def test_only_stronger_evidence_replaces_the_cause() -> None:
     watch = Watch()
     for _ in range(3):
         watch.check(waiting=9, runs=1)
@@ -367,7 +367,7 @@ def test_better_evidence_refines_the_cause_and_worse_does_not() -> None:
     assert any("signal 9" in fact for fact in watch.incident.facts)
 
 
-def test_a_key_that_is_none_does_not_end_the_look() -> None:
+def test_a_malformed_key_does_not_end_the_check() -> None:
     assert keys_in_use(Settings(openai_api_key="sk no key")) == ()
     assert keys_in_use(Settings(openai_api_key="sk-one")) == (fingerprint("sk-one"),)
     assert Thresholds.from_settings(Settings()) == Thresholds()
@@ -376,7 +376,7 @@ def test_a_key_that_is_none_does_not_end_the_look() -> None:
 # How it goes on
 
 
-def test_an_incident_is_closed_once_work_has_gone_on_for_ten_minutes() -> None:
+def test_an_incident_is_closed_after_ten_minutes_of_progress() -> None:
     watch = Watch()
     watch.check(waiting=9, active=2, completed=True, faults=(killed(),))
     for _ in range(20):
@@ -386,7 +386,7 @@ def test_an_incident_is_closed_once_work_has_gone_on_for_ten_minutes() -> None:
     assert watch.states == ["open", "recovering", "closed"]
 
 
-def test_work_that_does_not_go_on_within_two_minutes_calls_a_person_once() -> None:
+def test_no_progress_within_two_minutes_escalates_once() -> None:
     watch = Watch()
     for _ in range(3):
         watch.check(waiting=9, runs=1)
@@ -402,7 +402,7 @@ def test_work_that_does_not_go_on_within_two_minutes_calls_a_person_once() -> No
     assert watch.states == ["open", "escalated", "recovering", "closed"]
 
 
-def test_what_only_ends_by_itself_calls_a_person_after_ten_minutes() -> None:
+def test_causes_that_the_recovery_cannot_fix_escalate_after_ten_minutes() -> None:
     watch, down = Watch(), (probe("provider", False),)
     for _ in range(2):
         watch.check(waiting=9, probes=down)
@@ -412,7 +412,7 @@ def test_what_only_ends_by_itself_calls_a_person_after_ten_minutes() -> None:
     assert watch.now - noticed == timedelta(minutes=10)
 
 
-def test_after_a_dependency_is_back_two_minutes_remain_for_work_to_go_on() -> None:
+def test_after_a_dependency_is_back_work_has_two_minutes_to_resume() -> None:
     watch, down = Watch(), (probe("provider", False),)
     for _ in range(12):
         watch.check(waiting=9, probes=down)
@@ -431,7 +431,7 @@ def test_a_large_document_may_take_longer_than_two_minutes() -> None:
     assert watch.states == ["open", "recovering", "closed"]
 
 
-def test_trouble_that_comes_back_opens_the_same_incident_again() -> None:
+def test_recurring_trouble_reopens_the_same_incident() -> None:
     watch = Watch()
     watch.check(waiting=9, active=2, completed=True, faults=(killed(),))
     watch.check(waiting=9, active=2, completed=True)
@@ -443,7 +443,7 @@ def test_trouble_that_comes_back_opens_the_same_incident_again() -> None:
     assert len(watch.incident.facts) == 2
 
 
-def test_names_that_differ_in_digits_alone_are_two_facts_and_other_figures_are_none() -> None:
+def test_names_that_differ_in_digits_are_two_facts_and_changed_figures_are_none() -> None:
     watch = Watch()
     watch.check(after=10 * MINUTE)
     for year in (2025, 2026):
@@ -458,7 +458,7 @@ def test_names_that_differ_in_digits_alone_are_two_facts_and_other_figures_are_n
     ]
 
 
-def test_an_outage_that_hides_behind_another_still_lasts() -> None:
+def test_an_outage_hidden_by_another_still_lasts() -> None:
     watch = Watch()
     for _ in range(2):
         watch.check(probes=(probe("broker"), probe("workers", ok=False)))
@@ -470,7 +470,7 @@ def test_an_outage_that_hides_behind_another_still_lasts() -> None:
     assert told == ["broker"], "the doctor tells of it alone"
 
 
-def test_what_an_outage_cost_is_a_fact_of_its_own() -> None:
+def test_the_damage_of_an_outage_is_a_fact_of_its_own() -> None:
     watch = Watch()
     watch.check(waiting=30, active=8, completed=True)
     watch.now += 2 * INTERVAL
@@ -484,7 +484,7 @@ def test_what_an_outage_cost_is_a_fact_of_its_own() -> None:
     assert "DatabaseUnavailableError" in cost[0]
 
 
-def test_an_incident_of_the_version_before_does_not_repeat_its_facts() -> None:
+def test_an_incident_of_the_previous_version_does_not_repeat_its_facts() -> None:
     watch, down = Watch(), (probe("vectors", ok=False),)
     for _ in range(2):
         watch.check(probes=down)
@@ -507,7 +507,7 @@ def test_a_limit_that_begins_while_another_incident_recovers_is_an_incident_of_i
     assert watch.incident.facts == ("the provider limits the rate of key aabb",)
 
 
-def test_a_database_that_goes_while_another_incident_recovers_is_told_and_one_of_its_own() -> None:
+def test_a_database_outage_during_another_recovery_is_an_incident_of_its_own() -> None:
     watch = Watch()
     for _ in range(2):
         watch.check(waiting=9, probes=(probe("provider", False),))
@@ -534,7 +534,7 @@ def test_a_dependency_that_fails_again_is_the_same_incident() -> None:
     assert watch.states == ["open", "recovering", "open"]
 
 
-def test_measures_that_do_not_help_are_not_repeated_without_end() -> None:
+def test_actions_that_do_not_help_are_not_repeated_endlessly() -> None:
     watch = Watch(thresholds=Thresholds(max_actions=3))
     for _ in range(100):
         watch.check(waiting=9, leases_over=1)
@@ -564,7 +564,7 @@ CHECK = st.fixed_dictionaries(
 
 @hypothesis_settings(max_examples=50, deadline=None)
 @given(checks=st.lists(CHECK, max_size=40), most=st.integers(1, 4))
-def test_whatever_comes_measures_are_bounded_and_one_incident_is_open_at_a_time(
+def test_actions_are_bounded_and_one_incident_is_open_at_a_time(
     checks: list[dict[str, object]], most: int
 ) -> None:
     watch = Watch(thresholds=Thresholds(max_actions=most))
@@ -591,5 +591,5 @@ def test_whatever_comes_measures_are_bounded_and_one_incident_is_open_at_a_time(
 
 
 @given(st.text(max_size=40))
-def test_a_cursor_of_another_time_is_forgotten(text: str) -> None:
+def test_an_unreadable_cursor_is_ignored(text: str) -> None:
     assert Memory.from_cursor(text) == Memory()

@@ -1,4 +1,4 @@
-"""What operations forgets in time, and what it never does."""
+"""What operations deletes in time, and what it never does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 
 
-def test_what_is_older_than_its_days_goes_and_the_counts_stay(
+def test_old_data_is_deleted_and_the_totals_are_kept(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(rag_operations_keep_days=10)

@@ -28,19 +28,19 @@ SHARED = SHARED_DATA / "documents"
 
 @pytest.fixture
 def dropped(database: Database, make_settings: MakeSettings, tmp_path: Path) -> Dropped:
-    """An empty inbox whose files are taken at once."""
+    """An empty inbox without settling time."""
     folder = tmp_path / "inbox"
     folder.mkdir()
     return Dropped(folder, database, settings_of(make_settings, folder))
 
 
 def settings_of(make_settings: MakeSettings, folder: Path, **more: object) -> Settings:
-    """Settings for an inbox whose files are taken at once."""
+    """Settings of an inbox without settling time."""
     return make_settings(rag_documents_url=str(folder), rag_documents_settle_s=0, **more)
 
 
 def set_state(database: Database, key: str, state: str) -> None:
-    """As a run would leave it."""
+    """Set the state that a run would leave."""
     with database.connect() as connection:
         connection.execute(
             """
@@ -59,7 +59,7 @@ def only(dropped: Dropped) -> Document:
     return document
 
 
-def test_what_is_dropped_waits_in_its_lane_the_oldest_first(dropped: Dropped) -> None:
+def test_dropped_files_wait_in_their_lanes_oldest_first(dropped: Dropped) -> None:
     os.utime(dropped.drop("b.md", "bb"), (1, 1))
     dropped.drop("sub/ä (1).pdf", "aaa")
     intake = dropped.scan()
@@ -74,7 +74,7 @@ def test_what_is_dropped_waits_in_its_lane_the_oldest_first(dropped: Dropped) ->
     assert dropped.inbox.content_hash(two.path) == two.content_hash
 
 
-def test_a_look_that_finds_nothing_new_ends_before_the_database_is_asked(
+def test_a_scan_without_changes_does_not_query_the_database(
     dropped: Dropped,
 ) -> None:
     dropped.drop("a.md", "a")
@@ -88,8 +88,8 @@ def test_a_look_that_finds_nothing_new_ends_before_the_database_is_asked(
     assert dropped.scan(cursor=first.cursor).added == 1
 
 
-def test_now_and_then_a_look_asks_the_database_all_the_same(dropped: Dropped) -> None:
-    """A file that came and went between two looks has left a document behind."""
+def test_occasionally_a_scan_queries_the_database_anyway(dropped: Dropped) -> None:
+    """A file added and removed between two scans has left a document behind."""
     dropped.drop("a.md", "a")
     first = dropped.scan()
     brief = dropped.drop("brief.md", "brief")
@@ -118,7 +118,7 @@ def test_a_changed_file_is_processed_again_and_a_touched_one_is_not(dropped: Dro
     assert document.content_hash != document.stored_hash
 
 
-def test_a_document_that_changes_while_it_is_worked_on_waits_and_its_run_has_no_lease(
+def test_a_document_that_changes_during_processing_is_requeued_and_its_run_loses_the_lease(
     dropped: Dropped,
 ) -> None:
     dropped.drop("a.md", "one")
@@ -148,7 +148,7 @@ def test_a_renamed_file_keeps_its_document_as_it_is(dropped: Dropped, state: str
     assert dropped.scan().changed is False
 
 
-def test_names_are_exchanged_and_files_move_up(dropped: Dropped) -> None:
+def test_swapped_and_shifted_names_are_renames(dropped: Dropped) -> None:
     for name in ("a", "b", "c"):
         dropped.drop(f"{name}.md", f"text {name}")
     dropped.scan()
@@ -189,7 +189,9 @@ def test_a_removed_file_is_withdrawn_and_its_return_restores_the_document(
     assert len(dropped.documents()) == 2
 
 
-def test_what_a_person_withdrew_stays_away_until_it_is_dropped_anew(dropped: Dropped) -> None:
+def test_documents_withdrawn_by_command_stay_withdrawn_until_dropped_again(
+    dropped: Dropped,
+) -> None:
     dropped.drop("a.md", "a")
     dropped.drop("b.md", "b")
     dropped.scan()
@@ -208,7 +210,7 @@ def test_what_a_person_withdrew_stays_away_until_it_is_dropped_anew(dropped: Dro
     assert len(dropped.documents()) == 2
 
 
-def test_an_inbox_that_is_suddenly_empty_withdraws_nothing_unless_told(dropped: Dropped) -> None:
+def test_a_suddenly_empty_inbox_withdraws_nothing_without_force(dropped: Dropped) -> None:
     for name in ("a.md", "b.md"):
         dropped.drop(name, name)
     dropped.scan()
@@ -239,7 +241,7 @@ def test_a_file_in_the_folders_place_withdraws_nothing(dropped: Dropped) -> None
     assert only(dropped).state == "waiting"
 
 
-def test_a_file_is_left_alone_until_it_has_settled(
+def test_a_file_is_ignored_until_it_has_settled(
     dropped: Dropped, make_settings: MakeSettings
 ) -> None:
     dropped.drop("a.md", "half")
@@ -252,7 +254,7 @@ def test_a_file_is_left_alone_until_it_has_settled(
     assert dropped.scan().added == 1
 
 
-def test_a_look_takes_so_many_and_leaves_the_rest_to_the_next(
+def test_a_scan_has_a_limit_and_leaves_the_rest_to_the_next(
     dropped: Dropped, make_settings: MakeSettings
 ) -> None:
     for number in range(7):
@@ -269,13 +271,13 @@ def test_a_look_takes_so_many_and_leaves_the_rest_to_the_next(
     assert len(set(few.states())) == 7
 
 
-def test_a_look_that_has_lost_its_patience_goes_on_next_time(dropped: Dropped) -> None:
+def test_a_scan_that_runs_out_of_time_continues_next_time(dropped: Dropped) -> None:
     for number in range(3):
         dropped.drop(f"{number}.md", str(number))
     assert [dropped.scan(patience_s=-1).added for _ in range(4)] == [1, 1, 1, 0]
 
 
-def test_size_decides_lane_and_priority_and_what_is_too_large_is_dead_at_once(
+def test_size_decides_lane_and_priority_and_too_large_files_are_dead_letters(
     dropped: Dropped, make_settings: MakeSettings
 ) -> None:
     sizes = {"small": 1, "normal": 6 * MB, "large": 12 * MB, "low": 21 * MB, "huge": 31 * MB}
@@ -309,7 +311,7 @@ def test_size_decides_lane_and_priority_and_what_is_too_large_is_dead_at_once(
     assert few.states()["huge.md"] == "waiting"
 
 
-def test_links_and_odd_files_are_remarked_and_the_others_taken(dropped: Dropped) -> None:
+def test_links_and_special_files_are_reported_and_the_others_taken(dropped: Dropped) -> None:
     dropped.drop("a.md", "a")
     (dropped.folder / "link.md").symlink_to("/etc/passwd")
     intake = dropped.scan()
@@ -328,7 +330,7 @@ def test_paths_that_make_the_same_key_get_keys_of_their_own(dropped: Dropped) ->
     assert len({document.key for document in dropped.documents()}) == len(names)
 
 
-def test_two_looks_at_once_add_each_document_once(dropped: Dropped) -> None:
+def test_concurrent_scans_add_each_document_once(dropped: Dropped) -> None:
     for number in range(40):
         dropped.drop(f"{number}.md", str(number))
     gate = threading.Barrier(4)
@@ -347,7 +349,7 @@ def test_two_looks_at_once_add_each_document_once(dropped: Dropped) -> None:
     assert len(dropped.documents()) == 40
 
 
-def test_given_files_are_taken_without_a_look_at_the_others(dropped: Dropped) -> None:
+def test_added_files_are_recorded_without_a_full_scan(dropped: Dropped) -> None:
     dropped.drop("a.md", "a")
     dropped.drop("b.md", "b")
     dropped.scan()
@@ -363,7 +365,7 @@ def test_given_files_are_taken_without_a_look_at_the_others(dropped: Dropped) ->
     assert dropped.states()["a.md"] == "waiting"
 
 
-def test_as_many_files_as_are_given_are_taken(
+def test_any_number_of_added_files_is_recorded(
     dropped: Dropped, make_settings: MakeSettings
 ) -> None:
     paths = [dropped.drop(f"{number}.md", str(number)).name for number in range(5)]
@@ -372,7 +374,7 @@ def test_as_many_files_as_are_given_are_taken(
         assert take_files(connection, dropped.inbox, few, paths).added == 5
 
 
-def test_the_next_look_tells_of_documents_that_were_added_by_hand(dropped: Dropped) -> None:
+def test_the_next_scan_reports_documents_added_by_hand(dropped: Dropped) -> None:
     """Each needs a partition, whoever added it."""
     dropped.drop("a.md", "a")
     first = dropped.scan()
@@ -393,7 +395,7 @@ def test_the_next_look_tells_of_documents_that_were_added_by_hand(dropped: Dropp
     assert set(dropped.scan(cursor="of another kind").new_keys) == {"a.md", "b.md", "c.md", "d.md"}
 
 
-def test_a_withdrawn_document_that_is_given_again_is_restored(dropped: Dropped) -> None:
+def test_a_withdrawn_document_that_is_added_again_is_restored(dropped: Dropped) -> None:
     dropped.drop("a.md", "a")
     dropped.scan()
     key = only(dropped).key
