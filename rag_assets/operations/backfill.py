@@ -165,7 +165,7 @@ def whole_budget(settings: Settings, window: Window) -> Budget:
     return Budget(budget if run is None else min(budget, run), window.minutes)
 
 
-def left_of(
+def remaining_budget(
     connection: Connection,
     settings: Settings,
     window: Window,
@@ -244,7 +244,7 @@ def choose_now(
     seen = {run.version for run in runs}.union(busy)
     return choose_versions(
         candidates(connection, settings, without=seen, warn=warn),
-        left=left_of(connection, settings, window, runs, now),
+        left=remaining_budget(connection, settings, window, runs, now),
         whole=whole_budget(settings, window),
         room=maximum - at_work,
     )

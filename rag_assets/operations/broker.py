@@ -126,7 +126,7 @@ class Broker:
         :raises BrokerUnavailableError: the broker does not answer.
         """
         with self._explained():
-            self._redis.set(_sign(run_id), "sent", ex=_KEPT_S)
+            self._redis.set(_heartbeat_key(run_id), "sent", ex=_KEPT_S)
 
     def beat(self, run_id: str) -> bool:
         """Record a run's heartbeat; return whether it may continue, i.e. was not given up.
@@ -134,8 +134,8 @@ class Broker:
         :raises BrokerUnavailableError: the broker does not answer.
         """
         with self._explained(), self._redis.pipeline() as pipeline:
-            pipeline.set(_sign(run_id), "at work", ex=_KEPT_S)
-            pipeline.exists(_given_up(run_id))
+            pipeline.set(_heartbeat_key(run_id), "alive", ex=_KEPT_S)
+            pipeline.exists(_given_up_key(run_id))
             return not pipeline.execute()[1]
 
     def silence_s(self, run_id: str) -> float:
@@ -147,7 +147,7 @@ class Broker:
         :raises BrokerUnavailableError: the broker does not answer, or tracks no idle times.
         """
         with self._explained():
-            idle = self._redis.object("idletime", _sign(run_id))
+            idle = self._redis.object("idletime", _heartbeat_key(run_id))
             if idle is None:  # the broker lost its data
                 self.expect(run_id)
                 return 0.0
@@ -159,7 +159,7 @@ class Broker:
         :raises BrokerUnavailableError: the broker does not answer.
         """
         with self._explained():
-            self._redis.set(_given_up(run_id), "yes", ex=_KEPT_S)
+            self._redis.set(_given_up_key(run_id), "yes", ex=_KEPT_S)
 
     def waiting(self) -> frozenset[str]:
         """Return the ids of tasks that no worker has started.
@@ -277,10 +277,10 @@ def _address(url: str, password: str | None) -> str:
     return urlunsplit(parts)
 
 
-def _sign(run_id: str) -> str:
+def _heartbeat_key(run_id: str) -> str:
     """Key of a run's heartbeat. Its value is no number: Redis shares those and their idle times."""
     return f"rag:sign:{run_id}"
 
 
-def _given_up(run_id: str) -> str:
+def _given_up_key(run_id: str) -> str:
     return f"rag:given-up:{run_id}"

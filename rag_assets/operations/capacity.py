@@ -72,12 +72,13 @@ def record(
     daily = DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_capacity_at)
     since, until = daily.on(day - _DAY), daily.on(day)
     if since >= now:
-        raise ConfigurationError(f"the day {day} begins at {since:%Y-%m-%d %H:%M} UTC: not yet")
+        raise ConfigurationError(
+            f"the day {day} has not begun: it begins at {since:%Y-%m-%d %H:%M} UTC"
+        )
     if since < now - settings.rag_operations_keep_days * _DAY:
         raise ConfigurationError(
-            f"what was done on {day} is deleted after RAG_OPERATIONS_KEEP_DAYS = "
-            f"{settings.rag_operations_keep_days} days: its record, where there is one, stays as "
-            "it is"
+            f"the data of {day} is deleted after RAG_OPERATIONS_KEEP_DAYS = "
+            f"{settings.rag_operations_keep_days} days: its record, if there is one, is kept"
         )
     with database.connect() as connection:
         measured = measure(

@@ -41,7 +41,7 @@ class Step:
 def next_step(
     incident: Incident | None,
     troubles: Sequence[Finding],
-    moving: bool,
+    progressing: bool,
     thresholds: Thresholds,
     *,
     now: datetime,
@@ -50,7 +50,7 @@ def next_step(
 ) -> tuple[Step | None, datetime | None]:
     """Return the next step, and since when work has been stuck.
 
-    :param moving: whether work progresses.
+    :param progressing: whether work progresses.
     :param stuck_since: since when the earlier snapshots showed no progress.
     :param exhausted: whether an action reached its hourly limit.
     """
@@ -61,8 +61,8 @@ def next_step(
         return _refined(incident, (), "closed"), None
     waited_out = any(trouble.cause in WAITED_OUT for trouble in opening)
     # While waiting for a cause that the recovery cannot fix, the time limit for progress is paused.
-    stuck = None if moving else now if waited_out else stuck_since or now
-    state = _state(incident, moving, bool(opening), thresholds, now, stuck)
+    stuck = None if progressing else now if waited_out else stuck_since or now
+    state = _state(incident, progressing, bool(opening), thresholds, now, stuck)
     if exhausted or (waited_out and now - incident.noticed_at >= thresholds.stagnation):
         state = "escalated"
     step = _refined(incident, troubles, None if state == incident.state else state)
@@ -92,19 +92,19 @@ def _is_another(trouble: Finding, incident: Incident) -> bool:
 
 def _state(
     incident: Incident,
-    moving: bool,
+    progressing: bool,
     trouble: bool,
     thresholds: Thresholds,
     now: datetime,
     stuck: datetime | None,
 ) -> IncidentState:
     if incident.state != "recovering":
-        if moving:
+        if progressing:
             return "recovering"
         late = stuck is not None and now - stuck >= thresholds.check
         return "escalated" if late else incident.state
     since = incident.recovering_at or now
-    if moving:
+    if progressing:
         return "closed" if now - since >= thresholds.steady else "recovering"
     if trouble:
         return "open"

@@ -52,25 +52,25 @@ def decide_recovery(
     thresholds: Thresholds,
     *,
     incident: Incident | None = None,
-    lately: Sequence[RecoveryAction] = (),
+    recent: Sequence[RecoveryAction] = (),
 ) -> RecoveryDecision:
     """Decide what to do about a snapshot.
 
     :param memory: from the last check.
     :param incident: the current incident, if one is not closed.
-    :param lately: actions of the last hour.
+    :param recent: actions of the last hour.
     """
     view = View(seen, remember(seen, memory), thresholds)
     found = diagnosis.find(view)
     # Two dependencies may ask to pause the same lane.
     wanted = {(a.kind, a.subject, a.target): a for one in found for a in one.actions}
-    actions, held_back = bounded(tuple(wanted.values()), lately, thresholds)
+    actions, held_back = bounded(tuple(wanted.values()), recent, thresholds)
     found += tuple(action_of_no_use(replace(view, held_back=held_back)))
     troubles = tuple(one for one in found if one.cause)
     step, stuck_since = next_step(
         incident,
         troubles,
-        moves(seen, troubles, thresholds),
+        is_progressing(seen, troubles, thresholds),
         thresholds,
         now=seen.now,
         stuck_since=view.memory.stuck_since,
@@ -81,7 +81,7 @@ def decide_recovery(
         opened, stuck_since = next_step(
             None,
             troubles,
-            moving=False,
+            progressing=False,
             thresholds=thresholds,
             now=seen.now,
             stuck_since=None,
@@ -105,10 +105,10 @@ def decide_recovery(
 
 
 def bounded(
-    wanted: Sequence[PlannedAction], lately: Sequence[RecoveryAction], thresholds: Thresholds
+    wanted: Sequence[PlannedAction], recent: Sequence[RecoveryAction], thresholds: Thresholds
 ) -> tuple[tuple[PlannedAction, ...], tuple[PlannedAction, ...]]:
     """Split actions into those allowed and those that reached their hourly limit."""
-    taken = Counter((action.action, action.subject) for action in lately)
+    taken = Counter((action.action, action.subject) for action in recent)
     allowed, held_back = [], []
     for action in wanted:
         taken[action.kind, action.subject] += 1
@@ -120,16 +120,16 @@ def bounded(
     return tuple(allowed), tuple(held_back)
 
 
-def moves(seen: Snapshot, troubles: Sequence[Finding], thresholds: Thresholds) -> bool:
+def is_progressing(seen: Snapshot, troubles: Sequence[Finding], thresholds: Thresholds) -> bool:
     """Return whether every lane progresses: nothing is claimable, or documents are completed."""
     if any(trouble.opens for trouble in troubles):
         return False
     if any(lane.paused is not None and not lane.paused_by_operator for lane in seen.document_lanes):
         return False
-    return all(_goes_on(lane, seen, thresholds) for lane in seen.wanted if lane.claimable)
+    return all(_progresses(lane, seen, thresholds) for lane in seen.wanted if lane.claimable)
 
 
-def _goes_on(lane: LaneState, seen: Snapshot, thresholds: Thresholds) -> bool:
+def _progresses(lane: LaneState, seen: Snapshot, thresholds: Thresholds) -> bool:
     if not lane.running and seen.active < thresholds.max_active:
         return False
     # One large document may take longer than that; if it takes too long, that is its own finding.

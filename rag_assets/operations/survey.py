@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from rag_assets.documents.sql import attempts as document_attempts
 from rag_assets.documents.sql import lanes as lane_control
-from rag_assets.documents.sql.attempts import Ended
+from rag_assets.documents.sql.attempts import EndedAttempts
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause
 from rag_assets.errors import ConfigurationError, RagAssetsError
@@ -204,12 +204,12 @@ def _read_all(
     server = queue_health.server_state(connection)
     window_s = max(SPEED_S, settings.rag_stagnation_s)
     ended = document_attempts.ended_since(connection, server.now - timedelta(seconds=window_s))
-    lately = document_attempts.ended_since(connection, server.now - timedelta(seconds=SPEED_S))
+    recent = document_attempts.ended_since(connection, server.now - timedelta(seconds=SPEED_S))
     return replace(
         seen,
         now=server.now,
         server_started_at=server.started_at,
-        lanes=_lanes(connection, queue_counts(connection), runs, ended, lately),
+        lanes=_lanes(connection, queue_counts(connection), runs, ended, recent),
         keys=_keys(connection, settings),
         shares=lane_control.provider_shares(connection),
         corpus=CorpusState(
@@ -230,10 +230,10 @@ def _lanes(
     connection: Connection,
     counted: Mapping[Lane, LaneCounts],
     runs: Iterable[RunCount],
-    ended: Sequence[Ended],
-    lately: Sequence[Ended] = (),
+    ended: Sequence[EndedAttempts],
+    recent: Sequence[EndedAttempts] = (),
 ) -> tuple[LaneState, ...]:
-    """:param ended: attempts to find the last completion in; ``lately``: the last ten minutes'."""
+    """:param ended: attempts to find the last completion in; ``recent``: the last ten minutes'."""
     # Keys include unknown lanes; runs without a lane are shown as "others".
     counts = dict[str, LaneCounts](counted.items())
     paused = dict[str, Pause](lane_control.paused_lanes(connection).items())
@@ -247,7 +247,7 @@ def _lanes(
             counts.get(name),
             by_lane.get(name, ()),
             [one for one in ended if one.lane == name],
-            [one for one in lately if one.lane == name],
+            [one for one in recent if one.lane == name],
             longest.get(name),
             paused.get(name),
         )
@@ -259,13 +259,13 @@ def _lane(
     name: str,
     counts: LaneCounts | None,
     runs: Sequence[RunCount],
-    ended: Sequence[Ended],
-    lately: Sequence[Ended],
+    ended: Sequence[EndedAttempts],
+    recent: Sequence[EndedAttempts],
     longest: AtWork | None,
     paused: Pause | None,
 ) -> LaneState:
     at_work = sum(run.runs for run in runs if run.status in AT_WORK)
-    succeeded = [one for one in lately if one.outcome == "succeeded"]
+    succeeded = [one for one in recent if one.outcome == "succeeded"]
     attempts = sum(one.attempts for one in succeeded)
     seconds = sum(one.mean_s * one.attempts for one in succeeded)
     return LaneState(
@@ -282,13 +282,13 @@ def _lane(
             (one.last_at for one in ended if one.outcome in COMPLETED), default=None
         ),
         succeeded=attempts,
-        failed=sum(one.attempts for one in lately) - attempts,
+        failed=sum(one.attempts for one in recent) - attempts,
         mean_s=seconds / attempts if attempts else None,
         paused=paused,
     )
 
 
-def _failures(ended: Iterable[Ended]) -> dict[str, int]:
+def _failures(ended: Iterable[EndedAttempts]) -> dict[str, int]:
     failures: dict[str, int] = {}
     for one in ended:
         if one.error_class and one.outcome != "succeeded":

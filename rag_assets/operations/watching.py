@@ -95,8 +95,8 @@ def watch(
     thresholds = Thresholds.from_settings(settings)
     with database.connect(autocommit=True) as connection:
         incident = incidents.current_incident(connection)
-        lately = incidents.actions_since(connection, seen.now - _HOUR)
-        decision = decide_recovery(seen, memory, thresholds, incident=incident, lately=lately)
+        recent = incidents.actions_since(connection, seen.now - _HOUR)
+        decision = decide_recovery(seen, memory, thresholds, incident=incident, recent=recent)
         incident_id = incident.incident_id if incident and not decision.opened else None
         for action in decision.actions:
             _act(connection, settings, action, runs, incident_id, log)

@@ -84,9 +84,9 @@ class Watch:
         seen = Snapshot(
             self.now, server_started_at=self.server_started_at, lanes=(*lanes, *held), **health
         )
-        lately = [one for one in self.actions if one.acted_at > self.now - timedelta(hours=1)]
+        recent = [one for one in self.actions if one.acted_at > self.now - timedelta(hours=1)]
         decision = decide_recovery(
-            seen, self.memory, self.thresholds, incident=self.incident, lately=tuple(lately)
+            seen, self.memory, self.thresholds, incident=self.incident, recent=tuple(recent)
         )
         self.memory = Memory.from_cursor(decision.memory.to_cursor())
         for action in decision.actions:

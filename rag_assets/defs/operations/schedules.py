@@ -36,7 +36,7 @@ from rag_assets.operations.backfill import (
     Candidate,
     WindowRun,
     choose_now,
-    left_of,
+    remaining_budget,
     requeue_documents,
 )
 from rag_assets.operations.capacity import due_days
@@ -164,7 +164,7 @@ def _backfill(
             warn=context.log.debug,
         )
         if not choice.start and not choice.held:
-            left = left_of(connection, settings, window, runs, now)
+            left = remaining_budget(connection, settings, window, runs, now)
             requeued, waiting = requeue_documents(connection, settings, window, left.usd)
     notes = [*choice.passed_over, *filter(None, [choice.held])]
     if requeued:

@@ -1,4 +1,4 @@
-"""Ended attempts at documents: all-time totals, and recent ones.
+"""EndedAttempts attempts at documents: all-time totals, and recent ones.
 
 A trigger on ``documents`` writes the rows, in the transaction that ends the attempt. The metrics
 call one attempt at one document a *job*.
@@ -31,7 +31,7 @@ class AttemptTotals:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedAttempts:
     """Attempts that ended in a period, with the same lane, outcome and error class."""
 
     lane: Lane
@@ -99,11 +99,11 @@ def count_attempts(connection: Connection) -> int:
         return int(counted)
 
 
-def ended_since(connection: Connection, since: datetime) -> tuple[Ended, ...]:
+def ended_since(connection: Connection, since: datetime) -> tuple[EndedAttempts, ...]:
     """Group attempts ended since then by lane, outcome and error class. Uses the ended_at index."""
     return fetch_all(
         connection,
-        Ended,
+        EndedAttempts,
         """
         SELECT lane, outcome, error_class, count(*) AS attempts,
                avg(extract(epoch FROM ended_at - started_at))::float8 AS mean_s,
