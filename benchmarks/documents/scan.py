@@ -51,7 +51,7 @@ class Inbox:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"# Document {number}\n{text}", encoding="utf-8")
 
-    def look(self, *, per_tick: int | None = None, ask: bool = True) -> tuple[Intake, float]:
+    def scan(self, *, per_tick: int | None = None, ask: bool = True) -> tuple[Intake, float]:
         """One look and its seconds.
 
         :param ask: the database, also where nothing has happened.
@@ -75,19 +75,19 @@ class Inbox:
 def looks(size: int, inbox: Inbox) -> Iterator[tuple[str, Intake, float]]:
     """What has happened, what the look found, and its seconds."""
     inbox.write(range(size))
-    yield "all are new, without a limit a look", *inbox.look(per_tick=EVERYTHING)
-    yield "nothing", *inbox.look(ask=False)
-    yield "nothing, the database is asked", *inbox.look()
+    yield "all are new, without a limit a look", *inbox.scan(per_tick=EVERYTHING)
+    yield "nothing", *inbox.scan(ask=False)
+    yield "nothing, the database is asked", *inbox.scan()
     inbox.write(range(size, size + HAPPENED))
-    yield f"{HAPPENED} are new", *inbox.look()
+    yield f"{HAPPENED} are new", *inbox.scan()
     inbox.write(range(size, size + HAPPENED), TEXT + "!")
-    yield f"{HAPPENED} have changed", *inbox.look()
+    yield f"{HAPPENED} have changed", *inbox.scan()
     for number in range(size, size + HAPPENED):
         inbox.path(number).rename(inbox.path(number).with_suffix(".txt"))
-    yield f"{HAPPENED} have other names", *inbox.look()
+    yield f"{HAPPENED} have other names", *inbox.scan()
     for number in range(size, size + HAPPENED):
         inbox.path(number).with_suffix(".txt").unlink()
-    yield f"{HAPPENED} are gone", *inbox.look()
+    yield f"{HAPPENED} are gone", *inbox.scan()
 
 
 def main() -> None:

@@ -48,7 +48,9 @@ def capacity(
         return
     shown = recorded[-days:]
     if as_json:
-        show_json({"days": [_record(one) for one in shown], "forecast": expected})
+        show_json(
+            {"days": [_record(one) for one in shown], "forecast": [*map(_forecast_json, expected)]}
+        )
         return
     show_table(
         [_row(one) for one in shown],
@@ -69,4 +71,10 @@ def _row(one: CapacityDay) -> dict[str, object]:
 
 
 def _forecast_row(one: Forecast) -> dict[str, object]:
-    return {"limit": one.name, "reached on": one.reached_on, "reasoning": one.told}
+    return {"limit": one.name, "reached on": one.reached_on, "reasoning": one.reasoning}
+
+
+def _forecast_json(one: Forecast) -> dict[str, object]:
+    """The forecast under the names that the JSON has always had."""
+    values = asdict(one)
+    return values | {"most": values.pop("maximum"), "told": values.pop("reasoning")}

@@ -20,7 +20,7 @@ from rag_assets.operations.survey import survey
 from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
-_TOLD = 100
+_DETAIL = 100
 """Characters of a fault in the table; the whole of it stands below."""
 
 
@@ -63,13 +63,20 @@ def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:
 
 
 def _shown(finding: Finding) -> dict[str, str]:
-    names = "rule", "area", "level", "told", "command"
-    return {name: getattr(finding, name) for name in names}
+    return {
+        "rule": finding.rule,
+        "area": finding.area,
+        "level": finding.level,
+        "told": finding.evidence,
+        "command": finding.command,
+    }
 
 
 def _looked_at(seen: Snapshot) -> dict[str, object]:
     """What the doctor reads of a snapshot: the rest is empty because it was not looked at."""
     found = dataclasses.asdict(seen)
+    for probe in found["probes"]:
+        probe["told"] = probe.pop("detail")
     return {"at": found.pop("now")} | {
         name: value for name, value in found.items() if name not in OF_RECOVERY
     }
@@ -82,7 +89,9 @@ def _show_probes(probes: Sequence[DependencyProbe]) -> None:
                 "dependency": probe.name,
                 "": "ok" if probe.ok else "FAILS",
                 "ms": round(probe.seconds * 1000),
-                "found": probe.told if probe.ok else shorten(probe.told, _TOLD, placeholder=" …"),
+                "found": probe.detail
+                if probe.ok
+                else shorten(probe.detail, _DETAIL, placeholder=" …"),
             }
             for probe in probes
         ],
@@ -167,7 +176,7 @@ def _show_findings(findings: Sequence[Finding]) -> None:
         colour = _COLOURS[finding.level]
         out.print(
             f"[bold {colour}]{finding.level}[/bold {colour}]  {finding.area}: "
-            f"{plain(finding.told)}",
+            f"{plain(finding.evidence)}",
             f"         {plain(finding.command)}",
             sep="\n",
         )

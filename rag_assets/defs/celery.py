@@ -1,6 +1,6 @@
-"""Runs on several machines: Dagster's daemon sends each to a worker by Celery and looks after it.
+"""Runs on several machines: Dagster's daemon sends each run to a Celery worker and monitors it.
 
-``deploy/celery/dagster.yaml`` names the launcher. The worker's side is in
+``deploy/celery/dagster.yaml`` names the launcher. The worker is in
 :mod:`rag_assets.defs.celery_worker`, Redis in :mod:`rag_assets.operations.broker`.
 """
 
@@ -34,17 +34,17 @@ from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.broker import QUEUES, open_broker, queue_of
 from rag_assets.settings.model import load_settings
 
-_AWAY = (BrokerUnavailableError, OperationalError, RedisError, OSError)
-_BETWEEN_S = 2.0  # for which a task may be nowhere, on its way from the queue to its process
-_FIRST, _USUAL, _LAST = 0, 3, 6  # Redis serves the least number first
+_UNREACHABLE = (BrokerUnavailableError, OperationalError, RedisError, OSError)
+_BETWEEN_S = 2.0  # time that a task may take from its queue to its process
+_FIRST, _USUAL, _LAST = 0, 3, 6  # Redis serves the lowest number first
 
 
 class LaneLauncher(CeleryRunLauncher):
-    """``dagster-celery``'s launcher, with our broker, queues by lane, and a look at each run.
+    """``dagster-celery``'s launcher with our broker, one queue per lane, and heartbeats of runs.
 
-    Celery says that a task was started, and says so for ever when its host is gone. Each run
-    therefore gives a sign of life through the broker; without one it counts as failed, and Dagster
-    starts it again. A broker that is away says nothing about the runs, which go on.
+    Celery keeps reporting a task as started when its host is lost. Each run therefore sends
+    heartbeats through the broker; without them it counts as failed, and Dagster retries it. An
+    outage of the broker says nothing about the runs, which continue.
     """
 
     def __init__(self, inst_data: Any = None) -> None:
@@ -61,7 +61,7 @@ class LaneLauncher(CeleryRunLauncher):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """No configuration of its own: everything is a setting."""
+        """No configuration: everything is a setting."""
         return {}
 
     @classmethod
@@ -71,7 +71,7 @@ class LaneLauncher(CeleryRunLauncher):
         return cls(inst_data)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Send a run to its lane's queue. Its task bears its id."""
+        """Send a run to its lane's queue. The task has the run's id."""
         run = context.dagster_run
         if run.job_code_origin is None:
             raise ConfigurationError(f"run {run.run_id} does not say where its code is")
@@ -79,7 +79,7 @@ class LaneLauncher(CeleryRunLauncher):
         sent = ExecuteRunArgs(
             run.job_code_origin, run.run_id, self._instance.get_ref(), set_exit_code_on_failure=True
         )
-        # Nobody waits here for the result, so nothing is to be subscribed to.
+        # The result is not awaited here, so do not subscribe to it.
         with _kept_in_queue(), denied_join_result():
             self._broker.expect(run.run_id)
             self._task.si(execute_job_args_packed=pack_value(sent)).apply_async(
@@ -91,37 +91,37 @@ class LaneLauncher(CeleryRunLauncher):
 
     @property
     def supports_resume_run(self) -> bool:
-        """A run that was lost is started again, by another run."""
+        """Lost runs are retried by a new run instead."""
         return False
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupt a run when its process hears of it: within seconds, or when it is back."""
+        """Mark a run to be interrupted, which its process does at its next heartbeat."""
         self._broker.give_up(run_id)
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Running, or failed with what is known of why. Asked for each started run, each 20 s."""
+        """Return running, or failed with a reason. Dagster calls it every 20 s per started run."""
         try:
-            told = self.lost(run.run_id)
-        except _AWAY as error:
+            reason = self.why_lost(run.run_id)
+        except _UNREACHABLE as error:
             return CheckRunHealthResult(
-                WorkerStatus.RUNNING, f"nothing is known of its worker: {_told(error)}"
+                WorkerStatus.RUNNING, f"the state of its worker is unknown: {_reason(error)}"
             )
-        if told is None:
+        if reason is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.FAILED, told)
+        return CheckRunHealthResult(WorkerStatus.FAILED, reason)
 
-    def lost(self, run_id: str) -> str | None:
-        """What became of a run that was sent, and that nobody works on; ``None`` where it lives.
+    def why_lost(self, run_id: str) -> str | None:
+        """Return why no worker has a run that was sent; ``None`` if one has, or it is queued.
 
-        :raises BrokerUnavailableError: nothing is known of it.
+        :raises BrokerUnavailableError: its state is unknown.
         """
         task = self.celery.AsyncResult(run_id)
         state = task.state
         if state == "FAILURE":
             return f"its Celery task failed: {task.result}"
         if state in ("SUCCESS", "REVOKED"):
-            return "its Celery task has ended, and the run did not say how"
+            return "its Celery task has ended without reporting a result"
         silence_s = self._broker.silence_s(run_id)
         if silence_s < self._settings.rag_celery_lost_s:
             return None
@@ -129,10 +129,10 @@ class LaneLauncher(CeleryRunLauncher):
             return None
         self._broker.give_up(run_id)
         where = task.info.get("hostname") if isinstance(task.info, dict) else None
-        return f"{where or 'its worker'} has given no sign of life of it for {silence_s:.0f} s"
+        return f"{where or 'its worker'} has sent no heartbeat of it for {silence_s:.0f} s"
 
     def _waits(self, run_id: str) -> bool:
-        """Whether its task is in a queue, or has just left it."""
+        """Return whether its task is in a queue, or has just left it."""
         if run_id in self._broker.waiting():
             return True
         time.sleep(_BETWEEN_S)
@@ -142,13 +142,13 @@ class LaneLauncher(CeleryRunLauncher):
     def get_run_worker_debug_info(
         self, run: dg.DagsterRun, include_container_logs: bool | None = True
     ) -> str | None:
-        """Nothing beyond what the look at it said."""
+        """Nothing beyond the result of the health check."""
         del run, include_container_logs
         return None
 
 
 def configure(app: Celery) -> Task:
-    """Our queues, in the place of ``dagster-celery``'s one, and its task, which runs a run."""
+    """Replace ``dagster-celery``'s queue with ours; return its task, which executes a run."""
     app.conf.task_queues = [Queue(name) for name in QUEUES]  # type: ignore[no-untyped-call]
     app.conf.task_routes = {}
     app.conf.task_create_missing_queues = False
@@ -156,7 +156,7 @@ def configure(app: Celery) -> Task:
 
 
 def priority_of(tags: Mapping[str, str]) -> int:
-    """Celery's priority of a run: by ``dagster/priority``, of which a higher number goes first."""
+    """Map ``dagster/priority``, where higher numbers go first, to Celery's priority."""
     try:
         priority = int(tags.get(PRIORITY_TAG, 0))
     except ValueError:
@@ -165,11 +165,11 @@ def priority_of(tags: Mapping[str, str]) -> int:
 
 
 def end_lost_starts(instance: dg.DagsterInstance) -> tuple[str, ...]:
-    """Let runs count as failed that were sent and got lost before they said that they started.
+    """Fail runs that were sent and got lost before they reported their start.
 
-    Dagster's own look is at started runs only. A run that waits for a worker may wait for long.
+    Dagster checks started runs only. A run waiting for a worker is not lost.
 
-    :returns: what was found, a sentence each; empty with another launcher, and without a broker.
+    :returns: one sentence per lost run; empty with another launcher, or without a broker.
     """
     launcher = instance.run_launcher
     if not isinstance(launcher, LaneLauncher):
@@ -177,28 +177,28 @@ def end_lost_starts(instance: dg.DagsterInstance) -> tuple[str, ...]:
     found: list[str] = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
         try:
-            told = launcher.lost(run.run_id)
-        except _AWAY:
+            reason = launcher.why_lost(run.run_id)
+        except _UNREACHABLE:
             return tuple(found)
         now = instance.get_run_by_id(run.run_id)
-        if told and now is not None and now.status == dg.DagsterRunStatus.STARTING:
-            instance.report_run_failed(now, f"Run {run.run_id} did not start: {told}")
-            found.append(f"run {run.run_id} did not start: {told}")
+        if reason and now is not None and now.status == dg.DagsterRunStatus.STARTING:
+            instance.report_run_failed(now, f"Run {run.run_id} did not start: {reason}")
+            found.append(f"run {run.run_id} did not start: {reason}")
     return tuple(found)
 
 
 @contextmanager
 def _kept_in_queue() -> Iterator[None]:
-    """Without a broker a run stays in Dagster's queue, and the next try is a minute later.
+    """Keep a run in Dagster's queue, to be retried a minute later, while the broker is down.
 
-    Dagster does so for one kind of error only, that of code it cannot reach.
+    Dagster does so for one error only: an unreachable code location.
     """
     try:
         yield
-    except _AWAY as error:
-        raise STAYS_QUEUED(f"the run could not be sent to a worker: {_told(error)}") from None
+    except _UNREACHABLE as error:
+        raise STAYS_QUEUED(f"the run could not be sent to a worker: {_reason(error)}") from None
 
 
-def _told(error: Exception) -> str:
-    """Its sentence where it is ours; of others the name only, for their words may hold a secret."""
+def _reason(error: Exception) -> str:
+    """Return our errors' message; for others only the class, as messages may contain secrets."""
     return str(error) if isinstance(error, BrokerUnavailableError) else type(error).__name__

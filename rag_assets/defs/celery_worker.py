@@ -1,6 +1,6 @@
-"""A Celery worker that runs what Dagster's daemon sends: each run in a process of its own.
+"""A Celery worker that executes the runs that Dagster's daemon sends, each in its own process.
 
-The definitions are loaded before the processes are forked, so a run starts some seconds sooner.
+The definitions are loaded before processes are forked, which makes runs start seconds earlier.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from rag_assets.operations.broker import Broker
 
 log = logging.getLogger("rag_assets.worker")
 _BEATS = 5
-"""Signs of life in the time after which a run without one counts as lost."""
+"""Heartbeats sent in the time after which a run without one counts as lost."""
 
 
 def work(broker: Broker, queues: Sequence[str], runs: int, *, lost_s: float) -> int:
-    """Take runs of these queues until SIGTERM, which waits for those under way; the exit status.
+    """Execute runs of these queues until SIGTERM, then finish those under way; return the status.
 
-    :param runs: at once.
-    :param lost_s: seconds without a sign of life after which a run counts as lost.
+    :param runs: maximum number of concurrent runs.
+    :param lost_s: seconds without a heartbeat after which a run counts as lost.
     :raises BrokerUnavailableError: the broker does not answer.
     """
     broker.ping()
     app = worker_app(broker)
     importlib.import_module("rag_assets.definitions").defs.get_repository_def()
-    signs = partial(_begin_signs, broker=broker, every_s=lost_s / _BEATS)
-    signals.setup_logging.connect(_leave_logging, weak=False)
-    signals.task_prerun.connect(signs, weak=False)
-    signals.task_postrun.connect(_end_signs, weak=False)
+    start = partial(_start_heartbeats, broker=broker, every_s=lost_s / _BEATS)
+    signals.setup_logging.connect(_keep_logging, weak=False)
+    signals.task_prerun.connect(start, weak=False)
+    signals.task_postrun.connect(_stop_heartbeats, weak=False)
     worker = app.Worker(
         hostname=f"{'+'.join(queues)}@{socket.gethostname()}",
         queues=list(queues),
@@ -58,44 +58,47 @@ def work(broker: Broker, queues: Sequence[str], runs: int, *, lost_s: float) -> 
 
 
 def worker_app(broker: Broker) -> Celery:
-    """Celery with the one task that it is for."""
+    """Return a Celery app with the task that executes runs."""
     url = broker.url
     app = make_app({"broker": url, "backend": url, "config_source": broker.options()})  # type: ignore[no-untyped-call]
     configure(app)
     return app
 
 
-def _leave_logging(**_: Any) -> None:
-    """Celery leaves logging as it is where somebody listens to this."""
+def _keep_logging(**_: Any) -> None:
+    """Prevent Celery from configuring logging, which it leaves alone if this signal is handled."""
 
 
-_signs_end: dict[str, threading.Event] = {}
+_heartbeats_end: dict[str, threading.Event] = {}
 
 
-def _begin_signs(task_id: str, broker: Broker, every_s: float, **_: Any) -> None:
-    """In a run's own process, before it begins: say that it lives, until it ends."""
-    _signs_end[task_id] = ended = threading.Event()
+def _start_heartbeats(task_id: str, broker: Broker, every_s: float, **_: Any) -> None:
+    """Send heartbeats from a run's process until the run ends."""
+    _heartbeats_end[task_id] = ended = threading.Event()
     threading.Thread(
-        target=_give_signs, args=(broker, task_id, every_s, ended), name="signs", daemon=True
+        target=_send_heartbeats,
+        args=(broker, task_id, every_s, ended),
+        name="heartbeats",
+        daemon=True,
     ).start()
 
 
-def _end_signs(task_id: str, **_: Any) -> None:
-    if ended := _signs_end.pop(task_id, None):
+def _stop_heartbeats(task_id: str, **_: Any) -> None:
+    if ended := _heartbeats_end.pop(task_id, None):
         ended.set()
 
 
-def _give_signs(broker: Broker, run_id: str, every_s: float, ended: threading.Event) -> None:
-    """Until it ends; where it is given up meanwhile, interrupt it as Ctrl-C does.
+def _send_heartbeats(broker: Broker, run_id: str, every_s: float, ended: threading.Event) -> None:
+    """Send heartbeats; interrupt the run as Ctrl-C does if it was given up.
 
-    Once in a while: an interruption has to write down what is lost, and one that comes before the
-    run has begun is not heard.
+    The interrupt is repeated at longer intervals: the run needs time to clean up, and an interrupt
+    before it has begun is lost.
     """
     while not ended.is_set():
         wanted = True
-        with suppress(BrokerUnavailableError):  # the run goes on without it
+        with suppress(BrokerUnavailableError):  # the run continues without the broker
             wanted = broker.beat(run_id)
         if not wanted:
-            log.warning("run %s was given up, or stopped by a person: it ends here", run_id)
+            log.warning("run %s was given up or stopped by an operator: ending it", run_id)
             os.kill(os.getpid(), signal.SIGINT)
         ended.wait(every_s if wanted else _BEATS * every_s)

@@ -1,4 +1,4 @@
-"""A verdict on vectors as Dagster shows it."""
+"""Convert quality verdicts to Dagster's check results."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ import dagster as dg
 
 from rag_assets.vectors.quality import QualityVerdict, SpaceQuality
 
-_SHOWN = 3  # rows at fault in the description; the metadata has up to ten of each space
+_SHOWN = 3  # faulty rows in the description; the metadata has up to ten per space
 
 
 def check_result(
     asset: dg.AssetKey, verdict: QualityVerdict, spaces: Sequence[SpaceQuality], *, rows: str
 ) -> dg.AssetCheckResult:
-    """The result of one check.
+    """Return the result of one check.
 
-    :param rows: what is counted: verses or chunks.
+    :param rows: the kind of rows: verses or chunks.
     """
     return dg.AssetCheckResult(
         check_name=verdict.check,
@@ -32,7 +32,7 @@ def check_result(
 
 
 def _description(verdict: QualityVerdict) -> str | None:
-    """The failures, and the first rows at fault: what a notification shows."""
+    """Return the failures and the first faulty rows, which notifications show."""
     if not verdict.failures:
         return None
     shown = "; ".join(verdict.examples[:_SHOWN])

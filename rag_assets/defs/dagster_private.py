@@ -1,8 +1,7 @@
-"""All of Dagster that is not public and is leant on nevertheless: its modules, tags and words.
+"""All private parts of Dagster that this project uses: modules, tags and message formats.
 
 Its tables are read in :mod:`rag_assets.operations.sql.dagster_state`. Dagster is pinned to a minor
-series; after an upgrade ``rag_assets_tests/defs/test_dagster_private.py`` says what of this has
-changed.
+series; after an upgrade ``rag_assets_tests/defs/test_dagster_private.py`` shows what has changed.
 """
 
 from __future__ import annotations
@@ -27,32 +26,32 @@ from dagster._serdes import pack_value
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.sql.dagster_state import ProcessFault
 
-# What a launcher is asked, sends and answers with: every one outside of Dagster imports it so.
+# The types of a launcher's interface, which every launcher outside of Dagster imports like this.
 __all__ = ["CheckRunHealthResult", "ExecuteRunArgs", "LaunchRunContext", "WorkerStatus",
            "pack_value"]  # fmt: skip
 
 STAYS_QUEUED = DagsterUserCodeUnreachableError
-"""The one error of a launcher after which a run stays in the queue."""
+"""The only error of a launcher that leaves a run in the queue."""
 BLOCKED_BY_A_CHECK = DagsterAssetCheckFailedError.__name__
-"""The class of the error by which a blocking check ends its step."""
+"""Error class with which a blocking check ends its step."""
 
 PARTITION_TAG = tags.PARTITION_NAME_TAG
 RANGE_TAGS = tags.ASSET_PARTITION_RANGE_START_TAG, tags.ASSET_PARTITION_RANGE_END_TAG
 PRIORITY_TAG = tags.PRIORITY_TAG
 RETRY_NUMBER_TAG = tags.RETRY_NUMBER_TAG
-"""On runs that Dagster itself started again."""
+"""On retries that Dagster started."""
 WILL_RETRY_TAG = tags.WILL_RETRY_TAG
-"""On a failed run: another is to be started in its place."""
+"""On a failed run that will be retried."""
 RETRIED_BY_TAG = tags.AUTO_RETRY_RUN_ID_TAG
-"""On a failed run: the one that was started in its place."""
+"""On a failed run: the id of its retry."""
 
 
 def check_before_runs(op: dg.OpDefinition, check: Callable[[Mapping[str, Any]], object]) -> None:
-    """Let Dagster refuse a run before it exists, where its configuration of this op is wrong.
+    """Make Dagster refuse to create a run if this op's configuration is invalid.
 
-    ``post_process`` is what Dagster calls wherever a run is launched or executed.
+    Dagster calls ``post_process`` whenever a run is launched or executed.
 
-    :param check: raises ``ConfigurationError``.
+    :param check: raises ``ConfigurationError`` for an invalid configuration.
     """
     shape = op.config_schema.config_type
     if not isinstance(shape, ConfigType):
@@ -71,10 +70,10 @@ def check_before_runs(op: dg.OpDefinition, check: Callable[[Mapping[str, Any]], 
 def mark_planned(
     context: dg.AssetExecutionContext, assets: Iterable[dg.AssetKey], partition: str
 ) -> None:
-    """Record that this run was to materialize the partition; it did not, so it reads failed.
+    """Record that this run planned to materialize the partition, so that it shows as failed.
 
-    Dagster writes such an event for each partition that a run names when it starts. A run that
-    takes what waits in a queue learns which they are only later.
+    Dagster writes such an event for each partition that is known when a run starts. A run over a
+    queue learns its partitions only later.
     """
     for asset in assets:
         context.instance.report_dagster_event(
@@ -88,7 +87,7 @@ def mark_planned(
 
 
 def tag_limits(instance: dg.DagsterInstance) -> Mapping[tuple[str, str], int]:
-    """How many runs with a tag and its value ``dagster.yaml`` lets be at work at once."""
+    """Return the limits of concurrent runs in ``dagster.yaml``, by tag and value."""
     queue = instance.get_concurrency_config().run_queue_config
     limits = queue.tag_concurrency_limits if queue else ()
     return {
@@ -100,28 +99,28 @@ def tag_limits(instance: dg.DagsterInstance) -> Mapping[tuple[str, str], int]:
 
 _SIGNAL = re.compile(r"(?:was terminated by|exited prematurely:) signal (\d+)( \(\w+\))?")
 _EXIT = re.compile(r"unexpectedly (exited with code -?\d+)")
-_SILENT = re.compile(r"([^\s']+ has given no sign of life of it for \d+ s)")
+_SILENT = re.compile(r"([^\s']+ has sent no heartbeat of it for \d+ s)")
 _POD = re.compile(r"Container '\S+' status: Terminated with exit code (\d+)")
 _TIMED_OUT = re.compile(r"[Tt]imed out .*?(longer than .*? to start)")
 
 
 def fault_of(message: str) -> ProcessFault | None:
-    """What an engine's event says of a process that ended by itself; ``None`` for any other.
+    """Parse an engine event about a process that ended unexpectedly; ``None`` for any other.
 
-    Dagster has no field for it: the words are those of its crash explanation, of Celery's, of
-    Kubernetes', and of our launcher.
+    Dagster has no field for it: the formats are those of Dagster's crash explanation, Celery,
+    Kubernetes, and our launcher.
     """
     pod = _POD.search(message)
-    if pod is not None:  # a shell's way to tell of a signal: 137 where memory runs out
+    if pod is not None:  # codes above 128 denote a signal, e.g. 137 when memory runs out
         code = int(pod.group(1))
         return _killed(code - 128) if code > 128 else ProcessFault(f"exited with code {code}")
     signalled = _SIGNAL.search(message)
     if signalled:
         return _killed(int(signalled.group(1)), signalled.group(2) or "")
-    for pattern, told in ((_EXIT, "{}"), (_TIMED_OUT, "took {}"), (_SILENT, "{}")):
+    for pattern, text in ((_EXIT, "{}"), (_TIMED_OUT, "took {}"), (_SILENT, "{}")):
         found = pattern.search(message)
         if found:
-            return ProcessFault(told.format(found.group(1)))
+            return ProcessFault(text.format(found.group(1)))
     return None
 
 

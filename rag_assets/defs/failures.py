@@ -1,4 +1,4 @@
-"""How an exception ends a step in Dagster: as a failure that says what to do, once."""
+"""Convert exceptions to Dagster failures that name the fix."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rag_assets.secrecy import without_secrets
 
 @contextmanager
 def as_failures() -> Iterator[None]:
-    """Turn any exception into ``dg.Failure`` with its reason and class, and its trace behind it.
+    """Turn any exception into a ``dg.Failure`` with its reason and class, chained to its traceback.
 
-    Also a decorator, of functions that do not yield. A permanent error forbids retries. One that
-    nobody foresaw shows its class and words: Dagster's own sentence for it names the op alone.
+    Also a decorator for functions that do not yield. Permanent errors forbid retries. Unexpected
+    errors show their class and message; Dagster's own description would only name the op.
     """
     try:
         yield

@@ -1,7 +1,6 @@
-"""Runs as jobs of a Kubernetes cluster, with memory and CPU by their lane.
+"""Runs as Kubernetes jobs, with memory and CPU by lane.
 
-Named by ``deploy/kubernetes/values.yaml`` and imported by nothing else: it needs the extra
-``kubernetes``.
+Used only by ``deploy/kubernetes/values.yaml``, because it needs the extra ``kubernetes``.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from rag_assets.lanes import LANE_TAG
 
 
 class LaneK8sRunLauncher(K8sRunLauncher):
-    """``dagster-k8s``'s launcher, which also looks at a run's lane.
+    """``dagster-k8s``'s launcher with configuration per lane.
 
-    ``lanes`` says by lane what its runs' pods have, over what ``run_k8s_config`` says of all, in
-    the form of the tag ``dagster-k8s/config``. A run with that tag has what the tag says.
+    ``lanes`` maps a lane to pod configuration in the format of the tag ``dagster-k8s/config``. It
+    is merged over ``run_k8s_config``; the tag itself takes precedence.
     """
 
     def __init__(self, lanes: Mapping[str, Any] | None = None, **config: Any) -> None:
@@ -34,12 +33,12 @@ class LaneK8sRunLauncher(K8sRunLauncher):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """That of the launcher, and ``lanes``."""
+        """The launcher's configuration, and ``lanes``."""
         lanes = dg.Field({str: USER_DEFINED_K8S_JOB_CONFIG_SCHEMA}, is_required=False)
         return {**super().config_type(), "lanes": lanes}  # type: ignore[no-untyped-call]
 
     def get_container_context_for_run(self, dagster_run: dg.DagsterRun) -> K8sContainerContext:
-        """What the run's pod is made of: called by Dagster when it launches the run."""
+        """Return the configuration of a run's pod; called by Dagster to launch it."""
         context = super().get_container_context_for_run(dagster_run)
         lane = self._lanes.get(dagster_run.tags.get(LANE_TAG, ""))
         if lane is None or USER_DEFINED_K8S_CONFIG_KEY in dagster_run.tags:

@@ -1,4 +1,4 @@
-"""Start a job from the command line, in this process, recorded in Dagster's own storage."""
+"""Run a job from the command line in this process, recorded in Dagster's storage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HEARTBEAT_TOLERANCE_S = 45.0
 
 @dataclass(frozen=True)
 class JobResult:
-    """How one run of ``bible_embeddings`` ended; it succeeded when there are no failures."""
+    """Result of a run of ``bible_embeddings``; it succeeded if there are no failures."""
 
     version: str
     verses: int
@@ -50,7 +50,7 @@ class JobResult:
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance of DAGSTER_HOME, or of the ``dagster.yaml`` in the working directory.
+    """Return the instance of DAGSTER_HOME, or of the ``dagster.yaml`` in the working directory.
 
     :raises ConfigurationError: there is neither.
     """
@@ -59,7 +59,7 @@ def open_instance() -> dg.DagsterInstance:
     if not Path("dagster.yaml").is_file():
         raise ConfigurationError(
             "no dagster.yaml here: start in the project's folder, or set DAGSTER_HOME to a folder "
-            "that holds one"
+            "that contains one"
         )
     return dg.DagsterInstance.from_config(str(Path.cwd()))
 
@@ -71,17 +71,17 @@ def refuse_second_daemon(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Refuse to start a daemon beside a living one: two on one storage break runs.
+    """Refuse to start a daemon beside a running one: two on one storage break runs.
 
-    A daemon reports every 30 s. A report that is fresh may be a killed daemon's last: it is
-    watched until it is renewed (refuse) or too old (go on).
+    A daemon sends a heartbeat every 30 s. A recent one may be the last of a killed daemon: wait
+    until it is renewed (refuse) or too old (continue).
 
-    :raises ConfigurationError: another daemon lives.
+    :raises ConfigurationError: another daemon is running.
     """
     first = _last_heartbeat(instance)
     if first is None or clock() - first > _HEARTBEAT_TOLERANCE_S:
         return
-    say("a Dagster daemon reported lately: watching for a minute whether it still lives …")
+    say("a Dagster daemon reported recently: checking for up to a minute whether it still runs …")
     while clock() - first <= _HEARTBEAT_TOLERANCE_S:
         sleep(1.0)
         if _last_heartbeat(instance) != first:
@@ -103,11 +103,11 @@ def run_bible_embeddings(
     progress: Progress,
     settings: Settings | None = None,
 ) -> JobResult:
-    """Load, embed and check one version; the run shows in Dagster's UI like any other.
+    """Load, embed and check one version; the run appears in Dagster's UI like any other.
 
     :param config: fields of ``EmbeddingConfig``; ``None`` means the default.
-    :raises RagAssetsError: the configuration is wrong, or there is no such folder, no instance or
-        no database; no run is made.
+    :raises RagAssetsError: the configuration is invalid, or the folder, the instance or the
+        database is missing; no run is created.
     """
     chosen = _chosen(EmbeddingConfig, config)
     corpus = open_corpus(settings, progress=progress)
@@ -118,11 +118,11 @@ def run_bible_embeddings(
 
 @dataclass(frozen=True)
 class ReleaseRun:
-    """How one run of ``corpus_release``, ``corpus_index``, or the documents' jobs ended.
+    """Result of a run of ``corpus_release``, ``corpus_index``, or the documents' jobs.
 
     :param decision: build, keep or exact; with its ``reasons``.
-    :param checks: by name, whether each passed.
-    :param release_id: what is active after it; ``None`` where nothing was released.
+    :param checks: whether each check passed, by name.
+    :param release_id: the release that was activated, if any.
     """
 
     decision: str
@@ -141,11 +141,11 @@ def run_corpus_release(
     settings: Settings | None = None,
     corpus_name: Corpus = "bible",
 ) -> ReleaseRun:
-    """Decide on a corpus' index, check it and, if asked to, release; in Dagster like any other run.
+    """Decide on a corpus' index, check it and optionally release it, in a run like any other.
 
     :param config: fields of ``IndexConfig``; ``None`` means the default.
-    :raises RagAssetsError: the configuration is wrong, or there is no instance or no database; no
-        run is made.
+    :raises RagAssetsError: the configuration is invalid, or the instance or the database is
+        missing; no run is created.
     """
     chosen = _chosen(IndexConfig, config)
     corpus = open_corpus(settings, progress=progress)
@@ -171,7 +171,7 @@ def run_corpus_release(
 
 
 def _chosen(kind: type[RunConfig], config: Mapping[str, object]) -> dict[str, object]:
-    """The entries that were given, once all of them are found to be right."""
+    """Return the entries that are set, after validating them."""
     given = {name: value for name, value in config.items() if value is not None}
     kind.of(given)
     return given
@@ -185,14 +185,14 @@ def _run(
     *,
     partition: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Run a job in this process; ``config`` is that of the asset ``configured``."""
+    """Run a job in this process; ``config`` is for the asset ``configured``."""
     job = build_defs(resources={"corpus": corpus}).resolve_job_def(job_name)
     with open_instance() as instance:
         if partition is not None:
             instance.add_dynamic_partitions(BIBLE_VERSIONS, [partition])
         run_id = str(uuid4())
-        # In a thread: in the main one Dagster would take Ctrl-C for itself, and some of its parts
-        # would go on.
+        # In a thread: in the main thread Dagster would handle Ctrl-C, and some of its parts would
+        # continue.
         with (
             calling_before_end(lambda: _cancel(instance, run_id)),
             ThreadPoolExecutor(1, initializer=keep_from_children) as thread,
@@ -204,7 +204,7 @@ def _run(
                 partition_key=partition,
                 run_config={
                     "ops": {configured: {"config": dict(config)}},
-                    # The progress shows what a person wants to see; every line is in Dagster's UI.
+                    # The console shows only progress; the log is in Dagster's UI.
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
                 raise_on_error=False,
@@ -212,7 +212,7 @@ def _run(
 
 
 def _cancel(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Or its run would read as started for ever."""
+    """Report a stopped run as canceled; otherwise it would show as started forever."""
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished:
         instance.report_run_canceled(run, message="its command was stopped by a signal")
@@ -243,7 +243,7 @@ def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
 
 
 def _step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """The reason of each failed step; a failed check has said its own already."""
+    """Return the reason of each failed step, except for checks, which report their own."""
     reasons = []
     for event in result.all_events:
         if not event.is_step_failure:
@@ -258,9 +258,9 @@ def _step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def _root_cause(error: Any) -> str:
-    """What an error of Dagster's was raised for: its own sentence names the op alone."""
+    """Return the message of the innermost cause: Dagster's own error only names the op."""
     if error is None:
-        return "it failed, and Dagster kept no reason: see the run in its UI"
+        return "it failed, and Dagster recorded no reason: see the run in its UI"
     while error.cause is not None:
         error = error.cause
     return masked(error.message.strip())

@@ -1,4 +1,4 @@
-"""Pictures in metadata: Dagster's UI shows Markdown, and a picture in it as a ``data:`` address."""
+"""Pictures in metadata, embedded in Markdown as ``data:`` URLs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def inline_picture(figure: Figure, alt: str) -> str:
-    """The figure as Markdown that holds it, as PNG."""
+    """Return Markdown with the figure as an embedded PNG."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
     encoded = base64.b64encode(picture.getvalue()).decode("ascii")

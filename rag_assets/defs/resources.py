@@ -1,6 +1,6 @@
-"""What assets, checks and sensors are given: the resource ``corpus``, as a plain object.
+"""The resource ``corpus`` of assets, checks and sensors.
 
-Settings are read and the database is opened when a run starts, never when definitions load.
+Settings are read and the database is opened when a run starts, never when definitions are loaded.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from rag_assets.settings.model import Settings, load_settings
 class CorpusResource:
     """The settings in force and the migrated database.
 
-    :param progress: who is told how far long work is; ``None`` for the run's own log.
+    :param progress: receives the progress of long work; ``None`` for the run's own log.
     :param clock: the time, in UTC.
     """
 
@@ -34,16 +34,16 @@ class CorpusResource:
 def open_corpus(
     settings: Settings | None = None, *, progress: Progress | None = None
 ) -> CorpusResource:
-    """Read the settings, open the database and bring it up to date."""
+    """Read the settings, open the database and migrate it."""
     settings = settings or load_settings()
     return CorpusResource(settings, open_migrated(settings), progress)
 
 
 @dg.resource(description="The corpus that the environment names (see docs/settings.md).")
 def corpus_resource(context: dg.InitResourceContext) -> CorpusResource:
-    """Called by Dagster once a run. It has no configuration: the environment is the one source.
+    """Called by Dagster once per run. All configuration comes from the environment.
 
-    The run's sessions bear its id, by which others see that it lives.
+    The run's database sessions carry its id, which shows others that it is alive.
     """
     corpus = open_corpus()
     if context.run is None:
@@ -51,9 +51,9 @@ def corpus_resource(context: dg.InitResourceContext) -> CorpusResource:
     return replace(corpus, database=named_for_run(corpus.database, context.run.run_id))
 
 
-@dg.resource(description="The same corpus, also while its database is away: for who watches it.")
+@dg.resource(description="The corpus for monitoring, available even while its database is down.")
 def watched_corpus_resource(_: dg.InitResourceContext) -> CorpusResource:
-    """What is away is not brought up to date; whoever uses it is told by its own errors."""
+    """Open the corpus without migrating it if its database is down; using it then raises errors."""
     try:
         return open_corpus()
     except DatabaseUnavailableError:

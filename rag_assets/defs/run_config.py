@@ -1,8 +1,7 @@
-"""Launchpad entries that are checked before there is a run.
+"""Launchpad options that are validated before a run is created.
 
-Dagster checks types and enumerations when a run is launched; the bounds of a number and what
-excludes each other it would find in the step that reads them, after the steps before it have done
-their work.
+Dagster checks only types and enumerations at launch. Bounds and conflicting options would otherwise
+be detected in the step that reads them, after earlier steps have done their work.
 """
 
 from collections.abc import Mapping
@@ -17,19 +16,19 @@ from rag_assets.settings.model import bounds
 
 
 class RunConfig(dg.Config):
-    """What a person or a sensor can choose for one step of a run."""
+    """Options for one step of a run."""
 
     def check(self) -> None:
-        """Refuse what single entries do not show.
+        """Refuse invalid combinations of options.
 
-        :raises ConfigurationError: says which entries, and what to write.
+        :raises ConfigurationError: names the options and the fix.
         """
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
-        """The choices of one run.
+        """Validate the options of one run.
 
-        :raises ConfigurationError: names each entry that is out of its range, and its value.
+        :raises ConfigurationError: names each option out of range, and its value.
         """
         try:
             config = cls(**given)
@@ -38,17 +37,17 @@ class RunConfig(dg.Config):
                 f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, not {fault['input']!r}"
                 for fault in error.errors(include_url=False)
             )
-            raise ConfigurationError(f"the run's configuration is wrong: {faults}") from None
+            raise ConfigurationError(f"the run's configuration is invalid: {faults}") from None
         config.check()
         return config
 
 
 def within(setting: str) -> Any:
-    """The bounds of a setting, for the entry that replaces it in one run; use in ``Annotated``."""
+    """Apply a setting's bounds to the option that overrides it; use in ``Annotated``."""
     found = bounds(setting)
     return Field(ge=found.ge, gt=found.gt, le=found.le, lt=found.lt)
 
 
 def check_before_runs(op: dg.OpDefinition, config: type[RunConfig]) -> None:
-    """Let Dagster refuse a run whose configuration of this op is wrong, before it exists."""
+    """Make Dagster refuse to create a run if this op's configuration is invalid."""
     dagster_private.check_before_runs(op, config.of)

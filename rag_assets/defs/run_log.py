@@ -1,6 +1,6 @@
-"""What a run writes to standard error, beside Dagster's events: lines that are looked for by name.
+"""Log lines of a run on standard error, in addition to Dagster's events.
 
-Dagster keeps it with the run's compute log. An event of its own for each would take it 15 ms.
+Dagster stores them in the run's compute log. Writing each as an event would take 15 ms.
 """
 
 import logging
@@ -13,7 +13,7 @@ from rag_assets.secrecy import MaskingFormatter
 
 @contextmanager
 def run_log() -> Iterator[None]:
-    """While it lasts, this package's log lines go to standard error, each with its time."""
+    """Write this package's log lines to standard error, with timestamps, within the block."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger("rag_assets")

@@ -1,7 +1,7 @@
-"""Dagster's own state, in a database of its own beside the corpus.
+"""Storage of Dagster's own state, in a database beside the corpus.
 
-``dagster.yaml`` names this class, so that ``dagster dev``, the webserver, the daemon and every run
-find the database by the same settings as the corpus does, embedded or not, with nothing exported.
+``dagster.yaml`` names this class, so that ``dagster dev``, the webserver, the daemon and all runs
+find the database by the same settings as the corpus, embedded or not, without exported variables.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from rag_assets.settings.model import load_settings
 
 
 class CorpusSidePostgresStorage(DagsterPostgresStorage):
-    """``dagster-postgres``, with its address taken from RAG_DATABASE_URL or the embedded server."""
+    """``dagster-postgres`` with the address from RAG_DATABASE_URL or the embedded server."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """No configuration of its own."""
+        """No configuration: everything is a setting."""
         return {}
 
     @classmethod
@@ -31,9 +31,9 @@ class CorpusSidePostgresStorage(DagsterPostgresStorage):
 
 
 def dagster_url() -> str:
-    """SQLAlchemy's URL of Dagster's database, created if it is not there.
+    """Return SQLAlchemy's URL of Dagster's database, which is created if it is missing.
 
-    psycopg2 by name: with SQLAlchemy 2.1 a plain ``postgresql://`` takes psycopg 3, with which
+    It names psycopg2 because SQLAlchemy 2.1 resolves ``postgresql://`` to psycopg 3, with which
     Dagster's webserver fails.
     """
     parts = open_dagster_database(load_settings()).parameters()

@@ -1,6 +1,6 @@
-"""Runs under way, as sensors and schedules ask Dagster's instance for them.
+"""Runs under way, queried from Dagster's instance by sensors and schedules.
 
-What counts as under way is said once, in :mod:`rag_assets.operations.sql.dagster_state`.
+:mod:`rag_assets.operations.sql.dagster_state` defines which statuses count as under way.
 """
 
 from __future__ import annotations
@@ -19,27 +19,26 @@ TAKES_WORK = [dg.DagsterRunStatus(name) for name in dagster_state.TAKES_WORK]
 
 
 def runs_under_way(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
-    """All of them: as few as the queue holds."""
+    """Return all runs under way."""
     return instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
 
 
 def partitions_of(runs: Sequence[dg.DagsterRun]) -> frozenset[str]:
-    """The partitions on which they work."""
+    """Return the partitions of these runs."""
     return frozenset(run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags)
 
 
-def bounded_below(instance: dg.DagsterInstance, settings: Settings) -> tuple[str, ...]:
-    """Lanes of which Dagster's run queue lets fewer runs be at work than the settings, a sentence
-    each."""
+def queue_limit_warnings(instance: dg.DagsterInstance, settings: Settings) -> tuple[str, ...]:
+    """Return a sentence for each lane whose run queue allows fewer runs than the settings."""
     limits = tag_limits(instance)
     return tuple(
-        f"{lane}: the settings allow {wanted} runs at once, and the run queue {limit}: raise its "
-        "limit in dagster.yaml"
+        f"{lane}: the settings allow {wanted} concurrent runs, but the run queue only {limit}: "
+        "raise its limit in dagster.yaml"
         for lane, wanted in runs_at_once(settings).items()
         if (limit := limits.get((LANE_TAG, lane), wanted)) < wanted
     )
 
 
 def in_bible_lane(runs: Sequence[dg.DagsterRun]) -> int:
-    """How many of them are in the Bible's lane."""
+    """Count the runs in the Bible lane."""
     return sum(run.tags.get(LANE_TAG) == BIBLE_LANE for run in runs)

@@ -1,6 +1,6 @@
-"""The process that reads documents, one after another, for :class:`.sandbox.Extractor`.
+"""The child process of :class:`.sandbox.Extractor`, which reads one document after another.
 
-It answers what the document is or what is wrong with it, then a line for each chunk.
+It answers with the document's metadata or its fault, followed by one line per chunk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHANGED = "changed"
 
 
 def main() -> None:
-    """Answer until the input ends. The limits are the only argument, as JSON."""
+    """Serve requests until the input ends. The only argument is the limits, as JSON."""
     limits = ExtractionLimits(**json.loads(sys.argv[1]))
 
     def answer(request: dict[str, Any], file: FileIO | None) -> Iterator[Any]:
@@ -40,7 +40,7 @@ def _answer(file: FileIO, name: str, sha256: str, limits: ExtractionLimits) -> I
     except OSError as error:
         yield {UNREADABLE: str(error)}
         return
-    # Of the very bytes that are read: a file may be written to while it is open.
+    # Hash the bytes that are actually read: the file may be written to while it is open.
     if hashlib.sha256(content).hexdigest() != sha256:
         yield {CHANGED: True}
         return

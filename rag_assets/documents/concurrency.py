@@ -1,4 +1,4 @@
-"""What stages of an event loop are built with: a queue bounded by weight, and work in threads."""
+"""Building blocks for asyncio stages: a queue bounded by weight, and work in threads."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ Result = TypeVar("Result")
 
 
 class Buffer(Generic[Item]):
-    """First in, first out, for one event loop.
+    """A FIFO queue for one event loop.
 
-    :param most: weight at which putting waits. An item that alone is heavier goes in alone.
+    :param capacity: total weight above which ``put`` waits. A heavier item is admitted alone.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._weight = 0
         self._items: deque[tuple[Item, int]] = deque()
         self._changed = asyncio.Condition()
 
     async def put(self, item: Item, weight: int = 1) -> None:
-        """Append an item as soon as there is room for it."""
+        """Append an item once there is room for it."""
         async with self._changed:
             await self._changed.wait_for(
-                lambda: not self._items or self._weight + weight <= self._most
+                lambda: not self._items or self._weight + weight <= self._capacity
             )
             self._items.append((item, weight))
             self._weight += weight
             self._changed.notify_all()
 
     async def take(self) -> Item:
-        """The first item, as soon as there is one."""
+        """Wait for an item and remove it."""
         return (await self.take_up_to(0))[0]
 
     async def take_up_to(self, weight: int) -> list[Item]:
-        """The first item, as soon as there is one, and those behind it up to a weight together."""
+        """Wait for an item, and remove it and those behind it up to a total weight."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
             taken: list[Item] = []
@@ -57,7 +57,7 @@ class Buffer(Generic[Item]):
 async def in_thread(
     work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Result:
-    """Do blocking work in a thread. When cancelled, wait until it is done: it cannot be stopped."""
+    """Run blocking work in a thread. It cannot be stopped: cancelling waits until it is done."""
     return await stoppable(None, work, *args, **kwargs)
 
 
@@ -67,9 +67,9 @@ async def stoppable(
     *args: Parameters.args,
     **kwargs: Parameters.kwargs,
 ) -> Result:
-    """The same for work that can be stopped.
+    """Run blocking work that can be stopped in a thread.
 
-    :param stop: called when cancelled; makes the work end soon, whatever its result.
+    :param stop: called when cancelled; makes the work end soon, with any result.
     """
     task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
@@ -83,7 +83,7 @@ async def stoppable(
 
 
 async def finished(work: Coroutine[Any, Any, Result], grace_s: float) -> Result:
-    """Await work; when cancelled, give it so many seconds to end by itself."""
+    """Await work; when cancelled, give it ``grace_s`` seconds to finish."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

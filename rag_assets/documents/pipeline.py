@@ -1,9 +1,9 @@
-"""A run over the queue: claiming, extracting, embedding and publishing go on at once.
+"""A run over the queue: documents are claimed, extracted, embedded and published concurrently.
 
-Each is a stage, a task of its own; nothing is decided here about one document (:mod:`.publishing`),
-nothing bought (:mod:`.stages`). What blocks is done in threads. Between the stages stand bounded
-queues, and a run claims only what it will soon begin: what it holds in memory does not grow with
-the queue, and a run that is killed leaves little behind.
+Each stage is a task; blocking work runs in threads. The work on a document is in :mod:`.stages`,
+the decision about its end in :mod:`.publishing`. Stages are connected by bounded queues, and a run
+claims only what it will start soon: memory does not grow with the queue, and a killed run leaves
+few documents behind.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
 
 _WINDOW_CHUNKS = 256
-"""Chunks bought together: eight requests of the default size, to keep three in flight."""
+"""Chunks embedded together: eight requests of the default size, to keep three in flight."""
 _BUFFER_CHUNKS = 1024
-"""Chunks that wait between two stages: 4 MB of text, if no single document has more."""
-_POLL_S = 1.0  # while other runs work on as many documents as may be worked on
+"""Maximum number of chunks between two stages: 4 MB of text, unless one document has more."""
+_POLL_S = 1.0  # while other runs use up RAG_MAX_CONCURRENT_JOBS
 _GRACE_S = 5.0
-"""For what is being bought when the run is stopped: it is paid for."""
+"""Time for requests in flight when the run is stopped: they are paid for."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -51,11 +51,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Order:
-    """What one run is to work on.
+    """What a run works on.
 
-    :param lane: whose queue; ``None`` for any.
+    :param lane: the lane to claim from; ``None`` for any.
     :param keys: only these documents.
-    :param force: read files anew whose chunks are as they should be.
+    :param force: re-read files even if their chunks are up to date.
     """
 
     run_id: str
@@ -64,8 +64,8 @@ class Order:
     force: bool = False
 
 
-class Desk:
-    """A connection that several threads use in turn, a call at a time."""
+class SharedConnection:
+    """A connection shared by several threads, one call at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -82,29 +82,31 @@ class Desk:
 
 
 class Claims:
-    """The first stage: claims documents for a run as it has room for them.
+    """The first stage: claims documents while the run has room for them.
 
-    ``claimed`` is what the next stage takes; into ``ended`` the last one puts each document that
-    the run holds no longer. Neither is ever full: a run holds only so many documents at once.
+    The next stage takes from ``claimed``; the last stage puts finished documents into ``ended``.
+    Neither is ever full, because the number of documents that a run holds is limited.
     """
 
-    def __init__(self, desk: Desk, settings: Settings, order: Order, jobs: JobLog) -> None:
-        self._desk = desk
+    def __init__(
+        self, shared: SharedConnection, settings: Settings, order: Order, jobs: JobLog
+    ) -> None:
+        self._shared = shared
         self._settings = settings
         self._order = order
         self._jobs = jobs
-        alone = order.lane == LARGE  # a large document has a run to itself
+        alone = order.lane == LARGE  # one large document per run
         self._at_once = 1 if alone else settings.rag_documents_at_once
         self._left = 1 if alone else settings.rag_documents_per_run
         self._bytes_left = settings.rag_documents_mb_per_run * MB
         if order.keys is not None:
             self._left, self._bytes_left = len(order.keys), 2**62
-        self._held: list[Claimed] = []  # one of them twice, where it is soon claimed again
+        self._held: list[Claimed] = []  # may list a document twice if it is soon claimed again
         self.claimed: asyncio.Queue[Claimed] = asyncio.Queue(self._at_once)
         self.ended: asyncio.Queue[Claimed] = asyncio.Queue(self._at_once)
 
     async def run(self) -> None:
-        """Claim documents as long as there are any; ends when all that were claimed have ended."""
+        """Claim documents until none are left, then wait until all claimed ones have ended."""
         await self._take_suspect()
         while self._left > 0 and self._bytes_left > 0:
             room = self._at_once - len(self._held)
@@ -120,12 +122,12 @@ class Claims:
         await self._all_to_end()
 
     async def _all_are_busy(self) -> bool:
-        """Whether other runs work on as many documents as may be worked on."""
-        running = await in_thread(self._desk, document_queue.count_running)
+        """Return whether other runs use up RAG_MAX_CONCURRENT_JOBS."""
+        running = await in_thread(self._shared, document_queue.count_running)
         return running >= self._settings.rag_max_concurrent_jobs
 
     async def _take_suspect(self) -> bool:
-        """Work on one that may have killed its runs, while no other could be hit by it."""
+        """Claim a document that may have killed its runs, while no other document is held."""
         if self._held or self._left <= 0 or not await self._claim(1, suspects=True):
             return False
         await self._all_to_end()
@@ -134,7 +136,7 @@ class Claims:
     async def _claim(self, limit: int, *, suspects: bool = False) -> bool:
         settings, order = self._settings, self._order
         claimed = await in_thread(
-            self._desk,
+            self._shared,
             document_queue.claim,
             run_id=order.run_id,
             lane=order.lane,
@@ -155,7 +157,7 @@ class Claims:
         return bool(claimed)
 
     async def _one_to_end(self) -> None:
-        """Wait until one has ended, and take note of all that have."""
+        """Wait until a document has ended, and release all that have."""
         self._held.remove(await self.ended.get())
         while not self.ended.empty():
             self._held.remove(self.ended.get_nowait())
@@ -166,15 +168,15 @@ class Claims:
 
 
 class Pipeline:
-    """The stages of one run; for one event loop, once.
+    """The stages of one run, for one event loop. Not reusable.
 
-    :param purchasers: one a space, the small one first.
-    :param extractors: as many files are read at once.
+    :param purchasers: one per space, the small one first.
+    :param extractors: one per file read concurrently.
     """
 
     def __init__(
         self,
-        desk: Desk,
+        shared: SharedConnection,
         settings: Settings,
         files: Files,
         order: Order,
@@ -184,21 +186,21 @@ class Pipeline:
         extractors: Sequence[Extractor],
         publisher: Publisher,
     ) -> None:
-        self._desk = desk
+        self._shared = shared
         self._settings = settings
         self._files = files
         self._order = order
         self._purchasers = purchasers
         self._extractors = extractors
         self._publisher = publisher
-        self._claims = Claims(desk, settings, order, jobs)
+        self._claims = Claims(shared, settings, order, jobs)
         self._to_embed: Buffer[Prepared] = Buffer(_BUFFER_CHUNKS)
         self._to_publish: Buffer[Ended] = Buffer(_BUFFER_CHUNKS)
 
     async def run(self) -> None:
-        """Work until the lane, or the run's share of it, is done.
+        """Run until the lane, or the run's share of it, is done.
 
-        :raises Exception: the first that concerns all documents.
+        :raises Exception: the first that is not specific to a document.
         """
         failures: Sequence[Exception] = ()
         try:
@@ -214,18 +216,20 @@ class Pipeline:
                 ]
                 await self._claims.run()
                 for stage in stages:
-                    stage.cancel()  # nothing is left for them
+                    stage.cancel()  # no work is left
         except ExceptionGroup as failed:
             failures = failed.exceptions
         if failures:
             raise failures[0]
 
     async def _keep_leases(self) -> None:
-        """Three times in the lease's time: one extension may be late, and one lost."""
+        """Extend leases three times per lease: one extension may be late, and one lost."""
         lease_s = self._settings.rag_document_lease_s
         while True:
             await asyncio.sleep(lease_s / 3)
-            await in_thread(self._desk, document_leases.extend_leases, self._order.run_id, lease_s)
+            await in_thread(
+                self._shared, document_leases.extend_leases, self._order.run_id, lease_s
+            )
 
     async def _extract(self, extractor: Extractor) -> None:
         while True:
@@ -246,7 +250,7 @@ class Pipeline:
         if not self._order.force:
             spaces = [purchaser.space for purchaser in self._purchasers]
             chunking = chunking_of(self._settings)
-            stored = self._desk(take_stored, claimed, spaces, chunking)
+            stored = self._shared(take_stored, claimed, spaces, chunking)
             if stored is not None:
                 return stored
         return read_file(self._files, extractor, claimed)
@@ -254,8 +258,8 @@ class Pipeline:
     async def _embed(self) -> None:
         while True:
             window = await self._to_embed.take_up_to(_WINDOW_CHUNKS)
-            buying = embed(self._purchasers, window, self._settings)
-            for done in await finished(buying, _GRACE_S):
+            embedding = embed(self._purchasers, window, self._settings)
+            for done in await finished(embedding, _GRACE_S):
                 weight = len(done.prepared.texts) if isinstance(done, Embedded) else 1
                 await self._to_publish.put(done, weight)
 

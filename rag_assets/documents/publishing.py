@@ -1,7 +1,7 @@
-"""The last stage: a document is published, left, put off or dead; recorded, counted, reported.
+"""The last stage: publish a document, leave it unchanged, retry it later, or make it a dead letter.
 
-What an error means for its document is decided here (:func:`judge`), without looking anywhere else;
-the transaction that publishes is in :mod:`.sql.publishing`.
+:func:`judge` decides what an error means for its document, from the error alone. The publishing
+transaction is in :mod:`.sql.publishing`.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ Ended = Embedded | Unchanged | Failed
 OutcomeState = Literal["ready", "unchanged", "dead", "waiting", "withdrawn"]
 LONGEST_RETRY_S = 3600.0
 _LONGEST_MESSAGE = 2000  # characters
-_OF_ONE = (DocumentError, ExtractionInterruptedError, InboxUnavailableError, AuditError)
-"""Errors of reading and storing that end the work on one document only."""
+_PER_DOCUMENT = (DocumentError, ExtractionInterruptedError, InboxUnavailableError, AuditError)
+"""Errors of reading and storing that affect one document only."""
 _MANY_CHUNKS = 500
 _PUBLISHING_S = 0.01
-"""A chunk: 0.8 to 1.6 ms measured. Meanwhile the document's row is locked and its lease runs on."""
+"""Per chunk; 0.8 to 1.6 ms measured. The lease cannot be extended while the row is locked."""
 _RESTART_WAITS_S = (1.0, 2.0, 4.0, 8.0)
-"""Between tries to reach a database that has just gone: a restart takes a few seconds."""
+"""Pauses between attempts to reconnect to a database: a restart takes a few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentOutcome:
     """How the work on one document ended.
 
-    :param state: ``unchanged``: everything was there already. ``waiting``: it goes on later.
-    :param error: what went wrong and what to do, where something did.
-    :param tokens: of all its chunks, counted; ``cost_usd`` is what was bought for it.
-    :param embedded: chunks with a vector bought now; ``reused`` with one that was there. Both count
+    :param state: ``unchanged``: nothing had to be done. ``waiting``: it is retried later.
+    :param error: what went wrong and the fix, if anything did.
+    :param tokens: tokens of all its chunks; ``cost_usd``: what was paid for it.
+    :param embedded: chunks embedded now; ``reused``: chunks with an existing vector. Both refer to
         the small space.
     :param seconds: wall time by stage: ``fetch``, ``extract``, ``chunk``, ``embed``, ``store``.
     """
@@ -80,12 +80,12 @@ class DocumentOutcome:
 
 @dataclass
 class RunSummary:
-    """A run over many documents, counted while it goes on.
+    """Running totals of a run.
 
     :param states: documents by outcome.
-    :param lost: documents that were changed, withdrawn or given to another run meanwhile.
-    :param tokens: as billed; ``cost_usd`` is their price.
-    :param providers: what their servers do, one per space that something was requested for.
+    :param lost: documents that were changed, withdrawn or claimed by another run meanwhile.
+    :param tokens: as billed; ``cost_usd``: their price.
+    :param providers: profiles of the servers, one per space that something was requested for.
     """
 
     states: Counter[OutcomeState] = field(default_factory=Counter)
@@ -100,7 +100,7 @@ class RunSummary:
     providers: tuple[str, ...] = ()
 
     def add(self, outcome: DocumentOutcome) -> None:
-        """Count one."""
+        """Add one outcome."""
         self.states[outcome.state] += 1
         self.chunks += outcome.chunks
         self.embedded += outcome.embedded
@@ -117,7 +117,7 @@ class RunSummary:
 
 
 class JobLog:
-    """Logs when the work on a document begins, and how and after how long it has ended.
+    """Logs the start of the work on each document, its outcome and duration.
 
     :param report: called with each outcome, from any thread.
     """
@@ -128,12 +128,12 @@ class JobLog:
         self._started_at: dict[str, float] = {}
 
     def started(self, claimed: Claimed) -> None:
-        """The run has claimed a document."""
+        """Log that the run has claimed a document."""
         self._started_at[claimed.key] = time.monotonic()
         log.info("job started: %s, attempt %d, run %s", claimed.key, claimed.attempts, self._run_id)
 
     def finished(self, outcome: DocumentOutcome) -> None:
-        """The work on it has ended, and that is recorded."""
+        """Log and report an outcome that has been recorded."""
         seconds = time.monotonic() - self._started_at.pop(outcome.key, time.monotonic())
         why = f": {outcome.error_class}" if outcome.error_class else ""
         log.info("job finished: %s %s after %.1f s%s", outcome.key, outcome.state, seconds, why)
@@ -141,10 +141,10 @@ class JobLog:
 
 
 class Publisher:
-    """Ends the work on one document after the other; for one thread at a time.
+    """Ends the work on documents, one after another; not thread-safe.
 
-    :param connection: autocommits.
-    :param report: told each outcome once it is recorded.
+    :param connection: in autocommit mode.
+    :param report: called with each outcome once it is recorded.
     """
 
     def __init__(
@@ -164,14 +164,14 @@ class Publisher:
         self._summary = RunSummary()
 
     def end(self, ended: Ended) -> None:
-        """Record and tell how a document ended, where the run still holds its lease.
+        """Record and report a document's outcome if the run still holds its lease.
 
-        :raises RagAssetsError: one that concerns all documents.
+        :raises RagAssetsError: one that is not specific to the document.
         """
         if isinstance(ended, Failed):
             outcome = self._fail(ended)
         elif isinstance(ended, Unchanged):
-            outcome = self._leave(ended)
+            outcome = self._mark_unchanged(ended)
         else:
             try:
                 outcome = self._publish(ended)
@@ -182,10 +182,10 @@ class Publisher:
         if outcome is None:
             self._summary.lost += 1
         else:
-            self._tell(outcome)
+            self._count_and_report(outcome)
 
     def summary(self, purchases: Sequence[Purchase], seconds: float) -> RunSummary:
-        """What the run has done."""
+        """Return the totals of the run."""
         self._summary.requests = sum(purchase.requests for purchase in purchases)
         self._summary.tokens = sum(purchase.tokens for purchase in purchases)
         self._summary.cost_usd = together(purchase.cost_usd for purchase in purchases)
@@ -198,9 +198,9 @@ class Publisher:
         return self._summary
 
     def give_back_all(self, database: Database, error: BaseException) -> None:
-        """Put what the run still holds back into the queue, its attempts not counted.
+        """Return the documents that the run still holds to the queue, without counting the attempt.
 
-        Where the database does not come back in time, the leases end by themselves.
+        If the database does not come back in time, the leases expire instead.
         """
         ordered = not isinstance(error, Exception)
         name, message = (None, None) if ordered else (class_of(error), readable(error))
@@ -219,10 +219,10 @@ class Publisher:
                 time.sleep(wait_s)
             else:
                 for key in keys:
-                    self._tell(DocumentOutcome(key, "waiting", name, message))
+                    self._count_and_report(DocumentOutcome(key, "waiting", name, message))
                 return
 
-    def _tell(self, outcome: DocumentOutcome) -> None:
+    def _count_and_report(self, outcome: DocumentOutcome) -> None:
         self._summary.add(outcome)
         self._report(outcome)
 
@@ -240,7 +240,7 @@ class Publisher:
             return None
         return DocumentOutcome(claimed.key, verdict.state, verdict.error_class, verdict.error)
 
-    def _leave(self, unchanged: Unchanged) -> DocumentOutcome | None:
+    def _mark_unchanged(self, unchanged: Unchanged) -> DocumentOutcome | None:
         claimed = unchanged.claimed
         if not document_queue.mark_unchanged(self._connection, claimed.document_id, self._run_id):
             return None
@@ -289,7 +289,7 @@ class Publisher:
 def outcome_of(
     document: Document, state: OutcomeState, error: str | None = None
 ) -> DocumentOutcome:
-    """The outcome of a document on which nothing was done, with what is known of it."""
+    """Build the outcome of a document that was not processed from its row."""
     return DocumentOutcome(
         key=document.key,
         state=state,
@@ -305,7 +305,7 @@ def outcome_of(
 
 
 def stored_outcome(document: Document) -> DocumentOutcome:
-    """The outcome of a ready document as its row has it: without what was embedded or reused."""
+    """Build the outcome of a ready document from its row, without embedded and reused chunks."""
     return replace(
         outcome_of(document, "ready"),
         reused=0,
@@ -318,8 +318,8 @@ def stored_outcome(document: Document) -> DocumentOutcome:
 class FailureVerdict:
     """What an error means for its document.
 
-    :param counted: the attempt was one of the document's.
-    :param after_s: seconds before the next.
+    :param counted: whether the attempt counts against the document.
+    :param after_s: seconds before the next attempt.
     """
 
     state: Literal["dead", "waiting"]
@@ -330,23 +330,23 @@ class FailureVerdict:
 
 
 def concerns_all(error: Exception) -> bool:
-    """Whether an error of reading or storing a document would meet the others, too.
+    """Return whether an error of reading or storing a document would also affect others.
 
-    One that nobody foresaw ends only its own: it is perhaps the document's fault.
+    Unexpected errors do not: they may be caused by the document.
     """
-    return isinstance(error, RagAssetsError) and not isinstance(error, _OF_ONE)
+    return isinstance(error, RagAssetsError) and not isinstance(error, _PER_DOCUMENT)
 
 
 def judge(error: Exception, attempts: int, settings: Settings) -> FailureVerdict:
-    """Dead at once for what will not pass; otherwise later, until the attempts are used up.
+    """Make a permanent error a dead letter, and retry others until the attempts are used up.
 
-    :param attempts: this one included.
+    :param attempts: including this one.
     """
     name, message = class_of(error), readable(error)
     if isinstance(error, DocumentError | InputRejectedError):
         return FailureVerdict("dead", name, message)
     if isinstance(error, InboxUnavailableError):
-        # The storage's fault, or of a file that the next look at the inbox will miss.
+        # Either the storage failed, or the next scan of the inbox will find the file gone.
         return FailureVerdict("waiting", name, message, False, 2 * settings.rag_document_retry_s)
     if attempts >= settings.rag_document_max_attempts:
         return FailureVerdict("dead", name, f"{message} (attempt {attempts}, the last)")
@@ -354,16 +354,16 @@ def judge(error: Exception, attempts: int, settings: Settings) -> FailureVerdict
 
 
 def retry_after_s(attempts: int, settings: Settings) -> float:
-    """Seconds before the attempt after ``attempts``: doubled each time, up to an hour."""
+    """Return the seconds to wait after ``attempts`` attempts: doubled each time, up to an hour."""
     return float(min(LONGEST_RETRY_S, settings.rag_document_retry_s * 2.0 ** (attempts - 1)))
 
 
 def class_of(error: BaseException) -> str:
-    """The name of its class, or of the nearest one that is no module's own affair."""
+    """Return the name of the error's class, or of its nearest public base class."""
     names = (kind.__name__ for kind in type(error).__mro__)
     return next(name for name in names if not name.startswith("_"))
 
 
 def readable(error: BaseException) -> str:
-    """An error in one paragraph that PostgreSQL can keep."""
+    """Format an error as one paragraph that PostgreSQL can store."""
     return reason_of(error)[:_LONGEST_MESSAGE]

@@ -1,4 +1,4 @@
-"""Are the vectors of the documents fit to be used? Their chunks, counted for checks and gate."""
+"""Quality of the documents' vectors, counted for the checks and the gate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK_WORDS = RowWords(
 
 
 def documents_quality(connection: Connection, settings: Settings) -> tuple[SpaceQuality, ...]:
-    """Count all documents in the small space, and in the large one where they are in it."""
+    """Count the faults of all documents in the small space, and in the large one if it is used."""
     found = []
     for role in ROLES:
         space = find_space(connection, settings, role)
@@ -30,9 +30,9 @@ def documents_quality(connection: Connection, settings: Settings) -> tuple[Space
 
 
 def documents_faults(connection: Connection, table: VectorTable) -> dict[str, str]:
-    """By check, what is missing in one space now, with the first documents.
+    """Return what is missing in a space, by check, naming the first documents.
 
-    Counted by primary keys alone: of documents, no check has seen the last change.
+    Counted now, because documents change after the checks ran; needs only primary keys.
     """
     lacking = missing_by_document(connection, table)
     if not lacking:

@@ -1,7 +1,7 @@
-"""Reads documents in a child process, so that one that takes too much ends nothing but that child.
+"""Read documents in a child process, so that a document that exhausts resources ends only that.
 
-Here is when there is a child, what it is asked, and what its answers and its end mean. What it does
-is in :mod:`.child`, how a document is read in :mod:`.formats.extract`.
+This module manages the child and interprets its answers and its end. The child's own code is in
+:mod:`.child`; documents are parsed in :mod:`.formats.extract`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from rag_assets.sandbox.child_process import (
 from rag_assets.settings.model import Settings
 
 _MODULE = "rag_assets.documents.child"
-_LEFT_OVER = 0.5  # of the memory: a child that keeps more after a document is replaced
+_LEFT_OVER = 0.5  # share of the memory limit above which a child is replaced after a document
 
 
 def extraction_limits(settings: Settings) -> ExtractionLimits:
-    """The limits that the settings ask for."""
+    """Return the limits from the settings."""
     memory_mb = settings.rag_document_memory_mb
     if settings.rag_documents_ocr:
         memory_mb = max(memory_mb, settings.rag_document_ocr_memory_mb)
@@ -53,21 +53,21 @@ def extraction_limits(settings: Settings) -> ExtractionLimits:
 
 
 class Extractor:
-    """One child process that reads documents one after another; a context manager.
+    """A child process that reads one document at a time; a context manager.
 
-    The child is started by the first document, and anew after one that ended it. One document is
-    read at a time; :meth:`cancel` and :meth:`close` may be called from any thread meanwhile.
+    The child is started for the first document, and restarted after one that ended it.
+    :meth:`cancel` and :meth:`close` may be called from any thread.
     """
 
     def __init__(self, limits: ExtractionLimits) -> None:
         self._limits = limits
         self._child: ChildProcess | None = None
-        self._reading = threading.RLock()  # held by who uses the child's pipes, or closes them
+        self._reading = threading.RLock()  # held while using or closing the child's pipes
         self._closed = False
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; ``None`` while there is none."""
+        """The child's process id, if there is a child."""
         return self._child.pid if self._child is not None else None
 
     def __enter__(self) -> Self:
@@ -82,15 +82,16 @@ class Extractor:
         self.close()
 
     def extract(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
-        """Read the document ``file``, which is called ``name`` below the inbox.
+        """Read a document.
 
-        :param file: a local file, open at its beginning. It is handed to the child as it is.
-        :param content_hash: SHA-256, 32 bytes, that the bytes which are read must have.
-        :raises InboxUnavailableError: they have another: the file has changed.
+        :param file: a local file, open at its beginning, whose descriptor is passed to the child.
+        :param name: its path below the inbox.
+        :param content_hash: the expected SHA-256, 32 bytes.
+        :raises InboxUnavailableError: the hash differs: the file has changed.
         :raises DocumentTooLargeError: it reached a limit; names the limit and its setting.
-        :raises DocumentError: it cannot be read; the subclass says why.
-        :raises ExtractionInterruptedError: the child ended without having reached a limit, or for
-            most of its time it did not get to work.
+        :raises DocumentError: it cannot be read; the subclass tells why.
+        :raises ExtractionInterruptedError: the child ended without reaching a limit, or got too
+            little CPU time.
         """
         with self._reading:
             try:
@@ -99,13 +100,13 @@ class Extractor:
                 raise _explained(error, name) from None
 
     def cancel(self) -> None:
-        """End an extraction that is under way: it raises ExtractionInterruptedError."""
+        """Interrupt the current extraction, which raises ExtractionInterruptedError."""
         child = self._child
         if child is not None:
             child.signal_end()
 
     def close(self) -> None:
-        """End the child, and an extraction that is under way; nothing is read any more."""
+        """End the child and the current extraction; later ones are refused."""
         self._closed = True
         self.cancel()
         with self._reading:
@@ -114,7 +115,7 @@ class Extractor:
     def _read_twice(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
         try:
             return self._read(file, name, content_hash)
-        except CrashedError:  # by this document, or by what one before it left behind?
+        except CrashedError:  # perhaps caused by an earlier document: retry in a new child
             os.lseek(file.fileno(), 0, os.SEEK_SET)
         return self._read(file, name, content_hash)
 
@@ -125,7 +126,7 @@ class Extractor:
         except (DocumentError, InboxUnavailableError):
             raise
         except BaseException:
-            child.kill()  # an answer may be on its way, which the next document must not get
+            child.kill()  # the next document must not receive a pending answer
             raise
         finally:
             if child.ended or child.memory_bytes() > _LEFT_OVER * self._limits.memory_bytes:
@@ -139,10 +140,10 @@ class Extractor:
 
     def _ready(self, name: str) -> ChildProcess:
         if self._child is not None and not self._child.asleep():
-            self._replace()  # it ended between two documents, by no fault of this one
+            self._replace()  # it ended between two documents
         child = self._child = self._child or _start_child(self._limits)
         try:
-            if self._closed:  # set before the child was looked for, and so seen on one side
+            if self._closed:  # close() sets this before it reads _child, so one side notices
                 raise ExtractionInterruptedError(f"{name}: extraction has been closed")
             child.wait_until_ready()
         except BaseException:
@@ -152,7 +153,7 @@ class Extractor:
 
 
 def _start_child(limits: ExtractionLimits) -> ChildProcess:
-    """Start one. A document that takes it over finds no key of ours in its environment."""
+    """Start a child without secrets in its environment, in case a document takes it over."""
     folder = language_folder() if limits.ocr else None
     environment = {} if folder is None else {"TESSDATA_PREFIX": str(folder)}
     return ChildProcess(
@@ -163,11 +164,11 @@ def _start_child(limits: ExtractionLimits) -> ChildProcess:
 def _ask(
     child: ChildProcess, file: BinaryIO, name: str, content_hash: bytes, limits: ExtractionLimits
 ) -> ChunkedDocument:
-    """Ask for a document and take the answer.
+    """Send a document to the child, and parse the answer.
 
-    :raises InboxUnavailableError: its content is not the one of ``content_hash``.
-    :raises DocumentError: what is wrong with it.
-    :raises ChildError: there was no answer, or none that makes sense.
+    :raises InboxUnavailableError: its content does not match ``content_hash``.
+    :raises DocumentError: it cannot be read.
+    :raises ChildError: there was no answer, or an invalid one.
     """
     request = {"name": name, "sha256": content_hash.hex()}
     lines = child.ask(request, file, seconds=limits.seconds)
@@ -176,13 +177,13 @@ def _ask(
         if "chunks" in answer:
             return _document(answer, lines)
         refusal = _refusal(answer, name, child)
-    except (ValueError, TypeError, KeyError) as error:  # it is no longer the child that we know
-        raise CrashedError("with an answer that makes no sense") from error
+    except (ValueError, TypeError, KeyError) as error:  # the document may have taken over the child
+        raise CrashedError("with an invalid answer") from error
     raise refusal
 
 
 def _explained(error: ChildError, name: str) -> Exception:
-    """What the end of the child means for the document that it read."""
+    """Translate the end of the child into an error of the document."""
     if isinstance(error, OutOfMemoryError):
         advice = "split the document, or raise RAG_DOCUMENT_MEMORY_MB"
         return DocumentTooLargeError(name, f"reading it {error}: {advice}")

@@ -1,8 +1,9 @@
-"""Counts tokens of cl100k_base, the vocabulary of text-embedding-3, without a download.
+"""Count tokens of cl100k_base, the vocabulary of text-embedding-3, without a download.
 
-The vocabulary is inside semantic-text-splitter, which cuts by tokens but does not count them: how
-many tokens a word has is found by asking whether it fits, once a word. What remains is a look-up,
-some 20 MB of text a second, where the tokenizer itself reads 2 and the splitter asks it repeatedly.
+semantic-text-splitter contains the vocabulary, and splits by tokens but does not count them. The
+number of tokens of each distinct word is therefore found by testing into how many it fits, once per
+word. After that it is a dictionary lookup: about 20 MB of text per second, compared with 2 MB/s of
+the tokenizer, which the splitter calls repeatedly.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cache
 from semantic_text_splitter import TextSplitter
 
 _MODEL = "text-embedding-3-small"
-_OTHER_NUMBERS = (  # Unicode's categories No and Nl, which `re` takes for letters
+_OTHER_NUMBERS = (  # Unicode categories No and Nl, which `re` treats as letters
     "²³¹¼-¾\u09f4-\u09f9\u0f2a-\u0f33\u16ee-\u16f0\u2070-\u2079\u2080-\u2089\u2150-\u218b"
     "\u2460-\u249b\u24ea-\u24ff\u2776-\u2793\u3007\u3021-\u3029\u3192-\u3195\u3220-\u3229"
     "\u3248-\u324f\u3251-\u325f\u3280-\u3289\u32b1-\u32bf"
@@ -28,12 +29,12 @@ _PIECES = re.compile(
     r"| ?(?:[^\s\w]|_)++[\r\n]*+"
     r"|\s*[\r\n]|\s+(?!\S)|\s"
 )
-_LONGEST = 256  # characters of a piece counted as one; the tokenizer's time grows with its square
-_REMEMBERED = 200_000  # pieces, some 20 MB
+_LONGEST = 256  # maximum characters per piece; the tokenizer's time is quadratic in it
+_REMEMBERED = 200_000  # pieces, about 20 MB
 
 
 class _Known(dict[str, int]):
-    """Tokens of the pieces met so far; others are asked for."""
+    """A cache of tokens by piece."""
 
     def __missing__(self, piece: str) -> int:
         if len(piece) > _LONGEST:
@@ -49,42 +50,43 @@ _known = _Known()
 
 
 def count_tokens(text: str) -> int:
-    """Tokens of a text; of runs of over 256 letters or signs, the sum over their parts."""
+    """Count the tokens of a text; runs of over 256 letters or symbols are counted in parts."""
     return sum(map(_known.__getitem__, _PIECES.findall(text)))
 
 
 def _ask(piece: str) -> int:
-    """The least number of tokens that the piece fits into; never more than its bytes."""
-    # Words in ASCII have one or two; a row of Chinese or Korean not quite one a character.
+    """Find the smallest number of tokens that the piece fits into, which is at most its bytes."""
+    # ASCII words have one or two tokens; Chinese and Korean a little less than one per character.
     guess = 1 if piece.isascii() else max(1, 3 * len(piece) // 4)
-    least, most, step = 0, len(piece.encode()), 1  # too little, and enough
+    low, high, step = 0, len(piece.encode()), 1  # does not fit, fits
     if _fits(piece, guess):
-        most = guess
-        while most - step > least:
-            if not _fits(piece, most - step):
-                least = most - step
+        high = guess
+        while high - step > low:
+            if not _fits(piece, high - step):
+                low = high - step
                 break
-            most -= step
+            high -= step
             step *= 2
     else:
-        least = guess
-        while least + step < most:
-            if _fits(piece, least + step):
-                most = least + step
+        low = guess
+        while low + step < high:
+            if _fits(piece, low + step):
+                high = low + step
                 break
-            least += step
+            low += step
             step *= 2
-    while most - least > 1:
-        middle = (least + most) // 2
+    while high - low > 1:
+        middle = (low + high) // 2
         if _fits(piece, middle):
-            most = middle
+            high = middle
         else:
-            least = middle
-    return most
+            low = middle
+    return high
 
 
 def _fits(piece: str, tokens: int) -> bool:
-    # A character is never cut, whatever it takes: the word behind it, of one token, tells.
+    # The splitter never splits a character, even if it exceeds the limit. Appending a word of one
+    # token shows whether it did.
     return len(_splitter(tokens + 1).chunks(piece + " a")) == 1
 
 

@@ -1,4 +1,4 @@
-"""What has to be forgotten in time, whether or not anything is processed."""
+"""Delete expired data of documents, whether or not anything is processed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from rag_assets.settings.model import Settings
 
 
 @dataclass(frozen=True)
-class Forgotten:
-    """What was deleted for good.
+class Deleted:
+    """What was deleted.
 
-    :param keys: of documents that were withdrawn RAG_DOCUMENTS_KEEP_DAYS ago.
-    :param answers: vectors that were bought so long ago and that nobody has come for.
+    :param keys: of documents withdrawn longer than RAG_DOCUMENTS_KEEP_DAYS ago.
+    :param answers: number of vectors that were not used for that long.
     """
 
     keys: tuple[str, ...]
     answers: int
 
 
-def forget(database: Database, settings: Settings) -> Forgotten:
-    """Delete what has been kept for long enough. To be called once a day, or more often."""
+def delete_expired(database: Database, settings: Settings) -> Deleted:
+    """Delete data older than RAG_DOCUMENTS_KEEP_DAYS. Call it at least once a day."""
     days = settings.rag_documents_keep_days
     with database.connect() as connection:
         keys = purge_withdrawn(connection, days)
     with database.connect() as connection:
-        return Forgotten(keys, purge_answers(connection, days))
+        return Deleted(keys, purge_answers(connection, days))

@@ -1,6 +1,6 @@
-"""Process documents: those that wait in a lane, or chosen ones. One run is one worker.
+"""Process waiting documents of a lane, or selected ones. One run is one worker.
 
-What happens to a document, stage by stage, is in :mod:`.pipeline`.
+The stages are in :mod:`.pipeline`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 
 from rag_assets.documents.concurrency import in_thread
-from rag_assets.documents.pipeline import Desk, Order, Pipeline
+from rag_assets.documents.pipeline import Order, Pipeline, SharedConnection
 from rag_assets.documents.publishing import (
     DocumentOutcome,
     JobLog,
@@ -56,18 +56,19 @@ def process_documents(
     progress: Progress | None = None,
     on_outcome: Callable[[DocumentOutcome], None] = lambda _: None,
 ) -> RunSummary:
-    """Process what waits in a lane, up to RAG_DOCUMENTS_PER_RUN documents; one of the large lane.
+    """Process up to RAG_DOCUMENTS_PER_RUN waiting documents of a lane, or one of the large lane.
 
-    Several runs may work on one lane at once: no document is given to two of them.
+    Several runs may work on one lane concurrently: a document is claimed by one of them only.
 
-    :param lane: ``None`` for any; does not matter for chosen documents.
-    :param keys: process these documents, whatever their lane and state: those that are as they
-        should be end ``unchanged``, dead letters are tried again.
-    :param force: read the files of chosen documents anew, also where nothing has changed.
-    :param on_outcome: told how each document ended, in the caller's thread, as it ends.
+    :param lane: ``None`` for any; ignored for selected documents.
+    :param keys: process these documents, whatever their lane and state: documents that are up to
+        date end as ``unchanged``, and dead letters are retried.
+    :param force: re-read the files of selected documents even if nothing has changed.
+    :param on_outcome: called with each outcome, in the caller's thread.
     :raises ConfigurationError: there is no key for the provider.
-    :raises RagAssetsError: an error that concerns all documents: of the provider or the database.
-        What the run held waits again, told as ``waiting``; what was bought is kept.
+    :raises RagAssetsError: an error of the provider or the database that affects all documents.
+        The documents that the run held are requeued and reported as ``waiting``; embeddings that
+        were paid for are kept.
     """
     check_key(settings)
     shown: Progress = progress or Silent()
@@ -75,19 +76,19 @@ def process_documents(
         with database.connect() as connection:
             requeue(connection, keys, dead=True)
     shown.start(lane if lane and keys is None else "documents", _expected(database, lane, keys))
-    told: set[str] = set()
+    reported: set[str] = set()
 
-    def tell(outcome: DocumentOutcome) -> None:
-        told.add(outcome.key)
+    def report(outcome: DocumentOutcome) -> None:
+        reported.add(outcome.key)
         shown.advance(1)
         on_outcome(outcome)
 
     order = Order(run_id, None if keys is not None else lane, keys, force)
-    summary = _run(database, settings, inbox, order, shown, tell)
+    summary = _run(database, settings, inbox, order, shown, report)
     if keys is not None:
-        for outcome in _left(database, [key for key in keys if key not in told]):
+        for outcome in _not_processed(database, [key for key in keys if key not in reported]):
             summary.add(outcome)
-            tell(outcome)
+            report(outcome)
     return summary
 
 
@@ -105,11 +106,11 @@ def _run(
     inbox: Files,
     order: Order,
     progress: Progress,
-    tell: Callable[[DocumentOutcome], None],
+    report: Callable[[DocumentOutcome], None],
 ) -> RunSummary:
-    """Do the work in a thread of its own, and tell its outcomes in this one meanwhile.
+    """Work in another thread, and report the outcomes in this one.
 
-    Telling takes Dagster 15 ms a document, in which requests would not be answered.
+    Reporting takes Dagster 15 ms per document, which would block the event loop.
     """
     outcomes: SimpleQueue[DocumentOutcome | None] = SimpleQueue()
     running = _Running()
@@ -121,15 +122,15 @@ def _run(
         work.add_done_callback(lambda _: outcomes.put(None))
         try:
             while (outcome := outcomes.get()) is not None:
-                tell(outcome)
-        except BaseException:  # a person, or Dagster, ends the run: give back what it holds
+                report(outcome)
+        except BaseException:  # an operator or Dagster stops the run: return its documents
             running.stop()
             raise
     return work.result()
 
 
 class _Running:
-    """Work in another thread, to be stopped from this one."""
+    """A coroutine run in one thread that another can stop."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -138,7 +139,7 @@ class _Running:
         self._task: asyncio.Task[RunSummary] | None = None
 
     def run(self, work: Coroutine[Any, Any, RunSummary]) -> RunSummary:
-        """Until it is done or stopped.
+        """Run until it is done or stopped.
 
         :raises asyncio.CancelledError: it was stopped.
         """
@@ -158,7 +159,7 @@ class _Running:
                 self._loop = None
 
     def stop(self) -> None:
-        """End it soon, in order."""
+        """Cancel it; it cleans up and ends soon."""
         with self._lock:
             self._stopped = True
             if self._loop and self._task:
@@ -173,10 +174,9 @@ async def _work(
     jobs: JobLog,
     progress: Progress,
 ) -> RunSummary:
-    """One run: its connections, its child processes, and the pipeline between them.
+    """Set up the connections and child processes of a run, and run the pipeline.
 
-    When it fails, the documents that it held wait again, each with its reason, unless the database
-    could not be told.
+    If it fails, its documents are requeued with the reason, if the database is reachable.
     """
     started = time.monotonic()
     database = document_leases.sessions_of_run(database, order.run_id)
@@ -187,7 +187,7 @@ async def _work(
         connections = [stack.enter_context(database.connect(autocommit=True)) for _ in range(3)]
         for connection in connections:
             document_leases.bound_silence(connection, settings.rag_document_lease_s)
-        desk, session, storing = Desk(connections[0]), connections[1], connections[2]
+        shared, session, storing = SharedConnection(connections[0]), connections[1], connections[2]
         spaces = _register_spaces(session, settings)
         publisher = Publisher(storing, spaces, settings, run_id=order.run_id, report=jobs.finished)
         ledger_key = LedgerKey(order.run_id, "documents", order.lane or "chosen")
@@ -209,10 +209,10 @@ async def _work(
                     for _ in range(readers)
                 ]
                 await Pipeline(
-                    desk, settings, inbox, order,
+                    shared, settings, inbox, order,
                     jobs=jobs, purchasers=purchasers, extractors=extractors, publisher=publisher,
                 ).run()  # fmt: skip
-                await in_thread(desk, drop_all_dead_claims)
+                await in_thread(shared, drop_all_dead_claims)
         except BaseException as error:
             reason = _reason_of(error, connections)
             if isinstance(reason, DatabaseUnavailableError):
@@ -225,9 +225,9 @@ async def _work(
 
 
 def _reason_of(error: BaseException, connections: Sequence[Connection]) -> BaseException:
-    """Why a run ends: a lost session shows as whatever was being done on it."""
+    """Return why a run ends: a lost session may surface as any error."""
     lost = session_lost(error) or any(connection.broken for connection in connections)
-    return DatabaseUnavailableError("PostgreSQL went away") if lost else error
+    return DatabaseUnavailableError("the connection to PostgreSQL was lost") if lost else error
 
 
 def _register_spaces(session: Connection, settings: Settings) -> tuple[Space, ...]:
@@ -235,7 +235,7 @@ def _register_spaces(session: Connection, settings: Settings) -> tuple[Space, ..
 
 
 class _Remarks:
-    """Passes on what a person should know; what counts here are documents, not their texts."""
+    """Passes on messages only: progress is counted in documents, not in their texts."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -248,22 +248,26 @@ class _Remarks:
         self._progress.say(message)
 
 
-_LEFT: dict[str, OutcomeState] = {"ready": "unchanged", "dead": "dead", "withdrawn": "withdrawn"}
+_OUTCOMES: dict[str, OutcomeState] = {
+    "ready": "unchanged",
+    "dead": "dead",
+    "withdrawn": "withdrawn",
+}
 
 
-def _left(database: Database, keys: Sequence[str]) -> tuple[DocumentOutcome, ...]:
-    """How chosen documents stand that this run has not worked on."""
+def _not_processed(database: Database, keys: Sequence[str]) -> tuple[DocumentOutcome, ...]:
+    """Return the outcomes of selected documents that this run did not process."""
     with database.connect() as connection:
         documents = find_documents(connection, keys)
     return tuple(
-        outcome_of(document, _LEFT.get(document.state, "waiting"), _why(document))
+        outcome_of(document, _OUTCOMES.get(document.state, "waiting"), _why(document))
         for document in documents
     )
 
 
 def _why(document: Document) -> str | None:
     if document.state == "withdrawn":
-        return f"{document.key} is withdrawn: its file is gone, or a person took it out of search"
+        return f"{document.key} is withdrawn: its file is gone, or an operator withdrew it"
     if document.state == "running":
         return f"run {document.run_id} is working on it"
     return document.error

@@ -1,8 +1,8 @@
-"""Alertmanager's configuration, made from the settings. Pure.
+"""Build Alertmanager's configuration from the settings. Pure.
 
-Prometheus and Alertmanager deliver what the recovery cannot: that the daemon which runs it is dead.
-Who is notified is said once, in the settings, and holds for compose, a host of one's own and a
-cluster. The configuration is JSON, which is YAML, too.
+Prometheus and Alertmanager report what the recovery cannot: the death of the daemon that runs it.
+The receivers come from the settings, whether the deployment is compose, a single host or a cluster.
+The configuration is written as JSON, which is valid YAML.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.settings.model import Settings
 
 WATCHDOG = "RAGWatchdog"
-"""The alert that always fires: when an outside service no longer receives it, something is dead."""
+"""An alert that always fires: an external service notices when it stops arriving."""
 OPERATORS = "operators"
 HEARTBEAT = "heartbeat"
 QUIET_HOURS = "quiet-hours"
 _HEARTBEAT_INTERVAL = "1m"
-# Alertmanager asks whether to repeat at each group_interval: a repeat_interval of the same length
-# would now and then be missed by milliseconds.
+# Alertmanager checks repeat_interval once per group_interval. If both had the same length, a repeat
+# would occasionally be missed by milliseconds.
 _HEARTBEAT_REPEAT = "30s"
 _SLACK_TEXT = (
     "{{ range .Alerts }}{{ .Annotations.summary }}\n"
@@ -31,12 +31,12 @@ _SLACK_TEXT = (
 
 
 def alertmanager_config(settings: Settings) -> dict[str, Any]:
-    """Routes, receivers and quiet hours. It holds secrets: for a file that few may read.
+    """Return routes, receivers and quiet hours. Contains secrets: restrict access to the file.
 
-    A receiver without settings is empty. Without Slack and e-mail, Alertmanager only shows what
-    fires.
+    A receiver without settings is empty. Without Slack and e-mail, alerts are only shown in
+    Alertmanager.
 
-    :raises ConfigurationError: the settings of e-mail are not complete.
+    :raises ConfigurationError: the e-mail settings are incomplete.
     """
     warnings: dict[str, Any] = {
         "matchers": ['severity="warning"'],
@@ -74,13 +74,13 @@ def alertmanager_config(settings: Settings) -> dict[str, Any]:
 
 
 def delivered_by(settings: Settings) -> tuple[str, ...]:
-    """How alerts reach people, for messages: Slack, e-mail."""
-    ways = []
+    """Describe the configured channels, for messages: Slack, e-mail."""
+    channels = []
     if settings.slack_webhook_url is not None:
-        ways.append("Slack")
+        channels.append("Slack")
     if settings.rag_alert_email_to:
-        ways.append(f"e-mail to {settings.rag_alert_email_to}")
-    return tuple(ways)
+        channels.append(f"e-mail to {settings.rag_alert_email_to}")
+    return tuple(channels)
 
 
 def _operators(settings: Settings) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _heartbeat(settings: Settings) -> dict[str, Any]:
 
 
 def _times(quiet_hours: str) -> Sequence[Mapping[str, str]]:
-    """``22:00-07:00`` as spans within a day, which is all that Alertmanager knows."""
+    """Split ``22:00-07:00`` at midnight: Alertmanager's ranges do not cross it."""
     begin, end = quiet_hours.split("-")
     spans = [(begin, end)] if begin < end else [(begin, "24:00"), ("00:00", end)]
     return [{"start_time": one, "end_time": other} for one, other in spans if one != other]

@@ -1,7 +1,7 @@
-"""The weekend backfill: what a window starts, in which order, within what is left of its budget.
+"""The weekend backfill: what a window starts, in which order, within its remaining budget.
 
-What fits is decided in :func:`choose_versions`, which is pure. Which runs there are, and how one
-is started, is Dagster's matter and not known here.
+:func:`choose_versions`, which is pure, decides what fits. Listing and starting Dagster's runs is
+left to ``defs``.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from rag_assets.vectors.prices import cost_of, price_setting, together, usd_per_
 from rag_assets.vectors.sql.spaces import document_roles, register_space
 
 WINDOW_TAG = "rag/window"
-"""Of a window's runs, with :attr:`Window.key`."""
+"""Tag of a window's runs; its value is :attr:`Window.key`."""
 DOCUMENTS_AT_ONCE = 500
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version, and what embedding it now would take, by estimate.
+    """A version, with the estimated cost and time of embedding it now.
 
-    :param rows: verses without a vector of their text, summed over the spaces; all of a version
-        whose files changed.
-    :param problem: why it cannot be planned.
+    :param rows: verses without a vector of their text, summed over the spaces; every verse if the
+        version's files changed.
+    :param problem: why no plan could be made.
     """
 
     code: str
@@ -53,7 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a window may spend, or has left."""
+    """Dollars and minutes that a window may spend, or has left."""
 
     usd: float
     minutes: float
@@ -61,11 +61,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class WindowChoice:
-    """What to start, and why the rest is not.
+    """Versions to start, and why the others are not started.
 
-    :param passed_over: a sentence for each version that no window could take.
-    :param held: why the next in order waits, and with it all that are behind it; ``None`` when none
-        waits.
+    :param passed_over: a sentence for each version that does not fit even a whole window.
+    :param held: why the next version, and with it every later one, waits; ``None`` if none waits.
     """
 
     start: tuple[Candidate, ...]
@@ -77,8 +76,8 @@ class WindowChoice:
 class WindowRun:
     """A run that the window started.
 
-    :param ledger_ids: under which the ledger may have what it paid: a run that Dagster starts again
-        goes on under the first one's.
+    :param ledger_ids: run ids under which the ledger may list its payments: a retried run continues
+        under the id of the first attempt.
     """
 
     version: str
@@ -90,12 +89,12 @@ class WindowRun:
 def choose_versions(
     candidates: Iterable[Candidate], *, left: Budget, whole: Budget, room: int | None = None
 ) -> WindowChoice:
-    """Take versions in their order as long as they fit; none overtakes one that has to wait.
+    """Take versions in order while they fit; none overtakes one that has to wait.
 
-    Candidates are planned one by one as they are asked for, and no further than the first to wait.
+    Candidates are planned lazily, up to the first one that waits.
 
-    :param left: of this window, ``whole``: of a window of which nothing is spent.
-    :param room: runs that may be started; ``None`` for as many as there are.
+    :param left: the remaining budget; ``whole``: that of an untouched window.
+    :param room: the number of runs that may be started; ``None`` for no limit.
     """
     start: list[Candidate] = []
     passed_over: list[str] = []
@@ -113,7 +112,7 @@ def choose_versions(
         elif one.minutes > minutes:
             held = f"it would take about {one.minutes:.0f} min, {max(0.0, minutes):.0f} are left"
         elif len(start) == room:
-            held = "as many runs are under way as may be"
+            held = "the maximum number of runs is under way"
         else:
             start.append(one)
             usd -= one.cost_usd
@@ -139,7 +138,7 @@ def _never_fits(one: Candidate, whole: Budget) -> str | None:
 
 
 def in_order(codes: Iterable[str], patterns: str) -> tuple[str, ...]:
-    """Codes by the first pattern that each fits, then by name; without those that fit none."""
+    """Order codes by the first pattern each matches, then by name; drop those that match none."""
     wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
     placed = [
         (next((place for place, one in enumerate(wanted) if fnmatchcase(code, one)), None), code)
@@ -151,7 +150,7 @@ def in_order(codes: Iterable[str], patterns: str) -> tuple[str, ...]:
 
 
 def committed(runs: Sequence[WindowRun], spent: Mapping[str, float]) -> float:
-    """Dollars that a window's runs have paid, and what those under way are still expected to."""
+    """Return the dollars that a window's runs have paid, or are still expected to pay."""
     to_come = sum(
         max(0.0, run.estimated_usd - sum(spent.get(one, 0.0) for one in run.ledger_ids))
         for run in runs
@@ -161,19 +160,19 @@ def committed(runs: Sequence[WindowRun], spent: Mapping[str, float]) -> float:
 
 
 def whole_budget(settings: Settings, window: Window) -> Budget:
-    """What a window may spend, and therefore the most that one run may."""
+    """Return the budget of an untouched window, which is also the maximum for one run."""
     budget, run = settings.rag_backfill_budget_usd, settings.rag_max_run_cost_usd
     return Budget(budget if run is None else min(budget, run), window.minutes)
 
 
-def left_of(
+def remaining_budget(
     connection: Connection,
     settings: Settings,
     window: Window,
     runs: Sequence[WindowRun],
     now: datetime,
 ) -> Budget:
-    """What is left of a window that is open."""
+    """Return the remaining budget of an open window."""
     spent = backfill.spent_by_runs(connection, frozenset().union(*(r.ledger_ids for r in runs)))
     usd = committed(runs, spent) + backfill.documents_cost(connection, window.opens)
     return Budget(settings.rag_backfill_budget_usd - usd, window.minutes_left(now))
@@ -186,9 +185,9 @@ def candidates(
     without: Collection[str] = (),
     warn: Callable[[str], None],
 ) -> Iterator[Candidate]:
-    """Versions that may be embedded, in the backfill's order, each planned when it is asked for.
+    """Yield the versions that may be embedded, in the backfill's order, each planned lazily.
 
-    For 31,000 verses that takes a second, and 0.1 s where the checks have found it complete.
+    Planning 31,000 verses takes a second, or 0.1 s if the checks have found them complete.
     """
     known = known_versions(connection, settings)
     complete = complete_versions(connection, settings)
@@ -207,7 +206,7 @@ def candidates(
         if cost is None:
             roles = {plan.role for plan in plans if plan.cost_usd is None}
             unknown = " and ".join(map(price_setting, sorted(roles)))
-            yield Candidate(code, problem=f"what it would cost is not known: set {unknown}")
+            yield Candidate(code, problem=f"its cost is unknown: set {unknown}")
             continue
         yield Candidate(
             code,
@@ -228,35 +227,36 @@ def choose_now(
     at_work: int,
     warn: Callable[[str], None],
 ) -> WindowChoice:
-    """What to start now in a window that is open.
+    """Choose what to start now in an open window.
 
-    A version is started once in a window: what failed, or was refused, waits for the next.
+    A version is started once per window: one that failed or was refused waits for the next.
 
-    :param runs: that this window started; ``busy``: versions on which any run is under way;
-        ``at_work``: runs of the lane that are.
+    :param runs: runs that this window started.
+    :param busy: versions with a run under way.
+    :param at_work: the number of the lane's runs under way.
     """
     pause = paused_lanes(connection).get(BIBLE_LANE)
     if pause is not None:
         return WindowChoice((), held=f"the lane {BIBLE_LANE} is paused: {pause.reason}")
-    most = runs_at_once(settings)[BIBLE_LANE]
-    if at_work >= most:
+    maximum = runs_at_once(settings)[BIBLE_LANE]
+    if at_work >= maximum:
         return WindowChoice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
     seen = {run.version for run in runs}.union(busy)
     return choose_versions(
         candidates(connection, settings, without=seen, warn=warn),
-        left=left_of(connection, settings, window, runs, now),
+        left=remaining_budget(connection, settings, window, runs, now),
         whole=whole_budget(settings, window),
-        room=most - at_work,
+        room=maximum - at_work,
     )
 
 
 def requeue_documents(
     connection: Connection, settings: Settings, window: Window, usd: float
 ) -> tuple[int, int]:
-    """Let documents of another model be embedded again for at most ``usd``: (how many, not yet).
+    """Requeue documents embedded with another model, for at most ``usd``: (requeued, remaining).
 
-    One transaction. At most :data:`DOCUMENTS_AT_ONCE`, and none that was worked on since the window
-    opened.
+    Runs in one transaction. Takes at most :data:`DOCUMENTS_AT_ONCE`, and none that has been
+    processed since the window opened.
     """
     if not any(lane.ready for lane in queue_counts(connection).values()):
         return 0, 0
@@ -264,7 +264,7 @@ def requeue_documents(
     requeued = waiting = 0
     with connection.transaction():
         for place, role in enumerate(roles):
-            # One that lacks the small vectors most likely lacks the others, too.
+            # A document without small vectors most likely lacks the large ones, too.
             price = together(usd_per_million_tokens(settings, one) for one in roles[place:])
             done = requeue_unembedded(
                 connection,
@@ -282,7 +282,7 @@ def requeue_documents(
 
 
 def _affordable(usd: float, usd_per_million: float | None) -> float:
-    """Tokens for that much; none at an unknown price."""
+    """Return the tokens that this much buys; none at an unknown price."""
     if usd_per_million is None:
         return 0.0
     return max(0.0, usd) * 1e6 / usd_per_million if usd_per_million else float("inf")

@@ -1,7 +1,7 @@
-"""The broker by which runs go to several machines: Redis, as Celery uses it.
+"""The broker that distributes runs over several machines: Redis, as Celery uses it.
 
-Here stand its address, who listens to it, and the signs of life that runs give through it. What
-starts and ends runs is in ``defs/celery.py``. Celery is an extra: it is imported when it is needed.
+This module knows its address, its workers and the heartbeats of runs. ``defs/celery.py`` starts and
+terminates runs. Celery is an extra and therefore imported lazily.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from redis import Redis
 
 QUEUES = DOCUMENT_LANES
-"""Celery's queues: each lane of documents has one; whatever else runs goes with the small ones."""
+"""Celery's queues: one per document lane; all other runs share the small documents' queue."""
 _KEPT_S = 7 * 86_400
-_PRIORITIES = (0, 3, 6, 9)  # the steps for which kombu keeps a list each
+_PRIORITIES = (0, 3, 6, 9)  # kombu keeps one list for each of these
 
 
 def queue_of(lane: str | None) -> str:
-    """The queue of a run in this lane."""
+    """Return the queue of a run in this lane."""
     return lane if lane in QUEUES else PROCESSING
 
 
@@ -36,25 +36,25 @@ def queue_of(lane: str | None) -> str:
 class Broker:
     """One Redis. ``url`` may hold a password: it is never shown.
 
-    :param timeout_s: seconds that it has to take a connection, and to answer.
+    :param timeout_s: time limit in seconds for connecting and for each answer.
     """
 
     url: str = field(repr=False)
     timeout_s: float
 
     def describe(self) -> str:
-        """Host and port, for people and logs."""
+        """Return host and port, for messages and logs."""
         parts = urlsplit(self.url)
         return f"Redis on {parts.hostname}:{parts.port or 6379}"
 
     def options(self) -> dict[str, Any]:
-        """Celery's configuration, the same for who sends runs and who takes them.
+        """Return Celery's configuration, the same for the launcher and the workers.
 
-        What is taken is acknowledged when it begins: whether a run is tried again is Dagster's
-        affair. What a worker took and did not begin is given to another after a minute. A side that
-        is gone without a word is noticed by keepalives and health checks, not after hours.
+        A task is acknowledged when it starts: retrying runs is up to Dagster. A task that a worker
+        took and did not start goes to another worker after a minute. Keepalives and health checks
+        detect a lost peer within seconds rather than hours.
         """
-        patience = {
+        timeouts = {
             "socket_connect_timeout": self.timeout_s,
             "socket_timeout": self.timeout_s,
             "socket_keepalive": True,
@@ -62,11 +62,11 @@ class Broker:
         }
         return {
             "broker_transport_options": {
-                **patience,
+                **timeouts,
                 "visibility_timeout": 60,
                 "unacked_restore_throttle": 1,
             },
-            "broker_connection_max_retries": None,  # for ever
+            "broker_connection_max_retries": None,  # no limit
             "broker_connection_retry_on_startup": True,
             "broker_connection_timeout": self.timeout_s,
             "redis_socket_connect_timeout": self.timeout_s,
@@ -78,24 +78,24 @@ class Broker:
             "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0.1},
             "task_track_started": True,
             "worker_prefetch_multiplier": 1,
-            "worker_disable_prefetch": True,  # a host that is cut off holds nothing in reserve
-            "worker_max_tasks_per_child": 1,  # a run's process is its own, as on one machine
+            "worker_disable_prefetch": True,  # a host that is cut off holds no tasks in reserve
+            "worker_max_tasks_per_child": 1,  # one process per run, as on a single machine
             "worker_hijack_root_logger": False,
-            "worker_redirect_stdouts": False,  # Dagster keeps what a run prints
+            "worker_redirect_stdouts": False,  # Dagster captures what a run prints
             "worker_cancel_long_running_tasks_on_connection_loss": False,
         }
 
     def ping(self) -> None:
-        """Ask whether it answers, keeps what it is given, and for how long that was not touched.
+        """Check that Redis answers, accepts writes and reports idle times.
 
-        :raises BrokerUnavailableError: it does not.
+        :raises BrokerUnavailableError: one of these failed.
         """
         with self._explained():
             self._redis.set("rag:ping", "yes", ex=60)
             self._redis.object("idletime", "rag:ping")
 
     def workers(self) -> Mapping[str, tuple[str, ...]]:
-        """Names of the workers that take new runs, by queue. Takes up to ``timeout_s`` seconds.
+        """Return the names of workers that take new runs, by queue, within ``timeout_s`` seconds.
 
         :raises BrokerUnavailableError: the broker does not answer.
         """
@@ -104,7 +104,7 @@ class Broker:
 
         app = Celery(broker=self.url)
         app.conf.update(self.options())
-        # A connection of its own: one from Celery's pool may be from before a restart of Redis.
+        # A new connection: one from Celery's pool may predate a restart of Redis.
         with self._explained(), app.connection_for_read() as connection:
             asked = app.control.inspect(timeout=min(2.0, self.timeout_s), connection=connection)
             answers = asked.active_queues() or {}
@@ -113,7 +113,7 @@ class Broker:
                 sorted(
                     name
                     for name, listens in answers.items()
-                    if isinstance(listens, list)  # or what went wrong with it
+                    if isinstance(listens, list)  # an error otherwise
                     and queue in {one["name"] for one in listens}
                 )
             )
@@ -121,48 +121,48 @@ class Broker:
         }
 
     def expect(self, run_id: str) -> None:
-        """Note that a run was sent: from now on it is looked for.
+        """Record that a run was sent: its heartbeats are expected from now on.
 
         :raises BrokerUnavailableError: the broker does not answer.
         """
         with self._explained():
-            self._redis.set(_sign(run_id), "sent", ex=_KEPT_S)
+            self._redis.set(_heartbeat_key(run_id), "sent", ex=_KEPT_S)
 
     def beat(self, run_id: str) -> bool:
-        """Give a sign of life of a run; whether it may go on: it was not given up meanwhile.
+        """Record a run's heartbeat; return whether it may continue, i.e. was not given up.
 
         :raises BrokerUnavailableError: the broker does not answer.
         """
         with self._explained(), self._redis.pipeline() as pipeline:
-            pipeline.set(_sign(run_id), "at work", ex=_KEPT_S)
-            pipeline.exists(_given_up(run_id))
+            pipeline.set(_heartbeat_key(run_id), "alive", ex=_KEPT_S)
+            pipeline.exists(_given_up_key(run_id))
             return not pipeline.execute()[1]
 
     def silence_s(self, run_id: str) -> float:
-        """Seconds since a run's last sign of life, or since it was sent.
+        """Return the seconds since a run's last heartbeat, or since it was sent.
 
-        By Redis' own idle time: it stands still while Redis does, and begins anew after a restart,
-        so that an outage of the broker is not taken for one of its workers.
+        Measured by Redis' own idle time, which pauses while Redis is down and restarts from zero
+        with it, so that an outage of the broker is not mistaken for that of a worker.
 
-        :raises BrokerUnavailableError: the broker does not answer, or keeps no such time.
+        :raises BrokerUnavailableError: the broker does not answer, or tracks no idle times.
         """
         with self._explained():
-            idle = self._redis.object("idletime", _sign(run_id))
-            if idle is None:  # a broker that lost what it held
+            idle = self._redis.object("idletime", _heartbeat_key(run_id))
+            if idle is None:  # the broker lost its data
                 self.expect(run_id)
                 return 0.0
             return float(str(idle))
 
     def give_up(self, run_id: str) -> None:
-        """Let the run's process end, should it still live, on a host that was cut off.
+        """Make the run's process end if it still runs on a host that was cut off.
 
         :raises BrokerUnavailableError: the broker does not answer.
         """
         with self._explained():
-            self._redis.set(_given_up(run_id), "yes", ex=_KEPT_S)
+            self._redis.set(_given_up_key(run_id), "yes", ex=_KEPT_S)
 
     def waiting(self) -> frozenset[str]:
-        """Ids of the tasks that no worker has begun.
+        """Return the ids of tasks that no worker has started.
 
         :raises BrokerUnavailableError: the broker does not answer.
         """
@@ -219,10 +219,10 @@ class Broker:
 
 
 def open_broker(settings: Settings) -> Broker:
-    """The broker of the settings. Nothing is connected.
+    """Return the configured broker, without connecting.
 
-    :raises ConfigurationError: RAG_CELERY_BROKER_URL is not set, or no address of Redis; or Celery
-        is missing.
+    :raises ConfigurationError: RAG_CELERY_BROKER_URL is not set or not a Redis address, or Celery
+        is not installed.
     """
     if settings.rag_celery_broker_url is None:
         raise ConfigurationError(
@@ -253,12 +253,12 @@ def open_broker(settings: Settings) -> Broker:
 
 
 def _address(url: str, password: str | None) -> str:
-    """The address with its password, and with a certificate that is verified.
+    """Add the password to the address, and require a verified certificate for TLS.
 
-    :raises ValueError: it is not one of Redis; the message may hold the password.
+    :raises ValueError: it is not a Redis address; the message may contain the password.
     """
     parts = urlsplit(url)
-    _ = parts.port  # raises where it is no number
+    _ = parts.port  # raises if it is not a number
     number = parts.path.strip("/")
     if (
         parts.scheme not in ("redis", "rediss")
@@ -277,10 +277,10 @@ def _address(url: str, password: str | None) -> str:
     return urlunsplit(parts)
 
 
-def _sign(run_id: str) -> str:
-    """Its value is no number: Redis shares those, with one idle time for all that have it."""
+def _heartbeat_key(run_id: str) -> str:
+    """Key of a run's heartbeat. Its value is no number: Redis shares those and their idle times."""
     return f"rag:sign:{run_id}"
 
 
-def _given_up(run_id: str) -> str:
+def _given_up_key(run_id: str) -> str:
     return f"rag:given-up:{run_id}"

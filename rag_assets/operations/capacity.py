@@ -1,7 +1,7 @@
-"""A day's capacity record: which are due, the row in the database, and all of them as CSV.
+"""Daily capacity records: which days are due, the row in the database, and the CSV of all rows.
 
-A day's record covers the 24 hours that end at RAG_CAPACITY_AT of that day, so that it is complete
-when it is made; where clocks change they are 23 or 25.
+A record covers the 24 hours (23 or 25 when clocks change) that end at RAG_CAPACITY_AT of its day,
+so that it is complete when it is written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DAY = timedelta(days=1)
-_CAUGHT_UP = 7
+_CATCH_UP_DAYS = 7
 
 
 def due_days(
@@ -43,15 +43,15 @@ def due_days(
     recorded: Mapping[date, datetime],
     since: datetime | None,
 ) -> tuple[date, ...]:
-    """Days of the last week that ended and have no record of the whole day, the first one first.
+    """Return the days of the past week that have ended without a complete record, oldest first.
 
-    :param recorded: when each was recorded.
-    :param since: the first of which anything is known: what ended before is not caught up, but for
-        the last day.
+    :param recorded: when each day was recorded.
+    :param since: when data begins: days that ended earlier are not caught up, except for the most
+        recent one.
     """
     last = daily.last(now)
     today = last.astimezone(daily.zone).date()
-    week = (today - place * _DAY for place in reversed(range(_CAUGHT_UP)))
+    week = (today - place * _DAY for place in reversed(range(_CATCH_UP_DAYS)))
     return tuple(
         day
         for day in week
@@ -63,21 +63,22 @@ def due_days(
 def record(
     database: Database, settings: Settings, day: date, *, now: datetime
 ) -> tuple[CapacityDay, ...]:
-    """Measure and record a day, write the CSV; every day's record.
+    """Measure and record a day and rewrite the CSV; return all records.
 
-    A day that has not ended is recorded as far as it is, and once more by the schedule.
+    A day that has not ended is recorded up to now, and again by the schedule.
 
-    :raises ConfigurationError: the day has not begun, or what it was is deleted.
+    :raises ConfigurationError: the day has not begun, or its data is already deleted.
     """
     daily = DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_capacity_at)
     since, until = daily.on(day - _DAY), daily.on(day)
     if since >= now:
-        raise ConfigurationError(f"the day {day} begins at {since:%Y-%m-%d %H:%M} UTC: not yet")
+        raise ConfigurationError(
+            f"the day {day} has not begun: it begins at {since:%Y-%m-%d %H:%M} UTC"
+        )
     if since < now - settings.rag_operations_keep_days * _DAY:
         raise ConfigurationError(
-            f"what was done on {day} is deleted after RAG_OPERATIONS_KEEP_DAYS = "
-            f"{settings.rag_operations_keep_days} days: its record, where there is one, stays as "
-            "it is"
+            f"the data of {day} is deleted after RAG_OPERATIONS_KEEP_DAYS = "
+            f"{settings.rag_operations_keep_days} days: its record, if there is one, is kept"
         )
     with database.connect() as connection:
         measured = measure(
@@ -94,13 +95,13 @@ def record(
 
 
 def csv_path(settings: Settings) -> Path:
-    """Where the records are kept as CSV."""
+    """Return the path of the CSV file of all records."""
     return settings.rag_home / "capacity" / "capacity.csv"
 
 
 def frame(days: Sequence[CapacityDay]) -> pd.DataFrame:
-    """The records as a table, a row a day, by day; what a day does not have is not a number."""
-    # Imported late: half a second that who makes no record need not wait for.
+    """Return the records as a table with one row per day; missing figures are NaN."""
+    # Lazy import: it takes half a second.
     import pandas as pd  # noqa: PLC0415
 
     names = [*(field.name for field in fields(Measured)), "recorded_at"]
@@ -113,14 +114,14 @@ def frame(days: Sequence[CapacityDay]) -> pd.DataFrame:
 
 
 def as_csv(days: Sequence[CapacityDay]) -> str:
-    """The records as CSV, with a line of names."""
+    """Return the records as CSV, with a header line."""
     table = frame(days)
     table.index = table.index.map(lambda day: day.date().isoformat()).rename("day")
     return str(table.to_csv(lineterminator="\n"))
 
 
 def write_csv(days: Sequence[CapacityDay], path: Path) -> None:
-    """Write all records, in the place of the file before: whole, or not at all."""
+    """Replace the file with all records, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".capacity-", dir=path.parent) as folder:
         fresh = Path(folder) / path.name
@@ -129,14 +130,14 @@ def write_csv(days: Sequence[CapacityDay], path: Path) -> None:
 
 
 def free_bytes(settings: Settings) -> int | None:
-    """Free space where the database grows; ``None`` of a server that is not ours to look into."""
+    """Return the free space on the database's disk; ``None`` for an external server."""
     if settings.rag_database_url is not None:
         return None
     return shutil.disk_usage(settings.rag_home).free
 
 
 def forecasts(days: Sequence[CapacityDay], settings: Settings) -> tuple[Forecast, ...]:
-    """When each of the limits in force will not do any more."""
+    """Forecast when each limit in force will be exceeded."""
     if not days:
         return ()
     limits = limits_of(frame(days), settings, free_bytes=free_bytes(settings))

@@ -1,4 +1,4 @@
-"""Rules about what is stored, indexed and released: for people, who have a command each. Pure."""
+"""Rules about stored, indexed and released data. Each names a command for operators. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rag_assets.visible import count
 def migrations_pending(view: View) -> Iterator[Finding]:
     seen = view.snapshot
     if seen.pending:
-        told = f"not applied: {', '.join(seen.pending)}"
-        yield Finding("database", "problem", told, "`rag-assets db migrate`", seen.now)
+        evidence = f"not applied: {', '.join(seen.pending)}"
+        yield Finding("database", "problem", evidence, "`rag-assets db migrate`", seen.now)
 
 
 @rule(
@@ -43,8 +43,8 @@ def pgvector_outdated(view: View) -> Iterator[Finding]:
     seen, embedded = view.snapshot, view.thresholds.embedded
     verdict = pgvector_faults.judge_pgvector(seen.versions) if seen.versions else None
     if verdict is not None and verdict.problem:
-        # No newer pgvector can be installed in the embedded server, and an outdated extension is
-        # as good as a new one but for what the new one adds.
+        # The embedded server cannot take a newer pgvector, and an outdated extension only lacks
+        # what newer ones add.
         yield Finding(
             "vectors",
             "warning" if verdict.faults and not embedded else "information",
@@ -85,8 +85,8 @@ def job_failed(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
     if corpus is None:
         return
-    standing = split_explained(corpus.failing)
-    for incident, failed in standing.explained:
+    failures = split_explained(corpus.failing)
+    for incident, failed in failures.explained:
         yield Finding(
             "job",
             "warning",
@@ -95,7 +95,7 @@ def job_failed(view: View) -> Iterator[Finding]:
             f"{span(RETRY_CHANCE.total_seconds())} after the outage is reported",
             failed.began_at,
         )
-    for failed in standing.reported.values():
+    for failed in failures.reported.values():
         yield Finding(
             "job",
             "problem",
@@ -113,9 +113,9 @@ def job_failed(view: View) -> Iterator[Finding]:
 def dead_letters(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
     if corpus is not None and corpus.dead:
-        told = ", ".join(f"{number} {name}" for name, number in corpus.dead.items())
+        evidence = ", ".join(f"{number} {name}" for name, number in corpus.dead.items())
         command = "`rag-assets documents dlq`"
-        yield Finding("dead letters", "warning", told, command, view.snapshot.now)
+        yield Finding("dead letters", "warning", evidence, command, view.snapshot.now)
 
 
 @rule(
@@ -146,13 +146,13 @@ def release_held(view: View) -> Iterator[Finding]:
     if corpus is None or not corpus.indexes:  # nothing is embedded yet
         return
     release = corpus.release
-    told = [] if release.release_id is not None else ["nothing is served yet"]
+    facts = [] if release.release_id is not None else ["nothing is served yet"]
     if release.reasons:
         more = f" (and {len(release.reasons) - 1} more)" if len(release.reasons) > 1 else ""
-        told.append(f"the gate refuses the next release: {release.reasons[0]}{more}")
-    if told:
+        facts.append(f"the gate refuses the next release: {release.reasons[0]}{more}")
+    if facts:
         command = "`rag-assets release gate`"
-        yield Finding("release", "warning", "; ".join(told), command, view.snapshot.now)
+        yield Finding("release", "warning", "; ".join(facts), command, view.snapshot.now)
 
 
 @rule(
@@ -175,15 +175,20 @@ def provenance_unknown(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="Slack did not take messages.",
+    condition="Slack did not accept messages.",
     evidence="how many",
-    fix="correct `SLACK_WEBHOOK_URL`; they are sent again",
+    fix="correct `SLACK_WEBHOOK_URL`; delivery is retried",
 )
 def messages_unsent(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
     if corpus is not None and corpus.unsent_messages:
-        told = f"Slack did not take {count(corpus.unsent_messages, 'message')}; they are sent again"
-        yield Finding("messages", "warning", told, "correct SLACK_WEBHOOK_URL", view.snapshot.now)
+        yield Finding(
+            "messages",
+            "warning",
+            f"Slack did not accept {count(corpus.unsent_messages, 'message')}: retrying",
+            "correct SLACK_WEBHOOK_URL",
+            view.snapshot.now,
+        )
 
 
 CORPUS_RULES = (

@@ -1,4 +1,4 @@
-"""Rules about what work depends on: dependencies, pauses, the provider. The recovery acts. Pure."""
+"""Rules that the recovery acts on: dependencies, paused lanes, the provider's limits. Pure."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ NEEDS: Mapping[str, Sequence[Lane]] = {
     "inbox": DOCUMENT_LANES,
     "broker": LANES,
 }
-"""Lanes that cannot work without a dependency. Without the database nothing is started anyway; and
-without workers runs wait for them.
+"""Lanes that a dependency is needed for. Without the database nothing starts anyway, and without
+workers runs wait.
 """
-_STANDS_ON = {
+_DEPENDS_ON = {
     "vectors": ("database",),
     "dagster": ("database",),
     "daemon": ("database", "dagster"),
     "workers": ("broker",),
 }
-"""Where the one is away, nothing is known of the other."""
+"""While one of these is down, nothing is known about the dependency that needs it."""
 _QUOTA_S = 86_400
-"""A key that was refused for want of quota longer ago may have been paid for."""
+"""A key refused for lack of quota longer ago than this may have been topped up."""
 _QUIET = timedelta(minutes=1)
 _RAISE = 0.1
 
@@ -54,20 +54,20 @@ _RAISE = 0.1
 )
 def dependency_down(view: View) -> Iterator[Finding]:
     seen, since = view.snapshot, view.memory.failing_since
-    away = {probe.name for probe in seen.probes if not probe.ok}
+    down = {probe.name for probe in seen.probes if not probe.ok}
     waiting = any(lane.claimable for lane in seen.lanes)
     for probe in seen.probes:
         if probe.ok:
             continue
         began = since.get(probe.name, seen.now)
-        # Who works by commands alone needs no daemon.
+        # Working from the command line alone needs no daemon.
         idle = probe.name in ("daemon", "dagster") and not (seen.daemon_was_seen or waiting)
-        fact = f"{probe.name}: {probe.told}"
+        fact = f"{probe.name}: {probe.detail}"
         lasts = began < seen.now
         yield Finding(
             probe.name,
             "warning" if idle else "problem",
-            probe.told,
+            probe.detail,
             probe.remedy,
             began,
             tuple(
@@ -79,7 +79,7 @@ def dependency_down(view: View) -> Iterator[Finding]:
             subject=probe.name,
             fact=fact,
             opens=lasts,
-            follows=bool(away.intersection(_STANDS_ON.get(probe.name, ()))),
+            follows=bool(down.intersection(_DEPENDS_ON.get(probe.name, ()))),
         )
 
 
@@ -97,12 +97,12 @@ def database_was_away(view: View) -> Iterator[Finding]:
         yield Finding(
             "database",
             "warning",
-            f"the database could not be reached from {missed:%H:%M:%S} on",
+            f"the database has been unreachable since {missed:%H:%M:%S}",
             RUNBOOK,
             missed,
             cause=DEPENDENCY_DOWN,
             subject="database",
-            opens=memory.told_away_at is not None or seen.now - missed > 1.5 * INTERVAL,
+            opens=memory.outage_reported_at is not None or seen.now - missed > 1.5 * INTERVAL,
         )
     gone, back = memory.database_gone_at, memory.database_back_at
     if gone is None or back is None or seen.now - back > view.thresholds.check:
@@ -113,7 +113,7 @@ def database_was_away(view: View) -> Iterator[Finding]:
     yield Finding(
         "database",
         "warning",
-        f"PostgreSQL was away between {gone:%H:%M:%S} and {back:%H:%M:%S}{cost}",
+        f"PostgreSQL was down between {gone:%H:%M:%S} and {back:%H:%M:%S}{cost}",
         RUNBOOK,
         gone,
         cause=DEPENDENCY_DOWN,
@@ -138,12 +138,12 @@ def lane_paused(view: View) -> Iterator[Finding]:
         yield Finding(
             lane,
             "warning",
-            f"paused {pause.told}",
+            f"paused {pause.description}",
             "wait: the lane resumes when its dependencies are back"
             if ours
             else f"`rag-assets documents resume {lane}`",
             pause.paused_at,
-            (PlannedAction("resume_lane", lane, "what it needs is there again"),) if back else (),
+            (PlannedAction("resume_lane", lane, "its dependencies are back"),) if back else (),
         )
 
 
@@ -253,8 +253,8 @@ DEPENDENCY_RULES = (
 def _share(
     kind: Literal["lower_share", "raise_share"], endpoint: str, share: float, why: str
 ) -> PlannedAction:
-    told = f"{why}; {share:.0%} of batch size and concurrency from now on"
-    return PlannedAction(kind, endpoint, told, share=share)
+    reason = f"{why}; {share:.0%} of batch size and concurrency from now on"
+    return PlannedAction(kind, endpoint, reason, share=share)
 
 
 def _quiet(*times: datetime | None, now: datetime) -> bool:

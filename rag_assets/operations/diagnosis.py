@@ -1,4 +1,4 @@
-"""One diagnosis: the list of rules, applied to a look by the doctor and by the recovery. Pure."""
+"""The diagnosis: all rules, applied to a snapshot by the doctor and by the recovery. Pure."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ RULES: tuple[Rule, ...] = (
 
 
 def find(view: View) -> tuple[Finding, ...]:
-    """What each rule finds, in the order of the rules."""
+    """Return the findings of all rules, in the order of the rules."""
     return tuple(found for one in RULES for found in one(view))
 
 
 def diagnose(snapshot: Snapshot, settings: Settings) -> tuple[Finding, ...]:
-    """What a single look finds, the problems first; empty is well."""
+    """Return the findings of a single snapshot, problems first; empty if all is well."""
     thresholds = Thresholds.from_settings(settings)
-    view = View(snapshot, of_single_look(snapshot, thresholds), thresholds)
+    view = View(snapshot, memory_of_one_snapshot(snapshot, thresholds), thresholds)
     found = [one for one in find(view) if not one.follows]
     return tuple(sorted(found, key=lambda one: LEVELS.index(one.level)))
 
 
-def of_single_look(snapshot: Snapshot, thresholds: Thresholds) -> Memory:
-    """What takes time to see, as far as one look can tell it.
+def memory_of_one_snapshot(snapshot: Snapshot, thresholds: Thresholds) -> Memory:
+    """Derive from one snapshot what the recovery learns by watching.
 
-    What fails is taken to have failed before. Documents count as idle for as long as the oldest
-    waits, where no run is under way, or none of the lane was completed for as long as stagnation
-    takes.
+    A dependency that is down is assumed to have been down before. A lane counts as idle since its
+    oldest document began to wait if no run is under way, or if nothing was completed for
+    RAG_STAGNATION_S.
     """
     now = snapshot.now
     limited = any(key.resting_s > 0 for key in snapshot.keys)
     return Memory(
-        looked_at=now,
+        checked_at=now,
         watching_since=now - thresholds.stagnation,
         server_started_at=snapshot.server_started_at,
         idle_since={

@@ -1,4 +1,4 @@
-"""The metrics over HTTP, without the API: for a host that runs the pipeline only."""
+"""Serve the metrics over HTTP without the API, on hosts that run only the pipeline."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 PATH = "/metrics/prometheus/"
-"""As the API's. ``/healthz`` asks no database."""
+"""The same path as the API's. ``/healthz`` does not query the database."""
 
 _POLL_S = 0.1
-"""How soon the server notices that it is to end."""
+"""How often the server checks whether to shut down."""
 
 
 class _Quiet(WSGIRequestHandler):
-    """A line a scrape tells nobody anything. A client that says nothing gives its thread back."""
+    """Does not log scrapes; a client that sends nothing is dropped after ``timeout`` seconds."""
 
     timeout = 10
 
     def handle(self) -> None:
-        """One request; of a client that stays silent or leaves there is nothing to answer."""
+        """Handle one request; ignore clients that stay silent or disconnect."""
         with suppress(TimeoutError, ConnectionError):
             super().handle()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 class _SixServer(ThreadingWSGIServer):
@@ -45,10 +45,10 @@ class _SixServer(ThreadingWSGIServer):
 
 @contextmanager
 def exporting(metrics: OperationsMetrics, *, host: str, port: int) -> Iterator[str]:
-    """Serve the metrics in threads until the block ends; their address.
+    """Serve the metrics in threads until the block ends, and yield their URL.
 
-    :param port: 0 takes a free one.
-    :raises ConfigurationError: the address cannot be listened on.
+    :param port: 0 for any free port.
+    :raises ConfigurationError: the address cannot be bound.
     """
     registry = CollectorRegistry()
     registry.register(metrics)

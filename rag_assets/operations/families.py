@@ -1,8 +1,8 @@
-"""Names, labels and values of the metrics: figures in, Prometheus' families out. Pure.
+"""Names, labels and values of the metrics: figures in, Prometheus metric families out. Pure.
 
-What is known beforehand (lanes, outcomes, keys) is always there, with 0 where nothing happened: of
-a series that is absent no alert can fire, and one that begins with 1 has not increased. Labels are
-bounded: no document, run or request has a series of its own.
+Label values known in advance (lanes, outcomes, keys) are always exported, with 0 if nothing
+happened: no alert fires on an absent series, and one that starts at 1 has not increased. Labels are
+bounded: no document, run or request has its own series.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from rag_assets.settings.model import Settings
 
 OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
 TO_THEIR_END = ("succeeded", "failed", "dead")
-"""Attempts whose duration says something: a lost one's is its lease, a returned one did nothing."""
+"""Outcomes with a meaningful duration: a lost attempt's is its lease, a returned one's is zero."""
 INCIDENT_STATES = ("open", "recovering", "escalated")
 DAEMON_PARTS = (
     *("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR"),
-    *("MONITORING", "EVENT_LOG_CONSUMER"),  # dead runs are noticed, and started again
+    *("MONITORING", "EVENT_LOG_CONSUMER"),  # notice dead runs, and retry them
 )
-"""Without which work stops; one that never ran has an infinite age."""
+"""Parts without which work stops; one that never ran has an infinite age."""
 NO_LANE = "none"
 
 Labels = tuple[str, ...]
@@ -69,37 +69,37 @@ def _by(values: Mapping[Name, float]) -> Samples:
 
 
 def _with(known: Sequence[Name], found: Iterable[Name]) -> tuple[Name, ...]:
-    """What is known beforehand, then whatever else there is."""
+    """Return the known names, then any others that were found."""
     return tuple(dict.fromkeys((*known, *found)))
 
 
 def of_exporter(
     *, up: Mapping[str, bool], seconds: Mapping[str, float], free_bytes: Mapping[str, int]
 ) -> Iterator[Metric]:
-    """Whether there is anything to tell at all, and what it took."""
+    """Yield whether the databases answer, and how long reading took."""
     yield _gauge(
         "rag_database_up",
-        "1 where corpus or dagster answers. Where it does not, whatever is read from it is absent.",
+        "1 if corpus or dagster answers. If it does not, all metrics read from it are absent.",
         ("database",),
         _by(up),
     )
     yield _gauge(
         "rag_exporter_read_seconds",
-        "Time that the last read of the database took.",
+        "Duration of the last read of the database.",
         ("database",),
         _by(seconds),
     )
     yield _gauge(
         "rag_disk_free_bytes",
-        "Free space: home (RAG_HOME), inbox where it is a folder, database where its "
-        "server is on this machine.",
+        "Free space: home (RAG_HOME), inbox if it is a folder, database if its server is on this "
+        "machine.",
         ("place",),
         _by(free_bytes),
     )
 
 
 def of_settings(settings: Settings) -> Iterator[Metric]:
-    """Limits that alerts compare with, so that each stands in one place."""
+    """Yield the limits that alerts compare with, so that each is defined once."""
     yield _single(
         "rag_disk_floor_bytes",
         "RAG_DISK_FREE_GB: free space under which a disk counts as full.",
@@ -107,7 +107,7 @@ def of_settings(settings: Settings) -> Iterator[Metric]:
     )
     yield _single(
         "rag_index_rebuild_share",
-        "RAG_INDEX_REBUILD_SHARE: share of changed rows above which another build is due.",
+        "RAG_INDEX_REBUILD_SHARE: share of changed rows above which a rebuild is due.",
         settings.rag_index_rebuild_share,
     )
     yield _single(
@@ -118,7 +118,7 @@ def of_settings(settings: Settings) -> Iterator[Metric]:
 
 
 def of_queue(queue: QueueFigures) -> Iterator[Metric]:
-    """The documents' lanes. A job is one attempt at one document."""
+    """Yield the metrics of the document lanes. A job is one attempt at one document."""
     lanes = _with(DOCUMENT_LANES, (*queue.lanes, *(total.lane for total in queue.attempts)))
     found = {lane: queue.lanes.get(lane, LaneCounts(lane)) for lane in lanes}
     waiting = {lane: counts.waiting for lane, counts in found.items()}
@@ -127,25 +127,25 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     oldest = {lane: counts.oldest_waiting_s for lane, counts in found.items()}
     yield _gauge(
         "rag_queue_length",
-        "Documents that wait; those that a dead run has left, too.",
+        "Waiting documents, including those that a dead run left behind.",
         ("lane",),
         _by(waiting),
     )
     yield _gauge(
         "rag_queue_due",
-        "Waiting documents whose time has come: not those that rest before a retry.",
+        "Waiting documents that are due, without those waiting for a retry.",
         ("lane",),
         _by(due),
     )
     yield _gauge(
         "rag_oldest_waiting_seconds",
-        "How long the oldest waiting document has waited; 0 without any.",
+        "How long the oldest waiting document has waited; 0 if none waits.",
         ("lane",),
         _by(oldest),
     )
     yield _gauge(
         "rag_worker_active_jobs",
-        "Documents that a run which lives works on.",
+        "Documents being processed by a live run.",
         ("lane",),
         _by(running),
     )
@@ -153,13 +153,13 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     classes = [kind.__name__ for kind in (*DocumentError.__subclasses__(), WorkerLostError)]
     yield _gauge(
         "rag_dead_letters",
-        "Dead letters: documents on which work ended without success, by class of error.",
+        "Dead letters: documents that failed for good, by error class.",
         ("error_class",),
         [((name,), queue.dead.get(name, 0)) for name in _with(classes, queue.dead)],
     )
     yield _gauge(
         "rag_lane_paused",
-        "1 while no run is started in the lane; rag_bible is one, too.",
+        "1 while no run is started in the lane; includes rag_bible.",
         ("lane",),
         [((lane,), lane in queue.paused) for lane in _with(LANES, queue.paused)],
     )
@@ -173,7 +173,7 @@ def _jobs(queue: QueueFigures, lanes: Sequence[Lane]) -> Iterator[Metric]:
     }
     yield _counter(
         "rag_jobs_started",
-        "Jobs that began: those that ended, however, and those at work.",
+        "Jobs started: those that ended, with any outcome, and those running.",
         ("lane",),
         [
             ((lane,), sum(counts[lane, outcome] for outcome in OUTCOMES) + queue.held.get(lane, 0))
@@ -188,7 +188,7 @@ def _jobs(queue: QueueFigures, lanes: Sequence[Lane]) -> Iterator[Metric]:
     )
     family = HistogramMetricFamily(
         "rag_job_duration_seconds",
-        "Time of the jobs that succeeded, failed or died.",
+        "Duration of jobs that succeeded, failed or became dead letters.",
         labels=("lane",),
     )
     for lane in lanes:
@@ -200,7 +200,7 @@ def _jobs(queue: QueueFigures, lanes: Sequence[Lane]) -> Iterator[Metric]:
 def _histogram(
     totals: Sequence[AttemptTotals], bounds: Sequence[float]
 ) -> tuple[list[tuple[str, float]], float]:
-    """Buckets as Prometheus cumulates them, and the sum of seconds."""
+    """Return cumulative buckets, as Prometheus expects them, and the sum of seconds."""
     each = [sum(column) for column in zip(*(total.buckets for total in totals), strict=True)]
     cumulated = accumulate(each or [0] * (len(bounds) + 1))
     names = [*map(repr, map(float, bounds)), "+Inf"]
@@ -208,13 +208,13 @@ def _histogram(
 
 
 def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterator[Metric]:
-    """What was asked of the provider and paid, by the key's fingerprint."""
+    """Yield requests, tokens and cost by the key's fingerprint."""
     use = {key.key: key for key in provider.keys}
     keys = _with(keys_in_use, use)
     for name, text in {
         "requests": "Requests that were answered.",
         "retries": "Requests sent again after a time-out or 5xx.",
-        "rate_limited": "Requests refused for their rate (429).",
+        "rate_limited": "Requests refused by a rate limit (429).",
         "tokens": "Tokens paid for.",
         "cost_usd": "Dollars paid, as far as prices are known.",
     }.items():
@@ -228,14 +228,14 @@ def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterat
     )
     yield _single(
         "rag_provider_share",
-        "Share of batch size and concurrency that may be used; the recovery lowers it.",
+        "Usable share of batch size and concurrency; the recovery lowers it.",
         provider.share,
     )
 
 
 def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
-    """Tables of vectors and their indexes."""
-    yield _single("inprogress_index_builds", "Index builds that the database works on.", builds)
+    """Yield the metrics of the vector tables and their indexes."""
+    yield _single("inprogress_index_builds", "Index builds in progress.", builds)
     where = [((table.corpus, table.space), table) for table in vectors]
     labels = ("corpus", "space")
     yield _gauge(
@@ -262,29 +262,29 @@ def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
     )
     yield _gauge(
         "rag_index_stale",
-        "Rows changed since the index was built, as a share of the rows then; absent "
-        "where exact search serves.",
+        "Rows changed since the index was built, as a share of the rows then; absent if search is "
+        "exact.",
         labels,
         [(place, table.stale) for place, table in where if table.stale is not None],
     )
 
 
 def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[Metric]:
-    """What is served, and the evidence for it."""
+    """Yield the metrics of the active release and its checks."""
     yield _single(
         "rag_active_release",
-        "Number of the active release; 0 for none. What one API serves is its rag_served_release.",
+        "Number of the active release; 0 for none. An API serves its rag_served_release.",
         release.number,
     )
     for name, text, age_s in (
         (
             "rag_active_release_age_seconds",
-            "Since the release was activated; absent for none.",
+            "Seconds since the release was activated; absent if there is none.",
             release.age_s,
         ),
         (
             "rag_release_refused_age_seconds",
-            "Since the gate refused a release; absent where it let one through since.",
+            "Seconds since the gate refused a release; absent if one passed since.",
             release.refused_age_s,
         ),
     ):
@@ -293,13 +293,13 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
     where = [((c.corpus, c.space, c.subject, c.check), c) for c in checks]
     yield _gauge(
         "rag_check_passed",
-        "1 where the check's last result passed.",
+        "1 if the check passed at its last evaluation.",
         labels,
         [(place, check.passed) for place, check in where],
     )
     yield _gauge(
         "rag_check_age_seconds",
-        "Since the check's last result.",
+        "Seconds since the check's last evaluation.",
         labels,
         [(place, check.age_s) for place, check in where],
     )
@@ -311,18 +311,18 @@ def of_operations(
     states: Collection[str],
     incidents: int,
 ) -> Iterator[Metric]:
-    """What the recovery has kept. Prometheus itself has a label ``job``, so ours is another."""
+    """Yield runs and incidents. Prometheus reserves the label ``job``; ours is ``dagster_job``."""
     yield _counter(
         "rag_runs_completed",
-        "Dagster's runs that ended. Prometheus has a label job of its own.",
+        "Ended runs of Dagster. The label is not job, which Prometheus uses itself.",
         ("dagster_job", "status"),
         [((run.job, run.status), run.runs) for run in runs],
     )
     yield _gauge(
         "rag_runs_failing",
-        "Partitions whose last run failed for good, until a later run has done the "
-        "failed step; absent without any. What failed by an outage counts from 30 "
-        "minutes after it on. A run of chosen assets is named by them.",
+        "Partitions whose last run failed for good, until a later run has done the failed step; "
+        "absent if there are none. Failures in an outage count from 30 minutes after its end. A "
+        "run of selected assets is named by the assets.",
         ("dagster_job", "error_class"),
         Counter((one.work, one.error_class) for one in failing).items(),
     )
@@ -332,36 +332,36 @@ def of_operations(
         ("state",),
         [((state,), state in states) for state in INCIDENT_STATES],
     )
-    yield _counter("rag_incidents", "Incidents ever opened.", (), [((), incidents)])
+    yield _counter("rag_incidents", "Incidents opened.", (), [((), incidents)])
 
 
 def of_backfill(window_spent_usd: float) -> Iterator[Metric]:
-    """What the backfill's window has spent."""
+    """Yield the spending of the backfill's current window."""
     yield _single(
         "rag_backfill_window_spent_usd",
-        "What the window that opened last has spent: what its runs have paid, by the "
-        "ledger, and what it let documents cost, by estimate. Not what runs under way "
-        "are still expected to pay.",
+        "Spending of the latest window: payments of its runs, from the ledger, and the estimated "
+        "cost of documents that it requeued. Without what runs under way are still expected to "
+        "pay.",
         window_spent_usd,
     )
 
 
 def of_dagster(dagster: DagsterFigures) -> Iterator[Metric]:
-    """Runs under way, and the daemon that starts them."""
+    """Yield the runs under way, and the heartbeats of the daemon that starts them."""
     counts: dict[Labels, int] = dict.fromkeys(product(LANES, UNDER_WAY), 0)
     for run in dagster.runs:
         place = run.lane or NO_LANE, run.status
         counts[place] = counts.get(place, 0) + run.runs
     yield _gauge(
         "rag_runs",
-        "Dagster's runs under way; lane none for one without.",
+        "Dagster's runs under way; lane none for runs without a lane.",
         ("lane", "status"),
         counts.items(),
     )
     ages = {part: float("inf") for part in DAEMON_PARTS} | dict(dagster.heartbeat_age_s)
     yield _gauge(
         "rag_daemon_heartbeat_age_seconds",
-        "Since a part of Dagster's daemon showed that it lives; +Inf when it never did.",
+        "Seconds since the last heartbeat of a part of Dagster's daemon; +Inf if there was none.",
         ("daemon",),
         _by(ages),
     )

@@ -1,7 +1,7 @@
-"""What a finding is, and a rule by which a snapshot is judged. Pure.
+"""Findings, and the rules that produce them from a snapshot. Pure.
 
-The rules are in :mod:`.dependency_rules`, :mod:`.queue_rules` and :mod:`.corpus_rules`, the list of
-all in :mod:`.diagnosis`.
+The rules are in :mod:`.dependency_rules`, :mod:`.queue_rules` and :mod:`.corpus_rules`;
+:mod:`.diagnosis` lists them all.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DAEMON_AWAY = "daemon-away"
 ERRORS = "errors"
 UNKNOWN = "unknown"
 JOB_FAILED = "job-failed"
-"""Of an incident of failed jobs, which stands beside the queue's (:mod:`.job_failures`)."""
+"""Cause of incidents of failed jobs, which are separate from the queue's (:mod:`.job_failures`)."""
 CAUSES = (
     DEPENDENCY_DOWN,
     OUT_OF_QUOTA,
@@ -53,20 +53,20 @@ CAUSES = (
     ERRORS,
     UNKNOWN,
 )
-"""The most telling first: where two are found, it is the cause, and the other follows from it."""
+"""In order of precedence: of two that are found, the first is the cause of the other."""
 
 WAITED_OUT = (DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED, SLOW_DOCUMENT)
-"""Those that only end by themselves, or by a person: no measure of ours makes work go on."""
+"""Causes that the recovery cannot fix: they pass, or an operator ends them."""
 
 INDEPENDENT = (DEPENDENCY_DOWN, OUT_OF_QUOTA, RATE_LIMITED)
-"""Those that follow from no other: where one begins after work went on, it is another incident."""
+"""Causes that never follow from another: one that begins after work resumed is a new incident."""
 
 
 @dataclass(frozen=True)
 class PlannedAction:
-    """What the recovery would do about a finding.
+    """An action that the recovery would take on a finding.
 
-    :param subject: what it is bounded by: a lane, an endpoint, ``documents``.
+    :param subject: what its rate limit applies to: a lane, an endpoint, ``documents``.
     :param target: the run to end.
     :param share: the share to set.
     """
@@ -80,24 +80,24 @@ class PlannedAction:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One thing that is wrong.
 
-    :param area: what it is about, for people: a dependency, a lane, ``release``.
-    :param told: the evidence, a sentence.
-    :param command: the fix, or what shows more.
-    :param cause: that it is of an incident, one of :data:`CAUSES`; empty: of none.
-    :param subject: of the incident: which dependency, key, run, document or class of error.
-    :param fact: the evidence, where it is to say what it is about; else ``told`` does.
-    :param opens: it is an incident by itself; otherwise it only explains one.
-    :param key: what tells it from others of its rule and subject; else ``told`` does. For sentences
-        whose figures change from look to look.
-    :param follows: it follows from another finding, and is not shown by itself.
-    :param rule: that found it.
+    :param area: what it concerns, as shown: a dependency, a lane, ``release``.
+    :param evidence: what was found, as a sentence.
+    :param command: the fix, or a command that shows more.
+    :param cause: the cause of an incident that it supports, one of :data:`CAUSES`; or empty.
+    :param subject: of the incident: a dependency, key, run, document or error class.
+    :param fact: the evidence with its subject, for incidents; defaults to ``evidence``.
+    :param opens: whether it opens an incident; otherwise it only explains one.
+    :param key: distinguishes it from others of its rule and subject; defaults to ``evidence``. For
+        sentences whose figures change between snapshots.
+    :param follows: whether it follows from another finding, and is not shown on its own.
+    :param rule: the name of the rule that found it.
     """
 
     area: str
     level: Level
-    told: str
+    evidence: str
     command: str
     began_at: datetime
     actions: tuple[PlannedAction, ...] = ()
@@ -111,16 +111,16 @@ class Finding:
 
     @property
     def identity(self) -> str:
-        """Two findings with the same are one, seen twice."""
-        return " ".join((self.rule, self.subject, self.key or self.told))
+        """Key that is equal for two sightings of the same finding."""
+        return " ".join((self.rule, self.subject, self.key or self.evidence))
 
 
 @dataclass(frozen=True)
 class View:
-    """What a rule judges.
+    """Input of a rule.
 
-    :param memory: since when things are as they are, with this look in it.
-    :param held_back: actions that were taken too often within the hour.
+    :param memory: since when conditions have held, this snapshot included.
+    :param held_back: actions that reached their limit for this hour.
     """
 
     snapshot: Snapshot
@@ -134,12 +134,13 @@ Find = Callable[[View], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: what it finds, and how the page of findings explains it.
+    """A rule, and its description for the page of findings.
 
-    :param name: of the function that applies it, with hyphens.
-    :param condition: when it holds; ``fix``: for people.
-    :param action: what the recovery does, and its bound; empty where it does nothing.
-    :param over_time: only the recovery sees it: it takes more than one look.
+    :param name: the name of its function, with hyphens.
+    :param condition: when it holds.
+    :param fix: what an operator does.
+    :param action: what the recovery does, and its limit; empty if it does nothing.
+    :param over_time: whether it needs several snapshots, so that only the recovery can find it.
     """
 
     name: str
@@ -152,13 +153,13 @@ class Rule:
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for found in self.find(view):
-            yield replace(found, rule=self.name, fact=found.fact or found.told)
+            yield replace(found, rule=self.name, fact=found.fact or found.evidence)
 
 
 def rule(
     *, condition: str, evidence: str, fix: str, action: str = "", over_time: bool = False
 ) -> Callable[[Find], Rule]:
-    """Make a rule of a function that finds."""
+    """Turn a function that yields findings into a rule."""
 
     def make(find: Find) -> Rule:
         name = find.__name__.strip("_").replace("_", "-")
@@ -168,18 +169,18 @@ def rule(
 
 
 def strongest(findings: Iterable[Finding]) -> Finding | None:
-    """The one that explains the others; of two of a kind the one that began first."""
+    """Return the finding that explains the others; among equals, the one that began first."""
     return min(findings, key=lambda one: (rank(one.cause), one.began_at), default=None)
 
 
 def rank(cause: str) -> int:
-    """The lower the more telling."""
+    """Return the precedence of a cause; lower comes first."""
     return CAUSES.index(cause) if cause in CAUSES else len(CAUSES)
 
 
 def span(seconds: float) -> str:
-    """A stretch of time, for people: ``42 s``, ``7 min``, ``3.5 h``, ``12 d``."""
-    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
-        if seconds < size * most:
+    """Format a duration: ``42 s``, ``7 min``, ``4 h``, ``12 d``."""
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < size * limit:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 86_400:.0f} d"

@@ -1,4 +1,4 @@
-"""The incidents of failed jobs: opened, told once, and closed when the jobs have succeeded."""
+"""Incidents of failed jobs: opened, reported once, and closed when the jobs have succeeded."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def follow_failed_jobs(
     busy: Set[str],
     troubles: Sequence[Finding],
 ) -> None:
-    """Bring the incidents of failed jobs up to date, and have new ones told.
+    """Update the incidents of failed jobs, and queue messages about new ones.
 
-    What an incident of the queue explains opens none, nor what one will that is to be expected.
+    A failure that a queue incident explains, or is about to explain, opens none.
 
-    :param busy: jobs with runs that are queued or at work.
-    :param troubles: that the recovery sees now.
+    :param busy: jobs with runs queued or in progress.
+    :param troubles: current findings of the recovery.
     """
     standing = {run.cause for run in failing.runs}
     known = {incident.job_cause: incident for incident in incidents.job_incidents(connection)}
@@ -52,16 +52,18 @@ def follow_failed_jobs(
             found = _recorded(connection, jobs, known.get(cause), settings.rag_public_url)
             if found is None:
                 continue
-            # More partitions of a job at work may fail by the same cause: one message for them all.
+            # More partitions of a running job may fail for the same reason: send one message.
             late = failing.at - found.noticed_at >= thresholds.stagnation
             if late or not busy & jobs.jobs:
-                messages.tell_of_incident(connection, found, settings)
+                messages.notify_of_incident(connection, found, settings)
 
 
-def told_of_jobs(connection: Connection, incident: Incident, failing: Failing) -> datetime | None:
-    """When the message of failed jobs said what this new incident of the queue is about.
+def job_message_sent_at(
+    connection: Connection, incident: Incident, failing: Failing
+) -> datetime | None:
+    """Return when a message about failed jobs already reported the cause of this queue incident.
 
-    A message of theirs that was not sent yet is withdrawn: the incident's says it.
+    An unsent message of that kind is withdrawn in favour of the incident's own.
     """
     causes = {run.cause for run in failing.runs if belongs_to(incident, run, failing.at)}
     sent = [
@@ -69,7 +71,7 @@ def told_of_jobs(connection: Connection, incident: Incident, failing: Failing) -
         for known in incidents.job_incidents(connection)
         if known.job_cause in causes
     ]
-    # One of long ago told of another outage.
+    # An older message was about another outage.
     since = incident.began_at - unnoticed(incident)
     return max((at for at in sent if at is not None and at >= since), default=None)
 
@@ -77,7 +79,7 @@ def told_of_jobs(connection: Connection, incident: Incident, failing: Failing) -
 def _recorded(
     connection: Connection, jobs: FailedJobs, known: Incident | None, public_url: str
 ) -> Incident | None:
-    """The incident of these failures as it is now; ``None`` where another process opens it."""
+    """Store and return the incident of these failures; ``None`` if another process opens it."""
     facts = jobs.facts(public_url)
     if known is None:
         number = incidents.open_incident(
@@ -90,7 +92,7 @@ def _recorded(
         )
     else:
         number = known.incident_id
-        # The widest that it was: what has succeeded since stays in the report.
+        # Keep the largest set of failures: jobs that succeeded since stay in the report.
         if len(jobs.runs) >= known.failed_jobs and known.facts != facts:
             incidents.refine_incident(connection, number, JOB_FAILED, jobs.subject, facts)
     if number is None:
@@ -100,19 +102,19 @@ def _recorded(
 
 
 def close_job_incident(database: Database, name: str) -> Incident:
-    """Close an incident of failed jobs though none has succeeded since; the incident.
+    """Close and return an incident of failed jobs although none has succeeded since.
 
     :param name: such as ``incident-0007``.
-    :raises ConfigurationError: there is no such incident, or it is not to be closed by hand.
+    :raises ConfigurationError: there is no such incident, or it cannot be closed by hand.
     """
     with database.connect() as connection:
         incident = incidents.named_incident(connection, name)
         if incident.job_cause is None:
             raise ConfigurationError(
-                f"{name} is about the queue: the recovery closes it once work goes on"
+                f"{name} is about the queue: the recovery closes it once work resumes"
             )
         if incident.state == "closed":
-            raise ConfigurationError(f"{name} is closed already")
+            raise ConfigurationError(f"{name} is already closed")
         forget_failures(connection, incident.job_cause)
         incidents.set_state(connection, incident.incident_id, "closed")
     return incident

@@ -1,7 +1,7 @@
-"""When the current limits will not do any more: a line through the days' records, in words. Pure.
+"""Forecast when the current limits will be exceeded, by a linear trend of the daily records. Pure.
 
-A line needs seven days, and a date is told only where the line explains the days: most of what
-looks like growth over a week is chance.
+A trend needs seven days, and yields a date only if it explains enough of the variance: most of the
+apparent growth over a week is chance.
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ from rag_assets.settings.model import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST_DAYS, MOST_DAYS = 7, 28
+MIN_DAYS, MAX_DAYS = 7, 28
 HORIZON_DAYS = 365
-LEAST_FIT = 0.3
-"""Share of the days' variance that a trend must explain (R²)."""
+MIN_FIT = 0.3
+"""Minimum share of the variance that a trend must explain (R²)."""
 BUSY = 0.8
-"""Share of the time that runs may work: the rest is for what comes at once."""
+"""Maximum utilization of the runs: the rest is for bursts."""
 _MINUTES = 24 * 60
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit, and the series of days that it bounds.
+    """A limit, and the daily series that it applies to.
 
-    :param name: what is bounded, ``settings``: by which settings.
-    :param most: the limit, in the series' unit; ``None`` where it is not known, as ``note`` says.
-    :param shown: writes a value of the series.
+    :param name: what is limited; ``settings``: by which settings.
+    :param most: the limit, in the series' unit; ``None`` if unknown, for the reason in ``note``.
+    :param shown: formats a value of the series.
     """
 
     name: str
     settings: str
     series: pd.Series[float]
-    most: float | None
+    maximum: float | None
     shown: Callable[[float], str]
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is to be expected of one limit.
+    """The forecast for one limit.
 
-    :param now: the trend's value on the last day; the last day's own without a trend.
-    :param reached_on: when the trend reaches the limit; ``None`` where it does not, within a year.
-    :param told: the reasoning.
+    :param now: the trend's value on the last day, or without a trend that day's own value.
+    :param reached_on: when the trend reaches the limit; ``None`` if not within a year.
+    :param reasoning: the reasoning.
     """
 
     name: str
     settings: str
     now: float | None
-    most: float | None
+    maximum: float | None
     per_day: float | None
     reached_on: date | None
-    told: str
+    reasoning: str
 
 
 def limits_of(
     table: pd.DataFrame, settings: Settings, *, free_bytes: int | None
 ) -> tuple[Limit, ...]:
-    """The limits in force, each with its series.
+    """Return the limits in force, each with its series.
 
-    :param table: a row a day, with the columns of ``capacity_days``.
-    :param free_bytes: of the disk that the database grows on; ``None`` where it is not known.
+    :param table: one row per day, with the columns of ``capacity_days``.
+    :param free_bytes: free space on the database's disk; ``None`` if unknown.
     """
     size = table["database_bytes"].astype(float)
     room = None
@@ -83,7 +83,7 @@ def limits_of(
             table["busy_share"].astype(float),
             BUSY,
             "{:.1%}".format,
-            "above it, what comes at once waits for long",
+            "above it, bursts of documents wait long",
         ),
         Limit(
             "requests a day",
@@ -105,7 +105,7 @@ def limits_of(
             size,
             room,
             lambda size: f"{size / 1e9:.3f} GB",
-            "" if room is not None else "the free space of the database's server is not seen here",
+            "" if room is not None else "the free space on the database server is unknown",
         ),
         Limit(
             "cost of seven days",
@@ -113,31 +113,33 @@ def limits_of(
             weekly,
             settings.rag_backfill_budget_usd * windows,
             "${:,.4f}".format,
-            "all embedding costs, against what the windows of a week may spend",
+            "all embedding costs, compared with the budget of a week's windows",
         ),
     )
 
 
 def forecast(limit: Limit) -> Forecast:
-    """Draw a line through the last four weeks, and read off it when it crosses the limit."""
-    days = limit.series.dropna().tail(MOST_DAYS)
-    if len(days) < FEWEST_DAYS:
-        words = f"not enough days: {len(days)} of the {FEWEST_DAYS} that a trend needs"
-        return _told(limit, words, now=float(days.iloc[-1]) if len(days) else None)
+    """Fit a line to the last four weeks, and compute when it crosses the limit."""
+    days = limit.series.dropna().tail(MAX_DAYS)
+    if len(days) < MIN_DAYS:
+        words = f"not enough days: {len(days)} of the {MIN_DAYS} that a trend needs"
+        return _forecast(limit, words, now=float(days.iloc[-1]) if len(days) else None)
     places = np.array([day.toordinal() for day in days.index], dtype=float)
     values = days.to_numpy(dtype=float)
     slope, fit = _line(places, values)
     middle = float(values.mean() + slope * (places[-1] - places.mean()))
     last = days.index[-1].date()
-    if limit.most is None:
-        return _told(limit, f"at {limit.shown(middle)}; {limit.note}", now=middle, per_day=slope)
-    at = f"at {limit.shown(middle)} of {limit.shown(limit.most)}"
-    of_days = f"over {len(days)} days, which explains {fit:.0%} of what they differ by"
-    if middle >= limit.most:
+    if limit.maximum is None:
+        return _forecast(
+            limit, f"at {limit.shown(middle)}; {limit.note}", now=middle, per_day=slope
+        )
+    at = f"at {limit.shown(middle)} of {limit.shown(limit.maximum)}"
+    of_days = f"over {len(days)} days, which explains {fit:.0%} of their variance"
+    if middle >= limit.maximum:
         words, reached = f"{at}: the limit is reached", last
-    elif slope <= 0 or fit < LEAST_FIT:
+    elif slope <= 0 or fit < MIN_FIT:
         words, reached = f"{at}: no rising trend in {len(days)} days", None
-    elif (wait := (limit.most - middle) / slope) > HORIZON_DAYS:
+    elif (wait := (limit.maximum - middle) / slope) > HORIZON_DAYS:
         words, reached = f"{at}: not within a year, by the trend {of_days}", None
     else:
         reached = last + timedelta(days=int(np.ceil(round(wait, 6))))
@@ -146,18 +148,18 @@ def forecast(limit: Limit) -> Forecast:
             f"{of_days}"
         )
     note = f"; {limit.note}" if limit.note else ""
-    return _told(limit, words + note, now=middle, per_day=slope, reached_on=reached)
+    return _forecast(limit, words + note, now=middle, per_day=slope, reached_on=reached)
 
 
 def _line(places: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """The slope of the least squares' line, and the share of the variance that it explains."""
+    """Return the slope of the least-squares line and its R²."""
     x, y = places - places.mean(), values - values.mean()
     slope = float(x @ y / (x @ x))
     total = float(y @ y)
     return slope, float((slope * x) @ (slope * x)) / total if total > 0 else 0.0
 
 
-def _told(
+def _forecast(
     limit: Limit,
     words: str,
     *,
@@ -165,4 +167,4 @@ def _told(
     per_day: float | None = None,
     reached_on: date | None = None,
 ) -> Forecast:
-    return Forecast(limit.name, limit.settings, now, limit.most, per_day, reached_on, words)
+    return Forecast(limit.name, limit.settings, now, limit.maximum, per_day, reached_on, words)

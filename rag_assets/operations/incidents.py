@@ -1,4 +1,4 @@
-"""How an incident goes: noticed, recovering, closed; or a person is called. Pure."""
+"""The states of an incident: open, recovering, closed, or escalated to an operator. Pure."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from rag_assets.operations.findings import (
 from rag_assets.operations.sql.incidents import Incident, IncidentState
 from rag_assets.operations.thresholds import Thresholds
 
-MOST_FACTS = 20
+MAX_FACTS = 20
 
 
 @dataclass(frozen=True)
 class Step:
-    """How an incident goes on.
+    """An update of an incident.
 
-    :param state: it is in now; ``None`` where that stays.
-    :param cause: as it is known now, with its ``subject`` and ``facts``.
-    :param known: identities of the findings that the facts tell of.
-    :param began_at: of one that is opened.
+    :param state: the new state; ``None`` if unchanged.
+    :param cause: as known now, with its ``subject`` and ``facts``.
+    :param known: identities of the findings that the facts cover.
+    :param began_at: when an incident to be opened began.
     """
 
     state: IncidentState | None
@@ -41,18 +41,18 @@ class Step:
 def next_step(
     incident: Incident | None,
     troubles: Sequence[Finding],
-    moving: bool,
+    progressing: bool,
     thresholds: Thresholds,
     *,
     now: datetime,
     stuck_since: datetime | None,
     exhausted: bool,
 ) -> tuple[Step | None, datetime | None]:
-    """The next step, and since when work does not go on.
+    """Return the next step, and since when work has been stuck.
 
-    :param moving: work goes on.
-    :param stuck_since: work did not go on at the looks before.
-    :param exhausted: a measure was held back because it was taken too often.
+    :param progressing: whether work progresses.
+    :param stuck_since: since when the earlier snapshots showed no progress.
+    :param exhausted: whether an action reached its hourly limit.
     """
     if incident is None:
         return _opened(troubles, now, exhausted=exhausted)
@@ -60,9 +60,9 @@ def next_step(
     if any(_is_another(trouble, incident) for trouble in opening):
         return _refined(incident, (), "closed"), None
     waited_out = any(trouble.cause in WAITED_OUT for trouble in opening)
-    # While we wait for what only ends by itself, the time in which work must go on has not begun.
-    stuck = None if moving else now if waited_out else stuck_since or now
-    state = _state(incident, moving, bool(opening), thresholds, now, stuck)
+    # While waiting for a cause that the recovery cannot fix, the time limit for progress is paused.
+    stuck = None if progressing else now if waited_out else stuck_since or now
+    state = _state(incident, progressing, bool(opening), thresholds, now, stuck)
     if exhausted or (waited_out and now - incident.noticed_at >= thresholds.stagnation):
         state = "escalated"
     step = _refined(incident, troubles, None if state == incident.state else state)
@@ -70,7 +70,7 @@ def next_step(
 
 
 def lasts(incident: Incident, troubles: Sequence[Finding]) -> bool:
-    """Whether what the incident is about is still seen, or again."""
+    """Return whether the incident's cause is still, or again, among the findings."""
     return any(
         trouble.cause == incident.cause
         and (trouble.cause != DEPENDENCY_DOWN or trouble.subject == incident.subject)
@@ -79,7 +79,7 @@ def lasts(incident: Incident, troubles: Sequence[Finding]) -> bool:
 
 
 def _is_another(trouble: Finding, incident: Incident) -> bool:
-    """Whether it is no consequence of the incident: work had gone on, and then this began."""
+    """Return whether it began after work had resumed, and so is not caused by the incident."""
     if incident.state != "recovering" or incident.recovering_at is None:
         return False
     other_dependency = trouble.cause == DEPENDENCY_DOWN and trouble.subject != incident.subject
@@ -92,19 +92,19 @@ def _is_another(trouble: Finding, incident: Incident) -> bool:
 
 def _state(
     incident: Incident,
-    moving: bool,
+    progressing: bool,
     trouble: bool,
     thresholds: Thresholds,
     now: datetime,
     stuck: datetime | None,
 ) -> IncidentState:
     if incident.state != "recovering":
-        if moving:
+        if progressing:
             return "recovering"
         late = stuck is not None and now - stuck >= thresholds.check
         return "escalated" if late else incident.state
     since = incident.recovering_at or now
-    if moving:
+    if progressing:
         return "closed" if now - since >= thresholds.steady else "recovering"
     if trouble:
         return "open"
@@ -130,7 +130,7 @@ def _refined(
     troubles: Sequence[Finding],
     state: IncidentState | None,
 ) -> Step:
-    """The cause as it is known now: more telling evidence replaces it, until work goes on again."""
+    """Update the cause: one of higher precedence replaces it, until work resumes."""
     cause, subject = incident.cause, incident.subject
     better = strongest(troubles)
     if better is not None and incident.state != "recovering" and rank(better.cause) < rank(cause):
@@ -142,12 +142,12 @@ def _refined(
 def _with_news(
     facts: tuple[str, ...], known: tuple[str, ...], troubles: Iterable[Finding]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The facts of the troubles too that are not known yet, and what is known then."""
+    """Add the facts of new findings; return all facts and all known identities."""
     new: dict[str, str] = {}
     for one in troubles:
         if one.identity not in known and one.fact not in facts:
             new.setdefault(one.identity, one.fact)
-    return (*facts, *new.values())[:MOST_FACTS], (*known, *new)[:MOST_FACTS]
+    return (*facts, *new.values())[:MAX_FACTS], (*known, *new)[:MAX_FACTS]
 
 
 def _differs(incident: Incident, step: Step) -> bool:

@@ -1,11 +1,11 @@
-"""Failed jobs: which failures are reported, what equal ones have in common, and what to do. Pure.
+"""Failed jobs: which failures are reported, how they are grouped by cause, and what to do. Pure.
 
-What the queue of documents makes good without an operator is not reported here: a run of the lane
-that was killed or met a transient error is followed by another, a document that cannot be processed
-is a dead letter, and a provider that refuses while documents wait is the queue's own incident.
+Failures that the document queue repairs without an operator are not reported: another run follows
+a lane's run that was killed or met a transient error, a document that cannot be processed becomes
+a dead letter, and a provider that refuses requests while documents wait is a queue incident.
 
-What failed because a dependency was away belongs to the incident of that outage, until what runs
-automatically has had its chance to do the work. What is still not done then is reported.
+A failure during an outage belongs to the incident of that outage until automatic runs have had
+:data:`RETRY_CHANCE` to do the work. If it is still not done then, the failure is reported.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.thresholds import INTERVAL, Thresholds
 
 RETRY_CHANCE = timedelta(minutes=30)
-"""In which what runs automatically comes again after an outage: the slowest of it, the documents'
-index and release, decides each quarter of an hour."""
+"""Time within which automatic runs retry after an outage. The slowest of them, the documents' index
+and release, are evaluated every quarter of an hour."""
 
 _SHARED = frozenset(
     (
@@ -38,12 +38,11 @@ _SHARED = frozenset(
         "InboxUnavailableError",
     )
 )
-"""Errors of what all jobs depend on: one cause, whichever job met it."""
+"""Errors of shared dependencies: one cause, whichever job met it."""
 
 _DATABASE = frozenset(("DatabaseUnavailableError", "DatabaseUnusableError"))
 _ENDED_EARLY = frozenset(("WorkerLostError", RUN_FAILURE))
-"""They say nothing of the cause. A run that could not even report its error may owe that to what
-was away meanwhile."""
+"""Errors without a cause: a run may have failed to report its error because of the outage."""
 _BY_OUTAGE: Mapping[str, frozenset[str]] = {
     "database": _DATABASE | _ENDED_EARLY,
     "vectors": _DATABASE,
@@ -56,19 +55,19 @@ _BY_CAUSE: Mapping[str, frozenset[str]] = {
     OUT_OF_QUOTA: frozenset(("QuotaExceededError",)),
     RATE_LIMITED: frozenset(("RateLimitedError", "ProviderUnavailableError")),
 }
-"""Errors by which jobs fail in an incident of the queue: by what is away, or by its cause."""
+"""Errors with which jobs fail in a queue incident: by dependency that is down, or by cause."""
 
 _HANDLED_BY_QUEUE = ("AuthenticationError", "QuotaExceededError", "DocumentError")
 
 _DOCUMENT_STEP = "document_lane"
-"""Also of runs of chosen documents, which have no lane: what they leave, the queue takes up."""
+"""Also the step of runs of selected documents, which have no lane; the queue takes up the rest."""
 
 _REMEDIES: Mapping[str, str] = {
-    "AuthenticationError": "correct OPENAI_API_KEY in .env and start again what uses it",
-    "QuotaExceededError": "pay, or add a key to OPENAI_API_KEYS",
+    "AuthenticationError": "correct OPENAI_API_KEY in .env and restart whatever uses it",
+    "QuotaExceededError": "raise the quota, or add a key to OPENAI_API_KEYS",
     "RateLimitedError": "lower RAG_EMBEDDING_RATE_LIMIT to what the provider allows",
-    "ProviderUnavailableError": "wait until `rag-assets doctor` says that the provider answers",
-    "DatabaseUnavailableError": "wait until `rag-assets doctor` says that the database answers",
+    "ProviderUnavailableError": "wait until `rag-assets doctor` reports that the provider answers",
+    "DatabaseUnavailableError": "wait until `rag-assets doctor` reports that the database answers",
     RUN_FAILURE: "the run's page in Dagster has its events and output, `RAG_HOME/up.log` the rest",
     "BudgetExceededError": "change the setting that the message names, or embed less at a time",
     "CorpusError": "correct the file that the message names",
@@ -76,23 +75,23 @@ _REMEDIES: Mapping[str, str] = {
     "IndexBuildError": "change the setting that the message names",
     "GateRefusedError": "`rag-assets release gate` lists each reason with its fix",
     "DagsterAssetCheckFailedError": "the failed checks are on the asset's page, with their figures",
-    "WorkerLostError": "the system's log says what ended the process, often a lack of memory",
+    "WorkerLostError": "the system log shows what ended the process, often a lack of memory",
 }
-_OTHERWISE = "the run's log has the trace"
+_OTHERWISE = "the run's log has the traceback"
 _PARTITIONS = 40
-"""Partitions named in a sentence."""
+"""Maximum number of partitions named in a sentence."""
 
 
 @dataclass(frozen=True)
 class FailedJobs:
-    """Failures of one cause, the oldest first; there is at least one."""
+    """Failures with one cause, oldest first; never empty."""
 
     cause: str
     runs: tuple[FailedRun, ...]
 
     @property
     def subject(self) -> str:
-        """The jobs."""
+        """The names of the jobs."""
         return ", ".join(sorted({run.work for run in self.runs}))
 
     @property
@@ -101,7 +100,7 @@ class FailedJobs:
 
     @property
     def jobs(self) -> frozenset[str]:
-        """By their names in Dagster."""
+        """The jobs' names in Dagster."""
         return frozenset(run.job for run in self.runs)
 
     @property
@@ -115,22 +114,22 @@ class FailedJobs:
         return f"{last.error_class}: {last.error}"
 
     def remedy(self, public_url: str) -> str:
-        """What to do, and where the last of the runs can be started again."""
+        """Return what to do, and the page where the last run can be re-executed."""
         last = self.runs[-1]
         first_step = _REMEDIES.get(last.error_class, _OTHERWISE)
         return f"{first_step}; then re-execute {public_url}/runs/{last.run_id}"
 
     def facts(self, public_url: str) -> tuple[str, ...]:
-        """Which, why, and what to do, a sentence each."""
+        """Return which jobs failed, why, and what to do, one sentence each."""
         return self.which, self.why, f"to do: {self.remedy(public_url)}"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Failures that stand.
+class SplitFailures:
+    """Unresolved failures.
 
-    :param reported: by cause, those that are incidents of their own.
-    :param explained: those that belong to an incident of the queue, with it.
+    :param reported: those that are incidents of their own, by cause.
+    :param explained: those that a queue incident explains, with the incident.
     """
 
     reported: Mapping[str, FailedJobs]
@@ -138,10 +137,10 @@ class Standing:
 
 
 def cause_of(run: EndedRun) -> str | None:
-    """What the run's failure has in common with equal ones; ``None`` where it is not reported.
+    """Return the key that groups equal failures; ``None`` if the failure is not reported.
 
-    A failure after which Dagster starts the run again is not, nor one that the queue handles. A run
-    that an operator cancelled has not failed.
+    Failures that Dagster retries or the queue handles are not reported. A run that an operator
+    cancelled has not failed.
     """
     failure = run.failure
     if failure is None or failure.retried:
@@ -156,9 +155,9 @@ def cause_of(run: EndedRun) -> str | None:
 
 
 def by_cause(failing: Sequence[FailedRun]) -> dict[str, FailedJobs]:
-    """Failures that stand, by what they have in common.
+    """Group unresolved failures by cause.
 
-    :param failing: the oldest first.
+    :param failing: oldest first.
     """
     causes = dict.fromkeys(run.cause for run in failing)
     return {
@@ -168,13 +167,13 @@ def by_cause(failing: Sequence[FailedRun]) -> dict[str, FailedJobs]:
 
 
 def by_work(runs: Sequence[FailedRun]) -> tuple[str, ...]:
-    """Each job with its partitions, a sentence each."""
+    """Return one sentence per job, with its partitions."""
     works = groupby(sorted(runs, key=_place), key=lambda run: run.work)
     return tuple(_named(work, [run.partition for run in failed]) for work, failed in works)
 
 
-def split_explained(failing: Failing) -> Standing:
-    """Split what stands into what is reported, and what the queue's incidents explain."""
+def split_explained(failing: Failing) -> SplitFailures:
+    """Split unresolved failures into those reported and those that queue incidents explain."""
     reported = list(failing.runs)
     explained = []
     for incident in failing.incidents:
@@ -182,13 +181,13 @@ def split_explained(failing: Failing) -> Standing:
         if runs:
             explained.append((incident, FailedJobs(incident.cause, runs)))
             reported = [run for run in reported if run not in runs]
-    return Standing(by_cause(reported), tuple(explained))
+    return SplitFailures(by_cause(reported), tuple(explained))
 
 
 def belongs_to(incident: Incident, run: FailedRun, at: datetime) -> bool:
-    """Whether a run failed by what an incident of the queue is about, while it lasted.
+    """Return whether a queue incident's cause made the run fail.
 
-    A run that ended long after it did not fail by it, however early it had started.
+    A run that ended long after the incident did not, however early it had started.
     """
     until = _over(incident, at)
     return (
@@ -200,9 +199,9 @@ def belongs_to(incident: Incident, run: FailedRun, at: datetime) -> bool:
 
 
 def unnoticed(incident: Incident) -> timedelta:
-    """For how long the outage may have lasted before its incident began.
+    """Return how long an outage may have lasted before its incident began.
 
-    The provider is asked only while documents wait; all else at each look.
+    The provider is probed only while documents wait; other dependencies at each check.
     """
     watched = incident.cause == DEPENDENCY_DOWN and incident.subject != "provider"
     return 2 * INTERVAL if watched else RETRY_CHANCE
@@ -211,10 +210,10 @@ def unnoticed(incident: Incident) -> timedelta:
 def is_expected(
     jobs: FailedJobs, troubles: Sequence[Finding], thresholds: Thresholds, at: datetime
 ) -> bool:
-    """Whether an outage that explains them is seen, and may become an incident at the next looks.
+    """Return whether an outage that may soon become an incident explains the failures.
 
-    One look at a dependency is not enough for that; and what a restart of PostgreSQL cost shows
-    once leases are over.
+    A dependency must fail two checks in a row, and the damage of a restart of PostgreSQL shows only
+    once leases expire.
     """
     seen = (one for one in troubles if one.cause == DEPENDENCY_DOWN)
     last = jobs.runs[-1]
@@ -229,7 +228,7 @@ def _explains(incident: Incident, run: FailedRun, at: datetime) -> bool:
 
 
 def _over(incident: Incident, at: datetime) -> datetime:
-    """When what the incident is about was over; now, while it lasts."""
+    """Return when the incident's cause ended; now if it has not."""
     return incident.over_at or incident.recovering_at or incident.ended_at or at
 
 

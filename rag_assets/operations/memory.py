@@ -1,4 +1,4 @@
-"""What the recovery remembers from one look to the next: the sensor's cursor. Pure."""
+"""What the recovery remembers between checks: the sensor's cursor. Pure."""
 
 from __future__ import annotations
 
@@ -13,34 +13,42 @@ from rag_assets.operations.snapshot import Snapshot
 from rag_assets.operations.thresholds import INTERVAL
 
 _DATABASE_ERRORS = ("DatabaseUnavailableError", "WorkerLostError")
+_KEYS = {
+    "checked_at": "looked_at",
+    "unreachable_since": "away_since",
+    "outage_reported_at": "told_away_at",
+    "outage_escalated_at": "called_away_at",
+}
+"""Keys in cursors that differ from the fields' names, so that cursors stay readable."""
+_FIELDS = {key: name for name, key in _KEYS.items()}
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Since when things are as they are; ``None`` where they are not so.
+    """Since when each condition has held; ``None`` if it does not hold.
 
-    :param looked_at: the look before; ``watching_since`` the first of an unbroken row of looks.
-    :param gap_since: the look before, where it was too long ago for an unbroken row.
-    :param server_started_at: of PostgreSQL, as last seen.
-    :param away_since: the database could not be reached; ``told_away_at``: people were told;
-        ``called_away_at``: a person was called.
-    :param database_back_at: when it was there again, and ``database_gone_at`` when it was missed.
-    :param idle_since: by lane: documents could be taken, and no run took them.
-    :param unseen_since: by run: it counts as started, and was at the database at none of the looks.
-    :param limited_since: the provider limits the rate at each look; ``limited_at``: the last 429;
-        ``answered_at``: the last request that it answered.
-    :param failing_since: by dependency.
-    :param incident_since: an incident is open or escalated; ``stuck_since``: work does not go on.
-    :param slack_refused_since: Slack has taken no message; ``slack_tried_at``: the last try.
+    :param checked_at: the last check; ``watching_since``: the first of an unbroken series.
+    :param gap_since: the last check, if it was too long ago for an unbroken series.
+    :param server_started_at: PostgreSQL's start, as last seen.
+    :param unreachable_since: the database is unreachable; ``outage_reported_at``: when that was
+        reported; ``outage_escalated_at``: when an operator was notified.
+    :param database_gone_at: start of the database's last outage; ``database_back_at``: its end.
+    :param idle_since: by lane: documents could be claimed, and no run did.
+    :param unseen_since: by run: it counts as started, but had no database session at any check.
+    :param limited_since: the provider limits the rate at every check; ``limited_at``: the last 429;
+        ``answered_at``: the last answered request.
+    :param failing_since: by dependency: it is down.
+    :param incident_since: an incident is open or escalated; ``stuck_since``: work is stuck.
+    :param slack_refused_since: Slack accepts no message; ``slack_tried_at``: the last attempt.
     """
 
-    looked_at: datetime | None = None
+    checked_at: datetime | None = None
     watching_since: datetime | None = None
     gap_since: datetime | None = None
     server_started_at: datetime | None = None
-    away_since: datetime | None = None
-    told_away_at: datetime | None = None
-    called_away_at: datetime | None = None
+    unreachable_since: datetime | None = None
+    outage_reported_at: datetime | None = None
+    outage_escalated_at: datetime | None = None
     database_gone_at: datetime | None = None
     database_back_at: datetime | None = None
     idle_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -55,44 +63,49 @@ class Memory:
     slack_tried_at: datetime | None = None
 
     def to_cursor(self) -> str:
-        """As text, which :meth:`from_cursor` reads."""
-        return json.dumps(dataclasses.asdict(self), default=datetime.isoformat)
+        """Serialize, for :meth:`from_cursor`."""
+        values = {_KEYS.get(name, name): one for name, one in dataclasses.asdict(self).items()}
+        return json.dumps(values, default=datetime.isoformat)
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> Memory:
-        """What was remembered; nothing where the text is of another time of this project."""
+        """Deserialize; empty if another version of the project wrote the cursor."""
         try:
             values: dict[str, Any] = json.loads(cursor or "{}")
-            return cls(**{name: _time_or_times(value) for name, value in values.items()})
+            return cls(
+                **{_FIELDS.get(key, key): _time_or_times(one) for key, one in values.items()}
+            )
         except (TypeError, ValueError, AttributeError):
             return cls()
 
 
 def remember(seen: Snapshot, memory: Memory) -> Memory:
-    """The memory with this look in it: since when each thing is as it is."""
+    """Return the memory updated with this snapshot."""
     now = seen.now
-    gap = memory.looked_at is not None and now - memory.looked_at > 3 * INTERVAL
-    # After a pause of everything a new server is no news, unless work shows that it was missed.
+    gap = memory.checked_at is not None and now - memory.checked_at > 3 * INTERVAL
+    # After a gap in the checks a new server start is not an outage, unless work was lost.
     restarted = memory.server_started_at not in (None, seen.server_started_at) and (
         not gap or bool(signs_of_outage(seen))
     )
-    gone = memory.away_since or (memory.looked_at if restarted else None)
+    gone = memory.unreachable_since or (memory.checked_at if restarted else None)
     failing = {
         probe.name: memory.failing_since.get(probe.name, now)
         for probe in seen.probes
         if not probe.ok
     }
-    if memory.away_since is not None:
-        failing["database"] = memory.away_since
+    if memory.unreachable_since is not None:
+        failing["database"] = memory.unreachable_since
     return dataclasses.replace(
         memory,
-        looked_at=now,
+        checked_at=now,
         watching_since=now if gap else memory.watching_since or now,
-        gap_since=memory.looked_at if gap and memory.away_since is None else None,
+        gap_since=memory.checked_at if gap and memory.unreachable_since is None else None,
         server_started_at=seen.server_started_at,
-        away_since=None,
-        told_away_at=memory.told_away_at if memory.away_since is not None else None,
-        called_away_at=None,
+        unreachable_since=None,
+        outage_reported_at=memory.outage_reported_at
+        if memory.unreachable_since is not None
+        else None,
+        outage_escalated_at=None,
         database_gone_at=gone or memory.database_gone_at,
         database_back_at=now if gone else memory.database_back_at,
         idle_since={
@@ -108,20 +121,22 @@ def remember(seen: Snapshot, memory: Memory) -> Memory:
     )
 
 
-def away(memory: Memory, now: datetime) -> Memory:
-    """The memory after a look for which the database was not there."""
-    return dataclasses.replace(memory, looked_at=now, away_since=memory.away_since or now)
+def remember_outage(memory: Memory, now: datetime) -> Memory:
+    """Return the memory after a check that found the database unreachable."""
+    return dataclasses.replace(
+        memory, checked_at=now, unreachable_since=memory.unreachable_since or now
+    )
 
 
 def signs_of_outage(seen: Snapshot) -> tuple[str, ...]:
-    """What work shows of a database that was away."""
+    """Return the signs of a database outage in the queue: errors and lost leases."""
     errors = tuple(name for name in _DATABASE_ERRORS if name in seen.failures)
     left = f"{seen.leases_over} documents left by their runs"
     return (*errors, left) if seen.leases_over else errors
 
 
 def _limits_rate(seen: Snapshot, memory: Memory) -> bool:
-    """Whether the provider does: it begins with a 429, and goes on for as long as a key rests."""
+    """Return whether the provider limits the rate: from the first 429 until no key cools down."""
     resting = any(key.resting_s > 0 for key in seen.keys)
     return bool(seen.rate_limited) or (memory.limited_since is not None and resting)
 

@@ -1,4 +1,4 @@
-"""What is said to people, when, and how it gets there: the only importer of ``slack_sdk``."""
+"""Messages to operators: text, due time and delivery. The only module that imports slack_sdk."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from rag_assets.secrecy import word
 from rag_assets.settings.model import Settings
 from rag_assets.visible import visible, visible_lines
 
-Say = Callable[[str], None]
-_FACTS = 5  # of an incident, in a message
+Log = Callable[[str], None]
+_FACTS = 5  # facts of an incident in a message
 _URGENT_PAUSE_S = 60.0
-_TAKEN = 200
+_ACCEPTED = 200
 
 
 def message_subject(incident: Incident) -> str:
-    """What an incident's message is kept by."""
+    """Return the key of an incident's message."""
     return f"incident-{incident.incident_id}"
 
 
-def tell_of_incident(
+def notify_of_incident(
     connection: Connection,
     incident: Incident,
     settings: Settings,
     *,
-    said_at: datetime | None = None,
+    sent_at: datetime | None = None,
     failed: Sequence[str] = (),
 ) -> None:
-    """Have an incident told: once when it is noticed, once more if a person is called.
+    """Queue the messages about an incident: one when it is noticed, one more if it is escalated.
 
-    :param said_at: when it was said already: while the database was away, or by failed jobs.
-    :param failed: jobs that failed by it until now, a sentence each.
+    :param sent_at: when it was already reported: during the database's outage, or by failed jobs.
+    :param failed: jobs that failed because of it so far, one sentence each.
     """
     escalated = incident.state == "escalated"
     subject = message_subject(incident)
@@ -53,13 +53,13 @@ def tell_of_incident(
     text = describe_incident(incident, done, settings.rag_public_url, failed=failed)
     if incident.job_cause is not None:  # more partitions may have failed since
         messages.reword(connection, subject, text)
-    # Who is called at once need not be told of the same thing twice.
+    # An incident that is escalated from the start needs only one message.
     known = not messages.add_message(
         connection,
         subject,
         text,
         urgent=escalated or incident.cause == OUT_OF_QUOTA,
-        sent_at=said_at,
+        sent_at=sent_at,
     )
     if escalated and known:
         messages.add_message(connection, f"{subject}-escalated", text, urgent=True)
@@ -72,7 +72,7 @@ def describe_incident(
     *,
     failed: Sequence[str] = (),
 ) -> str:
-    """An incident in a few lines, with what was done about it until now. Pure."""
+    """Describe an incident and the actions taken so far in a few lines. Pure."""
     number = incident.incident_id
     measures = dict.fromkeys(map(measure_taken, done))
     subject = f" ({incident.subject})" if incident.subject else ""
@@ -104,13 +104,13 @@ def describe_incident(
 
 
 def deliver(
-    database: Database, settings: Settings, memory: Memory, now: datetime, *, log: Say
+    database: Database, settings: Settings, memory: Memory, now: datetime, *, log: Log
 ) -> Memory:
-    """Send what waits to be sent and is due; the memory of how Slack took it.
+    """Send the messages that are due; return the memory with Slack's state.
 
-    Only one process sends at a time. A message counts as sent once Slack took it, or was only
-    logged because there is no webhook. Sent and not noted, because the process died in between, it
-    is said twice: rather than not at all.
+    Only one process sends at a time. A message counts as sent once Slack accepted it, or it was
+    logged because there is no webhook. Delivery is at least once: if the process dies between
+    sending and recording, the message is sent twice.
     """
     with database.connect(autocommit=True) as connection:
         if not locks.try_lock_session(connection, locks.SENDING_MESSAGES):
@@ -120,21 +120,23 @@ def deliver(
                 continue
             if not message.attempts:
                 log(message.text)
-            memory, refusal = say(message.text, settings, memory, now)
+            memory, refusal = send_now(message.text, settings, memory, now)
             if refusal is not None:
-                log(f"message {message.subject} is sent again later: {refusal}")
+                log(f"message {message.subject} will be retried: {refusal}")
                 messages.mark_not_sent(connection, message.subject, refusal)
                 break
             messages.mark_sent(connection, message.subject)
-        # The server notices a session that ends a moment later than whoever looks next.
+        # Unlock explicitly: the server notices the end of a session only a moment later.
         locks.unlock_session(connection, locks.SENDING_MESSAGES)
     return memory
 
 
-def say(text: str, settings: Settings, memory: Memory, now: datetime) -> tuple[Memory, str | None]:
-    """Say something to Slack now, where there is a webhook.
+def send_now(
+    text: str, settings: Settings, memory: Memory, now: datetime
+) -> tuple[Memory, str | None]:
+    """Send a text to Slack now, if there is a webhook.
 
-    :return: the memory of how Slack took it, and why it did not.
+    :return: the memory with Slack's state, and why it refused, if it did.
     """
     if settings.slack_webhook_url is not None:
         webhook = settings.slack_webhook_url.get_secret_value()
@@ -147,10 +149,11 @@ def say(text: str, settings: Settings, memory: Memory, now: datetime) -> tuple[M
 
 
 def is_due(settings: Settings, memory: Memory, now: datetime, *, urgent: bool) -> bool:
-    """Whether something may be said now. Pure.
+    """Return whether a message may be sent now. Pure.
 
-    In the quiet hours only what is urgent. Slack that refused is left alone for as long as it had
-    been refusing, so that the pauses double, up to RAG_SLACK_PAUSE_S; a minute where it is urgent.
+    During quiet hours only urgent messages are sent. After a refusal, the pause equals the time
+    that Slack has been refusing, so that pauses double, up to RAG_SLACK_PAUSE_S, or up to a minute
+    for urgent messages.
     """
     if not urgent and is_quiet(now, settings):
         return False
@@ -162,7 +165,7 @@ def is_due(settings: Settings, memory: Memory, now: datetime, *, urgent: bool) -
 
 
 def is_quiet(now: datetime, settings: Settings) -> bool:
-    """Whether it is a quiet hour, by the clock on the wall of RAG_TIMEZONE. Pure."""
+    """Return whether it is a quiet hour, in local time of RAG_TIMEZONE. Pure."""
     if not settings.rag_slack_quiet_hours:
         return False
     begin, end = map(time.fromisoformat, settings.rag_slack_quiet_hours.split("-"))
@@ -171,22 +174,22 @@ def is_quiet(now: datetime, settings: Settings) -> bool:
 
 
 def send(webhook: str, text: str, *, timeout_s: float) -> None:
-    """Say something. What stands in angle brackets is text here, neither a link nor a call to all.
+    """Send a text to Slack, escaped so that angle brackets make no links or mentions.
 
-    :param webhook: the address; whoever knows it can write, so it is in no error and no log.
-    :raises SlackUnavailableError: it was not taken; it may be later.
+    :param webhook: the URL. It is a secret, and appears in no error and no log.
+    :raises SlackUnavailableError: Slack did not accept it; it may later.
     """
-    # Its own logger shows the address, and its own retries would hold up who calls.
+    # slack_sdk's own logger shows the URL, and its own retries would block the caller.
     silent = logging.Logger("slack", logging.CRITICAL + 1)
     client = WebhookClient(
         webhook, timeout=max(1, round(timeout_s)), logger=silent, retry_handlers=[]
     )
     try:
         answer = client.send(text=html.escape(visible_lines(text), quote=False))
-    except Exception as error:  # its words may hold the address
+    except Exception as error:  # the message may contain the URL
         raise SlackUnavailableError(f"Slack cannot be reached ({type(error).__name__})") from None
-    if answer.status_code != _TAKEN:
-        said = word(answer.body)
+    if answer.status_code != _ACCEPTED:
+        reason = word(answer.body)
         raise SlackUnavailableError(
-            f"Slack answers {answer.status_code}{f': {said}' if said else ''}"
+            f"Slack answers {answer.status_code}{f': {reason}' if reason else ''}"
         )

@@ -1,8 +1,8 @@
-"""The metrics of the whole system, as Prometheus takes them: read from the databases, not counted.
+"""Prometheus metrics of the whole system, read from the databases rather than counted in processes.
 
-Runs are processes that live for minutes: what they did is in the databases, and so whoever asks,
-however often it was restarted, gets the same answer. What the metrics mean is in
-docs/operations/metrics.md; the reads are in ``sql``.
+Runs are processes that live for minutes. Their results are in the databases, so that every exporter
+gives the same figures, also after a restart. docs/operations/metrics.md describes the metrics;
+the queries are in ``sql``.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ Figures = TypeVar("Figures")
 
 @dataclass(frozen=True)
 class Scrape:
-    """What one scrape has to tell.
+    """The data of one scrape.
 
-    :param corpus: ``None`` while its database is away; ``dagster`` likewise.
-    :param window_spent_usd: by the backfill's window that opened last; ``None`` while either
-        database is away.
-    :param seconds: that reading took, by database.
+    :param corpus: ``None`` while its database is down; ``dagster`` likewise.
+    :param window_spent_usd: spent by the latest backfill window; ``None`` while either database is
+        down.
+    :param seconds: duration of the reads, by database.
     """
 
     settings: Settings
@@ -63,7 +63,7 @@ class Scrape:
 
 
 class OperationsMetrics(Collector):
-    """Reads when it is asked, at most once in RAG_METRICS_CACHE_S; for any number of threads."""
+    """A thread-safe collector that reads on demand, at most once per RAG_METRICS_CACHE_S."""
 
     def __init__(
         self,
@@ -78,10 +78,10 @@ class OperationsMetrics(Collector):
         self._clock = clock
         self._one_at_a_time = threading.Lock()
         self._kept: tuple[float, tuple[Metric, ...]] | None = None
-        self._away: set[str] = set()
+        self._down: set[str] = set()
 
     def collect(self) -> Iterable[Metric]:
-        """What there is to tell now, or was a moment ago."""
+        """Return current or cached metrics."""
         with self._one_at_a_time:
             now = self._clock()
             if self._kept is None or now - self._kept[0] >= self._settings.rag_metrics_cache_s:
@@ -89,22 +89,22 @@ class OperationsMetrics(Collector):
             return self._kept[1]
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: a registry that asked would cause a read."""
+        """Return nothing: otherwise a registry would trigger a read."""
         return ()
 
     def exposition(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)
 
     def read(self) -> Scrape:
-        """Read both databases; one that is away is left out, and said so once."""
+        """Read both databases; one that is down is omitted, and logged once."""
         settings, timeout_s = self._settings, self._settings.rag_probe_timeout_s
         seconds: dict[str, float] = {}
         window, spent = backfill_windows(settings).last(datetime.now(UTC)), None
-        # Both at once: where the server's host is gone each takes its whole patience, and
-        # Prometheus waits for ten seconds only.
+        # Concurrently: if the server's host is down each read takes its full time limit, and
+        # Prometheus waits for only ten seconds.
         with ThreadPoolExecutor(2, "metrics") as threads:
             of_corpus = partial(read_corpus, settings=settings, timeout_s=timeout_s)
             tag = WINDOW_TAG, window.key
@@ -135,21 +135,21 @@ class OperationsMetrics(Collector):
         try:
             figures = read(self._databases[name])
         except RagAssetsError as error:
-            if name not in self._away:
-                away = isinstance(error, DatabaseUnavailableError)
-                log.warning("database %s %s: %s", name, "away" if away else "unusable", error)
-            self._away.add(name)
+            if name not in self._down:
+                down = isinstance(error, DatabaseUnavailableError)
+                log.warning("database %s %s: %s", name, "down" if down else "unusable", error)
+            self._down.add(name)
             return None
         finally:
             seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
-        if name in self._away:
-            self._away.remove(name)
+        if name in self._down:
+            self._down.remove(name)
             log.info("database %s answers again", name)
         return figures
 
 
 def metrics_of(reading: Scrape) -> Iterator[Metric]:
-    """All metrics of a reading. Of a database that is away there are none but that it is."""
+    """Yield all metrics of a scrape; for a database that is down, only ``rag_database_up``."""
     settings = reading.settings
     yield from families.of_exporter(
         up={"corpus": reading.corpus is not None, "dagster": reading.dagster is not None},
@@ -162,7 +162,7 @@ def metrics_of(reading: Scrape) -> Iterator[Metric]:
         yield from families.of_provider(corpus.provider, keys_in_use(settings))
         yield from families.of_vectors(corpus.vectors, corpus.builds)
         yield from families.of_release(corpus.release, corpus.checks)
-        # For what an outage explains, the outage has its own metrics and alert.
+        # Failures that an outage explains are covered by the outage's own metrics and alert.
         reported = split_explained(corpus.failing).reported.values()
         failed = [run for jobs in reported for run in jobs.runs]
         yield from families.of_operations(
@@ -175,13 +175,13 @@ def metrics_of(reading: Scrape) -> Iterator[Metric]:
 
 
 def free_space(settings: Settings) -> dict[str, int]:
-    """Free bytes where RAG_HOME and a local inbox are, or will be."""
+    """Return the free bytes where RAG_HOME and a local inbox are, or will be created."""
     places = {"home": settings.rag_home}
     if "://" not in settings.rag_documents_url:
         places["inbox"] = Path(settings.rag_documents_url)
     free = {}
     for name, path in places.items():
-        with suppress(OSError):  # one disk that is not there hides nothing else
+        with suppress(OSError):  # a missing disk must not hide the others
             free[name] = shutil.disk_usage(_existing(path)).free
     return free
 

@@ -1,4 +1,4 @@
-"""Rules about the queue of documents and its runs. The recovery acts on most of them. Pure."""
+"""Rules about the document queue and its runs. The recovery acts on most of them. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_ended_by_itself(view: View) -> Iterator[Finding]:
             "runs",
             "problem",
             f"run {run.run_id} of {run.job}: {run.fault}"
-            + (", as the system does where memory runs out" if killed else ""),
+            + (", as the system does when memory runs out" if killed else ""),
             _RUN_PAGE,
             run.ended_at,
             cause=OUT_OF_MEMORY if killed else WORKER_LOST,
@@ -63,10 +63,10 @@ def run_silent(view: View) -> Iterator[Finding]:
         for run_id in run_ids:
             yield _dead_run(
                 run_id,
-                f"run {run_id} counts as started in {lane} and shows no sign of life",
+                f"run {run_id} counts as started in {lane}, but shows no activity",
                 view.snapshot.now,
                 PlannedAction(
-                    "end_run", lane, "started, and no sign of life: its place is free", run_id
+                    "end_run", lane, "started, but shows no activity: its slot is freed", run_id
                 ),
             )
 
@@ -80,16 +80,16 @@ def run_silent(view: View) -> Iterator[Finding]:
     over_time=True,
 )
 def run_vanished(view: View) -> Iterator[Finding]:
-    # Whatever a run does, it is at the database again and again.
+    # Every run connects to the database again and again.
     seen, since = view.snapshot, view.memory.unseen_since
     for run_id, lane in seen.unseen_runs.items():
         if seen.now - since[run_id] >= view.thresholds.stagnation:
-            told = "started, and nothing was seen of it: its place is free"
+            reason = "started, but has no database session: its slot is freed"
             yield _dead_run(
                 run_id,
-                f"run {run_id} counts as started in {lane}, and nothing was seen of it",
+                f"run {run_id} counts as started in {lane}, but has no database session",
                 since[run_id],
-                PlannedAction("end_run", lane, told, run_id),
+                PlannedAction("end_run", lane, reason, run_id),
             )
 
 
@@ -102,14 +102,14 @@ def run_vanished(view: View) -> Iterator[Finding]:
 def documents_left(view: View) -> Iterator[Finding]:
     left = view.snapshot.leases_over
     if left:
-        told = f"{left} documents were left by their runs"
+        evidence = f"{count(left, 'document')} left behind by lost runs"
         yield Finding(
             "documents",
             "warning",
-            told,
+            evidence,
             "wait: the recovery puts them back into the queue",
             view.snapshot.now,
-            (PlannedAction("collect_lost", "documents", told),),
+            (PlannedAction("collect_lost", "documents", evidence),),
         )
 
 
@@ -155,8 +155,8 @@ def daemon_away(view: View) -> Iterator[Finding]:
         yield Finding(
             "daemon",
             "problem",
-            f"nothing looked after the queue between {gap:%H:%M:%S} and {seen.now:%H:%M:%S}: "
-            "Dagster's daemon was away",
+            f"the queue was not checked between {gap:%H:%M:%S} and {seen.now:%H:%M:%S}: "
+            "Dagster's daemon was down",
             RUNBOOK,
             gap,
             cause=DAEMON_AWAY,
@@ -169,7 +169,7 @@ def daemon_away(view: View) -> Iterator[Finding]:
         yield Finding(
             "daemon",
             "problem",
-            f"the daemon's {part} has shown no sign of life for {age_s:.0f} s: runs only queue",
+            f"the daemon's {part} has sent no heartbeat for {age_s:.0f} s: runs are not started",
             RUNBOOK,
             seen.now,
             cause=DAEMON_AWAY,
@@ -191,7 +191,7 @@ def attempts_failed(view: View) -> Iterator[Finding]:
         yield Finding(
             "documents",
             "information",
-            f"{failures[name]} attempts ended with {name} lately",
+            f"{count(failures[name], 'attempt')} recently ended with {name}",
             "`rag-assets documents dlq`",
             view.snapshot.now,
             cause=ERRORS,
@@ -220,7 +220,7 @@ def stagnation(view: View) -> Iterator[Finding]:
         yield Finding(
             "queue",
             "problem",
-            f"{waiting} documents wait, and none was completed for "
+            f"{count(waiting, 'document')} waiting, and none was completed for "
             f"{limits.stagnation.total_seconds():.0f} s",
             RUNBOOK,
             last or seen.now - limits.stagnation,
@@ -245,20 +245,21 @@ def documents_idle(view: View) -> Iterator[Finding]:
     command = (
         "wait half a minute for a run; if none comes, see *Automation* in Dagster's UI"
         if alive
-        else "see that the daemon runs: `rag-assets up`"
+        else "start the daemon: `rag-assets up`"
     )
     for lane in seen.document_lanes:
         since = view.memory.idle_since.get(lane.lane)
         if since is None:
             continue
-        late = seen.now - since >= limits.no_worker and seen.active < limits.most_active
+        late = seen.now - since >= limits.no_worker and seen.active < limits.max_active
         if late:
-            start = f"{lane.claimable} documents wait, and no run is under way"
+            claimable = count(lane.claimable, "document")
+            start = f"{claimable} waiting, and no run is under way"
             yield Finding(
                 lane.lane,
                 "problem",
-                f"{lane.claimable} documents of {lane.lane} could be taken, and for "
-                f"{(seen.now - since).total_seconds():.0f} s none was, with {lane.runs} runs under "
+                f"{claimable} could be claimed in {lane.lane}, but none was for "
+                f"{(seen.now - since).total_seconds():.0f} s, with {count(lane.runs, 'run')} under "
                 "way",
                 command,
                 since,
@@ -268,12 +269,12 @@ def documents_idle(view: View) -> Iterator[Finding]:
                 opens=True,
                 key="figures",
             )
-        elif not lane.runs and seen.active < limits.most_active:
+        elif not lane.runs and seen.active < limits.max_active:
             yield Finding(
                 lane.lane,
                 "warning",
-                f"{count(lane.claimable, 'document')} wait, the oldest for "
-                f"{span(lane.oldest_waiting_s)}, and no run is at work or asked for",
+                f"{count(lane.claimable, 'document')} waiting, the oldest for "
+                f"{span(lane.oldest_waiting_s)}, and no run is active or requested",
                 command,
                 since,
             )
@@ -293,7 +294,7 @@ def action_of_no_use(view: View) -> Iterator[Finding]:
             action.subject,
             "problem",
             f"{action.kind} on {action.subject} was done {view.thresholds.max_actions} times "
-            "within the hour and is not done again",
+            "within the hour and will not be repeated",
             RUNBOOK,
             view.snapshot.now,
             cause=UNKNOWN,
@@ -315,11 +316,11 @@ QUEUE_RULES = (
 )
 
 
-def _dead_run(run_id: str, told: str, began_at: datetime, end: PlannedAction) -> Finding:
+def _dead_run(run_id: str, evidence: str, began_at: datetime, end: PlannedAction) -> Finding:
     return Finding(
         "runs",
         "problem",
-        told,
+        evidence,
         "wait: the recovery ends it",
         began_at,
         (end,),

@@ -1,6 +1,6 @@
-"""What is done about findings, and how an incident goes on: from one look, to a decision. Pure.
+"""Decide which actions to take on a snapshot's findings, and how the incident continues. Pure.
 
-Nothing is read or done here: :mod:`.survey` reads, :mod:`.watching` acts.
+:mod:`.survey` takes the snapshot, :mod:`.watching` carries out the decision.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.thresholds import Thresholds
 
 _UNBOUNDED = ("lower_share", "raise_share", "resume_lane")
-"""They end by themselves: a share at its floor or at one, a lane when it goes on."""
+"""Actions without an hourly limit: they end at the share's floor or at one, or with the pause."""
 
 
 @dataclass(frozen=True)
 class RecoveryDecision:
-    """What is to be done now.
+    """What to do now.
 
-    :param held_back: actions that were taken too often within the hour.
-    :param step: how the incident goes on; ``opened``: the one that is opened in its place.
-    :param memory: for the next look.
+    :param held_back: actions that reached their hourly limit.
+    :param step: the update of the incident; ``opened``: the one opened in its place.
+    :param memory: for the next check.
     :param troubles: findings that open an incident, or explain one.
     """
 
@@ -42,7 +42,7 @@ class RecoveryDecision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """For people."""
+        """The facts that the decision is based on, for messages."""
         return tuple(trouble.fact for trouble in self.troubles)
 
 
@@ -52,25 +52,25 @@ def decide_recovery(
     thresholds: Thresholds,
     *,
     incident: Incident | None = None,
-    lately: Sequence[RecoveryAction] = (),
+    recent: Sequence[RecoveryAction] = (),
 ) -> RecoveryDecision:
-    """From what is seen to what is done.
+    """Decide what to do about a snapshot.
 
-    :param memory: of the look before.
-    :param incident: the one that is not closed.
-    :param lately: actions of the last hour.
+    :param memory: from the last check.
+    :param incident: the current incident, if one is not closed.
+    :param recent: actions of the last hour.
     """
     view = View(seen, remember(seen, memory), thresholds)
     found = diagnosis.find(view)
-    # Two dependencies may want the same lane paused.
+    # Two dependencies may ask to pause the same lane.
     wanted = {(a.kind, a.subject, a.target): a for one in found for a in one.actions}
-    actions, held_back = bounded(tuple(wanted.values()), lately, thresholds)
+    actions, held_back = bounded(tuple(wanted.values()), recent, thresholds)
     found += tuple(action_of_no_use(replace(view, held_back=held_back)))
     troubles = tuple(one for one in found if one.cause)
     step, stuck_since = next_step(
         incident,
         troubles,
-        moves(seen, troubles, thresholds),
+        is_progressing(seen, troubles, thresholds),
         thresholds,
         now=seen.now,
         stuck_since=view.memory.stuck_since,
@@ -81,7 +81,7 @@ def decide_recovery(
         opened, stuck_since = next_step(
             None,
             troubles,
-            moving=False,
+            progressing=False,
             thresholds=thresholds,
             now=seen.now,
             stuck_since=None,
@@ -105,10 +105,10 @@ def decide_recovery(
 
 
 def bounded(
-    wanted: Sequence[PlannedAction], lately: Sequence[RecoveryAction], thresholds: Thresholds
+    wanted: Sequence[PlannedAction], recent: Sequence[RecoveryAction], thresholds: Thresholds
 ) -> tuple[tuple[PlannedAction, ...], tuple[PlannedAction, ...]]:
-    """Split into what may be done, and what was done too often within the hour."""
-    taken = Counter((action.action, action.subject) for action in lately)
+    """Split actions into those allowed and those that reached their hourly limit."""
+    taken = Counter((action.action, action.subject) for action in recent)
     allowed, held_back = [], []
     for action in wanted:
         taken[action.kind, action.subject] += 1
@@ -120,18 +120,18 @@ def bounded(
     return tuple(allowed), tuple(held_back)
 
 
-def moves(seen: Snapshot, troubles: Sequence[Finding], thresholds: Thresholds) -> bool:
-    """Whether work goes on in each lane: nothing can be taken, or documents get done."""
+def is_progressing(seen: Snapshot, troubles: Sequence[Finding], thresholds: Thresholds) -> bool:
+    """Return whether every lane progresses: nothing is claimable, or documents are completed."""
     if any(trouble.opens for trouble in troubles):
         return False
-    if any(lane.paused is not None and not lane.held_by_person for lane in seen.document_lanes):
+    if any(lane.paused is not None and not lane.paused_by_operator for lane in seen.document_lanes):
         return False
-    return all(_goes_on(lane, seen, thresholds) for lane in seen.wanted if lane.claimable)
+    return all(_progresses(lane, seen, thresholds) for lane in seen.wanted if lane.claimable)
 
 
-def _goes_on(lane: LaneState, seen: Snapshot, thresholds: Thresholds) -> bool:
-    if not lane.running and seen.active < thresholds.most_active:
+def _progresses(lane: LaneState, seen: Snapshot, thresholds: Thresholds) -> bool:
+    if not lane.running and seen.active < thresholds.max_active:
         return False
-    # One large document may take longer than that; when too long, it is a trouble of its own.
+    # One large document may take longer than that; if it takes too long, that is its own finding.
     last = lane.last_completed_at
     return lane.lane == LARGE or (last is not None and seen.now - last <= thresholds.check)

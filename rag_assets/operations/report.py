@@ -1,4 +1,4 @@
-"""The report of an incident: Markdown, and what is to be drawn of the queue meanwhile."""
+"""The report of an incident: Markdown, and samples of the queue to plot."""
 
 from __future__ import annotations
 
@@ -16,37 +16,36 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.visible import visible
 
 _AROUND = timedelta(minutes=10)
-_MOST_ACTIONS = 50
+_MAX_ACTIONS = 50
 
 PREVENTION = {
     findings.DEPENDENCY_DOWN: "Watch the dependency itself; give it a second server, or a restart "
-    "by its supervisor. Nothing was lost here: documents wait for as long as it takes.",
-    findings.OUT_OF_QUOTA: "Raise the provider's budget, or have it tell you before it is used up; "
+    "by its supervisor. Nothing was lost: documents wait until it is back.",
+    findings.OUT_OF_QUOTA: "Raise the provider's budget, or have it warn you before it is used up; "
     "keys of several organisations (`OPENAI_API_KEYS`) add quota.",
     findings.RATE_LIMITED: "Set `RAG_EMBEDDING_RATE_LIMIT` and `RAG_EMBEDDING_TOKEN_LIMIT` to what "
-    "the provider allows, for all who use its keys together; or ask it for more.",
+    "the provider allows for all users of its keys combined, or ask it for more.",
     findings.OUT_OF_MEMORY: "Lower `RAG_DOCUMENT_MEMORY_MB`, `RAG_DOCUMENT_RUNS` or "
     "`RAG_DOCUMENTS_PER_RUN`, or give the machine more memory; the system's log names the process.",
     findings.WORKER_LOST: "See the run's log in Dagster for the last line before it ended, and the "
-    "system's for who ended it.",
+    "system's log for what ended it.",
     findings.SLOW_DOCUMENT: "Lower `RAG_LARGE_DOCUMENT_MB`, so that such documents have their own "
     "lane, raise `RAG_LARGE_DOCUMENT_RUNS`, or split the document.",
-    findings.DAEMON_AWAY: "Let a supervisor start `rag-assets up` again whenever it ends.",
-    findings.ERRORS: "Read the dead letters and what they say to do: `rag-assets documents dlq`.",
-    findings.JOB_FAILED: "The evidence names the cause and what was to be done about it. Where it "
-    "may come back, watch what the job depends on: `rag-assets doctor` says whether it is there.",
-    findings.UNKNOWN: "The evidence did not tell. `rag-assets doctor` at such a time may, and the "
-    "logs of the runs.",
+    findings.DAEMON_AWAY: "Let a supervisor restart `rag-assets up` whenever it ends.",
+    findings.ERRORS: "Read the dead letters and the fixes they name: `rag-assets documents dlq`.",
+    findings.JOB_FAILED: "The evidence names the cause and the fix. If it may recur, monitor what "
+    "the job depends on: `rag-assets doctor` reports whether it answers.",
+    findings.UNKNOWN: "The evidence does not show the cause. `rag-assets doctor` during such an "
+    "incident, or the logs of the runs, may.",
 }
 
 
 @dataclass(frozen=True)
 class Report:
-    """What there is to read of one incident.
+    """The report of one incident.
 
-    :param seconds: from its beginning until work went on again, or until now.
-    :param until: the end of that time.
-    :param drawn: samples of the queue, from some time before to some time after.
+    :param until: when work resumed, or now.
+    :param drawn: samples of the queue, from ten minutes before to ten minutes after.
     """
 
     incident: Incident
@@ -56,13 +55,14 @@ class Report:
 
     @property
     def seconds(self) -> float:
+        """Duration of the incident."""
         return (self.until - self.incident.began_at).total_seconds()
 
 
 def read_report(database: Database, name: str, *, run_id: str | None = None) -> Report:
-    """The report of ``incident-0007`` as things stand.
+    """Write the current report of an incident, such as ``incident-0007``.
 
-    :param run_id: the run that keeps it, which is noted.
+    :param run_id: the run that stores the report, to be recorded.
     :raises ConfigurationError: there is no such incident.
     """
     with database.connect() as connection:
@@ -84,16 +84,16 @@ def write(
     now: datetime,
     failed: Sequence[str] = (),
 ) -> str:
-    """The report's eight fields, and the jobs that failed by it. Pure.
+    """Write the report's eight fields, and the jobs that failed because of the incident. Pure.
 
-    :param failed: a sentence each.
+    :param failed: one sentence per job.
     """
     until = incident.recovering_at or now
     subject = f" ({incident.subject})" if incident.subject else ""
-    goes_on = "" if incident.recovering_at else ", and it goes on"
+    goes_on = "" if incident.recovering_at else ", ongoing"
     nothing = "- nothing: it recovered automatically" if incident.recovering_at else "- nothing yet"
     if incident.cause in (findings.OUT_OF_MEMORY, findings.WORKER_LOST):
-        nothing = "- nothing: Dagster itself starts such a run again"
+        nothing = "- nothing: Dagster restarts such a run"
     if incident.job_cause is not None:
         nothing = "- the job was run again" if incident.recovering_at else nothing
     began = f"{incident.began_at:%Y-%m-%d %H:%M:%S %Z}"
@@ -105,17 +105,17 @@ def write(
         "Root cause": f"{incident.cause}{subject}",
     }
     lines = [f"## Incident {incident.incident_id}: {incident.cause}{subject}", ""]
-    lines += ["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows.items()), ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items()), ""]
     lines += ["### Evidence", "", *(f"- {fact}" for fact in incident.facts), ""]
     if failed:
-        lines += ["### Jobs that failed by it", "", *(f"- {job}" for job in failed), ""]
+        lines += ["### Jobs that failed because of it", "", *(f"- {job}" for job in failed), ""]
     lines += ["### What was done", "", *(_done(actions) or [nothing]), ""]
     lines += ["### What prevents it", "", PREVENTION.get(incident.cause, PREVENTION["unknown"]), ""]
     return "\n".join(map(visible, lines))
 
 
 def measure_taken(action: RecoveryAction) -> str:
-    """What was done, and to what; an endpoint, which is a hash, says nothing to people. Pure."""
+    """Return the action and its subject, except for an endpoint, which is a hash. Pure."""
     what = action.action.replace("_", " ")
     return what if action.action.endswith("_share") else f"{what} {action.subject}"
 
@@ -123,9 +123,9 @@ def measure_taken(action: RecoveryAction) -> str:
 def curves(
     drawn: Sequence[QueueSample], began_at: datetime
 ) -> tuple[list[float], list[int], list[int]]:
-    """Over all lanes: minutes since then, documents waiting, and what was completed between two.
+    """Sum over all lanes: minutes since ``began_at``, documents waiting, and completed in between.
 
-    There is one number less of the last. Pure.
+    The last list counts between samples, and is one shorter. Pure.
     """
     sums = [
         (
@@ -141,7 +141,7 @@ def curves(
 
 
 def span(time: timedelta) -> str:
-    """A length of time, for people."""
+    """Format a duration: ``2 h 5 min``, ``3 min 10 s``, ``8 s``."""
     seconds = round(time.total_seconds())
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     if hours:
@@ -150,7 +150,7 @@ def span(time: timedelta) -> str:
 
 
 def _jobs_that_failed(connection: Connection, incident: Incident, now: datetime) -> tuple[str, ...]:
-    """Which, and whether a later run has done their work; of an incident of the queue."""
+    """Return the jobs that a queue incident made fail, and whether a later run did their work."""
     if incident.job_cause is not None:
         return ()
     ended = failed_runs.failures_between(
@@ -162,8 +162,8 @@ def _jobs_that_failed(connection: Connection, incident: Incident, now: datetime)
     done = tuple(run for what, run in last.items() if what not in standing)
     groups = ((done, "a later run has done its work"), (left, "its work is not done yet"))
     return tuple(
-        f"{jobs.which}, {told}; {jobs.why}"
-        for runs, told in groups
+        f"{jobs.which}, {state}; {jobs.why}"
+        for runs, state in groups
         if runs
         for jobs in [FailedJobs(incident.cause, runs)]
     )
@@ -172,12 +172,12 @@ def _jobs_that_failed(connection: Connection, incident: Incident, now: datetime)
 def _of_queue(incident: Incident) -> dict[str, str]:
     return {
         "Longest queue": f"{incident.longest_queue} documents",
-        "Affected": f"{incident.documents_affected} documents waited or were at work",
+        "Affected": f"{incident.documents_affected} documents were waiting or in processing",
     }
 
 
 def _ended(incident: Incident) -> str:
-    called = "; a person was called" if incident.escalated_at else ""
+    called = "; an operator was notified" if incident.escalated_at else ""
     if incident.ended_at:
         return f"closed {incident.ended_at:%Y-%m-%d %H:%M:%S}{called}"
     return f"{incident.state}{called}"
@@ -186,8 +186,8 @@ def _ended(incident: Incident) -> str:
 def _done(actions: Sequence[RecoveryAction]) -> list[str]:
     lines = [
         f"- {action.acted_at:%H:%M:%S} {measure_taken(action)}: {action.reason}"
-        + ("" if action.done else f" (failed: {action.told})")
-        for action in actions[:_MOST_ACTIONS]
+        + ("" if action.done else f" (failed: {action.detail})")
+        for action in actions[:_MAX_ACTIONS]
     ]
-    more = len(actions) - _MOST_ACTIONS
+    more = len(actions) - _MAX_ACTIONS
     return [*lines, f"- and {more} more"] if more > 0 else lines

@@ -1,7 +1,7 @@
-"""What one look at the world sees: dependencies, lanes, runs, keys, index, release. Pure data.
+"""A snapshot of the system: dependencies, lanes, runs, keys, index, release. Pure data.
 
-:mod:`.survey` reads it, :mod:`.findings` judges it; the doctor prints what is found, the recovery
-acts on it.
+:mod:`.survey` reads it, and :mod:`.diagnosis` turns it into findings, which the doctor prints and
+the recovery acts on.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ from rag_assets.postgres.migrations import ServerVersions
 
 @dataclass(frozen=True)
 class LaneState:
-    """One lane: its documents, its runs, and how its work went lately.
+    """One lane: its documents, its runs, and its recent results.
 
-    A name that is no lane of ours stands for the runs that have that tag, ``others`` for those that
-    have none.
+    Runs tagged with an unknown lane are listed under that name, runs without a lane as ``others``.
 
-    :param claimable: of the waiting, those whose time has come.
-    :param longest: the document that has been worked on for longest.
-    :param last_completed_at: within the time in which stagnation would show.
-    :param succeeded: attempts of the last ten minutes; ``failed`` all that ended otherwise.
-    :param mean_s: of those that succeeded; ``None`` without any.
-    :param paused: ``None`` for a lane that is not.
+    :param claimable: waiting documents that are due.
+    :param longest: the document that has been in processing for longest.
+    :param last_completed_at: within RAG_STAGNATION_S, or ``None``.
+    :param succeeded: attempts of the last ten minutes; ``failed``: those that ended otherwise.
+    :param mean_s: mean duration of those that succeeded; ``None`` if none did.
+    :param paused: ``None`` if it is not paused.
     """
 
     lane: str
@@ -53,11 +52,11 @@ class LaneState:
 
     @property
     def runs(self) -> int:
-        """That are queued or at work."""
+        """Runs queued or in progress."""
         return self.runs_queued + self.runs_at_work
 
     @property
-    def held_by_person(self) -> bool:
+    def paused_by_operator(self) -> bool:
         return self.paused is not None and self.paused.paused_by == "command"
 
 
@@ -65,8 +64,8 @@ class LaneState:
 class IndexState:
     """How one table is searched: by its index, by a scan of codes, or exactly.
 
-    :param code_set: that is scanned where there is no index; ``None`` where there is none either.
-    :param changed: share of the rows at build that changed since.
+    :param code_set: the codes scanned if there is no index; ``None`` for an exact search.
+    :param changed: share of the rows at build time that changed since.
     """
 
     table: str
@@ -79,9 +78,9 @@ class IndexState:
 
 @dataclass(frozen=True)
 class ReleaseState:
-    """What is served, and what the gate would say now.
+    """The active release, and what the gate would decide now.
 
-    :param reasons: against another release; empty where the gate would let it through.
+    :param reasons: why the gate would refuse the next release; empty if it would pass.
     :param unverified: vectors that no embedding run wrote, by version, or ``documents``.
     """
 
@@ -93,11 +92,11 @@ class ReleaseState:
 
 @dataclass(frozen=True)
 class CorpusState:
-    """What the corpus' database says beside the queue: only the doctor has it read.
+    """State of the corpus database apart from the queue, read for the doctor only.
 
-    :param dead: dead letters by class of error.
-    :param failing: jobs whose last run failed, and what may explain it.
-    :param providers: by role, what its server does, where that was probed.
+    :param dead: dead letters by error class.
+    :param failing: jobs whose last run failed, and incidents that may explain it.
+    :param providers: profile of the server by role, where it was probed.
     """
 
     heavy: tuple[HeavyDocument, ...]
@@ -115,29 +114,29 @@ OF_RECOVERY = (
     *("silent_runs", "unseen_runs", "faults", "failures"),
     *("rate_limited", "answered", "heartbeats"),
 )
-"""Fields of a snapshot that only the recovery has read."""
+"""Fields of a snapshot that are read for the recovery only."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The world as one look saw it. What a look cannot see is empty.
+    """State of the system at one time. Fields that could not be read are empty.
 
-    :param now: PostgreSQL's clock where it answers, which all times are of.
-    :param probes: of the dependencies that were looked at.
-    :param daemon_was_seen: whether a sign of life of the daemon is kept: it is meant to run.
+    :param now: PostgreSQL's clock if it answers; all times are in that clock.
+    :param probes: results for the dependencies that were probed.
+    :param daemon_was_seen: whether the daemon has ever sent a heartbeat, and so is meant to run.
     :param unread: why the database cannot be read; ``pending``: migrations that are not applied.
     :param server_started_at: PostgreSQL's start.
-    :param lanes: those of documents, and any other with runs or a pause.
-    :param leases_over: documents that a run left behind.
-    :param silent_runs: by lane, runs that Dagster takes for started and that hold nothing for long.
-    :param unseen_runs: runs that count as started and have no session at the database now, with
-        their lane or job.
-    :param faults: runs whose process ended by itself, new since the look before, and that are
-        started again: the last try is a failed job.
-    :param failures: attempts that failed since the look before, by class of error.
-    :param keys: those in use.
-    :param rate_limited: new 429s, by key; ``answered``: new answers, of all keys.
-    :param heartbeats: seconds since each part of Dagster's daemon showed that it lives.
+    :param lanes: the document lanes, and any other with runs or a pause.
+    :param leases_over: documents whose lease has expired.
+    :param silent_runs: by lane, runs that count as started but have held no document for long.
+    :param unseen_runs: runs that count as started but have no database session, with their lane or
+        job.
+    :param faults: runs whose process died since the last check and that are retried; a final
+        attempt is a failed job instead.
+    :param failures: attempts that failed since the last check, by error class.
+    :param keys: the keys in use.
+    :param rate_limited: new 429s, by key; ``answered``: new answers, over all keys.
+    :param heartbeats: seconds since the last heartbeat of each part of Dagster's daemon.
     """
 
     now: datetime
@@ -166,12 +165,12 @@ class Snapshot:
 
     @property
     def wanted(self) -> tuple[LaneState, ...]:
-        """Lanes of documents that no person has paused: those in which work should go on."""
-        return tuple(lane for lane in self.document_lanes if not lane.held_by_person)
+        """Document lanes that no operator has paused: work is expected to progress there."""
+        return tuple(lane for lane in self.document_lanes if not lane.paused_by_operator)
 
     @property
     def paused(self) -> Mapping[str, Pause]:
-        """Every paused lane, that of the Bible, too."""
+        """Every paused lane, including the Bible's."""
         return {lane.lane: lane.paused for lane in self.lanes if lane.paused is not None}
 
     @property

@@ -1,4 +1,4 @@
-"""Reads a snapshot: for the doctor in full, for the recovery the part that it acts on."""
+"""Read a snapshot: a full one for the doctor, or the part that the recovery acts on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from rag_assets.documents.sql import attempts as document_attempts
 from rag_assets.documents.sql import lanes as lane_control
-from rag_assets.documents.sql.attempts import Ended
+from rag_assets.documents.sql.attempts import EndedAttempts
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause
 from rag_assets.embedding.sql.profiles import profile_in_use
@@ -50,16 +50,15 @@ from rag_assets.vectors.sql.spaces import ROLES
 from rag_assets.vectors.sql.tables import VectorTable, revision
 
 SPEED_S = 600
-"""Speed and mean time are those of the last ten minutes."""
+"""Period over which throughput and mean time are measured."""
 COMPLETED = ("succeeded", "dead")
-"""How an attempt ends after which its document no longer waits."""
+"""Outcomes of an attempt that complete its document."""
 
 
 def survey(settings: Settings) -> Snapshot:
-    """Look at everything, the dependencies all at once. Changes nothing, and never raises for a
-    dependency that is away.
+    """Read everything, probing dependencies concurrently. Read-only; tolerates those that are down.
 
-    :raises ConfigurationError: RAG_DATABASE_URL is not an address.
+    :raises ConfigurationError: RAG_DATABASE_URL is not a valid address.
     """
     now = datetime.now(UTC)
     try:
@@ -67,14 +66,14 @@ def survey(settings: Settings) -> Snapshot:
     except ConfigurationError:
         raise
     except RagAssetsError as error:  # the embedded server does not start
-        away = DependencyProbe(
+        down = DependencyProbe(
             "database", False, 0.0, str(error), "see its log; then `rag-assets db status`"
         )
-        return Snapshot(now, (away, *_probe_all(settings, None)), unread=str(error))
+        return Snapshot(now, (down, *_probe_all(settings, None)), unread=str(error))
     probes = _probe_all(settings, database)
     heartbeats, runs = _dagster(settings)
     seen = Snapshot(now, (*probes, _daemon(heartbeats)), daemon_was_seen=bool(heartbeats))
-    if not probes[0].ok:  # told already
+    if not probes[0].ok:  # the probe reports it
         return seen
     try:
         with database.connect() as connection:
@@ -100,11 +99,11 @@ def survey_queue(
     heartbeats: Mapping[str, datetime],
     probes: Sequence[DependencyProbe],
 ) -> Snapshot:
-    """Read the queue, and note a sample of it. One pass over the documents, the rest by indexes.
+    """Read the queue and store a sample of it. Scans the documents; the rest uses indexes.
 
-    :param since: when the look before was; ``None`` for the first one.
+    :param since: when the last check was; ``None`` for the first one.
     """
-    server = queue_health.about_server(connection)
+    server = queue_health.server_state(connection)
     since = since or server.now
     window = server.now - timedelta(seconds=settings.rag_stagnation_s)
     counts = queue_counts(connection)
@@ -114,7 +113,7 @@ def survey_queue(
         if totals.outcome == "succeeded"
     }
     samples.add_queue_samples(connection, DOCUMENT_LANES, counts, succeeded)
-    bought = samples.add_provider_samples(connection)
+    new_use = samples.add_provider_samples(connection)
     return Snapshot(
         server.now,
         tuple(probes),
@@ -132,8 +131,8 @@ def survey_queue(
         faults=tuple(run for run in new_runs if run.fault and run.cause is None),
         failures=_failures(document_attempts.ended_since(connection, since)),
         keys=_keys(connection, settings),
-        rate_limited={one.key_fingerprint: one.rate_limited for one in bought if one.rate_limited},
-        answered=sum(one.requests for one in bought),
+        rate_limited={one.key_fingerprint: one.rate_limited for one in new_use if one.rate_limited},
+        answered=sum(one.requests for one in new_use),
         shares=lane_control.provider_shares(connection),
         heartbeats={part: (server.now - seen).total_seconds() for part, seen in heartbeats.items()},
     )
@@ -142,12 +141,11 @@ def survey_queue(
 def probe_needed(
     database: Database, settings: Settings, *, provider: bool
 ) -> tuple[DependencyProbe, ...]:
-    """Dependencies without which no document can be processed, but the database, which was asked
-    before.
+    """Probe the dependencies that document processing needs, except for the database.
 
-    :param provider: whether to ask it, too: only where that matters now.
+    :param provider: whether to probe the provider, which is only done when it matters.
     """
-    # A disk that runs full is an alert's affair: work goes on until it is full.
+    # A disk that is filling up is left to alerts: work continues until it is full.
     roomy = settings.model_copy(update={"rag_disk_free_gb": 0.0})
     probes = [
         dependencies.probe_vectors(database, timeout_s=settings.rag_probe_timeout_s),
@@ -165,7 +163,7 @@ def _probe_broker(settings: Settings) -> tuple[DependencyProbe, ...]:
 
 def _probe_all(settings: Settings, database: Database | None) -> tuple[DependencyProbe, ...]:
     timeout_s = settings.rag_probe_timeout_s
-    looks = [
+    groups = [
         lambda: (dependencies.probe_provider(settings),),
         lambda: (dependencies.probe_inbox(settings),),
         lambda: (
@@ -176,44 +174,44 @@ def _probe_all(settings: Settings, database: Database | None) -> tuple[Dependenc
         lambda: _probe_broker(settings),
     ]
     if database is not None:
-        looks = [
+        groups = [
             lambda: (dependencies.probe_database(database, timeout_s=timeout_s),),
             lambda: (dependencies.probe_vectors(database, timeout_s=timeout_s),),
             lambda: (dependencies.probe_dagster(settings),),
-            *looks,
+            *groups,
         ]
-    with ThreadPoolExecutor(len(looks)) as threads:
-        found = threads.map(lambda look: look(), looks)
+    with ThreadPoolExecutor(len(groups)) as threads:
+        found = threads.map(lambda group: group(), groups)
         return tuple(probe for probes in found for probe in probes)
 
 
 def _daemon(heartbeats: Mapping[str, datetime] | None) -> DependencyProbe:
     if heartbeats is None:
-        return DependencyProbe("daemon", False, 0.0, "not known while Dagster's database is away")
+        return DependencyProbe("daemon", False, 0.0, "unknown while Dagster's database is down")
     return dependencies.probe_daemon(heartbeats, datetime.now(UTC))
 
 
 def _dagster(settings: Settings) -> tuple[Mapping[str, datetime] | None, tuple[RunCount, ...]]:
-    """The daemon's signs of life and the runs under way; ``None`` where they cannot be read."""
+    """Read the daemon's heartbeats (``None`` if they cannot be read) and the runs under way."""
     try:
         with dagster_database(settings).connect() as connection:
             return daemon_heartbeats(connection), runs_under_way(connection)
-    except RagAssetsError:  # the look at it tells
+    except RagAssetsError:  # the probe reports it
         return None, ()
 
 
 def _read_all(
     connection: Connection, settings: Settings, seen: Snapshot, runs: Sequence[RunCount]
 ) -> Snapshot:
-    server = queue_health.about_server(connection)
+    server = queue_health.server_state(connection)
     window_s = max(SPEED_S, settings.rag_stagnation_s)
     ended = document_attempts.ended_since(connection, server.now - timedelta(seconds=window_s))
-    lately = document_attempts.ended_since(connection, server.now - timedelta(seconds=SPEED_S))
+    recent = document_attempts.ended_since(connection, server.now - timedelta(seconds=SPEED_S))
     return replace(
         seen,
         now=server.now,
         server_started_at=server.started_at,
-        lanes=_lanes(connection, queue_counts(connection), runs, ended, lately),
+        lanes=_lanes(connection, queue_counts(connection), runs, ended, recent),
         keys=_keys(connection, settings),
         shares=lane_control.provider_shares(connection),
         corpus=CorpusState(
@@ -229,7 +227,7 @@ def _read_all(
                 for role in ROLES
                 if (profile := profile_in_use(connection, settings, role))
             },
-            unsent_messages=sum(bool(told.attempts) for told in unsent_messages(connection)),
+            unsent_messages=sum(bool(one.attempts) for one in unsent_messages(connection)),
         ),
         leases_over=queue_health.leases_over(connection, read_only=True),
     )
@@ -239,11 +237,11 @@ def _lanes(
     connection: Connection,
     counted: Mapping[Lane, LaneCounts],
     runs: Iterable[RunCount],
-    ended: Sequence[Ended],
-    lately: Sequence[Ended] = (),
+    ended: Sequence[EndedAttempts],
+    recent: Sequence[EndedAttempts] = (),
 ) -> tuple[LaneState, ...]:
-    """:param ended: where the last completed is looked for; ``lately``: of the last ten minutes."""
-    # By any name: runs of no lane are shown as "others".
+    """:param ended: attempts to find the last completion in; ``recent``: the last ten minutes'."""
+    # Keys include unknown lanes; runs without a lane are shown as "others".
     counts = dict[str, LaneCounts](counted.items())
     paused = dict[str, Pause](lane_control.paused_lanes(connection).items())
     longest = dict[str, AtWork](queue_health.longest_at_work(connection).items())
@@ -256,7 +254,7 @@ def _lanes(
             counts.get(name),
             by_lane.get(name, ()),
             [one for one in ended if one.lane == name],
-            [one for one in lately if one.lane == name],
+            [one for one in recent if one.lane == name],
             longest.get(name),
             paused.get(name),
         )
@@ -268,13 +266,13 @@ def _lane(
     name: str,
     counts: LaneCounts | None,
     runs: Sequence[RunCount],
-    ended: Sequence[Ended],
-    lately: Sequence[Ended],
+    ended: Sequence[EndedAttempts],
+    recent: Sequence[EndedAttempts],
     longest: AtWork | None,
     paused: Pause | None,
 ) -> LaneState:
     at_work = sum(run.runs for run in runs if run.status in AT_WORK)
-    succeeded = [one for one in lately if one.outcome == "succeeded"]
+    succeeded = [one for one in recent if one.outcome == "succeeded"]
     attempts = sum(one.attempts for one in succeeded)
     seconds = sum(one.mean_s * one.attempts for one in succeeded)
     return LaneState(
@@ -291,13 +289,13 @@ def _lane(
             (one.last_at for one in ended if one.outcome in COMPLETED), default=None
         ),
         succeeded=attempts,
-        failed=sum(one.attempts for one in lately) - attempts,
+        failed=sum(one.attempts for one in recent) - attempts,
         mean_s=seconds / attempts if attempts else None,
         paused=paused,
     )
 
 
-def _failures(ended: Iterable[Ended]) -> dict[str, int]:
+def _failures(ended: Iterable[EndedAttempts]) -> dict[str, int]:
     failures: dict[str, int] = {}
     for one in ended:
         if one.error_class and one.outcome != "succeeded":
@@ -306,7 +304,7 @@ def _failures(ended: Iterable[Ended]) -> dict[str, int]:
 
 
 def _keys(connection: Connection, settings: Settings) -> tuple[KeyState, ...]:
-    """The keys in use; one that never rested has no row yet."""
+    """Return the states of the keys in use; a key that never cooled down has no row yet."""
     known = {key.key_fingerprint: key for key in lane_control.key_states(connection)}
     return tuple(known.get(name) or KeyState("", name, 0.0, None) for name in keys_in_use(settings))
 

@@ -1,4 +1,4 @@
-"""The bounds by which a look is judged and acted on: the settings, as that needs them."""
+"""Thresholds of the rules and of the recovery, from the settings."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.settings.model import Settings, fingerprint
 
 INTERVAL = timedelta(seconds=30)
-"""Between two looks."""
+"""Time between two checks."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Each field has its setting.
+    """One field per setting.
 
-    :param most_active: documents worked on at once, over all lanes.
-    :param rebuild_share: of an index's rows that may have changed since it was built.
-    :param public_url: of Dagster's UI; ``embedded``: the database's server is the embedded one.
+    :param max_active: maximum number of documents in processing, over all lanes.
+    :param rebuild_share: share of an index's rows that may change before a rebuild.
+    :param public_url: the URL of Dagster's UI; ``embedded``: whether the server is embedded.
     """
 
     stagnation_queue: int = 50
@@ -29,14 +29,14 @@ class Thresholds:
     steady: timedelta = timedelta(minutes=10)
     max_actions: int = 10
     throttle_floor: float = 0.1
-    most_active: int = 50
+    max_active: int = 50
     rebuild_share: float = 0.2
     public_url: str = "http://127.0.0.1:3000"
     embedded: bool = True
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Thresholds:
-        """Those in force."""
+        """Return the thresholds in force."""
         return cls(
             stagnation_queue=settings.rag_stagnation_queue,
             stagnation=timedelta(seconds=settings.rag_stagnation_s),
@@ -46,7 +46,7 @@ class Thresholds:
             steady=timedelta(seconds=settings.rag_recovery_steady_s),
             max_actions=settings.rag_recovery_max_actions,
             throttle_floor=settings.rag_throttle_floor,
-            most_active=settings.rag_max_concurrent_jobs,
+            max_active=settings.rag_max_concurrent_jobs,
             rebuild_share=settings.rag_index_rebuild_share,
             public_url=settings.rag_public_url,
             embedded=settings.rag_database_url is None,
@@ -54,10 +54,10 @@ class Thresholds:
 
 
 def keys_in_use(settings: Settings) -> tuple[str, ...]:
-    """Fingerprints of the keys that the settings name; of a provider that needs none, none."""
+    """Return the fingerprints of the configured keys; none if the provider needs no key."""
     if not settings.needs_key():
         return ()
     try:
         return tuple(map(fingerprint, settings.api_keys()))
-    except ConfigurationError:  # the provider's probe says so
+    except ConfigurationError:  # the provider's probe reports it
         return ()

@@ -1,4 +1,4 @@
-"""What operations has kept for long enough: nothing grows for ever, and no count falls by it."""
+"""Delete old operations data without decreasing any counter."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rag_assets.settings.model import Settings
 
 
 @dataclass(frozen=True)
-class Forgotten:
-    """Rows that were deleted for good."""
+class Deleted:
+    """The number of rows deleted."""
 
     attempts: int
     runs: int
@@ -22,15 +22,15 @@ class Forgotten:
     messages: int
 
 
-def forget(database: Database, settings: Settings) -> Forgotten:
-    """Delete what is older than RAG_OPERATIONS_KEEP_DAYS. Incidents and the days' records stay.
+def delete_expired(database: Database, settings: Settings) -> Deleted:
+    """Delete data older than RAG_OPERATIONS_KEEP_DAYS, except incidents and capacity records.
 
-    To be called once a day, or more often.
+    Call it at least once a day.
     """
     days = settings.rag_operations_keep_days
     with database.connect(autocommit=True) as connection:
-        count_attempts(connection)  # what is not counted is not deleted
-        return Forgotten(
+        count_attempts(connection)  # only counted attempts are deleted
+        return Deleted(
             attempts=delete_attempts(connection, days),
             runs=delete_ended_runs(connection, days),
             samples=delete_samples(connection, days),

@@ -1,4 +1,7 @@
-"""One look every half minute: keep what ended, look, decide, act, tell. Each part is elsewhere."""
+"""The recovery's check, every 30 s: record ended runs, take a snapshot, decide, act, notify.
+
+The steps themselves are implemented in other modules.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from rag_assets.errors import DatabaseUnavailableError, reason_of
 from rag_assets.lanes import DOCUMENT_LANES, LANES, DocumentLane, Lane, known_lane
 from rag_assets.operations import messages
 from rag_assets.operations.findings import PlannedAction
-from rag_assets.operations.following import follow_failed_jobs, told_of_jobs
+from rag_assets.operations.following import follow_failed_jobs, job_message_sent_at
 from rag_assets.operations.incidents import Step, lasts
 from rag_assets.operations.job_failures import by_work, cause_of, split_explained
-from rag_assets.operations.memory import Memory, away
+from rag_assets.operations.memory import Memory, remember_outage
 from rag_assets.operations.recovery import RecoveryDecision, decide_recovery
 from rag_assets.operations.snapshot import Snapshot
 from rag_assets.operations.sql import dagster_state, failed_runs, incidents
@@ -33,67 +36,67 @@ from rag_assets.postgres.run_sessions import runs_with_sessions
 from rag_assets.settings.model import Settings
 
 _OVERLAP = timedelta(hours=1)
-_PATIENCE = 2  # leases after which a run without any document counts as dead
+_PATIENCE = 2  # number of leases after which a run without any document counts as dead
 _HOUR = timedelta(hours=1)
 
 
 class Runs(Protocol):
-    """Dagster's runs, as far as the recovery has to do with them."""
+    """What the recovery needs of Dagster's runs."""
 
     def under_way(self) -> Sequence[RunCount]:
-        """What is queued or at work."""
+        """Count the runs queued or in progress."""
 
     def ended_since(self, since: datetime) -> Sequence[EndedRun]:
-        """Runs that ended since then."""
+        """Return the runs that ended since then."""
 
-    def described(self, run: EndedRun) -> EndedRun:
-        """The same run, with its partition and steps, and with why it failed."""
+    def describe(self, run: EndedRun) -> EndedRun:
+        """Return the same run with its partition, its steps, and why it failed."""
 
     def silent(self, lane: Lane, living: frozenset[str], patience_s: float) -> tuple[str, ...]:
-        """Runs of a lane that count as started for longer, and are not among the living."""
+        """Return runs of a lane that count as started for longer, and are not in ``living``."""
 
     def started(self) -> Mapping[str, str]:
-        """Runs that count as started, by id, with their lane, or job where it has none."""
+        """Map the ids of runs that count as started to their lane, or to their job without one."""
 
     def end(self, run_id: str, message: str) -> None:
-        """Let it count as failed."""
+        """Mark the run as failed."""
 
     def heartbeats(self) -> Mapping[str, datetime]:
-        """When each part of the daemon last showed that it lives."""
+        """Return the last heartbeat of each part of the daemon."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What a look came to.
+    """Result of a check.
 
-    :param start: lanes for which a run is to be started.
-    :param reports: incidents whose report is to be written.
-    :param told: in a line, for people.
+    :param start: lanes to start a run for.
+    :param reports: incidents to write a report for.
+    :param summary: the state in one line.
     """
 
     memory: Memory
     start: tuple[DocumentLane, ...]
     reports: tuple[Incident, ...]
-    told: str
+    summary: str
 
 
 def watch(
-    database: Database, settings: Settings, memory: Memory, runs: Runs, *, log: messages.Say
+    database: Database, settings: Settings, memory: Memory, runs: Runs, *, log: messages.Log
 ) -> Watched:
-    """Look once, and do what is to be done.
+    """Check once, and act on the result.
 
-    :raises DatabaseUnavailableError: the database is away: :func:`missed` is what follows.
+    :raises DatabaseUnavailableError: the database is down: call :func:`missed`.
     """
     new_runs = _keep(database, runs)
     for run in new_runs:
         if run.fault:
             log(f"unexpected end: run {run.run_id} of {run.job}: {run.fault}")
-    seen = _look(database, settings, memory, runs, new_runs)
+    seen = _take_snapshot(database, settings, memory, runs, new_runs)
     thresholds = Thresholds.from_settings(settings)
     with database.connect(autocommit=True) as connection:
         incident = incidents.current_incident(connection)
-        lately = incidents.actions_since(connection, seen.now - _HOUR)
-        decision = decide_recovery(seen, memory, thresholds, incident=incident, lately=lately)
+        recent = incidents.actions_since(connection, seen.now - _HOUR)
+        decision = decide_recovery(seen, memory, thresholds, incident=incident, recent=recent)
         incident_id = incident.incident_id if incident and not decision.opened else None
         for action in decision.actions:
             _act(connection, settings, action, runs, incident_id, log)
@@ -107,7 +110,7 @@ def watch(
             incidents.mark_over(connection, lasting.incident_id, over=over)
         failing = failed_runs.failing(connection)
         if changed is not None and last and last.state in ("open", "escalated"):
-            _tell(connection, settings, changed, failing, said_at=memory.told_away_at)
+            _notify(connection, settings, changed, failing, sent_at=memory.outage_reported_at)
         follow_failed_jobs(
             connection,
             settings,
@@ -125,26 +128,26 @@ def watch(
             if action.kind == "start_run"
         ),
         reports,
-        _told(seen, decision, changed or incident),
+        _summary(seen, decision, changed or incident),
     )
 
 
-def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.Say) -> Watched:
-    """What follows where the database is away: it is remembered, and told after a while.
+def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.Log) -> Watched:
+    """Handle a check that found the database down: remember it, and report it after a while.
 
-    Not where an incident is open already, which was told. A person is called, at any hour, once it
-    has lasted for RAG_STAGNATION_S.
+    An outage during an open incident is not reported again. It is escalated to an operator, at any
+    hour, once it has lasted for RAG_STAGNATION_S.
     """
-    memory = away(memory, now)
-    since = memory.away_since or now
+    memory = remember_outage(memory, now)
+    since = memory.unreachable_since or now
     lasts_s = (now - since).total_seconds()
-    told = memory.told_away_at is not None or memory.incident_since is not None
-    call = lasts_s >= settings.rag_stagnation_s and memory.called_away_at is None
-    tell = lasts_s >= settings.rag_no_worker_s and not told
-    if (call or tell) and messages.is_due(settings, memory, now, urgent=call):
+    reported = memory.outage_reported_at is not None or memory.incident_since is not None
+    escalate = lasts_s >= settings.rag_stagnation_s and memory.outage_escalated_at is None
+    report = lasts_s >= settings.rag_no_worker_s and not reported
+    if (escalate or report) and messages.is_due(settings, memory, now, urgent=escalate):
         head = (
-            ":rotating_light: Incident: the database does not come back: an operator is needed"
-            if call
+            ":rotating_light: Incident: the database is still down: an operator is needed"
+            if escalate
             else ":warning: Incident"
         )
         text = (
@@ -152,29 +155,31 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.S
             "wait until it is back. `rag-assets doctor` says more"
         )
         log(text)
-        memory, refusal = messages.say(text, settings, memory, now)
+        memory, refusal = messages.send_now(text, settings, memory, now)
         if refusal is not None:
-            log(f"that is said again later: {refusal}")
+            log(f"that message will be retried: {refusal}")
         else:
-            called_at = now if call else memory.called_away_at
-            told_at = memory.told_away_at or now
-            memory = replace(memory, told_away_at=told_at, called_away_at=called_at)
-    return Watched(memory, (), (), f"the database has been away since {since:%H:%M:%S}")
+            memory = replace(
+                memory,
+                outage_reported_at=memory.outage_reported_at or now,
+                outage_escalated_at=now if escalate else memory.outage_escalated_at,
+            )
+    return Watched(memory, (), (), f"the database has been down since {since:%H:%M:%S}")
 
 
 def _keep(database: Database, runs: Runs) -> tuple[EndedRun, ...]:
-    """Keep, for good, what has ended since the last look."""
+    """Store the runs and attempts that ended since the last check."""
     with database.connect(autocommit=True) as connection:
         document_attempts.count_attempts(connection)
         ended = runs.ended_since(dagster_state.last_kept(connection) - _OVERLAP)
         new = dagster_state.unknown_runs(connection, ended)
-        told = [runs.described(run) for run in new]
+        described = [runs.describe(run) for run in new]
         return dagster_state.keep_ended_runs(
-            connection, [replace(run, cause=cause_of(run)) for run in told]
+            connection, [replace(run, cause=cause_of(run)) for run in described]
         )
 
 
-def _look(
+def _take_snapshot(
     database: Database,
     settings: Settings,
     memory: Memory,
@@ -195,7 +200,7 @@ def _look(
         return survey_queue(
             connection,
             settings,
-            since=memory.looked_at,
+            since=memory.checked_at,
             runs=runs.under_way(),
             new_runs=new_runs,
             silent_runs=silent,
@@ -208,10 +213,10 @@ def _look(
 def _silent(
     connection: Connection, settings: Settings, counts: Mapping[Lane, LaneCounts], runs: Runs
 ) -> dict[Lane, tuple[str, ...]]:
-    """Runs that hold nothing for long, although some could be taken; by lane.
+    """Return runs that have held no document for long while some were claimable, by lane.
 
-    A run whose process was killed together with Dagster's own would keep its place for ever. While
-    all that may be worked on at once is, a living run waits for its turn.
+    A run whose process was killed together with Dagster's own would otherwise keep its slot for
+    ever. While RAG_MAX_CONCURRENT_JOBS is reached, even a healthy run holds nothing.
     """
     if sum(lane.running for lane in counts.values()) >= settings.rag_max_concurrent_jobs:
         return {}
@@ -231,17 +236,17 @@ def _act(
     action: PlannedAction,
     runs: Runs,
     incident_id: int | None,
-    log: messages.Say,
+    log: messages.Log,
 ) -> None:
-    """Do it, and note that, and how it went."""
-    done, told = True, ""
+    """Carry out an action, and record its result."""
+    done, error_text = True, ""
     try:
         _do(connection, settings, action, runs)
     except DatabaseUnavailableError:
         raise
-    except Exception as error:  # one measure that fails must not keep the others from being taken
-        done, told = False, reason_of(error)
-    failed = "" if done else f" (failed: {told})"
+    except Exception as error:  # a failed action must not prevent the others
+        done, error_text = False, reason_of(error)
+    failed = "" if done else f" (failed: {error_text})"
     log(f"recovery: {action.kind} {action.target or action.subject}: {action.reason}{failed}")
     incidents.record_action(
         connection,
@@ -250,7 +255,7 @@ def _act(
         action.reason,
         incident_id=incident_id,
         done=done,
-        told=told or action.target,
+        detail=error_text or action.target,
     )
 
 
@@ -270,13 +275,13 @@ def _do(connection: Connection, settings: Settings, action: PlannedAction, runs:
         case "resume_lane":
             lane_control.resume_lane(connection, known_lane(action.subject, LANES), "recovery")
         case "start_run":
-            pass  # the sensor's answer asks for it
+            pass  # requested in the sensor's result
 
 
 def _go_on(
     connection: Connection, step: Step | None, incident: Incident | None, seen: Snapshot
 ) -> Incident | None:
-    """Write the incident's next step; the incident as it is then, where it changed."""
+    """Store the incident's next step; return the incident if it changed."""
     if step is None:
         if incident is not None and seen.queue > incident.longest_queue:
             incidents.count_incident(connection, incident.incident_id, seen.queue)
@@ -308,34 +313,37 @@ def _go_on(
         return incidents.find_incident(connection, number)
 
 
-def _tell(
+def _notify(
     connection: Connection,
     settings: Settings,
     incident: Incident,
     failing: Failing,
     *,
-    said_at: datetime | None,
+    sent_at: datetime | None,
 ) -> None:
-    """Have the queue's incident told, with the jobs that failed by it; nothing twice."""
-    by_jobs = told_of_jobs(connection, incident, failing) if incident.state == "open" else None
+    """Queue the message about a queue incident, with the jobs that failed because of it."""
+    by_jobs = (
+        job_message_sent_at(connection, incident, failing) if incident.state == "open" else None
+    )
     failed = [
         one
         for found, jobs in split_explained(failing).explained
         if found.incident_id == incident.incident_id
         for one in by_work(jobs.runs)
     ]
-    messages.tell_of_incident(
-        connection, incident, settings, said_at=said_at or by_jobs, failed=failed
+    messages.notify_of_incident(
+        connection, incident, settings, sent_at=sent_at or by_jobs, failed=failed
     )
 
 
-def _told(seen: Snapshot, decision: RecoveryDecision, incident: Incident | None) -> str:
+def _summary(seen: Snapshot, decision: RecoveryDecision, incident: Incident | None) -> str:
     lanes = "; ".join(
-        f"{lane.lane}: {lane.waiting} wait, {lane.running} at work" for lane in seen.document_lanes
+        f"{lane.lane}: {lane.waiting} waiting, {lane.running} running"
+        for lane in seen.document_lanes
     )
     if incident is None:
         return lanes
-    reasons = "; ".join(decision.reasons) or "work goes on"
+    reasons = "; ".join(decision.reasons) or "work progresses"
     return (
         f"{lanes}; incident {incident.incident_id} ({incident.cause}, {incident.state}): {reasons}"
     )

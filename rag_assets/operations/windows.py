@@ -1,8 +1,8 @@
-"""When work may be started by itself: weekly windows and times of the day, in a time zone. Pure.
+"""When work may be started automatically: weekly windows and daily times in a time zone. Pure.
 
-What is done in them is not decided here. Every moment knows its zone, and those that come out are
-in UTC: Python compares two moments of one zone by what the clock shows. A time that the clock skips
-in spring is taken as much later; one that it shows twice, the first time.
+Results are aware datetimes in UTC, because Python compares two datetimes of the same zone by local
+time. A local time skipped in spring is shifted by the gap; one that occurs twice in autumn is the
+first.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of time, its end not included."""
+    """A period, excluding its end."""
 
     opens: datetime
     closes: datetime
 
     @property
     def key(self) -> str:
-        """What the runs of this window are tagged with."""
+        """Tag value of the window's runs."""
         return self.opens.isoformat(timespec="minutes")
 
     @property
     def minutes(self) -> float:
-        """How long it is open in all."""
+        """Its length."""
         return self.minutes_left(self.opens)
 
     def minutes_left(self, now: datetime) -> float:
@@ -43,11 +43,11 @@ class Window:
 
 @dataclass(frozen=True)
 class WeeklyWindows:
-    """Windows that open at one time on some days of the week.
+    """Windows that open at the same time on certain days of the week.
 
     :param days: Monday is 0.
-    :param start: as ``01:00``.
-    :param hours: that pass, whatever the clock shows; at most 24.
+    :param start: such as ``01:00``.
+    :param hours: elapsed hours, whatever the clock shows; at most 24.
     """
 
     zone: ZoneInfo
@@ -56,10 +56,10 @@ class WeeklyWindows:
     hours: float
 
     def cron_lines(self, every_min: int) -> list[str]:
-        """Lines that tick each so many minutes in the windows, and outside of them never.
+        """Return cron lines that tick every ``every_min`` minutes within the windows.
 
-        Where clocks are put forward a window closes an hour later by the clock: in a zone that does
-        so, the lines go on for that hour on every day.
+        When clocks are put forward a window closes an hour later in local time: in zones that
+        change clocks, the lines cover that extra hour every day.
         """
         hour, minute = map(int, self.start.split(":"))
         opens = hour * 60 + minute
@@ -77,19 +77,19 @@ class WeeklyWindows:
         return sorted(f"{ms} {hs} * * {_cron(sorted(ds), 7)}" for (ms, hs), ds in days.items())
 
     def open_at(self, now: datetime) -> Window | None:
-        """The window that is open; of two, which a change of the clock can bring, the later."""
-        # Two days back: the day on which clocks are put forward is shorter than the window.
+        """Return the open window; the later one if a clock change makes two overlap."""
+        # Two days back: the day on which clocks are put forward may be shorter than the window.
         for window in reversed(list(self._of_days(now, -2, 0))):
             if window.opens <= now < window.closes:
                 return window
         return None
 
     def last(self, now: datetime) -> Window:
-        """The window that opened last: it is open, or was."""
+        """Return the window that opened last, which may have closed."""
         return [window for window in self._of_days(now, -8, 0) if window.opens <= now][-1]
 
     def next_after(self, now: datetime) -> Window:
-        """The first window that opens later."""
+        """Return the first window that opens later."""
         return next(window for window in self._of_days(now, 0, 8) if window.opens > now)
 
     def _of_days(self, now: datetime, first: int, last: int) -> Iterator[Window]:
@@ -102,42 +102,43 @@ class WeeklyWindows:
 
 @dataclass(frozen=True)
 class DailyTime:
-    """One time of each day, as ``23:00``."""
+    """A time of day, such as ``23:00``."""
 
     zone: ZoneInfo
     at: str
 
     @property
     def cron_line(self) -> str:
-        """It, as a line of cron in its zone."""
+        """The cron line, in its zone."""
         hour, minute = map(int, self.at.split(":"))
         return f"{minute} {hour} * * *"
 
     def on(self, day: date) -> datetime:
-        """That time of a day."""
+        """Return that time on a day."""
         return moment(day, self.at, self.zone)
 
     def last(self, now: datetime) -> datetime:
-        """The last time that it was so late."""
+        """Return its last occurrence."""
         today = now.astimezone(self.zone).date()
         return next(at for at in map(self.on, (today, today - _DAY)) if at <= now)
 
     def next_after(self, now: datetime) -> datetime:
-        """The first time that it will be."""
+        """Return its next occurrence."""
         today = now.astimezone(self.zone).date()
         return next(at for at in map(self.on, (today, today + _DAY)) if at > now)
 
 
 def moment(day: date, clock: str, zone: ZoneInfo) -> datetime:
-    """A day's time of the clock."""
+    """Convert a local date and time to UTC."""
     hour, minute = map(int, clock.split(":"))
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).astimezone(UTC)
 
 
 def _cron(values: Sequence[int], limit: int) -> str:
-    """A field of a line of cron: ``*``, ``*/5``, ``1-6``, ``0,6``.
+    """Format a cron field: ``*``, ``*/5``, ``1-6``, ``0,6``.
 
-    :param values: ascending; ``limit`` is the first that cannot be.
+    :param values: ascending.
+    :param limit: the first value out of range.
     """
     steps = {later - former for former, later in pairwise(values)}
     if len(values) < 3 or len(steps) > 1:
@@ -154,7 +155,7 @@ def _changes_clocks(zone: ZoneInfo) -> bool:
 
 
 def backfill_windows(settings: Settings) -> WeeklyWindows:
-    """The windows of the weekend backfill."""
+    """Return the windows of the weekend backfill."""
     return WeeklyWindows(
         zone=ZoneInfo(settings.rag_timezone),
         days=settings.backfill_weekdays(),
@@ -164,12 +165,12 @@ def backfill_windows(settings: Settings) -> WeeklyWindows:
 
 
 def when(at: datetime, now: datetime, zone: ZoneInfo) -> str:
-    """A moment to come, as ``Saturday 01:00 America/Sao_Paulo, in 3 d 4 h``."""
+    """Format a future time: ``Saturday 01:00 America/Sao_Paulo, in 3 d 4 h``."""
     return f"{at.astimezone(zone):%A %H:%M} {zone.key}, in {span(at - now)}"
 
 
 def span(length: timedelta) -> str:
-    """Its two largest units: ``3 d 4 h``, ``4 h 5 min``, ``5 min``."""
+    """Format a duration by its two largest units: ``3 d 4 h``, ``4 h 5 min``, ``5 min``."""
     minutes = max(0, int(length / timedelta(minutes=1)))
     days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
     if days:

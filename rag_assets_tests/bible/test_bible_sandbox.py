@@ -53,7 +53,7 @@ def bibles(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", samples.SINGLE_FILES)
-def test_what_is_read_is_the_same_with_and_without_a_child(name: str, folder_of: FolderOf) -> None:
+def test_extraction_gives_the_same_with_and_without_a_child(name: str, folder_of: FolderOf) -> None:
     folder = folder_of({"a \udce9": samples.SINGLE_FILES[name], "README.md": "hello"})
     read = read_version(folder, LIMITS)
     assert read.bible == read_bible(folder)

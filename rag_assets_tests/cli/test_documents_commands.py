@@ -88,7 +88,7 @@ def test_documents_are_added_listed_shown_and_found_again(
     (papers / "minutes.md").write_text("# Minutes\nNobody was there.")
     taken = run("documents", "add", "my papers/minutes.md")
     assert taken.status == 1
-    assert "with another content" in taken.err
+    assert "with different content" in taken.err
     (workplace / "inbox" / "occupied").write_text("a file in a folder's place")
     papers.rename(workplace / "occupied")
     some = run("documents", "add", "occupied", "occupied/sub/notes [1].txt", "--json")
@@ -106,7 +106,7 @@ def test_a_look_at_the_inbox_says_what_happened_there(run: Run, workplace: Path)
     (workplace / "inbox").mkdir()
     (workplace / "inbox" / "a.md").write_text("a")
     (workplace / "inbox" / "b.md").write_text("b")
-    assert "2 left for the next look" in run("documents", "scan", RAG_DOCUMENTS_SETTLE_S="3600").out
+    assert "2 left for the next scan" in run("documents", "scan", RAG_DOCUMENTS_SETTLE_S="3600").out
     assert run("documents", "scan", **settled).out.strip() == "2 new"
     (workplace / "inbox" / "a.md").rename(workplace / "inbox" / "c.md")
     assert run("documents", "scan", "--json", **settled).json["renamed"] == 1

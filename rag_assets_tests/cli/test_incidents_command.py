@@ -57,4 +57,4 @@ def test_incidents_are_listed_and_each_has_its_report(
 
     status, told = run("close", "incident-0001")
     assert status == 1
-    assert "is about the queue: the recovery closes it once work goes on" in " ".join(told.split())
+    assert "is about the queue: the recovery closes it once work resumes" in " ".join(told.split())

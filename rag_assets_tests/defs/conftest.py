@@ -1,4 +1,4 @@
-"""The Bible lane in this process: the definitions on the test's own corpus, a fresh instance."""
+"""The Bible lane in this process: the definitions on the test's corpus, with a fresh instance."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Lane:
         return build_defs(resources={"corpus": self.corpus})
 
     def drop(self, code: str, texts: Sequence[str], *, ai_allowed: bool = True) -> Path:
-        """Drop a version's folder, as a person would, and add its partition."""
+        """Create a version's folder, and add its partition."""
         self.instance.add_dynamic_partitions(BIBLE_VERSIONS, [code])
         return write_usfm_version(self.bibles_dir, code, texts, ai_allowed=ai_allowed)
 
@@ -80,7 +80,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left behind, in a test's words."""
+    """The result of a run."""
 
     result: dg.ExecuteInProcessResult
 
@@ -105,7 +105,7 @@ class Run:
         ]
 
     def failure(self, step: str) -> Failed:
-        """The step's failure; fails the test when it is not one of ours (``dg.Failure``)."""
+        """The step's failure, which must be a ``dg.Failure``."""
         data = self.result.failure_data_for_node(step)
         assert data is not None, f"{step} did not fail"
         assert data.user_failure_data is not None, f"{step} failed by itself: {data.error}"
@@ -142,7 +142,7 @@ def _instance_in_memory() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def instance(_instance_in_memory: dg.DagsterInstance) -> dg.DagsterInstance:
-    """Dagster's state, in memory, with nothing in it. Making one takes longer than most tests."""
+    """An empty in-memory instance. Creating one takes longer than most tests."""
     _instance_in_memory.wipe()
     return _instance_in_memory
 
@@ -157,7 +157,7 @@ def lane(openai_settings: MakeSettings, database: Database, instance: dg.Dagster
 def make_lane(
     openai_settings: MakeSettings, database: Database, instance: dg.DagsterInstance
 ) -> MakeLane:
-    """The lane with settings of one's own."""
+    """Create a lane with other settings."""
 
     def make(**overrides: object) -> Lane:
         settings: Settings = openai_settings(**overrides)

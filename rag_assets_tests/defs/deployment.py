@@ -59,7 +59,7 @@ class Deployment:
 
 @contextmanager
 def deployed(folder: Path, environment: Mapping[str, str]) -> Iterator[Deployment]:
-    """Start both, stop both, and make sure that nothing they started is left.
+    """Start both, stop both, and check that no process is left.
 
     :param folder: DAGSTER_HOME, with a copy of the project's ``dagster.yaml``; where both run.
     """
@@ -98,7 +98,7 @@ def deployed(folder: Path, environment: Mapping[str, str]) -> Iterator[Deploymen
 
 
 def plain_environment() -> dict[str, str]:
-    """What a process needs to run at all, and none of our settings."""
+    """A minimal environment without our settings."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
     return {name: os.environ[name] for name in kept if name in os.environ}
 
@@ -113,13 +113,13 @@ def home_of(process: psutil.Process) -> Path | None:
 
 
 def free_port() -> int:
-    """A port that was free just now."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask its group to end, and end it by force when it does not."""
+    """Terminate its process group, by force if needed."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -133,7 +133,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def is_alive(process: psutil.Process, *, patience_s: float = 10.0) -> bool:
-    """Whether it still runs after a while; a zombie does not."""
+    """Whether it still runs after a while; zombies do not count."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         try:

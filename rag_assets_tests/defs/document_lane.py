@@ -1,4 +1,4 @@
-"""The document lane in this process: an inbox, the sensors' ticks, and the runs they ask for."""
+"""The document lane in this process: an inbox, ticks of the sensors, and the requested runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASSETS = ("document_chunks", "document_embeddings")
 
 @dataclass
 class DocumentLane:
-    """The deployed definitions on one corpus with an inbox of its own."""
+    """The deployed definitions on one corpus with its own inbox."""
 
     corpus: CorpusResource
     instance: dg.DagsterInstance
@@ -38,8 +38,8 @@ class DocumentLane:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    def look(self) -> SensorExecutionData:
-        """One tick of the inbox's sensor, obeyed as the daemon does."""
+    def scan(self) -> SensorExecutionData:
+        """Evaluate and apply a tick of the inbox sensor."""
         context = dg.build_sensor_context(
             instance=self.instance, resources={"corpus": self.corpus}, cursor=self.cursor
         )
@@ -50,12 +50,12 @@ class DocumentLane:
         return answer
 
     def requests(self) -> list[dg.RunRequest]:
-        """What one tick of the queue's sensor asks for."""
+        """The run requests of a tick of the queue sensor."""
         context = dg.build_sensor_context(instance=self.instance, resources={"corpus": self.corpus})
         return list(document_queue.evaluate_tick(context).run_requests or ())
 
     def obey(self, request: dg.RunRequest) -> Run:
-        """Run what was asked for."""
+        """Execute a run request."""
         return Run(
             self._job().execute_in_process(
                 instance=self.instance,
@@ -66,12 +66,12 @@ class DocumentLane:
         )
 
     def work(self) -> list[Run]:
-        """Look into the inbox, and run all that the queue asks for."""
-        self.look()
+        """Scan the inbox, and execute all requested runs."""
+        self.scan()
         return [self.obey(request) for request in self.requests()]
 
     def run(self, *, force: bool = False, **chosen: Any) -> Run:
-        """A run of chosen partitions, as the UI starts it."""
+        """A run of selected partitions, as the UI starts it."""
         return Run(
             self._job().execute_in_process(
                 instance=self.instance,
@@ -82,11 +82,11 @@ class DocumentLane:
         )
 
     def partitions(self) -> list[str]:
-        """All documents that Dagster knows."""
+        """The partitions that Dagster knows."""
         return list(self.instance.get_dynamic_partitions(DOCUMENTS))
 
     def reads(self, asset: str) -> tuple[set[str], set[str]]:
-        """Partitions that read as materialized, and as failed."""
+        """Partitions shown as materialized, and as failed."""
         value = get_and_update_asset_status_cache_value(
             self.instance, dg.AssetKey(asset), documents
         )

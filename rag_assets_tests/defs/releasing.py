@@ -61,12 +61,12 @@ def run_job(
 
 
 def release_alone(lane: Lane, **config: object) -> Run:
-    """Launch the asset ``release`` by itself, as the button in the UI does."""
+    """Launch only the asset ``release``, as the button in the UI does."""
     return run_job(lane, "corpus_release", only=[RELEASE], config={RELEASE: config})
 
 
 def run_version_checks(lane: Lane, code: str) -> Run:
-    """Run the checks of one version by themselves."""
+    """Run only the checks of one version."""
     keys = [dg.AssetCheckKey(dg.AssetKey("verse_embeddings"), name) for name in QUALITY_CHECKS]
     job = dg.define_asset_job("only_checks", selection=dg.AssetSelection.checks(*keys))
     defs = dg.Definitions.merge(lane.defs(), dg.Definitions(jobs=[job]))
@@ -78,7 +78,7 @@ def run_version_checks(lane: Lane, code: str) -> Run:
 
 
 def spoil(lane: Lane, code: str) -> None:
-    """Make one small vector of a version wrong, past everything that keeps account of changes."""
+    """Corrupt one small vector of a version without recording a change."""
     with lane.corpus.database.connect() as connection:
         connection.execute("SET LOCAL session_replication_role = replica")  # no trigger sees it
         connection.execute(

@@ -1,4 +1,4 @@
-"""A daemon that works on documents, with its database and its provider: to be hurt by tests.
+"""A daemon that processes documents, with its database and provider, for fault tests.
 
 Whoever hurts it is the test; here stands what can be hurt, and how it is put right again.
 """
@@ -32,7 +32,7 @@ from rag_assets_tests.defs.deployment import ROOT, home_of, plain_environment
 
 @dataclass
 class Site:
-    """A daemon that is started again whenever it is killed, its database and its provider."""
+    """A daemon that is restarted whenever it is killed, its database and its provider."""
 
     folder: Path
     database: Database
@@ -66,7 +66,7 @@ class Site:
             )
 
     def keep_daemon(self) -> None:
-        """Start it again where it has ended: it does where its database was away for too long."""
+        """Restart the daemon if it has ended, as it does if its database is down for too long."""
         assert self.daemon is not None
         if self.daemon.poll() is not None:
             self.start_daemon()
@@ -92,14 +92,14 @@ class Site:
         return bool(runs)
 
     def kill_daemon(self) -> None:
-        """And start another, as a supervisor does."""
+        """Kill the daemon and start another, as a supervisor does."""
         assert self.daemon is not None
         self.daemon.kill()
         self.daemon.wait()
         self.start_daemon()
 
     def stop_postgresql(self) -> None:
-        """As a crash does."""
+        """Kill PostgreSQL, as in a crash."""
         pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         with suppress(ProcessLookupError):  # it may be gone since the last time
             os.kill(pid, signal.SIGKILL)
@@ -108,7 +108,7 @@ class Site:
         embedded.ensure_running(self.data)
 
     def states(self) -> Counter[str]:
-        """Documents by state; nothing while the database is away."""
+        """Documents by state; empty while the database is down."""
         try:
             with self.database.connect(autocommit=True) as connection:
                 rows = connection.execute("SELECT state, count(*) FROM documents GROUP BY 1")
@@ -117,7 +117,7 @@ class Site:
             return Counter()
 
     def wait_for(self, expected: Counter[str], *, timeout_s: float) -> None:
-        """Until the documents are so."""
+        """Wait until the documents have these states."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.states() == expected:
@@ -134,7 +134,7 @@ class Site:
 
 
 def drop(inbox: Path, number: int, *, empty: bool = False) -> None:
-    """A document of its own text, moved in whole."""
+    """Drop a document with a unique text, atomically."""
     text = "" if empty else "\n\n".join(
         f"# Part {part} of {number}\n\n" + f"Sentence {part} of document {number}. " * 40
         for part in range(6)

@@ -1,4 +1,4 @@
-"""What starts by itself: the index and the release, when vectors changed and nothing is at work."""
+"""The automation starts index and release when vectors changed and no run is under way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ticks:
         self.tick()  # the first sees what there is, and asks for nothing that happened before it
 
     def tick(self) -> set[str]:
-        """Names of the assets that this evaluation asks for."""
+        """Names of the assets that this evaluation requests."""
         self._last = dg.evaluate_automation_conditions(
             self._lane.defs(),
             instance=self._lane.instance,
@@ -42,7 +42,7 @@ class Ticks:
         return {name for name in BOTH if self._last.get_num_requested(dg.AssetKey(name))}
 
 
-def test_new_vectors_ask_for_the_index_and_the_release_in_one_go(lane: Lane) -> None:
+def test_new_vectors_request_the_index_and_the_release_in_one_run(lane: Lane) -> None:
     ticks = Ticks(lane)
     assert ticks.tick() == set(), "nothing happened"
     embed(lane, "EN_A")

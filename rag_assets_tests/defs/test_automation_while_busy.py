@@ -1,4 +1,4 @@
-"""What starts by itself waits while a version is embedded, or embedded and not yet checked."""
+"""The automation waits while a version is being embedded or not yet checked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NO_LOG_CAPTURE = {
 
 
 class Told:
-    """Progress that tells when a run says that it waits for another."""
+    """Progress that records when a run waits for another."""
 
     def __init__(self) -> None:
         self.waiting = Event()
@@ -79,7 +79,7 @@ def ticks(lane: Lane) -> Callable[[], set[str]]:
 
 @contextmanager
 def embedding(lane: Lane, code: str) -> Iterator[Future[Run]]:
-    """A run of a version in a thread of its own."""
+    """A run of a version in its own thread."""
     with ThreadPoolExecutor(1) as thread:
         yield thread.submit(lane.run, code, config=SMALL)
 

@@ -1,4 +1,4 @@
-"""The asset ``capacity_report``, materialized for real: its row, its file, what the UI shows."""
+"""The asset ``capacity_report``, materialized: its row, its file, its metadata."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pixels(metadata: Mapping[str, Any], name: str) -> Any:
     return matplotlib.image.imread(io.BytesIO(base64.b64decode(encoded)))
 
 
-def test_a_day_is_recorded_drawn_and_told(
+def test_a_day_is_recorded_plotted_and_forecast(
     corpus: CorpusResource, instance: dg.DagsterInstance
 ) -> None:
     earlier = run(corpus, instance, TODAY - timedelta(days=1))
@@ -80,7 +80,7 @@ def test_a_day_is_recorded_drawn_and_told(
     assert rows == [(TODAY - timedelta(days=1), 0), (TODAY, 20)]
 
 
-def test_a_day_of_which_nothing_is_kept_fails_with_a_sentence(
+def test_a_day_without_data_fails_with_a_clear_message(
     corpus: CorpusResource, instance: dg.DagsterInstance
 ) -> None:
     settings = corpus.settings.model_copy(update={"rag_operations_keep_days": 1})

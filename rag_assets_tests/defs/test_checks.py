@@ -56,13 +56,13 @@ def run_checks(lane: Lane, code: str, names: Sequence[str] = tuple(QUALITY_CHECK
 
 
 def break_it(lane: Lane, *statements: str) -> None:
-    """Do to the tables what nobody should; ``{third}`` is EN_BAD's third verse."""
+    """Corrupt the tables; ``{third}`` is EN_BAD's third verse."""
     with lane.corpus.database.connect() as connection:
         for statement in statements:
             connection.execute(sql.SQL(statement).format(third=THIRD))
 
 
-def test_the_four_checks_pass_on_a_version_that_is_right(narrow: Lane) -> None:
+def test_the_four_checks_pass_on_a_correct_version(narrow: Lane) -> None:
     run = run_checks(narrow, "EN_GOOD")
     assert run.success
     found = run.checks()
@@ -150,7 +150,7 @@ def test_each_check_fails_alone_by_its_own_fault_and_names_the_row(
     assert statuses(narrow, check, "EN_GOOD") == ["SUCCEEDED"]
 
 
-def test_one_check_can_be_run_by_itself(narrow: Lane) -> None:
+def test_a_single_check_can_be_run(narrow: Lane) -> None:
     break_it(narrow, "DELETE FROM verse_embeddings_s1 WHERE verse_id = {third}")
     run = run_checks(narrow, "EN_BAD", ["freshness"])
     assert run.success
@@ -166,7 +166,7 @@ def test_nothing_embedded_is_a_failure_of_every_check(lane: Lane) -> None:
         assert check.description == "no vector was ever stored in the small space"
 
 
-def test_materializing_again_heals_a_version_and_its_checks(narrow: Lane) -> None:
+def test_materializing_again_repairs_a_version_and_its_checks(narrow: Lane) -> None:
     break_it(
         narrow,
         "DELETE FROM verse_embeddings_s1 WHERE verse_id = {third}",
@@ -180,12 +180,12 @@ def test_materializing_again_heals_a_version_and_its_checks(narrow: Lane) -> Non
 
 
 @pytest.mark.parametrize("order", [("EN_BAD", "EN_GOOD"), ("EN_GOOD", "EN_BAD")])
-def test_a_bad_partition_stops_what_is_downstream_of_it_and_leaves_the_good_one_alone(
+def test_a_bad_partition_stops_its_downstream_and_does_not_affect_the_good_one(
     lane: Lane, emulator: Emulator, order: tuple[str, str]
 ) -> None:
     @dg.asset(deps=["verse_embeddings"], partitions_def=bible_versions_of(lane))
     def served() -> None:
-        """What may use vectors only when they are right."""
+        """A downstream asset that requires valid vectors."""
 
     selection = dg.AssetSelection.assets("verses", "verse_embeddings", "served")
     job = dg.define_asset_job("all_of_it", selection=selection)

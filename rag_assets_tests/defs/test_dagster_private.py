@@ -1,4 +1,4 @@
-"""What is leant on of Dagster beyond its public interface is as it was. Begin here after upgrades.
+"""The private parts of Dagster that we use are unchanged. Start here after upgrades.
 
 What comes of it is held by other tests: configuration that is refused before a run by
 ``test_launchpad.py``, documents that read failed by ``test_document_lane.py``, the launcher by
@@ -25,7 +25,7 @@ from rag_assets.operations.sql.dagster_state import ProcessFault
         (1, ProcessFault("exited with code 1")),
     ],
 )
-def test_a_fault_is_read_from_dagsters_own_words(code: int, fault: ProcessFault) -> None:
+def test_a_fault_is_parsed_from_dagsters_messages(code: int, fault: ProcessFault) -> None:
     assert fault_of(get_run_crash_explanation("Run execution process for x", code)) == fault
 
 
@@ -33,7 +33,7 @@ def test_other_events_are_no_faults() -> None:
     assert fault_of("Started process for run (pid: 17).") is None
 
 
-def test_tags_on_stored_runs_are_called_as_before() -> None:
+def test_tags_on_stored_runs_keep_their_names() -> None:
     assert dagster_private.PARTITION_TAG == "dagster/partition"
     assert dagster_private.RANGE_TAGS == (
         "dagster/asset_partition_range_start",
@@ -62,7 +62,7 @@ def test_the_tables_have_the_columns_that_are_read() -> None:
     assert not any(missing.values()), missing
 
 
-def test_a_blocking_check_that_fails_ends_its_step_by_the_error_that_is_known() -> None:
+def test_a_failed_blocking_check_ends_its_step_with_the_known_error() -> None:
     @dg.asset
     def made() -> None: ...
 

@@ -1,4 +1,4 @@
-"""What is deployed explains itself: the lists are exact, and nothing in them is without words."""
+"""The deployed definitions: exact lists, and everything is described."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_vectors_depend_on_verses_and_say_what_they_cost() -> None:
         ),
     ],
 )
-def test_what_serves_all_versions_has_no_partitions_and_starts_by_itself(
+def test_index_and_release_have_no_partitions_and_start_automatically(
     name: str, group: str, upstream: list[str], when: str
 ) -> None:
     asset = spec(name)
@@ -216,7 +216,7 @@ def test_the_automation_is_described_and_runs_from_the_start() -> None:
 
 
 def config_fields() -> Iterator[tuple[str, str, Field]]:
-    """Every launchpad entry of every job: (op, entry, field)."""
+    """Every launchpad option of every job: (op, option, field)."""
     for name in JOBS:
         for node in defs.resolve_job_def(name).graph.node_defs:
             shape = node.config_field.config_type if node.config_field else None
@@ -225,7 +225,7 @@ def config_fields() -> Iterator[tuple[str, str, Field]]:
                 yield node.name, entry, field
 
 
-def test_every_launchpad_entry_is_described_where_the_launchpad_looks() -> None:
+def test_every_launchpad_option_has_a_description() -> None:
     entries = {(op, entry): field.description for op, entry, field in config_fields()}
     assert {entry for op, entry in entries if op == "verse_embeddings"} == set(
         EmbeddingConfig.model_fields

@@ -1,4 +1,4 @@
-"""The whole, for real: webserver, daemon, sensor, backfill and a killed run, over GraphQL."""
+"""A real deployment over GraphQL: webserver, daemon, sensor, backfill and a killed run."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(template_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Started once for the tests of this module; none of them needs another to have run."""
+    """Started once for this module, whose tests are independent."""
     folder = tmp_path_factory.mktemp("dagster")
     bibles = folder / "bibles"
     for code in CODES:
@@ -182,7 +182,7 @@ def test_the_sensor_adds_the_folders_and_every_version_is_embedded_once(site: Si
     assert [path.name for path in site.dagster.folder.glob(".rag/*")] == ["dagster"]
 
 
-def test_a_backfill_over_all_partitions_completes_and_buys_nothing_again(site: Site) -> None:
+def test_a_backfill_over_all_partitions_completes_and_pays_for_nothing_again(site: Site) -> None:
     before = site.emulator.stats()
     started = site.dagster.ask(
         BACKFILL,

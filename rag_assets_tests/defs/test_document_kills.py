@@ -86,5 +86,5 @@ def test_killed_processes_lose_nothing_and_do_nothing_twice(site: Site) -> None:
 
 
 def drop_one(site: Site, number: int) -> None:
-    """Each tenth is empty."""
+    """Drop a document; every tenth is empty."""
     drop(site.inbox, number, empty=number % 10 == 9)

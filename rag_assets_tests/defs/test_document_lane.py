@@ -40,7 +40,7 @@ def documents_lane(
     return DocumentLane(CorpusResource(settings, database), instance)
 
 
-def test_dropped_documents_become_partitions_and_read_as_it_went(
+def test_dropped_documents_become_partitions_with_their_outcome(
     documents_lane: DocumentLane, emulator: Emulator
 ) -> None:
     lane = documents_lane
@@ -66,14 +66,14 @@ def test_dropped_documents_become_partitions_and_read_as_it_went(
     assert lane.shown("document_embeddings")["bridges.md"]["tokens"] > 0
 
 
-def test_nothing_is_started_or_bought_again_for_what_is_unchanged(
+def test_unchanged_documents_start_no_runs_and_cost_nothing(
     documents_lane: DocumentLane, emulator: Emulator
 ) -> None:
     lane = documents_lane
     lane.drop("bridges.md", GOOD)
     lane.work()
     bought = emulator.stats().inputs_answered
-    assert lane.look().skip_message == "nothing new in the inbox"
+    assert lane.scan().skip_message == "nothing new in the inbox"
     assert lane.requests() == []
     assert lane.run(partition_key="bridges.md").success
     assert emulator.stats().inputs_answered == bought
@@ -88,7 +88,7 @@ def test_a_large_document_has_a_lane_and_a_run_to_itself(documents_lane: Documen
     lane.drop("bridges.md", GOOD)
     for number in range(2):
         lane.drop(f"large-{number}.md", "# Large\n\n" + f"Sentence {number} of many. " * 600)
-    lane.look()
+    lane.scan()
     requests = lane.requests()
     assert [request.tags["rag/lane"] for request in requests] == [
         "rag_processing",
@@ -103,13 +103,13 @@ def test_a_large_document_has_a_lane_and_a_run_to_itself(documents_lane: Documen
     assert states["bridges.md"] == "ready"
 
 
-def test_a_range_of_partitions_is_one_run_and_the_bad_one_costs_the_others_nothing(
+def test_a_range_of_partitions_is_one_run_and_a_bad_one_does_not_affect_the_others(
     documents_lane: DocumentLane,
 ) -> None:
     lane = documents_lane
     for name, text in (("a.md", GOOD), ("b.md", ""), ("c.md", OTHER)):
         lane.drop(name, text)
-        lane.look()
+        lane.scan()
     run = lane.run(
         tags={
             "dagster/asset_partition_range_start": "a.md",
@@ -146,7 +146,7 @@ def test_dead_letters_are_put_back_by_a_job(documents_lane: DocumentLane) -> Non
     assert put_back(everything=True)
 
 
-def test_what_was_withdrawn_long_ago_is_forgotten_with_its_partition(
+def test_documents_withdrawn_long_ago_are_deleted_with_their_partitions(
     documents_lane: DocumentLane,
 ) -> None:
     lane = documents_lane
@@ -154,7 +154,7 @@ def test_what_was_withdrawn_long_ago_is_forgotten_with_its_partition(
     lane.drop("pontes.md", OTHER)
     lane.work()
     (lane.inbox / "pontes.md").unlink()
-    lane.look()
+    lane.scan()
     assert _upkeep(lane)
     assert lane.partitions() == ["bridges.md", "pontes.md"]
     with lane.corpus.database.connect() as connection:
@@ -175,7 +175,7 @@ def _upkeep(lane: DocumentLane) -> bool:
 def test_a_paused_lane_starts_nothing_and_says_why(documents_lane: DocumentLane) -> None:
     lane = documents_lane
     lane.drop("bridges.md", GOOD)
-    lane.look()
+    lane.scan()
     with lane.corpus.database.connect() as connection:
         pause_lane(connection, "rag_processing", "the disk is being changed", "command")
     assert lane.requests() == []
@@ -188,7 +188,7 @@ def test_a_paused_lane_starts_nothing_and_says_why(documents_lane: DocumentLane)
     assert len(lane.requests()) == 1
 
 
-def test_the_checks_judge_all_documents_and_leave_evidence(documents_lane: DocumentLane) -> None:
+def test_the_checks_evaluate_all_documents_and_store_evidence(documents_lane: DocumentLane) -> None:
     lane = documents_lane
     lane.drop("bridges.md", GOOD)
     lane.work()
@@ -218,16 +218,16 @@ def _judged(lane: DocumentLane) -> dict[str, str]:
 @given(
     waiting=st.integers(0, 5000),
     runs=st.integers(0, 5),
-    most_runs=st.integers(1, 5),
+    max_runs=st.integers(1, 5),
     batch=st.integers(1, 500),
 )
-def test_a_lane_never_gets_more_runs_than_it_may_nor_than_it_needs(
-    waiting: int, runs: int, most_runs: int, batch: int
+def test_a_lane_never_gets_more_runs_than_allowed_or_needed(
+    waiting: int, runs: int, max_runs: int, batch: int
 ) -> None:
-    wanted = LaneRuns("rag_processing", waiting, runs, most_runs, batch).wanted
+    wanted = LaneRuns("rag_processing", waiting, runs, max_runs, batch).wanted
     assert wanted >= 0
     if wanted:
-        assert runs + wanted <= most_runs
+        assert runs + wanted <= max_runs
         assert (runs + wanted - 1) * batch < waiting
     elif waiting:
-        assert runs >= min(most_runs, -(-waiting // batch))
+        assert runs >= min(max_runs, -(-waiting // batch))

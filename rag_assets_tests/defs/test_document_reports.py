@@ -1,4 +1,4 @@
-"""Every ready document reads materialized in Dagster, whatever became of the run that made it."""
+"""Every ready document shows as materialized in Dagster, whatever happened to its run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lane(
 
 
 def forget_run(lane: DocumentLane) -> None:
-    """As a killed run leaves it: the documents are ready, and Dagster has heard of none."""
+    """Simulate a killed run: its documents are ready and unreported."""
     lane.work()
     for run in lane.instance.get_runs():
         lane.instance.delete_run(run.run_id)
@@ -40,7 +40,7 @@ def forget_run(lane: DocumentLane) -> None:
 
 
 def unmark(lane: DocumentLane) -> None:
-    """As after the upgrade, or where a run was killed before it could note what it had reported."""
+    """Simulate an upgrade, or a run killed before it could record its reports."""
     with lane.corpus.database.connect() as connection:
         connection.execute("UPDATE documents SET reported_run = NULL")
 
@@ -80,7 +80,7 @@ def test_the_next_run_reports_what_was_published_and_not_reported(lane: Document
     assert events(lane) == Counter(dict.fromkeys(READY | {"d.md"}, 2))
 
 
-def test_what_dagster_shows_already_is_not_reported_again(lane: DocumentLane) -> None:
+def test_documents_that_dagster_already_shows_are_not_reported_again(lane: DocumentLane) -> None:
     lane.work()
     unmark(lane)
     assert catch_up(lane) == 0
@@ -88,7 +88,7 @@ def test_what_dagster_shows_already_is_not_reported_again(lane: DocumentLane) ->
     assert lane.rows("SELECT count(*) FROM documents WHERE reported_run = run_id") == [(3,)]
 
 
-def test_what_was_reported_late_is_not_reported_again(lane: DocumentLane) -> None:
+def test_documents_reported_late_are_not_reported_again(lane: DocumentLane) -> None:
     forget_run(lane)
     assert catch_up(lane) == 3
     unmark(lane)
@@ -112,14 +112,14 @@ def test_withdrawn_and_dead_documents_are_not_reported(lane: DocumentLane) -> No
     lane.drop("empty.md", "")
     forget_run(lane)
     (lane.inbox / "b.md").unlink()
-    lane.look()
+    lane.scan()
     assert catch_up(lane) == 2
     for asset in ASSETS:
         assert lane.reads(asset)[0] == {"a.md", "c.md"}
     assert set(events(lane)) == {"a.md", "c.md"}
 
 
-def test_what_a_run_under_way_has_published_is_left_to_it(lane: DocumentLane) -> None:
+def test_documents_published_by_a_run_under_way_are_left_to_it(lane: DocumentLane) -> None:
     forget_run(lane)
     ((run_id,),) = lane.rows("SELECT DISTINCT run_id FROM documents")
     at_work = dg.DagsterRun(

@@ -1,4 +1,4 @@
-"""The asset ``chunk_embeddings_index``: what a run decides, and when one starts by itself."""
+"""The asset ``chunk_embeddings_index``: what a run decides, and when one starts automatically."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lane(make_lane: MakeLane) -> Lane:
 
 
 def publish(lane: Lane, key: str, count: int = 40) -> None:
-    """A document as its run would leave it: published, its partition materialized."""
+    """Publish a document and materialize its partition, as its run would."""
     publish_document(lane.corpus.database, lane.corpus.settings, key, sentences(count, word=key))
     lane.instance.add_dynamic_partitions(DOCUMENTS, [key])
     lane.instance.report_runless_asset_event(dg.AssetMaterialization(EMBEDDINGS, partition=key))
@@ -42,7 +42,7 @@ def release(lane: Lane) -> Run:
 
 
 def vouched_release(lane: Lane) -> Run:
-    """The same without the seconds of measuring."""
+    """Release with recorded evidence instead of measuring for seconds."""
     assert run_job(lane, "documents_release", only=[INDEX]).success
     vouch_for_documents(lane.corpus.database, lane.corpus.settings)
     return run_job(lane, "documents_release", only=[RELEASE])
@@ -77,7 +77,7 @@ def test_documents_are_indexed_checked_and_released_in_one_run(lane: Lane) -> No
     assert found.hits[0].text == "The pumps number 3 runs down to the sea before 10 days"
 
 
-def test_a_wrong_vector_is_seen_and_refuses_the_release(lane: Lane) -> None:
+def test_a_wrong_vector_is_detected_and_refuses_the_release(lane: Lane) -> None:
     publish(lane, "pumps")
     with lane.corpus.database.connect() as connection:
         connection.execute(
@@ -94,7 +94,7 @@ def test_a_wrong_vector_is_seen_and_refuses_the_release(lane: Lane) -> None:
 
 
 class Ticks:
-    """The automation sensor's evaluations, at times of one's own."""
+    """Evaluations of the automation sensor at given times."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
@@ -102,7 +102,7 @@ class Ticks:
         self.tick(NOW)
 
     def tick(self, at: datetime) -> set[str]:
-        """Names of the assets that this evaluation asks for."""
+        """Names of the assets that this evaluation requests."""
         self._last = dg.evaluate_automation_conditions(
             self._lane.defs(),
             instance=self._lane.instance,
@@ -115,7 +115,7 @@ class Ticks:
         }
 
 
-def test_the_first_documents_start_it_at_once_later_ones_each_quarter_of_an_hour(
+def test_the_first_documents_start_it_immediately_and_later_ones_every_quarter_of_an_hour(
     lane: Lane,
 ) -> None:
     ticks = Ticks(lane)

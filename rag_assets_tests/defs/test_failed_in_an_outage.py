@@ -1,4 +1,4 @@
-"""Jobs that fail because something is away: one incident and one message for both."""
+"""Jobs that fail in an outage: one incident and one message for both."""
 
 # ruff: noqa: F401, F811 -- fixtures of other modules
 
@@ -46,14 +46,14 @@ AFTER_ITS_CHANCE = 31
 
 @pytest.fixture
 def ticks(make_ticks: MakeTicks, postgres_instance: dg.DagsterInstance) -> Ticks:
-    """Of a recovery that reads Dagster's own database; what the provider fails has failed."""
+    """Ticks of a recovery that reads Dagster's database, with failures of the provider."""
     made = make_ticks(rag_dagster_database=None, rag_embedding_max_retries=0)
     return replace(made, instance=postgres_instance)
 
 
 @contextmanager
 def away(database: Database) -> Iterator[None]:
-    """The corpus takes no connections; Dagster's own database does."""
+    """Refuse connections to the corpus, but not to Dagster's database."""
     name = sql.Identifier(database.name)
     allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     with database.named("postgres").connect(autocommit=True) as admin:
@@ -65,7 +65,7 @@ def away(database: Database) -> Iterator[None]:
 
 
 def run(ticks: Ticks) -> bool:
-    """One with the resources that are deployed, which Dagster does not start again; how it went."""
+    """Execute a run with the deployed resources and without retries; return its result."""
     result = (
         build_defs()
         .resolve_job_def("document_upkeep")
@@ -77,13 +77,13 @@ def run(ticks: Ticks) -> bool:
 
 
 def with_provider(ticks: Ticks, url: str) -> None:
-    """From now on the recovery finds the provider there."""
+    """Let the recovery find the provider up from now on."""
     changed = ticks.corpus.settings.model_copy(update={"openai_base_url": url})
     ticks.corpus = CorpusResource(changed, ticks.corpus.database)
 
 
 def later(ticks: Ticks, minutes: float) -> None:
-    """All that happened was so much longer ago."""
+    """Move all events back in time."""
     with ticks.corpus.database.connect() as connection:
         for statement in (
             """
@@ -112,7 +112,7 @@ def report(ticks: Ticks, name: str = "incident-0001") -> str:
 
 @pytest.fixture
 def database_was_away(ticks: Ticks, database: Database) -> Ticks:
-    """While a document waited; a run failed meanwhile, and the database is back."""
+    """A database outage with a waiting document and a failed run, which is over."""
     queue(database, "one")
     ticks.tick()
     with away(database):
@@ -123,7 +123,7 @@ def database_was_away(ticks: Ticks, database: Database) -> Ticks:
     return ticks
 
 
-def test_a_run_that_failed_while_the_database_was_away_is_no_incident_of_its_own(
+def test_a_run_that_failed_during_a_database_outage_is_no_incident_of_its_own(
     database_was_away: Ticks, database: Database
 ) -> None:
     ticks = database_was_away
@@ -134,13 +134,13 @@ def test_a_run_that_failed_while_the_database_was_away_is_no_incident_of_its_own
     assert "dependency-down* (database)" in told
     (found,) = jobs_in_doctor(ticks)
     assert found.level == "warning"
-    assert "document_upkeep failed in incident-0001: DatabaseUnavailableError: " in found.told
-    assert "is not currently accepting connections" in found.told
+    assert "document_upkeep failed in incident-0001: DatabaseUnavailableError: " in found.evidence
+    assert "is not currently accepting connections" in found.evidence
     assert FAILING not in scrape(ticks.corpus.settings, database)
     assert "- document_upkeep failed, its work is not done yet; DatabaseUnav" in report(ticks)
 
 
-def test_its_work_that_is_done_after_the_outage_is_never_reported(
+def test_a_failure_repaired_after_the_outage_is_never_reported(
     database_was_away: Ticks, database: Database
 ) -> None:
     ticks = database_was_away
@@ -153,7 +153,7 @@ def test_its_work_that_is_done_after_the_outage_is_never_reported(
     assert len(ticks.rows(INCIDENTS)) == len(ticks.slack.texts) == 1
 
 
-def test_its_work_that_is_not_done_after_the_outage_is_reported(
+def test_a_failure_not_repaired_after_the_outage_is_reported(
     database_was_away: Ticks, database: Database
 ) -> None:
     ticks = database_was_away
@@ -176,7 +176,7 @@ def test_its_work_that_is_not_done_after_the_outage_is_reported(
     assert ticks.rows(INCIDENTS)[1][0] == "closed"
 
 
-def test_its_work_is_reported_though_documents_are_held_up_by_something_else(
+def test_a_failure_is_reported_although_documents_are_blocked_by_something_else(
     database_was_away: Ticks,
 ) -> None:
     ticks = database_was_away
@@ -192,7 +192,7 @@ def test_its_work_is_reported_though_documents_are_held_up_by_something_else(
     ]
 
 
-def test_a_run_that_failed_for_another_reason_meanwhile_is_reported_at_once(
+def test_a_failure_with_another_cause_during_an_outage_is_reported_immediately(
     ticks: Ticks,
     lane: Lane,
     database: Database,
@@ -212,12 +212,12 @@ def test_a_run_that_failed_for_another_reason_meanwhile_is_reported_at_once(
 
 
 def with_restarted_server(ticks: Ticks) -> None:
-    """The next look finds that PostgreSQL was started again since the last one."""
+    """Let the next check find that PostgreSQL was restarted."""
     memory = Memory.from_cursor(ticks.cursor)
     ticks.cursor = replace(memory, server_started_at=datetime(2026, 1, 1, tzinfo=UTC)).to_cursor()
 
 
-def test_an_outage_between_two_looks_is_told_once_it_shows_with_the_job_that_it_cost(
+def test_an_outage_between_two_checks_is_reported_once_it_shows_with_its_failed_job(
     ticks: Ticks, database: Database
 ) -> None:
     queue(database, "held")
@@ -237,7 +237,7 @@ def test_an_outage_between_two_looks_is_told_once_it_shows_with_the_job_that_it_
     assert "document_upkeep failed" in told
 
 
-def test_an_outage_between_two_looks_that_cost_nothing_else_leaves_a_failed_job(
+def test_an_outage_between_two_checks_without_other_damage_is_reported_as_a_failed_job(
     ticks: Ticks, database: Database
 ) -> None:
     ticks.tick()
@@ -252,7 +252,7 @@ def test_an_outage_between_two_looks_that_cost_nothing_else_leaves_a_failed_job(
     assert len(ticks.slack.texts) == 1
 
 
-def test_a_job_that_the_missing_provider_failed_is_named_in_the_message_of_its_incident(
+def test_a_job_that_failed_in_a_provider_outage_is_named_in_the_incidents_message(
     ticks: Ticks,
     lane: Lane,
     emulator: Emulator,
@@ -284,7 +284,7 @@ def unavailable(lane: Lane, emulator: Emulator, *codes: str) -> None:
     emulator.clear_faults()
 
 
-def test_what_failed_jobs_have_told_is_not_told_again_when_documents_meet_it(
+def test_a_cause_reported_by_failed_jobs_is_not_reported_again_for_documents(
     ticks: Ticks,
     lane: Lane,
     emulator: Emulator,
@@ -301,7 +301,7 @@ def test_what_failed_jobs_have_told_is_not_told_again_when_documents_meet_it(
     assert len(ticks.slack.texts) == 1
 
 
-def test_what_failed_jobs_told_of_an_earlier_outage_counts_for_nothing(
+def test_a_report_about_an_earlier_outage_does_not_count(
     ticks: Ticks,
     lane: Lane,
     emulator: Emulator,
@@ -318,7 +318,7 @@ def test_what_failed_jobs_told_of_an_earlier_outage_counts_for_nothing(
     assert len(ticks.slack.texts) == 2
 
 
-def test_a_message_that_waits_for_the_morning_gives_way_to_the_one_that_says_all(
+def test_a_message_held_for_quiet_hours_is_replaced_by_the_incidents_message(
     ticks: Ticks,
     lane: Lane,
     emulator: Emulator,

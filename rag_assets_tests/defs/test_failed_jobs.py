@@ -50,7 +50,7 @@ def ticks(
 
 @pytest.fixture
 def lane(ticks: Ticks) -> Lane:
-    """The Bible's lane, with three versions of which nothing is embedded."""
+    """The Bible lane with three versions that are not embedded."""
     made = Lane(ticks.corpus, ticks.instance)
     for code in CODES:
         made.drop(code, sentences(3, word=code))
@@ -58,7 +58,7 @@ def lane(ticks: Ticks) -> Lane:
 
 
 def fail(lane: Lane, emulator: Emulator, *codes: str) -> None:
-    """Runs that the provider refuses for want of quota."""
+    """Runs that the provider refuses for lack of quota."""
     emulator.order(Fault(FaultKind.INSUFFICIENT_QUOTA))
     for code in codes:
         assert not lane.run(code).success
@@ -81,7 +81,7 @@ def test_equal_failures_are_one_incident_and_one_message_that_names_the_partitio
     assert "documents waiting" not in told
 
 
-def test_the_incident_is_closed_when_the_last_partition_has_succeeded_and_its_report_is_asked_for(
+def test_the_incident_is_closed_when_the_last_partition_has_succeeded_and_its_report_is_requested(
     ticks: Ticks, lane: Lane, emulator: Emulator
 ) -> None:
     fail(lane, emulator, *CODES)
@@ -142,7 +142,7 @@ def test_other_causes_are_other_incidents_beside_the_queues(
     assert "EN_A" not in ticks.slack.texts[1]
 
 
-def test_what_was_cancelled_or_is_started_again_has_not_failed(ticks: Ticks, lane: Lane) -> None:
+def test_cancelled_or_retried_runs_have_not_failed(ticks: Ticks, lane: Lane) -> None:
     job = lane.defs().resolve_job_def("bible_embeddings")
     cancelled, retried, last = (
         ticks.instance.create_run_for_job(
@@ -185,7 +185,7 @@ def test_documents_that_cannot_be_processed_are_dead_letters_and_no_incident(
     assert ticks.rows(INCIDENTS) == []
 
 
-def test_an_operator_closes_what_is_not_to_be_run_again(
+def test_an_operator_closes_incidents_that_need_no_rerun(
     ticks: Ticks, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @dg.op
@@ -208,7 +208,7 @@ def test_an_operator_closes_what_is_not_to_be_run_again(
     assert [row[0] for row in ticks.rows(INCIDENTS)] == ["closed"]
     again = CliRunner().invoke(app, ["incidents", "close", "incident-0001"])
     assert again.exit_code == 1
-    assert "incident-0001 is closed already" in again.output
+    assert "incident-0001 is already closed" in again.output
 
 
 def test_an_error_with_its_module_in_its_message_is_named_once(ticks: Ticks, lane: Lane) -> None:
@@ -226,7 +226,7 @@ def test_an_error_with_its_module_in_its_message_is_named_once(ticks: Ticks, lan
     assert "DagsterInvariantViolationError: no parts" in told
 
 
-def test_an_error_that_nobody_foresaw_is_named_by_its_class(ticks: Ticks, lane: Lane) -> None:
+def test_an_unexpected_error_is_named_by_its_class(ticks: Ticks, lane: Lane) -> None:
     @dg.op
     def breaks() -> None:
         raise ZeroDivisionError("no parts")
@@ -243,7 +243,7 @@ def test_an_error_that_nobody_foresaw_is_named_by_its_class(ticks: Ticks, lane: 
     assert "the run's log has the trace" in told
 
 
-def test_what_fails_in_the_quiet_hours_is_one_message_with_all_partitions(
+def test_failures_in_quiet_hours_are_one_message_with_all_partitions(
     ticks: Ticks, lane: Lane, emulator: Emulator
 ) -> None:
     settings = ticks.corpus.settings
@@ -281,7 +281,7 @@ def test_the_doctor_says_which_job_and_partition_why_and_what_to_do(
     ticks.tick()
     settings = ticks.corpus.settings
     found = [one for one in diagnose(survey(settings), settings) if one.area == "job"]
-    ((level, told, command),) = [(one.level, one.told, one.command) for one in found]
+    ((level, told, command),) = [(one.level, one.evidence, one.command) for one in found]
     assert level == "problem"
     assert "bible_embeddings failed for 2 partitions: EN_A, PT_C" in told
     assert "QuotaExceededError" in told

@@ -1,4 +1,4 @@
-"""How an error reaches the UI: one sentence, its class, whether to retry; and never a secret."""
+"""How an error appears in the UI: one sentence, its class, whether to retry, and no secret."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_error_becomes_a_failure_that_may_be_retried_only_when_it_is_trans
     assert told == {"error_class": error_class.__name__, "may_pass_later": transient}
 
 
-def test_an_exception_of_somebody_else_shows_its_class_and_reason_and_keeps_its_trace() -> None:
+def test_a_foreign_exception_shows_its_class_and_reason_and_keeps_its_traceback() -> None:
     with pytest.raises(dg.Failure) as raised, as_failures():
         _ = 1 / 0
     assert raised.value.description == "ZeroDivisionError: division by zero"
@@ -65,7 +65,7 @@ def test_an_exception_of_somebody_else_shows_its_class_and_reason_and_keeps_its_
     assert raised.value.__cause__.__traceback__ is not None
 
 
-def test_what_dagster_itself_raises_is_left_to_it() -> None:
+def test_errors_of_dagster_are_passed_on() -> None:
     own = dg.Failure("as it is")
     with pytest.raises(dg.Failure) as raised, as_failures():
         raise own
@@ -73,7 +73,7 @@ def test_what_dagster_itself_raises_is_left_to_it() -> None:
 
 
 class _Broken:
-    """A corpus on which everything fails in a way that nobody foresaw, with a key in its words."""
+    """A corpus on which everything fails unexpectedly, with a key in the message."""
 
     progress = None
 
@@ -100,7 +100,7 @@ class _Broken:
         ("incident_reports", "1", {}),
     ],
 )
-def test_every_job_fails_with_class_and_reason_of_what_nobody_foresaw(
+def test_every_job_fails_with_class_and_reason_of_unexpected_errors(
     instance: dg.DagsterInstance, job: str, partition: str | None, config: Mapping[str, object]
 ) -> None:
     register_keys([KEY])
@@ -126,7 +126,7 @@ def test_every_job_fails_with_class_and_reason_of_what_nobody_foresaw(
     assert KEY not in everything_said(instance, result.run_id)
 
 
-def test_a_database_that_is_away_is_something_that_may_pass(lane: Lane, tmp_path: Path) -> None:
+def test_a_database_outage_is_transient(lane: Lane, tmp_path: Path) -> None:
     lane.drop("EN_RUN", sentences(3))
     away = Database(f"host={tmp_path} dbname=corpus user=someone")
     failure = (
@@ -138,7 +138,7 @@ def test_a_database_that_is_away_is_something_that_may_pass(lane: Lane, tmp_path
     assert "is it running, and is RAG_DATABASE_URL right?" in failure.description
 
 
-def test_the_deployed_resource_says_what_is_wrong_with_the_database_without_its_password(
+def test_the_deployed_resource_reports_database_errors_without_the_password(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -155,7 +155,7 @@ def test_the_deployed_resource_says_what_is_wrong_with_the_database_without_its_
     assert PASSWORD not in said
 
 
-def test_a_refused_key_fails_at_once_and_neither_key_nor_password_is_told_anywhere(
+def test_a_refused_key_fails_immediately_and_no_key_or_password_is_shown(
     make_lane: MakeLane,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -178,5 +178,5 @@ def test_a_refused_key_fails_at_once_and_neither_key_nor_password_is_told_anywhe
 
 
 def everything_said(instance: dg.DagsterInstance, run_id: str) -> str:
-    """All that Dagster keeps of a run: its events with their errors, and its record."""
+    """Everything that Dagster stores of a run: its events with their errors, and its record."""
     return repr([*instance.all_logs(run_id), instance.get_run_by_id(run_id)])

@@ -1,4 +1,4 @@
-"""The asset ``verse_embeddings_index`` and its checks: what one run decides, says and refuses."""
+"""The asset ``verse_embeddings_index`` and its checks: what a run decides, reports and refuses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def embed(lane: Lane, code: str) -> None:
 
 
 def decide(lane: Lane, *, checks: bool = False, **config: object) -> Run:
-    """One run of the index, with its checks or, in a third of the time, without."""
+    """Run the index, with its checks or, three times as fast, without."""
     return run_job(lane, "corpus_index", config={INDEX: config}, only=None if checks else [INDEX])
 
 
@@ -50,7 +50,7 @@ def test_nothing_embedded_is_a_failure_that_says_what_to_do_first(make_lane: Mak
     assert failure.metadata == {"error_class": "ConfigurationError", "may_pass_later": False}
 
 
-def test_few_rows_are_searched_exactly_and_that_is_an_outcome_with_its_reason(
+def test_few_rows_are_searched_exactly_with_a_reason(
     make_lane: MakeLane,
 ) -> None:
     lane = release_lane(make_lane)
@@ -104,7 +104,7 @@ def test_a_build_shows_its_figures_and_a_picture_of_recall_and_latency(indexed: 
     assert len(picture.group(1)) < 200_000
 
 
-def test_not_to_build_again_is_an_outcome_with_its_reasons(indexed: Lane) -> None:
+def test_keeping_the_index_is_an_outcome_with_reasons(indexed: Lane) -> None:
     decide(indexed)
     told = decide(indexed).metadata(INDEX)
     assert (told["decision"], told["generation"]) == ("keep", 1)
@@ -113,7 +113,7 @@ def test_not_to_build_again_is_an_outcome_with_its_reasons(indexed: Lane) -> Non
     assert told["probes"] >= 1
 
 
-def test_what_the_launchpad_asks_for_is_built_at_once_in_the_place_of_what_nothing_released(
+def test_launchpad_requests_are_built_immediately_and_replace_unreleased_indexes(
     indexed: Lane,
 ) -> None:
     decide(indexed)
@@ -150,7 +150,9 @@ FAILED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_wrong_choice_fails_clearly_and_what_served_before_is_left_alone(indexed: Lane) -> None:
+def test_an_invalid_option_fails_clearly_and_does_not_affect_the_active_index(
+    indexed: Lane,
+) -> None:
     decide(indexed)
     before = indexed.rows("SELECT action, generation FROM index_decisions")
     for config, sentence in REFUSED:
@@ -186,7 +188,7 @@ def test_the_launchpad_becomes_a_request() -> None:
         IndexConfig(precision="x").request()
 
 
-def test_the_checks_tell_what_they_measured_and_are_kept_as_evidence(indexed: Lane) -> None:
+def test_the_checks_report_their_figures_and_are_stored_as_evidence(indexed: Lane) -> None:
     run = decide(indexed, checks=True)
     found = run.checks()
     assert set(found) == set(INDEX_CHECKS)
@@ -217,7 +219,7 @@ def test_a_check_that_fails_by_its_limit_fails_the_run_and_the_next_run_builds_a
     assert decide(lane).metadata(INDEX)["reasons"] == "- the latency check failed"
 
 
-def test_one_check_can_be_run_by_itself(indexed: Lane) -> None:
+def test_a_single_check_can_be_run(indexed: Lane) -> None:
     decide(indexed)
     key = dg.AssetCheckKey(dg.AssetKey(INDEX), "recall_at_10")
     job = dg.define_asset_job("one_check", selection=dg.AssetSelection.checks(key))

@@ -22,7 +22,7 @@ from rag_assets_tests.defs.site import drop, running_site
 def test_after_a_killed_worker_all_ready_documents_read_materialized(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Dagster's event log takes nothing for a while: the worker publishes and cannot report."""
+    """Dagster's event log is locked for a while: the worker publishes and cannot report."""
     with running_site(latency_ms=0) as site:
         for name, value in site.environment.items():
             monkeypatch.setenv(name, value)
@@ -49,7 +49,7 @@ def test_after_a_killed_worker_all_ready_documents_read_materialized(
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
-    """:raises AssertionError: it did not come to it within two minutes."""
+    """:raises AssertionError: it did not happen within two minutes."""
     until = time.monotonic() + 120
     while not reached():
         assert time.monotonic() < until

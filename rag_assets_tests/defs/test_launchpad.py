@@ -1,4 +1,4 @@
-"""What a person may write into the launchpad, and what each choice does."""
+"""Options of the launchpad, and their effects."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_launchpad_becomes_options(given: dict[str, Any], options: EmbedOpti
         ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
     ],
 )
-def test_choices_that_exclude_each_other_are_refused(given: dict[str, Any], reason: str) -> None:
+def test_conflicting_options_are_refused(given: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         EmbeddingConfig(**given).options()
 
@@ -76,7 +76,7 @@ def test_a_number_out_of_its_range_is_refused_by_name(given: dict[str, Any]) -> 
         ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
     ],
 )
-def test_a_wrong_choice_is_refused_before_there_is_a_run(
+def test_an_invalid_option_is_refused_before_a_run_exists(
     lane: Lane,
     emulator: Emulator,
     monkeypatch: pytest.MonkeyPatch,
@@ -118,7 +118,7 @@ def test_a_wrong_choice_is_refused_before_there_is_a_run(
         ("document_dead_letters", "put_dead_letters_back", {}, "say which dead letters"),
     ],
 )
-def test_every_step_with_choices_refuses_wrong_ones_before_there_is_a_run(
+def test_every_step_refuses_invalid_options_before_a_run_exists(
     lane: Lane, job: str, op: str, given: dict[str, Any], reason: str
 ) -> None:
     run_config = {"ops": {op: {"config": given}}}
@@ -174,7 +174,7 @@ def test_a_limit_embeds_the_first_verses_of_one_space_only(lane: Lane, emulator:
     assert emulator.stats().requests == 6
 
 
-def test_a_run_with_a_limit_reads_failed_because_the_version_is_not_complete(lane: Lane) -> None:
+def test_a_run_with_a_limit_fails_because_the_version_is_incomplete(lane: Lane) -> None:
     lane.drop("EN_PAD", sentences(6))
     run = lane.run("EN_PAD", config={"limit": 2})
     assert not run.success
@@ -194,7 +194,7 @@ def test_sleep_pauses_after_each_request(make_lane: MakeLane, emulator: Emulator
     assert stats.last_request_at - stats.first_request_at >= 0.4
 
 
-def test_overwrite_buys_every_text_again_and_replaces_the_vectors(
+def test_overwrite_pays_for_every_text_again_and_replaces_the_vectors(
     lane: Lane, emulator: Emulator
 ) -> None:
     lane.drop("EN_PAD", sentences(5))

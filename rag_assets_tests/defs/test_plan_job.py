@@ -1,4 +1,4 @@
-"""The plan: what embedding would cost, told in the log and as an observation, and nowhere else."""
+"""The plan reports the cost of embedding in the log and as an observation, and writes nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cells(table: object) -> list[list[str]]:
 
 
 def contents(lane: Lane) -> dict[str, object]:
-    """A hash of what each table and view of the corpus holds, and where its sequences are."""
+    """A hash of each table and view of the corpus, and the state of its sequences."""
     with lane.corpus.database.connect() as connection:
         names = connection.execute(
             """
@@ -61,7 +61,7 @@ def contents(lane: Lane) -> dict[str, object]:
     return {**hashes, **dict(sequences)}
 
 
-def test_the_plan_is_logged_and_observed_and_writes_and_asks_nothing(
+def test_the_plan_is_logged_and_observed_without_writes_or_requests(
     lane: Lane, emulator: Emulator
 ) -> None:
     lane.drop("EN_DONE", sentences(10))
@@ -117,7 +117,7 @@ def test_one_version_is_planned_alone_and_overwriting_counts_every_text(lane: La
     ]
 
 
-def test_nothing_loaded_is_a_plan_of_nothing(lane: Lane, emulator: Emulator) -> None:
+def test_without_versions_the_plan_is_empty(lane: Lane, emulator: Emulator) -> None:
     told = observed(plan(lane))
     assert (told["tokens"], told["cost_usd"]) == (0, 0)
     assert cells(told["plan"]) == [["**all**", "", "0", "0", "0", "0", "0.0000", "0", "0.0"]]

@@ -34,7 +34,7 @@ LANE = "rag_processing"
 
 @dataclass
 class Ticks:
-    """One tick of the sensor after the other, each with the cursor of the one before."""
+    """A series of ticks of the sensor, each with the cursor of the previous one."""
 
     corpus: CorpusResource
     instance: dg.DagsterInstance
@@ -51,7 +51,7 @@ class Ticks:
         return answer
 
     def started(self, run_id_of: str = LANE) -> str:
-        """A run that Dagster takes for started."""
+        """A run that counts as started."""
         job = build_defs(resources={"corpus": self.corpus}).resolve_job_def("document_processing")
         run = self.instance.create_run_for_job(job, tags={"rag/lane": run_id_of})
         self.instance.report_dagster_event(
@@ -65,7 +65,7 @@ class Ticks:
 
 
 def said(answer: dg.SensorResult) -> str:
-    """Why a tick asks for nothing."""
+    """Why a tick requests nothing."""
     return answer.skip_reason.skip_message or "" if answer.skip_reason else ""
 
 
@@ -88,7 +88,7 @@ def make_ticks(
     slack: Receiver,
     tmp_path: Path,
 ) -> MakeTicks:
-    """Ticks that need not wait: whatever lasts from one to the next has lasted long enough."""
+    """Ticks without waiting: whatever lasts from one to the next has lasted long enough."""
     (tmp_path / "inbox").mkdir()
 
     def make(**overrides: object) -> Ticks:
@@ -107,7 +107,7 @@ def make_ticks(
     return make
 
 
-def test_a_quiet_tick_notes_a_sample_of_each_lane_and_nothing_else(make_ticks: MakeTicks) -> None:
+def test_a_quiet_tick_only_stores_a_sample_of_each_lane(make_ticks: MakeTicks) -> None:
     ticks = make_ticks()
     for _ in range(3):
         answer = ticks.tick()
@@ -125,7 +125,7 @@ def test_a_quiet_tick_notes_a_sample_of_each_lane_and_nothing_else(make_ticks: M
     assert ticks.slack.texts == []
 
 
-def test_documents_that_nobody_takes_get_a_run_an_incident_and_one_message(
+def test_unclaimed_documents_get_a_run_an_incident_and_one_message(
     make_ticks: MakeTicks, database: Database
 ) -> None:
     ticks = make_ticks()
@@ -149,7 +149,7 @@ def test_documents_that_nobody_takes_get_a_run_an_incident_and_one_message(
     assert "rag-assets doctor" in told
 
 
-def test_the_incident_is_closed_once_work_has_gone_on_and_its_report_is_written(
+def test_the_incident_is_closed_once_work_resumes_and_its_report_is_written(
     make_ticks: MakeTicks, database: Database
 ) -> None:
     ticks = make_ticks()
@@ -185,7 +185,7 @@ def test_the_incident_is_closed_once_work_has_gone_on_and_its_report_is_written(
     assert len(ticks.slack.texts) == 1
 
 
-def test_a_report_of_an_incident_that_never_was_fails_and_says_so(make_ticks: MakeTicks) -> None:
+def test_a_report_of_an_unknown_incident_fails_clearly(make_ticks: MakeTicks) -> None:
     ticks = make_ticks()
     ticks.instance.add_dynamic_partitions("incidents", ["incident-0009"])
     run = Run(
@@ -198,7 +198,7 @@ def test_a_report_of_an_incident_that_never_was_fails_and_says_so(make_ticks: Ma
     assert "there is no incident incident-0009" in run.failure("incident_report").description
 
 
-def test_what_a_dead_run_left_is_collected_and_the_run_ended(
+def test_documents_of_a_dead_run_are_collected_and_the_run_is_ended(
     make_ticks: MakeTicks, database: Database
 ) -> None:
     ticks = make_ticks()
@@ -240,7 +240,7 @@ def postgres_instance(
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(beside))
 
 
-def test_a_killed_run_is_kept_once_with_its_signal_and_is_the_cause(
+def test_a_killed_run_is_recorded_once_with_its_signal_and_is_the_cause(
     make_ticks: MakeTicks, postgres_instance: dg.DagsterInstance
 ) -> None:
     ticks = make_ticks(rag_dagster_database=None)
@@ -267,7 +267,7 @@ def test_a_killed_run_is_kept_once_with_its_signal_and_is_the_cause(
     ]
 
 
-def test_a_corpus_database_that_refuses_connections_is_told_once_and_recorded_when_it_is_back(
+def test_a_corpus_database_that_refuses_connections_is_reported_once_and_recorded_when_it_is_back(
     make_ticks: MakeTicks, database: Database
 ) -> None:
     ticks = make_ticks()
@@ -279,7 +279,7 @@ def test_a_corpus_database_that_refuses_connections_is_told_once_and_recorded_wh
         admin.execute(allow.format(name, sql.SQL("false")))
         for _ in range(3):
             answer = ticks.tick()
-            assert "the database has been away since" in said(answer)
+            assert "the database has been down since" in said(answer)
         admin.execute(allow.format(name, sql.SQL("true")))
     (told,) = ticks.slack.texts
     assert "dependency-down* (database)" in told

@@ -1,4 +1,4 @@
-"""The asset ``release``: it lets through what the evidence allows, also when launched alone."""
+"""The asset ``release`` obeys the evidence, even when launched alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rag_assets_tests.release.corpus import vouch
 
 @pytest.fixture
 def ready(make_lane: MakeLane) -> Lane:
-    """Two versions embedded and checked, an index decided on and vouched for."""
+    """Two versions embedded and checked, with an index that has passed its checks."""
     lane = release_lane(make_lane)
     for code in ("EN_A", "EN_B"):
         lane.drop(code, sentences(20, word=code))
@@ -62,7 +62,7 @@ def refused(run: Run) -> tuple[Failed, list[str]]:
     return failure, reasons
 
 
-def test_what_is_right_is_released_and_the_metadata_says_what_is_served(ready: Lane) -> None:
+def test_a_correct_corpus_is_released_and_the_metadata_shows_what_is_served(ready: Lane) -> None:
     run = release_alone(ready)
     assert run.success
     told = run.metadata(RELEASE)
@@ -73,7 +73,7 @@ def test_what_is_right_is_released_and_the_metadata_says_what_is_served(ready: L
     assert ready.rows("SELECT run_id, state FROM releases") == [(run.run_id, "active")]
 
 
-def test_released_again_it_says_that_nothing_changed(ready: Lane) -> None:
+def test_releasing_again_reports_no_change(ready: Lane) -> None:
     release_alone(ready)
     told = release_alone(ready).metadata(RELEASE)
     assert (told["release"], told["before"], told["changed"]) == (1, "1", False)
@@ -94,7 +94,7 @@ def test_a_release_through_an_index_names_generation_and_probes(make_lane: MakeL
 
 
 @pytest.mark.parametrize("subject", ["a version", "the index"])
-def test_without_any_check_every_one_of_them_is_a_reason(make_lane: MakeLane, subject: str) -> None:
+def test_every_missing_check_is_a_reason(make_lane: MakeLane, subject: str) -> None:
     lane = release_lane(make_lane)
     lane.drop("EN_A", sentences(5))
     if subject == "a version":
@@ -113,7 +113,7 @@ def test_without_any_check_every_one_of_them_is_a_reason(make_lane: MakeLane, su
     assert releases(lane) == [(1, "refused")]
 
 
-def test_without_anything_at_all_it_refuses(make_lane: MakeLane) -> None:
+def test_an_empty_corpus_is_refused(make_lane: MakeLane) -> None:
     reasons = refused(release_alone(release_lane(make_lane)))[1]
     assert reasons == ["- release: vectors: nothing is embedded with the settings' model"]
 
@@ -206,7 +206,7 @@ def test_the_setting_leaves_out_and_the_launchpad_can_say_otherwise(
     assert served(lenient) == ["EN_A"]
 
 
-def test_a_refusal_is_not_tried_again(ready: Lane) -> None:
+def test_a_refusal_is_not_retried(ready: Lane) -> None:
     spoil(ready, "EN_A")
     run_version_checks(ready, "EN_A")
     with pytest.raises(dg.Failure) as raised:

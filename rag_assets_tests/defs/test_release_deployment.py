@@ -1,4 +1,4 @@
-"""The daemon by itself: folders are dropped, and what is right of them ends up in a search."""
+"""A daemon without an operator: dropped folders are released and searchable if they are correct."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ query { runsOrError(limit: 100) { ... on Runs {
 
 @dataclass(frozen=True)
 class Site:
-    """A deployment that releases by itself."""
+    """A deployment that releases automatically."""
 
     dagster: Deployment
     database: Database

@@ -15,7 +15,7 @@ from dagster._core.events import EngineEventData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.operations.run_failures import described
+from rag_assets.defs.operations.run_failures import describe
 from rag_assets.errors import AuthenticationError, CorpusError, DatabaseUnavailableError
 from rag_assets.operations.sql.dagster_state import EndedRun, Failure
 from rag_assets.secrecy import register_passwords
@@ -27,13 +27,13 @@ Raises = Callable[[], NoReturn]
 
 def failure_of(instance: dg.DagsterInstance, run_id: str, job: str = "a_job") -> Failure:
     run = EndedRun(run_id, job, None, "FAILURE", NOW, NOW)
-    found = described(instance, run).failure
+    found = describe(instance, run).failure
     assert found is not None
     return found
 
 
 def by_step(instance: dg.DagsterInstance, breaks: Raises) -> Failure:
-    """A step raises it."""
+    """A step raises the error."""
 
     @dg.op
     def a_step() -> None:
@@ -49,7 +49,7 @@ def by_step(instance: dg.DagsterInstance, breaks: Raises) -> Failure:
 
 
 def by_resource(instance: dg.DagsterInstance, breaks: Raises) -> Failure:
-    """What a step needs cannot be made, which ends the run before its first step."""
+    """A resource cannot be initialized, which ends the run before its first step."""
 
     @dg.resource
     def needed(_: dg.InitResourceContext) -> None:
@@ -69,7 +69,7 @@ def by_resource(instance: dg.DagsterInstance, breaks: Raises) -> Failure:
 
 
 def by_engine(instance: dg.DagsterInstance, breaks: Raises) -> Failure:
-    """Its process meets it outside of any step, reports it, and then that the run has failed."""
+    """The process meets the error outside of any step, reports it, and then the run's failure."""
     run = started(instance)
     try:
         breaks()
@@ -99,7 +99,7 @@ def database_is_away() -> NoReturn:
 
 
 def event_log_is_away() -> NoReturn:
-    """As SQLAlchemy tells of it: with the statement and its values."""
+    """As reported by SQLAlchemy, with the statement and its values."""
     try:
         raise psycopg2.OperationalError(f"{LOST}\n\tThis probably means that it ended\n")
     except psycopg2.OperationalError as error:
@@ -116,7 +116,7 @@ WAYS = pytest.mark.parametrize("fails", [by_step, by_resource, by_engine])
 
 
 @WAYS
-def test_an_error_of_ours_is_named_with_its_sentence(
+def test_an_error_of_this_project_is_named_with_its_message(
     instance: dg.DagsterInstance, fails: Callable[..., Failure]
 ) -> None:
     assert fails(instance, database_is_away) == Failure(
@@ -125,7 +125,7 @@ def test_an_error_of_ours_is_named_with_its_sentence(
 
 
 @WAYS
-def test_dagsters_own_storage_that_is_away_is_the_database(
+def test_an_outage_of_dagsters_storage_is_a_database_error(
     instance: dg.DagsterInstance, fails: Callable[..., Failure]
 ) -> None:
     assert fails(instance, event_log_is_away) == Failure(
@@ -167,7 +167,7 @@ def test_a_secret_in_an_error_is_masked(instance: dg.DagsterInstance) -> None:
         assert found.error.endswith("between *** and 0")
 
 
-def test_what_was_handled_meanwhile_is_not_the_reason(instance: dg.DagsterInstance) -> None:
+def test_the_context_of_an_error_is_not_its_reason(instance: dg.DagsterInstance) -> None:
     def breaks() -> NoReturn:
         try:
             raise AuthenticationError("an earlier one")
@@ -177,7 +177,7 @@ def test_what_was_handled_meanwhile_is_not_the_reason(instance: dg.DagsterInstan
     assert by_step(instance, breaks).error_class == "ZeroDivisionError"
 
 
-def test_an_error_of_another_package_with_a_name_of_ours_is_not_ours(
+def test_an_error_of_another_package_with_the_same_name_is_not_confused(
     instance: dg.DagsterInstance,
 ) -> None:
     def breaks() -> NoReturn:
@@ -186,7 +186,7 @@ def test_an_error_of_another_package_with_a_name_of_ours_is_not_ours(
     assert by_step(instance, breaks) == Failure("CorpusError", "theirs")
 
 
-def test_a_run_without_any_error_says_where_it_ended(instance: dg.DagsterInstance) -> None:
+def test_a_run_without_an_error_names_where_it_ended(instance: dg.DagsterInstance) -> None:
     run = started(instance)
     instance.report_run_failed(run, "The run was marked as failed.")
     assert failure_of(instance, run.run_id) == Failure(

@@ -1,4 +1,4 @@
-"""Real ticks of the schedules, on a real instance and database, obeyed as the daemon obeys them."""
+"""Real ticks of the schedules, on a real instance and database, applied as by the daemon."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ weekend_backfill, nightly_index, daily_capacity = map(
 
 
 def at(day: tuple[int, int, int], clock: str) -> datetime:
-    """A time of the clock in São Paulo."""
+    """A local time in São Paulo."""
     hour, minute = map(int, clock.split(":"))
     return datetime(*day, hour, minute, tzinfo=SAO_PAULO).astimezone(UTC)
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """Ticks of a schedule, and runs of what they ask for."""
+    """Ticks of a schedule, and the requested runs."""
 
     lane: Lane
 
@@ -62,9 +62,9 @@ class Daemon:
     def tick(
         self, schedule: dg.ScheduleDefinition, now: datetime, *, scheduled: datetime | None = None
     ) -> list[dg.RunRequest] | str:
-        """What a tick asks for; why it does not where it asks for nothing.
+        """Return a tick's run requests, or why there are none.
 
-        :param scheduled: when it was to be, of one that is late.
+        :param scheduled: the scheduled time of a late tick.
         """
         with dg.build_schedule_context(
             instance=self.instance,
@@ -75,8 +75,8 @@ class Daemon:
             answer = schedule.evaluate_tick(context)
         return list(answer.run_requests or ()) or answer.skip_message or ""
 
-    def look(self, now: datetime) -> list[dg.RunRequest] | str:
-        """The same of the sensor that starts the night's index late."""
+    def late_tick(self, now: datetime) -> list[dg.RunRequest] | str:
+        """The same for the sensor that starts the nightly index late."""
         with dg.build_sensor_context(
             instance=self.instance,
             resources={"corpus": replace(self.lane.corpus, clock=lambda: now)},
@@ -86,12 +86,12 @@ class Daemon:
         return list(answer.run_requests or ()) or answer.skip_message or ""
 
     def codes(self, now: datetime) -> list[str]:
-        """Versions that the backfill asks for."""
+        """Versions that the backfill requests."""
         answer = self.tick(weekend_backfill, now)
         return [] if isinstance(answer, str) else [str(one.partition_key) for one in answer]
 
     def obey(self, job: str, request: dg.RunRequest) -> Run:
-        """Run what was asked for, in this process."""
+        """Execute a run request in this process."""
         return Run(
             self.lane.defs()
             .resolve_job_def(job)
@@ -105,7 +105,7 @@ class Daemon:
         )
 
     def pay(self, run: dg.DagsterRun, usd: float) -> None:
-        """What a run has paid, in the ledger."""
+        """Add a run's payment to the ledger."""
         with self.lane.corpus.database.connect() as connection:
             space = register_space(connection, self.lane.corpus.settings, "small")
             connection.execute(
@@ -121,7 +121,7 @@ class Daemon:
         tags: Mapping[str, str] | None = None,
         selection: set[dg.AssetKey] | None = None,
     ) -> dg.DagsterRun:
-        """A run of which the instance knows."""
+        """Add a run to the instance."""
         return self.instance.add_run(
             dg.DagsterRun(
                 job_name=job,
@@ -203,7 +203,7 @@ def test_a_window_embeds_what_is_missing_in_order_two_at_a_time_and_each_once(
     assert daemon.codes(at(SUNDAY, "01:00")) == ["EN_A", "DE_C"]
 
 
-def test_a_tick_that_was_missed_starts_nothing_after_its_window_has_closed(daemon: Daemon) -> None:
+def test_a_missed_tick_starts_nothing_after_its_window_has_closed(daemon: Daemon) -> None:
     drop(daemon, "EN_A")
     told = daemon.tick(weekend_backfill, at(SUNDAY, "07:00"), scheduled=at(SUNDAY, "06:55"))
     assert told == "opens Saturday 01:00 America/Sao_Paulo, in 5 d 18 h"
@@ -237,7 +237,7 @@ def test_schedules_show_the_days_and_hours_of_the_settings() -> None:
     ]
 
 
-def test_while_settings_are_wrong_definitions_load_and_show_the_default_times(
+def test_with_invalid_settings_definitions_load_with_the_default_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAG_INDEX_NIGHTLY_AT", "noon")
@@ -263,7 +263,7 @@ def test_what_does_not_fit_waits_for_the_next_window_in_its_order(daemon: Daemon
     assert poor.codes(at(SUNDAY, "01:00")) == ["EN_A"]
 
 
-def test_runs_that_are_queued_or_at_work_are_counted_and_not_doubled(daemon: Daemon) -> None:
+def test_runs_under_way_are_counted_and_not_started_twice(daemon: Daemon) -> None:
     drop(daemon, "EN_A", "EN_B", "EN_C")
     lane = {"rag/lane": "rag_bible", "dagster/partition": "EN_A"}
     by_hand = daemon.know_run("bible_embeddings", Status.STARTED, lane)
@@ -306,14 +306,14 @@ def tags_of(request: dg.RunRequest) -> dict[str, str]:
     }
 
 
-def test_a_version_that_the_sensor_does_not_know_yet_gets_its_partition(daemon: Daemon) -> None:
+def test_a_version_unknown_to_the_sensor_gets_its_partition(daemon: Daemon) -> None:
     drop(daemon, "EN_A")
     daemon.instance.delete_dynamic_partition(BIBLE_VERSIONS, "EN_A")
     assert daemon.codes(at(SATURDAY, "01:00")) == ["EN_A"]
     assert list(daemon.instance.get_dynamic_partitions(BIBLE_VERSIONS)) == ["EN_A"]
 
 
-def test_a_paused_lane_is_told_by_the_tick(daemon: Daemon) -> None:
+def test_a_tick_reports_a_paused_lane(daemon: Daemon) -> None:
     drop(daemon, "EN_A")
     with daemon.lane.corpus.database.connect() as connection:
         pause_lane(connection, "rag_bible", "the key is out of quota", "recovery")
@@ -327,13 +327,13 @@ def embedded(daemon: Daemon) -> None:
     embed_version(corpus.database, corpus.settings, "EN_A", EmbedOptions(), "small", run_id="run")
 
 
-def test_the_indexes_are_decided_on_once_a_night_and_late_rather_than_not(daemon: Daemon) -> None:
+def test_the_indexes_are_decided_on_once_a_night_and_late_if_needed(daemon: Daemon) -> None:
     embedded(daemon)
     (request,) = daemon.tick(nightly_index, at(FRIDAY, "03:30"))
     assert isinstance(request, dg.RunRequest)
     assert request.asset_selection == [dg.AssetKey("verse_embeddings_index")]
     daemon.know_run("nightly_index", Status.FAILURE, request.tags)
-    assert daemon.look(at(FRIDAY, "08:20")) == (
+    assert daemon.late_tick(at(FRIDAY, "08:20")) == (
         "done for this night; next Saturday 03:30 America/Sao_Paulo, in 19 h 10 min"
     )
     (again,) = daemon.tick(nightly_index, at(SATURDAY, "03:30"))
@@ -341,22 +341,22 @@ def test_the_indexes_are_decided_on_once_a_night_and_late_rather_than_not(daemon
     assert again.run_key != request.run_key
 
 
-def test_what_ran_nothing_at_night_decides_in_the_morning_and_not_at_noon(daemon: Daemon) -> None:
+def test_a_missed_night_is_caught_up_in_the_morning_but_not_at_noon(daemon: Daemon) -> None:
     embedded(daemon)
     due = at(FRIDAY, "03:30")
     left = daemon.tick(nightly_index, at(FRIDAY, "08:10"), scheduled=due)
     assert left == "nightly_index_late starts it"
-    assert len(daemon.look(at(FRIDAY, "08:10"))) == 1
+    assert len(daemon.late_tick(at(FRIDAY, "08:10"))) == 1
     noon = "next Saturday 03:30 America/Sao_Paulo, in 15 h 30 min"
     assert daemon.tick(nightly_index, at(FRIDAY, "12:00"), scheduled=due) == noon
-    assert daemon.look(at(FRIDAY, "12:00")) == noon
+    assert daemon.late_tick(at(FRIDAY, "12:00")) == noon
 
 
 @pytest.mark.parametrize("minutes", range(0, 360, 5))
-def test_schedule_and_sensor_never_start_both(daemon: Daemon, minutes: int) -> None:
+def test_schedule_and_sensor_never_both_start_it(daemon: Daemon, minutes: int) -> None:
     embedded(daemon)
     now = at(FRIDAY, "03:30") + timedelta(minutes=minutes)
-    asked = [daemon.tick(nightly_index, now), daemon.look(now)]
+    asked = [daemon.tick(nightly_index, now), daemon.late_tick(now)]
     assert sum(isinstance(one, list) for one in asked) == 1
 
 
@@ -368,18 +368,18 @@ def test_schedule_and_sensor_never_start_both(daemon: Daemon, minutes: int) -> N
         ("bible_embeddings", {"rag/lane": "rag_bible"}, None),
     ],
 )
-def test_a_night_on_which_something_is_in_the_way_is_indexed_after_it(
+def test_a_blocked_night_is_indexed_once_it_is_unblocked(
     daemon: Daemon, job: str, tags: dict[str, str], selection: set[dg.AssetKey] | None
 ) -> None:
     embedded(daemon)
     going = daemon.know_run(job, Status.STARTED, tags, selection)
-    assert "waits for that" in str(daemon.tick(nightly_index, at(FRIDAY, "03:30")))
-    assert "waits for that" in str(daemon.look(at(FRIDAY, "07:00")))
+    assert "waiting: vectors" in str(daemon.tick(nightly_index, at(FRIDAY, "03:30")))
+    assert "waiting: vectors" in str(daemon.late_tick(at(FRIDAY, "07:00")))
     daemon.instance.report_run_failed(going)
-    assert len(daemon.look(at(FRIDAY, "07:05"))) == 1
+    assert len(daemon.late_tick(at(FRIDAY, "07:05"))) == 1
 
 
-def test_where_nothing_is_embedded_there_is_nothing_to_decide(daemon: Daemon) -> None:
+def test_without_vectors_there_is_nothing_to_decide(daemon: Daemon) -> None:
     assert str(daemon.tick(nightly_index, at(FRIDAY, "03:30"))).startswith(
         "nothing is embedded yet"
     )
@@ -406,7 +406,7 @@ def test_a_day_is_recorded_after_its_end_and_once(daemon: Daemon) -> None:
     )
 
 
-def test_days_that_were_missed_are_caught_up_as_far_as_anything_is_known(daemon: Daemon) -> None:
+def test_missed_days_are_caught_up_as_far_back_as_data_exists(daemon: Daemon) -> None:
     with daemon.lane.corpus.database.connect() as connection:
         connection.execute(
             "INSERT INTO queue_samples VALUES (%s, 'rag_processing', 1, 0, 0, 0)",

@@ -1,4 +1,4 @@
-"""Real ticks of the sensor over real folders, obeyed as the daemon obeys them."""
+"""Real ticks of the sensor over real folders, applied as by the daemon."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EMBED, LOAD = "bible_embeddings", "bible_verses"
 
 @dataclass
 class Daemon:
-    """Ticks, adds the partitions asked for, and runs each key once."""
+    """Ticks, adds the requested partitions, and runs each key once."""
 
     lane: Lane
     spent: set[str] = field(default_factory=set)
 
     def tick(self) -> Tick:
-        """One tick, obeyed."""
+        """Evaluate and apply a tick."""
         context = dg.build_sensor_context(
             instance=self.lane.instance,
             resources={"corpus": self.lane.corpus},
@@ -56,7 +56,7 @@ class Daemon:
 
 @dataclass(frozen=True)
 class Tick:
-    """What came of a tick."""
+    """Result of a tick."""
 
     added: list[str]
     runs: dict[str, tuple[str, Run]]
@@ -95,7 +95,7 @@ def test_a_new_folder_becomes_a_partition_and_is_embedded(daemon: Daemon) -> Non
     ]
 
 
-def test_a_pipe_or_a_link_in_one_version_does_not_keep_the_others_waiting(daemon: Daemon) -> None:
+def test_a_pipe_or_a_link_in_one_version_does_not_block_the_others(daemon: Daemon) -> None:
     bibles = daemon.lane.bibles_dir
     (bibles / "EN_ONE" / "version.toml").unlink()
     os.mkfifo(bibles / "EN_ONE" / "version.toml")
@@ -147,7 +147,7 @@ def test_changed_bytes_and_a_changed_declaration_run_that_version_alone_and_once
     assert daemon.tick().nothing
 
 
-def test_files_that_go_back_to_what_they_were_are_loaded_again(daemon: Daemon) -> None:
+def test_files_that_return_to_an_earlier_state_are_loaded_again(daemon: Daemon) -> None:
     for texts in (["Another"], sentences(3, word="EN_ONE"), ["Another"]):
         write_usfm_version(daemon.lane.bibles_dir, "EN_ONE", texts)
         assert daemon.tick().jobs == {"EN_ONE": EMBED}
@@ -184,7 +184,7 @@ def test_a_removed_folder_is_reported_and_its_data_and_partition_are_kept(
     assert daemon.lane.instance.has_dynamic_partition(BIBLE_VERSIONS, "EN_TWO")
 
 
-def test_a_broken_file_fails_one_run_and_is_tried_again_when_it_changes(daemon: Daemon) -> None:
+def test_a_broken_file_fails_one_run_and_is_retried_when_it_changes(daemon: Daemon) -> None:
     file = daemon.lane.bibles_dir / "EN_ONE" / "01-GEN.usfm"
     whole = file.read_text("utf-8")
     file.write_text("\\id GEN\n\\c 1\n\\p\n\\v 1 cut \\f + ", "utf-8")
@@ -196,7 +196,7 @@ def test_a_broken_file_fails_one_run_and_is_tried_again_when_it_changes(daemon: 
     assert daemon.tick().runs["EN_ONE"][1].success
 
 
-def test_an_unreadable_declaration_is_reported_once_by_a_run_and_keeps_nobody_waiting(
+def test_an_unreadable_declaration_fails_one_run_and_does_not_block_the_others(
     daemon: Daemon, capfd: pytest.CaptureFixture[str]
 ) -> None:
     declaration = daemon.lane.bibles_dir / "EN_ONE" / "version.toml"
@@ -240,7 +240,7 @@ def test_no_folder_at_all_is_nothing_to_do(lane: Lane) -> None:
     assert tick.skipped == "0 versions, none changed"
 
 
-def test_a_folder_that_is_being_written_is_left_alone_until_it_settles(
+def test_a_folder_being_written_is_ignored_until_it_settles(
     make_lane: MakeLane,
 ) -> None:
     lane = make_lane(rag_bible_settle_s=3600)

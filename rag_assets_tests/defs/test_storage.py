@@ -57,7 +57,7 @@ def test_the_instance_of_dagster_yaml_keeps_its_state_beside_the_corpus(
         ).fetchall() == [("bible_version", "EN_KEPT")]
 
 
-def test_another_name_can_be_set_and_an_existing_database_is_taken_as_it_is(
+def test_another_name_can_be_set_and_an_existing_database_is_used(
     database: Database, beside: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAG_DATABASE_URL", database.conninfo)
@@ -98,7 +98,7 @@ def test_the_url_takes_psycopg2_and_survives_a_password_of_special_characters(
         ("postgresql://u:geheim@h:1/", ConfigurationError, "names no database: end it with"),
     ],
 )
-def test_a_wrong_address_is_told_in_a_sentence_without_its_password(
+def test_an_invalid_address_is_reported_without_its_password(
     monkeypatch: pytest.MonkeyPatch, address: str, error: type[Exception], sentence: str
 ) -> None:
     monkeypatch.setenv("RAG_DATABASE_URL", address)
@@ -107,7 +107,7 @@ def test_a_wrong_address_is_told_in_a_sentence_without_its_password(
     assert "geheim" not in str(raised.value)
 
 
-def test_a_user_who_may_not_create_the_database_is_told_what_to_run(
+def test_a_user_who_may_not_create_the_database_learns_what_to_run(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.connect() as connection:

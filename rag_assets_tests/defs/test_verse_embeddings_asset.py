@@ -1,4 +1,4 @@
-"""The asset ``verse_embeddings``: what one run buys, says, and refuses to do."""
+"""The asset ``verse_embeddings``: what a run pays for, reports and refuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rag_assets_tests.defs.conftest import Lane, MakeLane
 SMALL_PRICE, LARGE_PRICE = 0.02, 0.13  # dollars a million tokens: the settings' defaults
 
 
-def test_the_metadata_is_what_the_provider_counted(lane: Lane, emulator: Emulator) -> None:
+def test_the_metadata_matches_the_providers_counts(lane: Lane, emulator: Emulator) -> None:
     texts = [*sentences(30), *sentences(6), "a poisoned text that nobody embeds"]
     lane.drop("EN_RUN", texts)
     emulator.order(
@@ -67,7 +67,7 @@ def test_the_metadata_is_what_the_provider_counted(lane: Lane, emulator: Emulato
     assert "small: the provider refused GEN 1:37" in "\n".join(logged)
 
 
-def test_a_second_run_buys_nothing_and_a_changed_verse_is_bought_alone(
+def test_a_second_run_pays_for_nothing_and_a_changed_verse_is_paid_for_alone(
     lane: Lane, emulator: Emulator
 ) -> None:
     lane.drop("EN_RUN", sentences(10))
@@ -84,7 +84,7 @@ def test_a_second_run_buys_nothing_and_a_changed_verse_is_bought_alone(
     assert emulator.stats().inputs_answered == before.inputs_answered + 2
 
 
-def test_the_source_is_a_link_and_a_version_without_folder_is_embedded_all_the_same(
+def test_the_source_is_a_link_and_a_version_without_a_folder_is_embedded_as_well(
     lane: Lane,
 ) -> None:
     folder = lane.drop("EN_RUN", sentences(3))
@@ -94,7 +94,7 @@ def test_the_source_is_a_link_and_a_version_without_folder_is_embedded_all_the_s
     assert (told["embedded"], told["source"]) == (6, str(folder.resolve()))
 
 
-def test_a_version_that_forbids_ai_is_refused_without_retries_and_nothing_is_asked(
+def test_a_version_that_forbids_ai_is_refused_without_retries_or_requests(
     lane: Lane, emulator: Emulator
 ) -> None:
     lane.drop("EN_SHUT", sentences(3), ai_allowed=False)
@@ -116,7 +116,7 @@ def test_a_version_that_is_not_loaded_says_to_load_it_first(lane: Lane) -> None:
     )
 
 
-def test_without_a_key_the_run_says_so_and_does_not_turn_offline_in_silence(
+def test_without_a_key_the_run_fails_rather_than_falling_back_to_offline(
     make_lane: MakeLane, emulator: Emulator
 ) -> None:
     lane = make_lane(openai_api_key=None)
@@ -170,7 +170,7 @@ def test_a_budget_stops_the_run_before_any_request(make_lane: MakeLane, emulator
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else None,
 )
-def test_an_error_is_classed_once_and_what_was_bought_before_it_is_kept(
+def test_an_error_is_classified_once_and_earlier_embeddings_are_kept(
     make_lane: MakeLane, emulator: Emulator, fault: Fault, error_class: str, may_pass_later: bool
 ) -> None:
     lane = make_lane(rag_embedding_concurrency=1, rag_embedding_max_wait_s=1)

@@ -1,4 +1,4 @@
-"""The asset ``verses``: what one run loads, says, and leaves alone when a file is broken."""
+"""The asset ``verses``: what a run loads and reports, and that broken files change nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_version_is_stored_and_its_metadata_counts_what_changed(lane: Lane) ->
     assert told["dagster/partition_row_count"] == 10
 
 
-def test_oddities_are_told_in_a_table_and_references_count_bridges_and_blanks(lane: Lane) -> None:
+def test_oddities_are_shown_in_a_table_and_references_count_bridges_and_blanks(lane: Lane) -> None:
     folder = lane.drop("EN_ODD", ["unused"])
     (folder / "01-GEN.usfm").write_text(USFM_WITH_ODDITIES, encoding="utf-8")
     told = load(lane, "EN_ODD")
@@ -65,7 +65,7 @@ def test_oddities_are_told_in_a_table_and_references_count_bridges_and_blanks(la
     assert text == "A plain one"
 
 
-def test_a_version_that_forbids_ai_is_loaded_and_told_which_line_to_add(lane: Lane) -> None:
+def test_a_version_that_forbids_ai_is_loaded_and_names_the_line_to_add(lane: Lane) -> None:
     folder = lane.drop("EN_SHUT", sentences(3), ai_allowed=False)
     told = load(lane, "EN_SHUT")
     assert told["policy"] == (

@@ -30,7 +30,7 @@ def lane(make_lane: MakeLane) -> Lane:
 
 
 def whole(lane: Lane, code: str, *, limit: int | None = None, leave_out: bool = False) -> Run:
-    """The whole way of one version; with a limit it stays incomplete."""
+    """All steps for one version; with a limit it stays incomplete."""
     lane.drop(code, sentences(20, word=code))
     config: dict[str, dict[str, object]] = {"verse_embeddings": {"small_only": True}}
     if limit is not None:
@@ -80,7 +80,7 @@ def test_bad_first_then_good_nothing_is_released_unless_the_user_leaves_it_out(l
     assert found(lane, "EN_BAD") == {"EN_GOOD"}, "what is not released is not found"
 
 
-def test_good_first_then_bad_what_was_released_goes_on_being_served(lane: Lane) -> None:
+def test_good_first_then_bad_the_active_release_stays(lane: Lane) -> None:
     assert whole(lane, "EN_GOOD").success
     whole(lane, "EN_BAD", limit=5)
     assert served(lane) == ["EN_GOOD"]
@@ -90,7 +90,7 @@ def test_good_first_then_bad_what_was_released_goes_on_being_served(lane: Lane) 
     assert found(lane, "EN_BAD") == {"EN_GOOD"}
 
 
-def test_a_bad_version_that_is_mended_is_released_with_the_others(lane: Lane) -> None:
+def test_a_repaired_version_is_released_with_the_others(lane: Lane) -> None:
     assert whole(lane, "EN_GOOD").success
     whole(lane, "EN_BAD", limit=5)
     assert whole(lane, "EN_BAD").success

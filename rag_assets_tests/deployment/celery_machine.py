@@ -191,7 +191,9 @@ class Machine:
         found = diagnose(survey(settings), settings)
         assert all(one.level == "problem" for one in found if one.area in ("broker", "workers"))
         return {
-            one.area: (one.told, one.command) for one in found if one.area in ("broker", "workers")
+            one.area: (one.evidence, one.command)
+            for one in found
+            if one.area in ("broker", "workers")
         }
 
     def wait(self, reached: Callable[[], object], timeout_s: float) -> None:

@@ -332,7 +332,7 @@ def test_searches_go_on_meanwhile_and_runs_at_work_are_not_run_over(
     before = content(database, "bible")
     with database.connect() as run:
         run.execute("UPDATE verses SET text = text WHERE chapter = 1")
-        with pytest.raises(DatabaseUnavailableError, match="runs are at work on the corpus bible"):
+        with pytest.raises(DatabaseUnavailableError, match="runs are using the corpus bible"):
             restore_corpus(database, "bible", file, wait_s=0.3)
     assert content(database, "bible") == before
 
@@ -373,9 +373,9 @@ def test_what_cannot_be_restored_is_told_and_changes_nothing(
     with database.connect() as connection:
         connection.execute("DELETE FROM schema_migrations WHERE name = '0999_other.sql'")
     for file, told in (
-        (broken, "cut off or damaged|holds no table"),
+        (broken, "cut off or damaged|contains no table"),
         (plain, "dump with pg_dump --format=custom"),
-        (half, "holds no table bible_versions"),
+        (half, "contains no table bible_versions"),
         (whole, r"differ by the migrations 0999_other\.sql"),
     ):
         with pytest.raises(ConfigurationError, match=told):

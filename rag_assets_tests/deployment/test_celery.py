@@ -34,7 +34,7 @@ def test_a_run_is_done_by_the_worker_of_its_lane(machine: Machine) -> None:
     assert machine.findings() == {}
     name = f"rag_processing+rag_large_docs@{socket.gethostname()}"
     (workers,) = [one for one in survey(load_settings()).probes if one.name == "workers"]
-    assert workers.told == f"rag_processing: {name}; rag_large_docs: {name}"
+    assert workers.detail == f"rag_processing: {name}; rag_large_docs: {name}"
 
 
 def test_a_run_is_interrupted_from_the_ui(machine: Machine) -> None:

@@ -30,13 +30,13 @@ def test_a_run_that_is_killed_is_told_with_its_signal(machine: Machine) -> None:
     run_id = machine.launch_slow()
     assert machine.health(run_id) == (WorkerStatus.RUNNING, None)
     machine.process_of(run_id).kill()
-    machine.wait(lambda: machine.launcher.lost(run_id), 2 * LOST_S)
+    machine.wait(lambda: machine.launcher.why_lost(run_id), 2 * LOST_S)
     status, told = machine.health(run_id)
     assert status is WorkerStatus.FAILED
     machine.instance.report_run_failed(machine.run(run_id), told)
     ended = EndedRun(run_id, "bible_embeddings", None, "FAILURE", None, datetime.now(UTC))
     runs = DagsterRuns(machine.instance, load_settings())
-    assert runs.described(ended).fault == ProcessFault("killed by signal 9 (SIGKILL)", 9)
+    assert runs.describe(ended).fault == ProcessFault("killed by signal 9 (SIGKILL)", 9)
 
 
 def test_a_run_that_hangs_counts_as_lost_and_ends_when_it_is_back(machine: Machine) -> None:
@@ -47,11 +47,11 @@ def test_a_run_that_hangs_counts_as_lost_and_ends_when_it_is_back(machine: Machi
     try:
         time.sleep(LOST_S / 2)
         assert machine.health(run_id)[0] is WorkerStatus.RUNNING
-        machine.wait(lambda: machine.launcher.lost(run_id), 2 * LOST_S)
+        machine.wait(lambda: machine.launcher.why_lost(run_id), 2 * LOST_S)
         status, told = machine.health(run_id)
         assert status is WorkerStatus.FAILED
         assert re.fullmatch(
-            rf".*@{re.escape(socket.gethostname())} has given no sign of life of it for \d+ s",
+            rf".*@{re.escape(socket.gethostname())} has sent no heartbeat of it for \d+ s",
             told or "",
         )
         machine.instance.report_run_failed(machine.run(run_id), told)  # as Dagster's daemon does
@@ -72,7 +72,7 @@ def test_a_broker_that_is_away_fails_no_run_and_loses_none(machine: Machine) -> 
         time.sleep(LOST_S + 2)
         status, told = machine.health(run_id)
         assert status is WorkerStatus.RUNNING
-        assert "nothing is known of its worker" in (told or "")
+        assert "the state of its worker is unknown" in (told or "")
         run = machine.starting()
         with pytest.raises(DagsterUserCodeUnreachableError) as refused:
             machine.launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
@@ -125,7 +125,7 @@ def test_a_run_waits_for_a_worker_and_one_that_got_lost_on_its_way_counts_as_fai
     assert end_lost_starts(machine.instance) == (), "it was sent just now"
     time.sleep(LOST_S + 1)
     (told,) = end_lost_starts(machine.instance)
-    assert told.startswith(f"run {lost} did not start: its worker has given no sign of life")
+    assert told.startswith(f"run {lost} did not start: its worker has sent no heartbeat")
     assert machine.status(lost) == "FAILURE"
     assert machine.status(waiting) == "STARTING"
     machine.start_worker("--queue", "rag_large_docs", "--runs", "1", queue="rag_large_docs")

@@ -20,7 +20,7 @@ DOCUMENTS = SHARED_DATA / "documents"
 def lane(
     database: Database, openai_settings: MakeSettings, emulator: Emulator, tmp_path: Path
 ) -> Lane:
-    """An empty inbox whose files are taken at once, and no waiting before another attempt."""
+    """An empty inbox without settling time, and retries without waiting."""
     folder = tmp_path / "inbox"
     folder.mkdir()
     settings = openai_settings(

@@ -1,4 +1,4 @@
-"""Documents for tests of what comes after their processing: published, checked, on to a release."""
+"""Documents for tests of later steps: published, checked, released."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def document(
     heading: tuple[str, ...] = (),
     paged: bool = False,
 ) -> ChunkedDocument:
-    """A document of these passages, one a page where it has pages."""
+    """A document of these passages, one per page if it has pages."""
     chunks = tuple(
         Chunk(text, heading, place if paged else None, len(text.split()))
         for place, text in enumerate(texts, start=1)
@@ -104,7 +104,7 @@ def filled_documents(
     each: int = 100,
     spread: float = 0.7,
 ) -> VectorTable:
-    """So many clustered vectors of each language, in documents of ``each`` passages."""
+    """This many clustered vectors of each language, in documents of ``each`` passages."""
     space = space_of(database, settings)
     for seed, (language, count) in enumerate(languages.items(), start=1):
         vectors = clustered(count, dimensions=space.spec.dimensions, spread=spread, seed=seed)
@@ -117,14 +117,14 @@ def filled_documents(
 
 
 def check_documents(database: Database, settings: Settings) -> None:
-    """Run the checks of all documents and keep the evidence, whatever it is."""
+    """Run the checks of all documents and store the evidence, whatever it is."""
     with database.connect() as connection:
         spaces = documents_quality(connection, settings)
         keep_evidence(connection, DOCUMENTS, spaces, list(QUALITY_CHECKS), run_id="check")
 
 
 def index_documents(database: Database, settings: Settings, *, force: bool = False) -> IndexOutcome:
-    """Decide on the documents' index, build it if need be, and vouch for it."""
+    """Decide on the documents' index, build it if needed, and record passing evidence."""
     with database.connect() as connection:
         table, *_ = indexed_tables(connection, settings, "documents")
     request = IndexRequest(force=force)
@@ -134,7 +134,7 @@ def index_documents(database: Database, settings: Settings, *, force: bool = Fal
 
 
 def vouch_for_documents(database: Database, settings: Settings) -> None:
-    """Keep results that pass for the index decided on, without the seconds of measuring."""
+    """Store passing results for the selected index, without measuring for seconds."""
     with database.connect() as connection:
         known = gather_evidence(connection, settings).documents
         assert known is not None
@@ -158,6 +158,6 @@ def vouch_for_documents(database: Database, settings: Settings) -> None:
 
 
 def judge_all(database: Database, settings: Settings, *, force: bool = False) -> None:
-    """All that a release of the documents needs, once some are published."""
+    """Create all evidence that a release of published documents needs."""
     check_documents(database, settings)
     index_documents(database, settings, force=force)

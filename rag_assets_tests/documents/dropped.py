@@ -1,4 +1,4 @@
-"""An inbox of a test's own, and what the documents' table says of it."""
+"""A test's inbox, and its documents in the table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Dropped:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         return file
 
-    def look(
+    def scan(
         self,
         *,
         cursor: str | None = None,
@@ -42,9 +42,9 @@ class Dropped:
         patience_s: float = PATIENCE_S,
         now: float | None = None,
     ) -> Intake:
-        """One look at the inbox.
+        """Scan the inbox.
 
-        :param cursor: without one, that of a look that has seen every document and left something.
+        :param cursor: default: that of a scan that has seen every document and left something.
         """
         if cursor is None:
             with self.database.connect() as connection:
@@ -60,11 +60,11 @@ class Dropped:
         )
 
     def documents(self) -> list[Document]:
-        """All documents, in the order of their drop."""
+        """All documents, in the order of arrival."""
         with self.database.connect() as connection:
             return list(list_documents(connection, limit=100_000))
 
     def states(self) -> dict[str, str]:
-        """States by path; a withdrawn document's is in the way of no other's."""
+        """States by path; other documents take precedence over withdrawn ones."""
         found = sorted(self.documents(), key=lambda document: document.state != "withdrawn")
         return {document.path: document.state for document in found}

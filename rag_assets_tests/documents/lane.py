@@ -1,4 +1,4 @@
-"""A document lane of a test's own: an inbox, its queue, and runs over it, with the emulator."""
+"""A test's document lane: an inbox, its queue, and runs with the emulator."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Lane:
         return self.dropped.folder
 
     def drop(self, **files: str | bytes) -> None:
-        """Drop Markdown files by the stems of their names, and take them in."""
+        """Drop Markdown files by the stems of their names, and scan the inbox."""
         for name, content in files.items():
             self.dropped.drop(f"{name}.md", content)
-        self.dropped.look()
+        self.dropped.scan()
 
     def process(
         self,
@@ -52,7 +52,7 @@ class Lane:
         force: bool = False,
         **changes: object,
     ) -> Processed:
-        """One run; ``changes`` of the settings are for it alone."""
+        """Execute a run; ``changes`` of the settings apply only to it."""
         done = Processed()
         done.summary = process_documents(
             self.database,
@@ -87,7 +87,7 @@ class Lane:
 
 @dataclass
 class Processed:
-    """What one run said."""
+    """Result of a run."""
 
     outcomes: list[DocumentOutcome] = field(default_factory=list)
     summary: RunSummary = field(default_factory=RunSummary)
@@ -107,12 +107,12 @@ class Processed:
 
 
 def passage(topic: str, *, words: int = 60) -> str:
-    """A text of its own for each topic."""
+    """A unique text per topic."""
     return " ".join(f"{topic} sentence {number} tells of the {topic}." for number in range(words))
 
 
 def markdown(*topics: str) -> str:
-    """A document with a section a topic, each a chunk of its own."""
+    """A document with one section, and therefore one chunk, per topic."""
     return "\n\n".join(f"# {topic.title()}\n\n{passage(topic)}" for topic in topics)
 
 
@@ -151,7 +151,7 @@ def assert_all_is_right(lane: Lane) -> None:
 def assert_nothing_is_left_over(lane: Lane, *, late_answers: int = 0) -> None:
     """No claim, answer, lease or vector without an owner.
 
-    :param late_answers: most answers that came when somebody else had bought the text already.
+    :param late_answers: maximum number of answers to texts that another run had already embedded.
     """
     assert lane.sql("SELECT count(*) FROM embedding_claims") == [(0,)]
     assert lane.sql("SELECT count(*) <= %d FROM answered_texts_s1" % late_answers) == [(True,)]  # noqa: S608, UP031

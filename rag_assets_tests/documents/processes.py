@@ -1,4 +1,4 @@
-"""Runs over the queue in processes of their own, to be stopped, waited for or killed.
+"""Runs over the queue in separate processes, to be stopped, awaited or killed.
 
 Forked from a server that has imported everything, so that each is there in milliseconds.
 """
@@ -27,7 +27,7 @@ READER = "rag_assets.documents.child"
 def process_elsewhere(
     database: Database, settings: Settings, lane: str, run_id: str
 ) -> ForkServerProcess:
-    """Start a run; the exit code is 0, or 1 for an error of ours."""
+    """Start a run; its exit code is 0, or 1 for a ``RagAssetsError``."""
     process = _context.Process(target=_process, args=(database, settings, lane, run_id))
     process.start()
     return process
@@ -43,7 +43,7 @@ def _process(database: Database, settings: Settings, lane: str, run_id: str) -> 
 
 
 def readers() -> list[psutil.Process]:
-    """The processes that read documents, of this process and of those that it started."""
+    """The reader processes of this process and its children."""
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Documents for tests of the store: queued, claimed, published, without file or embedder."""
+"""Documents for tests of the SQL: queued, claimed, published, without file or embedder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MB = 2**20
 def new(
     key: str, *, size: int = 1000, lane: str = LANE, priority: int = 1, content: str | None = None
 ) -> NewDocument:
-    """A dropped file; its content stands for what is hashed."""
+    """A dropped file with this content to hash."""
     digest = text_hash(key if content is None else content)
     return NewDocument(key, f"{key}.md", size, "1", digest, lane, priority)
 
@@ -69,7 +69,7 @@ def keys_of(claimed: Sequence[Claimed]) -> list[str]:
 
 
 def row(database: Database, key: str) -> Document:
-    """The document as it is now."""
+    """The document's current row."""
     with database.connect() as connection:
         document = find_document(connection, key)
     assert document is not None
@@ -81,7 +81,7 @@ def state(database: Database, key: str) -> str:
 
 
 def file_now(database: Database, key: str, **changes: object) -> FileNow:
-    """The document's file, changed so."""
+    """The document's file with these changes."""
     known = row(database, key)
     values: dict[str, object] = {
         name: getattr(known, name)
@@ -115,7 +115,7 @@ def publication(claimed: Claimed, document: ChunkedDocument, run_id: str = "run"
 
 
 def answer(connection: Connection, space: Space, texts: Sequence[str], *, seed: int = 1) -> None:
-    """Answers to those of the texts that have none."""
+    """Add answers to texts that have none."""
     statement = sql.SQL("SELECT text_hash FROM {}").format(space.answers_table)
     known = {bytes(row[0]) for row in connection.execute(statement)}
     fresh = [text for text in dict.fromkeys(texts) if text_hash(text) not in known]
@@ -144,8 +144,8 @@ def process(
 
 
 def change(database: Database, key: str, content: str) -> None:
-    """The file has another content, and waits."""
-    from rag_assets.documents.sql.intake import changed
+    """Change the file's content, so that the document waits."""
+    from rag_assets.documents.sql.intake import record_changed
 
     with database.connect() as connection:
-        changed(connection, [file_now(database, key, content_hash=text_hash(content))])
+        record_changed(connection, [file_now(database, key, content_hash=text_hash(content))])

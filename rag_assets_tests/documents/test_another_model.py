@@ -1,4 +1,4 @@
-"""Documents of before another model: the backfill lets them wait, a run embeds what is stored."""
+"""Documents of a previous model: the backfill requeues them, and a run embeds stored chunks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rag_assets.operations.windows import Window
 from rag_assets_tests.documents.lane import Lane, markdown
 
 
-def test_documents_get_vectors_of_another_model_once_and_are_not_read_again(lane: Lane) -> None:
+def test_documents_get_vectors_of_another_model_once_without_being_re_read(lane: Lane) -> None:
     lane.drop(one=markdown("river"), two=markdown("hill"))
     assert lane.process().summary is not None
     other = {"rag_embedding_small_dimensions": 16}

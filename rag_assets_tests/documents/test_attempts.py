@@ -1,4 +1,4 @@
-"""Attempts that ended: counted once each, whoever counts, and whatever ends meanwhile."""
+"""Ended attempts are counted once each, even if more end during the count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LANE = "rag_processing"
 
 
 def end(connection: Connection, *, seconds: float = 1, outcome: str = "succeeded") -> None:
-    """An attempt that ended just now."""
+    """Add an attempt that ended just now."""
     connection.execute(
         """
         INSERT INTO document_attempts (document_id, lane, outcome, bytes, started_at, ended_at)
@@ -21,7 +21,7 @@ def end(connection: Connection, *, seconds: float = 1, outcome: str = "succeeded
     )
 
 
-def test_what_ends_while_somebody_counts_is_counted_once(database: Database) -> None:
+def test_attempts_that_end_during_a_count_are_counted_once(database: Database) -> None:
     attempts = 400
 
     def go_on() -> None:
@@ -42,7 +42,7 @@ def test_what_ends_while_somebody_counts_is_counted_once(database: Database) -> 
         assert only.attempts == sum(only.buckets) == attempts
 
 
-def test_the_buckets_hold_their_upper_bound(database: Database) -> None:
+def test_buckets_include_their_upper_bound(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         limits = bounds(connection)
         for limit in limits:

@@ -1,4 +1,4 @@
-"""Chunks: none too large, nothing lost, cut where a reader would, and steady under changes."""
+"""Chunks: none too large, nothing lost, natural boundaries, and stable under changes."""
 
 from __future__ import annotations
 

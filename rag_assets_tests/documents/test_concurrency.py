@@ -1,4 +1,4 @@
-"""The bounded queue between stages, and work in threads that ends in order."""
+"""The bounded queue between stages, and work in threads that ends cleanly."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_work_in_a_thread_that_is_cancelled_is_waited_for() -> None:
     assert done == ["work", "cancelled"]
 
 
-def test_work_that_can_be_stopped_is_stopped() -> None:
+def test_stoppable_work_is_stopped() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -109,7 +109,7 @@ def test_work_that_can_be_stopped_is_stopped() -> None:
 
 
 @pytest.mark.parametrize(("grace_s", "ended"), [(10, ["work"]), (0, [])])
-def test_work_has_its_time_to_end_when_it_is_cancelled(grace_s: float, ended: list[str]) -> None:
+def test_cancelled_work_gets_its_grace_period(grace_s: float, ended: list[str]) -> None:
     done: list[str] = []
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Documents as people see them, and what people order."""
+"""Reading documents, and the commands of operators."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_one_document_is_found_by_its_key(database: Database) -> None:
     assert (found.not_before, found.title, found.cost_usd, found.seconds) == (None,) * 4
 
 
-def test_keys_that_hold_a_word_are_named(database: Database) -> None:
+def test_keys_that_contain_a_word_are_suggested(database: Database) -> None:
     queue(database, "reports/Annual-2025", "annual", "other")
     with database.connect() as connection:
         assert documents.nearest_keys(connection, "annual") == ("annual", "reports/Annual-2025")
@@ -114,7 +114,7 @@ def test_dead_letters_are_retried_singly_by_class_or_all(database: Database) -> 
     assert {document.attempts for document in claimed} == {1}
 
 
-def test_those_that_have_waited_longest_go_first_when_asked_for(database: Database) -> None:
+def test_the_longest_waiting_documents_go_first_on_request(database: Database) -> None:
     queue(
         database,
         new("oldest", priority=3),

@@ -51,7 +51,7 @@ SETTINGS = Settings(rag_document_retry_s=30, rag_document_max_attempts=5)
         UnsupportedDocumentError,
     ],
 )
-def test_what_will_not_pass_is_dead_at_once(kind: type[CorruptDocumentError]) -> None:
+def test_permanent_errors_are_dead_letters_immediately(kind: type[CorruptDocumentError]) -> None:
     error = kind("a.pdf", "why, and what to do")
     assert not concerns_all(error)
     assert judge(error, 1, SETTINGS) == FailureVerdict(
@@ -59,7 +59,7 @@ def test_what_will_not_pass_is_dead_at_once(kind: type[CorruptDocumentError]) ->
     )
 
 
-def test_a_refused_text_is_dead_at_once() -> None:
+def test_a_refused_text_is_a_dead_letter_immediately() -> None:
     assert judge(InputRejectedError("a.pdf: no"), 1, SETTINGS).state == "dead"
 
 
@@ -68,7 +68,7 @@ def test_a_refused_text_is_dead_at_once() -> None:
     [ExtractionInterruptedError("x"), AuditError("x"), ValueError("x"), MemoryError(), OSError()],
     ids=lambda error: type(error).__name__,
 )
-def test_what_may_pass_is_tried_again_later_each_time(error: Exception) -> None:
+def test_transient_errors_are_retried_with_growing_pauses(error: Exception) -> None:
     assert not concerns_all(error)
     verdicts = [judge(error, attempts, SETTINGS) for attempts in range(1, 6)]
     assert [verdict.state for verdict in verdicts] == ["waiting"] * 4 + ["dead"]
@@ -77,7 +77,7 @@ def test_what_may_pass_is_tried_again_later_each_time(error: Exception) -> None:
     assert {verdict.error_class for verdict in verdicts} == {type(error).__name__}
 
 
-def test_a_file_that_cannot_be_had_costs_no_attempt() -> None:
+def test_an_unavailable_file_costs_no_attempt() -> None:
     error = InboxUnavailableError("gone")
     assert not concerns_all(error)
     assert judge(error, 9, SETTINGS) == FailureVerdict(
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_had_costs_no_attempt() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_would_meet_every_document_ends_the_run(error: Exception) -> None:
+def test_errors_that_affect_all_documents_end_the_run(error: Exception) -> None:
     assert concerns_all(error)
 
 
@@ -110,14 +110,14 @@ def test_the_wait_grows_up_to_an_hour(attempts: int, first_s: float) -> None:
 
 
 @given(st.text(max_size=5000))
-def test_an_error_becomes_one_line_that_can_be_kept(message: str) -> None:
+def test_an_error_becomes_one_storable_line(message: str) -> None:
     line = readable(ValueError(message))
     assert visible(line) == line
     assert line.startswith("ValueError")
     assert len(line) <= 2000
 
 
-def test_a_summary_says_what_a_run_did() -> None:
+def test_a_summary_describes_the_run() -> None:
     summary = RunSummary()
     assert str(summary).startswith("no documents; 0 chunks")
     summary.add(DocumentOutcome("a", "ready", chunks=3, embedded=2, reused=1))

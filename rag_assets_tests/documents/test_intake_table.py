@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rag_assets.documents.sql.intake import (
     add_documents,
-    changed,
-    files_gone,
     key_taken,
     known_documents,
+    record_changed,
+    record_files_gone,
+    record_renamed,
+    record_touched,
     refuse,
-    renamed,
     restore,
-    touched,
     withdrawn_documents,
 )
 from rag_assets.documents.sql.withdrawal import withdraw
@@ -37,7 +37,7 @@ def test_a_key_or_path_that_another_intake_took_is_left_to_it(database: Database
         assert add_documents(connection, [same_path, new("c"), new("a")]) == ("c",)
 
 
-def test_known_and_withdrawn_documents_are_told_by_path(database: Database) -> None:
+def test_known_and_withdrawn_documents_are_listed_by_path(database: Database) -> None:
     queue(database, "a", "b")
     with database.connect() as connection:
         withdraw(connection, ["b"], by="command")
@@ -53,19 +53,21 @@ def test_known_and_withdrawn_documents_are_told_by_path(database: Database) -> N
     assert {path: file.withdrawn_by for path, file in gone.items()} == {"b.md": "command"}
 
 
-def test_of_several_withdrawn_from_one_path_the_last_is_told(database: Database) -> None:
+def test_of_several_documents_withdrawn_from_one_path_the_last_is_listed(
+    database: Database,
+) -> None:
     queue(database, "a", "b")
     with database.connect() as connection:
         withdraw(connection, ["a"], by="inbox")
     with database.connect() as connection:
-        renamed(connection, [file_now(database, "b", path="a.md")])
+        record_renamed(connection, [file_now(database, "b", path="a.md")])
     with database.connect() as connection:
         withdraw(connection, ["b"], by="inbox")
     with database.connect() as connection:
         assert withdrawn_documents(connection)["a.md"].key == "b"
 
 
-def test_a_change_starts_anew_whatever_the_state(database: Database) -> None:
+def test_a_change_requeues_a_document_in_any_state(database: Database) -> None:
     queue(database, "a", "dead")
     (claimed,) = take(database, keys=["dead"])
     with database.connect() as connection:
@@ -75,7 +77,7 @@ def test_a_change_starts_anew_whatever_the_state(database: Database) -> None:
             (claimed.document_id,),
         )
     with database.connect() as connection:
-        changed(
+        record_changed(
             connection,
             [
                 file_now(
@@ -106,16 +108,16 @@ def test_a_file_that_was_only_touched_is_not_processed_again(database: Database)
     queue(database, "a")
     (claimed,) = take(database)
     with database.connect() as connection:
-        touched(connection, [file_now(database, "a", modified="2")])
+        record_touched(connection, [file_now(database, "a", modified="2")])
     assert (row(database, "a").modified, state(database, "a")) == ("2", "running")
     assert row(database, "a").run_id == "run"
     assert claimed.attempts == 1
 
 
-def test_files_may_change_names_with_each_other(database: Database) -> None:
+def test_files_may_swap_names(database: Database) -> None:
     queue(database, "a", "b", "c")
     with database.connect() as connection:
-        renamed(
+        record_renamed(
             connection,
             [
                 file_now(database, "a", path="b.md"),
@@ -146,14 +148,14 @@ def test_the_path_of_a_withdrawn_document_is_free(database: Database) -> None:
         assert add_documents(connection, [again]) == ("a-2",)
 
 
-def test_a_file_that_went_after_its_document_was_withdrawn_is_remembered(
+def test_a_file_removed_after_its_document_was_withdrawn_is_recorded(
     database: Database,
 ) -> None:
     queue(database, "a", "b")
     with database.connect() as connection:
         withdraw(connection, ["a"], by="command")
     with database.connect() as connection:
-        files_gone(connection, [row(database, key).document_id for key in "ab"])
+        record_files_gone(connection, [row(database, key).document_id for key in "ab"])
     assert [row(database, key).withdrawn_by for key in "ab"] == ["inbox", None]
 
 

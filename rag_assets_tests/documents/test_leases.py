@@ -1,4 +1,4 @@
-"""Leases: extended by the living, collected from runs that died, hang, or stopped half way."""
+"""Leases: extending them, and collecting them from runs that died or hang."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.documents.queued import queue, row, state, take
 
 
-def test_who_takes_over_ends_the_sessions_of_the_run_that_hangs(database: Database) -> None:
+def test_taking_over_documents_ends_the_sessions_of_a_hanging_run(database: Database) -> None:
     queue(database, "a")
     hanging = document_leases.sessions_of_run(database, "hanging")
     other = document_leases.sessions_of_run(database, "other")
@@ -42,7 +42,7 @@ def test_a_document_that_is_being_published_is_not_lost(database: Database) -> N
     assert row(database, "a").run_id == "slow"
 
 
-def test_a_run_that_stopped_while_it_published_is_ended_after_many_leases(
+def test_a_run_that_hangs_while_publishing_is_ended_after_many_leases(
     database: Database,
 ) -> None:
     queue(database, "a")
@@ -78,7 +78,7 @@ def test_one_lease_is_extended_for_a_long_publication(database: Database) -> Non
 def test_a_session_that_falls_silent_in_a_transaction_is_ended_by_the_server(
     database: Database,
 ) -> None:
-    """What it held is free again, although its process lives."""
+    """Its locks are released although its process is alive."""
     ended: list[type[Exception]] = []
 
     def fall_silent(locked: Callable[[], object], go_on: threading.Event) -> None:

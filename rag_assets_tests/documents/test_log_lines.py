@@ -1,4 +1,4 @@
-"""The lines that people look for by name, worded as docs/operations has them."""
+"""Log lines that docs/operations quotes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _at_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="rag_assets")
 
 
-def test_each_job_is_told_when_it_starts_and_how_it_ended(
+def test_each_job_is_logged_at_its_start_and_end(
     lane: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:
     lane.drop(good="# Good\n\nA sentence.", empty="")
@@ -39,7 +39,7 @@ def test_each_job_is_told_when_it_starts_and_how_it_ended(
         assert re.fullmatch(pattern, line), line
 
 
-def test_a_limited_rate_is_told_with_the_keys_fingerprint(
+def test_a_rate_limit_is_logged_with_the_keys_fingerprint(
     lane: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:
     lane.drop(good="# Good\n\nA sentence.")
@@ -50,7 +50,7 @@ def test_a_limited_rate_is_told_with_the_keys_fingerprint(
     assert told == [f"rate limit met: key {fingerprint(key)} rests for 0.1 s"]
 
 
-def test_a_lost_worker_is_told_once_with_what_it_held(
+def test_a_lost_worker_is_logged_once_with_its_documents(
     lane: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:
     lane.drop(one="# One", two="# Two")
@@ -64,7 +64,7 @@ def test_a_lost_worker_is_told_once_with_what_it_held(
     assert told == ["worker lost: run gone, which held 2 documents"]
 
 
-def test_a_database_that_goes_away_is_told(lane: Lane, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_database_outage_is_logged(lane: Lane, caplog: pytest.LogCaptureFixture) -> None:
     lane.drop(one="# One\n\nA sentence.")
     lane.emulator.order(Fault(FaultKind.LATENCY, latency_ms=1500, times=1))
     with lane.database.named("postgres").connect(autocommit=True) as other:

@@ -43,7 +43,7 @@ SMALL_REQUESTS = {"rag_embedding_batch_size": BATCH, "rag_embedding_concurrency"
 
 
 def until(true: Callable[[], bool], *, seconds: float = 60) -> None:
-    """Look again and again; fail after so long."""
+    """Poll a condition, and fail after a time limit."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -65,7 +65,7 @@ def start(lane: Lane, run_id: str, **changes: object) -> ForkServerProcess:
 
 
 def end_leases(lane: Lane) -> None:
-    """What a minute does."""
+    """Expire the leases."""
     with lane.database.connect() as connection:
         connection.execute(
             "UPDATE documents SET lease_until = now() - interval '1 s' WHERE state = 'running'"
@@ -113,7 +113,7 @@ def test_two_runs_on_one_lane_do_everything_once(lane: Lane) -> None:
     assert_all_is_right(lane)
 
 
-def test_a_run_that_hangs_is_relieved_and_does_no_harm_when_it_goes_on(lane: Lane) -> None:
+def test_a_hanging_run_is_replaced_and_does_no_harm_when_it_continues(lane: Lane) -> None:
     fill(lane, 20)
     slow(lane)
     hanging = start(lane, "hanging")
@@ -148,7 +148,7 @@ def test_a_run_extends_its_leases_while_it_works(lane: Lane) -> None:
     assert lane.sql("SELECT DISTINCT attempts, run_id FROM documents") == [(1, "run")]
 
 
-def test_a_document_that_may_have_killed_its_runs_is_worked_on_alone(lane: Lane) -> None:
+def test_a_suspect_document_is_processed_alone(lane: Lane) -> None:
     lane.drop(suspect=markdown("river"), **{f"d{n}": markdown(f"topic {n}") for n in range(6)})
     with lane.database.connect() as connection:
         connection.execute(
@@ -188,7 +188,7 @@ def test_a_killed_reader_costs_its_document_one_attempt_and_the_others_none(lane
     assert lane.sql("SELECT sum(attempts) FROM documents") == [(6,)]
 
 
-def test_documents_that_end_their_reader_each_time_are_dead_after_their_attempts(
+def test_documents_that_kill_their_reader_each_time_become_dead_letters(
     lane: Lane,
 ) -> None:
     lane.drop(a=markdown("river"))
@@ -214,7 +214,7 @@ def test_documents_that_end_their_reader_each_time_are_dead_after_their_attempts
     assert (document.error_class, document.attempts) == ("ExtractionInterruptedError", 5)
 
 
-def test_cut_connections_end_the_run_and_its_documents_wait_again(lane: Lane) -> None:
+def test_cut_connections_end_the_run_and_its_documents_are_requeued(lane: Lane) -> None:
     fill(lane, 20)
     slow(lane, 300)
     with ThreadPoolExecutor(1) as pool:
@@ -239,7 +239,7 @@ def test_cut_connections_end_the_run_and_its_documents_wait_again(lane: Lane) ->
 
 @pytest.fixture
 def own_server(emulator: Emulator, lane: Lane) -> Iterator[tuple[Lane, Path]]:
-    """A lane on a PostgreSQL of the test's own, to be killed."""
+    """A lane on its own PostgreSQL server, to be killed."""
     home = Path(tempfile.mkdtemp(prefix="rag-documents-"))
     database = open_database(Settings(rag_home=home))
     migrate(database)

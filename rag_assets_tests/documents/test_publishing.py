@@ -1,4 +1,4 @@
-"""Publishing a document: all of it or nothing, what is the same stays, nothing is used twice."""
+"""Publishing a document: atomic, unchanged chunks are kept, and nothing is used twice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def space(database: Database, settings: Settings) -> Space:
 
 
 def stored(database: Database, key: str) -> list[tuple[int, str]]:
-    """(chunk_id, text) in order; each has its own text's vector, and its document's language."""
+    """(chunk_id, text) in order, after checking each chunk's vector and language."""
     with database.connect() as connection:
         rows = connection.execute(
             """
@@ -138,7 +138,7 @@ def test_a_changed_document_changes_only_where_it_changed(database: Database, sp
     assert count_rows(database, VECTORS) == 4
 
 
-def test_a_text_that_stands_twice_has_two_rows(database: Database, space: Space) -> None:
+def test_a_repeated_text_has_two_rows(database: Database, space: Space) -> None:
     make_ready(database, space, "a", ["same", "same"])
     assert len({number for number, _ in stored(database, "a")}) == 2
     change(database, "a", "v2")
@@ -150,7 +150,7 @@ def test_a_text_that_stands_twice_has_two_rows(database: Database, space: Space)
     assert count_rows(database, VECTORS) == 1
 
 
-def test_the_text_of_another_document_needs_no_answer(database: Database, space: Space) -> None:
+def test_a_text_of_another_document_needs_no_answer(database: Database, space: Space) -> None:
     make_ready(database, space, "a", ["shared", "own of a"])
     queue(database, "b")
     (claimed,) = take(database)
@@ -269,7 +269,7 @@ def test_the_missing_vectors_of_a_new_space_are_filled_in(
     assert (published.added, published.removed, published.vectors) == (0, 0, 2)
 
 
-def test_documents_that_share_their_texts_are_published_at_once_without_deadlock(
+def test_documents_that_share_texts_are_published_concurrently_without_deadlock(
     database: Database, space: Space
 ) -> None:
     texts = [f"text {n}" for n in range(40)]
@@ -293,9 +293,7 @@ def test_documents_that_share_their_texts_are_published_at_once_without_deadlock
         assert sorted(texts_of(database, key)) == sorted(texts)
 
 
-def test_a_later_answer_is_left_to_who_has_yet_to_publish_it(
-    database: Database, space: Space
-) -> None:
+def test_a_newer_answer_is_left_to_other_runs(database: Database, space: Space) -> None:
     queue(database, "a")
     (claimed,) = take(database)
     with database.connect(autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""The counts that the documents' checks judge."""
+"""The counts that the documents' checks evaluate."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def space(database: Database, make_settings: MakeSettings) -> Space:
 
 
 def counted(database: Database, space: Space, *, after: str = "") -> FaultCounts:
-    """The counts, after a change that no code of ours makes."""
+    """The counts after a manual change."""
     with database.connect() as connection:
         if after:
             connection.execute(after.encode())
         return count_chunk_faults(connection, space)
 
 
-def test_what_was_published_has_no_fault(database: Database, space: Space) -> None:
+def test_a_published_document_has_no_fault(database: Database, space: Space) -> None:
     queue(database, "waiting")
     assert counted(database, space) == FaultCounts(3, 3, 0, 0, 0, 0, {})
 
@@ -41,7 +41,7 @@ def test_a_missing_vector_of_a_ready_document_is_counted(database: Database, spa
     assert found.examples == {"missing": ("a 2: no vector",)}
 
 
-def test_what_waits_to_be_processed_is_not_missing_yet(database: Database, space: Space) -> None:
+def test_vectors_of_waiting_documents_are_not_missing(database: Database, space: Space) -> None:
     with database.connect() as connection:
         withdraw(connection, ["b"], by="inbox")
     assert counted(database, space).rows == 2

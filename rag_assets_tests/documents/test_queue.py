@@ -50,7 +50,7 @@ def test_claims_go_by_priority_and_then_by_age(database: Database) -> None:
     assert take(database) == ()
 
 
-def test_a_claim_holds_what_is_needed_to_work(database: Database) -> None:
+def test_a_claim_has_all_that_processing_needs(database: Database) -> None:
     queue(database, new("a", size=77, content="text"))
     (claimed,) = take(database)
     before = row(database, "a")
@@ -76,14 +76,14 @@ def test_a_claim_ends_with_the_document_that_reaches_the_size(database: Database
     assert keys_of(take(database, max_bytes=1)) == ["c"]
 
 
-def test_no_more_run_at_once_than_allowed_over_all_runs(database: Database) -> None:
+def test_the_maximum_of_running_documents_holds_over_all_runs(database: Database) -> None:
     queue(database, *(f"d{n}" for n in range(9)))
     assert len(take(database, run_id="one", max_running=5, limit=3)) == 3
     assert len(take(database, run_id="two", max_running=5)) == 2
     assert take(database, run_id="three", max_running=5) == ()
 
 
-def test_runs_that_claim_at_once_never_get_the_same_document_nor_too_many(
+def test_concurrent_claims_are_disjoint_and_within_the_maximum(
     database: Database,
 ) -> None:
     queue(database, *(f"d{n}" for n in range(60)))
@@ -107,7 +107,7 @@ def test_the_documents_of_a_dead_run_are_claimed_again_behind_the_others(
     assert "run dead, which worked on a.md" in (row(database, "a").error or "")
 
 
-def test_a_document_that_has_used_up_its_attempts_with_dead_runs_is_dead(
+def test_a_document_whose_attempts_all_died_is_a_dead_letter(
     database: Database,
 ) -> None:
     queue(database, "a")
@@ -123,7 +123,7 @@ def test_a_document_that_has_used_up_its_attempts_with_dead_runs_is_dead(
     assert document.lease_until is None
 
 
-def test_what_may_have_killed_two_runs_is_claimed_alone(database: Database) -> None:
+def test_a_document_that_may_have_killed_two_runs_is_claimed_alone(database: Database) -> None:
     queue(database, "a", "b", "c")
     for number in (1, 2):
         take(database, run_id=f"run {number}", lease_s=GONE)
@@ -134,7 +134,7 @@ def test_what_may_have_killed_two_runs_is_claimed_alone(database: Database) -> N
     assert len(take(database, suspects=True)) == 1
 
 
-def test_a_lease_that_is_extended_does_not_end(database: Database) -> None:
+def test_an_extended_lease_does_not_expire(database: Database) -> None:
     queue(database, "a", "b")
     take(database, run_id="slow", limit=1, lease_s=GONE)
     with database.connect(autocommit=True) as connection:
@@ -143,7 +143,7 @@ def test_a_lease_that_is_extended_does_not_end(database: Database) -> None:
     assert keys_of(take(database, run_id="next")) == ["b"]
 
 
-def test_a_run_that_was_taken_for_dead_can_do_nothing_more(database: Database) -> None:
+def test_a_run_considered_dead_can_do_nothing_more(database: Database) -> None:
     queue(database, "a")
     (claimed,) = take(database, run_id="late", lease_s=GONE)
     take(database, run_id="next")
@@ -157,7 +157,7 @@ def test_a_run_that_was_taken_for_dead_can_do_nothing_more(database: Database) -
     assert (row(database, "a").state, row(database, "a").run_id) == ("running", "next")
 
 
-def test_a_run_that_ends_in_order_gives_back_without_counting(database: Database) -> None:
+def test_a_run_that_ends_gracefully_returns_documents_without_counting(database: Database) -> None:
     queue(database, "a", "b", "c")
     take(database, run_id="one", limit=2)
     with database.connect() as connection:
@@ -166,7 +166,7 @@ def test_a_run_that_ends_in_order_gives_back_without_counting(database: Database
     assert keys_of(take(database)) == ["a", "b", "c"]
 
 
-def test_what_is_given_back_with_a_reason_waits_for_its_time(database: Database) -> None:
+def test_documents_returned_with_an_error_wait_before_the_retry(database: Database) -> None:
     queue(database, "a")
     take(database)
     with database.connect() as connection:
@@ -220,7 +220,7 @@ def test_a_changed_document_leaves_its_run_and_waits_with_all_its_attempts(
     assert again.content_hash == file_now(database, "a").content_hash != claimed.content_hash
 
 
-def test_chosen_documents_are_looked_at_now(
+def test_selected_documents_are_claimable_immediately(
     database: Database, make_settings: MakeSettings
 ) -> None:
     space = space_of(database, make_settings())
@@ -251,7 +251,7 @@ def test_chosen_documents_are_looked_at_now(
     }
 
 
-def test_documents_of_another_model_wait_again_without_being_read(
+def test_documents_of_another_model_are_requeued_without_being_read(
     database: Database, make_settings: MakeSettings
 ) -> None:
     space = space_of(database, make_settings())
@@ -267,7 +267,7 @@ def test_documents_of_another_model_wait_again_without_being_read(
     assert second.chunking == "v1"
 
 
-def test_of_the_documents_of_another_model_only_as_many_wait_as_tokens_and_time_allow(
+def test_documents_of_another_model_are_requeued_within_the_limits_of_tokens_and_time(
     database: Database, make_settings: MakeSettings
 ) -> None:
     space = space_of(database, make_settings())

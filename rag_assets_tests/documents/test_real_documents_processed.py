@@ -40,11 +40,11 @@ def real(lane: Lane) -> Lane:
         pytest.skip("the shared documents are not on this machine")
     settings = lane.settings.model_copy(update={"rag_documents_url": str(DOCUMENTS)})
     dropped = Dropped(Path(DOCUMENTS), lane.database, settings)
-    dropped.look()
+    dropped.scan()
     return Lane(dropped, lane.emulator)
 
 
-def test_each_real_document_ends_as_it_should(real: Lane) -> None:
+def test_each_real_document_has_the_expected_outcome(real: Lane) -> None:
     assert real.sql("SELECT path FROM documents WHERE lane = 'rag_large_docs'") == [(NOVELS,)]
     real.process()
     assert dict(real.sql("SELECT path, error_class FROM rag_dlq")) == BAD

@@ -1,4 +1,4 @@
-"""Documents that an older version of the extraction has read: re-read, searchable all the while."""
+"""Documents read by an older version of the extraction are re-read, and stay searchable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def report(signs: str) -> bytes:
 
 
 def read_by_an_older_version(lane: Lane, path: str, content: bytes) -> None:
-    """Let the document be of this file, its chunks as an older version has read them."""
+    """Give the document this file, with chunks as an older version would have read them."""
     file = lane.folder / path
     file.write_bytes(content)
     with lane.database.connect() as connection:
@@ -40,7 +40,7 @@ def read_by_an_older_version(lane: Lane, path: str, content: bytes) -> None:
 
 
 def served(lane: Lane) -> list[str]:
-    """The texts that can be found: those with a vector, of documents that are not withdrawn."""
+    """The searchable texts: those with a vector, of documents that are not withdrawn."""
     rows = lane.sql(
         """
         SELECT c.text FROM document_chunks c JOIN documents d USING (document_id)
@@ -51,7 +51,7 @@ def served(lane: Lane) -> list[str]:
     return [str(text) for (text,) in rows]
 
 
-def test_only_the_chunks_that_are_read_otherwise_now_are_bought_again(lane: Lane) -> None:
+def test_only_chunks_that_changed_by_re_reading_are_paid_for(lane: Lane) -> None:
     lane.dropped.drop("report.docx", report("RD at Smith  Sons"))
     lane.drop(other=markdown("sea"))
     lane.process()
@@ -60,9 +60,9 @@ def test_only_the_chunks_that_are_read_otherwise_now_are_bought_again(lane: Lane
     unchanged = lane.sql("SELECT chunk_id FROM document_chunks WHERE text LIKE 'Rivers%'")
     lane.emulator.reset()
 
-    look = lane.dropped.look()
+    intake = lane.dropped.scan()
 
-    assert (look.reread, look.updated) == (1, 0)
+    assert (intake.reread, intake.updated) == (1, 0)
     assert lane.states() == {"report": "waiting", "other": "ready"}
     assert served(lane) == before
     done = lane.process(run_id="second")
@@ -74,68 +74,68 @@ def test_only_the_chunks_that_are_read_otherwise_now_are_bought_again(lane: Lane
     assert lane.sql("SELECT chunk_id FROM document_chunks WHERE text LIKE 'Rivers%'") == unchanged
     assert_all_is_right(lane)
     assert_nothing_is_left_over(lane)
-    assert lane.dropped.look().reread == 0
+    assert lane.dropped.scan().reread == 0
 
 
-def test_a_document_that_is_read_as_before_costs_nothing(lane: Lane) -> None:
+def test_re_reading_an_unchanged_document_costs_nothing(lane: Lane) -> None:
     lane.dropped.drop("report.docx", report("Signs"))
-    lane.dropped.look()
+    lane.dropped.scan()
     lane.process()
     read_by_an_older_version(lane, "report.docx", report("Signs"))
     before = served(lane)
     lane.emulator.reset()
-    lane.dropped.look()
+    lane.dropped.scan()
     (outcome,) = lane.process(run_id="second").outcomes
     assert (outcome.state, outcome.embedded, outcome.reused) == ("ready", 0, 2)
     assert lane.emulator.stats().requests == 0
     assert served(lane) == before
 
 
-def test_few_wait_at_a_time_behind_what_is_new(lane: Lane) -> None:
+def test_few_re_readings_wait_at_a_time_behind_new_documents(lane: Lane) -> None:
     lane.drop(**{f"old{number}": markdown(f"river{number}") for number in range(5)})
     lane.process()
     for number in range(5):
         read_by_an_older_version(lane, f"old{number}.md", markdown(f"river{number}").encode())
     few = lane.dropped.settings.model_copy(update={"rag_documents_per_tick": 2})
     small = Lane(type(lane.dropped)(lane.folder, lane.database, few), lane.emulator)
-    assert small.dropped.look().reread == 2
-    assert small.dropped.look().reread == 0
+    assert small.dropped.scan().reread == 2
+    assert small.dropped.scan().reread == 0
     small.drop(new=markdown("sea"))
     assert small.process(run_id="second", rag_documents_per_run=1).states() == {
         lane.key("new"): "ready"
     }
-    looks = 0
-    while small.dropped.look().changed or "waiting" in small.states().values():
-        small.process(run_id=f"look {looks}")
-        looks += 1
-        assert looks < 9
+    scans = 0
+    while small.dropped.scan().changed or "waiting" in small.states().values():
+        small.process(run_id=f"scan {scans}")
+        scans += 1
+        assert scans < 9
     labels = lane.sql("SELECT DISTINCT split_part(chunking, ':', 1) FROM documents")
     assert labels == [(READER,)]
     assert len(served(lane)) == 6
 
 
-def test_a_document_that_can_no_longer_be_read_stays_searchable_and_says_why(lane: Lane) -> None:
+def test_a_document_that_can_no_longer_be_read_stays_searchable_with_the_reason(lane: Lane) -> None:
     lane.dropped.drop("report.docx", report("Signs"))
-    lane.dropped.look()
+    lane.dropped.scan()
     lane.process()
     before = served(lane)
     read_by_an_older_version(lane, "report.docx", report("Signs")[:900])
-    lane.dropped.look()
+    lane.dropped.scan()
     lane.process(run_id="second")
     assert lane.states() == {"report": "dead"}
     ((error,),) = lane.sql("SELECT error FROM documents")
     assert "cut off or damaged" in str(error)
     assert served(lane) == before
-    assert lane.dropped.look().reread == 0
+    assert lane.dropped.scan().reread == 0
 
 
 @pytest.mark.parametrize("label", ["v1: 512 tokens", "v10: 512 tokens", "v3: 512 tokens"])
-def test_a_newer_version_s_documents_are_re_read_after_a_way_back(lane: Lane, label: str) -> None:
+def test_documents_of_a_newer_version_are_re_read_after_a_downgrade(lane: Lane, label: str) -> None:
     lane.drop(a=markdown("river"))
     lane.process()
     with lane.database.connect() as connection:
         connection.execute("UPDATE documents SET chunking = %s", (label,))
-    assert lane.dropped.look().reread == 1
+    assert lane.dropped.scan().reread == 1
 
 
 def test_the_documents_of_an_older_version_are_found_by_their_index(lane: Lane) -> None:

@@ -1,4 +1,4 @@
-"""A document that takes too much ends its child process, and nothing else."""
+"""A document that exhausts resources ends its child process, and nothing else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def small(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def endless(tmp_path: Path) -> Iterator[Path]:
-    """A file that never comes to its end while it is read: a pipe that nobody closes."""
+    """A file that never ends: a pipe that is never closed."""
     path = tmp_path / "endless.md"
     os.mkfifo(path)
     descriptor = os.open(path, os.O_RDWR)
@@ -78,7 +78,7 @@ def test_one_child_reads_many_documents(extractor: Extractor, small: Path, tmp_p
     assert first.seconds.keys() == {"extract", "chunk"}
 
 
-def test_what_is_read_is_the_same_with_and_without_a_child(
+def test_extraction_gives_the_same_with_and_without_a_child(
     extractor: Extractor, tmp_path: Path
 ) -> None:
     from rag_assets.documents.formats.extract import read_document
@@ -95,7 +95,7 @@ def test_what_is_read_is_the_same_with_and_without_a_child(
 
 
 def read_until_judged(extractor: Extractor, path: Path) -> None:
-    """On a machine that is busy elsewhere it has to wait, and is tried again."""
+    """Retry while other work on the machine starves the child."""
     while True:
         with contextlib.suppress(ExtractionInterruptedError):
             extract(extractor, path, path.name)
@@ -115,9 +115,7 @@ def test_a_document_that_takes_too_long_is_too_large_and_names_the_setting(
         assert extract(extractor, small, "small.md").title == "Small"
 
 
-def test_a_document_that_has_to_wait_for_its_file_is_tried_again(
-    endless: Path, small: Path
-) -> None:
+def test_a_document_whose_file_is_slow_is_retried(endless: Path, small: Path) -> None:
     with Extractor(limits(seconds=0.5)) as extractor:
         with pytest.raises(ExtractionInterruptedError, match=r"^a\.md: .*given up after 0\.5 s"):
             extract_endless(extractor, endless)
@@ -168,7 +166,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], Any]] = {
 
 
 def lying(content: bytes) -> bytes:
-    """The archive with sizes of ten bytes in its lists."""
+    """The archive with false sizes of ten bytes in its directory."""
     size = EXPANDED.to_bytes(4, "little")
     return content.replace(size, (10).to_bytes(4, "little"))
 
@@ -182,7 +180,7 @@ def laughs() -> str:
 
 
 @pytest.mark.parametrize("what", BOMBS)
-def test_a_bomb_ends_alone(what: str, tmp_path: Path, small: Path) -> None:
+def test_a_decompression_bomb_ends_only_its_child(what: str, tmp_path: Path, small: Path) -> None:
     name, make, kinds = BOMBS[what]
     path = tmp_path / name
     path.write_bytes(make())
@@ -192,7 +190,7 @@ def test_a_bomb_ends_alone(what: str, tmp_path: Path, small: Path) -> None:
         assert extract(extractor, small, "small.md").title == "Small"
 
 
-def test_a_child_that_is_killed_at_work_interrupts_its_document_only(
+def test_a_child_killed_while_reading_interrupts_only_its_document(
     extractor: Extractor, endless: Path, small: Path
 ) -> None:
     extract(extractor, small, "small.md")
@@ -288,7 +286,7 @@ def test_closing_ends_what_another_thread_reads(endless: Path, small: Path) -> N
     assert extractor.pid is None
 
 
-def test_a_file_that_cannot_be_read_now_may_be_later(extractor: Extractor, small: Path) -> None:
+def test_an_unreadable_file_is_a_transient_error(extractor: Extractor, small: Path) -> None:
     with (
         small.open("ab") as not_readable,
         pytest.raises(ExtractionInterruptedError, match=r"small\.md: cannot be read now"),
@@ -347,7 +345,7 @@ def test_the_child_ends_when_its_parent_is_killed(small: Path, endless: Path) ->
     assert not child.is_running()
 
 
-def test_the_child_knows_no_secret_of_ours(
+def test_the_child_has_no_secrets_in_its_environment(
     extractor: Extractor, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hidden-word")

@@ -1,4 +1,4 @@
-"""Files that are swapped while the lane works: what was hashed is what is read."""
+"""Files swapped during processing: only the hashed content is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Swap = Callable[[Path, Path], None]
 
 
 def for_a_link(file: Path, secret: Path) -> None:
-    """Put a link to the secret in the file's place, in one step."""
+    """Replace the file with a link to the secret, atomically."""
     link = file.with_name(".swap")
     link.symlink_to(secret)
     link.replace(file)
@@ -34,19 +34,19 @@ def for_a_hard_link(file: Path, secret: Path) -> None:
 
 
 def for_a_linked_folder(file: Path, secret: Path) -> None:
-    """Put a link to the secret's folder in the place of the file's."""
+    """Replace the file's folder with a link to the secret's."""
     file.parent.rename(file.parent.with_name(".moved"))
     file.parent.symlink_to(secret.parent)
 
 
 def for_other_content(file: Path, secret: Path) -> None:
-    """Write into the very file."""
+    """Overwrite the file in place."""
     file.write_bytes(secret.read_bytes())
 
 
 @contextmanager
 def swapping(file: Path, moment: int, swap: Callable[[], None]) -> Iterator[threading.Event]:
-    """Swap as soon as this happens to the file; tells whether it did."""
+    """Swap as soon as this happens to the file; report whether it did."""
     swapped = threading.Event()
 
     def attack(events: Callable[[], list[object]]) -> None:
@@ -73,7 +73,7 @@ def test_a_swapped_file_makes_nothing_searchable_that_was_not_hashed(
     secret = tmp_path / "elsewhere" / "a.md"
     secret.write_text(SECRET)
     file = lane.dropped.drop("sub/a.md", markdown("river"))
-    lane.dropped.look()
+    lane.dropped.scan()
 
     with swapping(file, moment, lambda: swap(file, secret)) as swapped:
         lane.process()
@@ -90,11 +90,11 @@ def test_a_document_keeps_what_it_has_while_its_file_has_several_hard_links(lane
     lane.process()
     for name in ("a.md", "b.md"):
         (lane.folder.parent / name).hardlink_to(lane.folder / name)
-    look = lane.dropped.look()
-    assert (look.withdrawn, look.updated) == (0, 0)
-    assert [remark.split(",")[0] for remark in look.remarks] == [
+    intake = lane.dropped.scan()
+    assert (intake.withdrawn, intake.updated) == (0, 0)
+    assert [remark.split(",")[0] for remark in intake.remarks] == [
         "a.md: has 2 hard links", "b.md: has 2 hard links",
     ]  # fmt: skip
     assert lane.states() == {"a": "ready", "b": "ready"}
     (lane.folder / "a.md").unlink()
-    assert lane.dropped.look().withdrawn == 1
+    assert lane.dropped.scan().withdrawn == 1

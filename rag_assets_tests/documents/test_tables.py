@@ -1,4 +1,4 @@
-"""The documents' tables and their view in the user's terms, in new and in grown databases."""
+"""The documents' tables and view, in new and in migrated databases."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_view_shows_documents_when_only_the_small_role_is_registered(
     ]
 
 
-def test_the_view_has_both_roles_once_they_are_there(
+def test_the_view_has_both_roles_once_they_exist(
     database: Database, make_settings: MakeSettings
 ) -> None:
     space = space_of(database, make_settings())
@@ -63,7 +63,7 @@ def test_the_view_has_both_roles_once_they_are_there(
     assert rows == [(1536, None, None)]
 
 
-def test_the_view_is_there_whoever_registers_its_roles_at_once(
+def test_the_view_exists_after_concurrent_registrations(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings()
@@ -73,7 +73,7 @@ def test_the_view_is_there_whoever_registers_its_roles_at_once(
     assert count_rows(database, "verse_embeddings") == 0
 
 
-def test_spaces_of_before_have_tables_for_documents_afterwards(
+def test_older_spaces_get_tables_for_documents(
     grown: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings()
@@ -96,7 +96,7 @@ def test_spaces_of_before_have_tables_for_documents_afterwards(
         ("UPDATE documents SET priority = 4", "documents_priority_check"),
     ],
 )
-def test_a_row_that_contradicts_itself_is_refused(
+def test_a_contradictory_row_is_refused(
     database: Database, make_settings: MakeSettings, change: str, named: str
 ) -> None:
     make_ready(database, space_of(database, make_settings()), "a", ["one"])

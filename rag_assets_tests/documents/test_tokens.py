@@ -1,4 +1,4 @@
-"""Tokens are counted as OpenAI's own tokenizer counts them."""
+"""Token counts match OpenAI's tokenizer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from rag_assets.documents.tokens import count_tokens
         ("a" * 600, 75),
     ],
 )
-def test_a_text_has_as_many_tokens_as_the_tokenizer_gives(text: str, tokens: int) -> None:
+def test_a_text_has_the_tokenizers_number_of_tokens(text: str, tokens: int) -> None:
     assert count_tokens(text) == tokens
 
 
@@ -46,7 +46,7 @@ def test_a_text_has_as_many_tokens_as_the_tokenizer_gives(text: str, tokens: int
         ("tldr-ssh.md", 456),
     ],
 )
-def test_a_real_document_has_as_many(
+def test_a_real_document_has_the_tokenizers_number_of_tokens(
     name: str, tokens: int, real_document: Callable[[str], Path]
 ) -> None:
     assert count_tokens(real_document(f"markdown/{name}").read_text(encoding="utf-8")) == tokens
@@ -58,5 +58,5 @@ def test_a_text_has_at_most_as_many_tokens_as_bytes(text: str) -> None:
     assert bool(text) <= count_tokens(text) <= len(text.encode())
 
 
-def test_a_word_without_end_is_counted_in_time() -> None:
+def test_a_very_long_word_is_counted_in_time() -> None:
     assert 10_000 < count_tokens("x" * 100_000 + "ção" * 50_000) < 250_000

@@ -1,4 +1,4 @@
-"""Vectors of documents that another client deleted or wrote: named by the gate, and replaced."""
+"""Vectors that another client deleted or wrote are reported by the gate, and replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching the documents' vectors: exactly and through the index, under their own filters."""
+"""Searching the documents' vectors, exactly and by the index, with filters."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_rows_are_counted_as_one_scope_and_by_language(
 
 
 @pytest.mark.parametrize("plan", [EXACT, THROUGH], ids=["exact", "index"])
-def test_a_filter_lets_through_what_it_names(
+def test_a_filter_returns_only_what_it_names(
     database: Database, table: VectorTable, plan: SearchPlan
 ) -> None:
     with database.connect(autocommit=True) as connection:

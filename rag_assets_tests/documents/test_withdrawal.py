@@ -1,4 +1,4 @@
-"""Documents that leave search, come back in time, or are forgotten."""
+"""Documents that are withdrawn, restored, or deleted."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ def test_a_withdrawn_document_has_no_vectors_but_is_kept(database: Database, spa
     assert take_out(database, "a") == ()
 
 
-def test_a_run_that_works_on_a_withdrawn_document_publishes_nothing(
-    database: Database, space: Space
-) -> None:
+def test_a_run_publishes_nothing_of_a_withdrawn_document(database: Database, space: Space) -> None:
     make_ready(database, space, "other", ["one"])
     queue(database, "a")
     (claimed,) = take(database)
@@ -75,7 +73,7 @@ def test_a_run_that_works_on_a_withdrawn_document_publishes_nothing(
     assert take(database) == ()
 
 
-def test_a_document_that_is_back_needs_no_answer(database: Database, space: Space) -> None:
+def test_a_restored_document_needs_no_answer(database: Database, space: Space) -> None:
     make_ready(database, space, "a", ["one", "two"])
     take_out(database, "a")
     with database.connect() as connection:
@@ -93,7 +91,7 @@ def test_a_document_that_is_back_needs_no_answer(database: Database, space: Spac
     assert row(database, "a").state == "ready"
 
 
-def test_what_was_withdrawn_long_enough_is_forgotten_with_all_that_was_set_aside(
+def test_expired_withdrawn_documents_are_deleted_with_their_set_aside_vectors(
     database: Database, space: Space
 ) -> None:
     make_ready(database, space, "a", ["one", "shared"])
@@ -115,7 +113,7 @@ def test_what_was_withdrawn_long_enough_is_forgotten_with_all_that_was_set_aside
     assert count_rows(database, "documents") == 0
 
 
-def test_what_a_person_withdrew_keeps_its_row_but_not_its_text(
+def test_documents_withdrawn_by_command_keep_their_row_but_not_their_text(
     database: Database, space: Space
 ) -> None:
     make_ready(database, space, "a", ["one"])
@@ -128,9 +126,7 @@ def test_what_a_person_withdrew_keeps_its_row_but_not_its_text(
     assert purge(database) == ()
 
 
-def test_deleting_chunks_by_hand_takes_their_vectors_along(
-    database: Database, space: Space
-) -> None:
+def test_deleting_chunks_by_hand_deletes_their_vectors(database: Database, space: Space) -> None:
     make_ready(database, space, "a", ["one", "two"])
     with database.connect() as connection:
         before = revision(connection, documents_table(space))
@@ -140,9 +136,7 @@ def test_deleting_chunks_by_hand_takes_their_vectors_along(
     assert after.rows_changed == before.rows_changed + 2
 
 
-def test_answers_that_nobody_came_for_are_forgotten_after_their_time(
-    database: Database, space: Space
-) -> None:
+def test_unused_answers_are_deleted_after_their_time(database: Database, space: Space) -> None:
     make_ready(database, space, "a", ["aside", "in use"])
     take_out(database, "a")
     load_version(database, "EN_TEST", ["of a verse"])

@@ -1,4 +1,4 @@
-"""Runs over the queue: what becomes of good, bad, changed, repeated and chosen documents."""
+"""Runs over the queue: outcomes of good, bad, changed, repeated and selected documents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rag_assets_tests.documents.lane import (
 from rag_assets_tests.documents.queued import take
 
 
-def test_what_waits_becomes_searchable(lane: Lane) -> None:
+def test_waiting_documents_become_searchable(lane: Lane) -> None:
     lane.drop(one=markdown("river", "hill"), two=markdown("sea"), pt="# Olá\n\n" + passage("casa"))
     done = lane.process()
     stats = lane.emulator.stats()
@@ -49,14 +49,14 @@ def test_what_waits_becomes_searchable(lane: Lane) -> None:
     assert_nothing_is_left_over(lane)
 
 
-def test_an_empty_queue_is_no_work(lane: Lane) -> None:
+def test_an_empty_queue_ends_the_run_immediately(lane: Lane) -> None:
     done = lane.process()
     assert done.outcomes == []
     assert lane.emulator.stats().requests == 0
     assert str(done.summary).startswith("no documents; 0 chunks")
 
 
-def test_a_bad_document_costs_its_neighbours_nothing(lane: Lane) -> None:
+def test_a_bad_document_does_not_affect_the_others(lane: Lane) -> None:
     lane.drop(good=markdown("river"), empty="", blank=" \n\n", cut=b"%PDF-1.7\n1 0 obj")
     done = lane.process()
     assert lane.states() == {"good": "ready", "empty": "dead", "blank": "dead", "cut": "dead"}
@@ -91,7 +91,7 @@ def test_a_refused_passage_is_named_and_its_neighbours_are_embedded(lane: Lane) 
     assert_nothing_is_left_over(lane)
 
 
-def test_only_the_changed_passages_of_a_changed_document_are_bought(lane: Lane) -> None:
+def test_only_changed_passages_of_a_document_are_paid_for(lane: Lane) -> None:
     lane.drop(a=markdown("river", "hill", "sea"))
     lane.process()
     before = dict(lane.sql("SELECT text, chunk_id FROM document_chunks"))
@@ -106,7 +106,7 @@ def test_only_the_changed_passages_of_a_changed_document_are_bought(lane: Lane) 
     assert_nothing_is_left_over(lane)
 
 
-def test_the_former_content_is_searched_until_the_new_one_is_there(lane: Lane) -> None:
+def test_the_old_content_is_searchable_until_the_new_one_is_published(lane: Lane) -> None:
     lane.drop(a=markdown("river"))
     lane.process()
     lane.drop(a=b"%PDF-1.7\n1 0 obj")
@@ -117,7 +117,7 @@ def test_the_former_content_is_searched_until_the_new_one_is_there(lane: Lane) -
     assert_all_is_right(lane)
 
 
-def test_the_same_text_in_other_documents_is_bought_once(lane: Lane) -> None:
+def test_the_same_text_in_several_documents_is_paid_for_once(lane: Lane) -> None:
     lane.drop(**{f"copy{n}": markdown("river", "hill") for n in range(6)}, own=markdown("sea"))
     done = lane.process()
     assert lane.emulator.stats().inputs_answered == 3
@@ -132,7 +132,7 @@ def test_the_same_text_in_other_documents_is_bought_once(lane: Lane) -> None:
     assert_all_is_right(lane)
 
 
-def test_chosen_documents_that_are_as_they_should_be_are_left_alone(lane: Lane) -> None:
+def test_selected_documents_that_are_up_to_date_are_unchanged(lane: Lane) -> None:
     lane.drop(a=markdown("river"), b=markdown("hill"), bad="")
     lane.process()
     keys = [lane.key(name) for name in ("a", "b", "bad")]
@@ -146,7 +146,7 @@ def test_chosen_documents_that_are_as_they_should_be_are_left_alone(lane: Lane) 
     assert lane.emulator.stats().requests == 0
 
 
-def test_chosen_documents_are_taken_whatever_their_lane_and_the_others_are_left(
+def test_selected_documents_are_processed_whatever_their_lane_and_the_others_are_not(
     lane: Lane,
 ) -> None:
     lane.drop(a=markdown("river"), b=markdown("hill"), gone=markdown("sea"))
@@ -160,7 +160,7 @@ def test_chosen_documents_are_taken_whatever_their_lane_and_the_others_are_left(
     assert lane.states()["b"] == "waiting"
 
 
-def test_other_settings_of_the_chunks_cut_a_chosen_document_up_anew(lane: Lane) -> None:
+def test_changed_chunk_settings_split_a_selected_document_again(lane: Lane) -> None:
     lane.drop(a=passage("river", words=300))
     lane.process()
     before = lane.sql("SELECT count(*) FROM document_chunks")
@@ -170,7 +170,7 @@ def test_other_settings_of_the_chunks_cut_a_chosen_document_up_anew(lane: Lane) 
     assert_all_is_right(lane)
 
 
-def test_another_model_is_filled_from_what_is_stored(lane: Lane) -> None:
+def test_another_model_is_filled_from_stored_chunks(lane: Lane) -> None:
     lane.drop(a=markdown("river", "hill"))
     lane.process()
     (lane.folder / "a.md").unlink()  # nothing is read again
@@ -181,12 +181,12 @@ def test_another_model_is_filled_from_what_is_stored(lane: Lane) -> None:
         == [(2, 2)]  # fmt: skip
 
 
-def test_a_document_that_is_back_costs_nothing(lane: Lane) -> None:
+def test_a_restored_document_costs_nothing(lane: Lane) -> None:
     lane.drop(a=markdown("river", "hill"))
     lane.process()
     text = (lane.folder / "a.md").read_bytes()
     (lane.folder / "a.md").unlink()
-    lane.dropped.look(force=True)
+    lane.dropped.scan(force=True)
     assert lane.sql("SELECT count(*) FROM chunk_embeddings") == [(0,)]
     lane.emulator.reset()
     lane.drop(a=text)
@@ -195,7 +195,7 @@ def test_a_document_that_is_back_costs_nothing(lane: Lane) -> None:
     assert_nothing_is_left_over(lane)
 
 
-def test_a_file_that_changed_after_the_look_is_left_to_the_next_look(lane: Lane) -> None:
+def test_a_file_that_changed_after_the_scan_is_left_to_the_next_scan(lane: Lane) -> None:
     lane.drop(a=markdown("river"), b=markdown("hill"))
     (lane.folder / "a.md").write_text(markdown("lake"))
     (lane.folder / "b.md").unlink()
@@ -204,12 +204,12 @@ def test_a_file_that_changed_after_the_look_is_left_to_the_next_look(lane: Lane)
         ("waiting", "InboxUnavailableError")
     ] * 2
     assert lane.sql("SELECT DISTINCT state, attempts FROM documents") == [("waiting", 0)]
-    lane.dropped.look(force=True)
+    lane.dropped.scan(force=True)
     assert lane.process(run_id="second").outcomes[0].state == "ready"
     assert lane.states() == {"a": "ready", "b": "withdrawn"}
 
 
-def test_a_run_waits_while_others_work_on_all_that_may_be_worked_on(lane: Lane) -> None:
+def test_a_run_waits_while_others_use_up_the_maximum(lane: Lane) -> None:
     lane.drop(a=markdown("river"), b=markdown("hill"))
     (busy,) = take(lane.database, run_id="other", keys=[lane.key("a")])
     told: list[DocumentOutcome] = []
@@ -226,7 +226,7 @@ def test_a_run_waits_while_others_work_on_all_that_may_be_worked_on(lane: Lane) 
     assert [outcome.key for outcome in told] == [lane.key("b")]
 
 
-def test_a_run_ends_at_its_number_or_size_and_a_large_document_has_one_to_itself(
+def test_a_run_ends_at_its_limits_and_a_large_document_has_a_run_of_its_own(
     lane: Lane,
 ) -> None:
     lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(7)})
@@ -305,14 +305,14 @@ def test_without_a_key_nothing_starts(lane: Lane) -> None:
     assert lane.states() == {"a": "waiting"}
 
 
-def test_a_run_that_has_spent_what_it_may_leaves_the_rest(lane: Lane) -> None:
+def test_a_run_stops_at_its_budget_and_leaves_the_rest(lane: Lane) -> None:
     lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(4)})
     with pytest.raises(BudgetExceededError, match="RAG_MAX_RUN_COST_USD"):
         lane.process(rag_max_run_cost_usd=1e-9, rag_documents_at_once=1)
     assert sorted(lane.states().values()) == ["ready", "waiting", "waiting", "waiting"]
 
 
-def test_a_budget_refuses_what_has_no_known_price_before_anything_is_bought(lane: Lane) -> None:
+def test_a_budget_refuses_unknown_prices_before_any_request(lane: Lane) -> None:
     lane.drop(a=markdown("river"))
     named = "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS"
     unnamed = {
@@ -328,7 +328,7 @@ def test_a_budget_refuses_what_has_no_known_price_before_anything_is_bought(lane
     assert "unknown" in str(done.summary)
 
 
-def test_a_caller_that_fails_stops_the_run_which_gives_back_what_it_holds(lane: Lane) -> None:
+def test_a_failing_caller_stops_the_run_which_returns_its_documents(lane: Lane) -> None:
     lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(40)})
 
     def fail(outcome: DocumentOutcome) -> None:
@@ -352,7 +352,7 @@ def test_a_caller_that_fails_stops_the_run_which_gives_back_what_it_holds(lane: 
     assert lane.emulator.stats().duplicate_answers == 0
 
 
-def test_outcomes_are_told_in_the_callers_thread_as_they_come(lane: Lane) -> None:
+def test_outcomes_are_reported_in_the_callers_thread_as_they_come(lane: Lane) -> None:
     lane.drop(a=markdown("river"), b=markdown("hill"))
     seen: list[tuple[int, int]] = []
 

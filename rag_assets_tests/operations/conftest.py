@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def filled(
     template_database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    """Something of everything has happened in it."""
+    """A corpus with data of every kind."""
     corpus = template_database.named("filled")
     dagster = template_database.named("filled_dagster")
     with template_database.named("postgres").connect(autocommit=True) as connection:

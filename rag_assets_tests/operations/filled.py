@@ -1,4 +1,4 @@
-"""A corpus in which something of everything has happened, and how its metrics are read."""
+"""A corpus with data of every kind, and helpers to read its metrics."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SAMPLE = re.compile(r"^(\w+(?:\{.*\})?) (\S+)$", re.MULTILINE)
 
 
 def samples(text: str) -> dict[str, float]:
-    """Samples of an exposition by name and labels, as they are written."""
+    """Samples of an exposition, by name and labels as written."""
     return {name: float(value) for name, value in _SAMPLE.findall(text)}
 
 
 def metrics_of(settings: Settings, database: Database) -> OperationsMetrics:
-    """Metrics by one who was just started.
+    """A newly started exporter's metrics.
 
-    Dagster's tables are looked for beside a filled corpus; elsewhere there are none.
+    Dagster's tables exist only beside a filled corpus.
     """
     dagster = database.named("filled_dagster") if database.name == "filled" else database
     return OperationsMetrics(settings, corpus=database, dagster=dagster)
@@ -44,7 +44,7 @@ def scrape(settings: Settings, database: Database) -> dict[str, float]:
 
 
 def fill(database: Database, settings: Settings) -> None:
-    """A version that is embedded, indexed, checked and released; documents; money; trouble."""
+    """Add a released version, documents, costs and failures."""
     prepare(database, settings)
     release_corpus(database, settings)
     fill_documents(database)
@@ -54,9 +54,9 @@ def fill(database: Database, settings: Settings) -> None:
 
 
 def fill_documents(database: Database) -> None:
-    """One each that is ready at the second attempt, dead, at work, resting, due; and a large one.
+    """Add a document in each state, and a large one.
 
-    The one at work is held by a run that lives; another by a run that has died.
+    One running document is held by a living run, another by a dead one.
     """
     keys = ("ready", "dead", "held", "rests", "left")
     queue(database, *keys, new("large", size=12 * MB, lane=LARGE))
@@ -77,7 +77,7 @@ def fill_documents(database: Database) -> None:
 
 
 def fill_provider(connection: Connection) -> None:
-    """What two runs bought with one key, which rests now."""
+    """Add the use of one key by two runs; the key is cooling down."""
     for run, requests in (("one", 10), ("two", 5)):
         connection.execute(
             """
@@ -96,7 +96,7 @@ def fill_provider(connection: Connection) -> None:
 
 
 def last_window() -> Window:
-    """The backfill's window that opened last."""
+    """Return the latest backfill window."""
     return backfill_windows(Settings()).last(datetime.now(UTC))
 
 
@@ -135,7 +135,7 @@ def fill_operations(connection: Connection) -> None:
 
 
 def fill_dagster(instance: dg.DagsterInstance, database: Database) -> None:
-    """Two runs at work in one lane, one without any, one that ended; a daemon that lives.
+    """Add two runs in one lane, one without a lane, one that ended, and heartbeats.
 
     The backfill's last window has started one, and the one before another.
 

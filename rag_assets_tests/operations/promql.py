@@ -1,4 +1,4 @@
-"""Expressions of the rules and dashboards, and which metrics they name."""
+"""Expressions of the rules and dashboards, and the metrics that they use."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _NOT_NAMES = re.compile(
 
 @dataclass(frozen=True)
 class Expression:
-    """One expression and where it stands."""
+    """One expression and its location."""
 
     where: str
     text: str
 
     @property
     def metrics(self) -> frozenset[str]:
-        """Series that it names, recorded ones too; functions and labels left out."""
+        """The series that it uses, including recorded ones, without functions and labels."""
         plain = _NOT_NAMES.sub(" ", self.text)
         words = re.findall(r"(?<![\w.:])[A-Za-z_][\w:]*(?![\w:]|\s*\()", plain)
         return frozenset(words) - _WORDS
@@ -40,7 +40,7 @@ class Expression:
 
 @cache
 def rules() -> list[dict[str, Any]]:
-    """Every rule of the file, in its order."""
+    """All rules of the file, in order."""
     groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
@@ -51,7 +51,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 
 def recorded() -> frozenset[str]:
-    """Series that rules make."""
+    """Recorded series."""
     return frozenset(rule["record"] for rule in rules() if "record" in rule)
 
 

@@ -1,4 +1,4 @@
-"""What the exporter said while something happened, and which alerts that would have set off.
+"""Record the exporter's samples during a scenario, and evaluate the alerts on them.
 
 Samples are taken each second, and shown to the rules as if each were a longer step later: what
 took half a minute here takes half an hour there, as it would with the settings' real times.
@@ -32,14 +32,14 @@ Series = Mapping[str, Sequence[float | None]]
 
 @dataclass
 class Recording:
-    """Samples of every series that the rules name; ``None`` where there was none."""
+    """Samples of every series that the rules use; ``None`` for a missing sample."""
 
     names: frozenset[str]
     samples: int = 0
     series: dict[str, list[float | None]] = field(default_factory=dict)
 
     def add(self, exposition: str) -> None:
-        """One scrape; an empty one is one that failed."""
+        """Add a scrape; an empty one stands for a failed scrape."""
         for family in text_string_to_metric_families(exposition):
             for sample in family.samples:
                 if sample.name in self.names:
@@ -65,7 +65,7 @@ class Recording:
 
 
 def named_in_rules() -> frozenset[str]:
-    """Every metric that the rules name."""
+    """All metrics that the rules use."""
     return frozenset(re.findall(r"\brag_\w+|\binprogress_\w+", RULES.read_text("utf-8")))
 
 
@@ -73,7 +73,7 @@ def named_in_rules() -> frozenset[str]:
 def recording(
     command: Sequence[str], environment: Mapping[str, str], *, cwd: Path
 ) -> Iterator[Recording]:
-    """Run the exporter, and scrape it each second until the block ends."""
+    """Run the exporter, and scrape it every second until the block ends."""
     kept = Recording(named_in_rules())
     with subprocess.Popen(
         command,

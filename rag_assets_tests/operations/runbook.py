@@ -1,4 +1,4 @@
-"""Runbooks as they can be tried: their commands with what these should print, section by section.
+"""Runbooks as executable text: commands and expected output, by section.
 
 A block of the language ``console`` holds commands after ``$ `` and, below each, its output: ``…``
 stands for anything, the width of gaps does not matter. ``<!-- given: a fault -->`` says what is
@@ -23,14 +23,14 @@ class Step:
     output: str
 
     def matches(self, printed: str) -> bool:
-        """Whether what it printed is what is written."""
+        """Whether the output matches the document."""
         pattern = ".*".join(re.escape(part) for part in _plain(self.output).split("…"))
         return re.fullmatch(pattern, _plain(printed), re.DOTALL) is not None
 
 
 @dataclass(frozen=True)
 class Section:
-    """What stands below one heading, where there is anything to be tried."""
+    """The executable contents of one section."""
 
     document: str
     heading: str
@@ -42,7 +42,7 @@ class Section:
 
 
 def sections(path: Path) -> Iterator[Section]:
-    """Those of a document that hold commands, in order."""
+    """The sections of a document that contain commands, in order."""
     heading, given, steps = "", WELL, list[Step]()
     in_block = fenced = False
     for line in [*path.read_text("utf-8").splitlines(), "# end"]:

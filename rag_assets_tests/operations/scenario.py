@@ -1,4 +1,4 @@
-"""A site that is watched from all sides while something happens to it."""
+"""A site with full monitoring, for scenarios of failures."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ CLOSED_S = 240.0
 
 @dataclass
 class Scenario:
-    """The site, what was said to people, and what the exporter told."""
+    """The site, its messages, and the exporter's samples."""
 
     site: Site
     slack: Receiver
     recorded: Recording
 
     def load(self, documents: int) -> None:
-        """Drop so many, and wait until the first are ready and the others are worked on."""
+        """Drop documents, and wait until the first are ready and others are running."""
         for number in range(documents):
             drop(self.site.inbox, number)
         self.until(lambda: self.site.states()["ready"] >= 5, "the load begins", 120)
 
     def until(self, reached: Callable[[], bool], what: str, timeout_s: float) -> float:
-        """Wait for it; how many seconds that took."""
+        """Wait for a condition; return the seconds that it took."""
         began = time.monotonic()
         while time.monotonic() - began < timeout_s:
             self.site.keep_daemon()
@@ -66,12 +66,12 @@ class Scenario:
         )
 
     def goes_on(self) -> float:
-        """Wait until another document is ready than are now; how many seconds that took."""
+        """Wait until another document is ready; return the seconds that it took."""
         before = self.site.states()["ready"]
         return self.until(lambda: self.site.states()["ready"] > before, "work goes on", RECOVERED_S)
 
     def ends_well(self, documents: int) -> None:
-        """All documents are ready, no text is there twice, and no incident is open any more."""
+        """Check that all documents are ready, no text is stored twice, and no incident is open."""
         self.site.wait_for(Counter(ready=documents), timeout_s=300)
         self.until(
             lambda: {row["state"] for row in self.incidents()} == {"closed"},
@@ -91,7 +91,7 @@ class Scenario:
             return connection.execute(query).fetchall()
 
     def ready(self, lane: str) -> int:
-        """Documents of a lane that are."""
+        """Number of ready documents of a lane."""
         found = Counter(
             dict(
                 self.rows(
@@ -102,7 +102,7 @@ class Scenario:
         return found[lane]
 
     def incidents(self) -> list[dict[str, Any]]:
-        """All of them; none while the database is away."""
+        """All incidents; none while the database is down."""
         try:
             found = self.rows(
                 "SELECT state, cause, evidence->>'subject', escalated_at FROM incidents"
@@ -116,18 +116,18 @@ class Scenario:
         ]
 
     def measures(self) -> set[str]:
-        """The kinds of what the recovery did."""
+        """The kinds of the recovery's actions."""
         return {action for action, _, _ in self.actions()}
 
     def actions(self) -> list[tuple[Any, ...]]:
-        """What the recovery did."""
+        """The recovery's actions."""
         try:
             return self.rows("SELECT action, subject, done FROM recovery_actions ORDER BY 1, 2")
         except RagAssetsError:
             return []
 
     def one_incident(self, cause: str, subject: str | None = None) -> None:
-        """It was one, its cause is known, nobody had to be called, and it was told once."""
+        """Check that there was one incident with a cause, reported once and not escalated."""
         found = self.incidents()
         told = f"{found}, actions {self.actions()}, said {self.slack.texts}"
         assert [incident["cause"] for incident in found] == [cause], told
@@ -137,7 +137,7 @@ class Scenario:
         assert cause in self.slack.texts[0], told
 
     def sets_off(self, *alerts: str, step_s: int) -> None:
-        """These alerts fire on what was recorded, where Prometheus is there to tell."""
+        """Check that these alerts fire on the recording, if Prometheus is available."""
         if PROMTOOL is not None:
             found = fired(self.recorded.series, self.recorded.samples, step_s=step_s)
             assert set(alerts) <= found, f"{found} fired of {self.recorded.samples} samples"
@@ -145,7 +145,7 @@ class Scenario:
 
 @contextmanager
 def scenario(*, latency_ms: float, own_server: bool = True, **changes: str) -> Iterator[Scenario]:
-    """A site with its daemon, a receiver in Slack's place, and an exporter that is scraped."""
+    """A site with its daemon, a receiver of Slack messages, and a scraped exporter."""
     with (
         receiving() as slack,
         running_site(

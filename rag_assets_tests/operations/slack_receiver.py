@@ -1,4 +1,4 @@
-"""A server in the place of Slack, or of whoever takes JSON: keeps what it is sent."""
+"""A server that receives and keeps JSON, in place of Slack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Receiver:
-    """What was said, in order."""
+    """The received messages, in order."""
 
     url: str
     texts: list[str] = field(default_factory=list)
@@ -35,7 +35,7 @@ def receiving() -> Iterator[Receiver]:
             self.wfile.write(b"ok")
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, daemon=True)

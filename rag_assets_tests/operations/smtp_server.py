@@ -1,4 +1,4 @@
-"""A mail server on this machine: keeps what it is sent, and who logged in."""
+"""A local mail server that keeps mails and logins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from threading import Thread
 
 @dataclass
 class Mailbox:
-    """What arrived, in order.
+    """The received mails, in order.
 
     :param address: host and port of the server.
     :param logins: name and password of each login.

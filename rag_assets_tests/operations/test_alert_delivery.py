@@ -64,7 +64,7 @@ class Place:
         return f"http://127.0.0.1:{self.ports['alertmanager']}"
 
     def configure(self, settings: Settings) -> None:
-        """Write Alertmanager's configuration, impatient; one that runs reads it again."""
+        """Write Alertmanager's configuration with short waits; a running one reloads it."""
         config = alertmanager_config(settings)
         for route in (config["route"], *config["route"]["routes"]):
             route |= {"group_wait": "1s", "group_interval": "1s"}
@@ -82,7 +82,7 @@ class Place:
         })  # fmt: skip
 
     def start_prometheus(self, exporter: str) -> None:
-        """With compose's configuration and our rules, the exporter the one that is given."""
+        """Start Prometheus with compose's configuration and our rules, on this exporter."""
         rules = re.sub(r"(?m)^( +)for: .*$", r"\1for: 0s", RULES.read_text("utf-8"))
         (self.folder / "rules.yml").write_text(rules)
         config = (ROOT / "deploy/compose/prometheus.yml").read_text("utf-8")
@@ -95,7 +95,7 @@ class Place:
         })  # fmt: skip
 
     def _start(self, name: str, program: str, replaced: dict[str, str]) -> None:
-        """The service of compose, outside Docker: other folders, and a port of its own."""
+        """Start a compose service without Docker, with its own folders and port."""
         words = [str(word) for word in services()[name]["command"]]
         if name == "prometheus":  # what fired before it knew Alertmanager is sent a minute later
             words.append("--rules.alert.resend-delay=5s")
@@ -182,7 +182,7 @@ def place(tmp_path: Path, settings: Settings) -> Iterator[Place]:
 
 @pytest.fixture
 def daemon(database: Database, tmp_path: Path) -> Iterator[Callable[[float], None]]:
-    """Has Dagster's daemon show signs of life, of so many seconds ago."""
+    """Add heartbeats of Dagster's daemon of this age."""
     home = tmp_path / "dagster"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)

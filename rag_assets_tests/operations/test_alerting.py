@@ -1,4 +1,4 @@
-"""Alertmanager's configuration, as the settings make it."""
+"""Alertmanager's configuration, generated from the settings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ MAIL = {
     ],
     ids=lambda given: ",".join(given) or "nothing",
 )
-def test_alertmanager_takes_what_the_settings_make(tmp_path: Path, given: dict[str, Any]) -> None:
+def test_alertmanager_accepts_the_generated_configuration(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
     config = alertmanager_config(Settings(**given))
     file = tmp_path / "alertmanager.yml"
     file.write_text(json.dumps(config))
@@ -63,7 +65,7 @@ def test_alertmanager_takes_what_the_settings_make(tmp_path: Path, given: dict[s
 
 @needs_amtool
 @pytest.mark.parametrize("name", alerts())
-def test_each_alert_has_a_way_and_only_the_watchdog_goes_to_the_heartbeat(
+def test_each_alert_has_a_receiver_and_only_the_watchdog_goes_to_the_heartbeat(
     tmp_path: Path, name: str
 ) -> None:
     file = tmp_path / "alertmanager.yml"
@@ -113,6 +115,6 @@ def test_quiet_hours_over_midnight_are_two_spans(hours: str, spans: list[tuple[s
         ({**MAIL, "rag_alert_smtp_host": "smtp.example.org"}, "has no port: write it as"),
     ],
 )
-def test_half_of_the_settings_of_mail_are_refused(given: dict[str, Any], told: str) -> None:
+def test_incomplete_mail_settings_are_refused(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         alertmanager_config(Settings(**given))

@@ -1,4 +1,4 @@
-"""The alerts and dashboards: each fires, is quiet, leads somewhere, and names what exists."""
+"""The alerts and dashboards: they fire, stay quiet, link to a runbook, and use existing metrics."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LETTER_FOR_LETTER = {
 
 
 def promtool(*arguments: str) -> None:
-    """Run it; it must be content."""
+    """Run promtool, which must succeed."""
     assert PROMTOOL is not None
     done = subprocess.run(
         [PROMTOOL, *arguments], capture_output=True, text=True, timeout=120, check=False
@@ -58,7 +58,7 @@ def promtool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_stagnation_and_idle_documents_mean_what_they_do_to_the_recovery() -> None:
+def test_alerts_and_recovery_agree_on_stagnation_and_idle_documents() -> None:
     known = {one["alert"]: str(one["expr"]) for one in rules() if "alert" in one}
     stagnation, settings = known["RAGQueueStagnation"], Settings.model_construct()
     assert f"rag_queue_length) > {settings.rag_stagnation_queue}\n" in stagnation
@@ -75,7 +75,7 @@ def test_the_rules_and_the_configuration_are_valid() -> None:
 
 @needs_promtool
 @pytest.mark.parametrize("file", TESTS, ids=lambda path: str(path.stem))
-def test_the_alerts_fire_and_are_quiet_as_their_tests_say(file: Path) -> None:
+def test_the_alerts_pass_their_promtool_tests(file: Path) -> None:
     promtool("test", "rules", str(file))
 
 
@@ -94,7 +94,7 @@ def test_each_alert_is_tested_both_firing_and_quiet(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", alerts())
-def test_each_alert_says_how_bad_it_is_and_where_to_go_on(name: str) -> None:
+def test_each_alert_has_a_severity_and_a_runbook(name: str) -> None:
     alert = alerts()[name]
     severities = ("none",) if name == WATCHDOG else ("critical", "warning")
     assert alert["labels"]["severity"] in severities
@@ -107,7 +107,7 @@ def test_each_alert_says_how_bad_it_is_and_where_to_go_on(name: str) -> None:
     assert alert["annotations"]["first_command"] == first
 
 
-def test_the_document_knows_no_alert_that_is_gone() -> None:
+def test_the_document_describes_no_removed_alert() -> None:
     text = (ROOT / "docs/operations/alerts.md").read_text("utf-8")
     assert re.findall(r"^### (.*)$", text, re.MULTILINE) == [*alerts()]
 
@@ -147,7 +147,7 @@ def test_the_runbooks_alerts_keep_their_time_and_severity(name: str) -> None:
 
 @pytest.fixture(scope="session")
 def exported(filled: Database) -> frozenset[str]:
-    """Every series' name that a real scrape of a filled corpus, or the API, exports."""
+    """The names of all series that a real scrape of a filled corpus or the API exports."""
     metrics = metrics_of(corpus_settings(filled), filled)
     with exporting(metrics, host="127.0.0.1", port=0) as url:
         text = httpx.get(url, trust_env=False).text
@@ -178,7 +178,9 @@ def test_an_expression_names_only_what_is_exported(
         ("1 - a offset 1h", {"a"}),
     ],
 )  # fmt: skip
-def test_names_are_told_from_functions_labels_and_words(text: str, names: set[str]) -> None:
+def test_metric_names_are_distinguished_from_functions_labels_and_words(
+    text: str, names: set[str]
+) -> None:
     assert Expression("here", text).metrics == names
 
 
@@ -196,7 +198,7 @@ def as_help(what: str) -> str:
     return f"{told[0].upper()}{told[1:]}."
 
 
-def test_the_metrics_document_tells_of_each_with_its_type_labels_and_help(filled: Database) -> None:
+def test_the_metrics_document_lists_each_metric_with_type_labels_and_help(filled: Database) -> None:
     documented = {
         name: (kind, frozenset(re.findall(r"`(\w+)`", labels)), as_help(what))
         for name, kind, labels, what in re.findall(

@@ -1,4 +1,4 @@
-"""What a window of the backfill starts: in order, within its budget, and no version twice."""
+"""A backfill window starts versions in order, within its budget, and none twice."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def started(choice: WindowChoice) -> list[str]:
         ("", []),
     ],
 )
-def test_versions_come_by_the_first_pattern_that_they_fit_and_then_by_code(
+def test_versions_are_ordered_by_their_first_matching_pattern_then_by_code(
     order: str, codes: list[str]
 ) -> None:
     assert list(in_order(["PT_B", "EN_B", "DE_A", "EN_A", "PT_A"], order)) == codes
@@ -67,7 +67,13 @@ def test_versions_come_by_the_first_pattern_that_they_fit_and_then_by_code(
     ("versions", "left", "room", "codes", "held"),
     [
         ([version("A"), version("B")], WHOLE, None, ["A", "B"], None),
-        ([version("A"), version("B"), version("C")], WHOLE, 2, ["A", "B"], "C waits: as many runs"),
+        (
+            [version("A"), version("B"), version("C")],
+            WHOLE,
+            2,
+            ["A", "B"],
+            "C waits: the maximum number of",
+        ),
         ([version("A"), Candidate("B"), version("C")], WHOLE, 2, ["A", "C"], None),
         # B is too dear for what is left: C is cheap, and does not overtake it.
         (
@@ -90,7 +96,7 @@ def test_versions_come_by_the_first_pattern_that_they_fit_and_then_by_code(
         ([], WHOLE, None, [], None),
     ],
 )
-def test_versions_are_started_in_order_as_long_as_they_fit(
+def test_versions_are_started_in_order_while_they_fit(
     versions: list[Candidate],
     left: Budget,
     room: int | None,
@@ -103,7 +109,7 @@ def test_versions_are_started_in_order_as_long_as_they_fit(
     assert (choice.held is None) == (held is None)
 
 
-def test_what_no_window_could_take_and_what_cannot_be_read_holds_nobody_up() -> None:
+def test_versions_too_large_or_unreadable_do_not_block_the_others() -> None:
     choice = choose_versions(
         [
             version("DEAR", usd=5.1),
@@ -140,7 +146,7 @@ CANDIDATES = st.lists(
     st.builds(Budget, usd=st.floats(-1, 5), minutes=st.floats(0, 360)),
     st.none() | st.integers(0, 3),
 )
-def test_the_budget_is_never_exceeded_and_nobody_overtakes(
+def test_the_budget_is_never_exceeded_and_no_version_overtakes(
     versions: list[Candidate], left: Budget, room: int | None
 ) -> None:
     choice = choose_versions(versions, left=left, whole=WHOLE, room=room)
@@ -159,7 +165,7 @@ def test_the_budget_is_never_exceeded_and_nobody_overtakes(
     assert (choice.held is None) == (len(choice.start) == len(eligible))
 
 
-def test_no_version_is_planned_beyond_the_first_that_waits() -> None:
+def test_no_version_is_planned_after_the_first_that_waits() -> None:
     planned = []
 
     def planning() -> object:
@@ -190,7 +196,7 @@ def run(
         ([run("A"), run("A", under_way=True, ledger={"A", "again"})], {"A": 0.4}, 1),
     ],
 )
-def test_a_window_has_committed_what_was_paid_and_what_is_still_expected(
+def test_a_windows_commitment_includes_payments_and_expected_costs(
     runs: list[WindowRun], spent: dict[str, float], usd: float
 ) -> None:
     assert committed(runs, spent) == pytest.approx(usd)
@@ -239,7 +245,7 @@ def test_a_version_is_started_once_in_a_window_and_not_while_a_run_works_on_it(
     assert (started(full), full.held) == ([], "2 runs of the lane rag_bible are under way")
 
 
-def test_what_runs_of_the_window_paid_is_no_longer_there_to_spend(
+def test_payments_of_the_windows_runs_reduce_its_budget(
     database: Database, settings: Settings
 ) -> None:
     load_version(database, "EN_A", sentences(3))
@@ -264,7 +270,7 @@ def test_a_paused_lane_starts_nothing_and_says_why(database: Database, settings:
     )
 
 
-def test_documents_of_another_model_wait_again_as_far_as_the_budget_goes(
+def test_documents_of_another_model_are_requeued_within_the_budget(
     database: Database, make_settings: MakeSettings
 ) -> None:
     old = space_of(database, make_settings())
@@ -284,7 +290,7 @@ def test_documents_of_another_model_wait_again_as_far_as_the_budget_goes(
     assert [state(database, key) for key in "abc"] == ["waiting", "waiting", "ready"]
 
 
-def test_what_has_no_known_price_is_passed_over_with_the_setting_that_names_it(
+def test_versions_without_a_known_price_are_skipped_naming_the_setting(
     database: Database, settings: Settings
 ) -> None:
     load_version(database, "EN_A", sentences(3))
@@ -298,21 +304,18 @@ def test_what_has_no_known_price_is_passed_over_with_the_setting_that_names_it(
     choice = choose_in(database, unnamed)
     assert choice.start == ()
     assert choice.passed_over == (
-        "EN_A is passed over: what it would cost is not known: set "
-        "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS",
+        "EN_A is passed over: its cost is unknown: set RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS",
     )
 
 
-def test_where_there_are_no_documents_no_space_is_made(
-    database: Database, settings: Settings
-) -> None:
+def test_without_documents_no_space_is_created(database: Database, settings: Settings) -> None:
     with database.connect(autocommit=True) as connection:
         assert requeue_documents(connection, settings, WINDOW, usd=5) == (0, 0)
         assert connection.execute("SELECT count(*) FROM embedding_spaces").fetchone() == (0,)
         assert list(candidates(connection, settings, warn=print)) == []
 
 
-def test_what_the_checks_found_complete_is_not_planned_until_it_changes(
+def test_versions_that_passed_the_checks_are_not_planned_until_they_change(
     database: Database, settings: Settings
 ) -> None:
     load_version(database, "EN_A", sentences(3))

@@ -1,4 +1,4 @@
-"""A day's record: which days are due, what is measured, and that the CSV is whole."""
+"""Capacity records: due days, measurements, and the CSV."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def day(place: int) -> date:
         (ENDS, {}, ENDS, [20]),
     ],
 )
-def test_days_of_a_week_that_ended_without_a_record_are_due(
+def test_days_of_the_last_week_without_a_record_are_due(
     now: datetime, recorded: dict[int, datetime], since: datetime | None, due: list[int]
 ) -> None:
     found = due_days(now, DAILY, recorded={day(n): at for n, at in recorded.items()}, since=since)
     assert list(found) == [day(n) for n in due]
 
 
-def test_where_clocks_change_each_day_is_due_once() -> None:
+def test_each_day_is_due_once_across_clock_changes() -> None:
     berlin = DailyTime(ZoneInfo("Europe/Berlin"), "02:30")
     first = datetime(2026, 3, 27, tzinfo=UTC)
     recorded: dict[date, datetime] = {}
@@ -83,7 +83,7 @@ def attempt(connection: Connection, ended: datetime, seconds: float, outcome: st
 
 
 def fill(connection: Connection, space_id: int) -> None:
-    """A day with something of everything, and the same just outside of it."""
+    """Add data of every kind within a day, and just outside of it."""
     inside, outside = BEGINS, ENDS
     for seconds in range(1, 101):
         attempt(connection, inside + timedelta(minutes=seconds), seconds, "succeeded")
@@ -122,7 +122,7 @@ def fill(connection: Connection, space_id: int) -> None:
         )
 
 
-def test_a_record_holds_what_was_done_between_its_two_ends(
+def test_a_record_covers_exactly_its_period(
     database: Database, settings: Settings, connection: Connection
 ) -> None:
     space = space_of(database, settings)
@@ -152,19 +152,17 @@ def test_a_record_holds_what_was_done_between_its_two_ends(
     )
 
 
-def test_a_day_without_anything_is_a_record_of_nothing(
-    database: Database, settings: Settings
-) -> None:
+def test_an_idle_day_has_a_record_of_zeros(database: Database, settings: Settings) -> None:
     (recorded,) = record(database, settings, DAY, now=ENDS)
     measured = recorded.measured
     assert (measured.jobs, measured.queue_peak, measured.runs, measured.cost_usd) == (0, 0, 0, 0)
     assert (measured.mean_seconds, measured.p95_seconds, measured.busy_share) == (None, None, 0)
-    assert [one.told.split(":")[0] for one in forecasts([recorded], settings)] == [
+    assert [one.reasoning.split(":")[0] for one in forecasts([recorded], settings)] == [
         "not enough days"
     ] * 5
 
 
-def test_a_record_made_again_takes_the_place_of_the_one_before(
+def test_recording_a_day_again_replaces_its_record(
     database: Database, settings: Settings, connection: Connection
 ) -> None:
     attempt(connection, BEGINS, 1, "succeeded")
@@ -179,7 +177,7 @@ def test_a_record_made_again_takes_the_place_of_the_one_before(
     assert (again.measured.jobs, again.measured.vectors) == (2, 7)
 
 
-def test_a_day_that_is_not_yet_and_one_that_is_forgotten_are_refused(
+def test_future_days_and_days_without_data_are_refused(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings()
@@ -189,7 +187,7 @@ def test_a_day_that_is_not_yet_and_one_that_is_forgotten_are_refused(
         record(database, settings, DAY, now=ENDS + timedelta(days=90))
 
 
-def test_the_csv_holds_every_record_and_is_replaced_whole(
+def test_the_csv_contains_every_record_and_is_replaced_atomically(
     database: Database, settings: Settings, connection: Connection
 ) -> None:
     attempt(connection, BEGINS, 2, "succeeded")

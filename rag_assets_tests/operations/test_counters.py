@@ -1,4 +1,4 @@
-"""Counters never fall, whatever happens to documents, attempts and whoever asks."""
+"""Counters never decrease, whatever happens to documents, attempts and readers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENDED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _each_held(database: Database, end: Callable[[Connection, int], object]) -> None:
-    """End the attempt at whatever is held."""
+    """End the attempts at all running documents."""
     with database.connect(autocommit=True) as connection:
         held = connection.execute("SELECT document_id FROM documents WHERE state = 'running'")
         for (document_id,) in held.fetchall():
@@ -67,14 +67,14 @@ def _count(database: Database) -> None:
 
 
 def _forget(database: Database) -> None:
-    """The nightly tidying, with no patience: only what is counted goes."""
+    """Delete old data immediately: only counted attempts are deleted."""
     with database.connect(autocommit=True) as connection:
         delete_attempts(connection, days=0)
         delete_ended_runs(connection, days=0)
 
 
 def _end_run(database: Database) -> None:
-    """The same runs are seen again and again, with one more each time."""
+    """Read the same runs repeatedly, with one more each time."""
     with database.connect(autocommit=True) as connection:
         known = connection.execute("SELECT coalesce(sum(runs), 0) FROM run_totals").fetchone()
         assert known is not None
@@ -106,7 +106,7 @@ def _counters(found: dict[str, float]) -> dict[str, float]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # one history for all examples
 )
 @given(steps=st.lists(st.sampled_from(STEPS), min_size=4, max_size=10))
-def test_no_counter_falls_and_none_vanishes(
+def test_counters_never_decrease_or_disappear(
     database: Database, make_settings: MakeSettings, steps: list[Callable[[Database], object]]
 ) -> None:
     with database.connect() as connection:
@@ -123,7 +123,7 @@ def test_no_counter_falls_and_none_vanishes(
 
 
 def _agree(now: dict[str, float]) -> None:
-    """Each lane's histogram counts the attempts that came to their own end."""
+    """Each lane's histogram counts the attempts with a meaningful duration."""
     for lane in (SMALL, LARGE):
         ends = [
             now[f'rag_jobs_completed_total{{lane="{lane}",status="{status}"}}']
@@ -135,7 +135,7 @@ def _agree(now: dict[str, float]) -> None:
         assert buckets == sorted(buckets)
 
 
-def test_what_was_started_is_what_ended_and_what_is_at_work(
+def test_started_jobs_are_the_ended_and_the_running_ones(
     database: Database, make_settings: MakeSettings
 ) -> None:
     queue(database, *KEYS)

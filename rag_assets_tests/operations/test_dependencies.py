@@ -1,4 +1,4 @@
-"""Looks at dependencies: there, away, refusing, hanging; nothing secret is told."""
+"""Probes of dependencies that work, are down, refuse or hang; no secret is shown."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NOWHERE = Database("host=127.0.0.1 port=9 dbname=corpus user=rag password=hunter2")
 
 
-def test_a_database_that_answers_is_told_with_its_version(database: Database) -> None:
+def test_a_working_database_is_reported_with_its_version(database: Database) -> None:
     seen, vectors = probe_database(database), probe_vectors(database)
     assert (seen.name, seen.ok, seen.remedy) == ("database", True, "")
-    assert seen.told.startswith("PostgreSQL 1")
+    assert seen.detail.startswith("PostgreSQL 1")
     assert vectors.ok
-    assert vectors.told.startswith("pgvector 0.")
+    assert vectors.detail.startswith("pgvector 0.")
     assert 0 < seen.seconds < 2
 
 
 @pytest.mark.parametrize("probe", [probe_database, probe_vectors])
-def test_a_database_that_is_away_is_told_and_nothing_is_raised(
+def test_an_unreachable_database_is_reported_without_raising(
     probe: type[DependencyProbe],
 ) -> None:
     seen = probe(NOWHERE)  # type: ignore[call-arg, arg-type]
     assert not seen.ok
-    assert "cannot be reached" in seen.told
+    assert "cannot be reached" in seen.detail
     assert "db status" in seen.remedy
     assert "hunter2" not in repr(seen)
 
 
-def test_a_database_that_takes_no_connections_is_away(database: Database) -> None:
+def test_a_database_that_refuses_connections_is_down(database: Database) -> None:
     # Not in PostgreSQL's words for a missing database, which a migration would make.
     with database.named("postgres").connect(autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
@@ -62,7 +62,7 @@ def test_a_database_that_takes_no_connections_is_away(database: Database) -> Non
         finally:
             connection.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
     assert not seen.ok
-    assert "not currently accepting connections" in seen.told
+    assert "not currently accepting connections" in seen.detail
     assert probe_vectors(database).ok
 
 
@@ -71,11 +71,11 @@ def test_a_database_without_pgvector_says_so(database: Database) -> None:
         connection.execute("DROP EXTENSION vector CASCADE")
     seen = probe_vectors(database)
     assert not seen.ok
-    assert "no pgvector" in seen.told
+    assert "no pgvector" in seen.detail
     assert "db migrate" in seen.remedy
 
 
-def test_a_dagster_that_never_ran_has_no_database_and_gets_none(
+def test_probing_dagster_does_not_create_its_database(
     make_settings: MakeSettings,
 ) -> None:
     seen = probe_dagster(make_settings(rag_dagster_database="never_made"))
@@ -86,12 +86,12 @@ def test_a_dagster_that_never_ran_has_no_database_and_gets_none(
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """Takes connections and never says a word."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
-def test_what_hangs_holds_nobody_up(make_settings: MakeSettings) -> None:
+def test_a_hanging_dependency_does_not_block_the_others(make_settings: MakeSettings) -> None:
     with silent_server() as port:
         began = time.monotonic()
         database = Database(f"host=127.0.0.1 port={port} dbname=corpus user=rag")
@@ -104,29 +104,29 @@ def test_what_hangs_holds_nobody_up(make_settings: MakeSettings) -> None:
         seen = [probe_database(database, timeout_s=0.3), probe_provider(settings)]
         assert time.monotonic() - began < 30  # the server would never answer
     assert [one.ok for one in seen] == [False, False]
-    assert all("0.3 s" in one.told for one in seen)
+    assert all("0.3 s" in one.detail for one in seen)
 
 
-def test_a_provider_that_answers_is_there_and_sold_nothing(
+def test_probing_a_working_provider_costs_nothing(
     openai_settings: MakeSettings, emulator: Emulator
 ) -> None:
     seen = probe_provider(openai_settings())
     assert seen.ok
-    assert seen.told == "127.0.0.1 answers"
+    assert seen.detail == "127.0.0.1 answers"
     assert emulator.stats().requests == 0
 
 
-def test_a_provider_in_an_outage_is_away_and_back(
+def test_a_provider_outage_is_detected_and_so_is_its_end(
     openai_settings: MakeSettings, emulator: Emulator
 ) -> None:
     emulator.order(Fault(FaultKind.OUTAGE, seconds=60))
     seen = probe_provider(openai_settings())
-    assert (seen.ok, seen.told) == (False, "127.0.0.1 fails with status 503")
+    assert (seen.ok, seen.detail) == (False, "127.0.0.1 fails with status 503")
     emulator.clear_faults()
     assert probe_provider(openai_settings()).ok
 
 
-def test_a_provider_is_there_as_long_as_it_takes_one_key(
+def test_a_provider_works_if_it_accepts_one_key(
     openai_settings: MakeSettings, emulator: Emulator
 ) -> None:
     emulator.keys(valid=["sk-test-two"])
@@ -138,20 +138,20 @@ def test_a_provider_is_there_as_long_as_it_takes_one_key(
     finally:
         emulator.keys(valid=None)
     assert not one.ok
-    assert fingerprint("sk-test-one") in one.told
+    assert fingerprint("sk-test-one") in one.detail
     assert "sk-test-one" not in repr(one)
     assert both.ok
 
 
-def test_a_provider_that_nobody_listens_at_is_away(openai_settings: MakeSettings) -> None:
+def test_a_provider_without_a_listener_is_down(openai_settings: MakeSettings) -> None:
     seen = probe_provider(openai_settings(openai_base_url="http://127.0.0.1:9/v1"))
-    assert (seen.ok, seen.told) == (False, "the connection fails")
+    assert (seen.ok, seen.detail) == (False, "the connection fails")
     assert "OPENAI_BASE_URL" in seen.remedy
 
 
-def test_a_provider_without_key_or_without_need_of_one(make_settings: MakeSettings) -> None:
+def test_a_missing_key_fails_unless_the_provider_needs_none(make_settings: MakeSettings) -> None:
     seen = probe_provider(make_settings(rag_embedding_provider="openai"))
-    assert (seen.ok, seen.told) == (False, "there is no API key")
+    assert (seen.ok, seen.detail) == (False, "there is no API key")
     assert probe_provider(make_settings()).ok
 
 
@@ -159,7 +159,7 @@ def test_a_provider_without_key_or_without_need_of_one(make_settings: MakeSettin
     ("status", "ok", "word"),
     [
         (200, True, "answers"),
-        (402, True, "paid"),
+        (402, True, "payment"),
         (403, True, "may not list"),
         (404, True, "without a list"),
         (429, True, "limits the rate"),
@@ -167,27 +167,27 @@ def test_a_provider_without_key_or_without_need_of_one(make_settings: MakeSettin
         (503, False, "503"),
     ],
 )
-def test_a_provider_is_there_whatever_it_refuses_but_not_when_it_fails(
+def test_a_provider_that_refuses_requests_works_but_one_that_fails_does_not(
     status: int, ok: bool, word: str
 ) -> None:
     seen = judge_provider("api.example.com", status)
     assert seen.ok is ok
-    assert word in seen.told
+    assert word in seen.detail
     assert bool(seen.remedy) is not ok
 
 
-def test_an_inbox_is_there_or_will_be(make_settings: MakeSettings, tmp_path: Path) -> None:
+def test_an_inbox_exists_or_will_be_created(make_settings: MakeSettings, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     settings = make_settings(rag_documents_url=str(folder), rag_disk_free_gb=0)
-    assert "not there yet" in probe_inbox(settings).told
+    assert "does not exist yet" in probe_inbox(settings).detail
     folder.mkdir()
     seen = probe_inbox(settings)
     assert seen.ok
-    assert str(folder) in seen.told
-    assert "GB free" in seen.told
+    assert str(folder) in seen.detail
+    assert "GB free" in seen.detail
 
 
-def test_an_inbox_that_cannot_be_asked_is_away_without_its_password(
+def test_an_unreachable_inbox_is_reported_without_its_password(
     make_settings: MakeSettings,
 ) -> None:
     seen = probe_inbox(make_settings(rag_documents_url="ftp://rag:hunter2@127.0.0.1:9/inbox"))
@@ -199,11 +199,11 @@ def test_an_inbox_that_cannot_be_asked_is_away_without_its_password(
     assert "hunter2" not in repr(unknown)
 
 
-def test_a_full_disk_is_told_with_the_setting(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_setting(tmp_path: Path) -> None:
     assert probe_disk(tmp_path / "not" / "yet", 0).ok
     seen = probe_disk(tmp_path, 1e9)
     assert not seen.ok
-    assert "RAG_DISK_FREE_GB" in seen.told
+    assert "RAG_DISK_FREE_GB" in seen.detail
     assert seen.remedy
 
 
@@ -214,7 +214,7 @@ def beats(**ages_s: float) -> dict[str, datetime]:
 @pytest.mark.parametrize(
     ("heartbeats", "ok", "word"),
     [
-        ({}, False, "does not run"),
+        ({}, False, "not running"),
         (beats(SENSOR=5, SCHEDULER=9, QUEUED_RUN_COORDINATOR=3), True, "9 s"),
         (beats(SENSOR=900, SCHEDULER=905, QUEUED_RUN_COORDINATOR=910), False, "for 900 s"),
         (beats(SENSOR=900, SCHEDULER=9, QUEUED_RUN_COORDINATOR=9), False, "of SENSOR"),
@@ -228,10 +228,10 @@ def beats(**ages_s: float) -> dict[str, datetime]:
         ),
     ],
 )
-def test_a_daemon_lives_while_all_that_work_needs_lives(
+def test_a_daemon_is_alive_only_if_all_its_needed_parts_are(
     heartbeats: dict[str, datetime], ok: bool, word: str
 ) -> None:
     seen = probe_daemon(heartbeats, NOW)
     assert seen.ok is ok
-    assert word in seen.told
+    assert word in seen.detail
     assert bool(seen.remedy) is not ok

@@ -1,4 +1,4 @@
-"""The diagnosis: each fault by itself, its level and its command; and the facts of a database."""
+"""The diagnosis: each fault with its level and command, and a snapshot of a database."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def failing(*names: str, **told: object) -> Snapshot:
     return replace(SEEN, probes=probes, **told)  # type: ignore[arg-type]
 
 
-def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
+def test_the_fix_for_a_lane_depends_on_what_blocks_it() -> None:
     waits = lane(waiting=3, claimable=3, oldest_waiting_s=61)
     (dead,) = diagnose(waits, Settings())
     alive = replace(waits, probes=(DependencyProbe("daemon", True, 0.0, "alive"),))
     (slow,) = diagnose(alive, Settings())
-    assert dead.command == "see that the daemon runs: `rag-assets up`"
+    assert dead.command == "start the daemon: `rag-assets up`"
     assert slow.command.startswith("wait half a minute for a run")
     held = Pause("rag_processing", "a move", "command", NOW)
     (by_person,) = diagnose(lane(paused=held), Settings())
@@ -102,9 +102,9 @@ def test_what_mends_a_lane_depends_on_who_holds_it_up() -> None:
     assert by_recovery.command.startswith("wait:")
 
 
-def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
+def test_nothing_served_and_the_reason_are_one_finding() -> None:
     (found,) = diagnose(stored(release=ReleaseState(None, None, ("no index",))), Settings())
-    assert found.told == "nothing is served yet; the gate refuses the next release: no index"
+    assert found.evidence == "nothing is served yet; the gate refuses the next release: no index"
 
 
 @pytest.mark.parametrize(
@@ -120,19 +120,19 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
             lane(waiting=3, claimable=3, oldest_waiting_s=61),
             "rag_processing",
             "problem",
-            "3 documents of rag_processing could be taken, and for 61 s none was",
+            "3 documents could be claimed in rag_processing, but none was for 61 s",
         ),
         (
             lane(waiting=1, claimable=1, oldest_waiting_s=9),
             "rag_processing",
             "warning",
-            "1 document wait",
+            "1 document waiting, the oldest for 9 s",
         ),
         (
             lane(waiting=51, claimable=51, running=2, runs_at_work=1, oldest_waiting_s=601),
             "queue",
             "problem",
-            "51 documents wait, and none was completed for 600 s",
+            "51 documents waiting, and none was completed for 600 s",
         ),
         (
             lane(
@@ -180,12 +180,12 @@ def test_what_is_not_served_yet_and_why_is_one_finding() -> None:
         (stored(unsent_messages=2), "messages", "warning", "2 messages"),
     ],
 )
-def test_each_fault_is_told_with_its_level_and_what_mends_it(
+def test_each_fault_is_reported_with_its_level_and_fix(
     make_settings: MakeSettings, facts: Snapshot, area: str, level: Level, words: str
 ) -> None:
     (found,) = diagnose(facts, make_settings())
     assert (found.area, found.level) == (area, level)
-    assert words in found.told
+    assert words in found.evidence
     assert found.command
 
 
@@ -210,21 +210,21 @@ def test_each_fault_is_told_with_its_level_and_what_mends_it(
         stored(indexes=(), release=ReleaseState(None, None, ("nothing is embedded",))),
     ],
 )
-def test_what_is_as_it_should_be_is_not_told(make_settings: MakeSettings, facts: Snapshot) -> None:
+def test_a_healthy_system_has_no_findings(make_settings: MakeSettings, facts: Snapshot) -> None:
     assert diagnose(facts, make_settings()) == ()
 
 
-def test_a_lane_that_stands_still_while_another_goes_on_is_told(
+def test_a_stuck_lane_is_reported_although_another_progresses(
     make_settings: MakeSettings,
 ) -> None:
     still = replace(LANE, waiting=500, claimable=500, oldest_waiting_s=9000, runs_at_work=2)
     other = LaneState("rag_large_docs", running=1, last_completed_at=NOW)
     (found,) = diagnose(seen(lanes=(still, other)), make_settings())
     assert (found.rule, found.area, found.level) == ("documents-idle", LANE.lane, "problem")
-    assert "with 2 runs under way" in found.told
+    assert "with 2 runs under way" in found.evidence
 
 
-def test_a_database_that_only_reads_is_looked_at_all_the_same(
+def test_a_read_only_database_is_diagnosed_as_well(
     openai_settings: MakeSettings, database: Database
 ) -> None:
     settings = openai_settings()
@@ -237,7 +237,7 @@ def test_a_database_that_only_reads_is_looked_at_all_the_same(
     assert found.corpus is not None
 
 
-def test_what_follows_from_another_fault_is_not_told_again(make_settings: MakeSettings) -> None:
+def test_consequences_of_another_fault_are_not_reported(make_settings: MakeSettings) -> None:
     settings = make_settings()
     found = diagnose(failing("database", "vectors", "dagster", "daemon", corpus=None), settings)
     assert [finding.area for finding in found] == ["database"]
@@ -274,9 +274,9 @@ def test_a_pgvector_with_known_faults_is_named_with_what_to_do(
     assert [finding.level for finding in found] == ([level] if level else [])
     for finding in found:
         assert finding.area == "vectors"
-        assert f"pgvector {version} has known faults: " in finding.told
-        assert "IVFFlat index builds, fixed in 0.8.7 (an index build can crash" in finding.told
-        assert ("CVE-2026-3172" in finding.told) == (version == "0.8.1")
+        assert f"pgvector {version} has known faults: " in finding.evidence
+        assert "IVFFlat index builds, fixed in 0.8.7 (an index build can crash" in finding.evidence
+        assert ("CVE-2026-3172" in finding.evidence) == (version == "0.8.1")
 
 
 def test_information_comes_last(make_settings: MakeSettings) -> None:
@@ -300,20 +300,20 @@ def test_information_comes_last(make_settings: MakeSettings) -> None:
         (172_800, "2 d"),
     ],
 )
-def test_stretches_of_time_read_well(seconds: float, told: str) -> None:
+def test_durations_are_readable(seconds: float, told: str) -> None:
     assert span(seconds) == told
 
 
-def test_a_key_that_is_none_is_the_providers_fault_alone(openai_settings: MakeSettings) -> None:
+def test_a_malformed_key_is_only_a_finding_of_the_provider(openai_settings: MakeSettings) -> None:
     settings = openai_settings(openai_api_key="sk-test one")
     facts = survey(settings)
     assert facts.unread is None
-    told = {found.area: found.told for found in diagnose(facts, settings)}
+    told = {found.area: found.evidence for found in diagnose(facts, settings)}
     assert "has characters that no key has" in told["provider"]
     assert "database" not in told
 
 
-def test_facts_are_those_of_the_database(
+def test_the_snapshot_matches_the_database(
     openai_settings: MakeSettings, database: Database, tmp_path: Path
 ) -> None:
     settings: Settings = openai_settings(rag_documents_url=str(tmp_path))
@@ -345,7 +345,7 @@ def test_facts_are_those_of_the_database(
     assert small.mean_s == pytest.approx(40, abs=5)
     paused = by_lane["rag_bible"].paused
     assert paused is not None
-    assert paused.told == "by command: tests"
+    assert paused.description == "by command: tests"
     assert [document.key for document in facts.corpus.heavy] == ["large"]
     assert [key.key_fingerprint for key in facts.keys] == [fingerprint("sk-test-one")]
     assert facts.corpus.dead == {"EmptyDocumentError": 1}

@@ -1,4 +1,4 @@
-"""The metrics over HTTP: as Prometheus asks for them, in this process and as the command."""
+"""The metrics over HTTP, in this process and by the command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.operations.filled import metrics_of, samples
 
 
-def test_prometheus_gets_the_text_format_and_openmetrics_when_it_asks_for_that(
+def test_prometheus_gets_the_text_format_or_openmetrics_on_request(
     database: Database, make_settings: MakeSettings
 ) -> None:
     with exporting(metrics_of(make_settings(), database), host="127.0.0.1", port=0) as url:
@@ -37,7 +37,7 @@ def test_prometheus_gets_the_text_format_and_openmetrics_when_it_asks_for_that(
         httpx.get(url, trust_env=False)
 
 
-def test_health_asks_no_database_and_other_paths_say_where_the_metrics_are(
+def test_health_queries_no_database_and_other_paths_name_the_metrics_path(
     database: Database, make_settings: MakeSettings
 ) -> None:
     metrics = metrics_of(make_settings(), database.named("nowhere"))
@@ -48,7 +48,7 @@ def test_health_asks_no_database_and_other_paths_say_where_the_metrics_are(
         assert (lost.status_code, lost.text) == (404, f"the metrics are at {PATH}\n")
 
 
-def test_a_client_that_says_nothing_gives_its_thread_back(
+def test_a_silent_client_does_not_keep_its_thread(
     database: Database,
     make_settings: MakeSettings,
     monkeypatch: pytest.MonkeyPatch,
@@ -76,7 +76,7 @@ def test_ipv6_can_be_listened_on(database: Database, make_settings: MakeSettings
         assert httpx.get(url, trust_env=False).status_code == 200
 
 
-def test_a_taken_port_is_told_with_what_to_do(
+def test_a_port_in_use_is_reported_with_the_fix(
     database: Database, make_settings: MakeSettings
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -90,7 +90,7 @@ def test_a_taken_port_is_told_with_what_to_do(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_tells_its_address_serves_and_ends_when_asked_to(
+def test_the_command_prints_its_address_serves_and_stops_on_a_signal(
     database: Database, tmp_path: Path, number: signal.Signals
 ) -> None:
     # The database is away at first: that is what it has to tell.
@@ -112,7 +112,7 @@ def test_the_command_tells_its_address_serves_and_ends_when_asked_to(
             process.kill()
 
 
-def test_the_other_commands_do_not_load_what_serve_must_load_later() -> None:
+def test_other_commands_do_not_import_the_exporter() -> None:
     """prometheus_client looks once where the API's workers count: when it is imported."""
     code = "import sys, rag_assets.cli.main; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The page of findings says what the rules say, and each rule is on it."""
+"""The page of findings matches the rules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rag_assets.operations.diagnosis import RULES
 from rag_assets_tests.operations.findings_page import PAGE, PARTS, page
 
 
-def test_the_page_is_that_of_the_rules() -> None:
+def test_the_page_matches_the_rules() -> None:
     anew = "run `python -m rag_assets_tests.operations.findings_page`"
     assert PAGE.read_text("utf-8") == page(), anew
 

@@ -1,4 +1,4 @@
-"""When limits will not do: what a trend says, and when it says nothing."""
+"""Forecasts of limits: what a trend shows, and when it shows nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def limit(values: list[float], most: float | None = 100, note: str = "") -> Limi
             [10, 12, 14, 16, 18, 20, 22],
             date(2026, 12, 16),
             "at 22.0 of 100.0, rising by 2.0 a day: reached on 2026-12-16, by the trend over 7 "
-            "days, which explains 100% of what they differ by",
+            "days, which explains 100% of their variance",
         ),
         ([20] * 7, None, "at 20.0 of 100.0: no rising trend in 7 days"),
         ([22, 20, 18, 16, 14, 12, 10], None, "at 10.0 of 100.0: no rising trend in 7 days"),
@@ -42,12 +42,12 @@ def limit(values: list[float], most: float | None = 100, note: str = "") -> Limi
         ([94, 96, 98, 100, 102, 104, 106], date(2026, 11, 7), "at 106.0 of 100.0: the limit is"),
     ],
 )
-def test_a_limit_is_reached_when_a_trend_that_explains_the_days_crosses_it(
+def test_a_limit_is_reached_where_a_significant_trend_crosses_it(
     values: list[float], reached: date | None, told: str
 ) -> None:
     found = forecast(limit(values))
     assert found.reached_on == reached
-    assert found.told.startswith(told)
+    assert found.reasoning.startswith(told)
 
 
 def test_only_the_last_four_weeks_count_and_days_without_a_value_do_not() -> None:
@@ -59,9 +59,9 @@ def test_only_the_last_four_weeks_count_and_days_without_a_value_do_not() -> Non
     assert gaps.per_day == pytest.approx(1)
 
 
-def test_a_limit_that_is_not_known_is_told_so() -> None:
+def test_an_unknown_limit_is_reported_as_such() -> None:
     found = forecast(limit([1, 2, 3, 4, 5, 6, 7], None, "the disk is elsewhere"))
-    assert (found.reached_on, found.told) == (None, "at 7.0; the disk is elsewhere")
+    assert (found.reached_on, found.reasoning) == (None, "at 7.0; the disk is elsewhere")
 
 
 @given(
@@ -92,23 +92,23 @@ def table(days: int) -> pd.DataFrame:
     )
 
 
-def test_each_limit_in_force_is_judged_by_its_own_series() -> None:
+def test_each_limit_is_compared_with_its_own_series() -> None:
     settings = Settings(rag_disk_free_gb=5, rag_backfill_budget_usd=20)
     limits = {one.name: one for one in limits_of(table(20), settings, free_bytes=int(15e9))}
     busy = forecast(limits["time of the documents' runs"])
     assert busy.now == pytest.approx(0.59)
     assert busy.reached_on == date(2026, 12, 11)  # 21 days at 0.01 to 0.8
-    assert limits["requests a day"].most == 1000 * 1440
-    assert limits["tokens a day"].most == 1_000_000 * 1440
+    assert limits["requests a day"].maximum == 1000 * 1440
+    assert limits["tokens a day"].maximum == 1_000_000 * 1440
     size = limits["database"]
-    assert size.most == pytest.approx(2.9e9 + 10e9)
+    assert size.maximum == pytest.approx(2.9e9 + 10e9)
     assert forecast(size).reached_on == date(2027, 2, 28)
     cost = limits["cost of seven days"]
-    assert cost.most == 40  # two windows a week
+    assert cost.maximum == 40  # two windows a week
     assert cost.series.dropna().size == 14
     assert forecast(cost).reached_on == date(2026, 12, 27)
 
 
 def test_the_disk_of_another_server_is_not_guessed() -> None:
     limits = {one.name: one for one in limits_of(table(7), Settings(), free_bytes=None)}
-    assert "is not seen here" in forecast(limits["database"]).told
+    assert "is unknown" in forecast(limits["database"]).reasoning

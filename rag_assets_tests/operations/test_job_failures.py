@@ -10,7 +10,7 @@ import pytest
 from rag_assets.operations.findings import Finding
 from rag_assets.operations.job_failures import (
     RETRY_CHANCE,
-    Standing,
+    SplitFailures,
     by_cause,
     cause_of,
     is_expected,
@@ -21,7 +21,7 @@ from rag_assets.operations.sql.failed_runs import FailedRun, Failing, failing_ru
 from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.thresholds import Thresholds
 from rag_assets.postgres.database import CONNECTION_ERRORS, Database
-from rag_assets_tests.operations.looks import START
+from rag_assets_tests.operations.watch import START
 
 URL = "http://127.0.0.1:3000"
 
@@ -58,9 +58,7 @@ def ended(
         (ended("AuthenticationError", lane="rag_bible"), "AuthenticationError"),
     ],
 )
-def test_which_failures_are_reported_and_what_equal_ones_have_in_common(
-    run: EndedRun, cause: str | None
-) -> None:
+def test_reported_failures_are_grouped_by_cause(run: EndedRun, cause: str | None) -> None:
     assert cause_of(run) == cause
 
 
@@ -76,7 +74,7 @@ def failed(
     return FailedRun(f"run-{number}", job, f"EN_{number:02}", steps, error, error, "the key", at)
 
 
-def test_equal_causes_are_told_together_with_their_partitions() -> None:
+def test_failures_with_one_cause_are_reported_together_with_their_partitions() -> None:
     runs = [failed(number) for number in range(50)] + [
         replace(failed(51), job="plan", partition="")
     ]
@@ -86,7 +84,7 @@ def test_equal_causes_are_told_together_with_their_partitions() -> None:
     assert jobs.which.endswith("EN_39 and 10 more; plan failed")
     assert jobs.facts(URL)[1:] == (
         "AuthenticationError: the key",
-        "to do: correct OPENAI_API_KEY in .env and start again what uses it; then re-execute "
+        "to do: correct OPENAI_API_KEY in .env and restart whatever uses it; then re-execute "
         "http://127.0.0.1:3000/runs/run-51",
     )
 
@@ -97,13 +95,13 @@ MINUTE = timedelta(minutes=1)
 def outage(
     cause: str = "dependency-down", subject: str = "database", **changes: datetime
 ) -> Incident:
-    """An incident of the queue, which lasts."""
+    """An ongoing incident of the queue."""
     evidence = {"subject": subject, "facts": []}
     lasts = Incident(1, "open", cause, evidence, START, START, None, None, None, 0, 0, 0, None)
     return replace(lasts, **changes)
 
 
-def judged(run: FailedRun, incident: Incident, at: datetime) -> Standing:
+def judged(run: FailedRun, incident: Incident, at: datetime) -> SplitFailures:
     return split_explained(Failing(at, (run,), (incident,)))
 
 
@@ -130,7 +128,7 @@ def judged(run: FailedRun, incident: Incident, at: datetime) -> Standing:
         ("IndexBuildError", "unknown", "rag_processing", False),
     ],
 )
-def test_what_the_queues_incident_explains_is_not_told_twice(
+def test_failures_explained_by_a_queue_incident_are_not_reported_again(
     error: str, cause: str, subject: str, explained: bool
 ) -> None:
     run = failed(1, error=error)
@@ -157,7 +155,7 @@ def test_what_the_queues_incident_explains_is_not_told_twice(
         (-90, 200, 5, 201, False),  # failed hours later
     ],
 )
-def test_a_failure_belongs_to_an_outage_that_it_overlaps_until_its_work_should_be_done(
+def test_a_failure_belongs_to_an_overlapping_outage_until_retries_had_their_chance(
     started: float, ended: float, over: float | None, now: float, explained: bool
 ) -> None:
     run = replace(
@@ -171,7 +169,7 @@ def test_a_failure_belongs_to_an_outage_that_it_overlaps_until_its_work_should_b
     assert bool(standing.reported) is not explained
 
 
-def test_the_chance_begins_when_the_dependency_is_back_though_documents_do_not_go_on() -> None:
+def test_the_retry_period_begins_when_the_dependency_is_back_even_if_documents_are_stuck() -> None:
     run = failed(1, error="DatabaseUnavailableError")
     lasts = outage()
     lasts = replace(lasts, evidence={**lasts.evidence, "over_at": "2026-05-01T12:05:00+00:00"})
@@ -180,7 +178,7 @@ def test_the_chance_begins_when_the_dependency_is_back_though_documents_do_not_g
     assert judged(run, lasts, back + RETRY_CHANCE).reported
 
 
-def test_the_provider_may_have_been_away_long_before_it_was_asked() -> None:
+def test_a_provider_outage_may_begin_long_before_it_is_probed() -> None:
     run = failed(-20, error="ProviderUnavailableError")
     assert judged(run, outage(subject="provider"), START + MINUTE).explained
 
@@ -196,7 +194,7 @@ def test_the_provider_may_have_been_away_long_before_it_was_asked() -> None:
         ("QuotaExceededError", "out-of-quota", "aabbccdd", 1, False),
     ],
 )
-def test_an_outage_that_is_only_just_seen_is_waited_for(
+def test_a_new_outage_delays_reporting_failed_jobs(
     error: str, cause: str, subject: str, minutes: float, expected: bool
 ) -> None:
     (jobs,) = by_cause([failed(0, error=error)]).values()
@@ -231,7 +229,7 @@ END = """
         ([], "EN_A", ("another", "SUCCESS", "EN_A", ["a"]), True),
     ],
 )
-def test_a_failure_stands_until_a_later_run_has_done_its_steps(
+def test_a_failure_is_unresolved_until_a_later_run_has_done_its_steps(
     database: Database,
     steps: list[str],
     partition: str,

@@ -1,4 +1,4 @@
-"""What is said to people: once, when the hour allows it, and never the address it goes to."""
+"""Messages: sent once, outside quiet hours, and without their address."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from rag_assets.operations.messages import (
     describe_incident,
     is_due,
     is_quiet,
-    say,
+    notify_of_incident,
     send,
-    tell_of_incident,
+    send_now,
 )
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.messages import add_message, unsent_messages
@@ -66,10 +66,10 @@ def waiting(database: Database) -> list[str]:
 def tell(database: Database, settings: Settings, *incidents: Incident) -> None:
     with database.connect() as connection:
         for incident in incidents:
-            tell_of_incident(connection, incident, settings)
+            notify_of_incident(connection, incident, settings)
 
 
-def test_an_incident_is_told_in_a_few_lines() -> None:
+def test_an_incident_is_described_in_a_few_lines() -> None:
     done = [
         RecoveryAction("pause_lane", lane, "", True, "", DAY)
         for lane in ("rag_bible", "rag_processing", "rag_bible")
@@ -83,7 +83,7 @@ def test_an_incident_is_told_in_a_few_lines() -> None:
     )
 
 
-def test_an_incident_is_told_once_and_once_more_when_a_person_is_needed(
+def test_an_incident_is_reported_once_and_again_when_it_is_escalated(
     database: Database, make_settings: MakeSettings
 ) -> None:
     with receiving() as slack:
@@ -98,7 +98,7 @@ def test_an_incident_is_told_once_and_once_more_when_a_person_is_needed(
     ]
 
 
-def test_an_incident_that_needs_a_person_from_the_start_is_told_once(
+def test_an_incident_escalated_from_the_start_is_reported_once(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings()
@@ -106,7 +106,7 @@ def test_an_incident_that_needs_a_person_from_the_start_is_told_once(
     assert waiting(database) == ["incident-7"]
 
 
-def test_in_quiet_hours_only_what_is_urgent_is_sent_and_the_rest_after_them(
+def test_in_quiet_hours_only_urgent_messages_are_sent_and_the_rest_later(
     database: Database, make_settings: MakeSettings
 ) -> None:
     with receiving() as slack:
@@ -124,7 +124,7 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent_and_the_rest_after_them(
     clock=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
     hours=st.sampled_from(["22:00-07:00", "12:00-13:00", "00:00-23:59", ""]),
 )
-def test_quiet_hours_are_those_on_the_wall(clock: datetime, hours: str) -> None:
+def test_quiet_hours_are_in_local_time(clock: datetime, hours: str) -> None:
     settings = Settings(rag_timezone="America/Sao_Paulo", rag_slack_quiet_hours=hours)
     local = (clock - timedelta(hours=3)).strftime("%H:%M:%S")  # it has no summer time
     begin, _, end = hours.partition("-")
@@ -144,7 +144,7 @@ def test_without_a_webhook_messages_stay_in_the_log(
 
 @contextmanager
 def answering(status: int) -> Iterator[str]:
-    """A server that answers so; its address, with a secret in it."""
+    """Serve this answer; yield the URL, which contains a secret."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -153,7 +153,7 @@ def answering(status: int) -> Iterator[str]:
             self.wfile.write(b"not today")
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, daemon=True)
@@ -166,7 +166,7 @@ def answering(status: int) -> Iterator[str]:
         thread.join()
 
 
-def test_what_slack_does_not_take_is_sent_again_and_the_address_never_shown(
+def test_messages_refused_by_slack_are_retried_and_the_address_is_never_shown(
     database: Database,
     make_settings: MakeSettings,
     caplog: pytest.LogCaptureFixture,
@@ -186,7 +186,7 @@ def test_what_slack_does_not_take_is_sent_again_and_the_address_never_shown(
         first, second = unsent_messages(connection)
     assert (first.attempts, second.attempts) == (3, 0)
     shown = "".join([*lines, caplog.text, str(first.error), repr(settings), *capfd.readouterr()])
-    assert "sent again later: Slack answers 503" in shown
+    assert "will be retried: Slack answers 503" in shown
     assert "Slack cannot be reached" in shown
     assert "s3cret" not in shown
     with receiving() as slack:
@@ -205,7 +205,7 @@ def test_what_slack_does_not_take_is_sent_again_and_the_address_never_shown(
         (True, [0, 30, 60, 120, 180, 240, 300, 360, 420]),
     ],
 )
-def test_slack_that_refuses_is_tried_after_growing_pauses_the_urgent_sooner(
+def test_pauses_grow_while_slack_refuses_but_less_for_urgent_messages(
     make_settings: MakeSettings, urgent: bool, seconds: list[int]
 ) -> None:
     memory, tried = Memory(), []
@@ -215,13 +215,13 @@ def test_slack_that_refuses_is_tried_after_growing_pauses_the_urgent_sooner(
             now = DAY + number * INTERVAL
             memory = Memory.from_cursor(memory.to_cursor())
             if is_due(settings, memory, now, urgent=urgent):
-                memory, refusal = say("hello", settings, memory, now)
+                memory, refusal = send_now("hello", settings, memory, now)
                 assert refusal == "Slack answers 503"
                 tried.append((now - DAY) // timedelta(seconds=1))
     assert tried[: len(seconds)] == seconds
 
 
-def test_something_urgent_does_not_wait_for_what_is_not(
+def test_urgent_messages_do_not_wait_for_others(
     database: Database, make_settings: MakeSettings
 ) -> None:
     refused = Memory(slack_refused_since=DAY, slack_tried_at=DAY + timedelta(minutes=5))
@@ -237,7 +237,7 @@ def test_something_urgent_does_not_wait_for_what_is_not(
         assert [text.partition(" ")[0] for text in slack.texts] == [":rotating_light:", ":warning:"]
 
 
-def test_a_database_that_is_away_is_told_once_and_a_person_is_called_later(
+def test_a_database_outage_is_reported_once_and_escalated_later(
     make_settings: MakeSettings,
 ) -> None:
     lines: list[str] = []
@@ -247,8 +247,8 @@ def test_a_database_that_is_away_is_told_once_and_a_person_is_called_later(
         for number in range(60):
             memory = missed(settings, memory, DAY + number * INTERVAL, log=lines.append).memory
         assert [text.partition(" ")[0] for text in slack.texts] == [":warning:", ":rotating_light:"]
-        assert memory.told_away_at == DAY + timedelta(minutes=1)
-        assert memory.called_away_at == DAY + timedelta(minutes=10)
+        assert memory.outage_reported_at == DAY + timedelta(minutes=1)
+        assert memory.outage_escalated_at == DAY + timedelta(minutes=10)
         slack.texts.clear()
         memory = Memory()
         for number in range(60):
@@ -257,7 +257,7 @@ def test_a_database_that_is_away_is_told_once_and_a_person_is_called_later(
     assert lines[-1] == slack.texts[-1]
 
 
-def test_what_an_incident_repeats_forges_no_line_and_calls_nobody() -> None:
+def test_quoted_texts_cannot_forge_lines_or_mentions() -> None:
     evil = "a.pdf\n• all is well <!channel> <https://a.example|here> \x1b[31m & co"
     incident = replace(INCIDENT, evidence={"subject": evil, "facts": [evil, "a fact"]})
     text = describe_incident(incident, [], "http://127.0.0.1:3000")
@@ -272,7 +272,7 @@ def test_what_an_incident_repeats_forges_no_line_and_calls_nobody() -> None:
 
 
 @pytest.mark.parametrize("address", ["no address at all/s3cret", "http://[s3cret", "s3cret://x"])
-def test_an_address_that_is_none_is_not_shown_either(address: str) -> None:
+def test_an_invalid_address_is_not_shown_either(address: str) -> None:
     with pytest.raises(SlackUnavailableError) as raised:
         send(address, "hello", timeout_s=1)
     assert "s3cret" not in str(raised.value)

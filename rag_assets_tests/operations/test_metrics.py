@@ -1,4 +1,4 @@
-"""What the metrics say of a corpus in which something of everything has happened."""
+"""The metrics of a corpus with data of every kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg import sql
 
 from rag_assets.index.sql.builds import analyze
 from rag_assets.operations.metrics import OperationsMetrics
-from rag_assets.operations.sql.vector_metrics import COUNTED_ROWS, rows_about
+from rag_assets.operations.sql.vector_metrics import COUNTED_ROWS, approximate_rows
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets.vectors.sql.spaces import register_space
@@ -99,7 +99,7 @@ def test_the_figures_are_right(seen: dict[str, float], name: str, value: float) 
     assert seen[name] == value
 
 
-def test_sizes_and_ages_are_there(seen: dict[str, float]) -> None:
+def test_sizes_and_ages_are_exported(seen: dict[str, float]) -> None:
     index = f'rag_index_bytes{{corpus="bible",generation="1",space="{SPACE}"}}'
     assert 0 < seen[index] < seen[f'rag_vectors_bytes{{corpus="bible",space="{SPACE}"}}']
     for name in ("rag_active_release_age_seconds", "rag_release_refused_age_seconds"):
@@ -112,9 +112,7 @@ def test_sizes_and_ages_are_there(seen: dict[str, float]) -> None:
     assert 0 < seen['rag_exporter_read_seconds{database="corpus"}'] < 5
 
 
-def test_what_an_empty_corpus_has_is_there_with_0(
-    database: Database, openai_settings: MakeSettings
-) -> None:
+def test_an_empty_corpus_exports_zeros(database: Database, openai_settings: MakeSettings) -> None:
     found = scrape(openai_settings(), database)
     for lane in (SMALL, LARGE):
         assert found[f'rag_queue_length{{lane="{lane}"}}'] == 0
@@ -139,7 +137,7 @@ def test_no_key_and_no_password_is_shown(database: Database, openai_settings: Ma
 
 @contextmanager
 def closed(database: Database) -> Iterator[None]:
-    """A database that takes no connection for a while."""
+    """Refuse connections to a database within the block."""
     name = sql.Identifier(database.name)
     with database.named("postgres").connect(autocommit=True) as connection:
         connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
@@ -149,7 +147,7 @@ def closed(database: Database) -> Iterator[None]:
             connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
 
 
-def test_a_database_that_is_away_is_told_and_nothing_else_breaks(
+def test_a_database_outage_is_reported_and_breaks_nothing_else(
     database: Database, make_settings: MakeSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = metrics_of(make_settings(rag_metrics_cache_s=0), database)
@@ -179,9 +177,7 @@ def test_a_database_that_was_never_migrated_is_unusable_not_a_crash(
     assert "`rag-assets db migrate`" in caplog.text
 
 
-def test_a_statement_that_waits_too_long_is_given_up(
-    database: Database, make_settings: MakeSettings
-) -> None:
+def test_a_slow_statement_is_cancelled(database: Database, make_settings: MakeSettings) -> None:
     with database.connect() as connection:
         connection.execute("LOCK TABLE documents")
         found = scrape(make_settings(rag_probe_timeout_s=0.2), database)
@@ -189,7 +185,7 @@ def test_a_statement_that_waits_too_long_is_given_up(
     assert found['rag_exporter_read_seconds{database="corpus"}'] < 2
 
 
-def test_what_was_read_is_kept_for_a_while(database: Database, make_settings: MakeSettings) -> None:
+def test_figures_are_cached_for_a_while(database: Database, make_settings: MakeSettings) -> None:
     now = [0.0]
     metrics = OperationsMetrics(
         make_settings(rag_metrics_cache_s=5),
@@ -213,7 +209,7 @@ def test_what_was_read_is_kept_for_a_while(database: Database, make_settings: Ma
     assert incidents() == 1
 
 
-def test_a_refusal_that_was_overtaken_is_not_told(
+def test_a_refusal_before_the_active_release_is_not_exported(
     database: Database, make_settings: MakeSettings
 ) -> None:
     with database.connect() as connection:
@@ -230,7 +226,7 @@ def test_a_refusal_that_was_overtaken_is_not_told(
     assert "rag_release_refused_age_seconds" not in found
 
 
-def test_results_about_what_is_gone_are_left_out(
+def test_results_about_removed_subjects_are_omitted(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(rag_embedding_small_dimensions=8)
@@ -258,7 +254,7 @@ def test_results_about_what_is_gone_are_left_out(
 
 
 def many_vectors(database: Database, settings: Settings, rows: int) -> VectorTable:
-    """A table of so many vectors, recorded as a change."""
+    """Add this many vectors, recorded as a change."""
     with database.connect() as connection:
         table = bible_table(register_space(connection, settings, "small"))
         announce(connection, table, "EN_A", rows=rows)
@@ -282,7 +278,7 @@ def test_few_vectors_are_counted(
 ) -> None:
     table = many_vectors(database, make_settings(rag_embedding_small_dimensions=8), rows)
     with database.connect() as connection:
-        assert rows_about(connection, table) == rows
+        assert approximate_rows(connection, table) == rows
 
 
 def test_many_vectors_are_estimated_before_and_after_the_first_analyze(
@@ -291,9 +287,9 @@ def test_many_vectors_are_estimated_before_and_after_the_first_analyze(
     rows = 10 * COUNTED_ROWS
     table = many_vectors(database, make_settings(rag_embedding_small_dimensions=8), rows)
     with database.connect(autocommit=True) as connection:
-        assert rows_about(connection, table) == rows  # what was written
+        assert approximate_rows(connection, table) == rows  # what was written
         analyze(connection, table)
-        assert abs(rows_about(connection, table) - rows) < rows / 20
+        assert abs(approximate_rows(connection, table) - rows) < rows / 20
         # Grown since: by the pages, not by the old figure.
         connection.execute(
             sql.SQL(
@@ -301,9 +297,9 @@ def test_many_vectors_are_estimated_before_and_after_the_first_analyze(
                 " embedding, text_hash, run_id FROM {0}"
             ).format(table.identifier)
         )
-        assert abs(rows_about(connection, table) - 2 * rows) < rows / 10
+        assert abs(approximate_rows(connection, table) - 2 * rows) < rows / 10
 
 
-def test_every_name_is_written_as_prometheus_wants_it(seen: dict[str, float]) -> None:
+def test_every_name_follows_prometheus_conventions(seen: dict[str, float]) -> None:
     for name in seen:
         assert re.match(r"(rag_[a-z0-9_]+|inprogress_index_builds)(\{|$)", name), name

@@ -1,4 +1,4 @@
-"""The report of an incident: its eight fields, and the curves that are drawn. Pure."""
+"""The report of an incident: its eight fields, and its plots. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ACTIONS = [
 ]
 
 
-def test_a_report_tells_all_that_is_asked_after_an_incident() -> None:
+def test_a_report_has_all_its_fields() -> None:
     assert write(INCIDENT, ACTIONS, now=NOW).splitlines() == [
         "## Incident 7: rate-limited (aabbccdd)",
         "",
@@ -46,7 +46,7 @@ def test_a_report_tells_all_that_is_asked_after_an_incident() -> None:
         "| Began | 2026-05-01 12:03:10 UTC; noticed 12:04:12 |",
         "| Lasted | 6 min 5 s; closed 2026-05-01 12:19:40 |",
         "| Longest queue | 312 documents |",
-        "| Affected | 340 documents waited or were at work |",
+        "| Affected | 340 documents were waiting or in processing |",
         "| Failed jobs | 4 |",
         "| Root cause | rate-limited (aabbccdd) |",
         "",
@@ -65,25 +65,25 @@ def test_a_report_tells_all_that_is_asked_after_an_incident() -> None:
     ]
 
 
-def test_jobs_that_failed_by_it_are_named_after_the_evidence() -> None:
+def test_jobs_that_failed_because_of_it_follow_the_evidence() -> None:
     report = write(INCIDENT, ACTIONS, now=NOW, failed=["nightly_index failed", "a_job failed"])
     assert (
-        "key aabbccdd\n\n### Jobs that failed by it\n\n- nightly_index failed\n- a_job failed\n\n"
-        "### What was done\n" in report
+        "key aabbccdd\n\n### Jobs that failed because of it\n\n- nightly_index failed\n"
+        "- a_job failed\n\n### What was done\n" in report
     )
 
 
-def test_one_that_goes_on_says_so_and_that_a_person_was_called() -> None:
+def test_an_ongoing_incident_says_so_and_that_an_operator_was_notified() -> None:
     going_on = replace(
         INCIDENT, state="escalated", recovering_at=None, ended_at=None, escalated_at=NOW
     )
     report = write(going_on, [], now=NOW)
-    assert "| Lasted | 20 min 0 s, and it goes on; escalated; a person was called |" in report
+    assert "| Lasted | 20 min 0 s, ongoing; escalated; an operator was notified |" in report
     assert "- nothing: it recovered automatically" not in report
     assert "- nothing yet" in report
 
 
-def test_each_cause_has_what_prevents_it_by_settings_that_exist() -> None:
+def test_each_cause_names_a_prevention_with_existing_settings() -> None:
     assert set(PREVENTION) == {*CAUSES, JOB_FAILED}
     settings = {name.upper() for name in Settings.model_fields}
     named = set(re.findall(r"\b(?:RAG|OPENAI)_[A-Z_]+", " ".join(PREVENTION.values())))
@@ -94,7 +94,7 @@ def test_each_cause_has_what_prevents_it_by_settings_that_exist() -> None:
 @pytest.mark.parametrize(
     ("seconds", "told"), [(0, "0 s"), (59.6, "1 min 0 s"), (365, "6 min 5 s"), (7260, "2 h 1 min")]
 )
-def test_a_length_of_time_is_told_for_people(seconds: float, told: str) -> None:
+def test_a_duration_is_formatted(seconds: float, told: str) -> None:
     assert span(timedelta(seconds=seconds)) == told
 
 

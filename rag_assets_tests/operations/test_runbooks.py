@@ -1,4 +1,4 @@
-"""The runbooks are tried: each command on a corpus with the fault that its section is about."""
+"""The runbooks are executed: each command on a corpus with the fault of its section."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FOUND = [
 
 @dataclass(frozen=True)
 class Place:
-    """A folder in which a corpus is operated, with databases of its own."""
+    """A folder with a corpus and its own databases."""
 
     folder: Path
     database: Database
@@ -79,7 +79,7 @@ class Place:
         return fingerprint(KEY)
 
     def run(self, command: str) -> str:
-        """What a command prints, wherever it does."""
+        """The output of a command, on either stream."""
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self.folder,
@@ -105,7 +105,7 @@ class Place:
         take_in(self.database, open_inbox(self.settings), self.settings)
 
     def process(self) -> None:
-        """Work on what waits."""
+        """Process the waiting documents."""
         for lane in ("rag_processing", "rag_large_docs"):
             process_documents(
                 self.database,
@@ -116,7 +116,7 @@ class Place:
             )
 
     def daemon_seen(self, ago: str) -> None:
-        """A sign of life of Dagster's daemon."""
+        """Add a heartbeat of Dagster's daemon."""
         dagster = self.database.named(f"{self.database.name}_dagster")
         with dagster.connect() as connection:
             connection.execute("DELETE FROM daemon_heartbeats")
@@ -129,7 +129,7 @@ class Place:
 
 
 def _with_a_sound_pgvector(printed: str) -> str:
-    """Without the doctor's warning of the tests' pgvector, which no runbook is about."""
+    """Suppress the doctor's warning about the tests' pgvector."""
     rest, found = re.subn(r"^warning  vectors: pgvector .*\n.*\n", "", printed, flags=re.MULTILINE)
     if found and not re.search(r"^(problem|warning)  ", rest, re.MULTILINE):
         return f"{rest}{WELL}\n"
@@ -141,7 +141,7 @@ GIVEN: dict[str, Given] = {WELL: lambda _: None}
 
 
 def given(fault: str) -> Callable[[Given], Given]:
-    """Name what brings a fault about."""
+    """Register the setup of a fault."""
 
     def name(bring_about: Given) -> Given:
         GIVEN[fault] = bring_about
@@ -284,7 +284,7 @@ def _no_key(place: Place) -> Place:
 
 @pytest.fixture(scope="module")
 def operated(template_database: Database) -> Iterator[Place]:
-    """The samples embedded and released one after the other: to be copied for each section."""
+    """A corpus with released samples, to be copied for each section."""
     database = template_database.named("runbook_filled")
     with _folder("rag-runbooks") as folder, running_emulator() as emulator:
         place = Place(folder, database, emulator)
@@ -318,7 +318,7 @@ def _drop(database: Database) -> None:
 
 @pytest.fixture
 def place(operated: Place) -> Iterator[Place]:
-    """A copy with which a section may do what it likes."""
+    """A copy for one section."""
     with ExitStack() as stack:
         folder = stack.enter_context(_folder("rag-runbook"))
         shutil.copytree(operated.folder, folder, dirs_exist_ok=True)

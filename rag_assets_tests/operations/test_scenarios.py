@@ -57,7 +57,7 @@ def test_the_provider_limits_the_rate_for_a_while() -> None:
 
 
 def allow_connections(database: Database, allowed: bool) -> None:
-    """Take connections to the corpus, or none and end those that are; Dagster's lives on."""
+    """Allow connections to the corpus, or refuse and end them; Dagster's database stays up."""
     with database.named("postgres").connect(autocommit=True) as connection:
         connection.execute(
             f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS {str(allowed).lower()}"
@@ -69,7 +69,7 @@ def allow_connections(database: Database, allowed: bool) -> None:
             )
 
 
-def test_the_vector_store_is_away_while_dagster_lives() -> None:
+def test_the_vector_store_is_down_while_dagster_is_up() -> None:
     with scenario(latency_ms=1000) as seen:
         seen.load(DOCUMENTS)
         allow_connections(seen.site.database, False)
@@ -99,7 +99,7 @@ def test_a_worker_is_killed_for_memory() -> None:
 
 
 def large(seen: Scenario, name: str) -> None:
-    """A document of a megabyte and more, whose texts take half a minute and more to buy."""
+    """A document of over a megabyte that takes over half a minute to embed."""
     parts = (
         f"# {name} part {part}\n\n" + f"Sentence {part} of {name}, which is long. " * 100
         for part in range(400)

@@ -1,4 +1,4 @@
-"""Incidents, measures, samples, pauses, and the sessions of runs, as the database keeps them."""
+"""Incidents, actions, samples, pauses, and sessions of runs in the database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rag_assets.documents.sql.lanes import pause_lane, paused_lanes, resume_lane
 from rag_assets.documents.sql.leases import sessions_of_run
 from rag_assets.operations.sql import incidents, samples
 from rag_assets.operations.sql.incidents import Incident
-from rag_assets.operations.sql.samples import Bought
+from rag_assets.operations.sql.samples import NewUse
 from rag_assets.postgres.database import Database, one
 from rag_assets.postgres.run_sessions import named_for_run, runs_with_sessions
 from rag_assets_tests.documents.queued import queue, take
@@ -46,7 +46,7 @@ def test_there_is_one_incident_at_a_time(database: Database) -> None:
     assert second == first + 1
 
 
-def test_an_incident_keeps_when_it_came_to_what(database: Database) -> None:
+def test_an_incident_records_the_time_of_each_state(database: Database) -> None:
     number = opened(database)
     assert number is not None
     seen = []
@@ -66,7 +66,7 @@ def test_an_incident_keeps_when_it_came_to_what(database: Database) -> None:
     assert [one[2] is not None for one in seen] == [False] * 4 + [True]
 
 
-def test_an_incident_closed_or_escalated_wants_a_report_each_time(database: Database) -> None:
+def test_closing_or_escalating_an_incident_requires_a_new_report(database: Database) -> None:
     number = opened(database)
     assert number is not None
 
@@ -84,7 +84,7 @@ def test_an_incident_closed_or_escalated_wants_a_report_each_time(database: Data
         assert wanted() == []
 
 
-def test_figures_count_the_documents_that_met_it_and_the_jobs_that_failed(
+def test_figures_count_affected_documents_and_failed_jobs(
     database: Database,
 ) -> None:
     queue(database, "before", "failed", "waits", "later")
@@ -112,7 +112,7 @@ def test_figures_count_the_documents_that_met_it_and_the_jobs_that_failed(
     assert (found.longest_queue, found.documents_affected, found.failed_jobs) == (3, 2, 1)
 
 
-def test_measures_from_before_it_was_noticed_belong_to_an_incident(database: Database) -> None:
+def test_actions_before_it_was_noticed_belong_to_the_incident(database: Database) -> None:
     with database.connect() as connection:
         incidents.record_action(connection, "collect_lost", "documents", "why", incident_id=None)
     number = opened(database)
@@ -120,17 +120,17 @@ def test_measures_from_before_it_was_noticed_belong_to_an_incident(database: Dat
     with database.connect() as connection:
         incidents.adopt_actions(connection, number)
         incidents.record_action(
-            connection, "end_run", "lane", "why", incident_id=number, done=False, told="no"
+            connection, "end_run", "lane", "why", incident_id=number, done=False, detail="no"
         )
         actions = incidents.actions_of(connection, number)
         assert incidents.actions_since(connection, BEGAN) == actions
-    assert [(one.action, one.done, one.told) for one in actions] == [
+    assert [(one.action, one.done, one.detail) for one in actions] == [
         ("collect_lost", True, ""),
         ("end_run", False, "no"),
     ]
 
 
-def test_a_persons_pause_stands_above_the_recoverys(database: Database) -> None:
+def test_an_operators_pause_overrides_the_recoverys(database: Database) -> None:
     with database.connect() as connection:
         assert pause_lane(connection, "rag_bible", "provider", "recovery")
         assert not pause_lane(connection, "rag_bible", "again", "recovery")
@@ -143,8 +143,8 @@ def test_a_persons_pause_stands_above_the_recoverys(database: Database) -> None:
         assert paused_lanes(connection) == {}
 
 
-def bought(database: Database, requests: int, rate_limited: int) -> tuple[Bought, ...]:
-    """One key's purchase in the ledger, and the sample that is taken of it."""
+def bought(database: Database, requests: int, rate_limited: int) -> tuple[NewUse, ...]:
+    """Add a key's use to the ledger, and sample it."""
     with database.connect() as connection:
         connection.execute(
             """
@@ -165,11 +165,11 @@ def bought(database: Database, requests: int, rate_limited: int) -> tuple[Bought
         return samples.add_provider_samples(connection)
 
 
-def test_samples_of_a_key_are_kept_where_it_bought_something(database: Database) -> None:
-    assert bought(database, 5, 0) == (Bought("aabbccdd", 5, 0),)
+def test_a_keys_use_is_sampled_only_when_it_changes(database: Database) -> None:
+    assert bought(database, 5, 0) == (NewUse("aabbccdd", 5, 0),)
     with database.connect() as connection:
         assert samples.add_provider_samples(connection) == ()
-    assert bought(database, 2, 3) == (Bought("aabbccdd", 2, 3),)
+    assert bought(database, 2, 3) == (NewUse("aabbccdd", 2, 3),)
     with database.connect() as connection:
         connection.execute(
             "UPDATE provider_samples SET sampled_at = %s WHERE requests = 5", (LONG_AGO,)
@@ -183,7 +183,7 @@ def test_samples_of_a_key_are_kept_where_it_bought_something(database: Database)
     assert last.requests == 7, "the next is compared with it"
 
 
-def test_samples_of_the_queue_have_a_row_for_each_lane_and_end_in_time(database: Database) -> None:
+def test_queue_samples_have_a_row_per_lane_and_expire(database: Database) -> None:
     queue(database, "one", "two")
     take(database, keys=["one"])
     with database.connect() as connection:
@@ -199,7 +199,7 @@ def test_samples_of_the_queue_have_a_row_for_each_lane_and_end_in_time(database:
         assert samples.delete_samples(connection, 90) == 2
 
 
-def test_the_sessions_of_a_run_tell_that_it_lives(database: Database) -> None:
+def test_the_sessions_of_a_run_show_that_it_is_alive(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         assert runs_with_sessions(connection) == frozenset()
         run = "5c0b6e0e-9d13-4b3a-b0a8-1b2f4dd7b1c0"
@@ -209,7 +209,9 @@ def test_the_sessions_of_a_run_tell_that_it_lives(database: Database) -> None:
             assert runs_with_sessions(connection) == {run}
 
 
-def test_the_queue_of_when_it_began_counts_though_it_was_noticed_later(database: Database) -> None:
+def test_the_queue_at_the_beginning_counts_although_it_was_noticed_later(
+    database: Database,
+) -> None:
     queue(database, "one", "two", "three")
     with database.connect() as connection:
         (now,) = one(connection.execute("SELECT now()"))

@@ -1,4 +1,4 @@
-"""What operations forgets in time, and what it never does."""
+"""What operations deletes in time, and what it never does."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from rag_assets.documents.sql.attempts import totals
 from rag_assets.operations.sql.dagster_state import EndedRun, keep_ended_runs, run_totals
 from rag_assets.operations.sql.messages import add_message
-from rag_assets.operations.upkeep import Forgotten, forget
+from rag_assets.operations.upkeep import Deleted, delete_expired
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 
 
-def test_what_is_older_than_its_days_goes_and_the_counts_stay(
+def test_old_data_is_deleted_and_the_totals_are_kept(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(rag_operations_keep_days=10)
@@ -37,8 +37,8 @@ def test_what_is_older_than_its_days_goes_and_the_counts_stay(
                 " VALUES ('closed', 'unknown', '{}', %s, %s)",
                 (then, then),
             )
-    assert forget(database, settings) == Forgotten(attempts=1, runs=1, samples=1, messages=1)
-    assert forget(database, settings) == Forgotten(0, 0, 0, 0)
+    assert delete_expired(database, settings) == Deleted(attempts=1, runs=1, samples=1, messages=1)
+    assert delete_expired(database, settings) == Deleted(0, 0, 0, 0)
     with database.connect() as connection:
         (total,) = totals(connection)
         (runs,) = run_totals(connection)

@@ -22,7 +22,7 @@ STAGNATION_S = 35
 
 
 @pytest.mark.timeout(400)
-def test_a_bible_run_that_went_down_with_dagster_is_ended_and_started_again() -> None:
+def test_a_bible_run_that_died_with_dagster_is_ended_and_retried() -> None:
     with running_site(
         latency_ms=1500,
         RAG_EMBEDDING_BATCH_SIZE=str(BATCH),

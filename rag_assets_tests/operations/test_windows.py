@@ -1,4 +1,4 @@
-"""Windows and times of the day, where clocks change, at midnight, and at their own edges."""
+"""Windows and daily times: clock changes, midnight, and boundaries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT = WeeklyWindows(SAO_PAULO, frozenset({5, 6}), "01:00", 6)
 
 
 def local(zone: ZoneInfo, *parts: int, fold: int = 0) -> datetime:
-    """A time of the clock, in UTC."""
+    """A local time, in UTC."""
     return datetime(*parts, tzinfo=zone, fold=fold).astimezone(UTC)  # type: ignore[misc]
 
 
@@ -69,7 +69,7 @@ def test_a_window_is_open_from_its_first_minute_up_to_its_last(
         assert window.key == f"2026-11-{opened}T04:00+00:00"
 
 
-def test_the_next_window_is_told_with_how_long_it_takes_until_then() -> None:
+def test_the_next_window_is_shown_with_the_time_until_then() -> None:
     wednesday = local(SAO_PAULO, 2026, 11, 18, 12, 30)
     opens = DEFAULT.next_after(wednesday).opens
     assert opens == local(SAO_PAULO, 2026, 11, 21, 1)
@@ -102,7 +102,7 @@ def test_a_window_over_midnight_belongs_to_the_day_on_which_it_opened() -> None:
         (NEW_YORK, "01:30", (2026, 11, 1), "05:30", "11:30"),
     ],
 )
-def test_where_clocks_change_a_window_opens_once_and_lasts_as_long(
+def test_a_window_opens_once_and_keeps_its_length_across_clock_changes(
     zone: ZoneInfo, start: str, day: tuple[int, int, int], opens: str, closes: str
 ) -> None:
     windows = WeeklyWindows(zone, frozenset({6}), start, 6)
@@ -125,7 +125,7 @@ DAYS = st.frozensets(st.integers(0, 6), min_size=1)
     start=st.times().map(lambda at: f"{at:%H:%M}"),
     hours=st.integers(1, 48).map(lambda halves: halves / 2),
 )
-def test_ticks_of_cron_come_in_every_window_to_its_end_and_in_summer_time_for_an_hour_more(
+def test_cron_ticks_cover_every_window_and_an_extra_hour_in_zones_with_summer_time(
     zone: ZoneInfo, days: frozenset[int], start: str, hours: float
 ) -> None:
     windows = WeeklyWindows(zone, days, start, hours)
@@ -164,7 +164,7 @@ CLOCKS = st.times().map(lambda at: f"{at:%H:%M}")
     st.floats(0.1, 24),
     MOMENTS,
 )
-def test_an_open_window_holds_now_and_the_next_one_opens_later_on_a_day_that_was_chosen(
+def test_an_open_window_contains_now_and_the_next_one_opens_later_on_a_configured_day(
     zone: ZoneInfo, days: frozenset[int], start: str, hours: float, now: datetime
 ) -> None:
     windows = WeeklyWindows(zone, days, start, hours)
@@ -190,7 +190,7 @@ def test_the_last_and_the_next_time_of_the_day_are_a_day_apart_with_now_between(
     assert timedelta(hours=23) <= following - last <= timedelta(hours=25)
 
 
-def test_a_time_of_the_day_is_that_of_the_zone() -> None:
+def test_a_time_of_day_is_in_the_zone() -> None:
     eleven = DailyTime(SAO_PAULO, "23:00")
     assert eleven.on(date(2026, 11, 21)) == datetime(2026, 11, 22, 2, tzinfo=UTC)
     assert moment(date(2026, 11, 21), "00:00", SAO_PAULO) == datetime(2026, 11, 21, 3, tzinfo=UTC)
@@ -205,5 +205,5 @@ def test_a_time_of_the_day_is_that_of_the_zone() -> None:
         ({"seconds": -1}, "0 min"),
     ],
 )
-def test_a_span_is_told_in_its_two_largest_units(length: dict[str, float], words: str) -> None:
+def test_a_span_is_formatted_in_its_two_largest_units(length: dict[str, float], words: str) -> None:
     assert span(timedelta(**length)) == words

@@ -122,7 +122,7 @@ def test_672_random_vectors_are_refused_until_a_run_has_replaced_them(
     )
     assert "`rag-assets bible embed EN_A`, which embeds a sample of them again" in reason
     (finding,) = (f for f in diagnose(survey(settings), settings) if f.area == "provenance")
-    assert finding.told == "EN_A: 672 vectors not written by an embedding run"
+    assert finding.evidence == "EN_A: 672 vectors not written by an embedding run"
     assert finding.command == "`rag-assets bible embed EN_A`"
 
     before = paid(database)

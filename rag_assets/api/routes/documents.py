@@ -23,7 +23,7 @@ from rag_assets.api.problems import ProblemError
 from rag_assets.api.routes.retrieve import PROBLEMS
 from rag_assets.api.security import Guard, service_of
 from rag_assets.api.service import Service
-from rag_assets.documents.inbox.files import MOST_PATH_BYTES, StoredFile, Upload
+from rag_assets.documents.inbox.files import MAX_PATH_BYTES, StoredFile, Upload
 from rag_assets.documents.inbox.inbox import Inbox, open_inbox
 from rag_assets.documents.inbox.intake import take_files
 from rag_assets.documents.sql.documents import find_document, list_documents, nearest_keys
@@ -69,7 +69,7 @@ async def upload(
         str,
         Query(
             min_length=1,
-            max_length=MOST_PATH_BYTES,
+            max_length=MAX_PATH_BYTES,
             description="Its path below the inbox, such as `reports/2026.pdf`.",
         ),
     ],
@@ -186,7 +186,7 @@ def _take(connection: Connection, service: Service, inbox: Inbox, stored: Stored
 @asynccontextmanager
 async def _uploading(inbox: Inbox, name: str, max_bytes: int) -> AsyncIterator[Upload]:
     """An upload that accesses the storage in threads; an unfinished one is removed."""
-    manager = inbox.upload(name, most_bytes=max_bytes)
+    manager = inbox.upload(name, max_bytes=max_bytes)
     upload = await anyio.to_thread.run_sync(manager.__enter__)
     try:
         yield upload

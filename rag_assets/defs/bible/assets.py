@@ -1,8 +1,8 @@
-"""The Bible lane's assets: ``verses`` and ``verse_embeddings``, one partition a version."""
+"""The Bible lane's assets: ``verses`` and ``verse_embeddings``, one partition per version."""
 
 import dagster as dg
 
-import rag_assets.embedding.providers.openai_client  # noqa: F401 -- half a second, before the step's clock runs
+import rag_assets.embedding.providers.openai_client  # noqa: F401 -- takes half a second, before the step is timed
 from rag_assets.bible.embed_versions import embed_spaces
 from rag_assets.bible.limits import reading_limits
 from rag_assets.bible.sandbox import read_version
@@ -36,8 +36,8 @@ def verses(
 ) -> dg.MaterializeResult[None]:
     """The verses of one Bible version, read from its folder into PostgreSQL.
 
-    Plain text without notes, headings and numbers. A verse keeps its id, and its vectors as long as
-    its text is the same. A file that cannot be read fails the version and changes nothing.
+    Plain text without notes, headings and numbers. A verse keeps its id, and its vectors while its
+    text is unchanged. A file that cannot be read fails the version and changes nothing.
     """
     code = context.partition_key
     folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
@@ -81,10 +81,10 @@ def verse_embeddings(
     config: EmbeddingConfig,
     corpus: dg.ResourceParam[CorpusResource],
 ) -> dg.MaterializeResult[None]:
-    """A small and a large vector for each verse of one version, bought once and audited.
+    """A small and a large vector for each verse of one version, paid for once and audited.
 
     Only verses whose vector is missing or whose text changed are embedded; equal texts share one
-    vector. Each answer is kept at once, so a run that was killed pays nothing twice; the version
+    vector. Each answer is stored immediately, so a killed run pays for nothing twice; the version
     becomes visible in one transaction after its audit.
     """
     code = context.partition_key
@@ -101,7 +101,7 @@ def verse_embeddings(
     for report in reports:
         for reason in report.rejected:
             context.log.warning(f"{report.space.role}: the provider refused {reason}")
-    # A link, not a condition: a version whose folder is gone keeps its data and may be embedded.
+    # Only a link: a version whose folder is gone keeps its data and can still be embedded.
     folder = corpus.settings.rag_bibles_dir / code
     return dg.MaterializeResult(metadata=metadata.of_verse_embeddings(folder, reports))
 
@@ -110,6 +110,6 @@ check_before_runs(verse_embeddings.op, EmbeddingConfig)
 
 
 def _run_id(context: dg.AssetExecutionContext) -> str:
-    """The run that a person, schedule or sensor started; a run that died goes on under its id."""
+    """Return the id of the original run, under which a retry of a run that died continues."""
     retried = RETRY_NUMBER_TAG in context.run.tags
     return (context.run.root_run_id if retried else None) or context.run.run_id

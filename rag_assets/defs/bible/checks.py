@@ -1,6 +1,6 @@
-"""What must be true of a version's vectors before anything downstream may use them.
+"""Checks of a version's vectors, which block everything downstream.
 
-All four are blocking, of severity ERROR, and judge one partition from the tables themselves.
+All four have severity ERROR, and evaluate one partition from the tables.
 """
 
 import warnings
@@ -18,8 +18,8 @@ from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evide
 
 
 def _specs() -> list[dg.AssetCheckSpec]:
-    # Partitioned checks are a preview of Dagster's, which is pinned for it: without them a bad
-    # version would fail the good ones, too. Its warning says nothing to those who run this.
+    # Partitioned checks are a preview feature, for which Dagster is pinned: without them a bad
+    # version would fail the good ones, too. The preview warning is of no use to operators.
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Specifying a partitions_def on an AssetCheckSpec"
@@ -40,7 +40,7 @@ def _specs() -> list[dg.AssetCheckSpec]:
 def verse_embeddings_checks(
     context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Judge one version in each of its spaces, and keep the results for the gate."""
+    """Evaluate one version in each of its spaces, and store the results for the gate."""
     wanted = {key.name for key in context.selected_asset_check_keys}
     code = context.partition_key
     with as_failures(), corpus.database.connect() as connection:

@@ -1,4 +1,4 @@
-"""What a person can choose in the launchpad for one run of ``verse_embeddings``."""
+"""Launchpad options for one run of ``verse_embeddings``."""
 
 from typing import Annotated
 
@@ -36,8 +36,7 @@ class EmbeddingConfig(RunConfig):
     )
     max_retries: Annotated[int | None, within("rag_embedding_max_retries")] = Field(
         None,
-        description="Tries after the first, for what may pass. Setting: "
-        "RAG_EMBEDDING_MAX_RETRIES (5).",
+        description="Retries of transient errors. Setting: RAG_EMBEDDING_MAX_RETRIES (5).",
     )
     timeout: Annotated[float | None, within("rag_embedding_timeout_s")] = Field(
         None,
@@ -47,11 +46,11 @@ class EmbeddingConfig(RunConfig):
     large_only: bool = Field(False, description="Only the large space (re-ranking).")
 
     def check(self) -> None:
-        """As :meth:`options`."""
+        """Raise the errors of :meth:`options`."""
         self.options()
 
     def options(self) -> EmbedOptions:
-        """The choices as plain options.
+        """Convert to plain options.
 
         :raises ConfigurationError: two of them exclude each other.
         """

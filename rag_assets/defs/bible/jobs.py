@@ -1,4 +1,4 @@
-"""Jobs of the Bible lane: load and embed a version, load only, and the plan that writes nothing."""
+"""Jobs of the Bible lane: load and embed a version, load it only, or plan without writing."""
 
 import dagster as dg
 from pydantic import Field
@@ -73,7 +73,7 @@ def bible_embedding_plan() -> None:
 
 
 def plan_table(plans: list[SpacePlan]) -> str:
-    """The plans as a Markdown table with a row of totals."""
+    """Format plans as a Markdown table with a row of totals."""
     lines = [
         "| version | space | rows | reused | texts to buy | tokens | USD | requests | minutes |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",

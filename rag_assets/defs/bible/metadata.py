@@ -1,4 +1,4 @@
-"""What the UI shows of a materialized version: counts, costs, oddities, columns. Pure."""
+"""Metadata of a materialized version: counts, costs, oddities, columns. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rag_assets.bible.sql.verses import VersesLoaded
 from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.vectors.prices import amount, together
 
-_EXAMPLES = 12  # of each kind of oddity; the rest is counted
+_EXAMPLES = 12  # shown per kind of oddity; the rest is counted
 
 VERSES_SCHEMA = dg.TableSchema(
     columns=[
-        dg.TableColumn("verse_id", "bigint", description="Stable as long as the verse is there."),
+        dg.TableColumn("verse_id", "bigint", description="Stable while the verse exists."),
         dg.TableColumn("version_code", "text", description="Such as PT_NAA."),
         dg.TableColumn("book", "text", description="USFM code, such as JHN."),
         dg.TableColumn("chapter", "smallint"),
@@ -63,7 +63,7 @@ def of_verses(
 
 
 def policy_text(code: str, declaration: VersionDeclaration) -> str:
-    """What may be done with the version, and which line to add where something may not."""
+    """Return what the version may be used for, and the line to add for what it may not."""
     lines = []
     for entry, allowed, forbidden in (
         ("ai_allowed", "its text may go to a provider", "its text goes to no provider"),
@@ -80,7 +80,7 @@ def policy_text(code: str, declaration: VersionDeclaration) -> str:
 
 
 def oddities_table(oddities: Sequence[Oddity]) -> str:
-    """A Markdown table: kind, how many, and the first of them."""
+    """Format oddities as a Markdown table: kind, count, and the first few."""
     if not oddities:
         return "none"
     lines = ["| oddity | count | references |", "|---|---:|---|"]
@@ -102,7 +102,7 @@ def _cell(text: str) -> str:
 def of_verse_embeddings(
     folder: Path, reports: Sequence[SpaceReport]
 ) -> dict[str, dg.MetadataValue[Any]]:
-    """Metadata of one partition of ``verse_embeddings``: totals, then a row a space."""
+    """Metadata of one partition of ``verse_embeddings``: totals, then one row per space."""
     seconds = sum(report.seconds for report in reports)
     written = sum(report.embedded + report.reused for report in reports)
     return {

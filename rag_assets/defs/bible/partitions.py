@@ -1,4 +1,4 @@
-"""One partition a Bible version; the sensor adds them."""
+"""One partition per Bible version, added by the sensor."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Watches the folder of Bible versions: adds partitions, starts what is stale, reports the gone.
+"""Watch the folder of Bible versions: add partitions, start stale versions, report missing folders.
 
-It compares contents by hash with what is stored, so it needs no cursor and forgets nothing.
+Contents are compared by hash with the stored versions, so that no cursor is needed.
 """
 
 import time
@@ -31,7 +31,7 @@ from rag_assets.visible import count
 
 @dataclass(frozen=True)
 class VersionOnDisk:
-    """What one folder holds now; ``None`` stands for what cannot be read."""
+    """Contents of one folder; ``None`` for what cannot be read."""
 
     code: str
     source_hash: str | None
@@ -43,8 +43,8 @@ class TickDecision:
     """What a tick should do.
 
     :param add: partitions to add.
-    :param run: versions to load, with the job that suits them and the key that makes it once.
-    :param gone: stored versions whose folder is no longer there.
+    :param run: versions to load, with job and run key.
+    :param gone: stored versions whose folder no longer exists.
     """
 
     add: tuple[str, ...]
@@ -59,7 +59,7 @@ def decide_tick(
     *,
     auto_embed: bool,
 ) -> TickDecision:
-    """Compare the folders with what is stored. Pure."""
+    """Compare the folders with the stored versions. Pure."""
     known = set(partitions)
     runs = []
     readable = [version for version in on_disk if version.source_hash is not None]
@@ -89,13 +89,14 @@ def decide_tick(
 def bible_version_folders(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.SensorResult | dg.SkipReason:
-    """One tick: read the folders and the versions' table, decide, request."""
+    """Read the folders and the stored versions, decide, and request runs."""
     with as_failures():
         folders = list_version_folders(corpus.settings.rag_bibles_dir)
         settle_s = corpus.settings.rag_bible_settle_s
         most_bytes = reading_limits(corpus.settings).most_bytes
         on_disk = [
-            _look(context, folder, settle_s=settle_s, most_bytes=most_bytes) for folder in folders
+            _read_folder(context, folder, settle_s=settle_s, most_bytes=most_bytes)
+            for folder in folders
         ]
         with corpus.database.connect() as connection:
             stored = {version.code: version for version in stored_versions(connection)}
@@ -131,7 +132,7 @@ def bible_version_folders(
     )
 
 
-def _look(
+def _read_folder(
     context: dg.SensorEvaluationContext,
     folder: VersionFolder,
     *,
@@ -141,11 +142,11 @@ def _look(
     source_hash = declaration = None
     try:
         if time.time() - last_touched(folder.path) < settle_s:
-            context.log.info(f"{folder.code}: just written to, perhaps half copied: next time")
+            context.log.info(f"{folder.code}: just modified, perhaps still being copied: waiting")
             return VersionOnDisk(folder.code, None, None)
         source_hash = folder_hash(folder.path, most_bytes=most_bytes)
         declaration = read_declaration(folder)
-    except (CorpusError, OSError) as error:  # one bad folder must not keep the others waiting
+    except (CorpusError, OSError) as error:  # one bad folder must not block the others
         context.log.warning(f"{folder.code}: {error}")
     return VersionOnDisk(folder.code, source_hash, declaration)
 
@@ -159,10 +160,10 @@ def _is_current(version: VersionOnDisk, stored: StoredVersion | None) -> bool:
 
 
 def _run_key(version: VersionOnDisk, before: StoredVersion | None) -> str:
-    """One run for each content and declaration: a broken file is not tried again every minute.
+    """Return a key that allows one run per content and declaration: broken files must not loop.
 
-    When the version was last loaded is part of it, because a key is spent for good: files that go
-    back to what they once were are loaded again.
+    It includes the time of the last load, because run keys are never reused: files that return to
+    an earlier state must be loaded again.
     """
     declared = text_hash(repr(version.declaration)).hex()[:8]
     loaded = f"{before.loaded_at:%Y%m%dT%H%M%S.%f}" if before else "new"

@@ -1,7 +1,7 @@
 """The document lane's assets: ``document_chunks`` and ``document_embeddings``.
 
-Both are made in one step, because extraction, embedding and storing go on at once. A run takes many
-documents: those that wait in its lane, or the partitions that somebody chose.
+Both are made in one step, because extraction, embedding and storing run concurrently. A run
+processes many documents: waiting ones of its lane, or selected partitions.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-import rag_assets.embedding.providers.openai_client  # noqa: F401 -- half a second, before the step's clock runs
+import rag_assets.embedding.providers.openai_client  # noqa: F401 -- takes half a second, before the step is timed
 from rag_assets.defs.bible.assets import OWNERS
 from rag_assets.defs.dagster_private import mark_planned
 from rag_assets.defs.documents import metadata
@@ -31,8 +31,8 @@ from rag_assets.visible import count
 
 CHUNKS, EMBEDDINGS = metadata.CHUNKS, metadata.EMBEDDINGS
 _CATCH_UP_S = 60.0
-"""For what runs before have left unreported; the recovery goes on with the rest."""
-_SHOWN = 20  # documents named in the failure's sentence and log
+"""Time limit for reporting what earlier runs left unreported; the recovery reports the rest."""
+_SHOWN = 20  # documents named in the failure's description
 
 
 @dg.multi_asset(
@@ -40,9 +40,9 @@ _SHOWN = 20  # documents named in the failure's sentence and log
     specs=[
         dg.AssetSpec(
             CHUNKS,
-            description="The passages of one document: its text, extracted from whatever kind of "
-            "file it is and cut by tokens at headings and sentences, each with the page on which "
-            "it begins and the headings above it.",
+            description="The passages of one document: its text, extracted from the file and split "
+            "by tokens at headings and sentences, each with the page on which it begins and the "
+            "headings above it.",
             skippable=True,
             group_name="documents",
             kinds={"python", "postgres"},
@@ -58,8 +58,8 @@ _SHOWN = 20  # documents named in the failure's sentence and log
             EMBEDDINGS,
             deps=[CHUNKS],
             description="A vector for each chunk of one document, paid for once, however many "
-            "documents hold the same text, and audited; published together with the chunks in one "
-            "transaction, so that a document is found as it was or as it is.",
+            "documents contain the same text, and audited; published together with the chunks in "
+            "one transaction, so that search sees either the old or the new document.",
             skippable=True,
             group_name="documents",
             kinds={"openai", "postgres", "pgvector"},
@@ -80,10 +80,10 @@ def document_lane(
     config: DocumentsConfig,
     corpus: dg.ResourceParam[CorpusResource],
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Take documents, process them, and log each one's outcome under its own partition.
+    """Process documents, and log each one's outcome under its own partition.
 
-    One bad document costs its neighbours nothing: they read materialized, it reads failed, and the
-    run fails at its end to say so.
+    A bad document does not affect the others: they are materialized, its partition shows as failed,
+    and the run fails at its end.
     """
     chosen = context.partition_keys if context.run.is_partitioned else None
     failed: list[DocumentOutcome] = []
@@ -101,7 +101,7 @@ def document_lane(
             mark_planned(context, (CHUNKS, EMBEDDINGS), outcome.key)
 
     if chosen is None and config.lane == LARGE:
-        os.nice(corpus.settings.rag_large_document_nice)  # the run's process is its own
+        os.nice(corpus.settings.rag_large_document_nice)  # each run has its own process
     with as_failures(), run_log():
         summary = process_documents(
             corpus.database,
@@ -125,7 +125,7 @@ def document_lane(
 def _catch_up(
     context: dg.AssetExecutionContext, corpus: CorpusResource, reported: Mapping[str, str]
 ) -> None:
-    """Record what this run has reported, and report what runs before it could not."""
+    """Record what this run has reported, and report what earlier runs could not."""
     with corpus.database.connect() as connection:
         mark_reported(connection, reported)
     late = report_published(context.instance, corpus.database, patience_s=_CATCH_UP_S)

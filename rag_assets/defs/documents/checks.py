@@ -1,9 +1,9 @@
-"""What must be true of the documents' vectors, all together, before a release may serve them.
+"""Checks of the vectors of all documents, which a release requires.
 
-Each document is audited in the transaction that publishes it. These judge the tables as they stand,
-and leave the evidence that the gate asks for, in the jobs `documents_index` and
-`documents_release`. The automation does not start them: Dagster would leave out the index's own
-checks from a run in which some checks are named. There the index keeps the same evidence itself.
+Each document is audited in the transaction that publishes it. These checks evaluate the tables and
+store the evidence for the gate, in the jobs `documents_index` and `documents_release`. The
+automation does not start them, because Dagster omits the index's own checks from a run that selects
+other checks by name; the index asset stores the same evidence instead.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ from rag_assets.vectors.sql.tables import DOCUMENTS
 def document_embeddings_checks(
     context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Judge all documents in each of their spaces, and keep the results for the gate."""
+    """Evaluate all documents in each of their spaces, and store the results for the gate."""
     wanted = {key.name for key in context.selected_asset_check_keys}
     with as_failures(), corpus.database.connect() as connection:
         spaces = documents_quality(connection, corpus.settings)

@@ -1,4 +1,4 @@
-"""What a person, or the sensor, can choose for one run of the document lane."""
+"""Options for one run of the document lane."""
 
 from pydantic import Field
 
@@ -8,18 +8,18 @@ from rag_assets.lanes import DOCUMENT_LANES, PROCESSING
 
 
 class DocumentsConfig(RunConfig):
-    """A run of chosen partitions takes those; any other takes what waits in a lane."""
+    """A run with selected partitions processes those; any other processes a lane."""
 
     lane: str = Field(
         PROCESSING,
-        description="Whose queue to take documents from: rag_processing, or rag_large_docs.",
+        description="The lane to process: rag_processing or rag_large_docs.",
     )
     force: bool = Field(
-        False, description="Process chosen documents again, also those that are unchanged."
+        False, description="Process selected documents again even if they are unchanged."
     )
 
     def check(self) -> None:
-        """Refuse an unknown lane: a run of it would find nothing, for ever."""
+        """Refuse an unknown lane, in which a run would never find anything."""
         if self.lane not in DOCUMENT_LANES:
             raise ConfigurationError(
                 f"lane {self.lane!r} is unknown: it is {' or '.join(DOCUMENT_LANES)}"

@@ -1,4 +1,4 @@
-"""Jobs of the document lane: process what waits, check all vectors, bring dead letters back."""
+"""Jobs of the document lane: process documents, requeue dead letters, delete old data."""
 
 import dagster as dg
 from pydantic import Field
@@ -9,22 +9,23 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import RunConfig, check_before_runs
 from rag_assets.documents.sql.documents import retry
-from rag_assets.documents.upkeep import forget
+from rag_assets.documents.upkeep import delete_expired
 from rag_assets.errors import ConfigurationError
 from rag_assets.lanes import LANE_TAG, PROCESSING, DocumentLane
 from rag_assets.operations import upkeep as operations_upkeep
+from rag_assets.visible import count
 
 document_processing = dg.define_asset_job(
     "document_processing",
     selection=dg.AssetSelection.assets(CHUNKS, EMBEDDINGS).without_checks(),
     tags={LANE_TAG: PROCESSING},
-    description="Extract, chunk, embed and store documents: those that wait in a lane, or the "
-    "partitions that are chosen.",
+    description="Extract, chunk, embed and store documents: those waiting in a lane, or the "
+    "selected partitions.",
 )
 
 
 def request_documents_run(lane: DocumentLane) -> dg.RunRequest:
-    """Request a run for what waits in a lane."""
+    """Return a request for a run over a lane."""
     return dg.RunRequest(
         job_name=document_processing.name,
         run_config={"ops": {"document_lane": {"config": {"lane": lane}}}},
@@ -33,7 +34,7 @@ def request_documents_run(lane: DocumentLane) -> dg.RunRequest:
 
 
 class DeadLettersConfig(RunConfig):
-    """Which dead letters to put back into the queue: one of the three."""
+    """Which dead letters to requeue: exactly one of the three options."""
 
     keys: list[str] = Field(default_factory=list, description="These documents.")
     error_class: str | None = Field(
@@ -42,10 +43,10 @@ class DeadLettersConfig(RunConfig):
     everything: bool = Field(False, description="All of them.")
 
     def check(self) -> None:
-        """Refuse none or several of the three."""
+        """Refuse none or several of the options."""
         if bool(self.keys) + bool(self.error_class) + self.everything != 1:
             raise ConfigurationError(
-                "say which dead letters: keys, error_class, or everything: true"
+                "select dead letters by keys, by error_class, or with everything: true"
             )
 
 
@@ -56,10 +57,10 @@ def put_dead_letters_back(
     config: DeadLettersConfig,
     corpus: dg.ResourceParam[CorpusResource],
 ) -> None:
-    """Put dead documents back into the queue, with their attempts forgotten."""
+    """Requeue dead letters with their attempts reset."""
     with corpus.database.connect() as connection:
-        count = retry(connection, keys=config.keys or None, error_class=config.error_class)
-    context.log.info(f"{count} documents wait in their lanes again")
+        requeued = retry(connection, keys=config.keys or None, error_class=config.error_class)
+    context.log.info(f"requeued {count(requeued, 'document')}")
 
 
 check_before_runs(put_dead_letters_back, DeadLettersConfig)
@@ -76,12 +77,13 @@ def document_dead_letters() -> None:
 def forget_withdrawn_documents(
     context: dg.OpExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> None:
-    """Delete what was withdrawn RAG_DOCUMENTS_KEEP_DAYS ago, with its partitions."""
-    forgotten = forget(corpus.database, corpus.settings)
-    for key in forgotten.keys:
+    """Delete documents withdrawn RAG_DOCUMENTS_KEEP_DAYS ago, with their partitions."""
+    deleted = delete_expired(corpus.database, corpus.settings)
+    for key in deleted.keys:
         context.instance.delete_dynamic_partition(DOCUMENTS, key)
     context.log.info(
-        f"{len(forgotten.keys)} withdrawn documents and {forgotten.answers} vectors deleted"
+        f"deleted {count(len(deleted.keys), 'withdrawn document')} and "
+        f"{count(deleted.answers, 'vector')}"
     )
 
 
@@ -91,15 +93,15 @@ def forget_old_operations(
     context: dg.OpExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> None:
     """Delete attempts, ended runs, samples and sent messages after RAG_OPERATIONS_KEEP_DAYS."""
-    forgotten = operations_upkeep.forget(corpus.database, corpus.settings)
-    context.log.info(str(forgotten))
+    deleted = operations_upkeep.delete_expired(corpus.database, corpus.settings)
+    context.log.info(str(deleted))
 
 
 @dg.job(
-    description="Delete for good what was withdrawn RAG_DOCUMENTS_KEEP_DAYS ago: texts, vectors, "
-    "and partitions; and what operations kept for RAG_OPERATIONS_KEEP_DAYS."
+    description="Permanently delete documents withdrawn RAG_DOCUMENTS_KEEP_DAYS ago (texts, "
+    "vectors, partitions), and operations data older than RAG_OPERATIONS_KEEP_DAYS."
 )
 def document_upkeep() -> None:
-    """Two steps that know nothing of each other."""
+    """Two independent steps."""
     forget_withdrawn_documents()
     forget_old_operations()

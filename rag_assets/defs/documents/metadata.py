@@ -1,4 +1,4 @@
-"""What the UI shows of each document."""
+"""Metadata of each document."""
 
 import dagster as dg
 
@@ -33,7 +33,7 @@ EMBEDDINGS_SCHEMA = dg.TableSchema(
 
 
 def materializations(outcome: DocumentOutcome) -> tuple[dg.AssetMaterialization, ...]:
-    """What Dagster is to show of a document that is ready: an event for each asset."""
+    """Return the materialization events of a ready document, one per asset."""
     return tuple(
         dg.AssetMaterialization(key, partition=outcome.key, metadata=shown)
         for key, shown in ((CHUNKS, of_chunks(outcome)), (EMBEDDINGS, of_embeddings(outcome)))
@@ -41,7 +41,7 @@ def materializations(outcome: DocumentOutcome) -> tuple[dg.AssetMaterialization,
 
 
 def of_chunks(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int]:
-    """Of a document's chunks."""
+    """Metadata of a document's chunks."""
     return {
         "title": outcome.title or outcome.key,
         "language": outcome.language or "und",
@@ -54,7 +54,7 @@ def of_chunks(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | in
 def of_embeddings(
     outcome: DocumentOutcome,
 ) -> dict[str, dg.MetadataValue | str | int | float | None]:
-    """Of a document's vectors, and what they cost."""
+    """Metadata of a document's vectors, with their cost."""
     return {
         "dagster/partition_row_count": dg.MetadataValue.int(outcome.chunks),
         "tokens": outcome.tokens,

@@ -1,4 +1,4 @@
-"""One partition a document; its key is the document's."""
+"""One partition per document, named by its key."""
 
 import dagster as dg
 

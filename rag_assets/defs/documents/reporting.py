@@ -1,7 +1,7 @@
-"""Report ready documents to Dagster that were published by a run which ended before it could.
+"""Report ready documents to Dagster whose run ended before it could.
 
-A run reports each document after publishing it, to another database: a run that is killed in
-between leaves ready documents that read missing, or failed. Uses public API only: 11 ms an event.
+A run reports each document after publishing it, to another database. If it is killed in between,
+ready documents show as missing or failed. Uses only public API, at 11 ms per event.
 """
 
 import time
@@ -18,10 +18,10 @@ from rag_assets.documents.sql.reports import lock_unreported, mark_reported
 from rag_assets.postgres.database import Database
 
 _BATCH = 50
-"""Documents locked at a time: 1.2 s where each has to be reported."""
+"""Documents locked at a time: 1.2 s if each has to be reported."""
 _PAGE = 500
 _NOT_KEPT = ("embedded", "reused")
-"""What the documents' table does not hold."""
+"""Fields that are not stored in ``documents``."""
 _PUBLISHED_BY = "published_by_run"
 
 
@@ -32,13 +32,13 @@ def report_published(
     patience_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Report what is ready and unreported, except what a run under way will report itself.
+    """Report ready documents that are unreported, except those that a run under way will report.
 
-    Dagster's own record is compared first: what it shows already is only marked, so nothing is
-    reported twice. Withdrawn and dead documents are not touched.
+    Documents that Dagster already shows are only marked, so that nothing is reported twice.
+    Withdrawn and dead documents are ignored.
 
-    :param patience_s: no new batch is begun after so many seconds; the next call continues.
-    :return: documents that were reported.
+    :param patience_s: time after which no new batch is started; the next call continues.
+    :return: the number of documents reported.
     """
     count, after, until = 0, 0, clock() + patience_s
     while clock() < until:
@@ -57,7 +57,7 @@ def report_published(
 def _of_ended_runs(
     instance: dg.DagsterInstance, documents: Sequence[Document]
 ) -> tuple[Document, ...]:
-    """Those whose run is over: a run under way is about to report its own."""
+    """Return the documents whose run has ended; a run under way reports its own."""
     run_ids = list({document.run_id for document in documents if document.run_id})
     at_work = instance.get_runs(dg.RunsFilter(run_ids=run_ids, statuses=UNDER_WAY))
     busy = {run.run_id for run in at_work}
@@ -67,7 +67,7 @@ def _of_ended_runs(
 def _shown(
     instance: dg.DagsterInstance, asset: dg.AssetKey, documents: Sequence[Document]
 ) -> set[tuple[str | None, str]]:
-    """Document keys with the run whose result Dagster shows, or has shown, for the asset."""
+    """Return document keys with the runs whose results Dagster has recorded for the asset."""
     found: set[tuple[str | None, str]] = set()
     wanted = dg.AssetRecordsFilter(asset, asset_partitions=[one.key for one in documents])
     cursor, more = None, bool(documents)
@@ -86,7 +86,7 @@ def _report(
     document: Document,
     shown: Mapping[dg.AssetKey, Collection[tuple[str | None, str]]],
 ) -> bool:
-    """Report the assets of a document that Dagster does not show; whether there were any."""
+    """Report a document's assets that Dagster lacks; return whether there were any."""
     missing = [
         event
         for event in metadata.materializations(stored_outcome(document))

@@ -1,4 +1,4 @@
-"""Watches the inbox, and starts runs for what waits: the queue itself is in PostgreSQL."""
+"""Sensors that scan the inbox and start runs for waiting documents. The queue is in PostgreSQL."""
 
 import math
 from collections.abc import Sequence
@@ -10,51 +10,52 @@ from rag_assets.defs.documents.jobs import document_processing, request_document
 from rag_assets.defs.documents.partitions import DOCUMENTS, documents
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.defs.under_way import TAKES_WORK, bounded_below
+from rag_assets.defs.under_way import TAKES_WORK, queue_limit_warnings
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
 from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.lanes import LANE_TAG, LARGE, PROCESSING, DocumentLane, runs_at_once
+from rag_assets.visible import count
 
 
 @dataclass(frozen=True)
 class LaneRuns:
-    """The runs of one lane: those there are, and those that a tick requests.
+    """The runs of one lane, and the number that a tick requests.
 
-    :param waiting: documents that a run could take now.
-    :param runs: that are queued or at work, and not being canceled.
-    :param most_runs: that may be.
-    :param batch: documents that one run takes.
-    :param paused: why nothing is started from it for now.
+    :param waiting: claimable documents.
+    :param runs: runs queued or in progress, and not being canceled.
+    :param max_runs: the lane's maximum.
+    :param batch: number of documents per run.
+    :param paused: why the lane is paused, if it is.
     """
 
     lane: DocumentLane
     waiting: int
     runs: int
-    most_runs: int
+    max_runs: int
     batch: int
     paused: str | None = None
 
     @property
     def wanted(self) -> int:
-        """Runs to start: enough for all that waits, as far as the lane allows."""
+        """Number of runs to start: enough for all waiting documents, within the lane's maximum."""
         if self.paused is not None:
             return 0
-        enough = min(self.most_runs, math.ceil(self.waiting / self.batch))
+        enough = min(self.max_runs, math.ceil(self.waiting / self.batch))
         return max(0, enough - self.runs)
 
 
 @dg.sensor(
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Takes in what was dropped, changed, renamed or removed in RAG_DOCUMENTS_URL, and "
-    "adds a partition for each new document.",
+    description="Records files added, changed, renamed or removed in RAG_DOCUMENTS_URL, and adds a "
+    "partition for each new document.",
 )
 def document_inbox(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.SensorResult:
-    """One tick: list the inbox and, where it changed, bring the documents' table up to date."""
+    """Scan the inbox and record its changes."""
     with as_failures():
         intake = take_in(
             corpus.database, open_inbox(corpus.settings), corpus.settings, cursor=context.cursor
@@ -76,32 +77,32 @@ def document_inbox(
     job=document_processing,
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts runs for the documents that wait, lane by lane: a large document never "
-    "holds up small ones. A document whose run died waits again once its lease is over. A paused "
-    "lane starts nothing.",
+    description="Starts runs for waiting documents, lane by lane: a large document never holds up "
+    "small ones. A document whose run died is requeued once its lease expires. No run is started "
+    "in a paused lane.",
 )
 def document_queue(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """One tick: count what waits and what is under way, request what is missing."""
+    """Count waiting documents and runs under way, and request the missing runs."""
     with as_failures(), corpus.database.connect() as connection:
         counts = queue_counts(connection)
         paused = paused_lanes(connection)
-    for told in bounded_below(context.instance, corpus.settings):
-        context.log.warning(told)
+    for warning in queue_limit_warnings(context.instance, corpus.settings):
+        context.log.warning(warning)
     lanes = [
         LaneRuns(
             name,
             waiting=counts[name].claimable if name in counts else 0,
             runs=_runs(context.instance, name),
-            most_runs=runs_at_once(corpus.settings)[name],
+            max_runs=runs_at_once(corpus.settings)[name],
             batch=batch,
             paused=paused[name].reason if name in paused else None,
         )
         for name, batch in ((PROCESSING, corpus.settings.rag_documents_per_run), (LARGE, 1))
     ]
     requests = [request_documents_run(found.lane) for found in lanes for _ in range(found.wanted)]
-    return requests or dg.SkipReason(_told(lanes))
+    return requests or dg.SkipReason(_summary(lanes))
 
 
 def _runs(instance: dg.DagsterInstance, lane: DocumentLane) -> int:
@@ -110,9 +111,9 @@ def _runs(instance: dg.DagsterInstance, lane: DocumentLane) -> int:
     )
 
 
-def _told(lanes: Sequence[LaneRuns]) -> str:
+def _summary(lanes: Sequence[LaneRuns]) -> str:
     return "; ".join(
-        f"{lane.lane}: {lane.waiting} wait, {lane.runs} runs"
+        f"{lane.lane}: {lane.waiting} waiting, {count(lane.runs, 'run')}"
         + (f", paused: {lane.paused}" if lane.paused is not None else "")
         for lane in lanes
     )

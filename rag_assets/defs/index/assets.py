@@ -19,8 +19,8 @@ from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
 
 _IDLE = (
     ~dg.AutomationCondition.any_deps_in_progress()
-    # What is materialized counts as done, while its checks are still at work: a release that came
-    # between would be refused for want of them, and nothing would start it again.
+    # An asset counts as materialized while its checks are still running. A release started then
+    # would be refused because their results are missing, and nothing would start it again.
     & ~dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.any_checks_match(dg.AutomationCondition.in_progress())
     )
@@ -30,8 +30,8 @@ WHEN_UPSTREAM_CHANGED = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.in_progress()
     & _IDLE
-).with_label("when what is upstream changed and nothing of it is in progress")
-"""Not ``eager()``: that waits until no partition upstream is missing, which is never."""
+).with_label("when upstream assets changed and none is in progress")
+"""Not ``eager()``, which waits until no upstream partition is missing, i.e. forever."""
 
 _QUARTER_PASSED: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = (
     dg.AutomationCondition.cron_tick_passed("*/15 * * * *")
@@ -40,9 +40,9 @@ WHEN_DOCUMENTS_CHANGED = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.in_progress()
     & ((dg.AutomationCondition.missing() & _IDLE) | _QUARTER_PASSED.since_last_handled())
-).with_label("when documents changed, the first time once none is in progress, then each 15 min")
-"""Documents flow all the time, and those that came since the last decision are served all the same:
-waiting until none is in progress might be for ever, and deciding on each is for nothing."""
+).with_label("when documents changed: first once none is in progress, then every 15 min")
+"""Documents arrive all the time, and new ones are served without a decision on the index. Waiting
+until none is in progress could last forever, and deciding after each document would be useless."""
 
 
 def _index_asset(
@@ -73,8 +73,8 @@ def _index_asset(
         with corpus.database.connect() as connection:
             tables = indexed_tables(connection, corpus.settings, corpus_name)
             if corpus_name == "documents" and tables:
-                # Their checks judge all of them at once, and no run of theirs is the last one:
-                # what the gate asks for is renewed here, before a release that may follow.
+                # The documents' checks cover all documents, and no run of theirs is the last one,
+                # so the evidence for the gate is renewed here, before a possible release.
                 judged = documents_quality(connection, corpus.settings)
                 keep_evidence(
                     connection, DOCUMENTS, judged, list(QUALITY_CHECKS), run_id=context.run.run_id
@@ -84,7 +84,7 @@ def _index_asset(
                 corpus.database,
                 corpus.settings,
                 table,
-                # What a person asks for is about the next release, not the one that serves.
+                # An operator's options apply to the next release, not to the active one.
                 config.request() if place == 0 else IndexRequest(),
                 run_id=context.run.run_id,
                 progress=progress,
@@ -101,8 +101,8 @@ verse_embeddings_index = _index_asset(
     "bible",
     upstream=verse_embeddings,
     description="The IVFFlat index over the small vectors of all versions, rebuilt when the policy "
-    "says so.\n\nA build is a new generation beside the one that serves; which one serves is for "
-    "the release to say. Not to rebuild is an outcome, with its reasons in the metadata.",
+    "requires it.\n\nA build creates a new generation beside the active one; a release switches to "
+    "it. A decision not to rebuild is also a result, with its reasons in the metadata.",
     condition=WHEN_UPSTREAM_CHANGED,
 )
 
@@ -110,8 +110,8 @@ chunk_embeddings_index = _index_asset(
     "documents",
     upstream=dg.AssetKey(ASSETS["documents"].vectors),
     description="The IVFFlat index over the small vectors of all documents, by the verses' policy."
-    "\n\nDocuments that come after a build are in the index at once, in lists that were not made "
-    "for them: when too many of the rows changed so, it is rebuilt beside the one that serves. "
-    "Without documents there is nothing to decide.",
+    "\n\nDocuments added after a build are indexed immediately, in lists that were computed "
+    "without them: when too many rows have changed, it is rebuilt beside the active one. Without "
+    "documents there is nothing to decide.",
     condition=WHEN_DOCUMENTS_CHANGED,
 )

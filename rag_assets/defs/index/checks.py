@@ -1,4 +1,4 @@
-"""What must be true of the index before a release may search it. All blocking, severity ERROR."""
+"""Checks of an index, which a release requires. All are blocking, with severity ERROR."""
 
 import json
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ def _index_checks(
     corpus_name: Corpus, asset: dg.AssetsDefinition, description: str
 ) -> dg.AssetChecksDefinition:
     specs = [
-        dg.AssetCheckSpec(name, asset=asset.key, description=told, blocking=True)
-        for name, told in CHECKS_OF[corpus_name].items()
+        dg.AssetCheckSpec(name, asset=asset.key, description=text, blocking=True)
+        for name, text in CHECKS_OF[corpus_name].items()
     ]
 
     @dg.multi_asset_check(
@@ -39,7 +39,7 @@ def _index_checks(
                 yield from (
                     _result(asset.key, IndexVerdict(name, "nothing", (), {})) for name in wanted
                 )
-            for table in tables[:1]:  # the next release's
+            for table in tables[:1]:  # the one for the next release
                 for verdict in judge_index(
                     corpus.database,
                     corpus.settings,
@@ -56,12 +56,12 @@ def _index_checks(
 verse_embeddings_index_checks = _index_checks(
     "bible",
     verse_embeddings_index,
-    "Measure the index that was decided on, and keep the results for the gate.",
+    "Measure the selected index, and store the results for the gate.",
 )
 chunk_embeddings_index_checks = _index_checks(
     "documents",
     chunk_embeddings_index,
-    "Measure the documents' index that was decided on, and keep the results for the gate.",
+    "Measure the documents' selected index, and store the results for the gate.",
 )
 
 

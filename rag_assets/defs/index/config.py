@@ -1,4 +1,4 @@
-"""What a person can choose in the launchpad for one run of an index asset."""
+"""Launchpad options for one run of an index asset."""
 
 from typing import Annotated, cast
 
@@ -12,15 +12,15 @@ from rag_assets.settings.model import Precision
 
 
 class IndexConfig(RunConfig):
-    """Empty fields leave it to the policy and the settings (see docs/index.md)."""
+    """Empty fields leave the decision to the policy and the settings (see docs/index.md)."""
 
     lists: Annotated[int | None, within("rag_index_lists")] = Field(
         None, description="Build immediately, with this many lists."
     )
     lists_candidates: list[Annotated[int, within("rag_index_lists")]] = Field(
         default_factory=list,
-        description="Build at once with each of these numbers of lists, and keep the fastest that "
-        "keeps recall.",
+        description="Build immediately with each of these numbers of lists, and keep the fastest "
+        "that reaches the recall.",
     )
     maintenance_work_mem: str | None = Field(
         None,
@@ -29,19 +29,19 @@ class IndexConfig(RunConfig):
     )
     precision: str | None = Field(
         None,
-        description="Build at once with this precision; halfvec indexes a vector space in half the "
-        "bytes.",
+        description="Build immediately with this precision; halfvec indexes a vector space in half "
+        "the bytes.",
     )
-    force: bool = Field(False, description="Build at once, whatever the policy says.")
+    force: bool = Field(False, description="Build immediately, whatever the policy decides.")
 
     def check(self) -> None:
-        """As :meth:`request`."""
+        """Raise the errors of :meth:`request`."""
         self.request()
 
     def request(self) -> IndexRequest:
-        """The choices as a plain request.
+        """Convert to a plain request.
 
-        :raises ConfigurationError: there is no such precision, or size of memory.
+        :raises ConfigurationError: the precision or the size of memory is invalid.
         """
         if self.maintenance_work_mem is not None:
             kilobytes(self.maintenance_work_mem)

@@ -1,4 +1,4 @@
-"""What an index asset shows of itself in the UI."""
+"""Metadata of an index asset."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from rag_assets.index.tune import Tuning
 
 
 def of_index(outcomes: Sequence[IndexOutcome]) -> dict[str, dg.MetadataValue]:
-    """Metadata of one materialization: of the table to be released next, then a row a table."""
+    """Metadata of one materialization: the table for the next release, then one row per table."""
     if not outcomes:
         nothing = "nothing is embedded with the settings' model"
         return {
@@ -62,8 +62,8 @@ def of_index(outcomes: Sequence[IndexOutcome]) -> dict[str, dg.MetadataValue]:
 
 
 def curve_picture(tuning: Tuning) -> str:
-    """Recall and P95 over probes, as an inline picture in Markdown."""
-    # Imported late: half a second that the other runs need not wait for.
+    """Plot recall and P95 over probes, as an inline picture in Markdown."""
+    # Lazy import: it takes half a second.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(8, 4), layout="constrained")

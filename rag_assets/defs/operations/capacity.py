@@ -1,4 +1,4 @@
-"""The asset ``capacity_report``: a record a day, the days before it drawn, and a forecast."""
+"""The asset ``capacity_report``: one record per day, plots of the days before, and a forecast."""
 
 from datetime import UTC, date, datetime
 
@@ -10,7 +10,7 @@ from rag_assets.defs.operations.capacity_metadata import of_capacity
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.operations.capacity import csv_path, forecasts, frame, record
 
-# Keys are days of RAG_TIMEZONE, which is not known here: UTC's and one more hold today everywhere.
+# Keys are days in RAG_TIMEZONE, which is unknown here: an offset of 2 covers today in every zone.
 capacity_days = dg.DailyPartitionsDefinition(start_date="2026-11-01", end_offset=2)
 
 
@@ -26,10 +26,10 @@ capacity_days = dg.DailyPartitionsDefinition(start_date="2026-11-01", end_offset
 def capacity_report(
     context: dg.AssetExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.MaterializeResult[None]:
-    """What one day took: jobs, time, queue, failures, cost and size, and when limits will not do.
+    """Figures of one day (jobs, time, queue, failures, cost, size), and a forecast of limits.
 
-    The record of a day covers the 24 hours that end at RAG_CAPACITY_AT. It is a row of the table
-    `capacity_days`; all of them are written to `RAG_HOME/capacity/capacity.csv`, too.
+    A day's record covers the 24 hours that end at RAG_CAPACITY_AT. It is a row of the table
+    `capacity_days`; all rows are also written to `RAG_HOME/capacity/capacity.csv`.
     """
     day = date.fromisoformat(context.partition_key)
     days = record(corpus.database, corpus.settings, day, now=datetime.now(UTC))
@@ -37,7 +37,7 @@ def capacity_report(
     expected = forecasts(days, corpus.settings)
     for one in expected:
         if one.reached_on:
-            context.log.warning(f"{one.name} ({one.settings}): {one.told}")
+            context.log.warning(f"{one.name} ({one.settings}): {one.reasoning}")
     return dg.MaterializeResult(
         metadata=of_capacity(table, day, expected)
         | {
@@ -49,5 +49,5 @@ def capacity_report(
 capacity_record = dg.define_asset_job(
     "capacity_record",
     selection=dg.AssetSelection.assets(capacity_report),
-    description="Record what a day took, draw the days until then, say when limits will not do.",
+    description="Record a day's figures, plot them, and forecast when limits will be exceeded.",
 )

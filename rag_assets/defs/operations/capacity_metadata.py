@@ -1,4 +1,4 @@
-"""What a partition of ``capacity_report`` shows of itself in the UI. Pure."""
+"""Metadata of a partition of ``capacity_report``. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TABLE_DAYS = 14
 def of_capacity(
     table: pd.DataFrame, day: date, expected: Sequence[Forecast]
 ) -> dict[str, dg.MetadataValue]:
-    """Metadata of one day: its figures, the days until then, the forecast."""
+    """Metadata of one day: its figures, the days up to it, the forecast."""
     until = table.loc[: day.isoformat()]
     own = until.iloc[-1]
     seconds = {
@@ -30,7 +30,7 @@ def of_capacity(
         for name in ("mean_seconds", "p95_seconds")
         if not math.isnan(own[name])
     }
-    cost = (  # unknown where a price was
+    cost = (  # unknown if a price was
         {}
         if math.isnan(own["cost_usd"])
         else {"cost_usd": dg.MetadataValue.float(float(own["cost_usd"]))}
@@ -51,8 +51,8 @@ def of_capacity(
 
 
 def capacity_picture(table: pd.DataFrame) -> str:
-    """Jobs, time, queue and cost by day, as an inline picture in Markdown."""
-    # Imported late: half a second that the other runs need not wait for.
+    """Plot jobs, time, queue and cost by day, as an inline picture in Markdown."""
+    # Lazy import: it takes half a second.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(10, 6), layout="constrained")
@@ -67,12 +67,12 @@ def capacity_picture(table: pd.DataFrame) -> str:
         seconds.plot(days, table[name].astype(float), marker="o", markersize=3, label=label)
     seconds.set_title("time of a job, s")
     queue.bar(days, table["queue_peak"], color="tab:purple")
-    queue.set_title("most documents that waited")
+    queue.set_title("maximum of waiting documents")
     cost.bar(days, table["cost_usd"].astype(float), color="tab:green")
     cost.set_title("cost, USD")
     jobs.legend(fontsize="small")
     seconds.legend(fontsize="small")
-    half = timedelta(hours=14)  # of the last day's bar, and some air
+    half = timedelta(hours=14)  # half a bar, and a margin
     begin = min(days[0], days[-1] - timedelta(days=_TABLE_DAYS - 1))
     for axes in (jobs, seconds, queue, cost):
         axes.set_xlim(begin - half, days[-1] + half)
@@ -84,17 +84,17 @@ def capacity_picture(table: pd.DataFrame) -> str:
 
 
 def forecast_table(expected: Sequence[Forecast]) -> str:
-    """The forecast as a Markdown table."""
+    """Format the forecast as a Markdown table."""
     lines = ["| what | setting | reached on | reasoning |", "|---|---|---|---|"]
     lines += [
-        f"| {one.name} | {one.settings} | {one.reached_on or '–'} | {one.told} |"
+        f"| {one.name} | {one.settings} | {one.reached_on or '–'} | {one.reasoning} |"
         for one in expected
     ]
     return "\n".join(lines)
 
 
 def days_table(table: pd.DataFrame) -> str:
-    """The last days as a Markdown table, the latest first."""
+    """Format the last days as a Markdown table, newest first."""
     names = (
         "jobs", "failed", "dead", "mean_seconds", "p95_seconds", "queue_peak", "runs",
         "failed_runs", "busy_share", "requests", "rate_limited", "tokens", "cost_usd", "vectors",

@@ -1,4 +1,4 @@
-"""Dagster's runs, as the recovery reads and ends them."""
+"""Dagster's runs, for the recovery to read and end."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,19 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from rag_assets.defs.dagster_private import RETRIED_BY_TAG, WILL_RETRY_TAG, fault_of
-from rag_assets.defs.operations.run_failures import described
+from rag_assets.defs.operations.run_failures import describe
 from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.sql import dagster_state
 from rag_assets.operations.sql.dagster_state import EndedRun, RunCount
 from rag_assets.postgres.database import open_dagster_database
 from rag_assets.settings.model import Settings
 
-_TELLING = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.RUN_FAILURE}
-_REMINDED = "rag/reminded"
+_FAULT_EVENTS = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.RUN_FAILURE}
+_REPEATED_TAG = "rag/reminded"
 
 
 class DagsterRuns:
-    """The runs of one instance. Counts are read by SQL; single runs through Dagster."""
+    """The runs of one instance. Counts are read by SQL, single runs through Dagster."""
 
     def __init__(self, instance: dg.DagsterInstance, settings: Settings) -> None:
         self._instance = instance
@@ -34,13 +34,13 @@ class DagsterRuns:
         with self._database.connect() as connection:
             return dagster_state.ended_runs(connection, since)
 
-    def described(self, run: EndedRun) -> EndedRun:
-        return described(self._instance, self._with_fault(run))
+    def describe(self, run: EndedRun) -> EndedRun:
+        return describe(self._instance, self._with_fault(run))
 
     def _with_fault(self, run: EndedRun) -> EndedRun:
         if run.status != "FAILURE":
             return run
-        entries = self._instance.all_logs(run.run_id, of_type=_TELLING)
+        entries = self._instance.all_logs(run.run_id, of_type=_FAULT_EVENTS)
         faults = (fault_of(entry.user_message or entry.message) for entry in reversed(entries))
         return replace(run, fault=next(filter(None, faults), None))
 
@@ -55,7 +55,7 @@ class DagsterRuns:
         )
 
     def started(self) -> Mapping[str, str]:
-        """Those that the daemon started: one from the command line lives as long as that."""
+        """Return runs started by the daemon: a run of the command line ends with its process."""
         filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
         return {
             run.run_id: run.tags.get(LANE_TAG, run.job_name)
@@ -73,13 +73,14 @@ class DagsterRuns:
             return dagster_state.daemon_heartbeats(connection)
 
 
-def remind_of_retries(instance: dg.DagsterInstance, patience_s: float = 60) -> tuple[str, ...]:
-    """Report a failure once more after which Dagster wanted to start the run again, and did not.
+def repeat_missed_failures(instance: dg.DagsterInstance, patience_s: float = 60) -> tuple[str, ...]:
+    """Report failures again that Dagster should have retried and did not.
 
-    Its daemon reads each failure once. One that it reads in the moment before the run counts as
-    failed is passed over, and the tag that promises another run stays. None is started twice.
+    Dagster's daemon reads each failure event once. If it does so just before the run's status
+    changes to failed, it skips the retry although the run is tagged for one. No run is retried
+    twice.
 
-    :returns: what was found, a sentence each.
+    :returns: one sentence per failure.
     """
     now = datetime.now(UTC)
     failed = dg.RunsFilter(
@@ -90,10 +91,11 @@ def remind_of_retries(instance: dg.DagsterInstance, patience_s: float = 60) -> t
     found: list[str] = []
     for record in instance.get_run_records(failed):
         run, ended = record.dagster_run, record.end_time or now.timestamp()
-        if run.tags.keys() & {RETRIED_BY_TAG, _REMINDED} or now.timestamp() - ended < patience_s:
+        handled = run.tags.keys() & {RETRIED_BY_TAG, _REPEATED_TAG}
+        if handled or now.timestamp() - ended < patience_s:
             continue
-        instance.add_run_tags(run.run_id, {_REMINDED: "true"})
-        told = "was to be started again, and was not: its failure is reported once more"
-        instance.report_run_failed(run, f"This run {told}.")
-        found.append(f"run {run.run_id} {told}")
+        instance.add_run_tags(run.run_id, {_REPEATED_TAG: "true"})
+        text = "should have been retried, but was not: its failure is reported again"
+        instance.report_run_failed(run, f"This run {text}.")
+        found.append(f"run {run.run_id} {text}")
     return tuple(found)

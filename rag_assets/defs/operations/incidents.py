@@ -1,4 +1,4 @@
-"""The report of each incident: the asset ``incident_report``, a partition an incident."""
+"""Incident reports: the asset ``incident_report``, one partition per incident."""
 
 import dagster as dg
 
@@ -16,8 +16,8 @@ INCIDENT_REPORT = dg.AssetKey("incident_report")
 @dg.asset(
     key=INCIDENT_REPORT,
     partitions_def=incidents_partitions,
-    description="What happened in an incident: since when, how long, the queue, what was affected, "
-    "the root cause by its evidence, what was done, what prevents it; drawn.",
+    description="What happened in an incident: start, duration, queue, what was affected, the root "
+    "cause with its evidence, the actions taken, how to prevent it; with a plot.",
     group_name="operations",
     kinds={"python", "postgres"},
     owners=OWNERS,
@@ -27,7 +27,7 @@ INCIDENT_REPORT = dg.AssetKey("incident_report")
 def incident_report(
     context: dg.AssetExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.MaterializeResult[None]:
-    """Write the report anew, from what is recorded."""
+    """Rewrite the report from the recorded data."""
     report = read_report(corpus.database, context.partition_key, run_id=context.run.run_id)
     incident = report.incident
     return dg.MaterializeResult(
@@ -48,5 +48,5 @@ def incident_report(
 incident_reports = dg.define_asset_job(
     "incident_reports",
     selection=dg.AssetSelection.assets(INCIDENT_REPORT),
-    description="Write the report of an incident that was closed, or that needs a person.",
+    description="Write the report of an incident that was closed or escalated.",
 )

@@ -1,16 +1,16 @@
-"""The picture of an incident: the queue before, in and after it."""
+"""The plot of an incident: the queue before, during and after it."""
 
 from rag_assets.defs.pictures import inline_picture
 from rag_assets.operations.report import Report, curves
 
 
 def incident_picture(report: Report) -> str:
-    """Documents waiting at each look, and completed since the one before; as Markdown."""
+    """Plot waiting documents, and those completed between samples, as Markdown."""
     incident = report.incident
     minutes, waiting, completed = curves(report.drawn, incident.began_at)
     if len(minutes) < 2:
         return "No samples of the queue are left from that time."
-    # Imported late: half a second that the other runs need not wait for.
+    # Lazy import: it takes half a second.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     noticed = (incident.noticed_at - incident.began_at).total_seconds() / 60

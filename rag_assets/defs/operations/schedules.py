@@ -1,8 +1,8 @@
-"""What is done by itself at its time: the weekend backfill, the nightly index, the day's record.
+"""Schedules: the weekend backfill, the nightly index, the daily capacity record.
 
-The times are the settings', as they were when the definitions were loaded. What a tick starts it
-decides by the settings, by what is stored, and by the clock: Dagster catches up on the last tick
-that was missed, and by then a window may have closed.
+Times are taken from the settings when the definitions are loaded. What a tick starts depends on the
+settings, on what is stored, and on the clock: Dagster catches up on the last missed tick, and by
+then a window may have closed.
 """
 
 import logging
@@ -36,7 +36,7 @@ from rag_assets.operations.backfill import (
     Candidate,
     WindowRun,
     choose_now,
-    left_of,
+    remaining_budget,
     requeue_documents,
 )
 from rag_assets.operations.capacity import due_days
@@ -46,13 +46,14 @@ from rag_assets.settings.model import Settings, load_settings
 from rag_assets.vectors.prices import missing_prices
 from rag_assets.vectors.sql.spaces import document_roles
 from rag_assets.vectors.sql.tables import has_rows
+from rag_assets.visible import count
 
 ESTIMATE_TAG = "rag/estimated_usd"
 BACKFILL_EVERY_MIN = 5
 NIGHT = timedelta(hours=6)
-"""How long after its time the nightly decision is caught up."""
+"""How long after its time the nightly index may still be started."""
 PUNCTUAL = timedelta(minutes=10)
-"""For how long it is the schedule's to start, and the sensor's after that: never both."""
+"""How long the schedule may start it; after that only the sensor does."""
 _INDEX_JOBS = {
     "corpus_index",
     "corpus_release",
@@ -66,15 +67,15 @@ _CAPACITY_TRIES = 3
 nightly_index_job = dg.define_asset_job(
     "nightly_index",
     selection=dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index),
-    description="Decide on the indexes of both corpora, build what needs be, and check them.",
+    description="Decide on the indexes of both corpora, build what is needed, and check them.",
 )
 
 
 def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinition]:
-    """All of them, at the times of the settings.
+    """Build the schedules at the times of the settings.
 
-    :param settings: ``None`` for those in force; while these are wrong the default times hold, and
-        each tick says what is wrong.
+    :param settings: ``None`` for those in force; if these are invalid, the default times apply, and
+        each tick reports the error.
     """
     settings = settings or _settings_in_force()
 
@@ -92,8 +93,8 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
             **at(backfill_windows(settings).cron_lines(BACKFILL_EVERY_MIN)),
             description="In the windows that RAG_BACKFILL_DAYS, _START and _HOURS open, embeds the "
             "versions whose vectors are missing or stale, in RAG_BACKFILL_ORDER, "
-            "RAG_BIBLE_RUNS at a time, within RAG_BACKFILL_BUDGET_USD a window; then documents of "
-            "another model. What does not fit waits for the next window, in order. Stop it to "
+            "RAG_BIBLE_RUNS at a time, within RAG_BACKFILL_BUDGET_USD per window; then documents "
+            "of another model. What does not fit waits for the next window, in order. Stop it to "
             "embed by hand only.",
         )(_backfill),
         dg.schedule(
@@ -109,16 +110,16 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
             name="daily_capacity",
             job=capacity_record,
             **at(_daily(settings).cron_line),
-            description="Each day at RAG_CAPACITY_AT: records what the 24 hours before took, draws "
-            "it, and says when the current limits will not do; with it, days of the last week that "
-            "have no record yet.",
+            description="Each day at RAG_CAPACITY_AT: records the figures of the 24 hours before, "
+            "plots them, and forecasts when the current limits will be exceeded; also for days of "
+            "the last week that have no record yet.",
         )(_record_days),
         dg.ScheduleDefinition(
             name="document_upkeep_daily",
             job=document_upkeep,
             **at("15 3 * * *"),
-            description="Each night: deletes what was withdrawn long enough ago, and what "
-            "operations has kept long enough.",
+            description="Each night: deletes documents withdrawn RAG_DOCUMENTS_KEEP_DAYS ago, and "
+            "operations data older than RAG_OPERATIONS_KEEP_DAYS.",
         ),
     ]
 
@@ -127,7 +128,7 @@ def _settings_in_force() -> Settings:
     try:
         return load_settings()
     except ConfigurationError as error:
-        logging.getLogger("rag_assets.schedules").error("default times hold: %s", error)
+        logging.getLogger("rag_assets.schedules").error("default times apply: %s", error)
         return Settings.model_construct()
 
 
@@ -142,7 +143,7 @@ def _daily(settings: Settings) -> DailyTime:
 def _backfill(
     context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """One tick: is a window open, what is the next in order, and does it fit."""
+    """Start the next versions that fit into an open window."""
     now, settings = corpus.clock(), corpus.settings
     windows = backfill_windows(settings)
     window = windows.open_at(now)
@@ -163,29 +164,29 @@ def _backfill(
             warn=context.log.debug,
         )
         if not choice.start and not choice.held:
-            left = left_of(connection, settings, window, runs, now)
+            left = remaining_budget(connection, settings, window, runs, now)
             requeued, waiting = requeue_documents(connection, settings, window, left.usd)
-    told = [*choice.passed_over, *filter(None, [choice.held])]
+    notes = [*choice.passed_over, *filter(None, [choice.held])]
     if requeued:
-        told.append(f"{requeued} documents of another model wait to be embedded again")
+        notes.append(f"requeued {count(requeued, 'document')} of another model")
     if waiting:
         unknown = " and ".join(missing_prices(settings, document_roles(settings)))
         why = f"a price: set {unknown}" if unknown else "budget"
-        told.append(f"{waiting} documents of another model or more wait for {why}")
-    for line in told:
+        notes.append(f"at least {count(waiting, 'document')} of another model waiting for {why}")
+    for line in notes:
         context.log.info(line)
     known = context.instance.get_dynamic_partitions(BIBLE_VERSIONS)
     new = [one.code for one in choice.start if one.code not in known]
-    if new:  # of which the sensor does not know yet
+    if new:  # not added by the sensor yet
         context.instance.add_dynamic_partitions(BIBLE_VERSIONS, new)
     closes = when(window.closes, now, windows.zone)
     return [_request(one, window, settings.rag_bibles_dir) for one in choice.start] or (
-        dg.SkipReason(f"{'; '.join(told) or 'every version is embedded'} (closes {closes})")
+        dg.SkipReason(f"{'; '.join(notes) or 'every version is embedded'} (closes {closes})")
     )
 
 
 def _request(one: Candidate, window: Window, bibles_dir: Path) -> dg.RunRequest:
-    # A version whose folder is gone keeps its data: it is embedded, and not read anew.
+    # A version whose folder is gone keeps its data: it is embedded without being re-read.
     whole = (bibles_dir / one.code).is_dir()
     return dg.RunRequest(
         run_key=f"{window.key} {one.code}",
@@ -200,7 +201,7 @@ def _request(one: Candidate, window: Window, bibles_dir: Path) -> dg.RunRequest:
 
 
 def _runs_of(instance: dg.DagsterInstance, window: Window) -> list[WindowRun]:
-    """What the window has started; a run that Dagster starts again has the first one's tags."""
+    """Return the runs that the window has started; retries have the tags of the first run."""
     found = instance.get_runs(
         dg.RunsFilter(job_name=bible_embeddings.name, tags={WINDOW_TAG: window.key})
     )
@@ -218,7 +219,7 @@ def _runs_of(instance: dg.DagsterInstance, window: Window) -> list[WindowRun]:
 def _index_tonight(
     context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.RunRequest | dg.SkipReason:
-    """The tick at its time, or, when nothing ran then, after it."""
+    """Start the nightly index on time."""
     return _night(context.instance, corpus, late=False)
 
 
@@ -232,14 +233,14 @@ def _index_tonight(
 def nightly_index_late(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> dg.RunRequest | dg.SkipReason:
-    """A look each five minutes."""
+    """Start the nightly index late if it could not be started on time."""
     return _night(context.instance, corpus, late=True)
 
 
 def _night(
     instance: dg.DagsterInstance, corpus: CorpusResource, *, late: bool
 ) -> dg.RunRequest | dg.SkipReason:
-    """Is it night, is it done, is anything in its way."""
+    """Request the nightly index if it is due, not done yet, and nothing blocks it."""
     now, settings = corpus.clock(), corpus.settings
     night = _nightly(settings)
     due = night.last(now)
@@ -253,9 +254,7 @@ def _night(
         return dg.SkipReason(f"done for this night; {coming}")
     under_way = runs_under_way(instance)
     if in_bible_lane(under_way) or any(map(_works_on_an_index, under_way)):
-        return dg.SkipReason(
-            "vectors are being embedded or an index is being built: waits for that"
-        )
+        return dg.SkipReason("waiting: vectors are being embedded or an index is being built")
     try:
         with corpus.database.connect() as connection:
             tables = indexed_tables(connection, settings)
@@ -279,7 +278,7 @@ def _works_on_an_index(run: dg.DagsterRun) -> bool:
 def _record_days(
     context: dg.ScheduleEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """Which days have ended without a record."""
+    """Request records for days that have ended without one."""
     now, daily = corpus.clock(), _daily(corpus.settings)
     with as_failures(), corpus.database.connect() as connection:
         due = due_days(

@@ -1,4 +1,4 @@
-"""The asset ``release``: what is served changes here, and only when the gate lets it."""
+"""The asset ``release``, which changes what is served if the gate passes."""
 
 import dagster as dg
 from pydantic import Field
@@ -27,8 +27,7 @@ class ReleaseConfig(dg.Config):
     )
     after_rollback: bool = Field(
         False,
-        description="A release was rolled back, and what was wrong with it is fixed: let the next "
-        "one through.",
+        description="A release was rolled back and its cause is fixed: allow the next release.",
     )
 
 
@@ -47,10 +46,10 @@ def release_asset(
     config: ReleaseConfig,
     corpus: dg.ResourceParam[CorpusResource],
 ) -> dg.MaterializeResult[None]:
-    """What retrieval serves: spaces, index generation, probes and versions, activated at once.
+    """What retrieval serves: spaces, index generation, probes and versions, activated atomically.
 
-    It gathers the evidence itself: a check that failed, is missing, or saw earlier data refuses the
-    release, also when this asset is launched alone.
+    It gathers the evidence itself: a check that failed, is missing, or is outdated refuses the
+    release, even when this asset is launched alone.
     """
     released = release_corpus(
         corpus.database,

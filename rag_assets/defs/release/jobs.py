@@ -1,4 +1,4 @@
-"""The way to a release: from the index on, or from a version's files."""
+"""Jobs that lead to a release: from the index, or from a version's files."""
 
 import dagster as dg
 
@@ -12,27 +12,27 @@ DOCUMENTS_CHECKS = dg.AssetSelection.checks_for_assets(EMBEDDINGS)
 corpus_index = dg.define_asset_job(
     "corpus_index",
     selection=dg.AssetSelection.assets(verse_embeddings_index),
-    description="Decide on the index, build it if need be, and check it.",
+    description="Decide on the index, build it if needed, and check it.",
 )
 
 corpus_release = dg.define_asset_job(
     "corpus_release",
     selection=dg.AssetSelection.assets(verse_embeddings_index, release_asset),
-    description="Decide on the index, check it, and release what the gate lets through.",
+    description="Decide on the index, check it, and release it if the gate passes.",
 )
 
 documents_index = dg.define_asset_job(
     "documents_index",
     selection=DOCUMENTS_CHECKS | dg.AssetSelection.assets(chunk_embeddings_index),
-    description="Check the documents' vectors, decide on their index, build it if need be, and "
+    description="Check the documents' vectors, decide on their index, build it if needed, and "
     "check it.",
 )
 
 documents_release = dg.define_asset_job(
     "documents_release",
     selection=DOCUMENTS_CHECKS | dg.AssetSelection.assets(chunk_embeddings_index, release_asset),
-    description="Check the documents' vectors, decide on their index, check it, and release what "
-    "the gate lets through.",
+    description="Check the documents' vectors, decide on their index, check it, and release it if "
+    "the gate passes.",
 )
 
 bible_to_release = dg.define_asset_job(
@@ -40,7 +40,7 @@ bible_to_release = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         verses, verse_embeddings, verse_embeddings_index, release_asset
     ),
-    description="The whole way of one version: files, vectors, index, checks, release.",
+    description="All steps for one version: files, vectors, index, checks, release.",
 )
 
 release_automation = dg.AutomationConditionSensorDefinition(
@@ -48,6 +48,6 @@ release_automation = dg.AutomationConditionSensorDefinition(
     target=dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index, release_asset),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts verse_embeddings_index and release when vectors changed and none are being "
-    "embedded; chunk_embeddings_index and release when the first documents came, then at most each "
-    "15 minutes. Stop it to release by hand only.",
+    "embedded; chunk_embeddings_index and release after the first documents, then at most every 15 "
+    "minutes. Stop it to release by hand only.",
 )

@@ -1,4 +1,4 @@
-"""Documents given by a person: copied into the inbox, then put into the queue at once."""
+"""Add documents by command: copy them into the inbox and put them into the queue immediately."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _REFUSALS = (RequestError, DocumentError, InboxUnavailableError, RefusedFileErro
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A file to add: ``path`` below ``root``, which holds no link.
+    """A file to add: ``path`` below ``root``, which contains no link.
 
-    :param shown: its path as the caller knows it.
-    :param name: that it gets in the inbox.
+    :param shown: its path as given by the caller.
+    :param name: its name in the inbox.
     """
 
     shown: str
@@ -44,10 +44,10 @@ class _Source:
 
 @dataclass(frozen=True)
 class Adding:
-    """What was added.
+    """Result of :func:`add_files`.
 
-    :param keys: of the documents, by their paths in the inbox.
-    :param refused: why a file was not taken, by its path on this machine.
+    :param keys: document keys, by path in the inbox.
+    :param refused: why a file was not added, by its path on this machine.
     """
 
     keys: dict[str, str] = field(default_factory=dict)
@@ -65,8 +65,8 @@ def add_files(
 ) -> Adding:
     """Copy files, and folders of files, into the inbox and put them into the queue.
 
-    One that is in the inbox already, and is given from there, is not copied. One that cannot be
-    taken is told of; the others are.
+    A path inside the inbox is not copied. Files that cannot be added are reported as ``refused``,
+    and do not affect the others.
 
     :raises ConfigurationError: a path does not exist.
     """
@@ -88,24 +88,24 @@ def add_files(
             if path in known:
                 adding.keys[path] = known[path].key
             else:
-                adding.refused[path] = "is in the inbox but cannot be read now: the next look tries"
+                adding.refused[path] = "is in the inbox but cannot be read: the next scan retries"
     return adding
 
 
 def _stored(inbox: Inbox, source: _Source, settings: Settings, *, replace: bool) -> str:
-    """Where a file is in the inbox, after copying it there if need be."""
+    """Copy a file into the inbox unless it is there; return its path in the inbox."""
     inside, place = Path(inbox.describe()), Path(source.root, source.path)
     if inside.is_absolute() and place.is_relative_to(inside):
         path = place.relative_to(inside).as_posix()
         if inbox.find(path) is not None:
             return path
-    most_bytes = settings.rag_documents_max_mb * MB
+    max_bytes = settings.rag_documents_max_mb * MB
     pieces = read_pieces(source.root, source.path)
-    return put(inbox, source.name, pieces, most_bytes=most_bytes, replace=replace).path
+    return put(inbox, source.name, pieces, max_bytes=max_bytes, replace=replace).path
 
 
 def _files(paths: Sequence[Path], adding: Adding) -> Iterator[_Source]:
-    """The files to add. A link that is named is followed, one in a folder is not."""
+    """Yield the files to add. Links given as arguments are followed, links in folders are not."""
     for path in paths:
         real = path.resolve()
         if real.is_file():
@@ -117,7 +117,7 @@ def _files(paths: Sequence[Path], adding: Adding) -> Iterator[_Source]:
 
 
 def _below(shown: Path, root: Path, folder: str, adding: Adding) -> Iterator[_Source]:
-    """Those below a folder: ``shown`` as the caller named ``root``, ``folder`` below it."""
+    """Yield the files below ``folder`` in ``root``, which the caller named ``shown``."""
     try:
         with entries_of(str(root), folder) as found:
             kinds = {entry.name: _kind(entry) for entry in found if not is_ignored(entry.name)}
@@ -135,7 +135,7 @@ def _below(shown: Path, root: Path, folder: str, adding: Adding) -> Iterator[_So
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """``file`` or ``folder``, or why it is neither."""
+    """Return ``file`` or ``folder``, or why it is neither."""
     if entry.is_symlink():
         return "is a link, which is not followed"
     if entry.is_dir():

@@ -1,7 +1,6 @@
-"""What an inbox holds against what is known of it: which documents are new, changed, gone; and
-what one look leaves for the next. Pure.
+"""Compare a listing of the inbox with the known documents: new, changed, gone, undecided. Pure.
 
-Looking, hashing and recording are :mod:`.intake`'s.
+:mod:`.intake` lists, hashes and records.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ _CURSOR = re.compile(r"([0-9a-f]{64})?@(\d+)@(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class InboxChanges:
-    """What is to be recorded, and what cannot be judged yet.
+    """Changes to record, and files that cannot be decided yet.
 
-    :param added: files that become documents, those that were dropped first before the others.
-    :param changed: documents with another content than before.
-    :param touched: documents with the same content and another time.
-    :param renamed: documents whose files have another path, withdrawn ones among them.
+    :param added: files that become documents, oldest first.
+    :param changed: documents with new content.
+    :param touched: documents with the same content and a new modification time.
+    :param renamed: documents with a new path, including withdrawn ones.
     :param restored: withdrawn documents whose files are back.
     :param withdrawn: documents whose files are gone.
-    :param gone: documents withdrawn by command whose files are now gone, too, or another's.
-    :param too_large: documents that wait, of which nothing is known but that they are too large.
-    :param unhashed: files whose content must be known first.
+    :param gone: documents withdrawn by command whose file is now gone, too, or another document's.
+    :param too_large: waiting documents that were not read because they are too large.
+    :param unhashed: files whose content must be hashed first.
     :param settling: files that may still be written to.
     """
 
@@ -64,12 +63,12 @@ class InboxChanges:
 
 
 def unread_hash(size: int, modified: str) -> bytes:
-    """What stands for the hash of a file that is too large to be read, 32 bytes."""
+    """Return a 32-byte placeholder for the hash of a file that is too large to be read."""
     return hashlib.sha256(f"{size} {modified}".encode()).digest()
 
 
 def digest_of(listing: Listing) -> str:
-    """What two listings have in common when nothing happened between them."""
+    """Return a digest that changes whenever the listing does."""
     digest = hashlib.sha256()
     for file in listing.files:
         digest.update(f"{file.path}\0{file.bytes}\0{file.modified}\n".encode())
@@ -85,24 +84,24 @@ def find_changes(
     hashes: Mapping[str, bytes],
     *,
     settle_s: float,
-    most_bytes: int,
+    max_bytes: int,
 ) -> InboxChanges:
-    """Compare what is there with what is known.
+    """Compare a listing with the known documents.
 
-    :param known: the documents that are not withdrawn, by path.
-    :param withdrawn: the withdrawn ones that are still kept, by path.
-    :param hashes: SHA-256 of files of this listing, by path; the more, the less stays unhashed.
-    :param settle_s: a file must have been left alone for so many seconds.
-    :param most_bytes: a larger file needs no hash: it is not read.
+    :param known: documents that are not withdrawn, by path.
+    :param withdrawn: withdrawn documents that are still stored, by path.
+    :param hashes: SHA-256 of the files hashed so far, by path.
+    :param settle_s: seconds that a file must have been unchanged.
+    :param max_bytes: size above which a file is neither hashed nor read.
     """
 
     def content_of(file: FoundFile) -> bytes | None:
-        if file.bytes > most_bytes:
+        if file.bytes > max_bytes:
             return unread_hash(file.bytes, file.modified)
         return hashes.get(file.path)
 
     there = {*listing.refused, *(file.path for file in listing.files)}
-    news = [f for f in listing.files if not _as_known(f, known, withdrawn, most_bytes)]
+    news = [f for f in listing.files if not _as_known(f, known, withdrawn, max_bytes)]
     settling = [file for file in news if file.age_s < settle_s]
     settled = [file for file in news if not file.age_s < settle_s]
     unhashed = [file for file in settled if content_of(file) is None]
@@ -115,7 +114,7 @@ def find_changes(
         if content is not None:
             judged.judge(file, content)
 
-    # A file that is not judged yet may be one that seems gone, under another name.
+    # An undecided file may be a document that seems gone, under a new name.
     perhaps = {file.bytes for file in (*settling, *unhashed)}
     by_command = [it for it in lost_withdrawn.left() if it.withdrawn_by == "command"]
     return InboxChanges(
@@ -129,7 +128,7 @@ def find_changes(
         too_large=tuple(
             it
             for path, it in known.items()
-            if it.state == "waiting" and it.bytes > most_bytes and path in there and _unread(it)
+            if it.state == "waiting" and it.bytes > max_bytes and path in there and _unread(it)
         ),
         unhashed=_oldest_first(unhashed),
         settling=tuple(settling),
@@ -140,12 +139,12 @@ def _as_known(
     file: FoundFile,
     known: Mapping[str, KnownFile],
     withdrawn: Mapping[str, KnownFile],
-    most_bytes: int,
+    max_bytes: int,
 ) -> bool:
-    """Whether nothing is to be done about a file: it is as it was when it was last seen.
+    """Return whether a file is unchanged since it was last seen, so that nothing is to be done.
 
-    So is one whose document was withdrawn by command, until its content is another. One that was
-    too large to be read, and no longer counts as that, is as if it were new.
+    That includes files of documents withdrawn by command. A file that was too large to be read and
+    is within the limit now counts as changed.
     """
     before = known.get(file.path)
     if before is None:
@@ -154,7 +153,7 @@ def _as_known(
             return False
     if (before.bytes, before.modified) != (file.bytes, file.modified):
         return False
-    return file.bytes > most_bytes or before.state == "ready" or not _unread(before)
+    return file.bytes > max_bytes or before.state == "ready" or not _unread(before)
 
 
 def _unread(document: KnownFile) -> bool:
@@ -164,7 +163,7 @@ def _unread(document: KnownFile) -> bool:
 def _missing(
     documents: Mapping[str, KnownFile], there: set[str], unlisted: tuple[str, ...]
 ) -> Iterator[tuple[str, KnownFile]]:
-    """Documents whose files are gone; of a folder that cannot be listed none is."""
+    """Yield documents whose files are gone, except in folders that cannot be listed."""
     for path, document in documents.items():
         if path not in there and not path.startswith(unlisted):
             yield path, document
@@ -172,7 +171,7 @@ def _missing(
 
 @dataclass
 class _Judged:
-    """Files of an inbox, by what became of the documents that they were."""
+    """Files of the inbox, sorted by the change that they mean."""
 
     known: Mapping[str, KnownFile]
     withdrawn: Mapping[str, KnownFile]
@@ -186,7 +185,7 @@ class _Judged:
     replaced: list[KnownFile] = field(default_factory=list)
 
     def judge(self, file: FoundFile, content: bytes) -> None:
-        """Note one file whose content is known."""
+        """Classify a file whose content is known."""
         if here := self.known.get(file.path):
             (self.touched if here.content_hash == content else self.changed).append((file, here))
         elif moved := self.lost.take(file, content):
@@ -196,17 +195,17 @@ class _Judged:
                 self.replaced.append(before)
         elif before := self.withdrawn.get(file.path):
             same = before.content_hash == content
-            kept_away = before.withdrawn_by == "command" and same
-            (self.touched if kept_away else self.restored).append((file, before))
+            stays_withdrawn = before.withdrawn_by == "command" and same
+            (self.touched if stays_withdrawn else self.restored).append((file, before))
         elif before := self.lost_withdrawn.take(file, content):
-            kept_away = before.withdrawn_by == "command"
-            (self.renamed if kept_away else self.restored).append((file, before))
+            stays_withdrawn = before.withdrawn_by == "command"
+            (self.renamed if stays_withdrawn else self.restored).append((file, before))
         else:
             self.added.append(file)
 
 
 class _Lost:
-    """Documents without their files, found again by content."""
+    """Documents whose files are gone, to be matched by content."""
 
     def __init__(self, documents: Iterable[tuple[str, KnownFile]]) -> None:
         self._paths = dict(documents)
@@ -215,7 +214,7 @@ class _Lost:
             self._by_content[document.content_hash].append(path)
 
     def take(self, file: FoundFile, content: bytes) -> KnownFile | None:
-        """One with this content: of several the one whose file had this name, else the first."""
+        """Remove and return a document with this content, preferably one with the same name."""
         paths = self._by_content.get(content)
         if not paths:
             return None
@@ -225,7 +224,7 @@ class _Lost:
         return self._paths.pop(path)
 
     def left(self) -> Iterable[KnownFile]:
-        """Those that were not found."""
+        """Return the documents that were not matched."""
         return self._paths.values()
 
 
@@ -235,11 +234,11 @@ def _oldest_first(files: Iterable[FoundFile]) -> tuple[FoundFile, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What was seen.
+    """State of the last scan.
 
-    :param digest: of the listing; empty where something was left for the next look.
-    :param at: when, in seconds since the epoch.
-    :param last_id: the newest document that there was.
+    :param digest: of the listing; empty if something was left for the next scan.
+    :param at: time of the scan, in seconds since the epoch.
+    :param last_id: the newest document at that time.
     """
 
     digest: str = ""
@@ -248,7 +247,7 @@ class Cursor:
 
     @classmethod
     def read(cls, text: str | None) -> Cursor:
-        """From its text; one that saw nothing for what is no cursor."""
+        """Parse a cursor; return an empty one if the text is none."""
         match = _CURSOR.fullmatch(text or "")
         if match is None:
             return cls()
@@ -258,5 +257,5 @@ class Cursor:
         return f"{self.digest}@{self.at}@{self.last_id}"
 
     def still_holds(self, digest: str, now: float, *, for_s: float) -> bool:
-        """Whether the listing is the same, and the look not so long ago."""
+        """Return whether the listing is unchanged, and the scan less than ``for_s`` seconds old."""
         return bool(self.digest) and self.digest == digest and 0 <= now - self.at < for_s

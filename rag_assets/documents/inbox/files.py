@@ -1,7 +1,6 @@
-"""What stands in an inbox, and by which names: those that are taken, those that are left alone.
+"""Files of an inbox: which names are accepted or ignored, uploads, and document keys.
 
-Of a document, the name becomes its key. The storages themselves are :mod:`.local` and
-:mod:`.remote`.
+The storages themselves are :mod:`.local` and :mod:`.remote`.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Literal
 
 from rag_assets.errors import DocumentTooLargeError, RequestError
 
-MOST_PATH_BYTES = 1000
-"""Of UTF-8. A path stands in an index of PostgreSQL, whose entries end at 2,700 bytes."""
-MOST_NAME_BYTES = 200
-"""Of a new file's name: file systems end at 255, and it has a suffix while it is written."""
+MAX_PATH_BYTES = 1000
+"""In UTF-8. Paths are indexed, and PostgreSQL limits index entries to 2,700 bytes."""
+MAX_NAME_BYTES = 200
+"""For names of new files: file systems allow 255, and a name has a suffix while it is written."""
 UNFINISHED_PREFIX = ".adding-"
 
 How = Literal["added", "replaced", "unchanged"]
@@ -36,9 +35,9 @@ class FoundFile:
     """A file of the inbox.
 
     :param path: below the inbox, with slashes.
-    :param modified: what the storage tells of its last change, never empty; another value, perhaps
-        another content.
-    :param age_s: seconds since then; ``inf`` where the storage does not tell.
+    :param modified: the storage's mark of the last change, never empty. If it differs, the content
+        may differ.
+    :param age_s: seconds since the last change; ``inf`` if the storage does not report it.
     """
 
     path: str
@@ -49,7 +48,7 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True)
 class InboxTrouble:
-    """Something in the inbox that cannot be taken in, and what to do about it."""
+    """Something in the inbox that cannot become a document, and the fix."""
 
     path: str
     reason: str
@@ -60,13 +59,12 @@ class InboxTrouble:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All that an inbox holds.
+    """The contents of an inbox.
 
-    :param files: those that may become documents, in order of their paths.
-    :param unlisted: folders, with a slash behind them, of which nothing is known now.
-    :param troubles: what an operator should check; the unlisted and the refused are among it.
-    :param refused: paths of files that are there but must not be read; their documents stay as they
-        are.
+    :param files: files that may become documents, ordered by path.
+    :param unlisted: folders that cannot be listed, with a trailing slash.
+    :param troubles: what an operator should check, including unlisted folders and refused files.
+    :param refused: paths of files that must not be read; their documents stay unchanged.
     """
 
     files: tuple[FoundFile, ...]
@@ -81,7 +79,7 @@ class StoredFile:
 
     :param size: in bytes.
     :param content_hash: SHA-256, 32 bytes.
-    :param how: ``unchanged`` where the very same file was there already.
+    :param how: ``unchanged`` if an identical file was already there.
     """
 
     path: str
@@ -91,33 +89,33 @@ class StoredFile:
 
 
 class Upload(ABC):
-    """A file that is being put into the inbox; nobody sees it before it is whole."""
+    """A file that is being put into the inbox; it becomes visible only when it is complete."""
 
-    def __init__(self, name: str, most_bytes: int) -> None:
+    def __init__(self, name: str, max_bytes: int) -> None:
         self._name = name
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._bytes = 0
         self._hash = hashlib.sha256()
 
     def write(self, chunk: bytes) -> None:
-        """Append to it.
+        """Append a chunk.
 
-        :raises DocumentTooLargeError: it is larger than a document may be.
-        :raises InboxUnavailableError: the storage takes no more.
+        :raises DocumentTooLargeError: the file exceeds the maximum size of a document.
+        :raises InboxUnavailableError: writing failed.
         """
         self._bytes += len(chunk)
-        if self._bytes > self._most_bytes:
-            raise refuse_too_large(self._name, self._most_bytes)
+        if self._bytes > self._max_bytes:
+            raise refuse_too_large(self._name, self._max_bytes)
         self._hash.update(chunk)
         self._append(chunk)
 
     def finish(self, *, replace: bool) -> StoredFile:
-        """Give it its name, at once and whole.
+        """Give the complete file its name, atomically.
 
-        :param replace: a file of this name with another content may be replaced.
-        :raises RequestError: such a file is there and may not be replaced; a folder has its name,
-            or a file that of its folder.
-        :raises InboxUnavailableError: the storage does not take it.
+        :param replace: whether to replace a file of this name with different content.
+        :raises RequestError: such a file exists and may not be replaced, a folder has this name, or
+            one of its folders is a file.
+        :raises InboxUnavailableError: writing failed.
         """
         digest = self._hash.digest()
         how = self._place(digest, replace=replace)
@@ -127,15 +125,15 @@ class Upload(ABC):
 
     @abstractmethod
     def _append(self, chunk: bytes) -> None:
-        """Let the storage have it."""
+        """Write a chunk to the storage."""
 
     @abstractmethod
     def _place(self, digest: bytes, *, replace: bool) -> How | None:
-        """Give it its name; ``None`` where another file has it already."""
+        """Give the file its name; ``None`` if a different file has it."""
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a file or folder of this name is left alone: hidden, unfinished, or a system's own.
+    """Return whether a file or folder is ignored: hidden, unfinished, or a system file.
 
     :param name: one part of a path.
     """
@@ -144,73 +142,73 @@ def is_ignored(name: str) -> bool:
 
 
 def inbox_fault(path: str) -> str | None:
-    """Why a path cannot be a document's, with what to do; ``None`` for one that can."""
+    """Return why a path cannot be a document's, and the fix; ``None`` if it can."""
     try:
         encoded = path.encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8: rename it"
-    if len(encoded) > MOST_PATH_BYTES:
-        return f"its path has more than {MOST_PATH_BYTES} bytes: shorten it"
+    if len(encoded) > MAX_PATH_BYTES:
+        return f"its path has more than {MAX_PATH_BYTES} bytes: shorten it"
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in path):
-        return "its name holds control characters: rename it"
+        return "its name contains control characters: rename it"
     if any(part in ("", ".", "..") for part in path.split("/")):
         return "its name cannot be a path below the inbox: rename it"
     return None
 
 
 def check_name(name: str) -> str:
-    """Return a name under which a new file may be stored.
+    """Validate and return the name of a new file.
 
     :param name: a path below the inbox, with slashes.
-    :raises RequestError: it would lead outside, be left alone as hidden or unfinished, or cannot be
-        a path.
+    :raises RequestError: it is no path below the inbox, or would be ignored as hidden or
+        unfinished.
     """
     fault = inbox_fault(name)
     if fault is None and "\\" in name:
-        fault = "it holds a backslash: folders are separated by slashes"
+        fault = "it contains a backslash: folders are separated by slashes"
     if fault is None and any(is_ignored(part) for part in name.split("/")):
-        fault = "hidden and unfinished files are left alone: choose another name"
-    if fault is None and any(len(part.encode()) > MOST_NAME_BYTES for part in name.split("/")):
-        fault = f"a part of it has more than {MOST_NAME_BYTES} bytes: shorten it"
+        fault = "hidden and unfinished files are ignored: choose another name"
+    if fault is None and any(len(part.encode()) > MAX_NAME_BYTES for part in name.split("/")):
+        fault = f"a part of it has more than {MAX_NAME_BYTES} bytes: shorten it"
     if fault is not None:
-        shown = name[:MOST_NAME_BYTES].encode(errors="replace").decode()
+        shown = name[:MAX_NAME_BYTES].encode(errors="replace").decode()
         raise RequestError("bad-name", "name", f"{shown!r} cannot be a document's name: {fault}")
     return name
 
 
-def refuse_too_large(path: str, most_bytes: int) -> DocumentTooLargeError:
-    """The error of a file that is larger than a document may be."""
+def refuse_too_large(path: str, max_bytes: int) -> DocumentTooLargeError:
+    """Return the error for a file that exceeds the maximum size of a document."""
     return DocumentTooLargeError(
         path,
-        f"is larger than {most_bytes // 2**20} MB: split it, or raise RAG_DOCUMENTS_MAX_MB",
+        f"is larger than {max_bytes // 2**20} MB: split it, or raise RAG_DOCUMENTS_MAX_MB",
     )
 
 
 def refuse_place(path: str, reason: str) -> RequestError:
-    """The error of a file whose name is a folder's, or whose folder is none."""
+    """Return the error for a file whose name is a folder's, or whose folder is a file."""
     return RequestError(
         "name-taken", "name", f"{path} cannot be a file of the inbox: {reason}: choose another name"
     )
 
 
 def refuse_taken(path: str) -> RequestError:
-    """The error of a file whose name another has."""
+    """Return the error for a file whose name is taken by a different file."""
     return RequestError(
         "name-taken",
         "name",
-        f"{path} is in the inbox with another content: choose another name, or say that it is to "
-        "be replaced",
+        f"{path} is in the inbox with different content: choose another name, or allow it to be "
+        "replaced",
     )
 
 
 def document_key(path: str, taken: Callable[[str], bool]) -> str:
-    """A key for a new document that no other has or had.
+    """Return an unused key for a new document.
 
-    Letters of other scripts stay; accents go, blanks and signs become hyphens, and a slash becomes
-    two underscores: ``ajuda/Instalação (Linux).md`` has the key ``ajuda__Instalacao-Linux.md``.
+    Letters of all scripts are kept, accents are removed, spaces and punctuation become hyphens, and
+    slashes two underscores: ``ajuda/Instalação (Linux).md`` → ``ajuda__Instalacao-Linux.md``.
 
     :param path: below the inbox, with slashes.
-    :param taken: tells whether a key belongs, or belonged, to another document.
+    :param taken: returns whether a key belongs, or belonged, to another document.
     """
     key = _FOLDER.join(_safe(part) for part in path.split("/") if part.strip("."))
     key = key or "document"
@@ -236,11 +234,11 @@ def _safe_character(character: str) -> str:
     )
     if plain and plain.isascii() and all(part.isalnum() or part in _KEPT for part in plain):
         return plain
-    # A mark belongs to the letter before it; without its marks a word of Hindi is another word.
+    # Combining marks are kept with their letters: without them a Hindi word is a different word.
     return character if character.isalnum() or unicodedata.category(character)[0] == "M" else "-"
 
 
 def _suffix(path: str) -> str:
-    """The file's extension, where it is a short plain one."""
+    """Return the file's extension if it is short and alphanumeric."""
     found = re.search(r"\.[A-Za-z0-9]{1,8}\Z", path)
     return found.group() if found else ""

@@ -1,6 +1,6 @@
-"""The inbox: where documents are dropped. A folder, or any place that fsspec can reach.
+"""The inbox that documents are dropped into: a folder, or any storage that fsspec supports.
 
-What becomes of its files is for :mod:`rag_assets.documents.inbox.intake`.
+:mod:`rag_assets.documents.inbox.intake` turns its files into documents.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from rag_assets.settings.model import Settings
 
 
 class Inbox(Protocol):
-    """What a storage of documents can do. Paths are below it, with slashes.
+    """The interface of an inbox. Paths are below it, with slashes.
 
-    Each method raises :class:`InboxUnavailableError` where the storage does not answer.
+    Each method raises :class:`InboxUnavailableError` if the storage does not answer.
     """
 
     def describe(self) -> str:
-        """Where it is, for people; without a password."""
+        """Return its location for messages, without a password."""
 
     def listing(self) -> Listing:
-        """All its files."""
+        """List all files."""
 
     def find(self, path: str) -> FoundFile | None:
-        """One file as it is now."""
+        """Return the current state of a file, if it exists."""
 
     def fetch(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """One file, or a copy of it on this machine, open at its beginning."""
+        """Open a file, or a local copy of it."""
 
     def content_hash(self, path: str) -> bytes:
-        """SHA-256 of one's content, 32 bytes."""
+        """Return the SHA-256 of a file, 32 bytes."""
 
-    def upload(self, name: str, *, most_bytes: int) -> AbstractContextManager[Upload]:
-        """Put a new one into it, piece by piece."""
+    def upload(self, name: str, *, max_bytes: int) -> AbstractContextManager[Upload]:
+        """Put a new file into the inbox, piece by piece."""
 
 
 def open_inbox(settings: Settings) -> Inbox:
-    """The inbox of ``RAG_DOCUMENTS_URL``. Nothing is made yet.
+    """Return the inbox at ``RAG_DOCUMENTS_URL``, without creating it.
 
-    :raises ConfigurationError: the URL's storage is not known, or its package is not installed.
-    :raises InboxUnavailableError: some storages are asked at once, and this one does not answer.
+    :raises ConfigurationError: the URL's storage is unknown, or its package is not installed.
+    :raises InboxUnavailableError: a storage that connects immediately does not answer.
     """
     url = settings.rag_documents_url
     if "://" not in url:
@@ -56,26 +56,26 @@ def open_inbox(settings: Settings) -> Inbox:
 
 
 def put(
-    inbox: Inbox, name: str, pieces: Iterable[bytes], *, most_bytes: int, replace: bool = False
+    inbox: Inbox, name: str, pieces: Iterable[bytes], *, max_bytes: int, replace: bool = False
 ) -> StoredFile:
-    """Put a file into the inbox: seen by nobody before it is whole.
+    """Put a file into the inbox; it becomes visible only when it is complete.
 
-    :param replace: a file of this name with another content may be replaced.
-    :raises RequestError: the name is not one, or taken.
-    :raises DocumentTooLargeError: it is larger than a document may be.
-    :raises InboxUnavailableError: the storage does not take it.
+    :param replace: whether to replace a file of this name with different content.
+    :raises RequestError: the name is invalid or taken.
+    :raises DocumentTooLargeError: the file exceeds the maximum size of a document.
+    :raises InboxUnavailableError: writing failed.
     """
-    with inbox.upload(name, most_bytes=most_bytes) as upload:
+    with inbox.upload(name, max_bytes=max_bytes) as upload:
         for piece in pieces:
             upload.write(piece)
         return upload.finish(replace=replace)
 
 
 def read_pieces(root: Path, path: str, *, piece_bytes: int = 2**20) -> Iterator[bytes]:
-    """The content of the file ``path`` below a folder of this machine, piece by piece.
+    """Yield the content of the local file ``path`` below ``root``, piece by piece.
 
-    :param root: without a link in it.
-    :raises RefusedFileError: it is no regular file with a single name, or reached by a link.
+    :param root: a folder whose path contains no link.
+    :raises RefusedFileError: it is not a regular file with one hard link, or is reached by a link.
     :raises OSError: it cannot be read.
     """
     with open_file(str(root), path) as file:

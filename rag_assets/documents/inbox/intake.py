@@ -1,7 +1,7 @@
-"""From the inbox into the queue: look, hash what is new, find the changes, record them.
+"""From the inbox into the queue: list, hash new files, find the changes, record them.
 
-A look changes nothing in the inbox. It can be repeated, interrupted and made by several at once: it
-is decided anew, and recorded, while nobody else records.
+A scan does not modify the inbox. It may be repeated, interrupted, and run concurrently: changes are
+computed again and recorded under a lock.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from rag_assets.documents.sql.intake import (
     KnownFile,
     NewDocument,
     add_documents,
-    changed,
-    files_gone,
     key_taken,
     known_documents,
     newest_document,
+    record_changed,
+    record_files_gone,
+    record_renamed,
+    record_touched,
     refuse,
-    renamed,
     restore,
-    touched,
     withdrawn_documents,
 )
 from rag_assets.documents.sql.queue import requeue_outdated
@@ -49,26 +49,25 @@ from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
 
 PATIENCE_S = 20.0
-"""Of one look for hashing; what is left waits for the next. Dagster gives a tick 60 s."""
-FULL_LOOK_S = 600
-"""Between looks that ask the database although the inbox is as it was: that puts right what was
-uploaded and removed again between two looks."""
+"""Time limit for hashing in one scan; the rest waits for the next. A Dagster tick may take 60 s."""
+FULL_SCAN_S = 600
+"""Time between scans that query the database although the inbox is unchanged, to catch files that
+were uploaded and removed between two scans."""
 _SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What a look found, in documents.
+    """Result of a scan.
 
-    :param cursor: to be given to the next look. It ends that one early when nothing has happened in
-        between and nothing was left for it.
-    :param new_keys: of the documents that are new or back since the look before, also of those that
-        a person or a program has added meanwhile; without a cursor, of every document.
-    :param by_hand: how many those are that were added meanwhile; 0 without a cursor.
-    :param reread: documents that an older version of the extraction has read, put into the queue.
-    :param waiting: files left for the next look: still being written, or over the number that one
-        look takes in.
-    :param remarks: what a person should see to, a sentence each.
+    :param cursor: for the next scan, which ends early if nothing has changed and nothing was left.
+    :param new_keys: keys of documents new or restored since the last scan, including those added by
+        command or API; without a cursor, of every document.
+    :param by_hand: the number of documents added by command or API; 0 without a cursor.
+    :param reread: documents read by an older version of the extraction, and requeued.
+    :param waiting: files left for the next scan: still being written, or above the limit of one
+        scan.
+    :param remarks: what an operator should check, one sentence each.
     """
 
     cursor: str
@@ -85,7 +84,7 @@ class Intake:
 
     @property
     def changed(self) -> bool:
-        """Whether any document has changed, or is new since the look before."""
+        """Whether any document is new or has changed since the last scan."""
         counts = (self.added, self.updated, self.renamed, self.restored, self.withdrawn)
         return any(counts) or self.reread > 0 or bool(self.new_keys)
 
@@ -100,7 +99,7 @@ class Intake:
                 (self.withdrawn, "withdrawn"),
                 (self.by_hand, "added by hand"),
                 (self.reread, "to be re-read"),
-                (self.waiting, "left for the next look"),
+                (self.waiting, "left for the next scan"),
             )
             if count
         ]
@@ -117,18 +116,18 @@ def take_in(
     patience_s: float = PATIENCE_S,
     clock: Callable[[], float] = time.time,
 ) -> Intake:
-    """Look at the whole inbox and record what happened in it.
+    """Scan the inbox and record its changes.
 
-    :param cursor: of the look before.
-    :param force: withdraw every document when the inbox is empty.
-    :param patience_s: after which no further file is hashed.
-    :raises InboxUnavailableError: it cannot be listed, or is empty although documents are known;
-        nothing was recorded.
+    :param cursor: of the last scan.
+    :param force: withdraw every document if the inbox is empty.
+    :param patience_s: time limit for hashing.
+    :raises InboxUnavailableError: the inbox cannot be listed, or is empty although documents are
+        known; nothing was recorded.
     """
     listing = inbox.listing()
     digest = digest_of(listing)
     before = Cursor.read(cursor)
-    if before.still_holds(digest, clock(), for_s=FULL_LOOK_S):
+    if before.still_holds(digest, clock(), for_s=FULL_SCAN_S):
         return Intake(str(before))
     with database.connect() as connection:
         known = known_documents(connection)
@@ -140,13 +139,13 @@ def take_in(
         find_changes,
         listing,
         settle_s=settings.rag_documents_settle_s,
-        most_bytes=_most_bytes(settings),
+        max_bytes=_max_bytes(settings),
     )
     with database.connect() as connection:
         reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
     changes = find(known, withdrawn, {})
-    most = settings.rag_documents_per_tick
-    hashes, faults = _hash(inbox, changes.unhashed, most=most, patience_s=patience_s, clock=clock)
+    limit = settings.rag_documents_per_tick
+    hashes, faults = _hash(inbox, changes.unhashed, limit=limit, patience_s=patience_s, clock=clock)
     new_keys: tuple[str, ...] = ()
     newest = max((before.last_id, *(document.document_id for document in known.values())))
     if hashes or not changes.nothing:
@@ -160,7 +159,7 @@ def take_in(
     left = len(changes.unhashed) + len(changes.settling)
     by_hand = _by_hand(known, changes, before)
     return replace(
-        _told(changes, (*new_keys, *by_hand)),
+        _intake(changes, (*new_keys, *by_hand)),
         by_hand=len(by_hand) if before.last_id else 0,
         reread=reread,
         cursor=str(Cursor("" if left or reread else digest, int(clock()), newest)),
@@ -171,7 +170,7 @@ def take_in(
 
 def _empty(inbox: Inbox, known: int) -> InboxUnavailableError:
     return InboxUnavailableError(
-        f"the inbox {inbox.describe()} holds no file, but {known:,} documents are known: "
+        f"the inbox {inbox.describe()} is empty, but {known:,} documents are known: "
         "is it mounted, is RAG_DOCUMENTS_URL right? None was withdrawn; "
         "`rag-assets documents scan --force` withdraws them all"
     )
@@ -180,7 +179,7 @@ def _empty(inbox: Inbox, known: int) -> InboxUnavailableError:
 def _by_hand(
     known: Mapping[str, KnownFile], changes: InboxChanges, before: Cursor
 ) -> tuple[str, ...]:
-    """Documents that came since the look before, and not by the inbox."""
+    """Return the keys of documents added since the last scan other than from the inbox."""
     gone = {document.document_id for document in changes.withdrawn}
     return tuple(
         document.key
@@ -192,14 +191,14 @@ def _by_hand(
 def take_files(
     connection: Connection, inbox: Inbox, settings: Settings, paths: Sequence[str]
 ) -> Intake:
-    """Record files that a person gives, whole and in the inbox, without looking at its others.
+    """Record files that were added by command or API, without scanning the rest of the inbox.
 
-    One whose document was withdrawn is restored, whoever withdrew it.
+    A withdrawn document is restored, whoever withdrew it.
 
-    :raises InboxUnavailableError: the inbox cannot be asked.
+    :raises InboxUnavailableError: the inbox does not answer.
     """
     found = tuple(file for path in paths if (file := inbox.find(path)) is not None)
-    hashes, faults = _hash(inbox, found, most=len(found))
+    hashes, faults = _hash(inbox, found, limit=len(found))
     with connection.transaction():
         locks.lock_transaction(connection, locks.RECORDING_INTAKE)
         changes = find_changes(
@@ -211,13 +210,13 @@ def take_files(
             },
             hashes,
             settle_s=float("-inf"),
-            most_bytes=_most_bytes(settings),
+            max_bytes=_max_bytes(settings),
         )
         new_keys = _record(connection, changes, hashes, settings)
-    return replace(_told(changes, new_keys), remarks=tuple(faults))
+    return replace(_intake(changes, new_keys), remarks=tuple(faults))
 
 
-def _told(changes: InboxChanges, new_keys: tuple[str, ...]) -> Intake:
+def _intake(changes: InboxChanges, new_keys: tuple[str, ...]) -> Intake:
     return Intake(
         "",
         added=len(changes.added),
@@ -233,19 +232,19 @@ def _hash(
     inbox: Inbox,
     files: Iterable[FoundFile],
     *,
-    most: int,
+    limit: int,
     patience_s: float = float("inf"),
     clock: Callable[[], float] = time.time,
 ) -> tuple[dict[str, bytes], list[str]]:
-    """The contents' hashes by path, as far as number and time reach; and what went wrong.
+    """Hash files up to the limits of number and time; return hashes by path, and faults.
 
-    A file that changes meanwhile is left alone.
+    Files that change while being hashed are skipped.
     """
     hashes: dict[str, bytes] = {}
     faults: list[str] = []
     ends = clock() + patience_s
     for file in files:
-        if len(hashes) >= most or (hashes and clock() > ends):
+        if len(hashes) >= limit or (hashes and clock() > ends):
             break
         try:
             content = inbox.content_hash(file.path)
@@ -264,19 +263,19 @@ def _record(
     hashes: Mapping[str, bytes],
     settings: Settings,
 ) -> tuple[str, ...]:
-    """Write the changes, in the connection's transaction; the keys of what is new or back."""
+    """Record the changes in the connection's transaction; return new and restored keys."""
 
     def now(pairs: Iterable[Pair]) -> list[FileNow]:
         return [_file_now(file, document, hashes, settings) for file, document in pairs]
 
-    files_gone(connection, [document.document_id for document in changes.gone])
-    renamed(connection, now(changes.renamed))
+    record_files_gone(connection, [document.document_id for document in changes.gone])
+    record_renamed(connection, now(changes.renamed))
     back = restore(connection, now(changes.restored))
-    changed(connection, now(changes.changed))
-    touched(connection, now(changes.touched))
+    record_changed(connection, now(changes.changed))
+    record_touched(connection, now(changes.touched))
     new = _add(connection, changes.added, hashes, settings)
     _refuse_too_large(connection, changes, new, settings)
-    # At the end: it locks the vectors, and whoever has those must not wait for rows any more.
+    # Last, because it locks the vectors, and the holder of that lock must not wait for rows.
     if changes.withdrawn:
         withdraw(connection, [document.key for document in changes.withdrawn], by="inbox")
     return (*back, *(document.key for document in new))
@@ -302,7 +301,7 @@ def _add(
     hashes: Mapping[str, bytes],
     settings: Settings,
 ) -> tuple[NewDocument, ...]:
-    """New documents, each with a key that no other has."""
+    """Insert new documents, each with an unused key."""
     new: dict[str, NewDocument] = {}
 
     def taken(key: str) -> bool:
@@ -324,7 +323,7 @@ def _add(
 
 
 def _content_of(file: FoundFile, hashes: Mapping[str, bytes], settings: Settings) -> bytes:
-    if file.bytes > _most_bytes(settings):
+    if file.bytes > _max_bytes(settings):
         return unread_hash(file.bytes, file.modified)
     return hashes[file.path]
 
@@ -335,19 +334,19 @@ def _refuse_too_large(
     new: Iterable[NewDocument],
     settings: Settings,
 ) -> None:
-    """What is larger than a document may be goes to the dead letters without being read.
+    """Turn documents above the maximum size into dead letters without reading them.
 
-    So does one that a person has put back into the queue although it still is.
+    That includes documents that an operator requeued although they are still too large.
     """
-    most = _most_bytes(settings)
+    limit = _max_bytes(settings)
     pairs = (*changes.changed, *changes.restored)
-    large = {document.key for file, document in pairs if file.bytes > most}
-    large |= {document.key for document in new if document.bytes > most}
+    large = {document.key for file, document in pairs if file.bytes > limit}
+    large |= {document.key for document in new if document.bytes > limit}
     large |= {document.key for document in changes.too_large}
     for document in find_documents(connection, sorted(large)):
-        error = refuse_too_large(document.path, most)
+        error = refuse_too_large(document.path, limit)
         refuse(connection, document.key, type(error).__name__, str(error))
 
 
-def _most_bytes(settings: Settings) -> int:
+def _max_bytes(settings: Settings) -> int:
     return settings.rag_documents_max_mb * MB

@@ -1,4 +1,4 @@
-"""An inbox that is a folder of this machine. No link is followed, and nothing leads outside."""
+"""An inbox in a local folder. No link is followed, so that no path leads outside."""
 
 from __future__ import annotations
 
@@ -31,53 +31,53 @@ from rag_assets.sandbox import beneath
 from rag_assets.visible import visible
 
 _LEFT_BEHIND_S = 86_400
-"""Age at which a file that was never finished is removed."""
+"""Age at which an unfinished upload is removed."""
 
 
 class LocalInbox:
-    """A folder. One that is not there is empty; putting a file into it makes it.
+    """A folder. A missing one counts as empty, and is created by the first upload.
 
-    :param clock: seconds since the epoch, as file systems tell them.
+    :param clock: seconds since the epoch, comparable to file times.
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
-        # Resolved once: the folder itself may be reached by a link.
+        # Resolved once: the inbox folder itself may be a link.
         self._root = os.path.realpath(folder)
         self._clock = clock
 
     def describe(self) -> str:
-        """The folder, for people."""
+        """Return the folder, for messages."""
         return self._root
 
     def listing(self) -> Listing:
-        """All files.
+        """List all files.
 
-        :raises InboxUnavailableError: the folder is there but cannot be listed.
+        :raises InboxUnavailableError: the folder exists but cannot be listed.
         """
-        seen = _Seen(self._clock())
-        while seen.folders:
-            prefix = seen.folders.pop()
+        scan = _Scan(self._clock())
+        while scan.folders:
+            prefix = scan.folders.pop()
             try:
                 with beneath.entries_of(self._root, prefix.rstrip("/")) as entries:
                     for entry in entries:
-                        seen.add(entry, prefix)
+                        scan.add(entry, prefix)
             except FileNotFoundError:
-                continue  # gone in between
-            except beneath.RefusedFileError as error:  # it was a folder a moment ago
-                seen.troubles.append(InboxTrouble(prefix, str(error)))
+                continue  # deleted meanwhile
+            except beneath.RefusedFileError as error:  # no longer a folder
+                scan.troubles.append(InboxTrouble(prefix, str(error)))
             except OSError as error:
                 if not prefix:
                     raise InboxUnavailableError(
                         f"the inbox {self._root} cannot be listed ({error.strerror}): give this "
-                        "user the right to read it, or correct RAG_DOCUMENTS_URL"
+                        "user permission to read it, or correct RAG_DOCUMENTS_URL"
                     ) from error
-                seen.unlisted.append(prefix)
+                scan.unlisted.append(prefix)
                 reason = f"the folder cannot be listed: {error.strerror}"
-                seen.troubles.append(InboxTrouble(prefix, reason))
-        return seen.listing()
+                scan.troubles.append(InboxTrouble(prefix, reason))
+        return scan.listing()
 
     def find(self, path: str) -> FoundFile | None:
-        """One file as it is now; ``None`` where there is none that would be listed.
+        """Return the current state of a file; ``None`` if there is none that would be listed.
 
         :raises InboxUnavailableError: it cannot be read, or has several hard links.
         """
@@ -89,17 +89,17 @@ class LocalInbox:
 
     @contextmanager
     def fetch(self, path: str) -> Iterator[BinaryIO]:
-        """The file itself, open at its beginning.
+        """Open the file itself.
 
-        :raises InboxUnavailableError: it is not there, or cannot be read.
+        :raises InboxUnavailableError: it does not exist, or cannot be read.
         """
         with self._opened(path) as file:
             yield file
 
     def content_hash(self, path: str) -> bytes:
-        """SHA-256 of the content, 32 bytes.
+        """Return the SHA-256 of the content, 32 bytes.
 
-        :raises InboxUnavailableError: it is not there, or cannot be read.
+        :raises InboxUnavailableError: it does not exist, or cannot be read.
         """
         with self._opened(path) as file:
             try:
@@ -108,10 +108,10 @@ class LocalInbox:
                 raise _unreadable(path, error) from error
 
     @contextmanager
-    def upload(self, name: str, *, most_bytes: int) -> Iterator[_LocalUpload]:
-        """Put a file into the inbox, piece by piece; without ``finish`` nothing stays.
+    def upload(self, name: str, *, max_bytes: int) -> Iterator[_LocalUpload]:
+        """Put a file into the inbox, piece by piece; without ``finish`` it is discarded.
 
-        :raises RequestError: the name is not one.
+        :raises RequestError: the name is invalid.
         :raises InboxUnavailableError: the folder cannot be written to.
         """
         check_name(name)
@@ -124,16 +124,16 @@ class LocalInbox:
             raise _not_written(name, error) from error
         try:
             with file:
-                yield _LocalUpload(self, name, file, scratch, most_bytes)
+                yield _LocalUpload(self, name, file, scratch, max_bytes)
         finally:
             scratch.unlink(missing_ok=True)
 
     def place(self, scratch: Path, name: str, *, digest: bytes, replace: bool) -> How | None:
-        """Give a whole file its name; ``None`` where another file has it already.
+        """Give a complete file its name; ``None`` if a different file has it.
 
-        :raises RefusedFileError: a folder of its path is a link or a file.
+        :raises RefusedFileError: a folder in its path is a link or a file.
         :raises IsADirectoryError: a folder has its name.
-        :raises OSError: it cannot be.
+        :raises OSError: renaming failed.
         """
         folder, _, last = name.rpartition("/")
         with (
@@ -165,7 +165,7 @@ class LocalInbox:
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[BufferedReader]:
-        """A file of the inbox, opened without following any link."""
+        """Open a file without following any link."""
         if inbox_fault(path) is not None:
             raise _GoneError(f"{visible(path)} is not in the inbox {self._root}")
         try:
@@ -183,12 +183,12 @@ class LocalInbox:
 
 
 class _LocalUpload(Upload):
-    """Into a file beside those of the inbox, which is then linked to its name."""
+    """Writes to a hidden file in the inbox, which is then renamed."""
 
     def __init__(
-        self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, most_bytes: int
+        self, inbox: LocalInbox, name: str, file: BinaryIO, scratch: Path, max_bytes: int
     ) -> None:
-        super().__init__(name, most_bytes)
+        super().__init__(name, max_bytes)
         self._inbox = inbox
         self._file = file
         self._scratch = scratch
@@ -202,7 +202,7 @@ class _LocalUpload(Upload):
     def _place(self, digest: bytes, *, replace: bool) -> How | None:
         try:
             self._file.flush()
-            os.fsync(self._file.fileno())  # who is told that it is there may delete his own
+            os.fsync(self._file.fileno())  # the caller may delete the original once this returns
             return self._inbox.place(self._scratch, self._name, digest=digest, replace=replace)
         except beneath.RefusedFileError as error:
             raise refuse_place(self._name, str(error)) from None
@@ -213,11 +213,11 @@ class _LocalUpload(Upload):
 
 
 class _GoneError(InboxUnavailableError):
-    """No such file is in the inbox."""
+    """The file is not in the inbox."""
 
 
-class _Seen:
-    """What a listing has met so far.
+class _Scan:
+    """A listing in progress.
 
     :param now: seconds since the epoch.
     """
@@ -231,7 +231,7 @@ class _Seen:
         self.folders = [""]  # still to be listed, with a slash at the end
 
     def add(self, entry: os.DirEntry[str], prefix: str) -> None:
-        """Put one entry of a folder where it belongs."""
+        """Add an entry of a folder."""
         if is_ignored(entry.name):
             return
         path = prefix + entry.name
@@ -244,13 +244,13 @@ class _Seen:
         elif not entry.is_file(follow_symlinks=False):
             fault = "is neither a file nor a folder: remove it"
         elif fault is None:
-            with suppress(FileNotFoundError):  # gone in between
+            with suppress(FileNotFoundError):  # deleted meanwhile
                 fault = self._add_file(path, entry.stat(follow_symlinks=False))
         if fault is not None:
             self.troubles.append(InboxTrouble(visible(path), fault))
 
     def _add_file(self, path: str, status: os.stat_result) -> str | None:
-        """Take a file, or return why it is refused."""
+        """Add a file, or return why it is refused."""
         fault = beneath.hard_links_fault(status.st_nlink)
         if fault is None:
             self.files.append(_found(path, status, self._now))
@@ -259,7 +259,7 @@ class _Seen:
         return fault
 
     def listing(self) -> Listing:
-        """All of it."""
+        """Return the completed listing."""
         self.files.sort(key=lambda file: file.path)
         self.refused.sort()
         self.troubles.sort(key=lambda trouble: trouble.path)
@@ -268,44 +268,44 @@ class _Seen:
         )
 
 
-def _found(path: str, told: os.stat_result, now: float) -> FoundFile:
-    """A file as its inode tells.
+def _found(path: str, status: os.stat_result, now: float) -> FoundFile:
+    """Describe a file by its inode.
 
-    The time of the inode's change is told, too, and decides the age: a copy may set the time of
-    the content's change to years ago, and a file may be changed behind an unchanged one.
+    The age is based on ctime, which is also part of ``modified``: copying may set mtime to years
+    ago, and content may change without mtime changing.
     """
     return FoundFile(
         path,
-        told.st_size,
-        f"{told.st_mtime_ns}/{told.st_ctime_ns}",
-        now - told.st_ctime,
+        status.st_size,
+        f"{status.st_mtime_ns}/{status.st_ctime_ns}",
+        now - status.st_ctime,
     )
 
 
 def _unreadable(path: str, error: OSError) -> InboxUnavailableError:
     return InboxUnavailableError(
-        f"{path} cannot be read ({error.strerror}): give this user the right to read it"
+        f"{path} cannot be read ({error.strerror}): give this user permission to read it"
     )
 
 
 def _renamed(scratch: str, root: int, name: str, folder: int) -> bool:
-    """Give a file its name unless another has it; false where one has.
+    """Give a file its name; return false if it is taken.
 
-    :param root: descriptor of the folder of ``scratch``; ``folder`` that of ``name``.
+    :param root: descriptor of the folder of ``scratch``; ``folder``: that of ``name``.
     """
     try:
         return beneath.rename_new(scratch, root, name, folder)
     except OSError as error:
         if error.errno != errno.ENOTSUP:
             raise
-    try:  # the file has two names for a moment: a scan of that moment reports it, the next takes it
+    try:  # a scan may report two hard links for a moment; the next scan accepts the file
         os.link(scratch, name, src_dir_fd=root, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
-        # A file system without links, such as FAT: looking first is the best that it offers.
+        # A file system without hard links, such as FAT: checking first is the best it offers.
         with suppress(FileNotFoundError):
             os.stat(name, dir_fd=folder, follow_symlinks=False)
             return False

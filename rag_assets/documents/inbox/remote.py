@@ -1,6 +1,6 @@
-"""An inbox at any place that fsspec can reach: object storage, SFTP, memory. The only user of it.
+"""An inbox in any storage that fsspec supports: object storage, SFTP, memory.
 
-Storages raise errors of their own making; each is told as one of ours.
+The only module that uses fsspec. Errors of the storages are translated to those of this project.
 """
 
 from __future__ import annotations
@@ -39,53 +39,52 @@ from rag_assets.visible import visible
 
 _PIECE = 2**20
 _STAMPS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
-"""Where the storages tell the time of the last change."""
+"""Keys under which storages report the time of the last change."""
 _TAGS = ("ETag", "etag", "md5Hash", "generation", "content_hash")
 _AHEAD_S = 3600
-"""A time further ahead than this was set by hand and tells nothing of the age."""
+"""A time further in the future than this was set by hand and says nothing about the age."""
 
 
 def open_remote(url: str) -> RemoteInbox | Path:
-    """The inbox at a URL; only the folder where it is one of this machine.
+    """Return the inbox at a URL, or the path if the URL denotes a local folder.
 
-    :raises ConfigurationError: the URL's storage is not known, its package is not installed, or it
-        is a folder of this machine behind a wrapper, by which links would be followed.
+    :raises ConfigurationError: the URL's storage is unknown, its package is not installed, or it
+        wraps a local folder, in which links would be followed.
     :raises InboxUnavailableError: it cannot be reached.
     """
     try:
         storage, root = url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
-            f"RAG_DOCUMENTS_URL {place_of(url)}: {_words_on(url, error)}. It is a folder, or a URL "
-            "that fsspec knows; some need a package more, such as s3fs"
+            f"RAG_DOCUMENTS_URL {place_of(url)}: {_reason_on(url, error)}. It must be a folder, or "
+            "a URL that fsspec supports; some need another package, such as s3fs"
         ) from None
-    except Exception as error:  # some connect at once
+    except Exception as error:  # some storages connect immediately
         raise InboxUnavailableError(
-            f"the inbox {place_of(url)} cannot be reached ({_words_on(url, error)})"
+            f"the inbox {place_of(url)} cannot be reached ({_reason_on(url, error)})"
         ) from without_secrets(error)
     if getattr(storage, "local_file", False):
         return Path(root)
     wrapped = (getattr(storage, name, None) for name in ("fs", "sync_fs"))
     if any(getattr(one, "local_file", False) for one in wrapped):
         raise ConfigurationError(
-            f"RAG_DOCUMENTS_URL {place_of(url)} wraps a folder of this machine: give the "
-            "folder's path"
+            f"RAG_DOCUMENTS_URL {place_of(url)} wraps a local folder: give the folder's path"
         )
     return RemoteInbox(storage, root, place_of(url))
 
 
-def _words_on(url: str, error: Exception) -> str:
-    """What is said of a URL that may have been taken apart in the midst of its password."""
-    return masked_of(url, _words(error))
+def _reason_on(url: str, error: Exception) -> str:
+    """Mask a message about a URL, which may have been split in the middle of its password."""
+    return masked_of(url, _reason(error))
 
 
-def _words(error: Exception) -> str:
-    """What a storage says, short and without secrets."""
+def _reason(error: Exception) -> str:
+    """Return a storage's message, shortened and without secrets."""
     return reason_of(error)[:300]
 
 
 class RemoteInbox:
-    """A storage and a folder in it. One that is not there is empty.
+    """A folder in a storage. A missing one counts as empty.
 
     :param clock: seconds since the epoch.
     """
@@ -104,11 +103,11 @@ class RemoteInbox:
         self._clock = clock
 
     def describe(self) -> str:
-        """The URL, for people."""
+        """Return the URL, for messages."""
         return self._shown
 
     def listing(self) -> Listing:
-        """All files.
+        """List all files.
 
         :raises InboxUnavailableError: the storage cannot be listed.
         """
@@ -119,49 +118,51 @@ class RemoteInbox:
             self._storage.invalidate_cache()
             found = self._entries(unlisted, troubles)
         now = self._clock()
-        for path, told in found:
+        for path, info in found:
             fault = inbox_fault(path)
             if fault is None and any(map(is_ignored, path.split("/"))):
                 continue
-            if fault is None and not _is_file(told):
-                fault = "is no file, or a link, which is not followed: put the file itself there"
+            if fault is None and not _is_file(info):
+                fault = (
+                    "is not a file, or is a link, which is not followed: put the file itself there"
+                )
             if fault is not None:
                 troubles.append(InboxTrouble(visible(path), fault))
             else:
-                files.append(_found(path, told, now))
+                files.append(_found(path, info, now))
         files.sort(key=lambda file: file.path)
         return Listing(tuple(files), tuple(unlisted), tuple(troubles))
 
     def find(self, path: str) -> FoundFile | None:
-        """One file as it is now; ``None`` where there is none.
+        """Return the current state of a file, if it exists.
 
-        :raises InboxUnavailableError: the storage cannot be asked.
+        :raises InboxUnavailableError: the storage does not answer.
         """
         with self.explained("asked"):
             self._storage.invalidate_cache()
             try:
-                told = self._storage.info(self._place(path))
+                info = self._storage.info(self._place(path))
             except FileNotFoundError:
                 return None
-        return _found(path, told, self._clock()) if _is_file(told) else None
+        return _found(path, info, self._clock()) if _is_file(info) else None
 
     def _entries(
         self, unlisted: list[str], troubles: list[InboxTrouble]
     ) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        """Paths below the inbox of all that is no folder, with what the storage tells of them."""
+        """Return everything but folders: the path below the inbox, and the storage's info."""
         prefix = self._root + "/"
         if _lists_flat(self._storage):
             try:
                 found = self._storage.find(self._root, detail=True)
             except FileNotFoundError:
                 return ()
-            return [(name.removeprefix(prefix), told) for name, told in found.items()]
+            return [(name.removeprefix(prefix), info) for name, info in found.items()]
         return list(self._walked(prefix, unlisted, troubles))
 
     def _walked(
         self, prefix: str, unlisted: list[str], troubles: list[InboxTrouble]
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Folder by folder. fsspec's own walk takes a folder that it may not list for empty."""
+        """List folder by folder. fsspec's own walk treats a folder it may not list as empty."""
         folders = [""]
         while folders:
             folder = folders.pop()
@@ -173,22 +174,22 @@ class RemoteInbox:
                 if not folder:
                     raise
                 unlisted.append(folder)
-                fault = f"the folder cannot be listed: {_words(error)}"
+                fault = f"the folder cannot be listed: {_reason(error)}"
                 troubles.append(InboxTrouble(visible(folder), fault))
                 continue
-            for told in entries:
-                path = told["name"].rstrip("/").removeprefix(prefix)
-                if told["type"] == "directory" and not told.get("islink"):
+            for info in entries:
+                path = info["name"].rstrip("/").removeprefix(prefix)
+                if info["type"] == "directory" and not info.get("islink"):
                     if not inbox_fault(path) and not is_ignored(path.rsplit("/", 1)[-1]):
                         folders.append(path + "/")
                 else:
-                    yield path, told
+                    yield path, info
 
     @contextmanager
     def fetch(self, path: str) -> Iterator[BinaryIO]:
-        """A copy of the file on this machine, open at its beginning. It has no name.
+        """Copy the file to a temporary file without a name, and open that.
 
-        :raises InboxUnavailableError: it is not there, or cannot be read.
+        :raises InboxUnavailableError: it does not exist, or cannot be read.
         """
         with tempfile.TemporaryFile() as copy:
             try:
@@ -203,9 +204,9 @@ class RemoteInbox:
             yield copy
 
     def content_hash(self, path: str) -> bytes:
-        """SHA-256 of the content, 32 bytes.
+        """Return the SHA-256 of the content, 32 bytes.
 
-        :raises InboxUnavailableError: it is not there, or cannot be read.
+        :raises InboxUnavailableError: it does not exist, or cannot be read.
         """
         digest = hashlib.sha256()
         for piece in self._pieces(path):
@@ -213,10 +214,10 @@ class RemoteInbox:
         return digest.digest()
 
     @contextmanager
-    def upload(self, name: str, *, most_bytes: int) -> Iterator[_RemoteUpload]:
-        """Put a file into the inbox, piece by piece; without ``finish`` nothing stays.
+    def upload(self, name: str, *, max_bytes: int) -> Iterator[_RemoteUpload]:
+        """Put a file into the inbox, piece by piece; without ``finish`` it is discarded.
 
-        :raises RequestError: the name is not one.
+        :raises RequestError: the name is invalid.
         :raises InboxUnavailableError: the storage cannot be written to.
         """
         check_name(name)
@@ -226,21 +227,21 @@ class RemoteInbox:
                 self._storage.makedirs(self._root, exist_ok=True)
             file = self._storage.open(scratch, "wb")
         try:
-            yield _RemoteUpload(self, name, file, scratch, most_bytes)
+            yield _RemoteUpload(self, name, file, scratch, max_bytes)
         finally:
-            with suppress(Exception):  # what cannot be removed is ignored by its name
+            with suppress(Exception):  # a leftover is ignored because of its name
                 file.close()
                 self._storage.rm_file(scratch)
 
     def place(self, scratch: str, name: str, *, digest: bytes, replace: bool) -> How | None:
-        """Give a whole file its name; ``None`` where another file has it already.
+        """Give a complete file its name; ``None`` if a different file has it.
 
-        Looking comes before: storages have no way to do both at once.
+        Checks first, because storages have no atomic rename without replacement.
         """
         target = self._place(name)
         with self.explained("written to"):
             self._storage.invalidate_cache()
-            refused = self._no_place(name)
+            refused = self._name_fault(name)
             there = self._storage.exists(target)
         if refused:
             raise refuse_place(name, refused)
@@ -254,10 +255,10 @@ class RemoteInbox:
             self._storage.mv(scratch, target)
         return "replaced" if there else "added"
 
-    def _no_place(self, name: str) -> str:
-        """Why no file can have this name, where a folder has it, or a file that of its folder.
+    def _name_fault(self, name: str) -> str:
+        """Return why no file can have this name: it is a folder, or one of its folders is a file.
 
-        Object storages would take it, and no folder to which they are copied.
+        Object storages would allow it, but their objects could not be copied to a file system.
         """
         above = name.split("/")[:-1]
         for depth in range(1, len(above) + 1):
@@ -270,7 +271,7 @@ class RemoteInbox:
         return f"{self._root}/{path}"
 
     def _pieces(self, path: str) -> Iterator[bytes]:
-        """The content of a file."""
+        """Yield the content of a file."""
         if inbox_fault(path) is not None:
             raise InboxUnavailableError(f"{visible(path)} is not in the inbox {self._shown}")
         with self.explained(f"asked for {path}"), self._storage.open(self._place(path)) as file:
@@ -279,26 +280,26 @@ class RemoteInbox:
 
     @contextmanager
     def explained(self, what: str) -> Iterator[None]:
-        """Tell what a storage raises as one of our errors."""
+        """Translate errors of the storage."""
         try:
             yield
         except FileNotFoundError:
             raise InboxUnavailableError(
-                f"the inbox {self._shown} was {what}: it is not there any longer"
+                f"the inbox {self._shown} was {what}: it no longer exists"
             ) from None
         except Exception as error:
             raise InboxUnavailableError(
-                f"the inbox {self._shown} cannot be {what} now ({_words(error)})"
+                f"the inbox {self._shown} cannot be {what} now ({_reason(error)})"
             ) from without_secrets(error)
 
 
 class _RemoteUpload(Upload):
-    """Under a name that is left alone, then moved."""
+    """Writes under a name that scans ignore, then moves the file."""
 
     def __init__(
-        self, inbox: RemoteInbox, name: str, file: BinaryIO, scratch: str, most_bytes: int
+        self, inbox: RemoteInbox, name: str, file: BinaryIO, scratch: str, max_bytes: int
     ) -> None:
-        super().__init__(name, most_bytes)
+        super().__init__(name, max_bytes)
         self._inbox = inbox
         self._file = file
         self._scratch = scratch
@@ -314,37 +315,37 @@ class _RemoteUpload(Upload):
 
 
 def _lists_flat(storage: AbstractFileSystem) -> bool:
-    """Whether it lists all below a folder in a way of its own, as object storages do."""
+    """Return whether the storage implements its own recursive listing, as object storages do."""
     kind = type(storage)
     if issubclass(kind, AsyncFileSystem):
         return kind._find is not AsyncFileSystem._find
     return kind.find is not AbstractFileSystem.find
 
 
-def _is_file(told: Mapping[str, Any]) -> bool:
-    return told.get("type") == "file" and not told.get("islink")
+def _is_file(info: Mapping[str, Any]) -> bool:
+    return info.get("type") == "file" and not info.get("islink")
 
 
-def _found(path: str, told: Mapping[str, Any], now: float) -> FoundFile:
-    """A file as its storage tells."""
-    size = int(told.get("size") or 0)
-    changed = next((told[name] for name in _STAMPS if told.get(name)), None)
+def _found(path: str, info: Mapping[str, Any], now: float) -> FoundFile:
+    """Describe a file by the storage's info."""
+    size = int(info.get("size") or 0)
+    changed = next((info[name] for name in _STAMPS if info.get(name)), None)
     seconds = _seconds(changed)
-    tag = next((told[name] for name in _TAGS if told.get(name)), None)
+    tag = next((info[name] for name in _TAGS if info.get(name)), None)
     modified = tag or seconds or changed or f"{size} bytes"
     age = now - seconds if seconds is not None and seconds < now + _AHEAD_S else math.inf
     return FoundFile(path, size, str(modified), age)
 
 
-def _seconds(told: object) -> float | None:
-    """A time as seconds since the epoch, where it can be understood."""
-    if isinstance(told, int | float):
-        return float(told)
-    moment = told
-    if isinstance(told, str):
+def _seconds(stamp: object) -> float | None:
+    """Convert a time to seconds since the epoch; ``None`` if its format is unknown."""
+    if isinstance(stamp, int | float):
+        return float(stamp)
+    moment = stamp
+    if isinstance(stamp, str):
         for read in (datetime.fromisoformat, parsedate_to_datetime):
             with suppress(ValueError):
-                moment = read(told)
+                moment = read(stamp)
                 break
     if isinstance(moment, datetime):
         return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

@@ -1,7 +1,7 @@
-"""How attempts at documents ended: counts that never fall, and what ended lately.
+"""EndedAttempts attempts at documents: all-time totals, and recent ones.
 
-The rows are written by a trigger of the documents' table, in the transaction that ends the attempt.
-A *job*, in the metrics' words, is one attempt at one document.
+A trigger on ``documents`` writes the rows, in the transaction that ends the attempt. The metrics
+call one attempt at one document a *job*.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from rag_assets.postgres.database import Connection, fetch_all, one
 
 @dataclass(frozen=True)
 class AttemptTotals:
-    """Attempts of one lane that ended one way, ever.
+    """All-time totals of one lane's attempts with one outcome.
 
-    :param buckets: how many took at most each of :func:`bounds` seconds and more than the bound
-        before; the last one is what took longer than all.
+    :param buckets: non-cumulative counts by duration, with the upper :func:`bounds`; the last
+        bucket has no upper bound.
     """
 
     lane: Lane
@@ -31,8 +31,8 @@ class AttemptTotals:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """Attempts that ended in a stretch of time, of one lane, outcome and class of error."""
+class EndedAttempts:
+    """Attempts that ended in a period, with the same lane, outcome and error class."""
 
     lane: Lane
     outcome: str
@@ -43,14 +43,14 @@ class Ended:
 
 
 def bounds(connection: Connection) -> tuple[float, ...]:
-    """Upper bounds of the histogram's buckets, in seconds, rising."""
+    """Return the upper bounds of the histogram's buckets, in seconds, ascending."""
     return tuple(one(connection.execute("SELECT attempt_bounds()"))[0])
 
 
 def totals(connection: Connection) -> tuple[AttemptTotals, ...]:
-    """What ended, ever: what was counted before, and the rows that came since.
+    """Return all-time totals: those already counted, plus the rows added since.
 
-    Uses the index of the uncounted, which :func:`count_attempts` keeps short.
+    Uses the index on uncounted attempts, which :func:`count_attempts` keeps short.
     """
     return fetch_all(
         connection,
@@ -73,9 +73,9 @@ def _totals(*, buckets: list[int], **fields: Any) -> AttemptTotals:
 
 
 def count_attempts(connection: Connection) -> int:
-    """Add what ended since the last call to the totals, for good; how many rows.
+    """Add attempts that ended since the last call to the stored totals; return their number.
 
-    In one statement: a second one would mark what ended after the first, uncounted.
+    A single statement, because a second one would mark rows that the first did not count.
     """
     with connection.transaction():
         locks.lock_transaction(connection, locks.COUNTING_ATTEMPTS)
@@ -99,11 +99,11 @@ def count_attempts(connection: Connection) -> int:
         return int(counted)
 
 
-def ended_since(connection: Connection, since: datetime) -> tuple[Ended, ...]:
-    """What ended since then, by lane, outcome and class of error. Uses the index of ended_at."""
+def ended_since(connection: Connection, since: datetime) -> tuple[EndedAttempts, ...]:
+    """Group attempts ended since then by lane, outcome and error class. Uses the ended_at index."""
     return fetch_all(
         connection,
-        Ended,
+        EndedAttempts,
         """
         SELECT lane, outcome, error_class, count(*) AS attempts,
                avg(extract(epoch FROM ended_at - started_at))::float8 AS mean_s,
@@ -116,7 +116,7 @@ def ended_since(connection: Connection, since: datetime) -> tuple[Ended, ...]:
 
 
 def delete_attempts(connection: Connection, days: float) -> int:
-    """Delete what ended longer ago and is counted; how many. Uses the index of ended_at."""
+    """Delete counted attempts that ended longer ago. Uses the index on ended_at."""
     return connection.execute(
         "DELETE FROM document_attempts WHERE counted AND"
         " ended_at < now() - make_interval(secs => %s * 86400)",

@@ -1,8 +1,7 @@
-"""Documents as they are stored: one by one, with their chunks, as a list, in numbers; and what
-people order.
+"""Stored documents: reading, listing and counting them, and the commands of operators.
 
-The work on them is :mod:`.queue`'s, their files :mod:`.intake`'s, writing chunks and vectors
-:mod:`.publishing`'s.
+Claims are in :mod:`.queue`, files in :mod:`.intake`, writing chunks and vectors in
+:mod:`.publishing`.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ class Document:
 
     :param key: the partition key.
     :param path: below the inbox, with slashes.
-    :param content_hash: SHA-256 of the file as last seen; ``stored_hash`` of the one that the
-        chunks are of.
-    :param priority: 0 asked for, 1 high, 2 normal, 3 low.
-    :param lease_until: a running document whose lease has ended is taken by the next run.
-    :param error: of the last attempt that failed; what to do stands in it.
+    :param content_hash: SHA-256 of the file as last seen; ``stored_hash``: of the file that the
+        chunks were made from.
+    :param priority: 0 requested, 1 high, 2 normal, 3 low.
+    :param lease_until: a running document with an expired lease is claimed by the next run.
+    :param error: error of the last failed attempt, including the fix.
     :param withdrawn_by: ``inbox`` (its file is gone) or ``command``.
-    :param chunking: how its chunks were cut.
-    :param tokens: of all its chunks; ``cost_usd`` is what was bought for it the last time.
+    :param chunking: label of the chunking parameters.
+    :param tokens: tokens of all its chunks; ``cost_usd``: what was paid for them last.
     :param seconds: wall time by stage.
     """
 
@@ -77,12 +76,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class LaneCounts:
-    """The documents of one lane, counted.
+    """Numbers of documents in one lane.
 
-    :param waiting: those that a dead run has left, too; ``claimable`` without those whose time has
-        not come yet.
-    :param running: worked on now, by a run that extends its lease.
-    :param oldest_waiting_s: how long the oldest of the waiting has been waiting; 0 without any.
+    :param waiting: including those with an expired lease; ``claimable``: those that are due.
+    :param running: with a valid lease.
+    :param oldest_waiting_s: waiting time of the oldest document; 0 if none waits.
     """
 
     lane: Lane
@@ -95,13 +93,13 @@ class LaneCounts:
 
 
 def find_document(connection: Connection, key: str) -> Document | None:
-    """One document. By the unique index of its key."""
+    """Return a document. Uses the unique index on the key."""
     found = find_documents(connection, [key])
     return found[0] if found else None
 
 
 def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
-    """Those of these keys that exist, in the order of their drop. By the unique index."""
+    """Return the documents with these keys, in the order of arrival. Uses the unique index."""
     return fetch_all(
         connection,
         Document,
@@ -118,9 +116,10 @@ def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Documen
 
 
 def stored_document(connection: Connection, document_id: int) -> ChunkedDocument | None:
-    """A document as its chunks are stored; ``None`` when it has none. By the chunks' unique index.
+    """Rebuild a document from its stored chunks; ``None`` if it has none.
 
-    Its ``seconds`` are empty, its ``characters`` those of the chunks together.
+    ``seconds`` are empty, and ``characters`` is the sum over the chunks. Uses the chunks' unique
+    index.
     """
     row = connection.execute(
         "SELECT title, media_type, language, pages FROM documents"
@@ -143,7 +142,7 @@ def stored_document(connection: Connection, document_id: int) -> ChunkedDocument
 
 
 def lacks_vectors(connection: Connection, document_id: int, spaces: Sequence[Space]) -> bool:
-    """Whether any chunk of a document has no verified vector of its text in one of the spaces."""
+    """Return whether a chunk of the document lacks a verified, current vector in a space."""
     for space in spaces:
         (lacking,) = one(
             connection.execute(
@@ -168,9 +167,9 @@ def list_documents(
     limit: int,
     after: int | None = None,
 ) -> tuple[Document, ...]:
-    """Documents in the order of their drop.
+    """List documents in the order of arrival.
 
-    :param after: the ``document_id`` at which the page before this one ended.
+    :param after: the last ``document_id`` of the previous page.
     """
     rows = connection.execute(
         """
@@ -186,7 +185,7 @@ def list_documents(
 
 
 def nearest_keys(connection: Connection, word: str, *, limit: int = 5) -> tuple[str, ...]:
-    """Keys that hold a word, for who has mistyped one; the shortest first."""
+    """Return keys that contain a word, shortest first, to suggest for a mistyped key."""
     rows = connection.execute(
         """
         SELECT document_key FROM documents WHERE strpos(lower(document_key), lower(%s)) > 0
@@ -198,7 +197,7 @@ def nearest_keys(connection: Connection, word: str, *, limit: int = 5) -> tuple[
 
 
 def queue_counts(connection: Connection) -> dict[Lane, LaneCounts]:
-    """Every lane that has documents, by name. One pass over the table: 45 ms for 100,000."""
+    """Count the documents of each lane that has any. Scans the table: 45 ms for 100,000."""
     lanes = fetch_all(
         connection,
         LaneCounts,
@@ -222,7 +221,7 @@ def queue_counts(connection: Connection) -> dict[Lane, LaneCounts]:
 
 
 def dead_by_class(connection: Connection) -> dict[str, int]:
-    """Dead letters by class of error. Uses the index of the dead."""
+    """Count dead letters by error class. Uses the index on dead documents."""
     rows = connection.execute(
         "SELECT error_class, count(*) FROM documents WHERE state = 'dead'"
         " GROUP BY error_class ORDER BY error_class"
@@ -236,9 +235,9 @@ def retry(
     keys: Sequence[str] | None = None,
     error_class: str | None = None,
 ) -> int:
-    """Put dead documents back into the queue, with all their attempts; how many.
+    """Requeue dead letters with their attempts reset; return their number.
 
-    :param keys: only these; ``error_class``: only those of this class. Neither: every dead one.
+    :param keys: only these; ``error_class``: only those of this class. Default: all.
     """
     return connection.execute(
         """
@@ -254,7 +253,7 @@ def retry(
 
 
 def prioritize(connection: Connection, *, limit: int, lane: Lane | None = None) -> int:
-    """Let those that have waited longest go first in their lanes (priority 0); how many."""
+    """Give the longest-waiting documents priority 0 in their lanes; return their number."""
     return connection.execute(
         """
         UPDATE documents SET priority = 0

@@ -1,7 +1,4 @@
-"""What the intake records: documents that are new, changed, renamed, gone or back.
-
-What to record is decided elsewhere.
-"""
+"""Record the changes that a scan found: documents new, changed, renamed, gone or restored."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from rag_assets.postgres.database import Connection, one
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A document's file as it was last seen.
+    """A document's file as last seen.
 
     :param withdrawn_by: ``inbox``, ``command``, or ``None`` for a document that is not withdrawn.
     """
@@ -44,7 +41,7 @@ class NewDocument:
 
 @dataclass(frozen=True, slots=True)
 class FileNow:
-    """A known document's file as it is now."""
+    """The current state of a known document's file."""
 
     document_id: int
     path: str
@@ -58,9 +55,9 @@ class FileNow:
 def known_documents(
     connection: Connection, paths: Sequence[str] | None = None
 ) -> dict[str, KnownFile]:
-    """Every document that is not withdrawn, by path.
+    """Return the documents that are not withdrawn, by path.
 
-    :param paths: only those that have one of these.
+    :param paths: only documents with one of these paths.
     """
     return _files(connection, paths, withdrawn=False)
 
@@ -68,8 +65,10 @@ def known_documents(
 def withdrawn_documents(
     connection: Connection, paths: Sequence[str] | None = None
 ) -> dict[str, KnownFile]:
-    """The withdrawn documents that are still kept, by path: of several, the one that a person took
-    out, or the last."""
+    """Return withdrawn documents that are still stored, by path.
+
+    Of several with one path, the one withdrawn by command takes precedence, then the latest.
+    """
     return _files(connection, paths, withdrawn=True)
 
 
@@ -86,18 +85,18 @@ def _files(
         """,
         {"withdrawn": withdrawn, "paths": None if paths is None else list(paths)},
     )
-    # By position: there may be 100,000, and names take twice as long.
+    # Positional rows: there may be 100,000, and names take twice as long.
     return {path: KnownFile(*file) for path, *file in rows}
 
 
 def newest_document(connection: Connection) -> int:
-    """The greatest ``document_id``; 0 without any. By the primary key."""
+    """Return the highest ``document_id``, or 0. Uses the primary key."""
     (newest,) = one(connection.execute("SELECT coalesce(max(document_id), 0) FROM documents"))
     return int(newest)
 
 
 def key_taken(connection: Connection, key: str) -> bool:
-    """Whether a document has this key. By its unique index."""
+    """Return whether a document has this key. Uses its unique index."""
     return (
         connection.execute("SELECT FROM documents WHERE document_key = %s", (key,)).fetchone()
         is not None
@@ -105,9 +104,9 @@ def key_taken(connection: Connection, key: str) -> bool:
 
 
 def add_documents(connection: Connection, files: Sequence[NewDocument]) -> tuple[str, ...]:
-    """Put new documents into the queue, the first first; the keys of those that were added.
+    """Queue new documents in order; return the keys of those that were added.
 
-    One whose key or path another intake has taken meanwhile is left to that one.
+    Documents whose key or path a concurrent intake has taken are skipped.
     """
     rows = connection.execute(
         """
@@ -133,10 +132,10 @@ def add_documents(connection: Connection, files: Sequence[NewDocument]) -> tuple
     return tuple(row[0] for row in rows)
 
 
-def changed(connection: Connection, files: Sequence[FileNow]) -> None:
-    """Put documents whose content changed into the queue, with all their attempts.
+def record_changed(connection: Connection, files: Sequence[FileNow]) -> None:
+    """Queue documents whose content changed, with their attempts reset.
 
-    A run that works on the content before loses its lease. One that waits already keeps its place.
+    A run that is processing the old content loses its lease. A waiting document keeps its place.
     """
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -151,13 +150,13 @@ def changed(connection: Connection, files: Sequence[FileNow]) -> None:
             """,
             [
                 (f.bytes, f.modified, f.content_hash, f.lane, f.priority, f.document_id)
-                for f in sorted(files, key=lambda file: file.document_id)  # one order of locks
+                for f in sorted(files, key=lambda file: file.document_id)  # avoids deadlocks
             ],
         )
 
 
-def touched(connection: Connection, files: Sequence[FileNow]) -> None:
-    """Remember the new time of files whose content is the same."""
+def record_touched(connection: Connection, files: Sequence[FileNow]) -> None:
+    """Store the new modification time of files with unchanged content."""
     with connection.cursor() as cursor:
         cursor.executemany(
             "UPDATE documents SET modified = %s WHERE document_id = %s",
@@ -165,10 +164,10 @@ def touched(connection: Connection, files: Sequence[FileNow]) -> None:
         )
 
 
-def renamed(connection: Connection, files: Sequence[FileNow]) -> None:
-    """Give documents their new paths, in the connection's transaction; nothing else changes.
+def record_renamed(connection: Connection, files: Sequence[FileNow]) -> None:
+    """Store the new paths of documents, in the connection's transaction.
 
-    Two files may have changed names with each other: the old paths are given up first.
+    Two files may have swapped names, so the old paths are released first.
     """
     connection.execute(
         "UPDATE documents SET path = chr(1) || document_id WHERE document_id = ANY(%s)",
@@ -182,9 +181,9 @@ def renamed(connection: Connection, files: Sequence[FileNow]) -> None:
 
 
 def restore(connection: Connection, files: Sequence[FileNow]) -> tuple[str, ...]:
-    """Withdrawn documents whose files are back go into the queue; their keys.
+    """Queue withdrawn documents whose files are back; return their keys.
 
-    What was kept of them costs nothing again when the content is the same.
+    With the same content, their stored chunks and vectors are reused at no cost.
     """
     keys = []
     for file in files:
@@ -213,8 +212,8 @@ def restore(connection: Connection, files: Sequence[FileNow]) -> tuple[str, ...]
     return tuple(keys)
 
 
-def files_gone(connection: Connection, document_ids: Sequence[int]) -> None:
-    """The files of documents withdrawn by command are gone, too: their return restores them."""
+def record_files_gone(connection: Connection, document_ids: Sequence[int]) -> None:
+    """Record that files of documents withdrawn by command are gone: if they return, restore."""
     connection.execute(
         "UPDATE documents SET withdrawn_by = 'inbox'"
         " WHERE document_id = ANY(%s) AND state = 'withdrawn'",
@@ -223,7 +222,7 @@ def files_gone(connection: Connection, document_ids: Sequence[int]) -> None:
 
 
 def refuse(connection: Connection, key: str, error_class: str, error: str) -> None:
-    """Make a waiting document a dead letter before any run has tried it."""
+    """Make a waiting document a dead letter without an attempt."""
     connection.execute(
         """
         UPDATE documents SET state = 'dead', ended_at = now(), error_class = %s, error = %s

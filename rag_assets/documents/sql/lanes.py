@@ -1,4 +1,4 @@
-"""What holds lanes back: pauses, and the share of the provider's limits that may be used."""
+"""What throttles lanes: pauses, and the usable share of the provider's limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PausedBy = Literal["recovery", "command"]
 
 @dataclass(frozen=True)
 class Pause:
-    """A lane from which no run is started, why, and by whom it was decided."""
+    """A lane for which no runs are started, why, and who paused it."""
 
     lane: Lane
     reason: str
@@ -22,14 +22,14 @@ class Pause:
     paused_at: datetime
 
     @property
-    def told(self) -> str:
-        """By whom and why, for people."""
+    def description(self) -> str:
+        """Who paused it, and why."""
         return f"by {self.paused_by}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Share:
-    """What of batch size and concurrency may be used at one provider, and since when."""
+    """The usable share of batch size and concurrency at one endpoint, and since when."""
 
     endpoint: str
     share: float
@@ -38,10 +38,10 @@ class Share:
 
 @dataclass(frozen=True)
 class KeyState:
-    """One API key at one provider.
+    """One API key at one endpoint.
 
-    :param resting_s: seconds that it still rests; 0 when it does not.
-    :param out_of_quota_s: seconds since it was last refused for want of quota.
+    :param resting_s: remaining seconds of its cool-down; 0 without one.
+    :param out_of_quota_s: seconds since it was last refused for lack of quota.
     """
 
     endpoint: str
@@ -51,7 +51,7 @@ class KeyState:
 
 
 def paused_lanes(connection: Connection) -> dict[Lane, Pause]:
-    """Every paused lane. There are as few as lanes."""
+    """Return the paused lanes, a handful of rows."""
     pauses = fetch_all(
         connection,
         Pause,
@@ -61,9 +61,9 @@ def paused_lanes(connection: Connection) -> dict[Lane, Pause]:
 
 
 def pause_lane(connection: Connection, lane: Lane, reason: str, by: PausedBy) -> bool:
-    """Start no run from a lane for now; whether anything changed.
+    """Pause a lane; return whether anything changed.
 
-    A person's word stands above the recovery's: it replaces it, and is never replaced by it.
+    A pause by command replaces one by the recovery, and is never replaced by it.
     """
     return bool(
         connection.execute(
@@ -79,7 +79,7 @@ def pause_lane(connection: Connection, lane: Lane, reason: str, by: PausedBy) ->
 
 
 def resume_lane(connection: Connection, lane: Lane, by: PausedBy) -> bool:
-    """Start runs from a lane again; whether it was paused. The recovery resumes its own only."""
+    """Resume a lane; return whether it was paused. The recovery only lifts its own pauses."""
     return bool(
         connection.execute(
             "DELETE FROM paused_lanes WHERE lane = %(lane)s"
@@ -90,7 +90,7 @@ def resume_lane(connection: Connection, lane: Lane, by: PausedBy) -> bool:
 
 
 def provider_shares(connection: Connection) -> tuple[Share, ...]:
-    """Every provider's. There are as few as endpoints."""
+    """Return the shares of all endpoints, a handful of rows."""
     return fetch_all(
         connection,
         Share,
@@ -99,7 +99,7 @@ def provider_shares(connection: Connection) -> tuple[Share, ...]:
 
 
 def set_share(connection: Connection, endpoint: str, share: float) -> None:
-    """Let this much of batch size and concurrency be used from the next request on."""
+    """Set the usable share of batch size and concurrency, from the next request on."""
     connection.execute(
         "UPDATE provider_limits SET share = %s, share_set_at = now() WHERE endpoint = %s",
         (share, endpoint),
@@ -107,7 +107,7 @@ def set_share(connection: Connection, endpoint: str, share: float) -> None:
 
 
 def key_states(connection: Connection) -> tuple[KeyState, ...]:
-    """Every key that was ever told to rest or refused. There are as few as keys."""
+    """Return all keys that were ever limited or refused, a handful of rows."""
     return fetch_all(
         connection,
         KeyState,

@@ -1,4 +1,4 @@
-"""The leases that runs hold on documents: extended by those that live, collected from the dead."""
+"""The leases that runs hold on documents: extending them, and collecting expired ones."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from rag_assets.postgres.database import Connection, Database
 
 log = logging.getLogger("rag_assets.documents")
 LOST = "WorkerLostError"
-"""The class of error of a document whose run ended without a word."""
+"""Error class of a document whose run died or hung."""
 _SESSIONS = "documents of run {}"
-"""PostgreSQL keeps 63 bytes of a session's name: enough for a run's id."""
+"""Application name. PostgreSQL truncates it to 63 bytes, which is enough for a run id."""
 _STUCK_LEASES = 10
 
 
 def sessions_of_run(database: Database, run_id: str) -> Database:
-    """The same database, with sessions that who takes a run's documents over can end."""
+    """Return the same database, with sessions that can be terminated when a lease expires."""
     name = _SESSIONS.format(run_id)
     return Database(make_conninfo(database.conninfo, application_name=name))
 
 
 def bound_silence(connection: Connection, seconds: float) -> None:
-    """Let the server end this session when its process stops in the middle of a transaction.
+    """Let the server end this session if its process stops in the middle of a transaction.
 
-    The locks that it holds there are those for which every other run waits.
+    The locks that it holds would block every other run.
     """
     connection.execute(
         "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
@@ -36,9 +36,9 @@ def bound_silence(connection: Connection, seconds: float) -> None:
 
 
 def extend_leases(connection: Connection, run_id: str, lease_s: float) -> int:
-    """Extend every lease that a run still holds; how many.
+    """Extend all leases of a run; return their number.
 
-    Not of a document that is being published: its row is locked, which is as good as a lease.
+    Documents being published are skipped: the lock on their row protects them like a lease.
     """
     return connection.execute(
         """
@@ -53,7 +53,7 @@ def extend_leases(connection: Connection, run_id: str, lease_s: float) -> int:
 
 
 def extend_lease(connection: Connection, document_id: int, run_id: str, lease_s: float) -> None:
-    """Extend one lease: of a document whose publication will take long and lock its row."""
+    """Extend the lease of a document whose publication will take long and lock its row."""
     connection.execute(
         """
         UPDATE documents SET lease_until = now() + make_interval(secs => %s)
@@ -64,27 +64,27 @@ def extend_lease(connection: Connection, document_id: int, run_id: str, lease_s:
 
 
 def collect_lost(connection: Connection, max_attempts: int) -> None:
-    """Documents whose lease has ended wait again; behind the others, for they had their turn.
+    """Requeue documents with an expired lease behind the others, and end their runs' sessions.
 
-    One whose row is locked is just being published, by a run that lives. A run that hangs keeps the
-    others from the texts that it was buying, for as long as its session lives: it is ended.
+    A locked row is being published by a run that is alive. A hanging run is ended because its
+    session would keep other runs from embedding the texts that it has claimed.
     """
     lost = connection.execute(
         """
         UPDATE documents
-           SET state = CASE WHEN attempts < %(most)s THEN 'waiting' ELSE 'dead' END,
+           SET state = CASE WHEN attempts < %(max_attempts)s THEN 'waiting' ELSE 'dead' END,
                lease_until = NULL, queued_at = now(), ended_at = now(), error_class = %(lost)s,
                error = format(
-                   'run %%s, which worked on %%s, ended without a word or hung (attempt %%s)%%s',
-                   run_id, path, attempts, CASE WHEN attempts < %(most)s THEN '' ELSE
-                   ': perhaps the document takes more memory than there is. Look at the run''s log,'
+                   'run %%s, which was processing %%s, died or hung (attempt %%s)%%s',
+                   run_id, path, attempts, CASE WHEN attempts < %(max_attempts)s THEN '' ELSE
+                   ': the document may need more memory than is available. Read the run''s log,'
                    ' then `rag-assets documents retry ' || document_key || '`' END)
          WHERE document_id IN (
                SELECT document_id FROM documents WHERE state = 'running' AND lease_until < now()
                   FOR UPDATE SKIP LOCKED)
         RETURNING run_id
         """,
-        {"most": max_attempts, "lost": LOST},
+        {"max_attempts": max_attempts, "lost": LOST},
     ).fetchall()
     for run_id, documents in Counter(row[0] for row in lost).items():
         log.warning("worker lost: run %s, which held %d documents", run_id, documents)
@@ -92,7 +92,7 @@ def collect_lost(connection: Connection, max_attempts: int) -> None:
 
 
 def end_stuck(connection: Connection, lease_s: float) -> None:
-    """End runs that stopped while they were publishing: no publication takes so many leases."""
+    """End the sessions of runs that hang in a publication, which never takes this many leases."""
     stuck = connection.execute(
         """
         SELECT DISTINCT run_id FROM documents

@@ -1,7 +1,7 @@
-"""Publishing a document: its new chunks and their vectors, in one transaction, after an audit.
+"""Publish a document: replace its chunks and vectors in one transaction, after an audit.
 
-A chunk whose text is still there keeps its row, and with it its vectors and its place in the index:
-a changed document changes there only where it changed.
+A chunk whose text is unchanged keeps its row, its vectors and its place in the index, so that only
+the changed parts of a document are rewritten.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from rag_assets.vectors.sql.tables import (
     record_change,
 )
 
-_ANALYZE_FROM = 500  # chunks, from which the planner's guess is worth correcting
+_ANALYZE_FROM = 500  # number of chunks from which correct planner statistics pay off
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A document as it is to be published.
+    """A document to publish.
 
-    :param content_hash: SHA-256 of the file that the chunks are of.
-    :param chunking: how they were cut.
-    :param cost_usd: what was bought for it.
+    :param content_hash: SHA-256 of the file that the chunks were made from.
+    :param chunking: label of the chunking parameters.
+    :param cost_usd: what was paid for it.
     :param seconds: wall time by stage so far; the transaction adds ``store``.
     """
 
@@ -55,10 +55,10 @@ class Publication:
 
 @dataclass(frozen=True)
 class Published:
-    """What one publication changed.
+    """Result of a publication.
 
-    :param added: chunks that are new, ``removed`` those that are gone.
-    :param vectors: written, over all spaces.
+    :param added: new chunks; ``removed``: deleted chunks.
+    :param vectors: vectors written, over all spaces.
     :param seconds: wall time by stage.
     """
 
@@ -71,20 +71,19 @@ class Published:
 def publish(
     connection: Connection, publication: Publication, spaces: Sequence[Space]
 ) -> Published | None:
-    """Make a document searchable as it is now, in one transaction; ``None`` without the lease.
+    """Publish a document in one transaction; ``None`` if the run no longer holds the lease.
 
-    Each chunk takes the bought answer to its text or, without one, the vector that the same text
-    has elsewhere in the space. Uses the text_hash indexes of both tables. The answers used are
-    removed.
+    Each chunk gets the answer to its text or, without one, the vector of the same text elsewhere in
+    the space. Uses the text_hash indexes of both tables. Answers that were used are deleted.
 
-    :raises AuditError: what would be published is not right; nothing was.
+    :raises AuditError: the audit failed, and nothing was published.
     """
     started = time.monotonic()
     document_id, language = publication.document_id, publication.document.language
     with connection.transaction():
         if not _lock_document(connection, publication):
             return None
-        connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
+        connection.execute("SET LOCAL jit = off")  # compiling takes longer than these joins
         copy_incoming(connection, publication.document.chunks)
         had_chunks = take_over_stored(connection, document_id, language)
         added = insert_chunks(connection, document_id, language)
@@ -106,7 +105,7 @@ def _chunk_ids(connection: Connection) -> list[int]:
 
 
 def _lock_document(connection: Connection, publication: Publication) -> bool:
-    """Whether the run still holds the lease, which it then keeps to the transaction's end."""
+    """Return whether the run holds the lease, and keep it until the transaction ends."""
     return (
         connection.execute(
             """
@@ -120,10 +119,10 @@ def _lock_document(connection: Connection, publication: Publication) -> bool:
 
 
 def _write_vectors(connection: Connection, publication: Publication, space: Space) -> int:
-    """Write the vectors that the document's chunks lack in a space; judge each as it is written."""
+    """Write and audit the vectors that the document's chunks lack in a space."""
     table = documents_table(space)
-    bought = sql.SQL("{answers} AS found USING (text_hash)").format(answers=space.answers_table)
-    known = sql.SQL(
+    answers = sql.SQL("{answers} AS found USING (text_hash)").format(answers=space.answers_table)
+    elsewhere = sql.SQL(
         "LATERAL (SELECT embedding FROM {table} e"
         " WHERE e.text_hash = i.text_hash AND NOT e.unverified"
         " ORDER BY created_at DESC LIMIT 1) AS found ON true"
@@ -131,16 +130,16 @@ def _write_vectors(connection: Connection, publication: Publication, space: Spac
     chunks = len(publication.document.chunks)
     announce(connection, table, DOCUMENTS)
     _delete_untrusted(connection, table)
-    rows = _write(connection, publication, table, bought)
+    rows = _write(connection, publication, table, answers)
     if rows < chunks:
-        rows += _write(connection, publication, table, known)
+        rows += _write(connection, publication, table, elsewhere)
     if rows < chunks:
         _refuse_missing(connection, publication, table)
     return rows
 
 
 def _delete_untrusted(connection: Connection, table: VectorTable) -> None:
-    """Of chunks that keep their rows, the vectors that are unverified or of another text."""
+    """Delete unverified and outdated vectors of chunks that keep their rows."""
     connection.execute(
         sql.SQL(
             "DELETE FROM {table} e USING incoming_chunks i WHERE e.chunk_id = i.chunk_id"
@@ -208,7 +207,7 @@ def _refuse_missing(connection: Connection, publication: Publication, table: Vec
 
 
 def _forget_answers(connection: Connection, space: Space) -> None:
-    """Remove the answers that were published; a later one is for who has yet to publish it."""
+    """Delete the answers that were used; newer ones are for runs that have yet to publish."""
     locks.lock_transaction(connection, locks.using_answers(space.space_id))
     connection.execute(
         sql.SQL(
@@ -249,8 +248,8 @@ def _mark_ready(
 
 
 def copy_incoming(connection: Connection, chunks: Sequence[Chunk]) -> None:
-    """Copy a document's chunks into ``incoming_chunks``, which the commit empties again."""
-    # One table a session: making it anew for each document would leave 30 rows in the catalogue.
+    """Copy a document's chunks into ``incoming_chunks``, which is emptied on commit."""
+    # One table per session: recreating it for each document would leave 30 dead catalog rows.
     connection.execute("SET LOCAL client_min_messages = warning")
     connection.execute(
         """
@@ -282,9 +281,9 @@ def copy_incoming(connection: Connection, chunks: Sequence[Chunk]) -> None:
 
 
 def take_over_stored(connection: Connection, document_id: int, language: str) -> bool:
-    """Give incoming chunks the rows that their texts have already; whether there are any rows.
+    """Match incoming chunks to stored rows with the same text; return whether there are any rows.
 
-    A text that occurs several times takes them in order.
+    Repeated texts are matched in order.
     """
     values = {"id": document_id, "language": language}
     (had_chunks,) = one(
@@ -323,7 +322,7 @@ def take_over_stored(connection: Connection, document_id: int, language: str) ->
 
 
 def insert_chunks(connection: Connection, document_id: int, language: str) -> int:
-    """New rows for the chunks that have none, with numbers that stay theirs."""
+    """Insert rows with new ids for chunks that have none; return their number."""
     return connection.execute(
         """
         WITH numbered AS (
@@ -343,7 +342,7 @@ def insert_chunks(connection: Connection, document_id: int, language: str) -> in
 
 
 def delete_gone(connection: Connection, document_id: int) -> int:
-    """The chunks that the document no longer has; their vectors go with them (trigger)."""
+    """Delete chunks that the document no longer has; a trigger deletes their vectors."""
     return connection.execute(
         """
         DELETE FROM document_chunks c

@@ -1,4 +1,4 @@
-"""The faults of the documents' vectors, counted from the tables themselves."""
+"""Count the faults of the documents' vectors in the tables."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rag_assets.vectors.sql.tables import VectorTable, documents_table
 
 
 def count_chunk_faults(connection: Connection, space: Space) -> FaultCounts:
-    """Count what the asset checks judge, over all documents. One pass over all chunks.
+    """Count the faults that the asset checks evaluate, over all documents. Scans all chunks.
 
-    A chunk without a vector counts as missing where its document is ready: one that waits to be
-    processed gets its vectors with its new state.
+    A missing vector counts only if its document is ready: a waiting document gets its vectors when
+    it is processed.
     """
     judged = sql.SQL(
         """
@@ -31,7 +31,7 @@ def count_chunk_faults(connection: Connection, space: Space) -> FaultCounts:
 
 
 def missing_by_document(connection: Connection, table: VectorTable) -> dict[str, int]:
-    """Chunks of ready documents without a vector, by key. Joins the chunks to the primary key."""
+    """Count chunks of ready documents without a vector, by key. Joins on the primary key."""
     rows = connection.execute(
         sql.SQL(
             """
@@ -47,7 +47,7 @@ def missing_by_document(connection: Connection, table: VectorTable) -> dict[str,
 
 
 def unverified_by_document(connection: Connection, table: VectorTable) -> dict[str, int]:
-    """Vectors that no embedding run wrote, by document. By the partial index on the mark."""
+    """Count vectors that no embedding run wrote, by document. Uses the partial index on them."""
     rows = connection.execute(
         sql.SQL(
             "SELECT document_key, count(*) FROM {table} JOIN documents USING (document_id)"

@@ -1,7 +1,7 @@
-"""The queue of documents, which is their table: claims, leases, and how an attempt ends.
+"""The document queue, which is the ``documents`` table: claims, and the ends of attempts.
 
-A claim is a lease: the run extends it for as long as it lives. Every statement that ends an attempt
-holds only while the lease does, so a run that was taken for dead can do no harm when it goes on.
+A claim is a lease, which the run extends while it is alive. Statements that end an attempt require
+the lease, so that a run that was wrongly considered dead does no harm.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from rag_assets.vectors.sql.spaces import Space
 from rag_assets.vectors.sql.tables import documents_table
 
 SUSPECT_ATTEMPTS = 2
-"""Runs that a document has seen die, from which on it is claimed alone."""
+"""Number of lost attempts from which a document is claimed alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A document that a run works on.
+    """A document that a run has claimed.
 
-    :param content_hash: SHA-256 of the file when it was last seen.
-    :param attempts: this one included.
-    :param stored_hash: of the file that its chunks are of, ``chunking`` how they were cut; ``None``
-        for a document that has none.
-    :param suspect: two runs or more have died with it: perhaps of it.
+    :param content_hash: SHA-256 of the file as last seen.
+    :param attempts: including this one.
+    :param stored_hash: hash of the file that its chunks were made from, ``chunking``: the label of
+        the chunking parameters; ``None`` if it has no chunks.
+    :param suspect: whether at least two runs died while processing it, perhaps because of it.
     """
 
     document_id: int
@@ -89,16 +89,16 @@ def claim(
     keys: Sequence[str] | None = None,
     suspects: bool = False,
 ) -> tuple[Claimed, ...]:
-    """Claim documents for a run: by priority, then the oldest. One transaction of its own.
+    """Claim documents for a run, by priority and age, in a transaction of its own.
 
-    Documents whose run has died wait again from here on, or are dead when that was their last
-    attempt; no one else needs to clear up. Uses the indexes of the waiting and of the running.
+    First requeues documents whose run has died, or makes them dead letters after their last
+    attempt. Uses the indexes on waiting and on running documents.
 
     :param lane: ``None`` for any.
-    :param max_bytes: claiming ends with the document that reaches it; one is always claimed.
-    :param max_running: most documents worked on at once, over all runs.
+    :param max_bytes: stop after the document that reaches it; at least one is claimed.
+    :param max_running: maximum number of running documents, over all runs.
     :param keys: only these.
-    :param suspects: claim one of those that may have killed their runs, instead of the others.
+    :param suspects: claim one suspect document instead of others.
     """
     with connection.transaction():
         locks.lock_transaction(connection, locks.CLAIMING_DOCUMENTS)
@@ -124,17 +124,15 @@ def claim(
 
 
 def count_running(connection: Connection) -> int:
-    """Documents that are worked on, over all runs. Uses the index of the running."""
+    """Count running documents, over all runs. Uses the index on them."""
     (running,) = one(connection.execute("SELECT count(*) FROM documents WHERE state = 'running'"))
     return int(running)
 
 
 def requeue(connection: Connection, keys: Sequence[str], *, dead: bool = False) -> tuple[str, ...]:
-    """Let documents that were chosen be looked at now, whatever their state; their keys.
+    """Make waiting and ready documents claimable now; return their keys.
 
-    Not those that are withdrawn or being worked on.
-
-    :param dead: dead letters, too, with all their attempts.
+    :param dead: also requeue dead letters, with their attempts reset.
     """
     rows = connection.execute(
         """
@@ -159,10 +157,10 @@ def give_back(
     error: str | None = None,
     after_s: float = 0,
 ) -> tuple[str, ...]:
-    """What a run holds goes back into its place in the queue, its attempts not counted; the keys.
+    """Return a run's documents to their places in the queue, without counting the attempt.
 
-    :param error: why, where it was not the documents' fault; ``after_s``: not to be claimed again
-        before so many seconds.
+    :param error: why, if an error was the reason; ``after_s``: seconds before they are claimable.
+    :return: the keys.
     """
     rows = connection.execute(
         """
@@ -181,7 +179,7 @@ def give_back(
 def mark_dead(
     connection: Connection, document_id: int, run_id: str, error_class: str, error: str
 ) -> bool:
-    """End an attempt for good: a dead letter. False when the run no longer holds the lease."""
+    """Make a document a dead letter. Returns false if the run no longer holds the lease."""
     return bool(
         connection.execute(
             """
@@ -205,11 +203,11 @@ def mark_for_retry(
     *,
     counted: bool = True,
 ) -> bool:
-    """End an attempt that may pass later: behind the others, not before ``after_s`` seconds.
+    """Requeue a document behind the others, claimable after ``after_s`` seconds.
 
-    False when the run no longer holds the lease.
+    Returns false if the run no longer holds the lease.
 
-    :param counted: whether it was one of the document's attempts.
+    :param counted: whether the attempt counts against the document.
     """
     return bool(
         connection.execute(
@@ -226,7 +224,7 @@ def mark_for_retry(
 
 
 def mark_unchanged(connection: Connection, document_id: int, run_id: str) -> bool:
-    """End an attempt that found nothing to do. False when the run no longer holds the lease."""
+    """End an attempt without changes. Returns false if the run no longer holds the lease."""
     return bool(
         connection.execute(
             """
@@ -242,7 +240,7 @@ def mark_unchanged(connection: Connection, document_id: int, run_id: str) -> boo
 
 @dataclass(frozen=True)
 class Requeued:
-    """Documents that are to be embedded anew, with their tokens; ``left`` did not fit."""
+    """Number of requeued documents, their tokens, and the number ``left`` over."""
 
     documents: int
     tokens: int
@@ -257,13 +255,13 @@ def requeue_unembedded(
     tokens: float = math.inf,
     before: datetime | None = None,
 ) -> Requeued:
-    """Let ready documents without vectors in a space be embedded there, the oldest first.
+    """Requeue ready documents without vectors in a space, oldest first, behind all others.
 
-    They are those of before another model was set: what is stored of them is embedded, nothing is
-    read again. Behind all others. Uses the document_id index of the space's table.
+    After a change of the model, their stored chunks are embedded without re-reading the files. Uses
+    the document_id index of the space's table.
 
-    :param limit: look at so many at most; ``tokens``: requeue no more than these have together.
-    :param before: only those that nobody has worked on since then.
+    :param limit: maximum number of documents considered; ``tokens``: maximum total of tokens.
+    :param before: only documents not processed since then.
     """
     (requeued,) = fetch_all(
         connection,
@@ -299,13 +297,13 @@ def requeue_unembedded(
 
 
 def requeue_outdated(connection: Connection, reader: str, *, limit: int) -> int:
-    """Let ready documents be re-read that another version of the extraction has read; how many.
+    """Requeue ready documents that another version of the extraction has read; return their number.
 
-    They keep what is stored of them until then, and wait behind all others. Uses the indexes of the
-    ready documents' readers and of the waiting.
+    They keep their stored chunks until then, and wait behind all others. Uses the indexes on the
+    readers of ready documents and on waiting documents.
 
-    :param reader: the version in use, as labels in ``chunking`` begin, before the colon.
-    :param limit: no more than these wait at a time, other documents included.
+    :param reader: the current version, which is the part of ``chunking`` before the colon.
+    :param limit: maximum number of waiting documents, including others.
     """
     return connection.execute(
         """
@@ -326,7 +324,7 @@ def requeue_outdated(connection: Connection, reader: str, *, limit: int) -> int:
 
 
 def living_runs(connection: Connection) -> frozenset[str]:
-    """Runs that hold a document and showed a sign of life lately. By the running ones' index."""
+    """Return the runs that hold a valid lease. Uses the index on running documents."""
     rows = connection.execute(
         "SELECT DISTINCT run_id FROM documents WHERE state = 'running' AND lease_until > now()"
     ).fetchall()

@@ -1,4 +1,4 @@
-"""Which ready documents Dagster has yet to hear of: the table is the truth, Dagster shows it."""
+"""Ready documents that are not reported to Dagster yet. The table is authoritative."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def lock_unreported(
     claimed or reported by another process. Documents locked elsewhere are skipped. Uses the index
     documents_unreported.
 
-    :param after: the ``document_id`` at which the page before this one ended.
+    :param after: the last ``document_id`` of the previous page.
     """
     rows = connection.execute(
         """
@@ -31,9 +31,9 @@ def lock_unreported(
 
 
 def mark_reported(connection: Connection, reported: Mapping[str, str]) -> None:
-    """Record that Dagster shows what a run made of each document.
+    """Record that a run's results are reported to Dagster.
 
-    A document that another run has worked on since is left to that run's report.
+    A document processed by another run since then is left to that run's report.
 
     :param reported: the run by document key.
     """

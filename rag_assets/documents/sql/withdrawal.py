@@ -1,4 +1,4 @@
-"""Documents that are taken out of search, and what is forgotten of them after their time."""
+"""Withdraw documents from search, and delete their data after the retention period."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ By = Literal["inbox", "command"]
 
 
 def withdraw(connection: Connection, keys: Sequence[str], *, by: By) -> tuple[str, ...]:
-    """Take documents out of search, in the connection's transaction; the keys of those it found.
+    """Withdraw documents in the connection's transaction; return the keys of those it found.
 
-    Their vectors are set aside among the answers, and their chunks stay: when a document is back in
-    time, nothing is read or bought again. A run that works on one loses its lease.
+    Their vectors are set aside in the answers table and their chunks are kept, so that a document
+    that returns in time costs nothing. A run that is processing one loses its lease.
 
-    :param by: ``inbox``: the file is gone. ``command``: a person wants it so, whatever the inbox
-        holds.
+    :param by: ``inbox``: the file is gone. ``command``: an operator withdrew it, whatever is in the
+        inbox.
     """
     ids = [
         row[0]
@@ -54,7 +54,7 @@ def withdraw(connection: Connection, keys: Sequence[str], *, by: By) -> tuple[st
 
 
 def _set_aside(connection: Connection, space: Space, ids: Sequence[int]) -> None:
-    """Move vectors to the answers. By the document_id index."""
+    """Move vectors to the answers table. Uses the document_id index."""
     locks.lock_transaction(connection, locks.using_answers(space.space_id))
     table = documents_table(space)
     connection.execute(
@@ -75,16 +75,16 @@ def _set_aside(connection: Connection, space: Space, ids: Sequence[int]) -> None
 
 
 def _spaces(connection: Connection) -> tuple[Space, ...]:
-    """Every space, whatever its role."""
+    """Return all spaces, whatever their role."""
     rows = connection.execute("SELECT space_id FROM embedding_spaces ORDER BY space_id").fetchall()
     return tuple(space_by_id(connection, row[0], "small") for row in rows)
 
 
 def purge_withdrawn(connection: Connection, keep_days: float) -> tuple[str, ...]:
-    """Forget what was withdrawn for longer; in the connection's transaction; the keys.
+    """Delete documents withdrawn for longer, in the connection's transaction; return their keys.
 
-    Of a document that a person withdrew while its file is there, only the text goes: its row stays,
-    or the next look at the inbox would take the file for a new document.
+    If an operator withdrew a document whose file still exists, only its text is deleted: without
+    its row, the next scan would treat the file as a new document.
     """
     found = connection.execute(
         """
@@ -131,10 +131,10 @@ def purge_withdrawn(connection: Connection, keep_days: float) -> tuple[str, ...]
 
 
 def purge_answers(connection: Connection, keep_days: float) -> int:
-    """Forget answers that nobody has come for in that time; how many.
+    """Delete answers that have not been used in that time; return their number.
 
-    They were bought for documents that never became ready, or came when another run had bought the
-    same text already. Those to texts that are stored, and those set aside, stay. Reads the answers.
+    They belong to documents that never became ready, or were embedded by two runs. Answers to
+    stored texts, and those set aside, are kept. Scans the answers.
     """
     count = 0
     for space in _spaces(connection):

@@ -1,4 +1,4 @@
-"""What a window of the weekend backfill has spent."""
+"""The spending of the weekend backfill's windows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rag_assets.postgres.database import Connection
 
 
 def spent_by_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, float]:
-    """Dollars that these runs have paid, by run. By the ledger's primary key."""
+    """Return the dollars that each run has paid. Uses the ledger's primary key."""
     rows = connection.execute(
         "SELECT run_id, coalesce(sum(cost_usd), 0)::float8 FROM embedding_ledger"
         " WHERE run_id = ANY(%s) GROUP BY run_id",
@@ -19,7 +19,7 @@ def spent_by_runs(connection: Connection, run_ids: Collection[str]) -> dict[str,
 
 
 def documents_cost(connection: Connection, opens: datetime) -> float:
-    """Dollars that the window let documents cost, by estimate. By primary key."""
+    """Return the estimated cost of the documents that the window requeued. Uses the primary key."""
     row = connection.execute(
         "SELECT cost_usd FROM backfill_windows WHERE opens = %s", (opens,)
     ).fetchone()
@@ -29,7 +29,7 @@ def documents_cost(connection: Connection, opens: datetime) -> float:
 def add_documents_cost(
     connection: Connection, opens: datetime, documents: int, cost_usd: float
 ) -> None:
-    """Count documents that the window lets be embedded anew. By primary key."""
+    """Add the documents that the window requeued. Uses the primary key."""
     connection.execute(
         """
         INSERT INTO backfill_windows AS w (opens, documents, cost_usd) VALUES (%s, %s, %s)

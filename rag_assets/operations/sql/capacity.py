@@ -1,4 +1,4 @@
-"""What a day took: measured from what is kept of it, and recorded for good, a row a day."""
+"""Capacity records: measure a day from data that is deleted later, and keep one row per day."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rag_assets.postgres.database import Connection, fetch_all, one
 
 @dataclass(frozen=True)
 class Measured:
-    """What a stretch of time took.
+    """Figures of a period.
 
-    :param jobs: attempts at documents that succeeded, of which ``mean_seconds`` and ``p95_seconds``
-        tell; ``failed`` are tried again, ``dead`` are not.
-    :param queue_peak: most documents that waited at once, in all lanes.
-    :param runs: Dagster's, that ended; ``failed_runs`` of them failed.
-    :param busy_share: time that runs of documents worked, of what all allowed ones could.
-    :param requests: what was bought by entries of the ledger that were last added to then.
-    :param vectors: as many as there are now, as ``database_bytes``.
+    :param jobs: successful attempts at documents, which ``mean_seconds`` and ``p95_seconds``
+        describe; ``failed`` are retried, ``dead`` are not.
+    :param queue_peak: maximum number of waiting documents, over all lanes.
+    :param runs: Dagster runs that ended; ``failed_runs`` of them failed.
+    :param busy_share: time that document runs worked, as a share of what all allowed runs could.
+    :param requests: from ledger entries that were last updated in the period.
+    :param vectors: the current number, not the period's; ``database_bytes`` likewise.
     """
 
     jobs: int
@@ -75,7 +75,7 @@ _RUNS: LiteralString = """
                     FILTER (WHERE lane = ANY(%(lanes)s) AND started_at < %(until)s), 0)::float8
       FROM ended_runs WHERE ended_at >= %(since)s
 """
-_BOUGHT: LiteralString = """
+_LEDGER: LiteralString = """
     SELECT coalesce(sum(requests), 0)::bigint, coalesce(sum(rate_limited), 0)::bigint,
            coalesce(sum(tokens), 0)::bigint,
            CASE WHEN bool_or(cost_usd IS NULL) THEN NULL
@@ -92,18 +92,18 @@ def measure(
     lanes: Sequence[str],
     allowed_runs: int,
 ) -> Measured:
-    """Measure a stretch of time, its end not included.
+    """Measure a period, excluding its end.
 
-    Uses the indexes of ``ended_at`` and the samples' primary key; a pass over the ledger, and one
-    over an index of each table of vectors.
+    Uses the indexes on ``ended_at`` and the samples' primary key. Scans the ledger, and one index
+    of each vector table.
 
-    :param lanes: whose runs count for ``busy_share``; ``allowed_runs``: of them, at once.
+    :param lanes: lanes whose runs count for ``busy_share``; ``allowed_runs``: their concurrency.
     """
     values = {"since": since, "until": until, "lanes": list(lanes)}
     jobs, failed, dead, mean_seconds, p95_seconds = one(connection.execute(_ATTEMPTS, values))
     (queue_peak,) = one(connection.execute(_QUEUE, values))
     runs, failed_runs, busy_s = one(connection.execute(_RUNS, values))
-    requests, rate_limited, tokens, cost_usd = one(connection.execute(_BOUGHT, values))
+    requests, rate_limited, tokens, cost_usd = one(connection.execute(_LEDGER, values))
     (size,) = one(connection.execute("SELECT pg_database_size(current_database())"))
     could_s = allowed_runs * (until - since).total_seconds()
     return Measured(
@@ -135,9 +135,9 @@ def _vectors(connection: Connection) -> int:
 
 
 def record_day(connection: Connection, day: date, measured: Measured, ended_at: datetime) -> None:
-    """Record a day, in the place of its record before. By primary key.
+    """Insert or replace a day's record. Uses the primary key.
 
-    A day that is recorded once more long after its end keeps the vectors and bytes of then.
+    A record rewritten after its day ended keeps the vectors and bytes measured first.
     """
     names = sql.SQL(", ").join(map(sql.Identifier, _FIGURES))
     kept = [
@@ -146,7 +146,7 @@ def record_day(connection: Connection, day: date, measured: Measured, ended_at: 
         ).format(name=sql.Identifier(name), ended=sql.Literal(ended_at))
         for name in ("vectors", "database_bytes")
     ]
-    anew = [
+    replaced = [
         sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name))
         for name in (*_FIGURES, "recorded_at")
         if name not in {"vectors", "database_bytes"}
@@ -158,14 +158,14 @@ def record_day(connection: Connection, day: date, measured: Measured, ended_at: 
         ).format(
             names=names,
             values=sql.SQL(", %s") * len(_FIGURES),
-            changes=sql.SQL(", ").join([*anew, *kept]),
+            changes=sql.SQL(", ").join([*replaced, *kept]),
         ),
         (day, *astuple(measured)),
     )
 
 
 def capacity_days(connection: Connection) -> tuple[CapacityDay, ...]:
-    """Every record, the first day first. By primary key."""
+    """Return all records in order of days. Uses the primary key."""
     return fetch_all(
         connection,
         _capacity_day,
@@ -180,12 +180,12 @@ def _capacity_day(*, day: date, recorded_at: datetime, **figures: Any) -> Capaci
 
 
 def recorded_days(connection: Connection) -> dict[date, datetime]:
-    """When each day was recorded."""
+    """Return when each day was recorded."""
     rows = connection.execute("SELECT day, recorded_at FROM capacity_days").fetchall()
     return dict(rows)
 
 
 def watched_since(connection: Connection) -> datetime | None:
-    """When the first sample of the queue that is kept was taken. By primary key."""
+    """Return when the oldest stored queue sample was taken. Uses the primary key."""
     (first,) = one(connection.execute("SELECT min(sampled_at) FROM queue_samples"))
     return first if isinstance(first, datetime) else None

@@ -1,4 +1,4 @@
-"""Reads tables out of a dump that ``pg_dump`` made, by ``pg_restore`` and without a server."""
+"""Read tables from a ``pg_dump`` archive by ``pg_restore``, without a server."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _END = b"\\.\n"
 
 @dataclass(frozen=True)
 class DumpedTable:
-    """The rows of one table, a line each in COPY's text format, in the order of the columns."""
+    """The rows of one table in COPY's text format, one line per row."""
 
     name: str
     columns: tuple[str, ...]
     lines: Iterator[bytes]
 
     def into(self, connection: Connection, table: str) -> int:
-        """Copy all rows into a table with such columns; how many."""
+        """Copy all rows into a table with the same columns; return the number of rows."""
         statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
             sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, self.columns))
         )
@@ -41,7 +41,7 @@ class DumpedTable:
             return cursor.rowcount
 
     def rows(self) -> list[dict[str, str]]:
-        """All rows of a small table, by column; values without tabs and line ends."""
+        """Return all rows of a small table whose values need no unescaping."""
         return [
             dict(
                 zip(
@@ -56,10 +56,9 @@ class DumpedTable:
 
 @contextmanager
 def dumped(file: Path, table: str) -> Iterator[DumpedTable]:
-    """One table of a dump.
+    """Open one table of a dump.
 
-    :raises ConfigurationError: the file is no dump in a format of ``pg_restore``, or does not hold
-        the table.
+    :raises ConfigurationError: ``pg_restore`` cannot read the file, or it lacks the table.
     """
     command = [
         str(embedded.binary("pg_restore")),
@@ -70,9 +69,9 @@ def dumped(file: Path, table: str) -> Iterator[DumpedTable]:
         str(file),
     ]
     with (
-        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as stderr,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
         ) as process,
     ):
         out = cast(IO[bytes], process.stdout)
@@ -80,16 +79,16 @@ def dumped(file: Path, table: str) -> Iterator[DumpedTable]:
             header = next((match for match in map(_COPY.fullmatch, out) if match), None)
             if header is None:
                 process.wait()
-                said.seek(0)
-                told = " ".join(said.read().decode(errors="replace").split())
+                stderr.seek(0)
+                reason = " ".join(stderr.read().decode(errors="replace").split())
                 raise ConfigurationError(
-                    f"{file} holds no table {table}: dump with pg_dump --format=custom, the whole "
-                    f"or the tables that docs/deployment.md lists. {told}".rstrip()
+                    f"{file} contains no table {table}: dump with pg_dump --format=custom, either "
+                    f"everything or the tables that docs/deployment.md lists. {reason}".rstrip()
                 )
             columns = tuple(name.strip('"') for name in header[2].decode().split(", "))
             yield DumpedTable(table, columns, _rows(out, file))
         finally:
-            process.kill()  # it has said all, or nobody listens any more
+            process.kill()  # all rows are read, or the caller needs no more
 
 
 def _rows(out: IO[bytes], file: Path) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
-"""Puts one corpus back as a dump has it, where the other one goes on unharmed.
+"""Restore one corpus from a dump without touching the other.
 
-Texts and vectors come back, in one transaction: until it is committed searches see what was there.
-What was decided about them does not: every vector counts as changed, so that the index and its
-checks are due again. What is there and not in the dump loses its place, but keeps what was paid for
-it among the answers.
+Texts and vectors are restored in one transaction; until it commits, searches see the old data.
+Decisions about them are not restored: every vector counts as changed, so that the index and its
+checks are due again. Rows that are not in the dump are deleted, but their paid vectors are kept
+in the answers table.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TABLES: dict[Corpus, tuple[str, ...]] = {
     "bible": ("bible_versions", "verses"),
     "documents": ("documents", "document_chunks"),
 }
-"""Tables of a corpus beside its vectors, each behind those that it refers to."""
+"""A corpus' tables other than vectors, each after those that it references."""
 _IDENTITIES = {
     "verses": "verse_id",
     "documents": "document_id",
@@ -43,7 +43,7 @@ _IDENTITIES = {
 
 @dataclass(frozen=True)
 class Restored:
-    """What came back: rows by table."""
+    """The restored corpus, and its number of rows by table."""
 
     corpus: Corpus
     rows: dict[str, int]
@@ -52,12 +52,12 @@ class Restored:
 def restore_corpus(
     database: Database, corpus: Corpus, file: Path, *, wait_s: float = 10
 ) -> Restored:
-    """Replace a corpus by that of a dump, whole or not at all.
+    """Replace a corpus with that of a dump, atomically.
 
     :param file: made by ``pg_dump --format=custom``, of everything or of the corpus' tables.
-    :param wait_s: seconds to wait for runs at work on it.
-    :raises ConfigurationError: the file is no such dump, or of other migrations.
-    :raises DatabaseUnavailableError: runs are at work on the corpus.
+    :param wait_s: seconds to wait for runs that use the corpus.
+    :raises ConfigurationError: the file is no such dump, or its migrations differ.
+    :raises DatabaseUnavailableError: runs are using the corpus.
     """
     with database.connect() as connection:
         _refuse_other_migrations(connection, file)
@@ -73,17 +73,17 @@ def restore_corpus(
             with dumped(file, name) as found:
                 rows[name] = found.into(connection, name)
         for source, table in tables.items():
-            announce(connection, table, None)  # the marks on vectors are those of the dump
+            announce(connection, table, None)  # keep the dump's ``unverified`` marks
             with dumped(file, source) as found:
                 rows[table.name] = found.into(connection, table.name)
             encode_all(connection, table)
             _forget_set_aside(connection, table)
             for scope, count in rows_by_scope(connection, table).items():
                 record_change(connection, table, scope, count)
-        if corpus == "documents":  # the dump may be of another installation's Dagster
+        if corpus == "documents":  # the dump may come from an installation with another Dagster
             connection.execute("UPDATE documents SET reported_run = NULL")
         for name in _TABLES[corpus]:
-            _number_on(connection, name)
+            _advance_identity(connection, name)
     return Restored(corpus, rows)
 
 
@@ -94,13 +94,13 @@ def _refuse_other_migrations(connection: Connection, file: Path) -> None:
     if theirs != ours:
         other = ", ".join(sorted(theirs ^ ours))
         raise ConfigurationError(
-            f"{file} and this database differ by the migrations {other}: restore the dump whole "
+            f"{file} and this database differ by the migrations {other}: restore the whole dump "
             "into an empty database, migrate that, and dump the corpus from there"
         )
 
 
 def _vector_tables(connection: Connection, corpus: Corpus, file: Path) -> dict[str, VectorTable]:
-    """The tables of the dump's spaces here, by their names in the dump. Spaces are made."""
+    """Map the dump's vector tables to tables here, creating missing spaces."""
     with dumped(file, "embedding_spaces") as found:
         spaces = found.rows()
     tables = {}
@@ -123,7 +123,7 @@ def _vector_tables(connection: Connection, corpus: Corpus, file: Path) -> dict[s
 def _lock(
     connection: Connection, corpus: Corpus, tables: Iterable[VectorTable], wait_s: float
 ) -> None:
-    """Let nobody else write; who reads goes on."""
+    """Block writers, but not readers."""
     connection.execute(
         "SELECT set_config('lock_timeout', %s, true)", (f"{max(1, round(wait_s * 1000))}ms",)
     )
@@ -135,13 +135,13 @@ def _lock(
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
     except psycopg.errors.LockNotAvailable:
         raise DatabaseUnavailableError(
-            f"runs are at work on the corpus {corpus}: let them end, or stop them, and try again"
+            f"runs are using the corpus {corpus}: wait until they end, or stop them, and try again"
         ) from None
     connection.execute("SELECT set_config('lock_timeout', '0', true)")
 
 
 def _set_aside(connection: Connection, table: VectorTable) -> None:
-    """What was paid is kept by text, as when a verse goes."""
+    """Delete the vectors, and keep those that were paid for by text, as for a deleted verse."""
     connection.execute(
         sql.SQL(
             """
@@ -156,7 +156,7 @@ def _set_aside(connection: Connection, table: VectorTable) -> None:
 
 
 def _forget_set_aside(connection: Connection, table: VectorTable) -> None:
-    """What came back needs no second copy."""
+    """Delete the kept copies of vectors that were restored."""
     connection.execute(
         sql.SQL(
             "DELETE FROM {answers} a USING {table} e"
@@ -165,8 +165,8 @@ def _forget_set_aside(connection: Connection, table: VectorTable) -> None:
     )
 
 
-def _number_on(connection: Connection, table: str) -> None:
-    """What is written next gets a number that neither the dump nor this database ever gave."""
+def _advance_identity(connection: Connection, table: str) -> None:
+    """Move the sequence past every number that the dump or this database has used."""
     if (column := _IDENTITIES.get(table)) is None:
         return
     connection.execute(

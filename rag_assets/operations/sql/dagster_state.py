@@ -1,7 +1,7 @@
-"""Dagster's own state, read from its database: runs, and the daemon's signs of life.
+"""Dagster's own state, read from its database: runs, and the daemon's heartbeats.
 
-Read only, by the columns that Dagster keeps for filtering: no run is unpacked. What must outlive
-Dagster's own rows is kept in ``ended_runs`` and ``run_totals`` of the corpus.
+Only the columns that Dagster filters by are read; no run is deserialized. What must outlive
+Dagster's rows is kept in ``ended_runs`` and ``run_totals`` of the corpus.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from rag_assets.postgres.database import Connection, fetch_all
 
 _NO_PROCESS_YET = ("QUEUED", "NOT_STARTED")
 AT_WORK = ("STARTING", "STARTED", "CANCELING")
-"""Of the runs under way those that have a process, or are given one."""
+"""Statuses of runs under way that have a process, or are about to."""
 UNDER_WAY = (*_NO_PROCESS_YET, *AT_WORK)
-"""A run is under way from its creation until it has ended."""
+"""Statuses of a run between its creation and its end."""
 TAKES_WORK = tuple(status for status in UNDER_WAY if status != "CANCELING")
-"""Of the runs under way those that take documents, or will: a run being canceled takes no more."""
+"""Statuses of runs that claim documents, or will: a run that is being canceled claims no more."""
 _ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 RUN_FAILURE = "RunFailure"
-"""In place of a class: the run ended outside of any step, and Dagster kept no error."""
+"""Error class of a run that ended outside of any step, for which Dagster stored no error."""
 
 
 @dataclass(frozen=True)
 class RunCount:
-    """Runs under way, of one job, lane (its tag, or ``None``) and status.
+    """Number of runs under way with the same job, lane (its tag, or ``None``) and status.
 
-    :param oldest_s: seconds since the oldest of them was created.
+    :param oldest_s: seconds since the oldest was created.
     """
 
     job: str
@@ -44,11 +44,11 @@ class RunCount:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run failed, by its events.
+    """Why a run failed, according to its events.
 
-    :param error_class: the name of the error's class; ``error`` what it says.
-    :param transient: by its class, the same call may pass later.
-    :param retried: Dagster starts the run again.
+    :param error_class: the name of the error's class; ``error``: its message.
+    :param transient: whether errors of this class are retried.
+    :param retried: whether Dagster retries the run.
     """
 
     error_class: str
@@ -59,28 +59,27 @@ class Failure:
 
 @dataclass(frozen=True)
 class ProcessFault:
-    """How a run's process ended by itself.
+    """How a run's process ended unexpectedly.
 
-    :param told: such as ``killed by signal 9 (SIGKILL)``.
-    :param signal: that killed it; ``None`` where it was no signal.
+    :param description: such as ``killed by signal 9 (SIGKILL)``.
+    :param signal: the signal that killed it, if any.
     """
 
-    told: str
+    description: str
     signal: int | None = None
 
     def __str__(self) -> str:
-        return self.told
+        return self.description
 
 
 @dataclass(frozen=True)
 class EndedRun:
-    """One run that ended.
+    """A run that ended.
 
-    :param fault: ``None`` where its process did not end by itself.
-    :param partition: its key, or the first and last of a range; empty without any.
-    :param done_steps: that succeeded; ``failed_steps`` that did not end well.
-    :param cause: what the failure has in common with equal ones; ``None`` where it is not reported
-        as an incident.
+    :param fault: ``None`` unless its process ended unexpectedly.
+    :param partition: its key, or the first and last of a range; or empty.
+    :param done_steps: steps that succeeded; ``failed_steps``: steps that did not.
+    :param cause: the key that groups equal failures; ``None`` if it is not reported as an incident.
     """
 
     run_id: str
@@ -99,7 +98,7 @@ class EndedRun:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """Runs of one job that ended one way, ever, and the seconds that they took in all."""
+    """All-time number and total seconds of a job's runs that ended with one status."""
 
     job: str
     status: str
@@ -108,9 +107,9 @@ class RunTotals:
 
 
 def runs_under_way(dagster: Connection) -> tuple[RunCount, ...]:
-    """What is queued or at work. Uses Dagster's index of the status.
+    """Count the runs queued or in progress. Uses Dagster's index on the status.
 
-    :param dagster: a connection to Dagster's database; without its tables yet there is nothing.
+    :param dagster: a connection to Dagster's database, which may not have its tables yet.
     """
     try:
         return fetch_all(
@@ -131,7 +130,7 @@ def runs_under_way(dagster: Connection) -> tuple[RunCount, ...]:
 
 
 def tagged_runs(dagster: Connection, key: str, value: str) -> frozenset[str]:
-    """Runs with a tag. Uses Dagster's index of the tags."""
+    """Return the ids of runs with a tag. Uses Dagster's index on tags."""
     try:
         rows = dagster.execute(
             "SELECT run_id FROM run_tags WHERE key = %s AND value = %s", (key, value)
@@ -143,7 +142,7 @@ def tagged_runs(dagster: Connection, key: str, value: str) -> frozenset[str]:
 
 
 def ended_runs(dagster: Connection, since: datetime) -> tuple[EndedRun, ...]:
-    """Runs that ended since then, the earliest first. By a pass over the runs' table."""
+    """Return the runs that ended since then, oldest first. Scans the runs table."""
     try:
         rows = dagster.execute(
             """
@@ -170,7 +169,7 @@ def ended_runs(dagster: Connection, since: datetime) -> tuple[EndedRun, ...]:
 
 
 def daemon_heartbeats(dagster: Connection) -> dict[str, datetime]:
-    """When each of the daemon's parts last showed that it lives; empty when none ever did."""
+    """Return the last heartbeat of each part of the daemon; empty if it never ran."""
     try:
         rows = dagster.execute("SELECT daemon_type, timestamp FROM daemon_heartbeats").fetchall()
     except psycopg.errors.UndefinedTable:
@@ -180,13 +179,13 @@ def daemon_heartbeats(dagster: Connection) -> dict[str, datetime]:
 
 
 def last_kept(connection: Connection) -> datetime:
-    """Up to when ended runs are kept in the corpus' database; a day ago when none are."""
+    """Return the end of the latest run in the corpus database; a day ago if there is none."""
     row = connection.execute("SELECT max(ended_at) FROM ended_runs").fetchone()
     return (row[0] if row else None) or datetime.now(UTC) - timedelta(days=1)
 
 
 def unknown_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[EndedRun, ...]:
-    """Those of these runs that are not kept yet. By primary key."""
+    """Return those of these runs that are not stored yet. Uses the primary key."""
     rows = connection.execute(
         "SELECT run_id FROM ended_runs WHERE run_id = ANY(%s)", ([run.run_id for run in runs],)
     )
@@ -195,9 +194,9 @@ def unknown_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[Ende
 
 
 def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[EndedRun, ...]:
-    """Keep and count runs that ended, each once; those that were not known before.
+    """Store and count ended runs, each once; return the new ones.
 
-    Ask for them from an hour before :func:`last_kept`: what is known already changes nothing.
+    Pass runs from an hour before :func:`last_kept` on: known ones are ignored.
     """
     with connection.transaction():
         locks.lock_transaction(connection, locks.KEEPING_ENDED_RUNS)
@@ -210,7 +209,7 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
                                         cause)
                 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                 """,
-                [_kept(run) for run in new],
+                [_row(run) for run in new],
             )
             cursor.executemany(
                 """
@@ -228,8 +227,8 @@ def keep_ended_runs(connection: Connection, runs: Sequence[EndedRun]) -> tuple[E
     return new
 
 
-def _kept(run: EndedRun) -> tuple[object, ...]:
-    fault = run.fault.told if run.fault else None
+def _row(run: EndedRun) -> tuple[object, ...]:
+    fault = run.fault.description if run.fault else None
     why = (run.failure.error_class, run.failure.error) if run.failure else (None, None)
     return (
         *(run.run_id, run.job, run.lane, run.status, run.started_at, run.ended_at, fault),
@@ -238,7 +237,7 @@ def _kept(run: EndedRun) -> tuple[object, ...]:
 
 
 def run_totals(connection: Connection) -> tuple[RunTotals, ...]:
-    """Runs that ended, ever."""
+    """Return the all-time totals of ended runs."""
     return fetch_all(
         connection,
         RunTotals,
@@ -247,7 +246,7 @@ def run_totals(connection: Connection) -> tuple[RunTotals, ...]:
 
 
 def delete_ended_runs(connection: Connection, days: float) -> int:
-    """Delete those that ended longer ago, which stay counted; how many."""
+    """Delete runs that ended longer ago; they stay in the totals. Return the number deleted."""
     return connection.execute(
         "DELETE FROM ended_runs WHERE ended_at < now() - make_interval(secs => %s * 86400)",
         (days,),

@@ -1,4 +1,4 @@
-"""Whether the database is there, asked so that the answer comes soon."""
+"""Probes of the database, with a time limit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from rag_assets.postgres.database import Database, one
 
 
 def answers(database: Database, timeout_s: float) -> str:
-    """The version of the server that answers, such as ``18.1``.
+    """Return the server's version, such as ``18.1``.
 
-    :raises DatabaseUnavailableError, DatabaseUnusableError: it does not, or refuses us.
+    :raises DatabaseUnavailableError: the database cannot be reached.
+    :raises DatabaseUnusableError: it refuses the connection.
     """
-    with _soon(database, timeout_s).connect(autocommit=True) as connection:
+    with _with_timeout(database, timeout_s).connect(autocommit=True) as connection:
         return str(one(connection.execute("SHOW server_version"))[0]).split()[0]
 
 
 def compares_vectors(database: Database, timeout_s: float) -> str:
-    """The version of pgvector in this database, which has just compared two vectors.
+    """Compare two vectors, and return the version of pgvector in this database.
 
     :raises DatabaseUnavailableError: the database cannot be reached.
-    :raises DatabaseUnusableError: it refuses us, or has no pgvector.
+    :raises DatabaseUnusableError: it refuses the connection, or has no pgvector.
     """
-    with _soon(database, timeout_s).connect(autocommit=True) as connection:
+    with _with_timeout(database, timeout_s).connect(autocommit=True) as connection:
         try:
             row = connection.execute(
                 """
@@ -41,8 +42,8 @@ def compares_vectors(database: Database, timeout_s: float) -> str:
     return str(row[0])
 
 
-def _soon(database: Database, timeout_s: float) -> Database:
-    """The same database, asked with little patience. libpq's least is two seconds."""
+def _with_timeout(database: Database, timeout_s: float) -> Database:
+    """Return the same database with a connection timeout, for which libpq's minimum is 2 s."""
     return Database(
         make_conninfo(database.conninfo, connect_timeout=str(max(2, math.ceil(timeout_s))))
     )

@@ -1,4 +1,4 @@
-"""Jobs whose last run failed, as far as no later run has done what it was to do."""
+"""Jobs whose last run failed, unless a later run has done the same work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rag_assets.operations.sql.incidents import Incident, incidents_lately
+from rag_assets.operations.sql.incidents import Incident, recent_incidents
 from rag_assets.postgres.database import Connection, fetch_all, one
 
 
@@ -14,10 +14,10 @@ from rag_assets.postgres.database import Connection, fetch_all, one
 class FailedRun:
     """The last failure of one job on one partition.
 
-    :param partition: empty where the job has none.
-    :param cause: what equal failures have in common.
-    :param steps: that failed; empty where the run ended before any of them.
-    :param error: of the run's event, with what to do where the error is this project's own.
+    :param partition: empty if the job has none.
+    :param cause: the key that groups equal failures.
+    :param steps: steps that failed; empty if the run ended before any step.
+    :param error: the message of the run's event, with the fix for errors of this project.
     """
 
     run_id: str
@@ -32,21 +32,21 @@ class FailedRun:
 
     @property
     def what(self) -> tuple[str, str, tuple[str, ...]]:
-        """By which failures are of the same work: a later one takes the place of an earlier."""
+        """Key of the work: a later failure with the same key replaces an earlier one."""
         return self.job, self.partition, self.steps
 
     @property
     def work(self) -> str:
-        """The job's name; for a run of chosen assets, which has no job of its own, the assets."""
+        """The job's name, or the assets of a run of selected assets, which has no job."""
         return ", ".join(self.steps) if self.job.startswith("__") and self.steps else self.job
 
 
 @dataclass(frozen=True)
 class Failing:
-    """What has failed and is not done, as of one moment, and what may explain it.
+    """Unresolved failures at one time, and the incidents that may explain them.
 
-    :param runs: of which the failure stands, the oldest first.
-    :param incidents: of the queue that are open or ended within the last day.
+    :param runs: oldest first.
+    :param incidents: queue incidents that are open or ended within the last day.
     """
 
     at: datetime
@@ -55,17 +55,17 @@ class Failing:
 
 
 def failing(connection: Connection) -> Failing:
-    """Everything by which failed jobs are judged, whoever reports them."""
+    """Read the unresolved failures and recent incidents as of now."""
     (now,) = one(connection.execute("SELECT now()"))
-    return Failing(now, failing_runs(connection), incidents_lately(connection))
+    return Failing(now, failing_runs(connection), recent_incidents(connection))
 
 
 def failures_between(
     connection: Connection, since: datetime, until: datetime
 ) -> tuple[FailedRun, ...]:
-    """Failures of that time, the oldest first, also where their work is done by now.
+    """Return the failures of a period, oldest first, including resolved ones.
 
-    Uses the index of the failed.
+    Uses the partial index on failed runs.
     """
     return fetch_all(
         connection,
@@ -82,9 +82,9 @@ def failures_between(
 
 
 def failing_runs(connection: Connection) -> tuple[FailedRun, ...]:
-    """Failures that stand, the oldest first. Uses the indexes of the failed and of ended_at.
+    """Return unresolved failures, oldest first. Uses the indexes on failed runs and on ended_at.
 
-    A failure is over once a later run has done its steps for its partition, in whatever job. A step
+    A failure is resolved once a later run of any job has done its steps for its partition. A step
     without partitions (an index, a release) may have failed in a run that had one.
     """
     runs = fetch_all(
@@ -115,5 +115,5 @@ def _failed_run(*, steps: list[str], **fields: Any) -> FailedRun:
 
 
 def forget_failures(connection: Connection, cause: str) -> None:
-    """Let failures of this cause stand no longer: an operator has dealt with them."""
+    """Mark failures with this cause as resolved by an operator."""
     connection.execute("UPDATE ended_runs SET cause = NULL WHERE cause = %s", (cause,))

@@ -1,4 +1,4 @@
-"""The largest documents in the queue, for a person who looks for what holds it up."""
+"""The largest documents in the queue, to find out what is holding it up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rag_assets.postgres.database import Connection, fetch_all
 
 @dataclass(frozen=True)
 class HeavyDocument:
-    """A large document that waits or is worked on, and for how many seconds it has been."""
+    """A large document, and for how many seconds it has been waiting or in processing."""
 
     key: str
     lane: Lane
@@ -23,9 +23,9 @@ class HeavyDocument:
 def heavy_documents(
     connection: Connection, *, from_mb: float, limit: int = 5
 ) -> tuple[HeavyDocument, ...]:
-    """The largest that wait or are worked on. By the indexes of both states.
+    """Return the largest documents waiting or in processing. Uses the indexes of both states.
 
-    :param from_mb: least size, of 2**20 bytes.
+    :param from_mb: minimum size in units of 2**20 bytes.
     """
     return fetch_all(
         connection,

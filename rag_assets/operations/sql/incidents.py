@@ -1,6 +1,6 @@
-"""Incidents, and what the recovery did about them.
+"""Incidents, and the recovery's actions.
 
-At a time there is one of the queue, and one for each cause of failed jobs.
+At any time at most one incident of the queue is open, and one per cause of failed jobs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Incident:
     """One row of ``incidents``.
 
     :param cause: its kind, such as ``dependency-down``.
-    :param evidence: ``subject``, which dependency, key, run or document; ``facts``, sentences;
-        ``known``, what they tell of; ``over_at``, since when it is no longer seen.
-    :param began_at: as far as the evidence goes back.
-    :param recovering_at: when work went on again.
-    :param escalated_at: when a person was called; stays when it recovers after all.
-    :param job_cause: what the failed jobs have in common; ``None`` for an incident of the queue.
+    :param evidence: ``subject``: the dependency, key, run or document; ``facts``: sentences;
+        ``known``: identities of their findings; ``over_at``: when the cause was last seen to end.
+    :param began_at: the earliest time in the evidence.
+    :param recovering_at: when work resumed.
+    :param escalated_at: when an operator was notified; kept if it recovers after all.
+    :param job_cause: the cause that failed jobs share; ``None`` for a queue incident.
     """
 
     incident_id: int
@@ -49,7 +49,7 @@ class Incident:
 
     @property
     def name(self) -> str:
-        """``incident-0007``: the partition of its report."""
+        """Its name and the partition of its report: ``incident-0007``."""
         return f"incident-{self.incident_id:04}"
 
     @property
@@ -66,39 +66,38 @@ class Incident:
 
     @property
     def over_at(self) -> datetime | None:
-        """Since when what it is about is over; work need not go on yet."""
+        """When its cause ended; work need not have resumed yet."""
         at = self.evidence.get("over_at")
         return datetime.fromisoformat(at) if at else None
 
 
 @dataclass(frozen=True)
 class RecoveryAction:
-    """Something that the recovery did, or tried; ``told`` says how that went."""
+    """An action of the recovery; ``detail`` is its target, or the error if it failed."""
 
     action: str
     subject: str
     reason: str
     done: bool
-    told: str
+    detail: str
     acted_at: datetime
     incident_id: int | None = None
 
 
 def current_incident(connection: Connection) -> Incident | None:
-    """The queue's that is not closed. By the unique index that lets there be one only."""
+    """Return the queue's incident that is not closed. Uses the index that makes it unique."""
     found = _incidents(connection, sql.SQL("state <> 'closed' AND job_cause IS NULL"))
     return found[0] if found else None
 
 
 def job_incidents(connection: Connection) -> tuple[Incident, ...]:
-    """Those of failed jobs that are not closed. By the index of the ones that are not."""
+    """Return the incidents of failed jobs that are not closed. Uses the index of those."""
     which = sql.SQL("state <> 'closed' AND job_cause IS NOT NULL")
     return _incidents(connection, which, limit=1000)
 
 
-def incidents_lately(connection: Connection) -> tuple[Incident, ...]:
-    """The queue's that are not closed, or were within the last day. By a pass over the incidents:
-    they are few."""
+def recent_incidents(connection: Connection) -> tuple[Incident, ...]:
+    """Return queue incidents that are open or ended within a day. Scans the (few) incidents."""
     which = sql.SQL(
         "job_cause IS NULL AND (state <> 'closed' OR ended_at > now() - interval '1 day')"
     )
@@ -106,34 +105,34 @@ def incidents_lately(connection: Connection) -> tuple[Incident, ...]:
 
 
 def find_incident(connection: Connection, incident_id: int) -> Incident | None:
-    """By primary key."""
+    """Return an incident. Uses the primary key."""
     found = _incidents(connection, sql.SQL("incident_id = %(id)s"), id=incident_id)
     return found[0] if found else None
 
 
 def named_incident(connection: Connection, name: str) -> Incident:
-    """By its name, such as ``incident-0007``; by primary key.
+    """Return an incident by name, such as ``incident-0007``. Uses the primary key.
 
-    :raises ConfigurationError: there is none of this name.
+    :raises ConfigurationError: there is no such incident.
     """
     prefix, _, number = name.rpartition("-")
     known = prefix == "incident" and number.isdigit()
     incident = find_incident(connection, int(number)) if known else None
     if incident is None:
         raise ConfigurationError(
-            f"there is no incident {name}: they are named like incident-0007, and "
-            "`rag-assets incidents list` shows them"
+            f"there is no incident {name}: incidents are named like incident-0007, and "
+            "`rag-assets incidents list` lists them"
         )
     return incident
 
 
 def last_incidents(connection: Connection, *, limit: int) -> tuple[Incident, ...]:
-    """The latest first. By primary key."""
+    """Return the latest incidents, newest first. Uses the primary key."""
     return _incidents(connection, sql.SQL("true"), limit=limit)
 
 
 def unreported_incidents(connection: Connection) -> tuple[Incident, ...]:
-    """Those that were closed or escalated and have no report of that yet. There are few."""
+    """Return the (few) incidents that were closed or escalated and have no report of that yet."""
     return _incidents(
         connection, sql.SQL("state IN ('closed', 'escalated') AND reported_run IS NULL")
     )
@@ -150,9 +149,9 @@ def open_incident(
     longest_queue: int = 0,
     job_cause: str | None = None,
 ) -> int | None:
-    """Open one; ``None`` where another of its kind is not closed yet.
+    """Open an incident and return its id; ``None`` if another of its kind is not closed yet.
 
-    :param job_cause: of failed jobs; ``None`` for the queue's.
+    :param job_cause: for failed jobs; ``None`` for the queue.
     """
     row = connection.execute(
         """
@@ -161,7 +160,7 @@ def open_incident(
          WHERE NOT EXISTS (SELECT FROM incidents WHERE state <> 'closed'
                             AND coalesce(job_cause, '') = coalesce(%(job)s::text, ''))
         ON CONFLICT DO NOTHING RETURNING incident_id
-        """,  # a conflict at each tick would leave a gap in the incidents' numbers
+        """,  # without NOT EXISTS, each conflict would consume an incident number
         {
             "cause": cause,
             "evidence": _evidence(subject, facts, known),
@@ -181,7 +180,7 @@ def refine_incident(
     facts: Sequence[str],
     known: Sequence[str] = (),
 ) -> None:
-    """Its cause is better known now."""
+    """Update the cause and its evidence."""
     connection.execute(
         "UPDATE incidents SET cause = %s, evidence = evidence || %s WHERE incident_id = %s",
         (cause, _evidence(subject, facts, known), incident_id),
@@ -189,7 +188,7 @@ def refine_incident(
 
 
 def mark_over(connection: Connection, incident_id: int, *, over: bool) -> None:
-    """Note since when what it is about is over; forget that where it has come again."""
+    """Record when the cause ended, or clear that if the cause has returned."""
     change = "evidence || jsonb_build_object('over_at', now())" if over else "evidence - 'over_at'"
     connection.execute(
         sql.SQL(
@@ -201,7 +200,7 @@ def mark_over(connection: Connection, incident_id: int, *, over: bool) -> None:
 
 
 def set_state(connection: Connection, incident_id: int, state: IncidentState) -> None:
-    """Move it on, with the time at which that was. Closed or escalated, it wants a new report."""
+    """Change the state, with its timestamp. Closing or escalating requires a new report."""
     connection.execute(
         """
         UPDATE incidents
@@ -220,18 +219,18 @@ def set_state(connection: Connection, incident_id: int, state: IncidentState) ->
 
 
 def count_incident(connection: Connection, incident_id: int, queue: int) -> None:
-    """Bring its figures up to date: the queue, documents that it met, jobs that failed in it.
+    """Update its figures: longest queue, affected documents, failed attempts.
 
-    Documents: in the queue or at work at any time of it; a pass over the documents, 45 ms for
-    100,000. Jobs: by the index of ended_at.
+    Affected are documents waiting or in processing at any time of the incident: a scan of the
+    documents, 45 ms for 100,000. Attempts use the index on ended_at.
 
-    :param queue: documents that wait now.
+    :param queue: the number of documents waiting now.
     """
     connection.execute(
         """
         UPDATE incidents i
            SET longest_queue = greatest(longest_queue, %(queue)s, (
-                   SELECT count(*) FROM documents d  -- that waited when it began
+                   SELECT count(*) FROM documents d  -- waiting when the incident began
                     WHERE d.dropped_at <= i.began_at AND d.state <> 'withdrawn'
                       AND (d.state = 'waiting' OR d.started_at > i.began_at))),
                documents_affected = (
@@ -248,7 +247,7 @@ def count_incident(connection: Connection, incident_id: int, queue: int) -> None
 
 
 def count_failed_jobs(connection: Connection, incident_id: int, failed: int) -> None:
-    """How many jobs have failed by its cause, at the most."""
+    """Record the maximum number of jobs that its cause has made fail."""
     connection.execute(
         "UPDATE incidents SET failed_jobs = greatest(failed_jobs, %s) WHERE incident_id = %s",
         (failed, incident_id),
@@ -256,7 +255,7 @@ def count_failed_jobs(connection: Connection, incident_id: int, failed: int) -> 
 
 
 def mark_reported(connection: Connection, incident_id: int, run_id: str) -> None:
-    """Its report was written by this run."""
+    """Record the run that wrote its report."""
     connection.execute(
         "UPDATE incidents SET reported_run = %s WHERE incident_id = %s", (run_id, incident_id)
     )
@@ -270,22 +269,22 @@ def record_action(
     *,
     incident_id: int | None,
     done: bool = True,
-    told: str = "",
+    detail: str = "",
 ) -> None:
-    """Note what was done."""
+    """Record an action, with its target, or its error if it failed."""
     connection.execute(
         """
         INSERT INTO recovery_actions (incident_id, action, subject, reason, done, told)
         VALUES (%s, %s, %s, %s, %s, %s)
         """,
-        (incident_id, action, subject, reason, done, told),
+        (incident_id, action, subject, reason, done, detail),
     )
 
 
 def adopt_actions(connection: Connection, incident_id: int) -> None:
-    """Actions since it began belong to it, also those from before it was noticed.
+    """Assign actions since it began to it, including those from before it was noticed.
 
-    Uses the index of acted_at.
+    Uses the index on acted_at.
     """
     connection.execute(
         """
@@ -298,19 +297,19 @@ def adopt_actions(connection: Connection, incident_id: int) -> None:
 
 
 def actions_since(connection: Connection, since: datetime) -> tuple[RecoveryAction, ...]:
-    """What was done since then, in order. Uses the index of acted_at."""
+    """Return the actions since then, in order. Uses the index on acted_at."""
     return _actions(connection, sql.SQL("acted_at >= %s"), since)
 
 
 def actions_of(connection: Connection, incident_id: int) -> tuple[RecoveryAction, ...]:
-    """What was done about one incident, in order. A pass over the actions: they are few."""
+    """Return the actions of one incident, in order. Scans the (few) actions."""
     return _actions(connection, sql.SQL("incident_id = %s"), incident_id)
 
 
 def _incidents(
     connection: Connection, which: sql.SQL, *, limit: int = 10, **values: object
 ) -> tuple[Incident, ...]:
-    """The latest first."""
+    """Return matching incidents, newest first."""
     query = sql.SQL(
         """
         SELECT incident_id, state, cause, evidence, began_at, noticed_at, recovering_at,
@@ -325,8 +324,8 @@ def _incidents(
 def _actions(connection: Connection, which: sql.SQL, value: object) -> tuple[RecoveryAction, ...]:
     query = sql.SQL(
         """
-        SELECT action, subject, reason, done, told, acted_at, incident_id FROM recovery_actions
-         WHERE {} ORDER BY action_id
+        SELECT action, subject, reason, done, told AS detail, acted_at, incident_id
+          FROM recovery_actions WHERE {} ORDER BY action_id
         """
     ).format(which)
     return fetch_all(connection, RecoveryAction, query, (value,))

@@ -1,4 +1,4 @@
-"""What is to be said to people, once for each subject, and whether it was."""
+"""The outbox of messages to operators, one per subject."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rag_assets.postgres.database import Connection, fetch_all
 
 @dataclass(frozen=True)
 class Message:
-    """One message; ``attempts`` and ``error`` tell of tries that failed."""
+    """One message; ``attempts`` and ``error`` describe failed deliveries."""
 
     subject: str
     text: str
@@ -29,9 +29,9 @@ def add_message(
     urgent: bool,
     sent_at: datetime | None = None,
 ) -> bool:
-    """Have something said, unless this subject has its message already; whether it is new.
+    """Queue a message unless its subject already has one; return whether it is new.
 
-    :param sent_at: when it was said already, where it could not be noted before.
+    :param sent_at: when it was sent, if that happened before it could be recorded.
     """
     return bool(
         connection.execute(
@@ -45,7 +45,7 @@ def add_message(
 
 
 def reword(connection: Connection, subject: str, text: str) -> None:
-    """Let a message that was not sent yet say this instead. By primary key."""
+    """Replace the text of an unsent message. Uses the primary key."""
     connection.execute(
         "UPDATE messages SET text = %s WHERE subject = %s AND sent_at IS NULL AND text <> %s",
         (text, subject, text),
@@ -53,9 +53,9 @@ def reword(connection: Connection, subject: str, text: str) -> None:
 
 
 def withdraw(connection: Connection, subject: str) -> datetime | None:
-    """Have a message not said that was not sent yet; when it was sent, otherwise. By primary key.
+    """Delete a message unless it was sent; return when it was sent. Uses the primary key.
 
-    ``None`` also where this subject has none.
+    Also ``None`` if the subject has no message.
     """
     connection.execute("DELETE FROM messages WHERE subject = %s AND sent_at IS NULL", (subject,))
     row = connection.execute(
@@ -65,7 +65,7 @@ def withdraw(connection: Connection, subject: str) -> datetime | None:
 
 
 def unsent_messages(connection: Connection, *, limit: int = 20) -> tuple[Message, ...]:
-    """The oldest that wait to be sent. Uses the index of the unsent."""
+    """Return the oldest unsent messages. Uses the index on unsent messages."""
     return fetch_all(
         connection,
         Message,
@@ -78,7 +78,7 @@ def unsent_messages(connection: Connection, *, limit: int = 20) -> tuple[Message
 
 
 def mark_sent(connection: Connection, subject: str) -> None:
-    """It was taken."""
+    """Record that a message was delivered."""
     connection.execute(
         "UPDATE messages SET sent_at = clock_timestamp(), attempts = attempts + 1, error = NULL"
         " WHERE subject = %s",
@@ -87,7 +87,7 @@ def mark_sent(connection: Connection, subject: str) -> None:
 
 
 def mark_not_sent(connection: Connection, subject: str, error: str) -> None:
-    """It was not: it is sent again later."""
+    """Record a failed delivery, which is retried."""
     connection.execute(
         "UPDATE messages SET attempts = attempts + 1, error = %s WHERE subject = %s",
         (error, subject),
@@ -95,7 +95,7 @@ def mark_not_sent(connection: Connection, subject: str, error: str) -> None:
 
 
 def delete_messages(connection: Connection, days: float) -> int:
-    """Delete what was said longer ago; how many."""
+    """Delete messages sent longer ago; return the number deleted."""
     return connection.execute(
         "DELETE FROM messages WHERE sent_at < now() - make_interval(secs => %s * 86400)", (days,)
     ).rowcount

@@ -1,7 +1,7 @@
-"""What the metrics tell of the databases: one snapshot of each, read within a time that is told.
+"""Figures for the metrics: one snapshot of each database, read within a time limit.
 
-Nothing is remembered between two reads: counters are sums over rows that only grow, so that they
-survive every restart. The vectors' figures are :mod:`.vector_metrics`'s.
+Reads keep no state: counters are sums over rows that are never removed, and so survive restarts.
+The figures of vectors are in :mod:`.vector_metrics`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from rag_assets.settings.model import Settings
 
 @dataclass(frozen=True)
 class QueueFigures:
-    """The document lanes; one that never had a document is missing.
+    """The document lanes; a lane that never had a document is missing.
 
-    :param held: documents that a run holds, also one whose lease is over: each is an attempt that
-        has begun and not ended.
-    :param dead: dead letters by class of error.
-    :param bounds: of the attempts' histogram, in seconds.
+    :param held: claimed documents, including those with an expired lease: attempts that have begun
+        and not ended.
+    :param dead: dead letters by error class.
+    :param bounds: bucket bounds of the attempts' histogram, in seconds.
     """
 
     lanes: Mapping[Lane, LaneCounts]
@@ -49,7 +49,7 @@ class QueueFigures:
 
 @dataclass(frozen=True)
 class KeyUse:
-    """What was asked of the provider with one key, ever. ``key`` is its fingerprint."""
+    """All-time use of one provider key. ``key`` is its fingerprint."""
 
     key: str
     requests: int
@@ -61,10 +61,10 @@ class KeyUse:
 
 @dataclass(frozen=True)
 class ProviderFigures:
-    """The provider of embeddings.
+    """The embedding provider.
 
-    :param resting: keys that were told to wait, and still do.
-    :param share: of the batch size and concurrency that may be used; 1 while nobody limits.
+    :param resting: keys that are cooling down.
+    :param share: usable share of batch size and concurrency; 1 without limits.
     """
 
     keys: tuple[KeyUse, ...]
@@ -74,11 +74,10 @@ class ProviderFigures:
 
 @dataclass(frozen=True)
 class ReleaseFigures:
-    """The release in force.
+    """The active release.
 
-    :param number: 0 for none, and then there is no ``age_s`` either.
-    :param refused_age_s: seconds since the gate refused one; ``None`` where it let one through
-        since then.
+    :param number: 0 if there is none; ``age_s`` is then ``None``.
+    :param refused_age_s: seconds since the gate refused a release; ``None`` if one passed since.
     """
 
     number: int
@@ -88,12 +87,12 @@ class ReleaseFigures:
 
 @dataclass(frozen=True)
 class CorpusFigures:
-    """All that the corpus' database tells, as of one moment.
+    """All figures of the corpus database, from one snapshot.
 
-    :param incident_states: of the incidents that are not closed.
-    :param incidents: ever.
-    :param builds: index builds that are going on.
-    :param free_bytes: where the server keeps its data; ``None`` when that is out of sight.
+    :param incident_states: states of incidents that are not closed.
+    :param incidents: all-time number.
+    :param builds: index builds in progress.
+    :param free_bytes: free space of the server's data directory; ``None`` if it is not local.
     """
 
     queue: QueueFigures
@@ -111,10 +110,10 @@ class CorpusFigures:
 
 @dataclass(frozen=True)
 class DagsterFigures:
-    """All that Dagster's database tells.
+    """All figures of Dagster's database.
 
-    :param heartbeat_age_s: seconds since each of the daemon's parts showed that it lives.
-    :param tagged: ids of the runs with the tag that was asked for.
+    :param heartbeat_age_s: seconds since the last heartbeat, by part of the daemon.
+    :param tagged: ids of the runs with the requested tag.
     """
 
     runs: tuple[RunCount, ...]
@@ -123,11 +122,11 @@ class DagsterFigures:
 
 
 def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> CorpusFigures:
-    """The corpus' figures.
+    """Read the figures of the corpus.
 
     :param timeout_s: for the connection, and for each statement.
-    :raises DatabaseUnavailableError: the database is away, or does not answer in time.
-    :raises DatabaseUnusableError: it refuses us, or its migrations are not up to date.
+    :raises DatabaseUnavailableError: the database is down, or does not answer in time.
+    :raises DatabaseUnusableError: it refuses the connection, or its migrations are not up to date.
     """
     with snapshot(database, timeout_s) as connection:
         return CorpusFigures(
@@ -148,9 +147,11 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
 def read_window_spent(
     database: Database, *, opens: datetime, run_ids: frozenset[str], timeout_s: float
 ) -> float:
-    """Dollars that a window of the backfill has spent; errors as :func:`read_corpus`.
+    """Return the dollars that a backfill window has spent. Raises like :func:`read_corpus`.
 
-    :param run_ids: that it started. What documents of another model cost is its estimate.
+    The cost of documents requeued for another model is an estimate.
+
+    :param run_ids: runs that the window started.
     """
     with snapshot(database, timeout_s) as connection:
         paid = backfill.spent_by_runs(connection, run_ids)
@@ -158,9 +159,9 @@ def read_window_spent(
 
 
 def read_dagster(database: Database, *, tag: tuple[str, str], timeout_s: float) -> DagsterFigures:
-    """Dagster's figures; errors as :func:`read_corpus`.
+    """Read the figures of Dagster. Raises like :func:`read_corpus`.
 
-    :param tag: key and value of the runs to be named.
+    :param tag: key and value of the runs to return as ``tagged``.
     """
     with snapshot(database, timeout_s) as connection:
         (now,) = one(connection.execute("SELECT now()"))
@@ -176,19 +177,19 @@ def read_dagster(database: Database, *, tag: tuple[str, str], timeout_s: float) 
 
 @contextmanager
 def snapshot(database: Database, timeout_s: float) -> Iterator[Connection]:
-    """A read-only transaction that sees everything as of one moment.
+    """Open a read-only transaction with a single snapshot.
 
-    An attempt that ends between two statements would otherwise be missing in both, and a counter
-    would fall.
+    Otherwise an attempt that ends between two statements would be missing from both, and a counter
+    would decrease.
     """
-    patience = {"connect_timeout": str(max(2, math.ceil(timeout_s)))}  # libpq's least is 2
-    hurried = Database(make_conninfo(database.conninfo, **patience))
+    timeout = {"connect_timeout": str(max(2, math.ceil(timeout_s)))}  # libpq's minimum is 2
+    limited = Database(make_conninfo(database.conninfo, **timeout))
     try:
-        with hurried.connect() as connection:
+        with limited.connect() as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            connection.prepare_threshold = None  # a transaction pooler would keep what is prepared
-            # Parallel workers make a pass over 100,000 rows no faster, and take a second core.
+            connection.prepare_threshold = None  # prepared statements leak in transaction poolers
+            # Parallel workers do not speed up a scan of 100,000 rows, and use a second core.
             connection.execute(
                 """
                 SELECT set_config('statement_timeout', %s, true),
@@ -200,9 +201,9 @@ def snapshot(database: Database, timeout_s: float) -> Iterator[Connection]:
     except psycopg.errors.QueryCanceled:
         raise DatabaseUnavailableError(
             f"PostgreSQL did not answer within {timeout_s:g} s ({database.describe()}): "
-            "RAG_PROBE_TIMEOUT_S grants more"
+            "raise RAG_PROBE_TIMEOUT_S"
         ) from None
-    except psycopg.Error as error:  # most likely a table that is not there yet
+    except psycopg.Error as error:  # most likely a missing table
         raise DatabaseUnusableError(
             f"the metrics cannot be read from {database.name} "
             f"({error.diag.message_primary or type(error).__name__}): `rag-assets db migrate`"
@@ -210,8 +211,8 @@ def snapshot(database: Database, timeout_s: float) -> Iterator[Connection]:
 
 
 def queue_figures(connection: Connection) -> QueueFigures:
-    """The document lanes, within a :func:`snapshot`."""
-    held = connection.execute(  # by the index of the running
+    """Read the document lanes within a :func:`snapshot`."""
+    held = connection.execute(  # uses the index on running documents
         "SELECT lane, count(*) FROM documents WHERE state = 'running' GROUP BY lane"
     ).fetchall()
     paused = connection.execute("SELECT lane FROM paused_lanes").fetchall()
@@ -226,7 +227,7 @@ def queue_figures(connection: Connection) -> QueueFigures:
 
 
 def _provider(connection: Connection) -> ProviderFigures:
-    """A pass over the ledger: 30 ms for 100,000 rows, which nothing deletes."""
+    """Scan the ledger, which is never pruned: 30 ms for 100,000 rows."""
     keys = fetch_all(
         connection,
         KeyUse,
@@ -246,7 +247,7 @@ def _provider(connection: Connection) -> ProviderFigures:
 
 
 def _release(connection: Connection) -> ReleaseFigures:
-    """By the index of the active one, and the primary key."""
+    """Uses the index on the active release, and the primary key."""
     active = connection.execute(
         """
         SELECT release_id, extract(epoch FROM now() - activated_at)::float8
@@ -266,7 +267,7 @@ def _release(connection: Connection) -> ReleaseFigures:
 
 
 def _incident_states(connection: Connection) -> frozenset[str]:
-    """By the index of those that are not closed."""
+    """Uses the index on incidents that are not closed."""
     rows = connection.execute("SELECT DISTINCT state FROM incidents WHERE state <> 'closed'")
     return frozenset(state for (state,) in rows)
 

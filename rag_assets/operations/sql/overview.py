@@ -1,4 +1,4 @@
-"""What is in the database, at a glance."""
+"""An overview of the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rag_assets.postgres.database import Connection, one
 
 
 def overview(connection: Connection) -> list[dict[str, object]]:
-    """A row a space: what it is, its vectors, its versions, its size on disk in MB."""
+    """Return one row per space: its model, vectors, versions, and size on disk in MB."""
     spaces = connection.execute(
         """
         SELECT s.space_id, r.role, s.provider, s.model, s.precision || '(' || s.dimensions || ')',
@@ -46,7 +46,7 @@ def overview(connection: Connection) -> list[dict[str, object]]:
 
 
 def embedded_counts(connection: Connection, space_id: int) -> dict[str, int]:
-    """Vectors by version in one space. Uses the version_code index."""
+    """Count vectors by version in one space. Uses the version_code index."""
     rows = connection.execute(
         sql.SQL("SELECT version_code, count(*) FROM {table} GROUP BY version_code").format(
             table=sql.Identifier(f"verse_embeddings_s{space_id}")

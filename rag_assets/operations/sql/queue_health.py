@@ -1,4 +1,4 @@
-"""How the work on documents goes, for who watches it: the longest at work, leases, the server."""
+"""State of the queue for monitoring: longest-running documents, expired leases, the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rag_assets.postgres.database import Connection, fetch_all
 
 @dataclass(frozen=True)
 class AtWork:
-    """The document of a lane that a living run has worked on for longest."""
+    """The document of a lane that has been in processing for longest."""
 
     lane: Lane
     key: str
@@ -23,14 +23,14 @@ class AtWork:
 
 @dataclass(frozen=True)
 class Server:
-    """Its clock, and since when it runs."""
+    """The server's clock and start time."""
 
     now: datetime
     started_at: datetime
 
 
 def longest_at_work(connection: Connection) -> dict[Lane, AtWork]:
-    """One of each lane in which there is any. Uses the index of the running."""
+    """Return the longest-running document of each lane. Uses the index on running documents."""
     found = fetch_all(
         connection,
         AtWork,
@@ -48,17 +48,17 @@ _OVER_AND_FREE = _OVER + sql.SQL(" FOR UPDATE SKIP LOCKED")
 
 
 def leases_over(connection: Connection, *, read_only: bool = False) -> int:
-    """Documents whose run no longer extends its lease. Uses the index of the running.
+    """Count documents with an expired lease. Uses the index on running documents.
 
-    A document whose row is locked is being published just now: its run lives.
+    A locked row is being published, so its run is alive.
 
-    :param read_only: count without locking: those that are being published, too.
+    :param read_only: count without locking, including documents being published.
     """
     return len(connection.execute(_OVER if read_only else _OVER_AND_FREE).fetchall())
 
 
-def about_server(connection: Connection) -> Server:
-    """What it tells of itself."""
+def server_state(connection: Connection) -> Server:
+    """Read the server's clock and start time."""
     (server,) = fetch_all(
         connection, Server, "SELECT now() AS now, pg_postmaster_start_time() AS started_at"
     )

@@ -1,4 +1,4 @@
-"""What is noted every half minute: the queue as it is, and what was bought until then."""
+"""Samples taken every 30 seconds: the state of the queue, and the use of provider keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rag_assets.postgres.database import Connection, fetch_all
 class QueueSample:
     """One lane at one time.
 
-    :param succeeded: attempts that succeeded, ever: the difference of two is what was completed.
+    :param succeeded: all-time successful attempts; differences give the throughput.
     """
 
     sampled_at: datetime
@@ -28,7 +28,7 @@ class QueueSample:
 
 @dataclass(frozen=True)
 class ProviderSample:
-    """What one key had bought by then, ever."""
+    """All-time use of one key at one time."""
 
     sampled_at: datetime
     key_fingerprint: str
@@ -44,7 +44,7 @@ def add_queue_samples(
     counts: Mapping[Lane, LaneCounts],
     succeeded: Mapping[Lane, int],
 ) -> None:
-    """Note how the queue stands now; a row for each lane, also where it is empty."""
+    """Record the state of the queue, one row per lane, including empty lanes."""
     with connection.cursor() as cursor:
         cursor.executemany(
             """
@@ -60,22 +60,22 @@ def add_queue_samples(
 
 
 @dataclass(frozen=True)
-class Bought:
-    """What was new with one key since its sample before: answered requests, and 429s."""
+class NewUse:
+    """A key's answered requests and 429s since its previous sample."""
 
     key_fingerprint: str
     requests: int
     rate_limited: int
 
 
-def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
-    """Note what each key has bought until now, where that has changed; what is new with those.
+def add_provider_samples(connection: Connection) -> tuple[NewUse, ...]:
+    """Record the use of each key that has changed; return the changes.
 
-    A pass over the ledger, and for each key a look into the samples' primary key.
+    Scans the ledger, and uses the samples' primary key for each key.
     """
     return fetch_all(
         connection,
-        Bought,
+        NewUse,
         """
         WITH paid AS (
             SELECT key_fingerprint, sum(requests)::bigint AS requests,
@@ -83,15 +83,15 @@ def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
                    coalesce(sum(cost_usd), 0)::float8 AS cost_usd
               FROM embedding_ledger GROUP BY key_fingerprint
         ), changed AS (
-            SELECT b.*, b.requests - coalesce(s.requests, 0) AS new_requests,
-                   b.rate_limited - coalesce(s.rate_limited, 0) AS new_rate_limited
-              FROM paid b
+            SELECT p.*, p.requests - coalesce(s.requests, 0) AS new_requests,
+                   p.rate_limited - coalesce(s.rate_limited, 0) AS new_rate_limited
+              FROM paid p
               LEFT JOIN LATERAL (
                    SELECT requests, rate_limited, tokens FROM provider_samples s
-                    WHERE s.key_fingerprint = b.key_fingerprint
+                    WHERE s.key_fingerprint = p.key_fingerprint
                     ORDER BY sampled_at DESC LIMIT 1) AS s ON true
              WHERE (s.requests, s.rate_limited, s.tokens)
-                   IS DISTINCT FROM (b.requests, b.rate_limited, b.tokens)
+                   IS DISTINCT FROM (p.requests, p.rate_limited, p.tokens)
         ), added AS (
             INSERT INTO provider_samples (sampled_at, key_fingerprint, requests, rate_limited,
                                           tokens, cost_usd)
@@ -107,7 +107,7 @@ def add_provider_samples(connection: Connection) -> tuple[Bought, ...]:
 def queue_samples(
     connection: Connection, since: datetime, until: datetime
 ) -> tuple[QueueSample, ...]:
-    """Samples of a stretch of time, in order. By primary key."""
+    """Return the samples of a period, in order. Uses the primary key."""
     return fetch_all(
         connection,
         QueueSample,
@@ -122,9 +122,9 @@ def queue_samples(
 def provider_samples(
     connection: Connection, since: datetime, until: datetime
 ) -> tuple[ProviderSample, ...]:
-    """Samples of a stretch of time, and of each key the last one before it, in order.
+    """Return the samples of a period and each key's last one before it, in order.
 
-    By primary key: there are as few keys as a person can pay.
+    Uses the primary key; there are few keys.
     """
     return fetch_all(
         connection,
@@ -144,9 +144,9 @@ def provider_samples(
 
 
 def delete_samples(connection: Connection, days: float) -> int:
-    """Delete older samples; how many. Of each key the last one stays: the next is compared with it.
+    """Delete older samples, except each key's last, which the next is compared with.
 
-    By primary key of the queue's, a pass over the provider's.
+    Returns the number deleted. Uses the queue samples' primary key, and scans the provider samples.
     """
     queue = connection.execute(
         "DELETE FROM queue_samples WHERE sampled_at < now() - make_interval(secs => %s * 86400)",

@@ -1,6 +1,6 @@
-"""What the metrics tell of the vectors: how many, how large, their indexes, what checks said.
+"""Figures of vectors for the metrics: counts, sizes, indexes, check results.
 
-No long count: a scrape must not read whole tables.
+Large tables are not counted: a scrape must not scan whole tables.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rag_assets.vectors.sql.spaces import ROLES, find_space, space_by_id
 from rag_assets.vectors.sql.tables import CORPORA, VectorTable, revision
 
 COUNTED_ROWS = 2_000
-"""Tables of up to so many rows are counted: 5 ms; larger ones are estimated."""
+"""Tables of up to this many rows are counted, in 5 ms; larger ones are estimated."""
 
 
 @dataclass(frozen=True)
 class IndexNow:
-    """One IVFFlat index; ``generation`` is its name where it is none of ours."""
+    """One IVFFlat index; ``generation`` is its name if this project did not build it."""
 
     generation: str
     bytes: int
@@ -32,10 +32,10 @@ class IndexNow:
 class VectorsNow:
     """The vectors of one corpus in one space.
 
-    :param rows: exact up to :data:`COUNTED_ROWS`, about so many above.
-    :param bytes: of the table with all its indexes, on disk.
-    :param stale: rows changed since the build of the index that was decided on, as a share of the
-        rows then; ``None`` where exact search serves.
+    :param rows: exact up to :data:`COUNTED_ROWS`, an estimate above.
+    :param bytes: size of the table and its indexes on disk.
+    :param stale: rows changed since the selected index was built, as a share of the rows then;
+        ``None`` if search is exact.
     """
 
     corpus: str
@@ -48,7 +48,7 @@ class VectorsNow:
 
 @dataclass(frozen=True)
 class CheckNow:
-    """The last result of one check of what is served, or is to be served next."""
+    """The last result of one check of the active or the next release."""
 
     corpus: str
     space: str
@@ -59,7 +59,7 @@ class CheckNow:
 
 
 def vectors_now(connection: Connection) -> tuple[VectorsNow, ...]:
-    """Every table of vectors, empty ones too."""
+    """Read every vector table, including empty ones."""
     spaces = connection.execute("SELECT space_id FROM embedding_spaces ORDER BY 1").fetchall()
     return tuple(
         _vectors(connection, VectorTable(corpus, space_by_id(connection, space_id, "small")))
@@ -69,10 +69,10 @@ def vectors_now(connection: Connection) -> tuple[VectorsNow, ...]:
 
 
 def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ...]:
-    """Results in the settings' spaces and the active release's, about what still exists.
+    """Return check results for the spaces of the settings and of the active release.
 
-    What is known of dropped generations and gone versions stays in the table and says nothing any
-    more. By check_results' primary key.
+    Results about dropped generations and removed versions stay in the table, and are ignored. Uses
+    the primary key of check_results.
     """
     chosen = (find_space(connection, settings, role) for role in ROLES)
     found = fetch_all(
@@ -104,11 +104,11 @@ def checks_now(connection: Connection, settings: Settings) -> tuple[CheckNow, ..
     return tuple(replace(check, space=names[check.space]) for check in found)
 
 
-def rows_about(connection: Connection, table: VectorTable) -> int:
-    """Vectors of a table: counted where they are few, PostgreSQL's estimate where not.
+def approximate_rows(connection: Connection, table: VectorTable) -> int:
+    """Return the number of vectors in a table: counted if few, otherwise PostgreSQL's estimate.
 
-    The estimate is the planner's: rows a page at the last ANALYZE, times the pages now. Before the
-    first one, which autovacuum does within a minute or so, it is what was written into the table.
+    The estimate is the planner's: rows per page at the last ANALYZE, times the current pages.
+    Before the first ANALYZE, about a minute after the first writes, the rows written are used.
     """
     density, pages = one(
         connection.execute(
@@ -140,7 +140,7 @@ def _vectors(connection: Connection, table: VectorTable) -> VectorsNow:
     return VectorsNow(
         corpus=table.corpus,
         space=str(table.space.spec),
-        rows=rows_about(connection, table),
+        rows=approximate_rows(connection, table),
         bytes=size or 0,
         indexes=tuple(
             IndexNow(str(index.generation or index.name), index.bytes or 0)

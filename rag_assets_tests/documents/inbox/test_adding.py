@@ -1,4 +1,4 @@
-"""Files that an operator adds: what stands in a folder is read without following a link."""
+"""Files added by an operator: folders are read without following links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rag_assets_tests.documents.lane import Lane
 
 @dataclass
 class SwappingOnce(Silent):
-    """Puts a link in a file's place after the folder was listed and before the file is copied."""
+    """Replaces a file with a link after its folder was listed and before it is copied."""
 
     file: Path
     target: Path
@@ -38,7 +38,7 @@ def test_a_file_that_becomes_a_link_while_its_folder_is_added_is_refused(
     assert added.refused == {str(papers / "a.md"): "is a link, which is not followed"}
 
 
-def test_what_is_no_file_in_an_added_folder_is_reported(lane: Lane, tmp_path: Path) -> None:
+def test_special_files_in_an_added_folder_are_reported(lane: Lane, tmp_path: Path) -> None:
     papers = tmp_path / "papers"
     papers.mkdir()
     os.mkfifo(papers / "pipe.md")

@@ -1,4 +1,4 @@
-"""What the inbox holds against what is known: each case alone, and the properties behind them."""
+"""Changes of the inbox: each case, and the properties behind them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def hashes(files: Contents) -> dict[str, bytes]:
 
 
 def told(decision: InboxChanges) -> dict[str, list[str]]:
-    """What a decision says, without what it says nothing about."""
+    """The non-empty parts of a decision."""
     said = {
         "added": [file.path for file in decision.added],
         "unhashed": [file.path for file in decision.unhashed],
@@ -160,45 +160,45 @@ CASES = {
 def test_each_case_is_decided(case: str) -> None:
     files, documents, withdrawn, wanted = CASES[case]
     decision = find_changes(
-        listing(files), documents, withdrawn, hashes(files), settle_s=5, most_bytes=MOST
+        listing(files), documents, withdrawn, hashes(files), settle_s=5, max_bytes=MOST
     )
     assert told(decision) == wanted
     assert decision.nothing == (not wanted)
 
 
-def test_what_is_new_or_changed_is_hashed_first_and_nothing_else() -> None:
+def test_only_new_and_changed_files_are_hashed() -> None:
     files = {"a": "x", "b": "y", "c": "z"}
     documents = {"a": known(1, "x"), "b": known(2, "y", when="0")}
-    decision = find_changes(listing(files), documents, {}, {}, settle_s=5, most_bytes=MOST)
+    decision = find_changes(listing(files), documents, {}, {}, settle_s=5, max_bytes=MOST)
     assert told(decision) == {"unhashed": ["b", "c"]}
     assert decision.nothing
 
 
 @pytest.mark.parametrize(("age_s", "taken"), [(-3.0, False), (4.9, False), (5.0, True)])
-def test_a_file_is_taken_once_it_was_left_alone_for_a_while(age_s: float, taken: bool) -> None:
+def test_a_file_is_accepted_once_it_has_settled(age_s: float, taken: bool) -> None:
     one = Listing((found("a", "x", age_s=age_s),))
-    decision = find_changes(one, {}, {}, {"a": content_hash("x")}, settle_s=5, most_bytes=MOST)
+    decision = find_changes(one, {}, {}, {"a": content_hash("x")}, settle_s=5, max_bytes=MOST)
     assert told(decision) == ({"added": ["a"]} if taken else {"settling": ["a"]})
 
 
 def test_the_oldest_comes_first() -> None:
     files = tuple(found(path, path, age_s=age) for path, age in (("a", 10), ("b", 30), ("c", 10)))
     decision = find_changes(
-        Listing(files), {}, {}, hashes({"a": "", "b": "", "c": ""}), settle_s=5, most_bytes=MOST
+        Listing(files), {}, {}, hashes({"a": "", "b": "", "c": ""}), settle_s=5, max_bytes=MOST
     )
     assert told(decision) == {"added": ["b", "a", "c"]}
 
 
 @pytest.mark.parametrize("age_s", [1.0, 100.0])
-def test_a_file_that_may_be_the_gone_one_under_another_name_is_waited_for(age_s: float) -> None:
-    """Not yet settled, or not yet hashed: of the same size is enough to wait."""
+def test_a_possibly_renamed_file_is_decided_before_a_withdrawal(age_s: float) -> None:
+    """An unsettled or unhashed file of the same size is enough to wait."""
     moved = Listing((found("b", "xx", age_s=age_s),))
     documents = {"a": known(1, "xx"), "c": known(2, "xxx")}
-    decision = find_changes(moved, documents, {}, {}, settle_s=5, most_bytes=MOST)
+    decision = find_changes(moved, documents, {}, {}, settle_s=5, max_bytes=MOST)
     assert told(decision)["withdrawn"] == ["key-2"]
     settled = Listing((found("b", "xx"),))
     after = find_changes(
-        settled, {"a": documents["a"]}, {}, {"b": content_hash("xx")}, settle_s=5, most_bytes=MOST
+        settled, {"a": documents["a"]}, {}, {"b": content_hash("xx")}, settle_s=5, max_bytes=MOST
     )
     assert told(after) == {"renamed": ["key-1 at b"]}
 
@@ -206,15 +206,15 @@ def test_a_file_that_may_be_the_gone_one_under_another_name_is_waited_for(age_s:
 def test_documents_of_a_folder_that_cannot_be_listed_are_not_gone() -> None:
     documents = {"f/a": known(1, "x"), "f/g/b": known(2, "y"), "fa": known(3, "zz")}
     decision = find_changes(
-        listing({"c": "c"}, unlisted=("f/",)), documents, {}, {}, settle_s=5, most_bytes=MOST
+        listing({"c": "c"}, unlisted=("f/",)), documents, {}, {}, settle_s=5, max_bytes=MOST
     )
     # Of another size than "c" or it would be waited for.
     assert told(decision) == {"unhashed": ["c"], "withdrawn": ["key-3"]}
 
 
-def test_what_is_too_large_is_not_hashed_and_goes_by_size_and_time() -> None:
+def test_too_large_files_are_compared_by_size_and_time() -> None:
     large = FoundFile("a", MOST + 1, "1", 100)
-    assert told(find_changes(Listing((large,)), {}, {}, {}, settle_s=5, most_bytes=MOST)) == {
+    assert told(find_changes(Listing((large,)), {}, {}, {}, settle_s=5, max_bytes=MOST)) == {
         "added": ["a"]
     }
     before = replace(known(1, ""), bytes=MOST + 1, content_hash=unread_hash(MOST + 1, "1"))
@@ -225,11 +225,11 @@ def test_what_is_too_large_is_not_hashed_and_goes_by_size_and_time() -> None:
         ("waiting", MOST + 1, {"unhashed": ["a"]}),
     ):
         documents = {"a": replace(before, state=state)}
-        decision = find_changes(Listing((large,)), documents, {}, {}, settle_s=5, most_bytes=most)
+        decision = find_changes(Listing((large,)), documents, {}, {}, settle_s=5, max_bytes=most)
         assert told(decision) == wanted, (state, most)
         assert decision.nothing == (state == "dead" or most > MOST)
     other = replace(large, modified="2")
-    decision = find_changes(Listing((other,)), {"a": before}, {}, {}, settle_s=5, most_bytes=MOST)
+    decision = find_changes(Listing((other,)), {"a": before}, {}, {}, settle_s=5, max_bytes=MOST)
     assert told(decision) == {"changed": ["key-1 at a"]}
 
 
@@ -249,7 +249,7 @@ def test_a_digest_is_the_same_while_nothing_happens() -> None:
 
 
 class Model:
-    """Documents as the database keeps them, for following many looks in a row."""
+    """A model of the documents in the database over a series of scans."""
 
     def __init__(self) -> None:
         self.documents: dict[int, tuple[str, KnownFile]] = {}
@@ -266,7 +266,7 @@ class Model:
         return living, withdrawn
 
     def record(self, decision: InboxChanges, contents: Contents) -> None:
-        """As the store does it."""
+        """Record changes like the database."""
         for document in decision.withdrawn:
             path, _ = self.documents[document.document_id]
             self._put(path, replace(document, state="withdrawn", withdrawn_by="inbox"))
@@ -312,7 +312,7 @@ INBOXES = st.lists(
         ({"f/b": "x"}, {4}),
     ]
 )
-def test_after_each_look_every_file_is_one_document_and_another_look_finds_nothing(
+def test_after_each_scan_every_file_is_one_document_and_another_scan_finds_nothing(
     looks: list[tuple[dict[str, str], set[int]]],
 ) -> None:
     model = Model()
@@ -322,9 +322,9 @@ def test_after_each_look_every_file_is_one_document_and_another_look_finds_nothi
             model.withdraw(number)
         files = listing(contents, when=str(turn))
         living, withdrawn = model.split()
-        first = find_changes(files, living, withdrawn, {}, settle_s=5, most_bytes=MOST)
+        first = find_changes(files, living, withdrawn, {}, settle_s=5, max_bytes=MOST)
         known_hashes = hashes({file.path: contents[file.path] for file in first.unhashed})
-        decision = find_changes(files, living, withdrawn, known_hashes, settle_s=5, most_bytes=MOST)
+        decision = find_changes(files, living, withdrawn, known_hashes, settle_s=5, max_bytes=MOST)
         model.record(decision, contents)
         living, withdrawn = model.split()
 
@@ -338,5 +338,5 @@ def test_after_each_look_every_file_is_one_document_and_another_look_finds_nothi
             assert withdrawn[path].content_hash == content_hash(contents[path])
         assert before <= model.documents.keys()  # none is lost
         before = set(model.documents)
-        again = find_changes(files, living, withdrawn, {}, settle_s=5, most_bytes=MOST)
+        again = find_changes(files, living, withdrawn, {}, settle_s=5, max_bytes=MOST)
         assert told(again) == {}

@@ -1,4 +1,4 @@
-"""A cursor is what it was after being written, and holds for a while only."""
+"""A cursor survives serialization, and holds for a limited time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_cursor_is_read_as_it_was_written(digest: str) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "x", DIGEST, f"{DIGEST}@1", "@-1@2", f"{DIGEST}@1@2@3"])
-def test_what_is_no_cursor_has_seen_nothing(text: str | None) -> None:
+def test_an_invalid_cursor_is_empty(text: str | None) -> None:
     assert Cursor.read(text) == Cursor()
 
 
@@ -31,11 +31,11 @@ def test_what_is_no_cursor_has_seen_nothing(text: str | None) -> None:
         ("", 100, False),
     ],
 )
-def test_it_holds_while_the_listing_is_the_same_and_for_a_while(
+def test_a_cursor_holds_while_the_listing_is_unchanged_and_for_a_while(
     digest: str, now: float, holds: bool
 ) -> None:
     assert Cursor(DIGEST, 100, 1).still_holds(digest, now, for_s=600) is holds
 
 
-def test_one_that_left_something_never_holds() -> None:
+def test_a_cursor_of_an_incomplete_scan_never_holds() -> None:
     assert not Cursor("", 100, 1).still_holds("", 100, for_s=600)

@@ -1,4 +1,4 @@
-"""Both kinds of inbox do the same: what they list, read and take, and what they refuse."""
+"""Local and remote inboxes behave alike: what they list, read, accept and refuse."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ MB = 2**20
 
 
 class Place:
-    """An inbox, and how others put files there."""
+    """An inbox, and a way to put files there."""
 
     def __init__(self, inbox: Inbox, write: Callable[[str, bytes], None]) -> None:
         self.inbox = inbox
         self.write = write
 
     def paths(self) -> list[str]:
-        """What is listed."""
+        """The listed paths."""
         return [file.path for file in self.inbox.listing().files]
 
 
 @pytest.fixture(params=["local", "memory", "local files by fsspec"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """A folder, a storage in memory, and the folder as any storage is asked."""
+    """A folder, an in-memory storage, and the folder accessed as a storage."""
     folder = tmp_path / "inbox"
 
     def write(path: str, content: bytes) -> None:
@@ -105,7 +105,7 @@ IGNORED = [
 ]  # fmt: skip
 
 
-def test_hidden_unfinished_and_system_files_are_left_alone(place: Place) -> None:
+def test_hidden_unfinished_and_system_files_are_ignored(place: Place) -> None:
     for path in IGNORED:
         place.write(path, b"x")
     place.write("a/seen.md", b"x")
@@ -113,7 +113,7 @@ def test_hidden_unfinished_and_system_files_are_left_alone(place: Place) -> None
     assert place.paths() == ["a/seen.md", "partial.md"]
 
 
-def test_a_change_shows_in_what_the_storage_tells(place: Place) -> None:
+def test_a_change_is_visible_in_the_storages_metadata(place: Place) -> None:
     place.write("a.md", b"one")
     before = place.inbox.listing().files[0]
     assert place.inbox.listing().files[0].modified == before.modified
@@ -130,7 +130,7 @@ def test_content_is_fetched_and_hashed(place: Place) -> None:
     assert place.inbox.content_hash("sub/a b.bin") == hashlib.sha256(content).digest()
 
 
-def test_what_is_not_there_is_said_and_may_pass(place: Place) -> None:
+def test_a_missing_file_is_a_transient_error(place: Place) -> None:
     for path in (
         "none.md",
         "a/../../etc/passwd",
@@ -147,7 +147,7 @@ def test_what_is_not_there_is_said_and_may_pass(place: Place) -> None:
             place.inbox.content_hash(path)
 
 
-def test_what_is_put_is_there_whole_and_seen_by_nobody_before(place: Place) -> None:
+def test_an_upload_becomes_visible_only_when_it_is_complete(place: Place) -> None:
     pieces = [os.urandom(MB) for _ in range(3)]
     seen = []
 
@@ -156,43 +156,43 @@ def test_what_is_put_is_there_whole_and_seen_by_nobody_before(place: Place) -> N
             yield piece
             seen.append(place.paths())
 
-    stored = put(place.inbox, "reports/2026/ä.pdf", watched(), most_bytes=4 * MB)
+    stored = put(place.inbox, "reports/2026/ä.pdf", watched(), max_bytes=4 * MB)
     assert seen == [[], [], []]
     assert (stored.path, stored.size, stored.how) == ("reports/2026/ä.pdf", 3 * MB, "added")
     assert stored.content_hash == place.inbox.content_hash("reports/2026/ä.pdf")
     assert place.paths() == ["reports/2026/ä.pdf"]
 
 
-def test_what_breaks_off_leaves_nothing(place: Place) -> None:
+def test_an_interrupted_upload_leaves_nothing(place: Place) -> None:
     def breaking() -> Iterator[bytes]:
         yield b"half"
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        put(place.inbox, "a.md", breaking(), most_bytes=MB)
+        put(place.inbox, "a.md", breaking(), max_bytes=MB)
     with pytest.raises(DocumentTooLargeError, match=r"a\.md: is larger than 1 MB.*DOCUMENTS_MAX"):
-        put(place.inbox, "a.md", [bytes(MB), b"x"], most_bytes=MB)
+        put(place.inbox, "a.md", [bytes(MB), b"x"], max_bytes=MB)
     assert place.paths() == []
-    assert put(place.inbox, "a.md", [bytes(MB)], most_bytes=MB).how == "added"
+    assert put(place.inbox, "a.md", [bytes(MB)], max_bytes=MB).how == "added"
 
 
-def test_a_name_that_is_taken_is_replaced_only_when_told(place: Place) -> None:
-    put(place.inbox, "a.md", [b"one"], most_bytes=MB)
-    assert put(place.inbox, "a.md", [b"o", b"ne"], most_bytes=MB).how == "unchanged"
-    with pytest.raises(RequestError, match="with another content") as caught:
-        put(place.inbox, "a.md", [b"two"], most_bytes=MB)
+def test_a_taken_name_is_replaced_only_on_request(place: Place) -> None:
+    put(place.inbox, "a.md", [b"one"], max_bytes=MB)
+    assert put(place.inbox, "a.md", [b"o", b"ne"], max_bytes=MB).how == "unchanged"
+    with pytest.raises(RequestError, match="with different content") as caught:
+        put(place.inbox, "a.md", [b"two"], max_bytes=MB)
     assert caught.value.kind == "name-taken"
     with place.inbox.fetch("a.md") as file:
         assert file.read() == b"one"
-    assert put(place.inbox, "a.md", [b"two"], most_bytes=MB, replace=True).how == "replaced"
+    assert put(place.inbox, "a.md", [b"two"], max_bytes=MB, replace=True).how == "replaced"
     with place.inbox.fetch("a.md") as file:
         assert file.read() == b"two"
     assert place.paths() == ["a.md"]
 
 
-def test_a_name_of_a_folder_or_below_a_file_is_taken_whatever_may_be_replaced(place: Place) -> None:
-    put(place.inbox, "a.md", [b"one"], most_bytes=MB)
-    put(place.inbox, "sub/b.md", [b"two"], most_bytes=MB)
+def test_names_of_folders_and_below_files_are_refused_even_with_replace(place: Place) -> None:
+    put(place.inbox, "a.md", [b"one"], max_bytes=MB)
+    put(place.inbox, "sub/b.md", [b"two"], max_bytes=MB)
     reasons = {
         "a.md/c.md": "a.md is a(?: link or a)? file, not a folder",
         "a.md/c/d.md": "a.md is a(?: link or a)? file, not a folder",
@@ -201,7 +201,7 @@ def test_a_name_of_a_folder_or_below_a_file_is_taken_whatever_may_be_replaced(pl
     for name, reason in reasons.items():
         for replace in (False, True):
             with pytest.raises(RequestError, match=f"{reason}.*: choose another name") as caught:
-                put(place.inbox, name, [b"x"], most_bytes=MB, replace=replace)
+                put(place.inbox, name, [b"x"], max_bytes=MB, replace=replace)
             assert caught.value.kind == "name-taken"
     assert place.paths() == ["a.md", "sub/b.md"]
 
@@ -214,23 +214,21 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_name_that_leads_elsewhere_or_would_be_left_alone_is_refused(
-    place: Place, name: str
-) -> None:
+def test_a_name_that_leads_outside_or_would_be_ignored_is_refused(place: Place, name: str) -> None:
     with pytest.raises(RequestError) as caught:
-        put(place.inbox, name, [b"x"], most_bytes=MB)
+        put(place.inbox, name, [b"x"], max_bytes=MB)
     assert caught.value.kind == "bad-name"
     str(caught.value).encode()  # can be shown and stored
     assert place.paths() == []
 
 
-def test_one_of_two_uploads_of_a_name_at_once_wins(folder: Path) -> None:
+def test_one_of_two_concurrent_uploads_of_a_name_wins(folder: Path) -> None:
     inbox = LocalInbox(folder)
     gate = threading.Barrier(8)
     outcomes: list[str] = []
 
     def upload(number: int) -> None:
-        with inbox.upload("same.md", most_bytes=MB) as file:
+        with inbox.upload("same.md", max_bytes=MB) as file:
             file.write(str(number).encode())
             gate.wait()
             try:
@@ -270,11 +268,11 @@ def test_no_link_is_followed_wherever_it_leads(folder: Path) -> None:
         assert inbox.find(path) is None
     for name in ("to-folder/new.md", "round/new.md", "a.md/new.md"):
         with pytest.raises(RequestError, match="is a link or a file, not a folder"):
-            put(inbox, name, [b"x"], most_bytes=MB)
+            put(inbox, name, [b"x"], max_bytes=MB)
     assert [path.name for path in secret.iterdir()] == ["s.md"]
     with pytest.raises(RequestError):  # the link's name is taken; what it leads to is not touched
-        put(inbox, "to-file.md", [b"x"], most_bytes=MB)
-    put(inbox, "to-file.md", [b"x"], most_bytes=MB, replace=True)
+        put(inbox, "to-file.md", [b"x"], max_bytes=MB)
+    put(inbox, "to-file.md", [b"x"], max_bytes=MB, replace=True)
     assert (secret / "s.md").read_text() == "secret"
     assert not (folder / "to-file.md").is_symlink()
 
@@ -296,7 +294,7 @@ def test_the_inbox_itself_may_be_reached_by_a_link(folder: Path) -> None:
     assert [file.path for file in LocalInbox(link).listing().files] == ["a.md"]
 
 
-def test_what_is_no_file_is_told_and_nobody_waits_for_it(folder: Path) -> None:
+def test_special_files_are_reported_without_blocking(folder: Path) -> None:
     os.mkfifo(folder / "pipe.md")
     inbox = LocalInbox(folder)
     (trouble,) = inbox.listing().troubles
@@ -343,7 +341,7 @@ def test_a_file_with_several_hard_links_is_refused_by_name(folder: Path) -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 def test_an_upload_never_has_two_names(folder: Path) -> None:
     with watching(folder, CREATED | MOVED_TO) as events:
-        assert put(LocalInbox(folder), "b.md", [b"x"], most_bytes=MB).how == "added"
+        assert put(LocalInbox(folder), "b.md", [b"x"], max_bytes=MB).how == "added"
         seen = [event for event in events() if event.name == "b.md"]
     assert [event.mask for event in seen] == [MOVED_TO]  # a link would have been created
 
@@ -360,7 +358,7 @@ def test_a_remote_document_is_copied_to_a_file_without_a_name(
         assert file.read() == b"text"
 
 
-def test_names_that_no_database_or_terminal_takes_are_told(folder: Path) -> None:
+def test_names_unfit_for_databases_or_terminals_are_reported(folder: Path) -> None:
     Path(os.fsdecode(os.fsencode(folder) + b"/latin\xe9.md")).write_text("x")
     (folder / "esc\x1b[31m.md").write_text("x")
     (folder / "two\nlines").mkdir()
@@ -382,7 +380,7 @@ def test_names_that_no_database_or_terminal_takes_are_told(folder: Path) -> None
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """As a user who may do nothing; only root can become one."""
+    """Run as an unprivileged user; requires root."""
     os.seteuid(65_534)
     try:
         yield
@@ -409,7 +407,7 @@ def guarded() -> Iterator[Path]:
 @pytest.mark.parametrize(
     "opened", [LocalInbox, lambda folder: RemoteInbox(LocalFileSystem(), str(folder), "here")]
 )
-def test_what_cannot_be_read_is_told_and_the_rest_is_listed(
+def test_unreadable_files_are_reported_and_the_rest_is_listed(
     guarded: Path, opened: Callable[[Path], Inbox]
 ) -> None:
     inbox = opened(guarded)
@@ -421,7 +419,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_listed(
         with pytest.raises(InboxUnavailableError, match=r"b\.md.*"):
             inbox.content_hash("b.md")
         with pytest.raises(InboxUnavailableError, match="cannot be written"):
-            put(inbox, "c.md", [b"x"], most_bytes=MB)
+            put(inbox, "c.md", [b"x"], max_bytes=MB)
     guarded.chmod(0o700)
     with as_nobody(), pytest.raises(InboxUnavailableError, match="cannot be listed"):
         inbox.listing()
@@ -441,23 +439,23 @@ def test_the_age_is_that_of_the_last_change_whatever_time_the_file_was_given(fol
     assert LocalInbox(folder, clock=lambda: clock).listing().files[0].age_s > 1e9
 
 
-def test_a_time_far_ahead_tells_nothing_of_the_age(folder: Path) -> None:
+def test_a_time_in_the_future_says_nothing_about_the_age(folder: Path) -> None:
     os.utime(folder / "a.md", (4e9, 4e9))
     inbox = RemoteInbox(LocalFileSystem(), str(folder), "here")
     assert inbox.listing().files[0].age_s == math.inf
 
 
-def test_uploads_that_a_dead_process_left_behind_go_after_a_day(folder: Path) -> None:
+def test_uploads_left_by_a_dead_process_are_removed_after_a_day(folder: Path) -> None:
     left = folder / ".adding-0123.part"
     left.write_text("half")
-    put(LocalInbox(folder), "b.md", [b"x"], most_bytes=MB)
+    put(LocalInbox(folder), "b.md", [b"x"], max_bytes=MB)
     assert left.exists()
     now = left.stat().st_mtime
-    put(LocalInbox(folder, clock=lambda: now + 90_000), "c.md", [b"x"], most_bytes=MB)
+    put(LocalInbox(folder, clock=lambda: now + 90_000), "c.md", [b"x"], max_bytes=MB)
     assert not left.exists()
 
 
-def test_the_url_says_which_storage_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_selects_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for url in ("inbox", str(tmp_path / "inbox"), f"file://{tmp_path}/inbox"):
         inbox = open_inbox(Settings(rag_documents_url=url))
@@ -467,7 +465,7 @@ def test_the_url_says_which_storage_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     assert memory.describe() == "memory://inbox"
 
 
-def test_a_storage_that_is_not_known_or_does_not_answer_is_said_without_its_password() -> None:
+def test_an_unknown_or_unreachable_storage_is_reported_without_its_password() -> None:
     for url, what in (
         ("nonsense://user:hidden-word@host/x", "Protocol not known"),
         ("s3://user:hidden-word@bucket/x", "s3fs"),
@@ -484,13 +482,13 @@ def test_a_storage_that_is_not_known_or_does_not_answer_is_said_without_its_pass
     assert "hidden-word" not in repr(Settings(rag_documents_url="ftp://user:hidden-word@host/x"))
 
 
-def test_a_file_of_this_machine_is_read_piece_by_piece(tmp_path: Path) -> None:
+def test_a_local_file_is_read_piece_by_piece(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"0123456789")
     assert list(read_pieces(tmp_path, "x", piece_bytes=4)) == [b"0123", b"4567", b"89"]
 
 
 class Telling(MemoryFileSystem):  # type: ignore[misc]
-    """Tells of its files what other storages tell."""
+    """A storage that reports file metadata like other storages."""
 
     cachable = False
     told: ClassVar[dict[str, object]] = {}
@@ -517,7 +515,7 @@ THEN = 1_445_412_480.0
         ({}, "3 bytes", math.inf),
     ],
 )
-def test_each_storage_tells_a_change_in_its_own_words(
+def test_changes_are_detected_in_the_metadata_of_each_storage(
     monkeypatch: pytest.MonkeyPatch, told: dict[str, object], modified: str, age_s: float
 ) -> None:
     monkeypatch.setattr(Telling, "told", told)

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from rag_assets.documents.inbox.changes import Cursor
-from rag_assets.documents.inbox.intake import FULL_LOOK_S, Intake, take_files, take_in
+from rag_assets.documents.inbox.intake import FULL_SCAN_S, Intake, take_files, take_in
 from rag_assets.documents.sql.documents import Document, find_document, retry
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import InboxUnavailableError
@@ -28,19 +28,19 @@ SHARED = SHARED_DATA / "documents"
 
 @pytest.fixture
 def dropped(database: Database, make_settings: MakeSettings, tmp_path: Path) -> Dropped:
-    """An empty inbox whose files are taken at once."""
+    """An empty inbox without settling time."""
     folder = tmp_path / "inbox"
     folder.mkdir()
     return Dropped(folder, database, settings_of(make_settings, folder))
 
 
 def settings_of(make_settings: MakeSettings, folder: Path, **more: object) -> Settings:
-    """Settings for an inbox whose files are taken at once."""
+    """Settings of an inbox without settling time."""
     return make_settings(rag_documents_url=str(folder), rag_documents_settle_s=0, **more)
 
 
 def set_state(database: Database, key: str, state: str) -> None:
-    """As a run would leave it."""
+    """Set the state that a run would leave."""
     with database.connect() as connection:
         connection.execute(
             """
@@ -59,10 +59,10 @@ def only(dropped: Dropped) -> Document:
     return document
 
 
-def test_what_is_dropped_waits_in_its_lane_the_oldest_first(dropped: Dropped) -> None:
+def test_dropped_files_wait_in_their_lanes_oldest_first(dropped: Dropped) -> None:
     os.utime(dropped.drop("b.md", "bb"), (1, 1))
     dropped.drop("sub/ä (1).pdf", "aaa")
-    intake = dropped.look()
+    intake = dropped.scan()
     assert (intake.added, intake.changed) == (2, True)
     assert str(intake) == "2 new"
     one, two = dropped.documents()
@@ -74,58 +74,58 @@ def test_what_is_dropped_waits_in_its_lane_the_oldest_first(dropped: Dropped) ->
     assert dropped.inbox.content_hash(two.path) == two.content_hash
 
 
-def test_a_look_that_finds_nothing_new_ends_before_the_database_is_asked(
+def test_a_scan_without_changes_does_not_query_the_database(
     dropped: Dropped,
 ) -> None:
     dropped.drop("a.md", "a")
-    first = dropped.look()
+    first = dropped.scan()
     assert first.cursor
     nobody = Database("host=/nowhere dbname=none connect_timeout=1")
     again = take_in(nobody, dropped.inbox, dropped.settings, cursor=first.cursor)
     assert again == Intake(first.cursor)
     assert str(again) == "nothing new in the inbox"
     dropped.drop("b.md", "b")
-    assert dropped.look(cursor=first.cursor).added == 1
+    assert dropped.scan(cursor=first.cursor).added == 1
 
 
-def test_now_and_then_a_look_asks_the_database_all_the_same(dropped: Dropped) -> None:
-    """A file that came and went between two looks has left a document behind."""
+def test_occasionally_a_scan_queries_the_database_anyway(dropped: Dropped) -> None:
+    """A file added and removed between two scans has left a document behind."""
     dropped.drop("a.md", "a")
-    first = dropped.look()
+    first = dropped.scan()
     brief = dropped.drop("brief.md", "brief")
     with dropped.database.connect() as connection:
         take_files(connection, dropped.inbox, dropped.settings, ["brief.md"])
     brief.unlink()
-    assert dropped.look(cursor=first.cursor).changed is False
+    assert dropped.scan(cursor=first.cursor).changed is False
     assert dropped.states() == {"a.md": "waiting", "brief.md": "waiting"}
-    later = Cursor.read(first.cursor).at + FULL_LOOK_S
-    assert str(dropped.look(cursor=first.cursor, now=later)) == "1 withdrawn"
+    later = Cursor.read(first.cursor).at + FULL_SCAN_S
+    assert str(dropped.scan(cursor=first.cursor, now=later)) == "1 withdrawn"
 
 
 def test_a_changed_file_is_processed_again_and_a_touched_one_is_not(dropped: Dropped) -> None:
     file = dropped.drop("a.md", "one")
-    dropped.look()
+    dropped.scan()
     key = only(dropped).key
     set_state(dropped.database, key, "ready")
     os.utime(file, (5, 5))
-    touched = dropped.look()
+    touched = dropped.scan()
     assert (touched.changed, only(dropped).state) == (False, "ready")
-    assert dropped.look(cursor=touched.cursor).cursor == touched.cursor
+    assert dropped.scan(cursor=touched.cursor).cursor == touched.cursor
     dropped.drop("a.md", "two")
-    assert str(dropped.look()) == "1 changed"
+    assert str(dropped.scan()) == "1 changed"
     document = only(dropped)
     assert (document.key, document.state, document.attempts) == (key, "waiting", 0)
     assert document.content_hash != document.stored_hash
 
 
-def test_a_document_that_changes_while_it_is_worked_on_waits_and_its_run_has_no_lease(
+def test_a_document_that_changes_during_processing_is_requeued_and_its_run_loses_the_lease(
     dropped: Dropped,
 ) -> None:
     dropped.drop("a.md", "one")
-    dropped.look()
+    dropped.scan()
     set_state(dropped.database, only(dropped).key, "running")
     dropped.drop("a.md", "another")
-    dropped.look()
+    dropped.scan()
     document = only(dropped)
     assert (document.state, document.lease_until, document.run_id) == ("waiting", None, None)
 
@@ -133,7 +133,7 @@ def test_a_document_that_changes_while_it_is_worked_on_waits_and_its_run_has_no_
 @pytest.mark.parametrize("state", ["waiting", "running", "ready", "dead"])
 def test_a_renamed_file_keeps_its_document_as_it_is(dropped: Dropped, state: str) -> None:
     file = dropped.drop("a.md", "one")
-    dropped.look()
+    dropped.scan()
     before = only(dropped)
     if state == "dead":
         with dropped.database.connect() as connection:
@@ -142,21 +142,21 @@ def test_a_renamed_file_keeps_its_document_as_it_is(dropped: Dropped, state: str
         set_state(dropped.database, before.key, state)
     (dropped.folder / "new").mkdir()
     file.rename(dropped.folder / "new" / "b.md")
-    assert str(dropped.look()) == "1 renamed"
+    assert str(dropped.scan()) == "1 renamed"
     after = only(dropped)
     assert (after.key, after.path, after.state) == (before.key, "new/b.md", state)
-    assert dropped.look().changed is False
+    assert dropped.scan().changed is False
 
 
-def test_names_are_exchanged_and_files_move_up(dropped: Dropped) -> None:
+def test_swapped_and_shifted_names_are_renames(dropped: Dropped) -> None:
     for name in ("a", "b", "c"):
         dropped.drop(f"{name}.md", f"text {name}")
-    dropped.look()
+    dropped.scan()
     (dropped.folder / "a.md").rename(dropped.folder / "x")
     (dropped.folder / "b.md").rename(dropped.folder / "a.md")
     (dropped.folder / "x").rename(dropped.folder / "b.md")
     (dropped.folder / "c.md").rename(dropped.folder / "d.md")
-    intake = dropped.look()
+    intake = dropped.scan()
     assert (intake.updated, intake.renamed, intake.added, intake.withdrawn) == (2, 1, 0, 0)
     for document in dropped.documents():
         assert document.content_hash == dropped.inbox.content_hash(document.path)
@@ -165,7 +165,7 @@ def test_names_are_exchanged_and_files_move_up(dropped: Dropped) -> None:
 def test_a_copy_is_a_document_of_its_own(dropped: Dropped) -> None:
     dropped.drop("a.md", "same")
     dropped.drop("b/a.md", "same")
-    dropped.look()
+    dropped.scan()
     one, two = dropped.documents()
     assert one.key != two.key
     assert one.content_hash == two.content_hash
@@ -176,70 +176,72 @@ def test_a_removed_file_is_withdrawn_and_its_return_restores_the_document(
 ) -> None:
     dropped.drop("a.md", "a")
     dropped.drop("b.md", "b")
-    dropped.look()
+    dropped.scan()
     key = dropped.documents()[0].key
     (dropped.folder / "a.md").rename(dropped.folder.parent / "kept")
-    intake = dropped.look()
+    intake = dropped.scan()
     assert str(intake) == "1 withdrawn"
     assert dropped.states() == {"a.md": "withdrawn", "b.md": "waiting"}
     (dropped.folder.parent / "kept").rename(dropped.folder / "c.md")
-    back = dropped.look()
+    back = dropped.scan()
     assert (str(back), back.new_keys) == ("1 back", (key,))
     assert dropped.states() == {"c.md": "waiting", "b.md": "waiting"}
     assert len(dropped.documents()) == 2
 
 
-def test_what_a_person_withdrew_stays_away_until_it_is_dropped_anew(dropped: Dropped) -> None:
+def test_documents_withdrawn_by_command_stay_withdrawn_until_dropped_again(
+    dropped: Dropped,
+) -> None:
     dropped.drop("a.md", "a")
     dropped.drop("b.md", "b")
-    dropped.look()
+    dropped.scan()
     key = dropped.documents()[0].key
     with dropped.database.connect() as connection:
         assert withdraw(connection, [key], by="command") == (key,)
-    assert dropped.look().changed is False
+    assert dropped.scan().changed is False
     os.utime(dropped.folder / "a.md", (7, 7))
-    assert dropped.look().changed is False
+    assert dropped.scan().changed is False
     assert dropped.states() == {"a.md": "withdrawn", "b.md": "waiting"}
     (dropped.folder / "a.md").unlink()
-    dropped.look()
+    dropped.scan()
     dropped.drop("a.md", "a")
-    assert str(dropped.look()) == "1 back"
+    assert str(dropped.scan()) == "1 back"
     assert dropped.states() == {"a.md": "waiting", "b.md": "waiting"}
     assert len(dropped.documents()) == 2
 
 
-def test_an_inbox_that_is_suddenly_empty_withdraws_nothing_unless_told(dropped: Dropped) -> None:
+def test_a_suddenly_empty_inbox_withdraws_nothing_without_force(dropped: Dropped) -> None:
     for name in ("a.md", "b.md"):
         dropped.drop(name, name)
-    dropped.look()
+    dropped.scan()
     away = dropped.folder.rename(dropped.folder.parent / "not mounted")
     with pytest.raises(InboxUnavailableError, match="2 documents are known: is it mounted"):
-        dropped.look()
+        dropped.scan()
     dropped.folder.mkdir()
     with pytest.raises(InboxUnavailableError, match="scan --force"):
-        dropped.look()
+        dropped.scan()
     assert set(dropped.states().values()) == {"waiting"}
     dropped.folder.rmdir()
     away.rename(dropped.folder)
-    assert dropped.look().changed is False
+    assert dropped.scan().changed is False
     for file in dropped.folder.iterdir():
         file.unlink()
-    assert dropped.look(force=True).withdrawn == 2
+    assert dropped.scan(force=True).withdrawn == 2
     assert set(dropped.states().values()) == {"withdrawn"}
-    assert dropped.look().changed is False  # nothing is known any more: empty is right
+    assert dropped.scan().changed is False  # nothing is known any more: empty is right
 
 
 def test_a_file_in_the_folders_place_withdraws_nothing(dropped: Dropped) -> None:
     dropped.drop("a.md", "a")
-    dropped.look()
+    dropped.scan()
     dropped.folder.rename(dropped.folder.parent / "elsewhere")
     dropped.folder.write_text("a file, no folder")
     with pytest.raises(InboxUnavailableError, match="cannot be listed"):
-        dropped.look()
+        dropped.scan()
     assert only(dropped).state == "waiting"
 
 
-def test_a_file_is_left_alone_until_it_has_settled(
+def test_a_file_is_ignored_until_it_has_settled(
     dropped: Dropped, make_settings: MakeSettings
 ) -> None:
     dropped.drop("a.md", "half")
@@ -249,10 +251,10 @@ def test_a_file_is_left_alone_until_it_has_settled(
     intake = take_in(dropped.database, dropped.inbox, patient)
     assert (intake.added, intake.waiting, Cursor.read(intake.cursor).digest) == (0, 1, "")
     assert dropped.documents() == []
-    assert dropped.look().added == 1
+    assert dropped.scan().added == 1
 
 
-def test_a_look_takes_so_many_and_leaves_the_rest_to_the_next(
+def test_a_scan_has_a_limit_and_leaves_the_rest_to_the_next(
     dropped: Dropped, make_settings: MakeSettings
 ) -> None:
     for number in range(7):
@@ -262,20 +264,20 @@ def test_a_look_takes_so_many_and_leaves_the_rest_to_the_next(
         dropped.database,
         settings_of(make_settings, dropped.folder, rag_documents_per_tick=3),
     )
-    looks = [few.look() for _ in range(4)]
+    looks = [few.scan() for _ in range(4)]
     assert [intake.added for intake in looks] == [3, 3, 1, 0]
     done = [bool(Cursor.read(intake.cursor).digest) for intake in looks]
     assert done == [False, False, True, True]
     assert len(set(few.states())) == 7
 
 
-def test_a_look_that_has_lost_its_patience_goes_on_next_time(dropped: Dropped) -> None:
+def test_a_scan_that_runs_out_of_time_continues_next_time(dropped: Dropped) -> None:
     for number in range(3):
         dropped.drop(f"{number}.md", str(number))
-    assert [dropped.look(patience_s=-1).added for _ in range(4)] == [1, 1, 1, 0]
+    assert [dropped.scan(patience_s=-1).added for _ in range(4)] == [1, 1, 1, 0]
 
 
-def test_size_decides_lane_and_priority_and_what_is_too_large_is_dead_at_once(
+def test_size_decides_lane_and_priority_and_too_large_files_are_dead_letters(
     dropped: Dropped, make_settings: MakeSettings
 ) -> None:
     sizes = {"small": 1, "normal": 6 * MB, "large": 12 * MB, "low": 21 * MB, "huge": 31 * MB}
@@ -287,7 +289,7 @@ def test_size_decides_lane_and_priority_and_what_is_too_large_is_dead_at_once(
         dropped.database,
         settings_of(make_settings, dropped.folder, rag_documents_max_mb=30),
     )
-    assert few.look().added == 5
+    assert few.scan().added == 5
     found = {document.path[:-3]: document for document in few.documents()}
     shown = {name: (document.lane, document.priority) for name, document in found.items()}
     assert shown == {
@@ -296,23 +298,23 @@ def test_size_decides_lane_and_priority_and_what_is_too_large_is_dead_at_once(
     }  # fmt: skip
     assert (found["huge"].state, found["huge"].error_class) == ("dead", "DocumentTooLargeError")
     assert "RAG_DOCUMENTS_MAX_MB" in (found["huge"].error or "")
-    assert few.look().changed is False
+    assert few.scan().changed is False
     with few.database.connect() as connection:
         assert retry(connection, keys=[found["huge"].key]) == 1
-    few.look()  # it still is too large
+    few.scan()  # it still is too large
     assert few.states()["huge.md"] == "dead"
-    assert dropped.look().updated == 1  # with the limit of 200 MB
+    assert dropped.scan().updated == 1  # with the limit of 200 MB
     huge = next(document for document in dropped.documents() if document.path == "huge.md")
     assert (huge.state, huge.content_hash) == ("waiting", dropped.inbox.content_hash("huge.md"))
     (few.folder / "huge.md").write_text("cut down")
-    few.look()
+    few.scan()
     assert few.states()["huge.md"] == "waiting"
 
 
-def test_links_and_odd_files_are_remarked_and_the_others_taken(dropped: Dropped) -> None:
+def test_links_and_special_files_are_reported_and_the_others_taken(dropped: Dropped) -> None:
     dropped.drop("a.md", "a")
     (dropped.folder / "link.md").symlink_to("/etc/passwd")
-    intake = dropped.look()
+    intake = dropped.scan()
     assert intake.added == 1
     assert intake.remarks == (
         "link.md: is a link, which is not followed: put the file itself there",
@@ -324,21 +326,21 @@ def test_paths_that_make_the_same_key_get_keys_of_their_own(dropped: Dropped) ->
     names = ["a b.md", "a-b.md", "a_b.md", "a/b.md", "A B.md", "ä b.md", "a  b.md"]
     for name in names:
         dropped.drop(name, name)
-    dropped.look()
+    dropped.scan()
     assert len({document.key for document in dropped.documents()}) == len(names)
 
 
-def test_two_looks_at_once_add_each_document_once(dropped: Dropped) -> None:
+def test_concurrent_scans_add_each_document_once(dropped: Dropped) -> None:
     for number in range(40):
         dropped.drop(f"{number}.md", str(number))
     gate = threading.Barrier(4)
     intakes: list[Intake] = []
 
-    def look() -> None:
+    def scan() -> None:
         gate.wait()
-        intakes.append(dropped.look())
+        intakes.append(dropped.scan())
 
-    threads = [threading.Thread(target=look) for _ in range(4)]
+    threads = [threading.Thread(target=scan) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -347,10 +349,10 @@ def test_two_looks_at_once_add_each_document_once(dropped: Dropped) -> None:
     assert len(dropped.documents()) == 40
 
 
-def test_given_files_are_taken_without_a_look_at_the_others(dropped: Dropped) -> None:
+def test_added_files_are_recorded_without_a_full_scan(dropped: Dropped) -> None:
     dropped.drop("a.md", "a")
     dropped.drop("b.md", "b")
-    dropped.look()
+    dropped.scan()
     (dropped.folder / "a.md").unlink()
     dropped.drop("c.md", "c")
     dropped.drop("b.md", "changed")
@@ -363,7 +365,7 @@ def test_given_files_are_taken_without_a_look_at_the_others(dropped: Dropped) ->
     assert dropped.states()["a.md"] == "waiting"
 
 
-def test_as_many_files_as_are_given_are_taken(
+def test_any_number_of_added_files_is_recorded(
     dropped: Dropped, make_settings: MakeSettings
 ) -> None:
     paths = [dropped.drop(f"{number}.md", str(number)).name for number in range(5)]
@@ -372,30 +374,30 @@ def test_as_many_files_as_are_given_are_taken(
         assert take_files(connection, dropped.inbox, few, paths).added == 5
 
 
-def test_the_next_look_tells_of_documents_that_were_added_by_hand(dropped: Dropped) -> None:
+def test_the_next_scan_reports_documents_added_by_hand(dropped: Dropped) -> None:
     """Each needs a partition, whoever added it."""
     dropped.drop("a.md", "a")
-    first = dropped.look()
+    first = dropped.scan()
     dropped.drop("b.md", "b")
     dropped.drop("c.md", "c")
     with dropped.database.connect() as connection:
         take_files(connection, dropped.inbox, dropped.settings, ["b.md"])
-    second = dropped.look(cursor=first.cursor)
+    second = dropped.scan(cursor=first.cursor)
     assert (second.added, set(second.new_keys)) == (1, {"b.md", "c.md"})
     assert str(second) == "1 new, 1 added by hand"
     with dropped.database.connect() as connection:
         dropped.drop("d.md", "d")
         take_files(connection, dropped.inbox, dropped.settings, ["d.md"])
-    third = dropped.look(cursor=second.cursor)
+    third = dropped.scan(cursor=second.cursor)
     assert (third.added, third.changed, third.new_keys) == (0, True, ("d.md",))
-    fourth = dropped.look(cursor=third.cursor)
+    fourth = dropped.scan(cursor=third.cursor)
     assert (fourth.changed, fourth.new_keys, fourth.cursor) == (False, (), third.cursor)
-    assert set(dropped.look(cursor="of another kind").new_keys) == {"a.md", "b.md", "c.md", "d.md"}
+    assert set(dropped.scan(cursor="of another kind").new_keys) == {"a.md", "b.md", "c.md", "d.md"}
 
 
-def test_a_withdrawn_document_that_is_given_again_is_restored(dropped: Dropped) -> None:
+def test_a_withdrawn_document_that_is_added_again_is_restored(dropped: Dropped) -> None:
     dropped.drop("a.md", "a")
-    dropped.look()
+    dropped.scan()
     key = only(dropped).key
     with dropped.database.connect() as connection:
         withdraw(connection, [key], by="command")
@@ -415,15 +417,15 @@ def test_an_inbox_elsewhere_is_taken_in_like_a_folder(
     elsewhere = Dropped(Path(name), database, settings)
     memory.pipe_file(f"/{name}/a.md", b"one")
     memory.pipe_file(f"/{name}/sub/b.md", b"two")
-    first = elsewhere.look()
+    first = elsewhere.scan()
     assert first.added == 2
-    assert elsewhere.look(cursor=first.cursor).changed is False
+    assert elsewhere.scan(cursor=first.cursor).changed is False
     memory.mv(f"/{name}/a.md", f"/{name}/c.md")
     memory.pipe_file(f"/{name}/sub/b.md", b"three")
-    assert str(elsewhere.look()) == "1 changed, 1 renamed"
+    assert str(elsewhere.scan()) == "1 changed, 1 renamed"
     memory.rm(f"/{name}", recursive=True)
     with pytest.raises(InboxUnavailableError, match="memory://"):
-        elsewhere.look()
+        elsewhere.scan()
     assert set(elsewhere.states().values()) == {"waiting"}
 
 
@@ -431,7 +433,7 @@ def test_an_inbox_elsewhere_is_taken_in_like_a_folder(
 def test_real_documents_of_every_kind_are_taken_in(dropped: Dropped) -> None:
     shutil.copytree(SHARED, dropped.folder, dirs_exist_ok=True)
     files = [path for path in dropped.folder.rglob("*") if path.is_file()]
-    assert dropped.look().added == len(files)
+    assert dropped.scan().added == len(files)
     found = {document.path: document for document in dropped.documents()}
     assert found.keys() == {path.relative_to(dropped.folder).as_posix() for path in files}
     assert len({document.key for document in found.values()}) == len(files)

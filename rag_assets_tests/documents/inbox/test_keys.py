@@ -48,7 +48,7 @@ def test_a_key_that_is_taken_gets_a_number() -> None:
     assert document_key("a b.md", taken.__contains__) == "a-b.md-3"
 
 
-def test_a_long_path_is_cut_and_keeps_its_extension_and_what_tells_it_apart() -> None:
+def test_a_long_path_is_shortened_but_stays_unique_and_keeps_its_extension() -> None:
     keys = {document_key(f"{'folder/' * 40}{name}.pdf", free) for name in ("one", "two")}
     assert len(keys) == 2
     assert all(len(key) <= 120 and key.endswith(".pdf") for key in keys)

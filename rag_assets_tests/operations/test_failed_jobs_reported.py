@@ -1,4 +1,4 @@
-"""A Bible run fails under the real daemon while no document waits: it is noticed at once."""
+"""A Bible run fails under the real daemon while no document waits: it is noticed immediately."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def test_a_failed_bible_run_is_an_incident_a_message_and_an_alert_until_it_succe
 
 
 def failing(seen: Scenario) -> set[str]:
-    """Partitions of which a failure is reported."""
+    """Partitions with a reported failure."""
     return {row[0] for row in seen.rows("SELECT partition FROM ended_runs WHERE cause IS NOT NULL")}

@@ -1,4 +1,4 @@
-"""Looks at a system that does not exist, and an incident as the database would keep it."""
+"""A simulated system, checked repeatedly, with its incident as the database would store it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LANE, LARGE = "rag_processing", "rag_large_docs"
 SERVER_STARTED = START - timedelta(days=3)
 
 
-def probe(name: str, ok: bool = True, told: str = "") -> DependencyProbe:
-    return DependencyProbe(name, ok, 0.01, told or ("there" if ok else "gone"))
+def probe(name: str, ok: bool = True, detail: str = "") -> DependencyProbe:
+    return DependencyProbe(name, ok, 0.01, detail or ("there" if ok else "gone"))
 
 
 @dataclass
 class Watch:
-    """One look after the other, each remembered, with what the decisions do to the records."""
+    """A series of checks, with the effects of their decisions on the stored state."""
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     now: datetime = START
@@ -40,7 +40,7 @@ class Watch:
     server_started_at: datetime = SERVER_STARTED
     completed_at: datetime | None = None
 
-    def look(
+    def check(
         self,
         *,
         waiting: int = 0,
@@ -52,9 +52,9 @@ class Watch:
         lane: str = LANE,
         **health: Any,
     ) -> RecoveryDecision:
-        """What is decided half a minute later.
+        """Return the decision of a check half a minute later.
 
-        :param completed: something was, since the look before.
+        :param completed: whether a document was completed since the last check.
         """
         self.now += after
         if completed:
@@ -84,14 +84,14 @@ class Watch:
         seen = Snapshot(
             self.now, server_started_at=self.server_started_at, lanes=(*lanes, *held), **health
         )
-        lately = [one for one in self.actions if one.acted_at > self.now - timedelta(hours=1)]
+        recent = [one for one in self.actions if one.acted_at > self.now - timedelta(hours=1)]
         decision = decide_recovery(
-            seen, self.memory, self.thresholds, incident=self.incident, lately=tuple(lately)
+            seen, self.memory, self.thresholds, incident=self.incident, recent=tuple(recent)
         )
         self.memory = Memory.from_cursor(decision.memory.to_cursor())
         for action in decision.actions:
             self._act(action)
-        self._go_on(decision)
+        self._apply(decision)
         return decision
 
     def kinds(self, decision: RecoveryDecision) -> list[str]:
@@ -106,7 +106,7 @@ class Watch:
         elif action.kind == "resume_lane":
             del self.paused[action.subject]
 
-    def _go_on(self, decision: RecoveryDecision) -> None:
+    def _apply(self, decision: RecoveryDecision) -> None:
         for step in filter(None, (decision.step, decision.opened)):
             self._take(step)
 
@@ -135,5 +135,5 @@ class Watch:
 
 
 def steps(decisions: Sequence[RecoveryDecision]) -> list[str]:
-    """The states through which incidents went."""
+    """Return the states that incidents went through."""
     return [one.step.state for one in decisions if one.step and one.step.state]
