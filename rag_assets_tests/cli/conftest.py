@@ -70,7 +70,7 @@ def run(workplace: Path, environment: dict[str, str]) -> Run:
             env=environment | extra,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=220,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
