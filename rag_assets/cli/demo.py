@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -19,56 +21,138 @@ from rag_assets.cli.output import (
     show_json,
 )
 from rag_assets.cli.search import show_hits
+from rag_assets.embedding.embedder import check_local_model
 from rag_assets.errors import ConfigurationError
-from rag_assets.postgres.database import open_database
+from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.request import SearchRequest
-from rag_assets.retrieval.search import search_text
+from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings.model import Settings, load_settings
+from rag_assets.vectors.sql.served import active_release
+from rag_assets.vectors.sql.spaces import space_by_id
 
 SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
 QUERY = "a great fish swallowed Jonah"
+ACROSS = (
+    ("escravo que fugiu e volta como irmão", "EN_SAMPLE"),
+    ("a plant that gave the prophet shade", "PT_SAMPLE"),
+)
+"""Queries in one language, and the version in the other that they are asked of."""
+
 _ENV = """\
-# Written by `rag-assets demo`, which found no API key: the lexical embedder needs none.
-# To use OpenAI, put your key here and remove the other line: see docs/settings.md.
-RAG_EMBEDDING_PROVIDER=offline
+# Written by `rag-assets demo`, which found no API key: this embedder needs none.
+# To change the model of a corpus, see docs/change-model.md; for all settings, docs/settings.md.
+RAG_EMBEDDING_PROVIDER={provider}
 # OPENAI_API_KEY=
 """
 
 
-def demo(as_json: Json = False) -> None:
-    """Load, embed, check and release the two sample versions, then answer a query.
+Free = Literal["local", "offline"]
+FREE: tuple[Free, ...] = ("local", "offline")
 
-    It uses the offline embedder and costs nothing. Without an API key and without a `.env` it
-    writes one that asks for that embedder, so that `rag-assets up` goes on with it.
+
+@dataclass(frozen=True)
+class Chosen:
+    """The embedder of the demo, and why it is this one."""
+
+    provider: Free
+    why: str
+
+
+def demo(as_json: Json = False) -> None:
+    """Load, embed, check and release the two sample versions, then answer queries.
+
+    It costs nothing: it uses the local model, or the lexical embedder where the local model is not
+    installed. Without an API key and without a `.env` it writes one that names that embedder, so
+    that `rag-assets up` goes on with it. A corpus that is released keeps its embedder.
     """
     with errors_as_sentences(as_json):
-        settings = _choose_embedder(as_json)
+        settings = load_settings()
         database = open_database(settings)
         applied = migrate(database)
+        chosen = choose_embedder(database, settings)
+        settings = _use(chosen, settings, as_json)
         if not as_json:
             out.print(f"[bold]1[/bold] database ready: {plain(database.describe())}")
-            out.print(
-                f"  {len(applied)} migrations applied, embedder: {settings.rag_embedding_provider}"
-            )
+            out.print(f"  {len(applied)} migrations applied")
+            out.print(f"  embedder: {chosen.provider}, {plain(chosen.why)}")
             out.print(f"[bold]2[/bold] the samples go to {plain(settings.rag_bibles_dir)}/")
         for code in SAMPLES:
             _copy_sample(code, settings.rag_bibles_dir)
         results = _embed(settings, as_json)
         released = _release(settings, as_json)
         result = search_text(database, settings, QUERY, SearchRequest(top_k=3))
+        across = _search_across(database, settings) if chosen.provider == "local" else ()
     if as_json:
         show_json(
             {
                 "database": database.describe(),
+                "embedder": chosen,
                 "runs": results,
                 "release": released,
                 "search": result,
+                "across_languages": across,
             }
         )
         return
+    _show(result, across)
+
+
+def choose_embedder(database: Database, settings: Settings) -> Chosen:
+    """One that costs nothing, whatever key there is; a released corpus keeps its own.
+
+    :raises ConfigurationError: the corpus is released with a provider that may cost something.
+    """
+    with database.connect() as connection:
+        release = active_release(connection)
+        space = next((s for s in release.spaces if s.role == "small"), None) if release else None
+        served = space_by_id(connection, space.space_id, "small").spec.provider if space else None
+    if served == "openai":
+        raise ConfigurationError(
+            "the corpus here is released with another provider's model, and the demo would replace "
+            "it: run the demo in a folder of its own"
+        )
+    for free in FREE:
+        if served == free:
+            changing = ": docs/change-model.md says how to change it" if free == "offline" else ""
+            return Chosen(free, f"which serves the corpus here{changing}")
+    for free in FREE:
+        if settings.rag_embedding_provider == free:
+            return Chosen(free, "by RAG_EMBEDDING_PROVIDER")
+    try:
+        check_local_model()
+    except ConfigurationError as error:
+        return Chosen("offline", f"which matches words, not meaning, because {error}")
+    return Chosen("local", "multilingual-e5-small on this machine")
+
+
+def _use(chosen: Chosen, settings: Settings, as_json: bool) -> Settings:
+    """The settings with this embedder; written to `.env` where nothing chooses another."""
+    named = "rag_embedding_provider" in settings.model_fields_set
+    if not (settings.api_keys() or named or Path(".env").exists()):
+        with open_private(Path(".env")) as file:  # where the provider's key is to go
+            file.write(_ENV.format(provider=chosen.provider).encode())
+        if not as_json:
+            out.print(
+                f"no API key: wrote .env with RAG_EMBEDDING_PROVIDER={chosen.provider} (free)"
+            )
+    return load_settings(rag_embedding_provider=chosen.provider)
+
+
+def _search_across(database: Database, settings: Settings) -> tuple[SearchResult, ...]:
+    """Ask in one language what is written in another."""
+    return tuple(
+        search_text(database, settings, query, SearchRequest(top_k=1, versions=(version,)))
+        for query, version in ACROSS
+    )
+
+
+def _show(result: SearchResult, across: tuple[SearchResult, ...]) -> None:
     out.print(f"[bold]5[/bold] rag-assets search {QUERY!r}")
     show_hits(result)
+    for (query, version), found in zip(ACROSS, across, strict=False):
+        out.print(f"  rag-assets search {query!r} --version {version}", highlight=False)
+        show_hits(found)
     out.print(
         "",
         "Next: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000, with these runs,",
@@ -76,18 +160,6 @@ def demo(as_json: Json = False) -> None:
         "Your own text: [bold]rag-assets bible add --help[/bold]",
         sep="\n",
     )
-
-
-def _choose_embedder(as_json: bool) -> Settings:
-    """A demo spends no money: offline, whatever key there is."""
-    settings = load_settings()
-    chosen = "rag_embedding_provider" in settings.model_fields_set
-    if not (settings.api_keys() or chosen or Path(".env").exists()):
-        with open_private(Path(".env")) as file:  # where the provider's key is to go
-            file.write(_ENV.encode())
-        if not as_json:
-            out.print("no API key: wrote .env with RAG_EMBEDDING_PROVIDER=offline (lexical, free)")
-    return load_settings(rag_embedding_provider="offline")
 
 
 def _copy_sample(code: str, bibles_dir: Path) -> None:

@@ -25,6 +25,7 @@ from rag_assets.cli import (
     release,
     search,
     serve,
+    space,
     up,
     worker,
 )
@@ -91,6 +92,7 @@ app.add_typer(bible.app, name="bible")
 app.add_typer(documents.app, name="documents")
 app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
+app.add_typer(space.app, name="space")
 app.add_typer(serve.keys, name="keys")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(incidents.app, name="incidents")

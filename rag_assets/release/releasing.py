@@ -25,7 +25,7 @@ from rag_assets.release.sql.releases import (
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.check_results import CheckResult
 from rag_assets.vectors.sql.served import Release, active_release
-from rag_assets.vectors.sql.spaces import space_by_id
+from rag_assets.vectors.sql.spaces import dropped_spaces, space_by_id
 from rag_assets.vectors.sql.tables import VectorTable
 
 
@@ -71,6 +71,7 @@ def release(
     run_id: str,
     leave_out_failing: bool | None = None,
     after_rollback: bool = False,
+    keep_model: bool = False,
     progress: Progress | None = None,
 ) -> Released:
     """Release what passes the gate, and activate it.
@@ -78,6 +79,9 @@ def release(
     Evidence, verdict, candidate and activation are one transaction, so exactly what was judged is
     activated. A refusal is recorded with its reasons, and the active release stays.
 
+    :param keep_model: release nothing, and record no refusal, where the settings name another
+        space than the one that is served: an operator changes the model, not an automation, which
+        may still hold the settings of before.
     :raises GateRefusedError: the gate refused; with all reasons.
     """
     progress = progress or Silent()
@@ -90,6 +94,12 @@ def release(
                 leave_out_failing=leave_out_failing,
                 after_rollback=after_rollback,
             )
+            if keep_model and evidence.active and _changes_model(evidence, evidence.active):
+                progress.say(
+                    "the settings name another model than the one that is served: nothing is "
+                    "released automatically. `rag-assets space change` changes it"
+                )
+                return Released(verdict, evidence.active, evidence.active)
             reasons = tuple(map(str, verdict.reasons))
             if verdict.unchanged and verdict.passed and evidence.active is not None:
                 return Released(verdict, evidence.active, evidence.active)
@@ -108,6 +118,12 @@ def release(
             raise GateRefusedError(reasons)
         made = _tidy(session, release_id, progress)
     return Released(verdict, made, evidence.active)
+
+
+def _changes_model(evidence: Evidence, active: Release) -> bool:
+    served = {space.space_id for space in active.spaces if space.role == "small"}
+    wanted = evidence.tables.get("small")
+    return bool(served) and (wanted is None or wanted.space.space_id not in served)
 
 
 def roll_back(database: Database, *, progress: Progress | None = None) -> tuple[Release, Release]:
@@ -162,7 +178,12 @@ def _refuse_unservable(session: Connection, release_id: int) -> None:
             f"release {release_id} was refused: {'; '.join(found.reasons)}. Fix that, then "
             "`rag-assets release activate`"
         )
+    dropped = dropped_spaces(session)
     for space in found.spaces:
+        if space.space_id in dropped:
+            raise ConfigurationError(
+                f"release {release_id} searches space {space.space_id}, whose vectors were dropped"
+            )
         if space.generation is None:
             continue
         table = VectorTable(space.corpus, space_by_id(session, space.space_id, space.role))

@@ -63,14 +63,14 @@ def environment(database: Database) -> dict[str, str]:
 def run(workplace: Path, environment: dict[str, str]) -> Run:
     """Run ``rag-assets`` with arguments; ``NAME=value`` keywords join the environment."""
 
-    def run(*arguments: str, **extra: str) -> Done:
+    def run(*arguments: str, timeout_s: float = 220, **extra: str) -> Done:
         done = subprocess.run(
             [PROGRAM, *arguments],
             cwd=workplace,
             env=environment | extra,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=timeout_s,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)

@@ -10,7 +10,7 @@ import pytest
 from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets.postgres.database import Database
-from rag_assets.release.releasing import activate, evaluate_gate, roll_back
+from rag_assets.release.releasing import activate, evaluate_gate, release, roll_back
 from rag_assets.release.sql.releases import release_by_id
 from rag_assets.vectors.sql.served import CHANNEL, active_release
 from rag_assets_tests.conftest import MakeSettings
@@ -382,3 +382,25 @@ def test_a_rollback_beyond_the_kept_releases_is_refused_and_changes_nothing(
         roll_back(database)
     assert active_number(database) == 2
     assert ask(database, settings, "river").plan.generation == 2
+
+
+def test_what_is_automatic_never_changes_the_model_either_way(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """A daemon that still has the settings of before would bring the old model back."""
+    old = release_settings(make_settings)
+    new = release_settings(make_settings, rag_embedding_small_dimensions=80)
+    prepare(database, old)
+    let_through(database, old)
+    embed(database, new, "EN_A")
+    check(database, new, "EN_A")
+    index(database, new)
+    kept = release(database, new, run_id="automation", keep_model=True)
+    assert (kept.release.release_id, kept.release.state) == (1, "active")
+    assert let_through(database, new).release.release_id == 2
+    prepare(database, old, "EN_B", sentences(5))
+    check(database, old, "EN_A")
+    index(database, old)
+    kept = release(database, old, run_id="automation", keep_model=True)
+    assert kept.release.release_id == active_number(database) == 2
+    assert states(database) == [(1, "superseded"), (2, "active")]

@@ -1,13 +1,18 @@
 -- Queries and passages are embedded apart where the model wants it: how is part of what makes a
 -- space (rag_assets.settings.instructions). Spaces that are there were made without.
-ALTER TABLE embedding_spaces ADD COLUMN instructions text NOT NULL DEFAULT '';
+ALTER TABLE embedding_spaces
+    ADD COLUMN instructions text NOT NULL DEFAULT '',
+    ADD COLUMN dropped_at timestamptz;
 COMMENT ON COLUMN embedding_spaces.instructions IS
     'What goes with a query and with a passage, as JSON; empty for nothing.';
 ALTER TABLE embedding_spaces
     ADD UNIQUE (provider, model, dimensions, precision, instructions),
     DROP CONSTRAINT embedding_spaces_provider_model_dimensions_precision_key;
 
--- As before, with the instructions.
+COMMENT ON COLUMN embedding_spaces.dropped_at IS
+    'Its vectors are gone: no release that searched them can serve again.';
+
+-- As before, with the instructions. A space that was dropped is one to fill again.
 CREATE FUNCTION create_embedding_space(
     p_provider text, p_model text, p_dimensions integer, p_precision text, p_instructions text
 ) RETURNS integer LANGUAGE plpgsql AS $$
@@ -23,6 +28,7 @@ BEGIN
      WHERE (provider, model, dimensions, precision, instructions)
          = (p_provider, p_model, p_dimensions, p_precision, p_instructions);
     IF FOUND THEN
+        UPDATE embedding_spaces SET dropped_at = NULL WHERE space_id = n AND dropped_at IS NOT NULL;
         RETURN n;
     END IF;
 

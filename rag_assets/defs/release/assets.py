@@ -4,6 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from rag_assets.defs.bible.assets import OWNERS
+from rag_assets.defs.dagster_private import AUTOMATION_TAG
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import (
     WHEN_UPSTREAM_CHANGED,
@@ -57,6 +58,7 @@ def release_asset(
         run_id=context.run.run_id,
         leave_out_failing=config.leave_out_failing,
         after_rollback=config.after_rollback,
+        keep_model=AUTOMATION_TAG in context.run.tags,
         progress=corpus.progress or LogLines(context.log.info),
     )
     return dg.MaterializeResult(metadata=_metadata(released))
@@ -68,7 +70,7 @@ def _metadata(released: Released) -> dict[str, dg.MetadataValue]:
     shown: dict[str, dg.MetadataValue] = {
         "release": dg.MetadataValue.int(release.release_id),
         "before": dg.MetadataValue.text(str(before.release_id) if before else "none"),
-        "changed": dg.MetadataValue.bool(not released.verdict.unchanged),
+        "changed": dg.MetadataValue.bool(before is None or before.release_id != release.release_id),
         "versions": dg.MetadataValue.text(", ".join(release.versions)),
         "left_out": dg.MetadataValue.md(
             "\n".join(f"- {code}: {why}" for code, why in released.verdict.left_out.items())

@@ -239,6 +239,33 @@ def mark_unchanged(connection: Connection, document_id: int, run_id: str) -> boo
 
 
 @dataclass(frozen=True)
+class Unembedded:
+    """A ready document without vectors in a space."""
+
+    key: str
+    tokens: int
+
+
+def unembedded_documents(connection: Connection, space: Space | None) -> tuple[Unembedded, ...]:
+    """Those of before another model was set; all ready ones where the space was never used."""
+    missing: sql.Composable = sql.SQL("")
+    if space is not None:
+        missing = sql.SQL(
+            "AND NOT EXISTS (SELECT FROM {table} e WHERE e.document_id = d.document_id)"
+        ).format(table=documents_table(space).identifier)
+    return fetch_all(
+        connection,
+        Unembedded,
+        sql.SQL(
+            """
+            SELECT document_key AS key, coalesce(tokens, 0) AS tokens FROM documents d
+             WHERE state = 'ready' {missing} ORDER BY document_id
+            """
+        ).format(missing=missing),
+    )
+
+
+@dataclass(frozen=True)
 class Requeued:
     """Number of requeued documents, their tokens, and the number ``left`` over."""
 

@@ -175,3 +175,23 @@ def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
     if not found:
         raise LookupError(f"there is no embedding space {space_id}")
     return Space(space_id, role, found[0], None)
+
+
+def dropped_spaces(connection: Connection) -> frozenset[int]:
+    """Those whose vectors were dropped, and that nothing was embedded in since."""
+    rows = connection.execute("SELECT space_id FROM embedding_spaces WHERE dropped_at IS NOT NULL")
+    return frozenset(row[0] for row in rows)
+
+
+def mark_dropped(connection: Connection, space: Space) -> None:
+    """From now on no release that searches the space can be activated."""
+    connection.execute(
+        "UPDATE embedding_spaces SET dropped_at = now() WHERE space_id = %s", (space.space_id,)
+    )
+
+
+def forget_vectors(connection: Connection, space: Space) -> None:
+    """Delete all vectors of a space, those of its queries included. What they cost stays known."""
+    for name in ("verse_embeddings_s", "chunk_embeddings_s", "answered_texts_s"):
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(f"{name}{space.space_id}")))
+    connection.execute("DELETE FROM query_embeddings WHERE space_id = %s", (space.space_id,))
