@@ -1,4 +1,4 @@
-"""``rag-assets demo``: everything once, on a fresh machine, with the project's own samples."""
+"""``rag-assets demo``: every step once, on a new machine, with the project's own samples."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
 from rag_assets.settings.model import Settings, load_settings
+from rag_assets.visible import count
 
 SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
 QUERY = "a great fish swallowed Jonah"
@@ -39,8 +40,12 @@ RAG_EMBEDDING_PROVIDER=offline
 def demo(as_json: Json = False) -> None:
     """Load, embed, check and release the two sample versions, then answer a query.
 
-    It uses the offline embedder and costs nothing. Without an API key and without a `.env` it
-    writes one that asks for that embedder, so that `rag-assets up` goes on with it.
+    It uses the offline embedder and costs nothing. If there is neither an API key nor a `.env`, it
+    writes a `.env` that selects this embedder, so that `rag-assets up` uses it, too.
+
+    ```
+    rag-assets demo
+    ```
     """
     with errors_as_sentences(as_json):
         settings = _choose_embedder(as_json)
@@ -49,9 +54,10 @@ def demo(as_json: Json = False) -> None:
         if not as_json:
             out.print(f"[bold]1[/bold] database ready: {plain(database.describe())}")
             out.print(
-                f"  {len(applied)} migrations applied, embedder: {settings.rag_embedding_provider}"
+                f"  {count(len(applied), 'migration')} applied, "
+                f"embedder: {settings.rag_embedding_provider}"
             )
-            out.print(f"[bold]2[/bold] the samples go to {plain(settings.rag_bibles_dir)}/")
+            out.print(f"[bold]2[/bold] copying the samples to {plain(settings.rag_bibles_dir)}/")
         for code in SAMPLES:
             _copy_sample(code, settings.rag_bibles_dir)
         results = _embed(settings, as_json)
@@ -68,22 +74,22 @@ def demo(as_json: Json = False) -> None:
         )
         return
     out.print(f"[bold]5[/bold] rag-assets search {QUERY!r}")
-    show_hits(result)
+    show_hits(result, QUERY)
     out.print(
         "",
-        "Next: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000, with these runs,",
-        "and a page to search on http://127.0.0.1:8000.",
+        "Next: [bold]make up[/bold] starts Dagster's UI on http://127.0.0.1:3000, with these runs,",
+        "and the retrieval API with a search page on http://127.0.0.1:8000.",
         "Your own text: [bold]rag-assets bible add --help[/bold]",
         sep="\n",
     )
 
 
 def _choose_embedder(as_json: bool) -> Settings:
-    """A demo spends no money: offline, whatever key there is."""
+    """Offline, even if there is a key: a demo spends no money."""
     settings = load_settings()
     chosen = "rag_embedding_provider" in settings.model_fields_set
     if not (settings.api_keys() or chosen or Path(".env").exists()):
-        with open_private(Path(".env")) as file:  # where the provider's key is to go
+        with open_private(Path(".env")) as file:  # the provider's key will be in it
             file.write(_ENV.encode())
         if not as_json:
             out.print("no API key: wrote .env with RAG_EMBEDDING_PROVIDER=offline (lexical, free)")
@@ -100,15 +106,15 @@ def _copy_sample(code: str, bibles_dir: Path) -> None:
     if target.exists():
         return
     bibles_dir.mkdir(parents=True, exist_ok=True)
-    # Beside it and hidden, then renamed: nobody ever sees half a version.
+    # Copied to a hidden folder beside it, then renamed: no reader sees half a version.
     with tempfile.TemporaryDirectory(dir=bibles_dir, prefix=".copying-") as scratch:
         shutil.copytree(source, Path(scratch) / code).rename(target)
 
 
 def _embed(settings: Settings, as_json: bool) -> list[object]:
     if not as_json:
-        out.print("[bold]3[/bold] the job bible_embeddings: read, embed, check")
-    # Dagster takes 2 s to import: after the first lines, not before.
+        out.print("[bold]3[/bold] running the job bible_embeddings: read, embed, check")
+    # Dagster takes 2 s to import: imported after the first lines are printed.
     from rag_assets.defs.launch import run_bible_embeddings  # noqa: PLC0415
 
     results: list[object] = []
@@ -121,7 +127,7 @@ def _embed(settings: Settings, as_json: bool) -> list[object]:
                 raise typer.Exit(1)
             if not as_json:
                 out.print(
-                    f"  {code}: {result.verses} verses, {result.embedded} verses embedded, "
+                    f"  {code}: {result.verses} verses, {result.embedded} vectors embedded, "
                     f"{result.reused} reused, {result.checks_passed} checks passed"
                 )
     return results
@@ -129,7 +135,7 @@ def _embed(settings: Settings, as_json: bool) -> list[object]:
 
 def _release(settings: Settings, as_json: bool) -> object:
     if not as_json:
-        out.print("[bold]4[/bold] the job corpus_release: index, checks, gate")
+        out.print("[bold]4[/bold] running the job corpus_release: index, checks, gate")
     from rag_assets.defs.launch import run_corpus_release  # noqa: PLC0415
 
     with progress_bar(quiet=as_json) as progress:
