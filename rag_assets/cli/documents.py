@@ -342,7 +342,7 @@ def _show_lane(lane: str, *, paused: bool, as_json: bool) -> None:
 def _state(name: str | None) -> State | None:
     if name is None or name in STATES:
         return name
-    raise ConfigurationError(f"there is no state {name}: use one of {', '.join(STATES)}")
+    raise ConfigurationError(f"there is no state {name}: it is one of {', '.join(STATES)}")
 
 
 def _found(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:

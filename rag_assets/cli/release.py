@@ -32,7 +32,7 @@ from rag_assets.release.gate import GateVerdict
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate_gate, release, roll_back
 from rag_assets.release.sql.releases import last_releases, release_by_id
-from rag_assets.vectors.sql.served import Release, ReleasedSpace, active_release
+from rag_assets.vectors.sql.served import Release, active_release
 
 app = Commands(
     help="Releases: status, gate, activate, rollback, diff.\n\n```\nrag-assets release status\n```"
@@ -260,19 +260,11 @@ def _describe(found: Release) -> dict[str, object]:
         "active since": found.activated_at,
         "versions": ", ".join(found.versions),
         "spaces": "; ".join(dict.fromkeys(f"{one['role']}: {one['space']}" for one in spaces)),
-        "searched": _searched(small),
+        "searched": small.searched if small else "exactly",
         "probes": small.probes.plain if small and small.probes else None,
-        **({"documents": f"searched {_searched(documents)}"} if documents else {}),
+        **({"documents searched": documents.searched} if documents else {}),
         "rollback to": found.previous_id,
     }
-
-
-def _searched(space: ReleasedSpace | None) -> str:
-    if space is None:
-        return "exactly"
-    if space.generation is not None:
-        return f"index generation {space.generation}"
-    return f"code set {space.codes.code_set}" if space.codes else "exactly"
 
 
 def _row(found: Release) -> dict[str, object]:

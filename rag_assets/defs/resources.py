@@ -39,7 +39,7 @@ def open_corpus(
     return CorpusResource(settings, open_migrated(settings), progress)
 
 
-@dg.resource(description="The corpus that the environment names (see docs/settings.md).")
+@dg.resource(description="The corpus that the settings name (see docs/settings.md).")
 def corpus_resource(context: dg.InitResourceContext) -> CorpusResource:
     """Called by Dagster once a run. It has no configuration: the environment is the one source.
 
@@ -51,7 +51,9 @@ def corpus_resource(context: dg.InitResourceContext) -> CorpusResource:
     return replace(corpus, database=named_for_run(corpus.database, context.run.run_id))
 
 
-@dg.resource(description="The same corpus, also while its database is away: for who watches it.")
+@dg.resource(
+    description="The same corpus for monitoring: it can be opened while its database is down."
+)
 def watched_corpus_resource(_: dg.InitResourceContext) -> CorpusResource:
     """What is away is not brought up to date; whoever uses it is told by its own errors."""
     try:

@@ -40,7 +40,7 @@ def test_documents_are_gated_released_and_found(
 
     released = run("release", "activate")
     assert released.status == 0, released.out + released.err
-    assert "documents     searched code set 1" in released.out
+    assert "documents searched  code set 1" in released.out
     (table, *_) = [
         table for table in run("index", "status", "--json").json
         if table["table"].startswith("chunk_embeddings_s1")

@@ -111,8 +111,8 @@ def test_after_kill_9_of_the_embedded_server_everything_works_again(site: Site) 
     before = site.daemon_beats()
     assert before is not None
     killed = kill_postmaster(site.cluster)
-    wait_until(lambda: "the embedded PostgreSQL answers again" in site.said(), seconds=60)
-    assert "the embedded PostgreSQL ended: starting it again" in site.said()
+    wait_until(lambda: "the embedded PostgreSQL is up again" in site.said(), seconds=60)
+    assert "the embedded PostgreSQL ended: restarting it" in site.said()
     assert int((site.cluster / "postmaster.pid").read_text().splitlines()[0]) != killed
     wait_until(site.api_reads_the_database, seconds=60)
     wait_until(lambda: (site.daemon_beats() or 0) > before, seconds=120)
@@ -157,6 +157,6 @@ def test_a_process_id_that_is_another_programs_counts_as_ended(home: Path) -> No
         lock.write_text("".join((f"{os.getpid()}\n", *lines[1:])))
         EmbeddedKeeper(cluster, say=said.append).check()
         assert embedded.is_alive(cluster)
-        assert said[-1] == "the embedded PostgreSQL answers again"
+        assert said[-1] == "the embedded PostgreSQL is up again"
     finally:
         embedded.release(cluster)

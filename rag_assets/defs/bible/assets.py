@@ -36,8 +36,8 @@ def verses(
 ) -> dg.MaterializeResult[None]:
     """The verses of one Bible version, read from its folder into PostgreSQL.
 
-    Plain text without notes, headings and numbers. A verse keeps its id, and its vectors as long as
-    its text is the same. A file that cannot be read fails the version and changes nothing.
+    Plain text without notes, headings and numbers. A verse keeps its id, and its vectors while
+    its text is unchanged. A file that cannot be read fails the version and changes nothing.
     """
     code = context.partition_key
     folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
@@ -81,11 +81,11 @@ def verse_embeddings(
     config: EmbeddingConfig,
     corpus: dg.ResourceParam[CorpusResource],
 ) -> dg.MaterializeResult[None]:
-    """A small and a large vector for each verse of one version, bought once and audited.
+    """A small and a large vector for each verse of one version, paid for once and audited.
 
     Only verses whose vector is missing or whose text changed are embedded; equal texts share one
-    vector. Each answer is kept at once, so a run that was killed pays nothing twice; the version
-    becomes visible in one transaction after its audit.
+    vector. Each answer is stored immediately, so nothing is paid for twice after a run was killed.
+    The version becomes visible in one transaction, after its audit.
     """
     code = context.partition_key
     progress = corpus.progress or LogLines(context.log.info)

@@ -40,9 +40,9 @@ _SHOWN = 20  # documents named in the failure's sentence and log
     specs=[
         dg.AssetSpec(
             CHUNKS,
-            description="The passages of one document: its text, extracted from whatever kind of "
-            "file it is and cut by tokens at headings and sentences, each with the page on which "
-            "it begins and the headings above it.",
+            description="The passages of one document: its text, extracted from the file and split "
+            "at headings and sentences into chunks of limited tokens, each with its first page and "
+            "the headings above it.",
             skippable=True,
             group_name="documents",
             kinds={"python", "postgres"},
@@ -57,9 +57,9 @@ _SHOWN = 20  # documents named in the failure's sentence and log
         dg.AssetSpec(
             EMBEDDINGS,
             deps=[CHUNKS],
-            description="A vector for each chunk of one document, paid for once, however many "
-            "documents hold the same text, and audited; published together with the chunks in one "
-            "transaction, so that a document is found as it was or as it is.",
+            description="A vector for each chunk of one document, audited, and paid for once even "
+            "if several documents contain the same text. Chunks and vectors are published in one "
+            "transaction: a search finds the old document or the new one, never a mixture.",
             skippable=True,
             group_name="documents",
             kinds={"openai", "postgres", "pgvector"},

@@ -12,10 +12,10 @@ class DocumentsConfig(RunConfig):
 
     lane: str = Field(
         PROCESSING,
-        description="Whose queue to take documents from: rag_processing, or rag_large_docs.",
+        description="The lane to take documents from: rag_processing or rag_large_docs.",
     )
     force: bool = Field(
-        False, description="Process chosen documents again, also those that are unchanged."
+        False, description="Process the chosen documents even if they are unchanged."
     )
 
     def check(self) -> None:

@@ -30,7 +30,7 @@ WHEN_UPSTREAM_CHANGED = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.in_progress()
     & _IDLE
-).with_label("when what is upstream changed and nothing of it is in progress")
+).with_label("when upstream assets changed and none is in progress")
 """Not ``eager()``: that waits until no partition upstream is missing, which is never."""
 
 _QUARTER_PASSED: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = (
@@ -40,7 +40,7 @@ WHEN_DOCUMENTS_CHANGED = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.in_progress()
     & ((dg.AutomationCondition.missing() & _IDLE) | _QUARTER_PASSED.since_last_handled())
-).with_label("when documents changed, the first time once none is in progress, then each 15 min")
+).with_label("when documents changed: first when none is in progress, then every 15 min")
 """Documents flow all the time, and those that came since the last decision are served all the same:
 waiting until none is in progress might be for ever, and deciding on each is for nothing."""
 
@@ -101,17 +101,16 @@ verse_embeddings_index = _index_asset(
     "bible",
     upstream=verse_embeddings,
     description="The IVFFlat index over the small vectors of all versions, rebuilt when the policy "
-    "says so.\n\nA build is a new generation beside the one that serves; which one serves is for "
-    "the release to say. Not to rebuild is an outcome, with its reasons in the metadata.",
+    "requires it.\n\nA build creates a new generation beside the one in service; the release "
+    "decides which one serves. If nothing is built, the metadata gives the reasons.",
     condition=WHEN_UPSTREAM_CHANGED,
 )
 
 chunk_embeddings_index = _index_asset(
     "documents",
     upstream=dg.AssetKey(ASSETS["documents"].vectors),
-    description="The IVFFlat index over the small vectors of all documents, by the verses' policy."
-    "\n\nDocuments that come after a build are in the index at once, in lists that were not made "
-    "for them: when too many of the rows changed so, it is rebuilt beside the one that serves. "
-    "Without documents there is nothing to decide.",
+    description="The IVFFlat index over the small vectors of all documents, by the policy of the "
+    "verses' index.\n\nDocuments that arrive after a build are indexed immediately, in lists that "
+    "were not made for them. When too many rows have changed, it is rebuilt.",
     condition=WHEN_DOCUMENTS_CHANGED,
 )

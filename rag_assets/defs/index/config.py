@@ -15,11 +15,11 @@ class IndexConfig(RunConfig):
     """Empty fields leave it to the policy and the settings (see docs/index.md)."""
 
     lists: Annotated[int | None, within("rag_index_lists")] = Field(
-        None, description="Build immediately, with this many lists."
+        None, description="Build now, with this many lists."
     )
     lists_candidates: list[Annotated[int, within("rag_index_lists")]] = Field(
         default_factory=list,
-        description="Build at once with each of these numbers of lists, and keep the fastest that "
+        description="Build now with each of these numbers of lists, and keep the fastest that "
         "keeps recall.",
     )
     maintenance_work_mem: str | None = Field(
@@ -29,10 +29,10 @@ class IndexConfig(RunConfig):
     )
     precision: str | None = Field(
         None,
-        description="Build at once with this precision; halfvec indexes a vector space in half the "
+        description="Build now with this precision; halfvec indexes a vector space in half the "
         "bytes.",
     )
-    force: bool = Field(False, description="Build at once, whatever the policy says.")
+    force: bool = Field(False, description="Build now, even if the policy does not require it.")
 
     def check(self) -> None:
         """As :meth:`request`."""

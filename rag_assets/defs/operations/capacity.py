@@ -49,5 +49,5 @@ def capacity_report(
 capacity_record = dg.define_asset_job(
     "capacity_record",
     selection=dg.AssetSelection.assets(capacity_report),
-    description="Record what a day took, draw the days until then, say when limits will not do.",
+    description="Record the load of a day, plot all days, and forecast when limits are reached.",
 )

@@ -16,8 +16,8 @@ INCIDENT_REPORT = dg.AssetKey("incident_report")
 @dg.asset(
     key=INCIDENT_REPORT,
     partitions_def=incidents_partitions,
-    description="What happened in an incident: since when, how long, the queue, what was affected, "
-    "the root cause by its evidence, what was done, what prevents it; drawn.",
+    description="The report of an incident: its start and duration, the queue, what was affected, "
+    "the root cause with its evidence, the actions taken, how to prevent it, and a plot.",
     group_name="operations",
     kinds={"python", "postgres"},
     owners=OWNERS,
@@ -48,5 +48,5 @@ def incident_report(
 incident_reports = dg.define_asset_job(
     "incident_reports",
     selection=dg.AssetSelection.assets(INCIDENT_REPORT),
-    description="Write the report of an incident that was closed, or that needs a person.",
+    description="Write the report of an incident that was closed, or that needs an operator.",
 )

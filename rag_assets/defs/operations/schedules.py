@@ -66,7 +66,7 @@ _CAPACITY_TRIES = 3
 nightly_index_job = dg.define_asset_job(
     "nightly_index",
     selection=dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index),
-    description="Decide on the indexes of both corpora, build what needs be, and check them.",
+    description="Decide on the indexes of both corpora, build them if necessary, and check them.",
 )
 
 
@@ -92,9 +92,9 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
             **at(backfill_windows(settings).cron_lines(BACKFILL_EVERY_MIN)),
             description="In the windows that RAG_BACKFILL_DAYS, _START and _HOURS open, embeds the "
             "versions whose vectors are missing or stale, in RAG_BACKFILL_ORDER, "
-            "RAG_BIBLE_RUNS at a time, within RAG_BACKFILL_BUDGET_USD a window; then documents of "
-            "another model. What does not fit waits for the next window, in order. Stop it to "
-            "embed by hand only.",
+            "RAG_BIBLE_RUNS at a time, within RAG_BACKFILL_BUDGET_USD per window; then documents "
+            "of another model. What does not fit waits for the next window, in order. Stop it to "
+            "embed only manually.",
         )(_backfill),
         dg.schedule(
             name="nightly_index",
@@ -102,23 +102,23 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
             **at(_nightly(settings).cron_line),
             description="Each night at RAG_INDEX_NIGHTLY_AT: decides on the indexes, builds what "
             "is needed beside what serves, and checks them, so that the evidence for a release "
-            "stays fresh. While vectors are embedded or an index is built, the sensor "
-            "nightly_index_late starts it as soon as they are not, up to six hours later.",
+            "stays fresh. If vectors are being embedded or an index is being built, the sensor "
+            "nightly_index_late starts it afterwards, up to six hours later.",
         )(_index_tonight),
         dg.schedule(
             name="daily_capacity",
             job=capacity_record,
             **at(_daily(settings).cron_line),
-            description="Each day at RAG_CAPACITY_AT: records what the 24 hours before took, draws "
-            "it, and says when the current limits will not do; with it, days of the last week that "
-            "have no record yet.",
+            description="Each day at RAG_CAPACITY_AT: records the load of the past 24 hours, plots "
+            "it and forecasts when the current limits are reached. Missing records of the past "
+            "week are added.",
         )(_record_days),
         dg.ScheduleDefinition(
             name="document_upkeep_daily",
             job=document_upkeep,
             **at("15 3 * * *"),
-            description="Each night: deletes what was withdrawn long enough ago, and what "
-            "operations has kept long enough.",
+            description="Each night: deletes withdrawn documents and operational records whose "
+            "retention period is over.",
         ),
     ]
 
@@ -226,8 +226,8 @@ def _index_tonight(
     job=nightly_index_job,
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts the night's index that could not be started at its time, because vectors "
-    "were being embedded, an index was being built, or nothing ran; up to six hours later.",
+    description="Starts the nightly index up to six hours late, if it could not start on time: "
+    "vectors were being embedded, an index was being built, or Dagster was not running.",
 )
 def nightly_index_late(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]

@@ -27,8 +27,8 @@ class ReleaseConfig(dg.Config):
     )
     after_rollback: bool = Field(
         False,
-        description="A release was rolled back, and what was wrong with it is fixed: let the next "
-        "one through.",
+        description="Confirm that the fault of the rolled-back release is fixed, so that the next "
+        "one can pass.",
     )
 
 
@@ -47,10 +47,10 @@ def release_asset(
     config: ReleaseConfig,
     corpus: dg.ResourceParam[CorpusResource],
 ) -> dg.MaterializeResult[None]:
-    """What retrieval serves: spaces, index generation, probes and versions, activated at once.
+    """What retrieval serves: spaces, index generation, probes and versions, activated together.
 
-    It gathers the evidence itself: a check that failed, is missing, or saw earlier data refuses the
-    release, also when this asset is launched alone.
+    It collects the evidence itself: a check that failed, is missing or saw earlier data refuses the
+    release, even if this asset is materialized alone.
     """
     released = let_through(
         corpus.database,
@@ -75,15 +75,11 @@ def _metadata(released: Released) -> dict[str, dg.MetadataValue]:
             "\n".join(f"- {code}: {why}" for code, why in released.verdict.left_out.items())
             or "none"
         ),
-        "searched": dg.MetadataValue.text(
-            f"index generation {small.generation}" if small and small.generation else "exactly"
-        ),
+        "searched": dg.MetadataValue.text(small.searched if small else "exactly"),
         "manifest": dg.MetadataValue.json(dict(release.manifest)),
     }
     if small is not None and small.probes is not None:
         shown["probes"] = dg.MetadataValue.int(small.probes.plain)
     if documents is not None:
-        shown["documents_searched"] = dg.MetadataValue.text(
-            f"index generation {documents.generation}" if documents.generation else "exactly"
-        )
+        shown["documents_searched"] = dg.MetadataValue.text(documents.searched)
     return shown

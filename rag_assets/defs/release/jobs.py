@@ -12,19 +12,19 @@ DOCUMENTS_CHECKS = dg.AssetSelection.checks_for_assets(EMBEDDINGS)
 corpus_index = dg.define_asset_job(
     "corpus_index",
     selection=dg.AssetSelection.assets(verse_embeddings_index),
-    description="Decide on the index, build it if need be, and check it.",
+    description="Decide on the index, build it if necessary, and check it.",
 )
 
 corpus_release = dg.define_asset_job(
     "corpus_release",
     selection=dg.AssetSelection.assets(verse_embeddings_index, release_asset),
-    description="Decide on the index, check it, and release what the gate lets through.",
+    description="Decide on the index, check it, and release what passes the gate.",
 )
 
 documents_index = dg.define_asset_job(
     "documents_index",
     selection=DOCUMENTS_CHECKS | dg.AssetSelection.assets(chunk_embeddings_index),
-    description="Check the documents' vectors, decide on their index, build it if need be, and "
+    description="Check the documents' vectors, decide on their index, build it if necessary, and "
     "check it.",
 )
 
@@ -32,7 +32,7 @@ documents_release = dg.define_asset_job(
     "documents_release",
     selection=DOCUMENTS_CHECKS | dg.AssetSelection.assets(chunk_embeddings_index, release_asset),
     description="Check the documents' vectors, decide on their index, check it, and release what "
-    "the gate lets through.",
+    "passes the gate.",
 )
 
 bible_to_release = dg.define_asset_job(
@@ -40,14 +40,14 @@ bible_to_release = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         verses, verse_embeddings, verse_embeddings_index, release_asset
     ),
-    description="The whole way of one version: files, vectors, index, checks, release.",
+    description="All steps for one version: files, vectors, index, checks, release.",
 )
 
 release_automation = dg.AutomationConditionSensorDefinition(
     "release_automation",
     target=dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index, release_asset),
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts verse_embeddings_index and release when vectors changed and none are being "
-    "embedded; chunk_embeddings_index and release when the first documents came, then at most each "
-    "15 minutes. Stop it to release by hand only.",
+    description="Starts verse_embeddings_index and release when vectors have changed and none are "
+    "being embedded; chunk_embeddings_index and release after the first documents, then at most "
+    "every 15 minutes. Stop it to release only manually.",
 )
