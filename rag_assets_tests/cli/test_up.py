@@ -163,4 +163,4 @@ def test_an_env_file_that_contradicts_the_environment_is_refused(
     (workplace / ".env").write_text("RAG_EMBEDDING_PROVIDER=openai\n", encoding="utf-8")
     done = run(*command)
     assert done.status == 1
-    assert "RAG_EMBEDDING_PROVIDER: the environment and .env say different things" in done.err
+    assert "RAG_EMBEDDING_PROVIDER: the environment and .env have different values" in done.err
