@@ -141,7 +141,9 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     for name, text in rows:
         name.align("left", width)
         for line in text.wrap(out, max(out.width - width - 2, 10)):
-            out.print(Text.assemble(name, "  ", line))
+            whole = Text.assemble(name, "  ", line)
+            whole.rstrip()
+            out.print(whole)
             name = Text(" " * width)  # noqa: PLW2901 -- lines below the first stand beside none
 
 
