@@ -175,7 +175,7 @@ def grant(
     Run it as the owner of the database.
 
     ```
-    rag-assets db grant rag_exporter
+    rag-assets db grant rag_monitor
     rag-assets db grant rag_api --api
     ```
     """
