@@ -28,7 +28,7 @@ from rag_assets.operations.survey import survey
 from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
-_TOLD = 100
+_FAULT_LENGTH = 100
 """Characters of a fault in the table; the findings below have all of it."""
 
 
@@ -95,7 +95,9 @@ def _show_probes(probes: Sequence[DependencyProbe]) -> None:
                 "dependency": probe.name,
                 "": "ok" if probe.ok else "FAILS",
                 "ms": round(probe.seconds * 1000),
-                "found": probe.told if probe.ok else shorten(probe.told, _TOLD, placeholder=" …"),
+                "found": probe.told
+                if probe.ok
+                else shorten(probe.told, _FAULT_LENGTH, placeholder=" …"),
             }
             for probe in probes
         ],

@@ -10,7 +10,7 @@ from pathlib import Path
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres import embedded
 
-MOST_STARTS = 5
+MAX_STARTS = 5
 WINDOW_S = 600.0
 """A server that dies more often than this would keep dying: an operator must read its log."""
 
@@ -45,9 +45,9 @@ class EmbeddedKeeper:
         now = self._clock()
         while self._starts and self._starts[0] <= now - WINDOW_S:
             self._starts.popleft()
-        if len(self._starts) == MOST_STARTS:
+        if len(self._starts) == MAX_STARTS:
             raise DatabaseUnavailableError(
-                f"the embedded PostgreSQL ended {MOST_STARTS + 1} times within "
+                f"the embedded PostgreSQL ended {MAX_STARTS + 1} times within "
                 f"{WINDOW_S / 60:.0f} minutes and is not restarted: see the end of "
                 f"{self._data_folder / 'log'}, then start `rag-assets up` again"
             )

@@ -20,7 +20,7 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_texts
 from rag_assets.settings.model import load_settings
 
-MOST_QUERIES = 2048
+MAX_QUERIES = 2048
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,8 @@ def read_questions(path: Path) -> tuple[Question, ...]:
         raise ConfigurationError(f"{path} is neither TOML nor JSON lines: {error}") from None
     if not isinstance(entries, list) or not entries:
         raise ConfigurationError(f"{path} has no query: write [[query]] with text and expected")
-    if len(entries) > MOST_QUERIES:
-        raise ConfigurationError(
-            f"{path} has {len(entries)} queries: the maximum is {MOST_QUERIES}"
-        )
+    if len(entries) > MAX_QUERIES:
+        raise ConfigurationError(f"{path} has {len(entries)} queries: the maximum is {MAX_QUERIES}")
     return tuple(_question(path, place, entry) for place, entry in enumerate(entries, start=1))
 
 

@@ -22,7 +22,7 @@ from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 _RESTART_AFTER_S = 2.0
-_LONGEST_RESTART_AFTER_S = 60.0
+_MAX_RESTART_AFTER_S = 60.0
 _HEALTHY_AFTER_S = 60.0
 _PORT_TIMEOUT_S = 120.0
 
@@ -127,7 +127,7 @@ class Supervisor:
         self._starts[service.name] = starts = self._starts.get(service.name, 0) + 1
         _signal_group(process, signal.SIGKILL)  # its children would get in the way of its successor
         self._say(f"{service.name} ended with status {process.returncode}: restarting it")
-        pause = min(_RESTART_AFTER_S * 2 ** (starts - 1), _LONGEST_RESTART_AFTER_S)
+        pause = min(_RESTART_AFTER_S * 2 ** (starts - 1), _MAX_RESTART_AFTER_S)
         self._start_again_at[service.name] = time.monotonic() + pause
 
     def _stop_all(self) -> None:

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from rag_assets.cli.embedded_keeper import MOST_STARTS, WINDOW_S, EmbeddedKeeper
+from rag_assets.cli.embedded_keeper import MAX_STARTS, WINDOW_S, EmbeddedKeeper
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres import embedded
 from rag_assets_tests.cli.conftest import PROGRAM, ROOT
@@ -128,7 +128,7 @@ def test_a_server_that_goes_on_dying_is_given_up_with_its_log(home: Path) -> Non
     try:
         keeper.check()
         assert said == []
-        for _ in range(MOST_STARTS):
+        for _ in range(MAX_STARTS):
             kill_postmaster(cluster)
             keeper.check()
             assert embedded.is_alive(cluster)
@@ -138,7 +138,7 @@ def test_a_server_that_goes_on_dying_is_given_up_with_its_log(home: Path) -> Non
         ) as up:
             keeper.check()
         assert str(cluster / "log") in str(up.value)
-        assert len(said) == 2 * MOST_STARTS
+        assert len(said) == 2 * MAX_STARTS
         now += WINDOW_S
         keeper.check()
         assert embedded.is_alive(cluster)
