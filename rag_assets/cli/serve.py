@@ -121,7 +121,7 @@ def create(
 
     ```
     rag-assets keys create my-application
-    rag-assets keys create uploader --scope read --scope admin
+    rag-assets keys create uploader --scope admin
     ```
     """
     with errors_as_sentences(as_json):
