@@ -1,4 +1,4 @@
-"""``rag-assets alertmanager-config``: what Alertmanager reads, made from the settings."""
+"""``rag-assets alertmanager-config``: Alertmanager's configuration, made from the settings."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from rag_assets.operations.alerting import alertmanager_config, delivered_by
 from rag_assets.settings.model import Settings, load_settings
 
 _MODE = 0o640
-"""It holds Slack's address and passwords. In compose Alertmanager is of the file's group."""
+"""It holds Slack's address and passwords. In compose, Alertmanager belongs to the file's group."""
 
 
 def alertmanager_config_command(
     output: Annotated[
         Path | None,
-        typer.Option(help="Write it there, for owner and group only, instead of printing it."),
+        typer.Option(help="Write it to this file, readable by owner and group only."),
     ] = None,
 ) -> None:
     """Print Alertmanager's configuration. It holds secrets.
 
     Receivers are Slack (SLACK_WEBHOOK_URL), e-mail (RAG_ALERT_EMAIL_TO) and the service that
-    watches the heartbeat (RAG_ALERT_HEARTBEAT_URL); what is unset is left out.
+    watches the heartbeat (RAG_ALERT_HEARTBEAT_URL). A receiver that is not set is left out.
+
+    ```
+    rag-assets alertmanager-config --output alertmanager.json
+    ```
     """
     with errors_as_sentences():
         settings = load_settings()
@@ -37,11 +41,11 @@ def alertmanager_config_command(
             typer.echo(text, nl=False)
         else:
             _write(output, text)
-    err.print(_summary(settings), markup=False, soft_wrap=True)
+    err.print(_summary(settings), markup=False)
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file in one step; at no moment may others read it."""
+    """Replace the file in one step; others can read it at no moment."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=path.parent)
@@ -57,7 +61,7 @@ def _summary(settings: Settings) -> str:
     ways = " and ".join(delivered_by(settings))
     if not ways:
         ways = (
-            "no receiver, and are shown by Alertmanager only: set SLACK_WEBHOOK_URL or "
+            "no receiver, only to Alertmanager's own page: set SLACK_WEBHOOK_URL or "
             "RAG_ALERT_EMAIL_TO"
         )
     heartbeat = "on" if settings.rag_alert_heartbeat_url else "off (RAG_ALERT_HEARTBEAT_URL)"

@@ -1,11 +1,10 @@
-"""``rag-assets backfill``: what the weekend's windows will do."""
+"""``rag-assets backfill``: what the windows of the weekend backfill will do."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import typer
-
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.output import Json, errors_as_sentences, out, remark, show_json, show_table
 from rag_assets.operations.backfill import (
@@ -16,7 +15,10 @@ from rag_assets.operations.backfill import (
 )
 from rag_assets.operations.windows import Window, backfill_windows, when
 
-app = typer.Typer(no_args_is_help=True, help="The weekend backfill: what its windows will do.")
+app = Commands(
+    help="The weekend backfill: what its next window will do.\n\n"
+    "```\nrag-assets backfill plan\n```",
+)
 
 
 @app.callback()
@@ -26,7 +28,12 @@ def backfill() -> None:
 
 @app.command()
 def plan(as_json: Json = False) -> None:
-    """What the next window would embed, in order, within its whole budget. Starts nothing."""
+    """Show what the next window would embed, in order, within its budget. Starts nothing.
+
+    ```
+    rag-assets backfill plan
+    ```
+    """
     with errors_as_sentences(as_json):
         settings, database = open_corpus()
         now = datetime.now(UTC)
@@ -40,16 +47,18 @@ def plan(as_json: Json = False) -> None:
         show_json(_as_record(window, choice))
         return
     if now_open := windows.open_at(now):
-        out.print(f"one is open, and closes {when(now_open.closes, now, windows.zone)}; the next")
-    out.print(f"opens {when(window.opens, now, windows.zone)}, for {window.minutes:.0f} min")
-    out.print(f"may spend ${whole.usd:.4f}")
+        out.print(f"a window is open: it closes {when(now_open.closes, now, windows.zone)}")
+    out.print(
+        f"the next opens {when(window.opens, now, windows.zone)}, for {window.minutes:.0f} min"
+    )
+    out.print(f"it may spend ${whole.usd:.4f}")
     out.print()
     show_table(
         [
             {"version": one.code, "rows": one.rows, "USD": one.cost_usd, "minutes": one.minutes}
             for one in choice.start
         ],
-        empty="every version that may be embedded is",
+        empty="every version that may be embedded is embedded",
     )
     for line in (*choice.passed_over, *filter(None, [choice.held])):
         out.print(line, markup=False)

@@ -1,4 +1,4 @@
-"""``rag-assets bible``: versions on disk and in the database, the price, the embedding."""
+"""``rag-assets bible``: versions on disk and in the database, what they cost, embedding them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rag_assets.bible.versions import (
     check_version_code,
     list_version_folders,
 )
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.options import COUNT, Yes, within
 from rag_assets.cli.output import (
@@ -37,14 +38,21 @@ from rag_assets.settings.model import load_settings
 from rag_assets.vectors.prices import dollars, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
 
-app = typer.Typer(no_args_is_help=True, help="Bible versions: list, add, plan, embed, remove.")
+app = Commands(
+    help="Bible versions: list, add, plan, embed, remove.\n\n```\nrag-assets bible list\n```"
+)
 
-Codes = Annotated[list[str] | None, typer.Argument(help="Version codes; none means all.")]
+Codes = Annotated[list[str] | None, typer.Argument(help="Version codes. Default: all.")]
 
 
 @app.command("list")
 def list_versions(as_json: Json = False) -> None:
-    """Versions in RAG_BIBLES_DIR and in the database, and how far each one is."""
+    """List the versions in RAG_BIBLES_DIR and in the database, and what of each is embedded.
+
+    ```
+    rag-assets bible list
+    ```
+    """
     with errors_as_sentences(as_json):
         settings, database = open_corpus()
         folders = {folder.code for folder in list_version_folders(settings.rag_bibles_dir)}
@@ -80,21 +88,37 @@ def list_versions(as_json: Json = False) -> None:
 
 @app.command()
 def add(
-    code: Annotated[str, typer.Argument(help="Language and abbreviation, such as PT_NAA.")],
-    source: Annotated[Path, typer.Argument(help="A file, or a folder of files.")],
-    name: Annotated[str | None, typer.Option(help="Its name; the code without one.")] = None,
-    language: Annotated[str | None, typer.Option(help="BCP 47 tag, such as pt-BR.")] = None,
-    licence: Annotated[str, typer.Option(help="SPDX identifier or words.")] = "not declared",
+    code: Annotated[
+        str, typer.Argument(help="Its code: language and abbreviation, such as PT_NAA.")
+    ],
+    source: Annotated[Path, typer.Argument(help="A file or a folder.")],
+    name: Annotated[str | None, typer.Option(help="Its name. Default: the code.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="BCP 47 tag, such as pt-BR. Default: from the code.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="SPDX identifier or free text.")] = "not declared",
     ai_allowed: Annotated[
-        bool, typer.Option(help="The licence lets the text be sent to an embedding provider.")
+        bool,
+        typer.Option(
+            "--ai-allowed", help="The licence permits sending the text to an embedding provider."
+        ),
     ] = False,
-    enabled_for_rag: Annotated[bool, typer.Option(help="Retrieval may serve it.")] = True,
+    enabled_for_rag: Annotated[
+        bool,
+        typer.Option(
+            " /--no-enabled-for-rag", show_default=False, help="Do not let retrieval serve it."
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Read a version's files to see that they are sound, then copy them into RAG_BIBLES_DIR.
+    """Validate a version's files and copy them into RAG_BIBLES_DIR.
 
-    USFM, USX, OSIS, Zefania, JSON, CSV and vref are recognised by content. The sensor, or
-    `rag-assets bible embed CODE`, does the rest.
+    USFM, USX, OSIS, Zefania, JSON, CSV and vref are recognised by content. The version is then
+    loaded and embedded by the sensor, or by `rag-assets bible embed`.
+
+    ```
+    rag-assets bible add EN_MINE samples/bibles/EN_SAMPLE --ai-allowed
+    ```
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
@@ -113,20 +137,27 @@ def add(
     out.print(f"{code}: {added.verses:,} verses ({added.format}) in {plain(added.folder)}")
     if not ai_allowed:
         out.print(
-            "its text goes to no provider: when its licence allows it, add the line "
-            f"`ai_allowed = true` to {plain(added.folder)}/version.toml"
+            "its text is sent to no provider: if its licence permits that, set "
+            f"`ai_allowed = true` in {plain(added.folder)}/version.toml"
         )
 
 
 @app.command()
 def plan(
     codes: Codes = None,
-    overwrite: Annotated[bool, typer.Option(help="As if every verse were embedded again.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Assume that every verse is embedded again.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """What embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing.
+    """Show what embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing.
 
     A version whose files are new or changed is planned from its files.
+
+    ```
+    rag-assets bible plan
+    rag-assets bible plan EN_SAMPLE PT_SAMPLE --overwrite
+    ```
     """
     _show_plan(codes, overwrite=overwrite, as_json=as_json)
 
@@ -154,9 +185,12 @@ def _show_plan(
     if as_json:
         show_json(plans)
         return
-    show_table([_plan_row(found) for found in plans], empty="there is no version")
+    show_table(
+        [_plan_row(found) for found in plans],
+        empty="no version yet: `rag-assets bible add` adds one",
+    )
     total = dollars(together(found.cost_usd for found in plans))
-    out.print(f"together {sum(found.tokens for found in plans):,} tokens, {total}")
+    out.print(f"total: {sum(found.tokens for found in plans):,} tokens, {total}")
     for space, provider in {found.space: found.provider for found in plans}.items():
         if space.provider == "openai":
             unknown = "not probed yet: the first run does, by a small request"
@@ -179,20 +213,32 @@ def _plan_row(found: SpacePlan) -> dict[str, object]:
 
 @app.command()
 def embed(
-    codes: Annotated[list[str], typer.Argument(help="Version codes, in the order to run.")],
-    limit: Annotated[int | None, typer.Option(**COUNT, help="A sanity batch of verses.")] = None,
+    codes: Annotated[list[str], typer.Argument(help="Version codes, in this order.")],
+    limit: Annotated[
+        int | None, typer.Option(**COUNT, help="Embed only N verses, as a trial.")
+    ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(**within("rag_embedding_batch_size"), help="Texts in one request.")
+        int | None, typer.Option(**within("rag_embedding_batch_size"), help="Texts per request.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option(help="Embed every verse again, and pay for it.")
+        bool, typer.Option("--overwrite", help="Embed every verse again, and pay for it.")
     ] = False,
-    small_only: Annotated[bool, typer.Option(help="Only the small space.")] = False,
-    large_only: Annotated[bool, typer.Option(help="Only the large space.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Only estimate tokens and cost.")] = False,
+    small_only: Annotated[bool, typer.Option("--small-only", help="Only the small space.")] = False,
+    large_only: Annotated[bool, typer.Option("--large-only", help="Only the large space.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only estimate tokens and cost.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Load, embed and check versions: the Dagster job `bible_embeddings`, run here and recorded."""
+    """Load, embed and check versions: run the Dagster job `bible_embeddings` here.
+
+    What is already embedded is not requested again.
+
+    ```
+    rag-assets bible embed EN_SAMPLE --dry-run
+    rag-assets bible embed EN_SAMPLE PT_SAMPLE
+    ```
+    """
     if dry_run:
         chosen: tuple[Role, ...] = ("small",) if small_only else ("large",) if large_only else ROLES
         _show_plan(
@@ -236,11 +282,16 @@ def embed(
 
 @app.command()
 def remove(
-    code: Annotated[str, typer.Argument(help="The version whose stored data is to go.")],
+    code: Annotated[str, typer.Argument(help="The version to delete.")],
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Delete a version's verses and vectors from the database; its files stay as they are."""
+    """Delete a version's verses and vectors from the database. Its files stay.
+
+    ```
+    rag-assets bible remove EN_MINE
+    ```
+    """
     with errors_as_sentences(as_json):
         _, database = open_corpus()
         if not yes:

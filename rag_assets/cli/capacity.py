@@ -1,4 +1,4 @@
-"""``rag-assets capacity``: what the last days took, and when the current limits will not do."""
+"""``rag-assets capacity``: the load of the last days, and when it will reach the limits."""
 
 from __future__ import annotations
 
@@ -15,27 +15,33 @@ from rag_assets.operations.sql.capacity import CapacityDay, capacity_days
 if TYPE_CHECKING:
     from rag_assets.operations.forecast import Forecast
 
-_COLUMNS = (
-    "jobs",
-    "failed",
-    "dead",
-    "mean_seconds",
-    "p95_seconds",
-    "queue_peak",
-    "failed_runs",
-    "busy_share",
-    "requests",
-    "cost_usd",
-    "vectors",
-)
+_COLUMNS = {
+    "jobs": "jobs",
+    "failed": "failed",
+    "dead": "dead",
+    "mean_seconds": "mean s",
+    "p95_seconds": "p95 s",
+    "queue_peak": "queue peak",
+    "failed_runs": "failed runs",
+    "busy_share": "busy share",
+    "requests": "requests",
+    "cost_usd": "USD",
+    "vectors": "vectors",
+}
 
 
 def capacity(
-    days: Annotated[int, typer.Option(**DAYS, help="How many of the last to show.")] = 14,
+    days: Annotated[int, typer.Option(**DAYS, help="Number of days to show.")] = 14,
     csv: Annotated[bool, typer.Option("--csv", help="Print every record as CSV.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The records of the last days, and when the current limits will not do any more."""
+    """Show the records of the last days, and when the current limits will be reached.
+
+    ```
+    rag-assets capacity --days 30
+    rag-assets capacity --csv
+    ```
+    """
     # pandas takes half a second to import: here, so that the other commands do not wait for it.
     from rag_assets.operations.capacity import as_csv, forecasts  # noqa: PLC0415
 
@@ -67,7 +73,7 @@ def _record(one: CapacityDay) -> dict[str, object]:
 
 def _row(one: CapacityDay) -> dict[str, object]:
     measured = asdict(one.measured)
-    return {"day": one.day, **{name: measured[name] for name in _COLUMNS}}
+    return {"day": one.day, **{heading: measured[name] for name, heading in _COLUMNS.items()}}
 
 
 def _forecast_row(one: Forecast) -> dict[str, object]:

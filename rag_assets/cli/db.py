@@ -1,4 +1,4 @@
-"""``rag-assets db``: the database's state, its migrations, a prompt in it."""
+"""``rag-assets db``: the database: its state, migrations, restoring, roles, psql."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.options import Yes
 from rag_assets.cli.output import (
@@ -31,12 +32,20 @@ from rag_assets.postgres.roles import grant_api, grant_reading
 from rag_assets.settings.model import load_settings
 from rag_assets.vectors.sql.tables import CORPORA
 
-app = typer.Typer(no_args_is_help=True, help="The database: status, migrations, a prompt in it.")
+app = Commands(
+    help="The database: status, migrate, upgrade, restore, grant, psql.\n\n"
+    "```\nrag-assets db status\n```",
+)
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Server and extension versions, migrations, spaces and rows. Changes nothing."""
+    """Show the versions of server and extension, migrations, spaces and rows. Changes nothing.
+
+    ```
+    rag-assets db status
+    ```
+    """
     with errors_as_sentences(as_json):
         settings = load_settings()
         database = open_database(settings)
@@ -69,7 +78,12 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def migrate(as_json: Json = False) -> None:
-    """Create the database if need be and apply the migrations that are not applied."""
+    """Create the database if it does not exist, and apply pending migrations.
+
+    ```
+    rag-assets db migrate
+    ```
+    """
     with errors_as_sentences(as_json):
         database = open_database(load_settings())
         applied = migrations.migrate(database)
@@ -84,7 +98,12 @@ def migrate(as_json: Json = False) -> None:
 
 @app.command()
 def upgrade(as_json: Json = False) -> None:
-    """Bring the embedded server's data to the PostgreSQL that this package brings; keep the old."""
+    """Upgrade the embedded server's data to the PostgreSQL of this package, and keep a copy.
+
+    ```
+    rag-assets db upgrade
+    ```
+    """
     with errors_as_sentences(as_json):
         settings = load_settings()
         if settings.rag_database_url is not None:
@@ -92,7 +111,7 @@ def upgrade(as_json: Json = False) -> None:
                 "RAG_DATABASE_URL names a server of your own: upgrade it as its vendor describes"
             )
         if not as_json:
-            err.print("copying; nothing is touched until the copy is whole …")
+            err.print("copying; nothing is changed until the copy is complete …")
         done = embedded_upgrade.upgrade(settings.rag_home / "postgres")
     if as_json:
         show_json(done or {"before": None, "after": embedded.bundled_version(), "kept": None})
@@ -100,31 +119,39 @@ def upgrade(as_json: Json = False) -> None:
         out.print(f"nothing to do: PostgreSQL {embedded.bundled_version()}")
     else:
         out.print(
-            f"PostgreSQL {done.before} is {done.after} now. The old data are in "
-            f"{plain(done.kept)}: remove the folder once you have seen that all is well"
+            f"upgraded from PostgreSQL {done.before} to {done.after}. The old data are in "
+            f"{plain(done.kept)}: delete the folder when everything works"
         )
 
 
 @app.command()
 def restore(
-    corpus: Annotated[str, typer.Argument(help="bible or documents.")],
+    corpus: Annotated[str, typer.Argument(help="The corpus: bible or documents.")],
     file: Annotated[
-        Path, typer.Argument(help="Made by pg_dump --format=custom.", exists=True, readable=True)
+        Path,
+        typer.Argument(help="A dump made by pg_dump --format=custom.", exists=True, readable=True),
     ],
     wait_s: Annotated[
         float,
-        typer.Option("--wait", min=0, max=86_400, help="Seconds to wait for runs at work on it."),
+        typer.Option("--wait", min=0, max=86_400, help="Seconds to wait for runs that use it."),
     ] = 10,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Replace one corpus by that of a dump. The other one, keys and releases stay."""
+    """Replace a corpus with that of a dump. The other corpus, keys and releases stay.
+
+    ```
+    rag-assets db restore bible corpus.dump
+    ```
+    """
     with errors_as_sentences(as_json):
         if corpus not in CORPORA:
-            raise ConfigurationError(f"there is no corpus {corpus}: {' or '.join(CORPORA)}")
+            raise ConfigurationError(f"there is no corpus {corpus}: use {' or '.join(CORPORA)}")
         _, database = open_corpus()
         if not yes:
-            typer.confirm(f"Replace the {corpus} in {database.describe()} by {file}?", abort=True)
+            typer.confirm(
+                f"Replace the corpus {corpus} in {database.describe()} with {file}?", abort=True
+            )
         done = restore_corpus(database, corpus, file, wait_s=wait_s)
     if as_json:
         show_json(done)
@@ -136,19 +163,27 @@ def restore(
 
 @app.command()
 def grant(
-    role: Annotated[str, typer.Argument(help="A role of PostgreSQL that is there already.")],
+    role: Annotated[str, typer.Argument(help="An existing role of PostgreSQL.")],
     writes: Annotated[
         bool,
-        typer.Option("--api", help="And what the retrieval API writes: its cache, rates, uploads."),
+        typer.Option("--api", help="Also let it write what the API writes: cache, rates, uploads."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let a role read the corpus and Dagster's state: the API's, the exporter's. As the owner."""
+    """Let a role read the corpus and Dagster's state: the API's, the exporter's.
+
+    Run it as the owner of the database.
+
+    ```
+    rag-assets db grant rag_monitor
+    rag-assets db grant rag_api --api
+    ```
+    """
     with errors_as_sentences(as_json):
         with corpus_connection() as (settings, connection):
             (grant_api if writes else grant_reading)(connection, role)
         with open_dagster_database(settings).connect() as connection:
-            grant_reading(connection, role)  # metrics tell of runs, too
+            grant_reading(connection, role)  # the metrics include runs
     if as_json:
         show_json({"role": role, "may": "read and what the API writes" if writes else "read"})
         return
@@ -159,12 +194,18 @@ def grant(
 def psql(
     context: typer.Context,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print how to connect instead (never the password).")
+        bool,
+        typer.Option(
+            "--json", help="Print the connection parameters instead, without the password."
+        ),
     ] = False,
 ) -> None:
-    """Open psql on the corpus database; what follows `--` goes to psql.
+    """Open psql on the corpus database; arguments after `--` go to psql.
 
-    For example: `rag-assets db psql -- -c "SELECT * FROM bible_versions"`
+    ```
+    rag-assets db psql
+    rag-assets db psql -- -c "SELECT * FROM bible_versions"
+    ```
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
@@ -174,7 +215,7 @@ def psql(
     if as_json:
         show_json(shown)
         return
-    # By environment: a process list shows arguments to everybody.
+    # In the environment: every user of the machine sees arguments in the process list.
     secret = {"PGPASSWORD": parameters["password"]} if "password" in parameters else {}
     found = shutil.which("psql") if settings.rag_database_url else None
     program = found or str(embedded.binary("psql"))

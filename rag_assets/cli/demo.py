@@ -1,4 +1,4 @@
-"""``rag-assets demo``: everything once, on a fresh machine, with the project's own samples."""
+"""``rag-assets demo``: every step once, on a new machine, with the project's own samples."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings.model import Settings, load_settings
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import space_by_id
+from rag_assets.visible import count
 
 SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
 QUERY = "a great fish swallowed Jonah"
@@ -65,6 +66,10 @@ def demo(as_json: Json = False) -> None:
     It costs nothing: it uses the local model, or the lexical embedder where the local model is not
     installed. Without an API key and without a `.env` it writes one that names that embedder, so
     that `rag-assets up` goes on with it. A corpus that is released keeps its embedder.
+
+    ```
+    rag-assets demo
+    ```
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
@@ -74,9 +79,9 @@ def demo(as_json: Json = False) -> None:
         settings = _use(chosen, settings, as_json)
         if not as_json:
             out.print(f"[bold]1[/bold] database ready: {plain(database.describe())}")
-            out.print(f"  {len(applied)} migrations applied")
+            out.print(f"  {count(len(applied), 'migration')} applied")
             out.print(f"  embedder: {chosen.provider}, {plain(chosen.why)}")
-            out.print(f"[bold]2[/bold] the samples go to {plain(settings.rag_bibles_dir)}/")
+            out.print(f"[bold]2[/bold] copying the samples to {plain(settings.rag_bibles_dir)}/")
         for code in SAMPLES:
             _copy_sample(code, settings.rag_bibles_dir)
         results = _embed(settings, as_json)
@@ -149,14 +154,14 @@ def _search_across(database: Database, settings: Settings) -> tuple[SearchResult
 
 def _show(result: SearchResult, across: tuple[SearchResult, ...]) -> None:
     out.print(f"[bold]5[/bold] rag-assets search {QUERY!r}")
-    show_hits(result)
+    show_hits(result, QUERY)
     for (query, version), found in zip(ACROSS, across, strict=False):
         out.print(f"  rag-assets search {query!r} --version {version}", highlight=False)
-        show_hits(found)
+        show_hits(found, query)
     out.print(
         "",
-        "Next: [bold]make up[/bold] opens Dagster's UI on http://127.0.0.1:3000, with these runs,",
-        "and a page to search on http://127.0.0.1:8000.",
+        "Next: [bold]make up[/bold] starts Dagster's UI on http://127.0.0.1:3000, with these runs,",
+        "and the retrieval API with a search page on http://127.0.0.1:8000.",
         "Your own text: [bold]rag-assets bible add --help[/bold]",
         sep="\n",
     )
@@ -172,15 +177,15 @@ def _copy_sample(code: str, bibles_dir: Path) -> None:
     if target.exists():
         return
     bibles_dir.mkdir(parents=True, exist_ok=True)
-    # Beside it and hidden, then renamed: nobody ever sees half a version.
+    # Copied to a hidden folder beside it, then renamed: no reader sees half a version.
     with tempfile.TemporaryDirectory(dir=bibles_dir, prefix=".copying-") as scratch:
         shutil.copytree(source, Path(scratch) / code).rename(target)
 
 
 def _embed(settings: Settings, as_json: bool) -> list[object]:
     if not as_json:
-        out.print("[bold]3[/bold] the job bible_embeddings: read, embed, check")
-    # Dagster takes 2 s to import: after the first lines, not before.
+        out.print("[bold]3[/bold] running the job bible_embeddings: read, embed, check")
+    # Dagster takes 2 s to import: imported after the first lines are printed.
     from rag_assets.defs.launch import run_bible_embeddings  # noqa: PLC0415
 
     results: list[object] = []
@@ -193,7 +198,7 @@ def _embed(settings: Settings, as_json: bool) -> list[object]:
                 raise typer.Exit(1)
             if not as_json:
                 out.print(
-                    f"  {code}: {result.verses} verses, {result.embedded} verses embedded, "
+                    f"  {code}: {result.verses} verses, {result.embedded} vectors embedded, "
                     f"{result.reused} reused, {result.checks_passed} checks passed"
                 )
     return results
@@ -201,7 +206,7 @@ def _embed(settings: Settings, as_json: bool) -> list[object]:
 
 def _release(settings: Settings, as_json: bool) -> object:
     if not as_json:
-        out.print("[bold]4[/bold] the job corpus_release: index, checks, gate")
+        out.print("[bold]4[/bold] running the job corpus_release: index, checks, gate")
     from rag_assets.defs.launch import run_corpus_release  # noqa: PLC0415
 
     with progress_bar(quiet=as_json) as progress:

@@ -11,7 +11,15 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.options import SECONDS
-from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
+from rag_assets.cli.output import (
+    Json,
+    errors_as_sentences,
+    out,
+    plain,
+    show_json,
+    show_pairs,
+    show_table,
+)
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.diagnosis import diagnose
 from rag_assets.operations.findings import Finding, Level, span
@@ -20,38 +28,43 @@ from rag_assets.operations.survey import survey
 from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
-_DETAIL = 100
-"""Characters of a fault in the table; the whole of it stands below."""
+_FAULT_LENGTH = 100
+"""Characters of a fault in the table; the findings below have all of it."""
 
 
 def doctor(
     watch: Annotated[
         float | None,
-        typer.Option(**SECONDS, help="Check again every N seconds, until Ctrl-C."),
+        typer.Option(**SECONDS, help="Check again every so often, in seconds, until Ctrl-C."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look at everything that work depends on; exits with 1 when something must be done.
+    """Check everything that the system depends on. Exits with 1 if something must be fixed.
 
-    Dependencies with their latency, the lanes, speed of the last ten minutes, keys by fingerprint,
-    index, release, incident: and for each problem the command that fixes it.
+    It shows dependencies with their latency, the lanes with the last ten minutes, keys by
+    fingerprint, index, release and incident, and for each problem the command that fixes it.
+
+    ```
+    rag-assets doctor
+    rag-assets doctor --watch 30
+    ```
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
         while True:
-            well = _look(settings, as_json=as_json, clear=watch is not None)
+            well = _check(settings, as_json=as_json, clear=watch is not None)
             if watch is None:
                 raise typer.Exit(0 if well else 1)
             time.sleep(watch)
 
 
-def _look(settings: Settings, *, as_json: bool, clear: bool) -> bool:
-    """One look; whether there is no problem."""
+def _check(settings: Settings, *, as_json: bool, clear: bool) -> bool:
+    """Check once; whether there is no problem."""
     seen = survey(settings)
     findings = diagnose(seen, settings)
     well = all(finding.level != "problem" for finding in findings)
     if as_json:
-        show_json({"ok": well, "findings": list(map(_shown, findings)), **_looked_at(seen)})
+        show_json({"ok": well, "findings": list(map(_shown, findings)), **_read_by_doctor(seen)})
         return well
     if clear:
         out.clear()
@@ -72,8 +85,8 @@ def _shown(finding: Finding) -> dict[str, str]:
     }
 
 
-def _looked_at(seen: Snapshot) -> dict[str, object]:
-    """What the doctor reads of a snapshot: the rest is empty because it was not looked at."""
+def _read_by_doctor(seen: Snapshot) -> dict[str, object]:
+    """The parts of a snapshot that the doctor fills; the others are empty."""
     found = dataclasses.asdict(seen)
     for probe in found["probes"]:
         probe["told"] = probe.pop("detail")
@@ -91,7 +104,7 @@ def _show_probes(probes: Sequence[DependencyProbe]) -> None:
                 "ms": round(probe.seconds * 1000),
                 "found": probe.detail
                 if probe.ok
-                else shorten(probe.detail, _DETAIL, placeholder=" …"),
+                else shorten(probe.detail, _FAULT_LENGTH, placeholder=" …"),
             }
             for probe in probes
         ],
@@ -114,22 +127,22 @@ def _show_stored(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Non
                 "done in 10 min": lane.succeeded,
                 "failed": lane.failed,
                 "mean": "-" if lane.mean_s is None else f"{lane.mean_s:.1f} s",
-                "paused": lane.paused is not None,
             }
             for lane in seen.lanes
         ],
         empty="",
     )
     out.print()
-    for name, told in _lines(seen, corpus, settings):
-        out.print(f"[bold]{name:<8}[/bold]  {plain(told)}")
+    show_pairs(
+        (f"[bold]{name}[/bold]", plain(text)) for name, text in _lines(seen, corpus, settings)
+    )
 
 
 def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[tuple[str, str]]:
     for document in corpus.heavy:
         yield (
             "large",
-            f"{document.key} {document.mb:.0f} MB, {document.state} for {span(document.seconds)}",
+            f"{document.key}, {document.mb:.0f} MB, {document.state} for {span(document.seconds)}",
         )
     if not settings.needs_key():
         yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}"
@@ -172,11 +185,11 @@ def _show_findings(findings: Sequence[Finding]) -> None:
     out.print()
     if all(finding.level == "information" for finding in findings):
         out.print("[bold green]all is well[/bold green]")
+    shown = list[tuple[str, str]]()
     for finding in findings:
-        colour = _COLOURS[finding.level]
-        out.print(
-            f"[bold {colour}]{finding.level}[/bold {colour}]  {finding.area}: "
-            f"{plain(finding.evidence)}",
-            f"         {plain(finding.command)}",
-            sep="\n",
+        style = f"bold {_COLOURS[finding.level]}"
+        shown.append(
+            (f"[{style}]{finding.level}[/{style}]", plain(f"{finding.area}: {finding.evidence}"))
         )
+        shown.append(("", plain(finding.command)))
+    show_pairs(shown)

@@ -1,4 +1,4 @@
-"""``rag-assets documents``: what was dropped, how far it is, and what people order."""
+"""``rag-assets documents``: the queue of documents: its state, and what an operator changes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Annotated, get_args
 
 import typer
 
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection, open_corpus
-from rag_assets.cli.options import COUNT
+from rag_assets.cli.options import Limit
 from rag_assets.cli.output import (
     Json,
     err,
     errors_as_sentences,
+    indented,
     out,
     plain,
     progress_bar,
@@ -42,16 +44,17 @@ from rag_assets.documents.sql.withdrawal import withdraw as withdraw_documents
 from rag_assets.errors import ConfigurationError
 from rag_assets.lanes import DOCUMENT_LANES, LANES, PRIORITY_NAMES, known_lane
 from rag_assets.postgres.database import Connection
+from rag_assets.visible import count
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Documents: add, scan, list, show, retry, withdraw, prioritize, pause, dead letters.",
+app = Commands(
+    help="Documents: add, scan, list, show, retry, withdraw, prioritize, pause, dead letters.\n\n"
+    "```\nrag-assets documents list\n```",
 )
 
 STATES: tuple[State, ...] = get_args(State)
 LaneOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(DOCUMENT_LANES)}.")]
 LaneArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(LANES)}.")]
-Keys = Annotated[list[str], typer.Argument(help="Keys, as `rag-assets documents list` shows them.")]
+Keys = Annotated[list[str], typer.Argument(help="Keys, from `rag-assets documents list`.")]
 
 
 @app.command()
@@ -64,7 +67,12 @@ def add(
 ) -> None:
     """Copy documents into the inbox and put them into the queue.
 
-    A folder keeps its name and what is in it. A document that was withdrawn is brought back.
+    A folder is copied with its name and contents. A withdrawn document is restored.
+
+    ```
+    rag-assets documents add report.pdf
+    rag-assets documents add samples/documents --replace
+    ```
     """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         settings, database = open_corpus()
@@ -88,19 +96,24 @@ def _show_added(adding: Adding) -> None:
     if adding.keys:
         out.print()
         out.print(
-            f"{len(adding.keys)} in the queue: `rag-assets up` processes them, "
-            "`rag-assets documents list` shows how far they are"
+            f"{count(len(adding.keys), 'document')} added to the queue. `rag-assets up` processes "
+            "the queue, `rag-assets documents list` shows it"
         )
 
 
 @app.command()
 def scan(
     force: Annotated[
-        bool, typer.Option("--force", help="Withdraw every document if the inbox is empty.")
+        bool, typer.Option("--force", help="If the inbox is empty, withdraw every document.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look at the inbox now, as the sensor does: what is new, changed, renamed or gone."""
+    """Scan the inbox now, as the sensor does, for new, changed, renamed and removed files.
+
+    ```
+    rag-assets documents scan
+    ```
+    """
     with errors_as_sentences(as_json):
         settings, database = open_corpus()
         intake = take_in(database, open_inbox(settings), settings, force=force)
@@ -122,10 +135,16 @@ def _show_intake(intake: Intake) -> None:
 def list_all(
     state: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")] = None,
     lane: LaneOption = None,
-    limit: Annotated[int, typer.Option(**COUNT, help="How many at most.")] = 100,
+    limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """Documents in the order of their drop, and how far each one is."""
+    """List documents in the order in which they arrived, with their state.
+
+    ```
+    rag-assets documents list
+    rag-assets documents list --state dead --lane rag_large_docs
+    ```
+    """
     with errors_as_sentences(as_json):
         wanted = _state(state)
         chosen = known_lane(lane, DOCUMENT_LANES) if lane is not None else None
@@ -136,15 +155,20 @@ def list_all(
         return
     show_table([_row(document) for document in found], empty="no document")
     if len(found) == limit:
-        err.print(f"[dim]the first {limit}: --limit shows more[/dim]")
+        err.print(f"[dim]these are the first {limit}: --limit N shows more[/dim]")
 
 
 @app.command()
 def show(
-    key: Annotated[str, typer.Argument(help="Its key.")],
+    key: Annotated[str, typer.Argument(help="Its key, from `rag-assets documents list`.")],
     as_json: Json = False,
 ) -> None:
-    """All that is known of one document: state, run, attempts, error and what to do."""
+    """Show everything about a document: state, run, attempts, error and what to do.
+
+    ```
+    rag-assets documents show report.pdf
+    ```
+    """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         (document,) = _found(connection, [key])
     described = _described(document)
@@ -158,71 +182,93 @@ def show(
 def retry(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys of dead documents.")] = None,
     error_class: Annotated[
-        str | None, typer.Option("--class", help="All with this class of error.")
+        str | None, typer.Option("--class", help="All whose error is of this class.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put dead letters back into the queue, with all their attempts."""
+    """Put dead letters back into the queue, with all their attempts.
+
+    ```
+    rag-assets documents retry report.pdf
+    rag-assets documents retry --class CorruptDocumentError
+    ```
+    """
     with errors_as_sentences(as_json):
         if bool(keys) + bool(error_class) + everything != 1:
-            raise ConfigurationError("say which: keys, --class CLASS, or --all")
+            raise ConfigurationError("name the documents: keys, --class CLASS, or --all")
         with corpus_connection() as (_, connection):
             chosen = _found(connection, keys) if keys else ()
             classes = dead_by_class(connection)
             if error_class and error_class not in classes:
                 raise ConfigurationError(
-                    f"no dead letter is of the class {error_class}: there are "
-                    f"{', '.join(classes) or 'none at all'}"
+                    f"no dead letter has the class {error_class}: their classes are "
+                    f"{', '.join(classes)}"
+                    if classes
+                    else "there is no dead letter"
                 )
             back = retry_dead(connection, keys=keys or None, error_class=error_class)
     for document in chosen:
         if document.state != "dead":
-            err.print(f"{document.key} is {document.state}, no dead letter", markup=False)
-    _show_count(back, "in the queue again", as_json=as_json)
+            err.print(f"{document.key} is not a dead letter: it is {document.state}", markup=False)
+    _show_count(back, "put back into the queue", as_json=as_json)
 
 
 @app.command()
 def withdraw(keys: Keys, as_json: Json = False) -> None:
-    """Take documents out of search at once; the files in the inbox stay.
+    """Remove documents from search immediately. Their files in the inbox stay.
 
-    A withdrawn document comes back when its file is changed, or removed and dropped again, or
-    given to `rag-assets documents add`. After RAG_DOCUMENTS_KEEP_DAYS it is deleted for good.
+    A withdrawn document is restored when its file changes, is removed and dropped again, or is
+    passed to `rag-assets documents add`. After RAG_DOCUMENTS_KEEP_DAYS it is deleted.
+
+    ```
+    rag-assets documents withdraw report.pdf
+    ```
     """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         found = _found(connection, keys)
         gone = withdraw_documents(connection, keys, by="command")
     for document in found:
         if document.key not in gone:
-            err.print(f"{document.key} was withdrawn already", markup=False)
+            err.print(f"{document.key} was already withdrawn", markup=False)
     _show_count(len(gone), "withdrawn", as_json=as_json)
 
 
 @app.command()
 def prioritize(
     oldest_first: Annotated[
-        bool, typer.Option("--oldest-first", help="Those that have waited longest.")
+        bool, typer.Option("--oldest-first", help="Choose those that have waited longest.")
     ] = False,
-    limit: Annotated[int, typer.Option(**COUNT, help="How many.")] = 100,
+    limit: Limit = 100,
     lane: LaneOption = None,
     as_json: Json = False,
 ) -> None:
-    """Let documents go before all others in their lanes."""
+    """Process documents before all others in their lanes.
+
+    ```
+    rag-assets documents prioritize --oldest-first --limit 100
+    ```
+    """
     with errors_as_sentences(as_json):
         if not oldest_first:
-            raise ConfigurationError("say which: --oldest-first, with --limit 100")
+            raise ConfigurationError("choose the documents: --oldest-first, with --limit N")
         chosen = known_lane(lane, DOCUMENT_LANES) if lane is not None else None
         with corpus_connection() as (_, connection):
             first = prioritize_waiting(connection, limit=limit, lane=chosen)
-    _show_count(first, "go first", as_json=as_json)
+    _show_count(first, "moved to the front", as_json=as_json)
 
 
 @app.command()
 def dlq(
-    limit: Annotated[int, typer.Option(**COUNT, help="How many at most.")] = 100,
+    limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """The dead letters: documents on which work has ended, why, and what to do."""
+    """List dead letters, documents that could not be processed, with the reason and the fix.
+
+    ```
+    rag-assets documents dlq
+    ```
+    """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         classes = dead_by_class(connection)
         dead = list_documents(connection, state="dead", limit=limit)
@@ -233,11 +279,11 @@ def dlq(
         out.print(
             f"[bold]{plain(document.key)}[/bold] {document.error_class}, "
             f"attempts: {document.attempts}",
-            f"  {plain(document.error or '')}",
+            indented(plain(document.error or ""), 2),
             sep="\n",
         )
     show_table(
-        [{"class": name, "documents": count} for name, count in classes.items()],
+        [{"class": name, "documents": dead_letters} for name, dead_letters in classes.items()],
         empty="no dead letter",
     )
     if classes:
@@ -248,12 +294,16 @@ def dlq(
 @app.command()
 def pause(
     lane: LaneArgument,
-    reason: Annotated[str, typer.Option(help="Why, for those who wonder.")] = "by command",
+    reason: Annotated[str, typer.Option(help="The reason, which the doctor shows.")] = "by command",
     as_json: Json = False,
 ) -> None:
-    """Start no run from a lane until it is resumed; runs at work go on.
+    """Start no further run from a lane. Current runs continue.
 
-    Nothing resumes it by itself.
+    The lane stays paused until `rag-assets documents resume`.
+
+    ```
+    rag-assets documents pause rag_large_docs --reason "maintenance"
+    ```
     """
     with errors_as_sentences(as_json):
         chosen = known_lane(lane, LANES)
@@ -267,7 +317,12 @@ def resume(
     lane: LaneArgument,
     as_json: Json = False,
 ) -> None:
-    """Start runs from a lane again, whoever has paused it."""
+    """Start runs from a paused lane again.
+
+    ```
+    rag-assets documents resume rag_large_docs
+    ```
+    """
     with errors_as_sentences(as_json):
         chosen = known_lane(lane, LANES)
         with corpus_connection() as (_, connection):
@@ -281,7 +336,7 @@ def _show_lane(lane: str, *, paused: bool, as_json: bool) -> None:
     if as_json:
         show_json({"lane": lane, "paused": paused})
     else:
-        out.print(f"{lane}: {'paused' if paused else 'runs are started'}")
+        out.print(f"{lane}: {'paused' if paused else 'resumed'}")
 
 
 def _state(name: str | None) -> State | None:
@@ -302,7 +357,7 @@ def _found(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
             also = (
                 f"did you mean {', '.join(near)}?"
                 if near
-                else "`rag-assets documents list` shows which there are"
+                else "`rag-assets documents list` lists them"
             )
             raise ConfigurationError(f"there is no document {key}: {also}")
     return found
@@ -312,11 +367,11 @@ def _show_count(documents: int, done: str, *, as_json: bool) -> None:
     if as_json:
         show_json({"documents": documents})
     else:
-        out.print(f"{documents:,} {done}")
+        out.print(f"{count(documents, 'document')} {done}")
 
 
 def _described(document: Document) -> dict[str, object]:
-    """Everything, for a person or a program."""
+    """Every field, as shown and as JSON."""
     described = dataclasses.asdict(document)
     del described["document_id"]
     described["priority"] = PRIORITY_NAMES[document.priority]
@@ -333,7 +388,7 @@ def _row(document: Document) -> dict[str, object]:
         "since": _since(document),
         "lane": document.lane,
         "priority": PRIORITY_NAMES[document.priority],
-        "kB": document.bytes / 1024,
+        "kB": -(-document.bytes // 1024),
         "chunks": document.chunks,
         "attempts": document.attempts,
         "error": document.error_class,
@@ -341,10 +396,10 @@ def _row(document: Document) -> dict[str, object]:
 
 
 def _since(document: Document) -> str:
-    """How long it has been in its state, or how soon it is tried again."""
+    """How long it has been in its state, or how soon it is retried."""
     now = datetime.now(UTC)
     if document.state == "waiting" and document.not_before and document.not_before > now:
-        return f"again in {_span((document.not_before - now).total_seconds())}"
+        return f"retry in {_span((document.not_before - now).total_seconds())}"
     began = {
         "running": document.started_at,
         "ready": document.ended_at,

@@ -1,4 +1,4 @@
-"""Starts the embedded PostgreSQL again when it dies while `up` runs, within bounds."""
+"""Restarts the embedded PostgreSQL when it dies while `up` runs, a limited number of times."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres import embedded
 
-MOST_STARTS = 5
+MAX_STARTS = 5
 WINDOW_S = 600.0
-"""A server that dies more often than this would go on dying: an operator must see its log."""
+"""A server that dies more often than this would keep dying: an operator must read its log."""
 
 
 class EmbeddedKeeper:
-    """Call :meth:`check` often: it costs the reading of one small file while the server lives.
+    """Call :meth:`check` often: while the server is up, it reads one small file.
 
     :param say: reports that the server ended, and that it answers again.
     :param clock: seconds.
@@ -37,20 +37,21 @@ class EmbeddedKeeper:
     def check(self) -> None:
         """Start the server again if it has ended.
 
-        :raises DatabaseUnavailableError: it does not start, or ended too often; names its log.
+        :raises DatabaseUnavailableError: it does not start, or ended too often; the message names
+            its log.
         """
         if embedded.is_alive(self._data_folder):
             return
         now = self._clock()
         while self._starts and self._starts[0] <= now - WINDOW_S:
             self._starts.popleft()
-        if len(self._starts) == MOST_STARTS:
+        if len(self._starts) == MAX_STARTS:
             raise DatabaseUnavailableError(
-                f"the embedded PostgreSQL ended {MOST_STARTS + 1} times within "
-                f"{WINDOW_S / 60:.0f} minutes and is not started again: see the end of "
+                f"the embedded PostgreSQL ended {MAX_STARTS + 1} times within "
+                f"{WINDOW_S / 60:.0f} minutes and is not restarted: see the end of "
                 f"{self._data_folder / 'log'}, then start `rag-assets up` again"
             )
         self._starts.append(now)
-        self._say("the embedded PostgreSQL ended: starting it again")
+        self._say("the embedded PostgreSQL ended: restarting it")
         embedded.ensure_running(self._data_folder)
-        self._say("the embedded PostgreSQL answers again")
+        self._say("the embedded PostgreSQL is up again")

@@ -1,4 +1,4 @@
-"""The program ``rag-assets``: what must be so before anything is imported, then the commands."""
+"""The program ``rag-assets``: signal handlers before any slow import, then the commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rag_assets.interrupts import end_on_signals
 
 
 def run() -> None:
-    """Run the command line. Ctrl-C ends it quietly also while it imports, which takes a second."""
+    """Run the command line. Ctrl-C ends it quietly, also while it imports (about a second)."""
     end_on_signals()
     from rag_assets.cli.main import app  # noqa: PLC0415
 

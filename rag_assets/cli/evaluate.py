@@ -1,4 +1,4 @@
-"""``rag-assets eval``: how well queries from a file find what they should."""
+"""``rag-assets eval``: how well the queries of a file find what they should."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.cli.options import Hybrid, Rerank, TopK, Versions
+from rag_assets.cli.options import Collapse, Hybrid, Rerank, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import open_database
@@ -20,7 +20,7 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_texts
 from rag_assets.settings.model import load_settings
 
-MOST_QUERIES = 2048
+MAX_QUERIES = 2048
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def evaluate(
     file: Annotated[
         Path,
         typer.Argument(
-            help="TOML with tables [[query]], or JSON lines: text, expected (references such as "
+            help="TOML with tables `query`, or JSON lines: text, expected (references such as "
             "RUT 1:16), language."
         ),
     ],
@@ -44,15 +44,17 @@ def evaluate(
     version: Versions = None,
     hybrid: Hybrid = False,
     rerank: Rerank = False,
-    collapse: Annotated[bool, typer.Option(help="One hit a verse, over all versions.")] = False,
+    collapse: Collapse = False,
     as_json: Json = False,
 ) -> None:
-    """Search with each query of a file, in what is released; hit@k, latency and coverage.
+    """Search the active release with each query of a file; report hit@k, latency and coverage.
 
-    A query with a language looks only into versions of that language. Latency is the search's:
-    the queries are embedded before, together.
+    A query with a language searches only versions of that language. The latency is that of the
+    search alone: the queries are embedded beforehand.
 
-    For example: `rag-assets eval samples/golden_queries.toml`
+    ```
+    rag-assets eval samples/golden_queries.toml
+    ```
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
@@ -91,7 +93,7 @@ def _show(results: Sequence[Evaluated], release: int, *, top_k: int, as_json: bo
         [
             {
                 "found at": result.found_at,
-                "ms": result.latency_ms,
+                "ms": round(result.latency_ms, 1),
                 "hits": len(result.hits),
                 "expected": ", ".join(result.expected) or None,
                 "query": result.query,
@@ -120,22 +122,22 @@ def read_questions(path: Path) -> tuple[Question, ...]:
     except ValueError as error:
         raise ConfigurationError(f"{path} is neither TOML nor JSON lines: {error}") from None
     if not isinstance(entries, list) or not entries:
-        raise ConfigurationError(f"{path} holds no query: write [[query]] with text and expected")
-    if len(entries) > MOST_QUERIES:
-        raise ConfigurationError(f"{path} holds {len(entries)} queries, more than {MOST_QUERIES}")
+        raise ConfigurationError(f"{path} has no query: write [[query]] with text and expected")
+    if len(entries) > MAX_QUERIES:
+        raise ConfigurationError(f"{path} has {len(entries)} queries: the maximum is {MAX_QUERIES}")
     return tuple(_question(path, place, entry) for place, entry in enumerate(entries, start=1))
 
 
 def _question(path: Path, place: int, entry: object) -> Question:
     if not isinstance(entry, Mapping):
-        raise ConfigurationError(f"{path}: query {place} is no table of text and expected")
+        raise ConfigurationError(f"{path}: query {place} is not a table with text and expected")
     text, expected, language = (entry.get(name) for name in ("text", "expected", "language"))
     if not isinstance(text, str) or not text.strip():
-        raise ConfigurationError(f"{path}: query {place} needs a text")
+        raise ConfigurationError(f"{path}: query {place} has no text")
     if not isinstance(expected, list | None) or not all(
         isinstance(reference, str) for reference in expected or ()
     ):
-        raise ConfigurationError(f"{path}: query {place} expects what is no list of references")
+        raise ConfigurationError(f"{path}: query {place}: expected is not a list of references")
     if not isinstance(language, str | None):
-        raise ConfigurationError(f"{path}: query {place} has a language that is no text")
+        raise ConfigurationError(f"{path}: query {place}: language is not a string")
     return Question(text, tuple(expected or ()), language)

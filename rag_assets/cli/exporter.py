@@ -15,22 +15,31 @@ from rag_assets.postgres.database import dagster_database, open_database
 
 
 def exporter(
-    host: Annotated[str | None, typer.Option(help="RAG_EXPORTER_HOST.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on: RAG_EXPORTER_HOST.")
+    ] = None,
     port: Annotated[
         int | None,
-        typer.Option(**within("rag_exporter_port"), help="RAG_EXPORTER_PORT; 0 takes a free one."),
+        typer.Option(
+            **within("rag_exporter_port"), help="Its port: RAG_EXPORTER_PORT; 0 takes a free one."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Serve the metrics for Prometheus until Ctrl-C. The API serves the same beside its own."""
-    # Here: `serve` has yet to say where its workers count when prometheus_client is imported.
+    """Serve the metrics for Prometheus until Ctrl-C. The API serves them, too.
+
+    ```
+    rag-assets exporter --port 9808
+    ```
+    """
+    # Here: `serve` sets the folder of its workers' counters before prometheus_client is imported.
     from rag_assets.operations.exporter import exporting  # noqa: PLC0415
     from rag_assets.operations.metrics import OperationsMetrics  # noqa: PLC0415
 
     with errors_as_sentences(as_json):
         settings = settings_with(rag_exporter_host=host, rag_exporter_port=port)
-        # Nothing is migrated, and a database that is away is no reason not to start: to say that
-        # it is away is what the exporter is for.
+        # Nothing is migrated, and it starts while the database is unreachable: to report that is
+        # what the exporter is for.
         metrics = OperationsMetrics(
             settings, corpus=open_database(settings), dagster=dagster_database(settings)
         )

@@ -1,4 +1,4 @@
-"""``rag-assets incidents``: what went wrong, since when, why, and what was done about it."""
+"""``rag-assets incidents``: what went wrong, when, why, and what was done about it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markdown import Markdown
 
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.options import COUNT
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_table
@@ -14,15 +15,22 @@ from rag_assets.operations.following import close_job_incident
 from rag_assets.operations.report import read_report
 from rag_assets.operations.sql.incidents import last_incidents
 
-app = typer.Typer(no_args_is_help=True, help="Incidents: the last ones, and the report of each.")
+app = Commands(help="Incidents: list, show, close.\n\n```\nrag-assets incidents list\n```")
 
 
 @app.command("list")
 def list_last(
-    limit: Annotated[int, typer.Option(**COUNT, help="How many, the latest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option(**COUNT, help="Number of incidents, the latest first.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
-    """The last incidents."""
+    """List the latest incidents.
+
+    ```
+    rag-assets incidents list --limit 5
+    ```
+    """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         found = last_incidents(connection, limit=limit)
     if as_json:
@@ -50,11 +58,16 @@ def list_last(
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(help="As `incidents list` shows it, such as incident-0007.")
+        str, typer.Argument(help="Its name in `incidents list`, such as incident-0007.")
     ],
     as_json: Json = False,
 ) -> None:
-    """The report of one, as things stand; the asset incident_report has it with a plot."""
+    """Show the report of an incident; the asset `incident_report` has it with a plot.
+
+    ```
+    rag-assets incidents show incident-0007
+    ```
+    """
     with errors_as_sentences(as_json):
         report = read_report(open_corpus()[1], name)
     if as_json:
@@ -71,7 +84,12 @@ def close(
     name: Annotated[str, typer.Argument(help="An incident of failed jobs, such as incident-0007.")],
     as_json: Json = False,
 ) -> None:
-    """Close an incident of failed jobs by hand, where no later run is to succeed."""
+    """Close an incident of failed jobs for which no later run is planned.
+
+    ```
+    rag-assets incidents close incident-0007
+    ```
+    """
     with errors_as_sentences(as_json):
         incident = close_job_incident(open_corpus()[1], name)
     if as_json:

@@ -1,4 +1,4 @@
-"""``rag-assets index``: the index generations, and building one."""
+"""``rag-assets index``: the generations of the vector index, and building one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection
 from rag_assets.cli.options import within
 from rag_assets.cli.output import (
@@ -26,12 +27,17 @@ from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.served import pinned_generations
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
-app = typer.Typer(no_args_is_help=True, help="The vector index: its generations, building one.")
+app = Commands(help="The vector index: status, build.\n\n```\nrag-assets index status\n```")
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """The generations of each index, and the last decision with its reasons."""
+    """Show the generations of each index, and the last decision with its reasons.
+
+    ```
+    rag-assets index status
+    ```
+    """
     with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
         tables = [_describe(connection, table) for table in indexed_tables(connection, settings)]
     if as_json:
@@ -49,25 +55,35 @@ def status(as_json: Json = False) -> None:
 def build(
     lists: Annotated[
         int | None,
-        typer.Option(**within("rag_index_lists"), help="Build immediately, with this many lists."),
+        typer.Option(**within("rag_index_lists"), help="Build now, with this many lists."),
     ] = None,
     candidates: Annotated[
         list[int] | None,
         typer.Option(
             "--candidate",
             **within("rag_index_lists"),
-            help="Build with each, keep what measures best; may be repeated.",
+            help="Build with each of these numbers of lists, keep the best; may be repeated.",
         ),
     ] = None,
     maintenance_work_mem: Annotated[
-        str | None, typer.Option(help="Memory for this build, such as 4GB.")
+        str | None, typer.Option(metavar="SIZE", help="Memory for this build, such as 4GB.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="vector or halfvec.")] = None,
-    force: Annotated[bool, typer.Option(help="Build whatever the policy says.")] = False,
-    corpus: Annotated[Corpus, typer.Option(help="Whose index.")] = "bible",
+    precision: Annotated[
+        str | None, typer.Option(help="Type of the index: vector or halfvec.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Build even if there is no reason to.")
+    ] = False,
+    corpus: Annotated[Corpus, typer.Option(help="The corpus whose index is built.")] = "bible",
     as_json: Json = False,
 ) -> None:
-    """Decide on the index, build it if need be, and check it; nothing is released."""
+    """Decide on the index, build it if necessary, and check it. Releases nothing.
+
+    ```
+    rag-assets index build
+    rag-assets index build --candidate 250 --candidate 1000
+    ```
+    """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         # Dagster takes 2 s to import: here, so that the other commands do not wait for it.
         from rag_assets.defs.launch import run_corpus_release  # noqa: PLC0415

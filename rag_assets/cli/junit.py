@@ -1,4 +1,4 @@
-"""The gate's verdict as JUnit XML, which release pipelines read."""
+"""The verdict of the gate as JUnit XML, for release pipelines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
 def junit_xml(evidence: Evidence, verdict: GateVerdict) -> str:
-    """A test suite for each version, the documents and each index, a test case a check.
+    """One test suite per version, for the documents and per index; one test case per check.
 
-    What is left out of the release is skipped, with the reason.
+    What is left out of the release is marked as skipped, with the reason.
     """
     cases = {INDEX: ["decision", *INDEX_CHECKS]}
     cases |= {version.code: list(QUALITY_CHECKS) for version in evidence.versions}

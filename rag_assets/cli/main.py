@@ -29,12 +29,13 @@ from rag_assets.cli import (
     up,
     worker,
 )
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.output import out, show_error
 from rag_assets.interrupts import end_on_signals
 
 
-class _App(typer.Typer):
-    """The commands, and what is so for all of them: signals, and errors that no command foresaw."""
+class _App(Commands):
+    """All commands, with the handling of signals and of unexpected errors."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         end_on_signals()
@@ -47,22 +48,24 @@ class _App(typer.Typer):
 
 app = _App(
     name="rag-assets",
-    no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},  # of every command
-    pretty_exceptions_enable=False,  # they show neither masked words nor one sentence
+    pretty_exceptions_enable=False,  # they neither mask secrets nor print one sentence
     help="""
 Operate a retrieval corpus on PostgreSQL and pgvector.
 
-Start with **rag-assets demo**: it needs no key, no Docker and no root, and ends with a search.
-Then **rag-assets up** shows the same in Dagster's UI.
-
-A corpus of your own: **rag-assets bible add EN_MINE path/to/files --ai-allowed**, estimate the
-cost with **rag-assets bible plan**, embed it with **rag-assets bible embed EN_MINE**, build and
-check the index with **rag-assets index build**, release it with **rag-assets release activate**.
-
-Documents: drop them into RAG_DOCUMENTS_URL, or **rag-assets documents add FILES**; follow their
-progress with **rag-assets documents list**.
+```
+rag-assets demo                 # the samples: no key, no Docker, no root
+rag-assets up                   # Dagster's UI and the retrieval API
+rag-assets bible add EN_MINE samples/bibles/EN_SAMPLE --ai-allowed
+rag-assets bible plan EN_MINE   # what embedding it would cost
+rag-assets bible embed EN_MINE
+rag-assets index build
+rag-assets release activate
+rag-assets search "in the beginning" --version EN_MINE
+rag-assets documents add report.pdf
+rag-assets doctor               # what is wrong, and how to fix it
+```
 
 Settings come from the environment and from `.env`: see docs/settings.md.
 """,
@@ -84,7 +87,7 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """What comes before any command."""
+    """The options of ``rag-assets`` itself."""
 
 
 app.add_typer(db.app, name="db")
@@ -96,17 +99,17 @@ app.add_typer(space.app, name="space")
 app.add_typer(serve.keys, name="keys")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(incidents.app, name="incidents")
-app.command("alertmanager-config")(alerting.alertmanager_config_command)
-app.command("capacity")(capacity.capacity)
-app.command("search")(search.search_command)
-app.command("eval")(evaluate.evaluate)
-app.command("exporter")(exporter.exporter)
 app.command("demo")(demo.demo)
+app.command("up")(up.up)
+app.command("search")(search.search_command)
 app.command("doctor")(doctor.doctor)
 app.command("provider")(provider.provider)
+app.command("eval")(evaluate.evaluate)
+app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
-app.command("up")(up.up)
+app.command("exporter")(exporter.exporter)
 app.command("worker")(worker.worker)
+app.command("alertmanager-config")(alerting.alertmanager_config_command)
 
 if __name__ == "__main__":
     app()

@@ -1,4 +1,4 @@
-"""What a command works on: the settings, the database, a private file."""
+"""What commands open: the settings, the database, a private file."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from rag_assets.settings.model import Settings, load_settings
 
 
 def settings_with(**given: object) -> Settings:
-    """The settings, where options of the command line replace some; ``None`` replaces nothing."""
+    """The settings, some replaced by options of the command line, unless these are ``None``."""
     return load_settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def open_corpus() -> tuple[Settings, Database]:
-    """The settings, and their database with its migrations up to date."""
+    """The settings and their database, its migrations applied."""
     settings = load_settings()
     return settings, open_migrated(settings)
 
 
 @contextmanager
 def corpus_connection() -> Iterator[tuple[Settings, Connection]]:
-    """The same, as one transaction on that database."""
+    """The settings and one transaction on their database, its migrations applied."""
     settings, database = open_corpus()
     with database.connect() as connection:
         yield settings, connection
 
 
 def open_private(path: Path) -> BinaryIO:
-    """Write a file anew that only its owner may read, whatever the umask says and it was before."""
+    """Replace a file by an empty one that only its owner may read, whatever the umask."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "wb")

@@ -1,4 +1,4 @@
-"""Options that several commands have, and the bounds of numbers: those of their settings."""
+"""Options that several commands share, and the bounds of numbers: those of their settings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ class Range(TypedDict, total=False):
 
 
 LARGEST = 2**31 - 1
-"""Of PostgreSQL's integers, which number releases and bound lists."""
+"""The largest integer of PostgreSQL: it bounds release numbers and limits."""
 COUNT = Range(min=1, max=LARGEST)
 DAYS = Range(min=1, max=36_500)
 SECONDS = Range(min=1, max=86_400)
 
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-TopK = Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="How many hits.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Limit = Annotated[int, typer.Option(**COUNT, help="Maximum number of documents.")]
+TopK = Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Number of hits.")]
 Versions = Annotated[list[str] | None, typer.Option(help="Only this version; may be repeated.")]
-Hybrid = Annotated[bool, typer.Option(help="Let full text search take part.")]
-Rerank = Annotated[bool, typer.Option(help="Re-order the hits by the large space.")]
+Hybrid = Annotated[bool, typer.Option("--hybrid", help="Combine with full text search.")]
+Rerank = Annotated[bool, typer.Option("--rerank", help="Re-rank the hits with the large model.")]
+Collapse = Annotated[
+    bool, typer.Option("--collapse", help="One hit per verse over all versions, and per document.")
+]
 
 
 def within(setting: str) -> Range:

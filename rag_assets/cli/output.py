@@ -1,9 +1,10 @@
-"""How the commands speak: tables for people, JSON for programs, one sentence for an error."""
+"""What commands print: tables for people, JSON for programs, one sentence for an error."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.segment import Segment
@@ -28,24 +31,30 @@ from rag_assets.visible import visible, visible_json, visible_lines
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-_PIPE_WIDTH = 160  # columns where there is no terminal to ask
+_UNLIMITED = 1_000_000  # columns where lines go to a file or another program
 
 
 class Terminal(Console):
     """A console on which a text is one line, and only our own styles do anything to the screen.
 
-    A text of several lines is given as several, with ``sep="\\n"``: so a line's end in a name can
-    never look like one of ours. Brackets in what is not ours are :func:`plain`'s part.
+    A text of several lines is passed as several, with ``sep="\\n"``, so a line end in a name can
+    never look like one of ours. Brackets in a text that is not ours are escaped by :func:`plain`.
+    On a terminal, and wherever ``COLUMNS`` is set, lines wrap between words; elsewhere they do not.
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **options)
+        if not (self.is_terminal or "COLUMNS" in os.environ):
+            self.width = _UNLIMITED
+
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a line of it, before it is measured for a table."""
+        """Make a line of it before it is measured for a table."""
         return super().render_str(visible(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """Whatever else is printed, such as Markdown."""
+        """Escape what acts on the screen in everything else that is printed, such as Markdown."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -53,66 +62,111 @@ class Terminal(Console):
                 yield Segment(visible_lines(segment.text), segment.style)
 
 
-out = Terminal(highlight=False, emoji=False, soft_wrap=True)
-err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-for console in (out, err):
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
+out = Terminal()
+err = Terminal(stderr=True)
 
 
 def plain(text: object) -> str:
-    """For a text with styles: what is not ours, without effect."""
+    """Escape a text that is not ours, for use in a text with styles."""
     return escape(visible(str(text)))
 
 
 def remark(message: str) -> None:
-    """A sentence on standard error, as it is."""
+    """Print a sentence to standard error, unchanged."""
     err.print(message, markup=False)
 
 
 def show_json(value: object) -> None:
     """One JSON document on standard output."""
-    # Flushed: whoever reads `up --json` through a pipe waits for it.
+    # Flushed: a program that reads `up --json` through a pipe waits for it.
     document = json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2)
     print(visible_json(document), flush=True)  # noqa: T201
 
 
 def show_table(rows: Sequence[Mapping[str, object]], *, empty: str) -> None:
-    """Rows as a table, with their keys as headings."""
+    """Rows as a table with their keys as headings; as paragraphs where it does not fit."""
     if not rows:
         out.print(empty)
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, value in rows[0].items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        table.add_column(name, justify="right" if number else "left")
+    headings = [name.replace("_", " ") for name in rows[0]]
+    lines = [[out.render_str(_cell(value)) for value in row.values()] for row in rows]
+    columns = list(zip(map(out.render_str, headings), *lines, strict=True))
+    for gap in (2, 1):
+        if widths := _widths(columns, out.width - gap * (len(columns) - 1)):
+            table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
+            for value, heading, width in zip(rows[0].values(), headings, widths, strict=True):
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                table.add_column(heading, justify="right" if number else "left", width=width)
+            for line in lines:
+                table.add_row(*line)
+            out.print(table)
+            return
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    out.print(table)
+        (name, title), *fields = row.items()
+        known = (
+            f"{name.replace('_', ' ')} {_cell(value)}"
+            for name, value in fields
+            if value is not None
+        )
+        title = f"{name} {title}" if isinstance(title, int) else title
+        out.print(f"[bold]{_cell(title)}[/bold]", indented("; ".join(known), 2), sep="\n")
+
+
+def _widths(columns: Sequence[Sequence[Text]], room: int) -> list[int] | None:
+    """Widths that cut no word, or ``None``; the longest texts get what is left over."""
+    words = ((word for text in cells for word in text.plain.split()) for cells in columns)
+    widths = [max(map(cell_len, of_column), default=0) for of_column in words]
+    spare = room - sum(widths)
+    if spare < 0:
+        return None
+    wanted = [max(text.cell_len for text in cells) for cells in columns]
+    for column in sorted(range(len(columns)), key=lambda one: wanted[one] - widths[one]):
+        given = min(spare, wanted[column] - widths[column])
+        widths[column] += given
+        spare -= given
+    return widths
 
 
 def show_record(record: Mapping[str, object]) -> None:
-    """One thing, a line a field."""
-    width = max(map(len, record))
-    for name, value in record.items():
-        out.print(f"[bold]{name:<{width}}[/bold]  {_cell(value)}")
+    """One thing, one line per field."""
+    show_pairs(
+        (f"[bold]{name.replace('_', ' ')}[/bold]", _cell(value)) for name, value in record.items()
+    )
+
+
+def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and what is said of each, in two columns; both are texts with styles."""
+    rows = [(out.render_str(name), out.render_str(text)) for name, text in pairs]
+    width = max((name.cell_len for name, _ in rows), default=0)
+    for name, text in rows:
+        name.align("left", width)
+        for line in text.wrap(out, max(out.width - width - 2, 10)):
+            whole = Text.assemble(name, "  ", line)
+            whole.rstrip()
+            out.print(whole)
+            name = Text(" " * width)  # noqa: PLW2901 -- lines below the first stand beside none
+
+
+def indented(text: str, columns: int) -> RenderableType:
+    """A text with styles, each of its lines set in."""
+    return Padding(out.render_str(text), (0, 0, 0, columns), expand=False)
 
 
 def show_failures(of: str, failures: Iterable[str]) -> None:
-    """What failed of one thing, a line each."""
+    """What failed of one thing, one line per failure."""
     for failure in failures:
         out.print(f"[red]{of}[/red] {plain(failure)}")
 
 
 def show_reasons(reasons: Iterable[object]) -> None:
-    """Why something was refused, a line each, under a sentence that says what."""
+    """Why something was refused, one line per reason, below a sentence that says what."""
     for reason in reasons:
-        out.print(f"  [red]{plain(reason)}[/red]")
+        out.print(indented(f"[red]{plain(reason)}[/red]", 2))
 
 
 @contextmanager
 def errors_as_sentences(as_json: bool = False) -> Iterator[None]:
-    """End the command with status 1 and the reason of whatever error ends it."""
+    """End the command with status 1 and the reason when an error ends it."""
     try:
         yield
     except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
@@ -123,7 +177,7 @@ def errors_as_sentences(as_json: bool = False) -> Iterator[None]:
 
 
 def show_error(error: Exception, *, as_json: bool = False) -> None:
-    """The sentence of an error raised on purpose; of any other its trace, class and words."""
+    """Print an error raised on purpose as a sentence; any other with its trace and class."""
     foreseen = isinstance(error, RagAssetsError)
     if not foreseen:
         trace = "".join(traceback.format_exception(error))
@@ -132,7 +186,7 @@ def show_error(error: Exception, *, as_json: bool = False) -> None:
     if as_json:
         show_json({"error": type(error).__name__, "message": reason})
         return
-    report = "" if foreseen else ". This is a fault of rag-assets: report it with the trace above"
+    report = "" if foreseen else ". This is a bug in rag-assets: report it with the traceback above"
     err.print(f"[red]error:[/red] {plain(reason + report)}")
 
 
@@ -153,7 +207,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
 
 
 class _Bars:
-    """A bar a task."""
+    """One bar per task."""
 
     def __init__(self, rich: RichProgress) -> None:
         self._rich = rich
@@ -176,9 +230,12 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
-            return f"{value:.4f}" if 0 < abs(value) < 1 else f"{value:,.1f}"
+            short = abs(value) >= 1 or value == round(value, 1)
+            return f"{value:,.1f}" if short else f"{value:.4f}"
         case int():
             return f"{value:,}"
+        case Mapping():
+            return ", ".join(f"{plain(key)} {_cell(one)}" for key, one in value.items())
         case datetime():
             return value.strftime("%Y-%m-%d %H:%M:%S")
         case _:

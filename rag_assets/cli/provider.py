@@ -27,7 +27,11 @@ def provider(
     """Show how the embedding server of each space is spoken to, and what its answers look like.
 
     It is probed before the first text is sent, and only then: probe it again after the server was
-    changed, for instance to other limits. Example: `rag-assets provider --probe`
+    changed, for instance to other limits.
+
+    ```
+    rag-assets provider --probe
+    ```
     """
     with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
         if probe:

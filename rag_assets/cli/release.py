@@ -1,4 +1,4 @@
-"""``rag-assets release``: what is served, what the gate says, and the way back."""
+"""``rag-assets release``: what is served, the gate, activation, rollback."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.junit import junit_xml
 from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.options import COUNT
@@ -31,32 +32,39 @@ from rag_assets.release.gate import GateVerdict
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate_gate, release, roll_back
 from rag_assets.release.sql.releases import last_releases, release_by_id
-from rag_assets.vectors.sql.served import Release, ReleasedSpace, active_release
+from rag_assets.vectors.sql.served import Release, active_release
 
-app = typer.Typer(
-    no_args_is_help=True, help="Releases: status, gate, activate, rollback, differences."
+app = Commands(
+    help="Releases: status, gate, activate, rollback, diff.\n\n```\nrag-assets release status\n```"
 )
 
 LeaveOut = Annotated[
     bool | None,
     typer.Option(
         "--leave-out-failing/--refuse-failing",
-        help="A version that fails keeps only itself out, or refuses the whole release.",
+        help="If a version fails: leave it out, or refuse the release.",
     ),
 ]
 
 AfterRollback = Annotated[
     bool,
-    typer.Option("--after-rollback", help="The fault of the rolled back release is fixed."),
+    typer.Option(
+        "--after-rollback", help="Confirm that the fault of the rolled-back release is fixed."
+    ),
 ]
 
 
 @app.command()
 def status(
-    limit: Annotated[int, typer.Option(**COUNT, help="How many of the last to show.")] = 10,
+    limit: Annotated[int, typer.Option(**COUNT, help="Number of releases to show.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """What is served, and the last releases and refusals."""
+    """Show what is served, and the last releases and refusals.
+
+    ```
+    rag-assets release status
+    ```
+    """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         last = last_releases(connection, limit=limit)
         active = active_release(connection)
@@ -64,7 +72,7 @@ def status(
         show_json({"active": active, "releases": last})
         return
     if active is None:
-        out.print("nothing is released yet: `rag-assets release gate` says what is missing")
+        out.print("nothing is released yet: `rag-assets release gate` shows what is missing")
     else:
         show_record(_describe(active))
         out.print()
@@ -81,11 +89,19 @@ def gate(
     leave_out_failing: LeaveOut = None,
     after_rollback: AfterRollback = False,
     junit: Annotated[
-        Path | None, typer.Option(help="Write the verdict there as JUnit XML, for a pipeline.")
+        Path | None, typer.Option(help="Also write the result to this file, as JUnit XML.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Would the gate let a release through now? Exits with 0 or 1 and says why; writes nothing."""
+    """Check whether the gate would pass a release now: exit status 0 or 1, with the reasons.
+
+    Nothing is stored or released.
+
+    ```
+    rag-assets release gate
+    rag-assets release gate --junit gate.xml
+    ```
+    """
     with errors_as_sentences(as_json):
         with corpus_connection() as (settings, connection):
             evidence, verdict = evaluate_gate(
@@ -107,13 +123,19 @@ def gate(
 def activate(
     release_id: Annotated[
         int | None,
-        typer.Argument(**COUNT, help="An earlier release; without one, what the gate lets."),
+        typer.Argument(**COUNT, help="An earlier release. Default: what passes the gate."),
     ] = None,
     leave_out_failing: LeaveOut = None,
     after_rollback: AfterRollback = False,
     as_json: Json = False,
 ) -> None:
-    """Release what the gate lets through, or make an earlier release the active one again."""
+    """Release what passes the gate, or activate an earlier release again.
+
+    ```
+    rag-assets release activate
+    rag-assets release activate 7
+    ```
+    """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         settings, database = open_corpus()
         if release_id is None:
@@ -137,14 +159,19 @@ def rollback(
         bool,
         typer.Option(
             "--drop-index",
-            help="Then drop, concurrently, the indexes that only the release rolled back searched.",
+            help="Then drop, concurrently, the indexes that only the rolled-back release used.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring back the release before: its index, probes, versions and spaces, at once.
+    """Restore the previous release immediately: its index, probes, versions and spaces.
 
-    A second rollback goes one further back, as far as RAG_RELEASES_KEPT.
+    A second rollback restores the one before, up to RAG_RELEASES_KEPT.
+
+    ```
+    rag-assets release rollback
+    rag-assets release rollback --drop-index
+    ```
     """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         settings, database = open_corpus()
@@ -158,14 +185,20 @@ def rollback(
 @app.command()
 def diff(
     first: Annotated[
-        int | None, typer.Argument(**COUNT, help="A release; the active one without it.")
+        int | None, typer.Argument(**COUNT, help="A release. Default: the active one.")
     ] = None,
     second: Annotated[
-        int | None, typer.Argument(**COUNT, help="Another; without it, what would be released now.")
+        int | None, typer.Argument(**COUNT, help="Another. Default: what would be released now.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What differs between two releases, or between the active one and what is ready now."""
+    """Show the differences between two releases, or between the active one and the next.
+
+    ```
+    rag-assets release diff
+    rag-assets release diff 6 7
+    ```
+    """
     with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
         one = _content(connection, first)
         if second is None:
@@ -185,13 +218,15 @@ def _content(connection: Connection, release_id: int | None) -> Mapping[str, Any
         active_release(connection) if release_id is None else release_by_id(connection, release_id)
     )
     if found is None and release_id is not None:
-        raise ConfigurationError(f"there is no release {release_id}: `rag-assets release status`")
+        raise ConfigurationError(
+            f"there is no release {release_id}: `rag-assets release status` lists them"
+        )
     content: Mapping[str, Any] = found.manifest["content"] if found else {}
     return content
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, object]]:
-    """A row for each thing that is not the same."""
+    """One row per field that differs."""
     before, after = _flat(one), _flat(other)
     return [
         {"what": name, "before": before.get(name), "after": after.get(name)}
@@ -205,7 +240,7 @@ def _flat(content: Mapping[str, Any]) -> dict[str, object]:
     for space in content.get("spaces", ()):
         name = f"{space['corpus']} {space['role']}"
         flat[f"{name}: space"] = space["space"]
-        codes = space.get("codes") or {}  # there is none in manifests before there were codes
+        codes = space.get("codes") or {}  # manifests from before the codes have none
         flat[f"{name}: index generation"] = space["generation"] or (
             f"none: code set {codes['code_set']}" if codes else "exact search"
         )
@@ -225,19 +260,11 @@ def _describe(found: Release) -> dict[str, object]:
         "active since": found.activated_at,
         "versions": ", ".join(found.versions),
         "spaces": "; ".join(dict.fromkeys(f"{one['role']}: {one['space']}" for one in spaces)),
-        "searched": _searched(small),
+        "searched": small.searched if small else "exactly",
         "probes": small.probes.plain if small and small.probes else None,
-        **({"documents": f"searched {_searched(documents)}"} if documents else {}),
+        **({"documents searched": documents.searched} if documents else {}),
         "rollback to": found.previous_id,
     }
-
-
-def _searched(space: ReleasedSpace | None) -> str:
-    if space is None:
-        return "exactly"
-    if space.generation is not None:
-        return f"index generation {space.generation}"
-    return f"code set {space.codes.code_set}" if space.codes else "exactly"
 
 
 def _row(found: Release) -> dict[str, object]:
@@ -267,7 +294,7 @@ def _verdict(verdict: GateVerdict) -> dict[str, object]:
 
 def _show_verdict(verdict: GateVerdict) -> None:
     if verdict.passed:
-        same = ", and the active release serves just this" if verdict.unchanged else ""
+        same = ", which the active release already serves" if verdict.unchanged else ""
         served = [*verdict.versions, *(["documents"] if verdict.documents else [])]
         out.print(f"[bold green]pass[/bold green]: {', '.join(served)}{same}")
     else:
@@ -282,7 +309,7 @@ def _show_switch(now: Release, before: Release | None, *, as_json: bool) -> None
         show_json({"active": now, "before": before.release_id if before else None})
         return
     if before is not None and before.release_id == now.release_id:
-        out.print(f"release {now.release_id} serves just this already")
+        out.print(f"release {now.release_id} already serves this")
         return
     err.print(f"before: release {before.release_id}" if before else "before: nothing")
     show_record(_describe(now))

@@ -1,4 +1,4 @@
-"""``rag-assets search``: ask the corpus."""
+"""``rag-assets search``: search the corpus."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.cli.options import Hybrid, Rerank, TopK, Versions
-from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json
+from rag_assets.cli.options import Collapse, Hybrid, Rerank, TopK, Versions
+from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_pairs
+from rag_assets.cli.snippets import snippet
 from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.request import Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings.model import load_settings
+from rag_assets.visible import count
 
 
 def search_command(
-    query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
+    query: Annotated[str, typer.Argument(help="What to search for, in plain words.")],
     top_k: TopK = 10,
-    corpus: Annotated[Searched, typer.Option(help="What to search.")] = "both",
+    corpus: Annotated[Searched, typer.Option(help="The corpus to search.")] = "both",
     version: Versions = None,
     language: Annotated[
-        str | None, typer.Option(help="Only versions and documents of this language.")
+        str | None, typer.Option(help="Only versions and documents in this language.")
     ] = None,
     book: Annotated[
         list[str] | None, typer.Option(help="Only this book, by code or name; may be repeated.")
@@ -30,14 +32,21 @@ def search_command(
     ] = None,
     hybrid: Hybrid = False,
     rerank: Rerank = False,
-    collapse: Annotated[
-        bool, typer.Option(help="One hit a verse, over all versions; one a document.")
+    collapse: Collapse = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print whole passages instead of snippets.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Find the verses and passages of documents nearest to a query, in what is released.
+    """Search the active release for the verses and passages nearest to a query.
 
-    For example: `rag-assets search "where you go I will go" --version EN_SAMPLE`
+    Of a long passage, the part is shown that has the most words of the query. JSON has whole
+    passages.
+
+    ```
+    rag-assets search "where you go I will go" --version EN_SAMPLE
+    rag-assets search "termos do contrato" --corpus documents --top-k 3 --full
+    ```
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
@@ -56,22 +65,20 @@ def search_command(
     if as_json:
         show_json(result)
         return
-    show_hits(result)
+    show_hits(result, query, full=full)
 
 
-def show_hits(result: SearchResult) -> None:
-    """Hits as a person reads them, and where the time went."""
+def show_hits(result: SearchResult, query: str, *, full: bool = False) -> None:
+    """Print hits, as snippets unless ``full``, and how long the search took."""
     for hit in result.hits:
         place = hit.version if hit.document is None else hit.document.key
-        out.print(
-            f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]  [bold]{plain(hit.reference)}[/bold] "
-            f"[dim]{plain(place)}[/dim]"
-        )
-        for line in hit.text.expandtabs().splitlines():
-            out.print(f"           {line}", markup=False)
+        text = hit.text if full else snippet(hit.text, query)
+        first = f"[bold]{plain(hit.reference)}[/bold] [dim]{plain(place)}[/dim]"
+        lines = [("", plain(line)) for line in text.expandtabs().splitlines()]
+        show_pairs([(f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]", first), *lines])
     plans = " + ".join(str(plan) for plan in (result.plan, result.documents_plan) if plan)
     out.print(
-        f"[dim]{len(result.hits)} hits of release {result.release_id} ({plans}); "
+        f"[dim]{count(len(result.hits), 'hit')} of release {result.release_id} ({plans}); "
         f"embedding {result.embedding_ms:.0f} ms, search {result.search_ms:.0f} ms[/dim]"
     )
     if result.why_fewer:

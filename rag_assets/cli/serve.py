@@ -1,4 +1,4 @@
-"""``rag-assets serve``: the retrieval API; ``rag-assets keys``: who may use it."""
+"""``rag-assets serve``: the retrieval API; ``rag-assets keys``: its keys."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
 from rag_assets.api.sql.keys import SCOPES, any_key, create_key, list_keys, revoke_key
+from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection, settings_with
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, plain, show_json, show_table
@@ -22,19 +23,24 @@ from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.loopback import is_loopback
 from rag_assets.settings.model import Settings
 
-keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+keys = Commands(help="API keys: create, list, revoke.\n\n```\nrag-assets keys list\n```")
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Where to listen: RAG_API_HOST.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on: RAG_API_HOST.")] = None,
     port: Annotated[
-        int | None, typer.Option(**within("rag_api_port"), help="RAG_API_PORT.")
+        int | None, typer.Option(**within("rag_api_port"), help="Its port: RAG_API_PORT.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(**within("rag_api_workers"), help="Processes: RAG_API_WORKERS.")
     ] = None,
 ) -> None:
-    """Serve the retrieval API until Ctrl-C; requests in flight are answered first."""
+    """Serve the retrieval API until Ctrl-C. Requests in flight are answered first.
+
+    ```
+    rag-assets serve --port 8000 --workers 2
+    ```
+    """
     with errors_as_sentences():
         settings = settings_with(rag_api_host=host, rag_api_port=port, rag_api_workers=workers)
         database, replica = open_database(settings), open_replica(settings)
@@ -50,32 +56,32 @@ def serve(
 
 
 def refuse_open_to_all(settings: Settings, database: Database) -> None:
-    """Without any key only this machine may reach the API."""
+    """Refuse to listen on more than loopback while no API key exists."""
     with database.connect() as connection:
         exists = any_key(connection)
     if exists:
         return
     if not is_loopback(settings.rag_api_host):
         raise ConfigurationError(
-            f"there is no API key, and {settings.rag_api_host} can be reached from elsewhere: "
+            f"no API key exists, and {settings.rag_api_host} can be reached from other machines: "
             "create one (`rag-assets keys create NAME`), or listen on 127.0.0.1"
         )
-    err.print("no API key exists: listening on loopback only, without asking for one")
+    err.print("no API key exists: listening on loopback only, without authentication")
 
 
 def _run(settings: Settings) -> None:
-    """In this process; its workers read what was chosen here from the environment."""
+    """Run uvicorn in this process; its workers read these settings from the environment."""
     with tempfile.TemporaryDirectory(prefix="rag-metrics-") as folder:
-        # prometheus_client looks at this when it is imported: the workers count together there.
+        # prometheus_client reads this when it is imported: there the workers share their counters.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ["RAG_API_HOST"] = settings.rag_api_host
-        # uvicorn raises the signal again once all is closed: the folder must go first.
+        # uvicorn raises the signal again when all is closed: delete the folder first.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: sys.exit(0))
         import uvicorn  # noqa: PLC0415 -- a quarter of a second
 
-        logs.set_up(settings)  # of the process that minds the workers
-        raise_open_files()  # of the workers, too
+        logs.set_up(settings)  # of the process that supervises the workers
+        raise_open_files()  # the workers inherit it
         uvicorn.run(
             "rag_assets.api.app:create_app",
             factory=True,
@@ -89,8 +95,8 @@ def _run(settings: Settings) -> None:
             access_log=False,
             timeout_graceful_shutdown=settings.rag_api_shutdown_s,
             timeout_keep_alive=30,
-            # A worker that starts is asked for signs of life, too: with uvicorn's 5 s, on a busy
-            # machine each was ended before it was up, for ever.
+            # A starting worker must answer health checks, too: with uvicorn's 5 s, on a busy
+            # machine each worker was killed before it was ready, endlessly.
             timeout_worker_healthcheck=60,
             server_header=False,
         )
@@ -98,25 +104,32 @@ def _run(settings: Settings) -> None:
 
 @keys.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Whom it is for.")],
+    name: Annotated[str, typer.Argument(help="The client that will use it.")],
     scope: Annotated[
         list[str] | None, typer.Option(help="read or admin; may be repeated. Default: read.")
     ] = None,
     per_minute: Annotated[
         int | None,
         typer.Option(
-            **within("rag_api_requests_per_minute"), help="RAG_API_REQUESTS_PER_MINUTE (600)."
+            **within("rag_api_requests_per_minute"),
+            help="Requests per minute. Default: RAG_API_REQUESTS_PER_MINUTE.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key. It is shown this once and stored as a hash."""
+    """Create a key. It is shown once and stored as a hash.
+
+    ```
+    rag-assets keys create my-application
+    rag-assets keys create uploader --scope admin
+    ```
+    """
     with errors_as_sentences(as_json):
         scopes = tuple(known for known in SCOPES if known in (scope or ["read"]))
         unknown = set(scope or []) - set(SCOPES)
         if unknown:
             raise ConfigurationError(
-                f"unknown scope {', '.join(sorted(unknown))}: there are {', '.join(SCOPES)}"
+                f"unknown scope {', '.join(sorted(unknown))}: the scopes are {', '.join(SCOPES)}"
             )
         with corpus_connection() as (settings, connection):
             key = create_key(
@@ -134,7 +147,12 @@ def create(
 
 @keys.command("list")
 def list_all(as_json: Json = False) -> None:
-    """All keys, without their secrets."""
+    """List all keys, without their secrets.
+
+    ```
+    rag-assets keys list
+    ```
+    """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         found = list_keys(connection)
     if as_json:
@@ -146,21 +164,27 @@ def list_all(as_json: Json = False) -> None:
                 "key": key.key_id,
                 "name": key.name,
                 "scopes": ", ".join(key.scopes),
-                "a minute": key.requests_per_minute,
+                "per minute": key.requests_per_minute,
                 "created": key.created_at,
                 "revoked": key.revoked_at,
             }
             for key in found
         ],
-        empty="no key yet: `rag-assets keys create NAME`",
+        empty="no key yet: `rag-assets keys create NAME` creates one",
     )
 
 
 @keys.command("revoke")
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")], as_json: Json = False
+    key_id: Annotated[str, typer.Argument(help="Its id, from `rag-assets keys list`.")],
+    as_json: Json = False,
 ) -> None:
-    """Revoke a key; workers forget it within RAG_API_KEY_CACHE_S."""
+    """Revoke a key. Workers refuse it within RAG_API_KEY_CACHE_S seconds.
+
+    ```
+    rag-assets keys revoke 5cdf8025d915
+    ```
+    """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         if not revoke_key(connection, key_id):
             raise ConfigurationError(f"there is no key {key_id} to revoke: `rag-assets keys list`")

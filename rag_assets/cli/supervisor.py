@@ -1,8 +1,8 @@
 """Keeps a few processes running and, at the end, leaves none of them behind.
 
-Each child leads a process group of its own. The group is stopped, not only the child; and the
-kernel stops a child whose supervisor was killed. A child that ends by itself is started again,
-whatever its exit status: Dagster ends with 0 when its daemon was killed.
+Each child leads its own process group. The whole group is stopped, not only the child, and the
+kernel stops a child whose supervisor was killed. A child that ends is restarted, whatever its exit
+status: Dagster ends with 0 when its daemon was killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 _RESTART_AFTER_S = 2.0
-_LONGEST_RESTART_AFTER_S = 60.0
+_MAX_RESTART_AFTER_S = 60.0
 _HEALTHY_AFTER_S = 60.0
 _PORT_TIMEOUT_S = 120.0
 
@@ -31,7 +31,7 @@ _PORT_TIMEOUT_S = 120.0
 class Service:
     """One process to keep running.
 
-    :param port: on loopback; the services after this one start when it accepts.
+    :param port: on loopback; the services after this one start when it accepts connections.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Service:
 class Supervisor:
     """Runs services until :meth:`stop`, or until SIGINT or SIGTERM.
 
-    :param log: where all that they print goes.
-    :param say: told when one of them ended and is started again.
-    :param check: called twice a second, for what the services need and is no child; what it raises
-        ends them all.
-    :param grace_s: seconds that they have to end before they are killed.
+    :param log: receives all their output.
+    :param say: receives a message when a service has ended and will be restarted.
+    :param check: called twice a second, to check what the services need besides each other; an
+        exception from it stops them all.
+    :param grace_s: seconds that services have to end before they are killed.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Start all, restart what ends, and return after all have been stopped."""
-        # Set even where they were ignored (`nohup … &`), or nothing could stop us.
+        # Set even where they were ignored (`nohup … &`): otherwise nothing could stop us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stopping.set())
         try:
@@ -87,7 +87,7 @@ class Supervisor:
             self._stop_all()
 
     def stop(self) -> None:
-        """Let :meth:`run` end."""
+        """Make :meth:`run` return."""
         self._stopping.set()
 
     def _start(self, service: Service) -> None:
@@ -112,7 +112,7 @@ class Supervisor:
             self._stopping.wait(0.2)
 
     def _restart_if_ended(self, service: Service) -> None:
-        """Start it after a pause that grows; meanwhile the others are watched."""
+        """Restart it after a pause that grows, without waiting for the pause here."""
         process = self._running[service.name]
         if process.poll() is None:
             return
@@ -125,9 +125,9 @@ class Supervisor:
         if lived > _HEALTHY_AFTER_S:
             self._starts[service.name] = 0
         self._starts[service.name] = starts = self._starts.get(service.name, 0) + 1
-        _signal_group(process, signal.SIGKILL)  # what it left behind would fight its successor
-        self._say(f"{service.name} ended with status {process.returncode}: starting it again")
-        pause = min(_RESTART_AFTER_S * 2 ** (starts - 1), _LONGEST_RESTART_AFTER_S)
+        _signal_group(process, signal.SIGKILL)  # its children would get in the way of its successor
+        self._say(f"{service.name} ended with status {process.returncode}: restarting it")
+        pause = min(_RESTART_AFTER_S * 2 ** (starts - 1), _MAX_RESTART_AFTER_S)
         self._start_again_at[service.name] = time.monotonic() + pause
 
     def _stop_all(self) -> None:
@@ -147,8 +147,8 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 
 def _die_with_parent() -> None:
-    """In the child, before it becomes the program: defaults for signals, SIGTERM if we die."""
+    """In the child, before the program starts: default signals, and SIGTERM if we die."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":  # elsewhere a killed supervisor leaves its children
+    if sys.platform == "linux":  # elsewhere, children of a killed supervisor survive
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -32,7 +32,7 @@ _READY_TIMEOUT_S = 180
 
 def up(
     host: Annotated[
-        str, typer.Option(help="Where the UI listens. It has no login: keep it on loopback.")
+        str, typer.Option(help="Address of the UI. It has no login: keep it on loopback.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(**within("rag_api_port"), help="Port of the UI; 0 takes a free one.")
@@ -44,10 +44,19 @@ def up(
             help="Port of the retrieval API: RAG_API_PORT; 0 takes a free one.",
         ),
     ] = None,
-    api: Annotated[bool, typer.Option(help="Start the retrieval API, too.")] = True,
+    api: Annotated[
+        bool,
+        typer.Option(" /--no-api", show_default=False, help="Do not start the retrieval API."),
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Start Dagster's UI and daemon and the retrieval API until Ctrl-C, which stops everything."""
+    """Run Dagster's UI and daemon and the retrieval API until Ctrl-C, which stops everything.
+
+    ```
+    rag-assets up
+    rag-assets up --port 3001 --api-port 8001
+    ```
+    """
     with errors_as_sentences(as_json):
         # Dagster takes 2 s to import: here, so that the other commands do not wait for it.
         from rag_assets.defs.launch import open_instance, refuse_second_daemon  # noqa: PLC0415
@@ -78,34 +87,34 @@ def up(
             ).start()
             if not as_json:
                 out.print(f"database: {plain(database.describe())}")
-                out.print(f"their own lines: {plain(log_path)}")
+                out.print(f"log: {plain(log_path)}")
                 out.print(f"starting Dagster on {url} …")
             try:
                 with open_private(log_path) as log:
                     check = _keep_embedded(settings)
                     Supervisor(services, log=log, say=remark, check=check).run()
             finally:
-                with suppress(Exception):  # without its database there are none to wipe
+                with suppress(Exception):  # its database may be unreachable
                     instance.wipe_daemon_heartbeats()
     if not as_json:
         out.print("stopped")
 
 
 def _keep_embedded(settings: Settings) -> Callable[[], None]:
-    """What starts the embedded server again; a server of RAG_DATABASE_URL is left alone."""
+    """A check that restarts the embedded server; it never touches one of RAG_DATABASE_URL."""
     if settings.rag_database_url is not None:
         return lambda: None
     return EmbeddedKeeper(embedded_folder(settings), say=remark).check
 
 
 def _api(port: int) -> Service:
-    """The retrieval API. It waits for nothing else here."""
+    """The retrieval API, which depends on none of the other services."""
     command = [sys.executable, "-m", "rag_assets.cli.entry", "serve", "--port", str(port)]
     return Service("api", command)
 
 
 def _dagster(home: Path, host: str, port: int) -> list[Service]:
-    """Code server, UI and daemon. All find code through one server, which can be restarted."""
+    """Code server, UI and daemon. UI and daemon load the code from the code server."""
     code_port = _free_port("127.0.0.1")
     workspace = home / "up-workspace.yaml"
     workspace.write_text(
@@ -113,10 +122,10 @@ def _dagster(home: Path, host: str, port: int) -> list[Service]:
         f"      port: {code_port}\n      location_name: rag_assets\n",
         encoding="utf-8",
     )
-    # DAGSTER_HOME is where dagster.yaml stands; an outer one wins.
+    # DAGSTER_HOME is the folder of dagster.yaml, unless the environment sets it.
     environment = {
         "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(Path.cwd()),
-        # A tick of the weekend backfill may have many versions to plan.
+        # A tick of the weekend backfill may plan many versions.
         "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": os.environ.get(
             "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS", "300"
         ),
@@ -125,7 +134,7 @@ def _dagster(home: Path, host: str, port: int) -> list[Service]:
     return [
         Service(
             "code",
-            # Not `dagster code-server`, which lives on when the process that holds the code dies.
+            # Not `dagster code-server`, which stays up when the process with the code dies.
             [*python, "dagster", "api", "grpc", "-m", "rag_assets.definitions",
              "-h", "127.0.0.1", "-p", str(code_port), "--location-name", "rag_assets",
              "--use-python-environment-entry-point", "--log-level", "warning"],
@@ -148,19 +157,19 @@ def _dagster(home: Path, host: str, port: int) -> list[Service]:
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """Refuse a second `up` in the same folder; a killed one's lock is gone with it."""
+    """Refuse a second `up` in the same folder. The lock ends with its process."""
     with path.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigurationError(
-                f"`up` runs already in this folder ({path.parent}): stop it first"
+                f"`rag-assets up` is already running in this folder ({path.parent}): stop it first"
             ) from None
         yield
 
 
 def _refuse_taken(host: str, port: int, option: str, *, but: int | None = None) -> None:
-    """Refuse a port that another process has, or that is meant for another service (``but``)."""
+    """Refuse a port that is in use, or that another service will use (``but``)."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(OSError):
@@ -168,7 +177,7 @@ def _refuse_taken(host: str, port: int, option: str, *, but: int | None = None) 
             if port != but:
                 return
     raise ConfigurationError(
-        f"port {port} on {host} is taken: choose another with {option}, or 0 for a free one"
+        f"port {port} on {host} is in use: choose another with {option}, or 0 for a free one"
     )
 
 
@@ -188,7 +197,7 @@ def _say_when_ready(url: str, api_url: str | None, as_json: bool) -> None:
 
 
 def _answers(url: str) -> bool:
-    """Wait until it does."""
+    """Whether the address answers in time; waits for it."""
     deadline = time.monotonic() + _READY_TIMEOUT_S
     while time.monotonic() < deadline:
         with suppress(OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310

@@ -1,4 +1,4 @@
-"""``rag-assets worker``: take runs on this machine that Dagster's daemon on another one sends."""
+"""``rag-assets worker``: execute runs that Dagster's daemon on another machine sends."""
 
 from __future__ import annotations
 
@@ -20,20 +20,27 @@ from rag_assets.settings.model import load_settings, refuse_contradictions
 def worker(
     queue: Annotated[
         list[str] | None,
-        typer.Option(help=f"Again for each; unset: all, {' and '.join(QUEUES)}."),
+        typer.Option(help=f"Only this queue; may be repeated. Default: {' and '.join(QUEUES)}."),
     ] = None,
-    runs: Annotated[int, typer.Option(**COUNT, help="Runs at once, each a process.")] = 2,
+    runs: Annotated[
+        int, typer.Option(**COUNT, help="Concurrent runs, each in its own process.")
+    ] = 2,
 ) -> None:
-    """Run what Dagster's daemon sends by RAG_CELERY_BROKER_URL, until SIGTERM or Ctrl-C.
+    """Execute runs that Dagster's daemon sends through RAG_CELERY_BROKER_URL, until Ctrl-C.
 
-    Those under way are ended first; a second Ctrl-C leaves them, and they are started again
-    elsewhere. DAGSTER_HOME must hold deploy/celery/dagster.yaml: see docs/deployment.md.
+    Ctrl-C or SIGTERM lets the current runs finish. After a second Ctrl-C they are abandoned, and
+    another worker starts them again. DAGSTER_HOME must contain deploy/celery/dagster.yaml: see
+    docs/deployment.md.
+
+    ```
+    rag-assets worker --queue rag_processing --runs 4
+    ```
     """
     with errors_as_sentences():
         queues = tuple(dict.fromkeys(queue or QUEUES))
         if unknown := [name for name in queues if name not in QUEUES]:
             raise ConfigurationError(
-                f"there is no queue {', '.join(unknown)}: there are {' and '.join(QUEUES)}"
+                f"there is no queue {', '.join(unknown)}: the queues are {' and '.join(QUEUES)}"
             )
         settings = load_settings()
         refuse_contradictions()
@@ -56,6 +63,6 @@ def worker(
         logging.basicConfig(handlers=[handler])
         for name in ("celery", "rag_assets"):
             logging.getLogger(name).setLevel(logging.INFO)
-        err.print(f"takes {runs} runs at once from {' and '.join(queues)}")
+        err.print(f"taking up to {runs} concurrent runs from {' and '.join(queues)}")
         status = work(broker, queues, runs, lost_s=settings.rag_celery_lost_s)
     raise typer.Exit(status)

@@ -39,7 +39,7 @@ def open_corpus(
     return CorpusResource(settings, open_migrated(settings), progress)
 
 
-@dg.resource(description="The corpus that the environment names (see docs/settings.md).")
+@dg.resource(description="The corpus that the settings name (see docs/settings.md).")
 def corpus_resource(context: dg.InitResourceContext) -> CorpusResource:
     """Called by Dagster once per run. All configuration comes from the environment.
 

@@ -32,13 +32,13 @@ from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision
 
 INDEX_CHECKS = {
-    "index_valid_and_used": "The index is valid, and the query that a search sends uses it.",
+    "index_valid_and_used": "The index is valid, and the query of a search uses it.",
     "recall_at_10": "Recall@10 against exact search, over everything that may be served.",
     "filtered_recall_at_10": "Recall@10 and hits returned under filters: the smallest version, the "
     "largest, each language.",
     "retrieval_latency_slo": "P95 of a search with top_k 10, alone and at RAG_SLO_CONCURRENCY.",
-    "golden_queries": "A user's search finds what exact search finds for golden queries, with and "
-    "without a language, and for fragments of passages.",
+    "golden_queries": "Searches like those of users find what exact search finds, for golden "
+    "queries, with and without a language, and for fragments of passages.",
 }
 
 CHUNK_INDEX_CHECKS = {

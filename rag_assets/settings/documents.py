@@ -13,120 +13,120 @@ MB = 2**20
 
 
 class DocumentSettings(BaseModel):
-    """What is dropped where, how it is read, and who goes first. 1 MB is :data:`MB` bytes."""
+    """The inbox, reading and chunking, the queue and its runs. 1 MB is :data:`MB` bytes."""
 
     # Documents: the inbox
     rag_documents_url: str = Field(
         "inbox",
         repr=False,  # it may hold a password
-        description="The inbox: a folder, or a URL that fsspec knows, such as "
+        description="The inbox: a folder, or a URL that fsspec supports, such as "
         "`s3://bucket/inbox` (which needs the package `s3fs`).",
     )
     rag_documents_settle_s: float = Field(
         5,
         ge=0,
-        description="Seconds for which a file must have been left alone before it is taken in: one "
-        "that is being written is half a document.",
+        description="Seconds without a change after which a file is taken in, so that a file "
+        "that is still being written is not.",
     )
     rag_documents_per_tick: int = Field(
-        500, ge=1, description="New and changed documents that one look at the inbox takes in."
+        500, ge=1, description="New and changed documents that one scan of the inbox takes in."
     )
     rag_documents_max_mb: int = Field(
         200,
         ge=1,
-        description="Largest document, in MB. A larger one is refused when it is uploaded, "
-        "and goes to the dead letters when it is dropped.",
+        description="Maximum size of a document, in MB. A larger one is refused when it is "
+        "uploaded, and becomes a dead letter when it is dropped.",
     )
     rag_documents_keep_days: int = Field(
         30,
         ge=0,
-        description="Days for which a withdrawn document's text and vectors are kept, so that its "
-        "return costs nothing.",
+        description="Days for which the text and vectors of a withdrawn document are kept, so "
+        "that restoring it costs nothing.",
     )
     rag_large_document_mb: float = Field(
         10,
         gt=0,
-        description="Size, in MB, from which a document goes by the lane of large ones, "
+        description="Size, in MB, from which a document goes to the lane of large ones, "
         "`rag_large_docs`.",
     )
     rag_high_priority_below_mb: float = Field(
         5, ge=0, description="A document smaller than this, in MB, has high priority."
     )
     rag_low_priority_from_mb: float = Field(
-        20, ge=0, description="A document of this size, in MB, and larger has low priority."
+        20, ge=0, description="A document of at least this size, in MB, has low priority."
     )
 
-    # Documents: reading and cutting up
+    # Documents: reading and chunking
     rag_max_chunk_size: int = Field(
         1024,
         ge=16,
         le=8000,
-        description="Most tokens of a chunk, at least 16 (the provider allows 8,192). After a "
-        "change documents are cut up again when they are next processed.",
+        description="Maximum tokens of a chunk, at least 16 (the provider allows 8,192). After a "
+        "change, documents are chunked again when they are next processed.",
     )
     rag_chunk_overlap: int = Field(
         64,
         ge=0,
-        description="Most tokens that a chunk repeats from the end of the one before it, "
+        description="Maximum tokens that a chunk repeats from the end of the previous one, "
         "within one section; at most half of `RAG_MAX_CHUNK_SIZE`.",
     )
     rag_document_timeout_s: float = Field(
-        120, gt=0, description="Seconds that reading and cutting up one document may take."
+        120, gt=0, description="Seconds that reading and chunking one document may take."
     )
     rag_document_memory_mb: int = Field(
         300,
         ge=128,
-        description="Memory, in MB, of the child process that reads a document. One that needs "
-        "more ends only that process.",
+        description="Memory, in MB, of the child process that reads a document. If a document "
+        "needs more, only that process is ended.",
     )
     rag_document_max_chunks: int = Field(
-        20_000, ge=1, description="Chunks at which a document counts as too large."
+        20_000, ge=1, description="Number of chunks from which a document counts as too large."
     )
     rag_documents_ocr: bool = Field(
         False,
-        description="Read PDF pages that hold pictures only by OCR, which needs Tesseract with "
+        description="Read PDF pages that contain only images by OCR, which needs Tesseract with "
         "the documents' languages.",
     )
     rag_document_ocr_memory_mb: int = Field(
         1200,
         ge=128,
-        description="As `RAG_DOCUMENT_MEMORY_MB`, where `RAG_DOCUMENTS_OCR` is true: OCR of "
+        description="Replaces `RAG_DOCUMENT_MEMORY_MB` if `RAG_DOCUMENTS_OCR` is true: OCR of "
         "one page takes some 800 MB.",
     )
 
-    # Documents: the queue and the runs that work on it
+    # Documents: the queue and its runs
     rag_max_concurrent_jobs: int = Field(
-        50, ge=1, description="Documents worked on at once, over all runs together."
+        50, ge=1, description="Maximum number of documents processed concurrently, over all runs."
     )
     rag_documents_at_once: int = Field(
         24,
         ge=1,
-        description="Documents that one run holds at once: being read, embedded or stored. A "
+        description="Documents that one run processes concurrently: read, embedded or stored. A "
         "run that dies leaves at most this many to another.",
     )
     rag_document_runs: int = Field(
         2,
         ge=1,
-        description="Runs at once in the lane `rag_processing`; `dagster.yaml` bounds it, too.",
+        description="Concurrent runs in the lane `rag_processing`; `dagster.yaml` limits them, "
+        "too.",
     )
     rag_large_document_runs: int = Field(
         1,
         ge=1,
-        description="Runs at once in the lane `rag_large_docs`, a document each; "
-        "`dagster.yaml` bounds it, too.",
+        description="Concurrent runs in the lane `rag_large_docs`, one document each; "
+        "`dagster.yaml` limits them, too.",
     )
     rag_large_document_nice: int = Field(
         10,
         ge=0,
         le=19,
-        description="How far a run of the lane `rag_large_docs` gives way to other work of "
-        "its machine, as `nice` takes it; 0 for not at all.",
+        description="Niceness of a run of the lane `rag_large_docs`, as for `nice`; 0 for none.",
     )
     rag_documents_per_run: int = Field(
         500,
         ge=1,
         description="Documents after which a run ends and lets the next one start. A large "
-        "document has a run to itself.",
+        "document has its own run.",
     )
     rag_documents_mb_per_run: int = Field(
         200, ge=1, description="Size of the documents, in MB, after which a run ends."
@@ -140,26 +140,26 @@ class DocumentSettings(BaseModel):
     )
     rag_documents_large: bool = Field(
         False,
-        description="Embed documents in the large space, too, for re-ranking: about six times the "
-        "price more.",
+        description="Embed documents in the large space, too, for re-ranking: at about six times "
+        "the price in addition.",
     )
     rag_document_lease_s: float = Field(
         60,
         ge=3,
-        description="Seconds after which the documents of a run that shows no sign of life are "
-        "given to another.",
+        description="Seconds without a heartbeat of a run after which its documents are given to "
+        "another.",
     )
     rag_document_max_attempts: int = Field(
         5,
         ge=1,
-        description="Attempts after which a document goes to the dead letters. What was not its "
-        "fault, such as a limited rate, is not counted.",
+        description="Attempts after which a document becomes a dead letter. Failures that the "
+        "document did not cause, such as a limited rate, are not counted.",
     )
     rag_document_retry_s: float = Field(
         30,
         ge=0,
-        description="Seconds before a document's second attempt; doubled for each one after it, up "
-        "to an hour.",
+        description="Seconds before the second attempt at a document; doubled for each further "
+        "one, up to an hour.",
     )
 
     @model_validator(mode="after")

@@ -15,46 +15,45 @@ IndexProfile = Literal["dev", "prod"]
 
 
 class IndexSettings(BaseModel):
-    """What is searched and how, and what it must reach."""
+    """How the corpus is searched, and the quality that this must reach."""
 
     # Index
     rag_index_profile: IndexProfile = Field(
         "prod",
-        description="How many lists an index has. `dev`: 64. `prod`: rows/1000 to a million "
-        "rows, the square root above, never under 64 or over 4,000.",
+        description="Number of lists of an index. `dev`: 64. `prod`: rows/1000 up to a million "
+        "rows, the square root above that, never under 64 or over 4,000.",
     )
     rag_index_lists: int | None = Field(
         None,
         ge=1,
         le=32768,
-        description="A number of lists in the place of the profile's, at the next build. It "
-        "triggers one only where the index has the profile's number and that is under half, "
-        "or over one and a half times, this.",
+        description="Number of lists at the next build, instead of the profile's. It triggers a "
+        "build only if the index has the profile's number and that is less than half, or more "
+        "than one and a half times, this number.",
     )
     rag_code_bits: int | None = Field(
         None,
         ge=0,
         le=64_000,
-        description="Bits of a vector's code, by which searches find their candidates. Unset: "
-        "the shortest that keep recall, by measurement. `0`: no codes; the index holds the "
-        "vectors.",
+        description="Bits of a vector's code, which searches compare first. Unset: the shortest "
+        "code that keeps recall, by measurement. `0`: no codes; the index holds the vectors.",
     )
     rag_index_min_rows: int = Field(
         50_000,
         ge=0,
         description="Below this many rows no index is built: a scan of the codes is fast enough. "
-        "From here on the scan is measured. Where codes miss the recall floor, an index is built "
+        "From there on, the scan is measured. If codes miss the recall floor, an index is built "
         "from 10,000 rows on.",
     )
     rag_index_rebuild_share: float = Field(
         0.2,
         gt=0,
-        description="Share of the rows whose change since the build calls for another build.",
+        description="Share of the rows changed since the build that triggers a rebuild.",
     )
     rag_index_maintenance_work_mem: str = Field(
         "2GB",
-        description="Memory that an index build may use, set for its session only. Too little is "
-        "refused before anything is built, with the figure that is needed.",
+        description="Memory that an index build may use, set only for its session. If it is too "
+        "low, the build is refused before it starts, with the required amount.",
     )
     rag_index_parallel_workers: int = Field(
         2, ge=0, description="Parallel workers of an index build."
@@ -62,17 +61,17 @@ class IndexSettings(BaseModel):
     rag_index_query_sample: int = Field(
         200,
         ge=100,
-        description="Held-out queries by which probes are chosen, and recall and latency judged. "
-        "With 200 the standard error of a recall of 0.95 is about 0.006; each costs a search of "
-        "every case, and a comparison with every vector.",
+        description="Held-out queries that are used to choose probes and to measure recall and "
+        "latency. With 200, the standard error of a recall of 0.95 is about 0.006; each costs a "
+        "search in every case, and a comparison with every vector.",
     )
     pg_ivfflat_probes: int | None = Field(
         None,
         ge=1,
         le=32768,
-        description="Lists that a query reads, with and without a filter. Unset: as tuned by "
-        "measurement. A number is judged by the checks like a tuned one, and serves from the "
-        "next release on.",
+        description="Lists that a query reads, with and without a filter. Unset: tuned by "
+        "measurement. A number is judged by the checks like a tuned one, and takes effect with "
+        "the next release.",
     )
 
     # Checks and the gate
@@ -80,7 +79,7 @@ class IndexSettings(BaseModel):
         0.95,
         gt=0,
         le=1,
-        description="Least recall@10 against exact search, with and without filter.",
+        description="Minimum recall@10 against exact search, with and without filter.",
     )
     rag_slo_p95_ms: float = Field(
         250, gt=0, description="The latency objective: P95 of a search with `top_k` 10, in ms."
@@ -89,15 +88,19 @@ class IndexSettings(BaseModel):
         8,
         ge=1,
         le=64,
-        description="Searches at once at which the latency objective must hold; one alone is "
-        "measured beside them. Each takes a core of the database server.",
+        description="Concurrent searches at which the latency objective must hold; a single one "
+        "is measured, too. Each takes a core of the database server.",
     )
     rag_golden_queries: Path | None = Field(
         Path("samples/golden_queries.toml"),
-        description="File of queries with the references that each must find; `none` does without.",
+        description="File of queries with the references that each must find; `none` for no such "
+        "queries.",
     )
     rag_golden_floor: float = Field(
-        0.5, ge=0, le=1, description="Least share of golden queries that exact search must answer."
+        0.5,
+        ge=0,
+        le=1,
+        description="Minimum share of golden queries that exact search must answer.",
     )
     rag_golden_agreement: float = Field(
         1,
@@ -109,8 +112,9 @@ class IndexSettings(BaseModel):
     rag_index_text_sample: int = Field(
         120,
         ge=0,
-        description="Fragments of passages, of seven words, by which an index is judged as users "
-        "ask; three times as many choose its probes. Each is embedded once. 0 for none.",
+        description="Fragments of passages, of seven words, that are used to judge an index by "
+        "queries like those of users; three times as many are used to choose its probes. Each is "
+        "embedded once. 0 for none.",
     )
     rag_fragment_agreement: float = Field(
         0.98,
@@ -122,7 +126,7 @@ class IndexSettings(BaseModel):
     rag_evidence_max_age_h: float = Field(
         168,
         gt=0,
-        description="Hours after which a check's result no longer lets a release through.",
+        description="Hours after which the result of a check is too old for a release.",
     )
     rag_release_leave_out_failing: bool = Field(
         False,
@@ -137,11 +141,11 @@ class IndexSettings(BaseModel):
 
     # Retrieval
     rag_allowed_versions: str = Field(
-        "", description="Comma-separated version codes; when set, no other version is served."
+        "", description="Comma-separated version codes; if set, no other version is served."
     )
     rag_search_exact_rows: int | None = Field(
         None,
         ge=0,
-        description="A filter that passes at most this many rows is searched exactly. Unset, "
-        "where that was measured to be fastest: 1,000 rows beside codes, 50,000 without.",
+        description="A filter that matches at most this many rows is searched exactly. Unset: "
+        "what was measured to be fastest: 1,000 rows with codes, 50,000 without.",
     )

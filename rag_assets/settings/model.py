@@ -1,7 +1,7 @@
-"""Every setting, in one place: the only reader of the environment, of ``.env`` and of secrets.
+"""All settings: the only place that reads the environment, ``.env`` and secrets.
 
-A field's name in upper case is its environment variable. ``docs/settings.md`` lists them; a test
-proves that it is complete.
+A field's name in upper case is its environment variable. ``docs/settings.md`` lists them all, which
+a test checks.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from rag_assets.settings.operations import OperationsSettings
 
 Precision = Literal["vector", "halfvec"]
 _SECRETS = "/run/secrets"
-"""Where containers find secrets: a file a setting, by its name in lower case."""
+"""Where containers find secrets: one file per setting, with its name in lower case."""
 
 
 class _FilledSecrets(SecretsSettingsSource):
-    """Secrets' files. An empty one counts as none, as an empty variable does."""
+    """Secrets' files. An empty file counts as unset, like an empty variable."""
 
     def __call__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__call__().items() if value != ""}
@@ -51,48 +51,48 @@ class Settings(
 ):
     """Read from the environment, then from ``.env`` in the working directory, then from secrets."""
 
-    # Compose files and CI pass unset variables on as empty strings.
+    # Compose files and CI pass unset variables as empty strings.
     model_config = SettingsConfigDict(
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
     )
 
-    # Places
+    # Folders
     rag_home: Path = Field(
         Path(".rag"),
         description="Folder for the embedded PostgreSQL and Dagster's files. Ignored by git.",
     )
     rag_bibles_dir: Path = Field(
         Path("bibles"),
-        description="Folder with one sub-folder a Bible version; the sensor watches it.",
+        description="Folder with one sub-folder per Bible version; the sensor watches it.",
     )
 
     rag_bible_settle_s: float = Field(
         20,
         ge=0,
-        description="Seconds for which a version's folder must have been left alone before the "
-        "sensor takes it: one that is being copied is half a version.",
+        description="Seconds without a change after which the sensor takes a version's folder, "
+        "so that a folder that is still being copied is not.",
     )
     rag_bible_auto_embed: bool = Field(
         True,
-        description="The sensor embeds a new or changed version as soon as it is loaded; "
-        "`false` leaves embedding, which costs tokens, to schedules and people.",
+        description="The sensor embeds a new or changed version when it is loaded; `false` "
+        "leaves embedding, which costs tokens, to schedules and operators.",
     )
     rag_bible_max_mb: int = Field(
         100,
         ge=1,
-        description="Size, in MB, of a version's files together: a larger one is refused.",
+        description="Maximum total size of a version's files, in MB; a larger version is refused.",
     )
     rag_bible_memory_mb: int = Field(
         512,
         ge=64,
-        description="Memory, in MB, of the child process that reads a version. One that needs more "
-        "ends only that process.",
+        description="Memory, in MB, of the child process that reads a version. If a version "
+        "needs more, only that process is ended.",
     )
     rag_bible_timeout_s: float = Field(
         300, gt=0, description="Seconds that reading one version may take."
     )
 
-    # Embedding: what
+    # Embedding: models
     rag_embedding_small_model: str = Field(
         "text-embedding-3-small", description="Model of the small space (recall)."
     )
@@ -107,8 +107,8 @@ class Settings(
     )
     rag_embedding_precision: Precision = Field(
         "halfvec",
-        description="How a component is stored: `vector` (4 bytes) or `halfvec` (2 bytes). "
-        "Another precision is another space.",
+        description="Type of a component: `vector` (4 bytes) or `halfvec` (2 bytes). Another "
+        "precision is another space.",
     )
 
     # Embedding: provider
@@ -118,34 +118,34 @@ class Settings(
     openai_api_key: SecretStr | None = Field(
         None,
         description="The API key. Without one, and without `RAG_EMBEDDING_PROVIDER=offline`, "
-        "embedding fails and says so.",
+        "embedding fails with a message that says so.",
     )
     openai_api_keys: SecretStr | None = Field(
         None,
-        description="Several keys, comma-separated; used when `USE_API_KEY_ROTATION` is true. "
-        "Keys of one organisation share its limits: they add no capacity.",
+        description="Several keys, comma-separated; used if `USE_API_KEY_ROTATION` is true. Keys "
+        "of one organisation share its limits: they add no capacity.",
     )
     use_api_key_rotation: bool = Field(
         False,
-        description="Take the keys of `OPENAI_API_KEYS` in turn; a limited one rests while "
-        "the others go on, one out of quota is left out with a warning.",
+        description="Use the keys of `OPENAI_API_KEYS` in turn; a rate-limited key rests while "
+        "the others are used, and a key out of quota is left out with a warning.",
     )
 
-    # Embedding: how fast, how patient, how dear
+    # Embedding: rates, time-outs, costs
     rag_embedding_batch_size: int = Field(
         32,
         ge=1,
         le=2048,
-        description="Texts in one request (the provider allows 2,048); 64 or 128 suit verses.",
+        description="Texts per request (the provider allows 2,048); 64 or 128 suit verses.",
     )
     rag_embedding_concurrency: int = Field(
-        3, ge=1, le=64, description="Requests in flight at once, for each run."
+        3, ge=1, le=64, description="Concurrent requests of each run."
     )
     rag_embedding_rate_limit: int = Field(
-        1000, ge=1, description="Requests a minute, over all processes and hosts together."
+        1000, ge=1, description="Requests per minute, over all processes and hosts."
     )
     rag_embedding_token_limit: int = Field(
-        1_000_000, ge=1, description="Tokens a minute, over all processes and hosts together."
+        1_000_000, ge=1, description="Tokens per minute, over all processes and hosts."
     )
     rag_embedding_delay_ms: int = Field(
         0, ge=0, description="Pause of each worker after a request, in milliseconds."
@@ -154,8 +154,8 @@ class Settings(
         5,
         ge=0,
         le=20,
-        description="Tries after the first for a request that may pass later (time-outs, 5xx, "
-        "cut connections).",
+        description="Retries of a request after a transient error (time-outs, 5xx, lost "
+        "connections).",
     )
     rag_embedding_timeout_s: float = Field(
         60, gt=0, description="Seconds to wait for the answer to one request."
@@ -163,20 +163,22 @@ class Settings(
     rag_embedding_max_wait_s: float = Field(
         900,
         ge=0,
-        description="Seconds a run may wait in one stretch while every key is rate limited. "
-        "A 429 is not counted as a try.",
+        description="Seconds for which a run may wait without interruption while every key is "
+        "rate limited. A 429 does not count as a retry.",
     )
     rag_embedding_max_rejected: int = Field(
         100,
         ge=0,
-        description="Refused texts at which a run stops: past it the fault is not in single texts.",
+        description="Number of refused texts at which a run stops: the fault is then not in "
+        "single texts.",
     )
     rag_embedding_small_usd_per_million_tokens: float | None = Field(
         None,
         ge=0,
-        description="Price of the small model, in dollars a million tokens. Unset: OpenAI's list "
-        "price of its models (0.02 for text-embedding-3-small); any other costs nothing where "
-        "`OPENAI_BASE_URL` is this machine (`localhost`), and elsewhere its price is unknown.",
+        description="Price of the small model, in dollars per million tokens. Unset: OpenAI's "
+        "list price for its models (0.02 for text-embedding-3-small); any other model costs "
+        "nothing if `OPENAI_BASE_URL` is this machine (`localhost`), and otherwise its price is "
+        "unknown.",
     )
     rag_embedding_large_usd_per_million_tokens: float | None = Field(
         None,
@@ -184,18 +186,21 @@ class Settings(
         description="Price of the large model, likewise (0.13 for text-embedding-3-large).",
     )
     rag_max_run_cost_usd: float | None = Field(
-        None, ge=0, description="A run that is planned to cost more does not start."
+        None, ge=0, description="A run that is estimated to cost more does not start."
     )
 
     # The retrieval API
     rag_api_host: str = Field(
         "127.0.0.1",
-        description="Where the API listens. Without any API key it listens on loopback only.",
+        description="Address on which the API listens. While no API key exists, it must be a "
+        "loopback address.",
     )
     rag_api_port: int = Field(8000, ge=0, le=65535, description="Its port; 0 takes a free one.")
-    rag_api_workers: int = Field(1, ge=1, le=64, description="Processes that answer requests.")
+    rag_api_workers: int = Field(
+        1, ge=1, le=64, description="Number of processes that answer requests."
+    )
     rag_api_pool_size: int = Field(
-        8, ge=1, description="Database connections of each worker: searches at once."
+        8, ge=1, description="Database connections of each worker: its concurrent searches."
     )
     rag_api_pool_wait_s: float = Field(
         2,
@@ -203,10 +208,10 @@ class Settings(
         description="Seconds that a request waits for a connection before it is answered 503.",
     )
     rag_api_statement_timeout_ms: int = Field(
-        2000, ge=1, description="Milliseconds after which the database gives up a search."
+        2000, ge=1, description="Milliseconds after which the database cancels a search."
     )
     rag_api_body_limit_kb: int = Field(
-        1024, ge=1, description="Largest body of a request, in kB; a larger one is answered 413."
+        1024, ge=1, description="Maximum body of a request, in kB; a larger one is answered 413."
     )
     rag_api_body_timeout_s: float = Field(
         10, gt=0, description="Seconds in which a request's body must have arrived."
@@ -214,14 +219,14 @@ class Settings(
     rag_api_bodies_mb: int = Field(
         32,
         ge=1,
-        description="Memory, in MB, for the bodies of all requests of a worker together, beyond "
-        "the first 64 kB of each; what does not fit is answered 503.",
+        description="Memory of each worker, in MB, for the bodies of all its requests, beyond "
+        "the first 64 kB of each; a request that does not fit is answered 503.",
     )
     rag_api_connections: int = Field(
         1000,
         ge=10,
-        description="Connections of each worker, at most three quarters of the open files that it "
-        "may have. Past it the least recently active connection is closed.",
+        description="Maximum connections of each worker, at most three quarters of its limit of "
+        "open files. Beyond it, the least recently active connection is closed.",
     )
     rag_api_head_timeout_s: float = Field(
         10,
@@ -232,40 +237,44 @@ class Settings(
     rag_api_upload_timeout_s: float = Field(
         300,
         gt=0,
-        description="Seconds in which an uploaded document must have arrived; meanwhile each "
-        "piece of it within `RAG_API_BODY_TIMEOUT_S`.",
+        description="Seconds in which an uploaded document must have arrived; each part of it "
+        "must arrive within `RAG_API_BODY_TIMEOUT_S`.",
     )
     rag_api_requests_per_minute: int = Field(
-        600, ge=1, description="Rate of a new API key, over all workers together."
+        600, ge=1, description="Rate of a new API key, over all workers."
     )
     rag_api_burst: int = Field(
-        60, ge=1, description="Requests that a key may send at once before its rate counts."
+        60, ge=1, description="Requests that a key may send at once before its rate applies."
     )
     rag_api_key_cache_s: float = Field(
         5,
         ge=0,
-        description="Seconds for which a worker remembers a key; a revoked one lives on so long.",
+        description="Seconds for which a worker caches a key; a revoked key is accepted that long.",
     )
     rag_api_shutdown_s: int = Field(
-        30, ge=0, description="Seconds that requests in flight have to end when the API is stopped."
+        30,
+        ge=0,
+        description="Seconds that requests in flight have to complete when the API is stopped.",
     )
     rag_query_timeout_s: float = Field(
         10, gt=0, description="Seconds to wait for the provider to embed a query."
     )
     rag_query_cache_size: int = Field(
-        2000, ge=0, description="Embedded queries that each worker keeps in memory (6 kB each)."
+        2000, ge=0, description="Embedded queries that each worker caches in memory (6 kB each)."
     )
     rag_query_cache_rows: int = Field(
-        100_000, ge=0, description="Embedded queries that are kept in PostgreSQL, for all workers."
+        100_000,
+        ge=0,
+        description="Embedded queries that are cached in PostgreSQL, for all workers.",
     )
     rag_query_cache_max_age_h: float = Field(
         720, gt=0, description="Hours after which a query is embedded again."
     )
     rag_log_format: Literal["text", "json"] = Field(
-        "text", description="Form of the API's log lines: `text` or `json`."
+        "text", description="Format of the API's log lines: `text` or `json`."
     )
     rag_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that the API logs. `DEBUG` shows health checks, too."
+        "INFO", description="Minimum level that the API logs. `DEBUG` includes health checks."
     )
 
     @classmethod
@@ -277,7 +286,7 @@ class Settings(
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The sources, the first one winning."""
+        """The sources; the first one that has a value wins."""
         assert isinstance(file_secret_settings, SecretsSettingsSource)  # noqa: S101
         files = _FilledSecrets(settings_cls, file_secret_settings.secrets_dir)
         return init_settings, env_settings, dotenv_settings, files
@@ -304,12 +313,12 @@ class Settings(
         return self
 
     def allowed_versions(self) -> frozenset[str]:
-        """Codes in RAG_ALLOWED_VERSIONS; empty when it does not narrow anything."""
+        """The codes in RAG_ALLOWED_VERSIONS; empty if every version is allowed."""
         codes = self.rag_allowed_versions.split(",")
         return frozenset(code.strip() for code in codes if code.strip())
 
     def api_keys(self) -> tuple[str, ...]:
-        """The keys in use, in the order given; empty when there is none.
+        """The keys in use, in the order given.
 
         :raises ConfigurationError: one of them cannot be a key.
         """
@@ -328,8 +337,8 @@ class Settings(
 def load_settings(**overrides: object) -> Settings:
     """Read the settings.
 
-    :raises ConfigurationError: naming each wrong variable, what is wrong with it, never its value
-        (which may be a secret).
+    :raises ConfigurationError: naming each invalid variable and the reason, never its value, which
+        may be a secret.
     """
     secrets = Path(os.environ.get("RAG_SECRETS_DIR") or _SECRETS)
     folder = {"_secrets_dir": secrets} if secrets.is_dir() else {}
@@ -340,12 +349,12 @@ def load_settings(**overrides: object) -> Settings:
             f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         )
-    raise ConfigurationError(f"settings are wrong: {faults}. See docs/settings.md")
+    raise ConfigurationError(f"invalid settings: {faults}. See docs/settings.md")
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a number may be, as ``pydantic.Field`` takes it; ``None`` where nothing bounds it."""
+    """The bounds of a number, as ``pydantic.Field`` takes them; ``None`` for no bound."""
 
     ge: float | None = None
     gt: float | None = None
@@ -354,7 +363,7 @@ class Bounds:
 
 
 def bounds(setting: str) -> Bounds:
-    """The bounds of a number's setting, for the options and run configurations that replace it."""
+    """The bounds of a numeric setting, for options and run configurations that replace it."""
     found = {
         field.name: getattr(rule, field.name)
         for rule in Settings.model_fields[setting].metadata
@@ -365,9 +374,9 @@ def bounds(setting: str) -> Bounds:
 
 
 def refuse_contradictions() -> None:
-    """Refuse settings that the environment and ``.env`` give different values.
+    """Refuse settings that have different values in the environment and in ``.env``.
 
-    The environment wins here, but Dagster puts ``.env`` over its own processes' environment.
+    Here the environment wins, but Dagster lets ``.env`` replace its own processes' environment.
 
     :raises ConfigurationError: naming them.
     """
@@ -379,11 +388,11 @@ def refuse_contradictions() -> None:
     ]
     if names:
         raise ConfigurationError(
-            f"{', '.join(names)}: the environment and .env say different things, and in Dagster's "
+            f"{', '.join(names)}: the environment and .env have different values, and in Dagster's "
             "processes .env wins: change .env, or unset the variable"
         )
 
 
 def fingerprint(api_key: str) -> str:
-    """First 8 hex digits of the key's SHA-256: names a key without showing it."""
+    """First 8 hex digits of the key's SHA-256, which identify a key without showing it."""
     return hashlib.sha256(api_key.encode()).hexdigest()[:8]

@@ -16,7 +16,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class OperationsSettings(BaseModel):
-    """When scheduled work runs, when problems are detected, and who is notified."""
+    """When work starts automatically, when problems are detected, and who is notified."""
 
     # Schedules
     rag_timezone: str = Field(
@@ -28,7 +28,7 @@ class OperationsSettings(BaseModel):
     )
     rag_backfill_start: str = Field("01:00", description="Time at which it opens, in RAG_TIMEZONE.")
     rag_backfill_hours: float = Field(
-        6, gt=0, le=24, description="Hours for which it is open: no run is started after them."
+        6, gt=0, le=24, description="Hours for which it stays open: no run is started after that."
     )
     rag_bible_runs: int = Field(
         2,
@@ -37,7 +37,7 @@ class OperationsSettings(BaseModel):
         "`dagster.yaml` limits them, too.",
     )
     rag_backfill_budget_usd: float = Field(
-        5, ge=0, description="Dollars that one window may spend; what does not fit waits."
+        5, ge=0, description="Dollars that one window may spend; versions that do not fit wait."
     )
     rag_backfill_order: str = Field(
         "PT_*,EN_*,*",
@@ -52,70 +52,81 @@ class OperationsSettings(BaseModel):
 
     # Watching the queue
     rag_stagnation_queue: int = Field(
-        50, ge=0, description="More waiting documents than this, and none completed: stagnation."
+        50,
+        ge=0,
+        description="If more documents than this are waiting and none is completed, work counts "
+        "as stagnant.",
     )
     rag_stagnation_s: float = Field(
-        600, gt=0, description="Seconds without any completion after which it counts as such."
+        600,
+        gt=0,
+        description="Seconds without a completed document after which work counts as stagnant.",
     )
     rag_no_worker_s: float = Field(
         60,
         gt=0,
-        description="Seconds for which documents may wait with no run at work before that counts "
-        "as trouble.",
+        description="Seconds for which documents may wait while no run is processing any before "
+        "that is reported.",
     )
     rag_slow_document_s: float = Field(
         300,
         gt=0,
-        description="Seconds after which a document that others of its lane wait for counts as "
-        "slow.",
+        description="Seconds after which a document that delays others in its lane counts as slow.",
     )
     rag_recovery_check_s: float = Field(
-        120, gt=0, description="Seconds after a measure in which the queue must move again."
+        120,
+        gt=0,
+        description="Seconds after a recovery action within which the queue must move again.",
     )
     rag_recovery_steady_s: float = Field(
-        600, gt=0, description="Seconds for which it must have moved before an incident is closed."
+        600,
+        gt=0,
+        description="Seconds for which the queue must have moved before an incident is closed.",
     )
     rag_recovery_max_actions: int = Field(
         10,
         ge=1,
-        description="Measures in one hour, of one kind, on one subject; then a person is called.",
+        description="Maximum recovery actions per hour of one kind on one subject; after that, "
+        "an operator is notified.",
     )
     rag_throttle_floor: float = Field(
         0.1,
         gt=0,
         le=1,
-        description="Least share of batch size and concurrency that is left while the provider "
+        description="Minimum share of batch size and concurrency that is kept while the provider "
         "limits the rate.",
     )
     rag_probe_timeout_s: float = Field(
-        5, gt=0, description="Seconds that a look at a dependency may take."
+        5, gt=0, description="Seconds that the check of a dependency may take."
     )
     rag_disk_free_gb: float = Field(
-        5, ge=0, description="Free space, in GB (1e9 bytes), under which the disk counts as full."
+        5, ge=0, description="Free space, in GB (1e9 bytes), below which the disk counts as full."
     )
     rag_operations_keep_days: int = Field(
         90, ge=1, description="Days for which samples, attempts and ended runs are kept."
     )
 
-    # Telling people
+    # Notifications
     slack_webhook_url: SecretStr | None = Field(
         None, description="Slack's incoming webhook. Unset: messages stay in the log."
     )
     rag_slack_quiet_hours: str = Field(
         "",
-        description="Hours in which only what is urgent is sent, as 22:00-07:00, in "
-        "RAG_TIMEZONE; the rest follows after them. Of "
-        "[alerts](operations/alerts.md#who-is-notified), by Slack and e-mail, warnings are "
-        "held back. Empty: none.",
+        description="Hours, such as 22:00-07:00 in RAG_TIMEZONE, in which only urgent messages "
+        "are sent; the others follow afterwards. Of the "
+        "[alerts](operations/alerts.md#who-is-notified) by Slack and e-mail, warnings are held "
+        "back. Empty: none.",
     )
     rag_slack_timeout_s: float = Field(
-        10, gt=0, description="Seconds to wait for Slack; what it does not take is sent again."
+        10,
+        gt=0,
+        description="Seconds to wait for Slack; a message that it does not accept is sent again.",
     )
     rag_slack_pause_s: float = Field(
         300,
         ge=0,
-        description="Longest pause, in seconds, before Slack that took no message is tried again: "
-        "the pauses double up to it. With something urgent it is a minute.",
+        description="Maximum pause, in seconds, before Slack is tried again after it accepted no "
+        "message; the pauses double up to it. For urgent messages it is a minute.",
     )
     rag_public_url: str = Field(
         "http://127.0.0.1:3000", description="Address of Dagster's UI, for links in messages."
@@ -125,23 +136,24 @@ class OperationsSettings(BaseModel):
     rag_alert_email_to: str = Field(
         "", description="Addresses that alerts are mailed to, comma-separated. Empty: no e-mail."
     )
-    rag_alert_email_from: str = Field("", description="Address that they are mailed from.")
+    rag_alert_email_from: str = Field("", description="Sender's address of these e-mails.")
     rag_alert_smtp_host: str = Field(
-        "", description="Mail server that takes them, as smtp.example.org:587."
+        "", description="Mail server that sends them, such as smtp.example.org:587."
     )
     rag_alert_smtp_user: str = Field(
-        "", description="Name to log in there with. Empty: without a login."
+        "", description="User name for the mail server. Empty: no login."
     )
     rag_alert_smtp_password: SecretStr | None = Field(
         None, description="Password for `RAG_ALERT_SMTP_USER`."
     )
     rag_alert_smtp_tls: bool = Field(
-        True, description="Send mail by an encrypted connection (STARTTLS) only."
+        True, description="Send mail only through an encrypted connection (STARTTLS)."
     )
     rag_alert_heartbeat_url: SecretStr | None = Field(
         None,
-        description="Address of an outside service that is called each minute and raises the alarm "
-        "when the calls stop: the host, Prometheus or Alertmanager is dead. Unset: no calls.",
+        description="Address of an external service that is called every minute and raises an "
+        "alarm when the calls stop: the host, Prometheus or Alertmanager is down. Unset: no "
+        "calls.",
     )
     rag_alert_critical_repeat_h: float = Field(
         4,
@@ -154,12 +166,14 @@ class OperationsSettings(BaseModel):
     )
 
     # The exporter
-    rag_exporter_host: str = Field("127.0.0.1", description="Where `rag-assets exporter` listens.")
+    rag_exporter_host: str = Field(
+        "127.0.0.1", description="Address on which `rag-assets exporter` listens."
+    )
     rag_exporter_port: int = Field(
         9808, ge=0, le=65535, description="Its port; 0 takes a free one."
     )
     rag_metrics_cache_s: float = Field(
-        5, ge=0, description="Seconds for which what a scrape read from the databases is kept."
+        5, ge=0, description="Seconds for which a scrape's readings of the databases are cached."
     )
 
     @field_validator("rag_timezone")
@@ -168,14 +182,16 @@ class OperationsSettings(BaseModel):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            raise ValueError("no such time zone: write it as America/Sao_Paulo") from None
+            raise ValueError(
+                "there is no such time zone: write it like America/Sao_Paulo"
+            ) from None
         return value
 
     @field_validator("rag_backfill_start", "rag_index_nightly_at", "rag_capacity_at")
     @classmethod
     def _is_a_time(cls, value: str) -> str:
         if not _CLOCK.fullmatch(value):
-            raise ValueError("write the time as 01:00")
+            raise ValueError("write the time like 01:00")
         return value
 
     @field_validator("rag_backfill_days")
@@ -183,7 +199,7 @@ class OperationsSettings(BaseModel):
     def _are_days(cls, value: str) -> str:
         days = [day.strip().lower() for day in value.split(",") if day.strip()]
         if not days or set(days) - set(_DAYS):
-            raise ValueError(f"write the days as sat,sun; there are {', '.join(_DAYS)}")
+            raise ValueError(f"write the days like sat,sun, from {', '.join(_DAYS)}")
         return ",".join(days)
 
     @model_validator(mode="after")
@@ -191,9 +207,9 @@ class OperationsSettings(BaseModel):
         if self.rag_slack_quiet_hours:
             begin, _, end = self.rag_slack_quiet_hours.partition("-")
             if not (_CLOCK.fullmatch(begin) and _CLOCK.fullmatch(end)):
-                raise ValueError("RAG_SLACK_QUIET_HOURS: write them as 22:00-07:00")
+                raise ValueError("RAG_SLACK_QUIET_HOURS: write them like 22:00-07:00")
         return self
 
     def backfill_weekdays(self) -> frozenset[int]:
-        """Days on which the window opens; Monday is 0."""
+        """Days on which a window opens; Monday is 0."""
         return frozenset(_DAYS.index(day) for day in self.rag_backfill_days.split(","))

@@ -175,7 +175,7 @@ def test_without_any_key_it_listens_only_on_loopback(
         check=False,
     )
     assert done.returncode == 1
-    assert f"there is no API key, and {host} can be reached from elsewhere" in done.stderr
+    assert f"no API key exists, and {host} can be reached from other machines" in done.stderr
 
 
 @pytest.mark.slow

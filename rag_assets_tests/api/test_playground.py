@@ -53,7 +53,7 @@ def test_a_search_in_the_url_shows_hits_and_how_they_were_found(server: Server, 
     assert re.search(rf"plan\s+{expected['plan']['kind']}\s", shown)
     assert re.search(r"embedding\s+[\d.]+ ms\s+search\s+[\d.]+ ms\s+total\s+[\d.]+ ms", shown)
     assert re.search(r"request\s+[0-9a-f]{32}", shown)
-    assert "Release 1 is served" in shown
+    assert "Serving release 1" in shown
     assert page.ask("[...document.querySelectorAll('.hit h3')].map(h => h.textContent)") == [
         f"{hit['reference']}{hit['usfm']}" for hit in expected["hits"]
     ]

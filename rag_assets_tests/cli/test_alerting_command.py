@@ -20,7 +20,7 @@ def test_the_command_writes_a_file_for_few_and_says_who_is_notified(
     file = tmp_path / "alerting" / "alertmanager.yml"
     none = run("alertmanager-config", "--output", str(file))
     assert none.status == 0
-    assert "alerts go to no receiver, and are shown by Alertmanager only: set" in none.err
+    assert "alerts go to no receiver, only to Alertmanager's own page: set" in none.err
     assert "heartbeat off" in none.err
     given = MAIL | {
         "SLACK_WEBHOOK_URL": "https://hooks.example.org/hidden-word",

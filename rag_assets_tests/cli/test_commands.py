@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from rag_assets.cli.main import app
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import SAMPLES
@@ -164,15 +161,3 @@ def test_a_plan_sees_changed_files_and_leaves_out_what_it_cannot_read(
         "bible", "embed", "PT_SAMPLE", "--dry-run", "--limit", "5", "--small-only", "--json"
     )
     assert [(plan["role"], plan["rows"]) for plan in limited.json] == [("small", 5)]
-
-
-@pytest.mark.parametrize("arguments", [("-h",), ("bible", "plan", "-h")])
-def test_help_has_a_short_option_everywhere(arguments: tuple[str, ...]) -> None:
-    shown = [CliRunner().invoke(app, [*arguments[:-1], option]) for option in ("-h", "--help")]
-    assert [one.exit_code for one in shown] == [0, 0]
-    assert shown[0].output == shown[1].output
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    done = CliRunner().invoke(app, ["--version"])
-    assert (done.exit_code, done.output.strip()) == (0, f"rag-assets {version('rag_assets')}")

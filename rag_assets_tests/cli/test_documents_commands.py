@@ -118,14 +118,12 @@ def test_a_look_at_the_inbox_says_what_happened_there(run: Run, workplace: Path)
     assert run("documents", "scan", "--force", **settled).out.strip() == "2 withdrawn"
 
 
-def test_a_list_says_when_a_document_is_tried_again(
-    run: Run, papers: Path, database: Database
-) -> None:
+def test_a_list_says_when_a_document_is_retried(run: Run, papers: Path, database: Database) -> None:
     run("documents", "add", "my papers/minutes.md")
-    assert "again in" not in run("documents", "list").out
+    assert "retry in" not in run("documents", "list").out
     with database.connect() as connection:
         connection.execute("UPDATE documents SET not_before = now() + interval '2 hours 10 min'")
-    assert "again in 2 h" in run("documents", "list").out
+    assert "retry in 2 h" in run("documents", "list").out
 
 
 def test_dead_letters_are_listed_and_retried_singly_by_class_and_all(
@@ -145,21 +143,22 @@ def test_dead_letters_are_listed_and_retried_singly_by_class_and_all(
     assert letters["classes"] == {"EncryptedDocumentError": 1, "NoTextError": 2}
     assert {letter["key"] for letter in letters["documents"]} == {a, b, c}
 
-    assert run("documents", "retry", a).out.strip() == "1 in the queue again"
+    assert run("documents", "retry", a).out.strip() == "1 document put back into the queue"
     both = run("documents", "retry", b, d)
     assert (both.out.strip(), both.err.strip()) == (
-        "1 in the queue again", f"{d} is waiting, no dead letter",
+        "1 document put back into the queue", f"{d} is not a dead letter: it is waiting",
     )  # fmt: skip
     end(database, a, "NoTextError")
     assert run("documents", "retry", "--class", "NoTextError", "--json").json == {"documents": 1}
-    assert run("documents", "retry", "--all").out.strip() == "1 in the queue again"
+    retried = run("documents", "retry", "--all").out.strip()
+    assert retried == "1 document put back into the queue"
     assert run("documents", "dlq", "--json").json["documents"] == []
 
 
 WRONG = {
-    ("retry",): "say which: keys, --class CLASS, or --all",
-    ("retry", "a.md", "--all"): "say which",
-    ("retry", "--class", "NoTextError"): "no dead letter is of the class NoTextError: there are",
+    ("retry",): "name the documents: keys, --class CLASS, or --all",
+    ("retry", "a.md", "--all"): "name the documents",
+    ("retry", "--class", "NoTextError"): "there is no dead letter",
     ("retry", "b.md"): "there is no document b.md",
     ("show", "my"): "did you mean my-papers",
     ("withdraw", "a.md"): "there is no document a.md",
@@ -189,13 +188,13 @@ def test_a_person_withdraws_and_prioritizes(run: Run, papers: Path, database: Da
         (papers / f"{name}.md").write_text(name)
     keys = run("documents", "add", *(f"my papers/{name}.md" for name in "abc"), "--json").json
     a, b, c = (keys["keys"][f"{name}.md"] for name in "abc")
-    assert run("documents", "withdraw", a, b).out.strip() == "2 withdrawn"
-    assert f"{a} was withdrawn already" in run("documents", "withdraw", a).err
+    assert run("documents", "withdraw", a, b).out.strip() == "2 documents withdrawn"
+    assert f"{a} was already withdrawn" in run("documents", "withdraw", a).err
     states = {row["key"]: row["state"] for row in run("documents", "list", "--json").json}
     assert states == {a: "withdrawn", b: "withdrawn", c: "waiting"}
     assert run("documents", "add", "my papers/a.md").status == 0
     first = run("documents", "prioritize", "--oldest-first", "--limit", "1")
-    assert first.out.strip() == "1 go first"
+    assert first.out.strip() == "1 document moved to the front"
     with database.connect() as connection:
         rows = dict(
             connection.execute(

@@ -40,7 +40,7 @@ def test_documents_are_gated_released_and_found(
 
     released = run("release", "activate")
     assert released.status == 0, released.out + released.err
-    assert "documents     searched code set 1" in released.out
+    assert "documents searched  code set 1" in released.out
     (table, *_) = [
         table for table in run("index", "status", "--json").json
         if table["table"].startswith("chunk_embeddings_s1")
@@ -53,6 +53,25 @@ def test_documents_are_gated_released_and_found(
     assert "[Manual], p. 2 manual.pdf" in shown.out
     assert MANUAL[1] in shown.out
     assert "2 hits of release 1 (exact)" in shown.out
+
+
+def test_a_long_passage_is_a_snippet_unless_it_is_wanted_in_full(
+    run: Run, database: Database, make_settings: MakeSettings
+) -> None:
+    settings = make_settings()
+    passage = (
+        f"{'Check the oil. ' * 40}Grease the bearings every month. {'Clean the filter. ' * 40}"
+    )
+    publish_document(database, settings, "manual.pdf", [passage], title="Manual")
+    judge_all(database, settings)
+    assert run("release", "activate").status == 0
+    words = ("search", "grease the bearings", "--corpus", "documents")
+    shown, full, as_json = (run(*words, *more) for more in ((), ("--full",), ("--json",)))
+    assert "oil. Grease the bearings every month. Clean" in shown.out
+    assert shown.out.count("…") == 2
+    assert len(shown.out) < 500
+    assert " ".join(passage.split()) in " ".join(full.out.split())
+    assert as_json.json["hits"][0]["text"].split() == passage.split()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_setting_gives_the_rate(run: Run) -> None:
 def test_what_is_wrong_is_a_sentence(run: Run) -> None:
     unknown = run("keys", "create", "x", "--scope", "write")
     assert unknown.status == 1
-    assert "unknown scope write: there are read, admin" in unknown.err
+    assert "unknown scope write: the scopes are read, admin" in unknown.err
     assert run("keys", "create", "x", "--per-minute", "0").status == 2
     assert "no key yet" in run("keys", "list").out
     assert run("keys", "list", "--json").json == []

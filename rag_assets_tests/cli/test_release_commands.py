@@ -66,7 +66,7 @@ def test_the_gate_tells_a_pipeline_what_is_missing_and_then_lets_it_through(
     assert run("release", "activate").status == 0
     assert run("search", "where you go I will go", "--version", "EN_SAMPLE").status == 0
     again = run("release", "activate")
-    assert (again.status, again.out.strip()) == (0, "release 2 serves just this already")
+    assert (again.status, again.out.strip()) == (0, "release 2 already serves this")
     assert run("release", "diff").out.strip() == "no difference"
 
 

@@ -86,5 +86,5 @@ def test_a_child_that_ends_is_started_again_without_what_it_left(
     assert not alive(grandchild)
     supervisor.terminate()
     said, _ = supervisor.communicate(timeout=20)
-    assert "one ended with status -9: starting it again" in said
+    assert "one ended with status -9: restarting it" in said
     assert not any(alive(pid) for pid in started(tmp_path))

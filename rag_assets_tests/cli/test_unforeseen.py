@@ -88,7 +88,7 @@ def test_an_error_that_nobody_foresaw_shows_trace_class_and_reason(
     last = done.err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     if "Traceback" in done.err:
-        assert "This is a fault of rag-assets: report it with the trace above" in last
+        assert "This is a bug in rag-assets: report it with the traceback above" in last
 
 
 @pytest.fixture

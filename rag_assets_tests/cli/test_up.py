@@ -83,7 +83,7 @@ def test_up_serves_the_ui_and_the_api_once_and_leaves_nothing_running(
 
     second = run("up", "--port", "0", "--api-port", "0")
     assert second.status == 1
-    assert "`up` runs already in this folder" in second.err
+    assert "`rag-assets up` is already running in this folder" in second.err
 
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) >= 4
@@ -113,7 +113,7 @@ def test_up_refuses_a_taken_port(run: Run, option: str) -> None:
         # The one given last counts.
         done = run("up", "--port", "0", "--api-port", "0", option, str(taken.getsockname()[1]))
     assert done.status == 1
-    assert f"is taken: choose another with {option}" in done.err
+    assert f"is in use: choose another with {option}" in done.err
 
 
 def test_up_refuses_one_port_for_both(run: Run) -> None:
@@ -123,13 +123,13 @@ def test_up_refuses_one_port_for_both(run: Run) -> None:
         port = str(listener.getsockname()[1])
     done = run("up", "--port", port, "--api-port", port)
     assert done.status == 1
-    assert f"port {port} on 127.0.0.1 is taken: choose another with --api-port" in done.err
+    assert f"port {port} on 127.0.0.1 is in use: choose another with --api-port" in done.err
 
 
 def test_up_refuses_an_api_that_is_open_to_all(run: Run) -> None:
     done = run("up", "--port", "0", "--api-port", "0", RAG_API_HOST="192.0.2.1")
     assert done.status == 1
-    assert "there is no API key, and 192.0.2.1 can be reached from elsewhere" in done.err
+    assert "no API key exists, and 192.0.2.1 can be reached from other machines" in done.err
 
 
 @pytest.mark.long
@@ -163,4 +163,4 @@ def test_an_env_file_that_contradicts_the_environment_is_refused(
     (workplace / ".env").write_text("RAG_EMBEDDING_PROVIDER=openai\n", encoding="utf-8")
     done = run(*command)
     assert done.status == 1
-    assert "RAG_EMBEDDING_PROVIDER: the environment and .env say different things" in done.err
+    assert "RAG_EMBEDDING_PROVIDER: the environment and .env have different values" in done.err

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from rag_assets.cli.embedded_keeper import MOST_STARTS, WINDOW_S, EmbeddedKeeper
+from rag_assets.cli.embedded_keeper import MAX_STARTS, WINDOW_S, EmbeddedKeeper
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres import embedded
 from rag_assets_tests.cli.conftest import PROGRAM, ROOT
@@ -111,8 +111,8 @@ def test_after_kill_9_of_the_embedded_server_everything_works_again(site: Site) 
     before = site.daemon_beats()
     assert before is not None
     killed = kill_postmaster(site.cluster)
-    wait_until(lambda: "the embedded PostgreSQL answers again" in site.said(), seconds=60)
-    assert "the embedded PostgreSQL ended: starting it again" in site.said()
+    wait_until(lambda: "the embedded PostgreSQL is up again" in site.said(), seconds=60)
+    assert "the embedded PostgreSQL ended: restarting it" in site.said()
     assert int((site.cluster / "postmaster.pid").read_text().splitlines()[0]) != killed
     wait_until(site.api_reads_the_database, seconds=60)
     wait_until(lambda: (site.daemon_beats() or 0) > before, seconds=120)
@@ -128,7 +128,7 @@ def test_a_server_that_goes_on_dying_is_given_up_with_its_log(home: Path) -> Non
     try:
         keeper.check()
         assert said == []
-        for _ in range(MOST_STARTS):
+        for _ in range(MAX_STARTS):
             kill_postmaster(cluster)
             keeper.check()
             assert embedded.is_alive(cluster)
@@ -138,7 +138,7 @@ def test_a_server_that_goes_on_dying_is_given_up_with_its_log(home: Path) -> Non
         ) as up:
             keeper.check()
         assert str(cluster / "log") in str(up.value)
-        assert len(said) == 2 * MOST_STARTS
+        assert len(said) == 2 * MAX_STARTS
         now += WINDOW_S
         keeper.check()
         assert embedded.is_alive(cluster)
@@ -157,6 +157,6 @@ def test_a_process_id_that_is_another_programs_counts_as_ended(home: Path) -> No
         lock.write_text("".join((f"{os.getpid()}\n", *lines[1:])))
         EmbeddedKeeper(cluster, say=said.append).check()
         assert embedded.is_alive(cluster)
-        assert said[-1] == "the embedded PostgreSQL answers again"
+        assert said[-1] == "the embedded PostgreSQL is up again"
     finally:
         embedded.release(cluster)

@@ -408,4 +408,4 @@ def test_the_command_asks_before_it_replaces_and_says_what_is_next(
     words[-2] = "psalms"
     wrong = run("--yes")
     assert wrong.returncode == 1
-    assert "there is no corpus psalms: bible or documents" in wrong.stderr
+    assert "there is no corpus psalms: use bible or documents" in wrong.stderr

@@ -66,7 +66,11 @@ def test_the_password_is_in_no_process_list_log_or_event(machine: Machine) -> No
         ([], {"RAG_CELERY_BROKER_PASSWORD": "wrong-one"}, "refuses the password"),
         ([], {"DAGSTER_HOME": ""}, "DAGSTER_HOME is not set"),
         ([], {"RAG_DATABASE_URL": ""}, "RAG_DATABASE_URL is not set"),
-        (["--queue", "dagster"], {}, "there is no queue dagster: there are rag_processing and"),
+        (
+            ["--queue", "dagster"],
+            {},
+            "there is no queue dagster: the queues are rag_processing and",
+        ),
     ],
 )
 def test_a_worker_that_cannot_work_says_why(

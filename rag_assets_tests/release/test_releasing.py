@@ -391,13 +391,13 @@ def test_what_is_automatic_never_changes_the_model_either_way(
     old = release_settings(make_settings)
     new = release_settings(make_settings, rag_embedding_small_dimensions=80)
     prepare(database, old)
-    let_through(database, old)
+    release_corpus(database, old)
     embed(database, new, "EN_A")
     check(database, new, "EN_A")
     index(database, new)
     kept = release(database, new, run_id="automation", keep_model=True)
     assert (kept.release.release_id, kept.release.state) == (1, "active")
-    assert let_through(database, new).release.release_id == 2
+    assert release_corpus(database, new).release.release_id == 2
     prepare(database, old, "EN_B", sentences(5))
     check(database, old, "EN_A")
     index(database, old)

@@ -22,11 +22,11 @@ class EmbeddingConfig(RunConfig):
         "under its name. Set only_missing to false with it.",
     )
     limit: int | None = Field(
-        None, ge=1, description="A sanity batch: at most this many verses, from the first one."
+        None, ge=1, description="Embed at most this many verses, from the first one, as a trial."
     )
     batch_size: Annotated[int | None, within("rag_embedding_batch_size")] = Field(
         None,
-        description="Texts in one request; 64 or 128 suit verses. Setting: "
+        description="Texts per request; 64 or 128 suit verses. Setting: "
         "RAG_EMBEDDING_BATCH_SIZE (32).",
     )
     sleep: Annotated[float | None, within("rag_embedding_delay_ms")] = Field(

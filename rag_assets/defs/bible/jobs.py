@@ -21,7 +21,7 @@ bible_verses = dg.define_asset_job(
     "bible_verses",
     selection=dg.AssetSelection.assets(verses).without_checks(),
     tags={LANE_TAG: BIBLE_LANE},
-    description="Read one version's files; its text goes nowhere else.",
+    description="Read one version's files into the database; nothing is sent to a provider.",
 )
 
 
@@ -30,9 +30,9 @@ class PlanConfig(dg.Config):
 
     versions: list[str] = Field(
         default_factory=list,
-        description="Version codes; none means all that are loaded or on disk.",
+        description="Version codes. Default: all that are loaded or on disk.",
     )
-    overwrite: bool = Field(False, description="Plan for embedding every verse again.")
+    overwrite: bool = Field(False, description="Assume that every verse is embedded again.")
 
 
 @dg.op(out=dg.Out(dg.Nothing), tags={"corpus": "bible"})
@@ -64,7 +64,7 @@ def plan_bible_embeddings(
 
 
 @dg.job(
-    description="What embedding would cost, before paying: see the plan in the run's log and among "
+    description="Estimate what embedding would cost: the plan is in the run's log and among "
     "the observations of verse_embeddings."
 )
 def bible_embedding_plan() -> None:

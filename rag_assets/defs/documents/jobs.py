@@ -36,11 +36,11 @@ def request_documents_run(lane: DocumentLane) -> dg.RunRequest:
 class DeadLettersConfig(RunConfig):
     """Which dead letters to requeue: exactly one of the three options."""
 
-    keys: list[str] = Field(default_factory=list, description="These documents.")
+    keys: list[str] = Field(default_factory=list, description="Keys of documents.")
     error_class: str | None = Field(
         None, description="All whose error is of this class, such as EncryptedDocumentError."
     )
-    everything: bool = Field(False, description="All of them.")
+    everything: bool = Field(False, description="All dead letters.")
 
     def check(self) -> None:
         """Refuse none or several of the options."""
@@ -66,7 +66,7 @@ def put_dead_letters_back(
 check_before_runs(put_dead_letters_back, DeadLettersConfig)
 
 
-@dg.job(description="Put dead letters back into the queue: single ones, a class of error, or all.")
+@dg.job(description="Put dead letters back into the queue: by key, by class of error, or all.")
 def document_dead_letters() -> None:
     """One step."""
     put_dead_letters_back()

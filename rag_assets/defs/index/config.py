@@ -15,7 +15,7 @@ class IndexConfig(RunConfig):
     """Empty fields leave the decision to the policy and the settings (see docs/index.md)."""
 
     lists: Annotated[int | None, within("rag_index_lists")] = Field(
-        None, description="Build immediately, with this many lists."
+        None, description="Build now, with this many lists."
     )
     lists_candidates: list[Annotated[int, within("rag_index_lists")]] = Field(
         default_factory=list,

@@ -103,8 +103,8 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
             **at(_nightly(settings).cron_line),
             description="Each night at RAG_INDEX_NIGHTLY_AT: decides on the indexes, builds what "
             "is needed beside what serves, and checks them, so that the evidence for a release "
-            "stays fresh. While vectors are embedded or an index is built, the sensor "
-            "nightly_index_late starts it as soon as they are not, up to six hours later.",
+            "stays fresh. If vectors are being embedded or an index is being built, the sensor "
+            "nightly_index_late starts it afterwards, up to six hours later.",
         )(_index_tonight),
         dg.schedule(
             name="daily_capacity",
@@ -227,8 +227,8 @@ def _index_tonight(
     job=nightly_index_job,
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts the night's index that could not be started at its time, because vectors "
-    "were being embedded, an index was being built, or nothing ran; up to six hours later.",
+    description="Starts the nightly index up to six hours late, if it could not start on time: "
+    "vectors were being embedded, an index was being built, or Dagster was not running.",
 )
 def nightly_index_late(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]

@@ -76,15 +76,11 @@ def _metadata(released: Released) -> dict[str, dg.MetadataValue]:
             "\n".join(f"- {code}: {why}" for code, why in released.verdict.left_out.items())
             or "none"
         ),
-        "searched": dg.MetadataValue.text(
-            f"index generation {small.generation}" if small and small.generation else "exactly"
-        ),
+        "searched": dg.MetadataValue.text(small.searched if small else "exactly"),
         "manifest": dg.MetadataValue.json(dict(release.manifest)),
     }
     if small is not None and small.probes is not None:
         shown["probes"] = dg.MetadataValue.int(small.probes.plain)
     if documents is not None:
-        shown["documents_searched"] = dg.MetadataValue.text(
-            f"index generation {documents.generation}" if documents.generation else "exactly"
-        )
+        shown["documents_searched"] = dg.MetadataValue.text(documents.searched)
     return shown

@@ -39,6 +39,13 @@ class ReleasedSpace:
     probes: Probes | None
     codes: CodeUse | None = None
 
+    @property
+    def searched(self) -> str:
+        """By what it is searched: an index generation, a code set, or every vector."""
+        if self.generation is not None:
+            return f"index generation {self.generation}"
+        return f"code set {self.codes.code_set}" if self.codes else "exactly"
+
 
 @dataclass(frozen=True)
 class Release:

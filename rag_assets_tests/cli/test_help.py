@@ -1,0 +1,106 @@
+"""The help of every command and group: examples that parse, and types that say something."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from rag_assets.cli.main import app
+
+PROGRAM = get_command(app)
+
+
+def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of each command and group, the program itself with none."""
+    yield path
+    for name, one in getattr(command, "commands", {}).items():
+        yield from walk(one, (*path, name))
+
+
+def at(path: tuple[str, ...]) -> Any:
+    """The command or group of these words."""
+    command: Any = PROGRAM
+    for name in path:
+        command = command.commands[name]
+    return command
+
+
+def examples(path: tuple[str, ...]) -> list[str]:
+    """The lines in the fenced blocks of its help."""
+    help_ = re.sub(r"(?m)^ {4}", "", at(path).help)
+    return [line for block in re.findall(r"^```\n(.*?)^```", help_ + "\n", re.M | re.S)
+            for line in block.splitlines()]  # fmt: skip
+
+
+def parse(words: list[str]) -> tuple[str, ...]:
+    """Let the program parse words without running them; the words that named the command."""
+    command: Any = PROGRAM
+    context, path = None, ()
+    while True:
+        context = command.make_context(command.name, words, parent=context)
+        words = [*context._protected_args, *context.args] if hasattr(command, "commands") else []
+        if not words:
+            return path
+        name, command, words = command.resolve_command(context, words)
+        path = (*path, name)
+
+
+ALL = sorted(walk(PROGRAM))
+
+
+def shown(path: tuple[str, ...], option: str = "--help") -> str:
+    done = CliRunner().invoke(app, [*path, option], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_has_an_example_that_parses(
+    path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus.dump").touch()  # the one file that must exist for its command to be parsed
+    lines = examples(path)
+    assert lines, f"rag-assets {' '.join(path)} has no example"
+    for line in lines:
+        program, *words = shlex.split(line, comments=True)
+        assert program == "rag-assets"
+        assert parse(words)[: len(path)] == path
+        assert not hasattr(at(parse(words)), "commands"), f"{line} names no command"
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_fits_a_terminal_and_its_types_say_something(path: tuple[str, ...]) -> None:
+    text = shown(path)
+    lines = [line.strip() for line in text.splitlines()]
+    assert all(example in lines for example in examples(path)), "an example is wrapped"
+    assert "…" not in text, "something is cut"
+    assert not re.search(r"<\w+[\w \[\]]*>", text), "a type such as <bool>"
+    assert shown(path, "-h") == text
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("bible plan --cheaply", "No such option"),
+        ("bible add EN_MINE", "Missing parameter: source"),
+        ("search fish --top-k 101", "100"),
+        ("search fish --corpus psalms", "psalms"),
+    ],
+)
+def test_an_example_with_a_mistake_would_not_parse(words: str, fault: str) -> None:
+    with pytest.raises(Exception, match=fault):
+        parse(shlex.split(words))
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.output.strip()) == (0, f"rag-assets {version('rag_assets')}")
