@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised whenever the same file and settings give other text or other chunks than before: documents
 that an older version has read are then re-read. 2: Office formats and EPUB by xberg, PDF by PDFium.
+3: every part of an e-mail, mbox, EPUB by its spine, hidden HTML left out, PDF words and headings.
 """
 READER = f"v{READER_VERSION}"
+RemarkKind = Literal["left_out", "repaired", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,21 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something in a file that is not in the text as it stands there.
+
+    :param kind: ``left_out`` on purpose; ``repaired`` or guessed; ``lost``, which needs attention.
+    :param what: in words, such as ``hidden sheet``.
+    :param examples: the names or beginnings of the first few.
+    """
+
+    kind: RemarkKind
+    what: str
+    count: int = 1
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkedDocument:
     """A whole document, read and cut up.
 
@@ -44,6 +62,7 @@ class ChunkedDocument:
     :param characters: of the text that was cut up.
     :param chunks: in order, at least one.
     :param seconds: wall time by stage: ``extract``, ``chunk``.
+    :param remarks: what was left out, repaired or lost.
     """
 
     title: str
@@ -53,6 +72,7 @@ class ChunkedDocument:
     characters: int
     chunks: tuple[Chunk, ...]
     seconds: Mapping[str, float]
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

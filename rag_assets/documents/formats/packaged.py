@@ -1,11 +1,9 @@
-"""Office formats, EPUB and pictures into blocks, by the extraction library."""
+"""Office formats and pictures into blocks, by the extraction library."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from operator import itemgetter
@@ -13,18 +11,15 @@ from typing import Any
 
 from xberg import ExtractedDocument, ExtractionConfig, OcrConfig, PageConfig
 
+from rag_assets.documents.formats.archive import refuse_damaged
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
 from rag_assets.documents.formats.library import extracted
 from rag_assets.documents.formats.lines import plain_markdown, read_markdown
 from rag_assets.documents.formats.ocr import languages
-from rag_assets.documents.formats.recognise import DAMAGED, DOCX, ODS, XLSX
+from rag_assets.documents.formats.recognise import DOCX, ODS, XLSX
 from rag_assets.documents.formats.text import clean
 from rag_assets.documents.formats.word import readable_word
-from rag_assets.errors import (
-    CorruptDocumentError,
-    DocumentTooLargeError,
-    NoTextError,
-)
+from rag_assets.errors import CorruptDocumentError, NoTextError
 
 _SHEETS = frozenset({XLSX, ODS, "application/vnd.ms-excel"})
 """Read as lines: a table's structure takes 600 bytes a cell."""
@@ -32,8 +27,6 @@ _SHEETS = frozenset({XLSX, ODS, "application/vnd.ms-excel"})
 _ESCAPED = re.compile(r"\\([^\w\s|])")  # a bar in a cell stays marked as no border
 _WORDS = ("text", "description", "title", "term", "definition", "content")
 """What a node's words are called in one kind or another."""
-
-_TEXT_PARTS = (".xml", ".xhtml", ".html", ".htm", ".opf", ".rels")
 
 HOW_TO_OCR = (
     "install Tesseract with the document's language and set RAG_DOCUMENTS_OCR=true, or give it a "
@@ -48,7 +41,7 @@ def read_packaged(content: bytes, media_type: str, name: str, *, most: int) -> R
     :raises DocumentTooLargeError: it would expand to more than ``most``.
     :raises CorruptDocumentError: it cannot be opened.
     """
-    _refuse_damaged(content, name, most)
+    refuse_damaged(content, name, most)
     if media_type == DOCX:
         content = readable_word(content)
     is_sheet, has_slides = media_type in _SHEETS, media_type.endswith("presentation")
@@ -109,39 +102,6 @@ def _laid_out(found: ExtractedDocument) -> int:
     """How many pages a text had when its program last laid it out; 0 where it does not say."""
     pages = found.metadata.additional.get("page_count", "").strip('"')
     return int(pages) if pages.isdecimal() else 0
-
-
-def _refuse_damaged(content: bytes, name: str, most: int) -> None:
-    """Of a ZIP archive: whether it is too large, and whether every part with text is whole.
-
-    The library leaves a slide or chapter out that it cannot unpack. An archive that is larger than
-    it says meets the limit of memory.
-    """
-    if not content.startswith(b"PK\x03\x04"):
-        return
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-        if size > most:
-            raise DocumentTooLargeError(
-                name,
-                f"it expands to {size / 1e6:,.0f} MB, more than RAG_DOCUMENT_MEMORY_MB allows "
-                f"({most / 1e6:,.0f} MB): split the document, or raise the setting",
-            )
-        for member in archive.infolist():
-            if member.filename.lower().endswith(_TEXT_PARTS):
-                _refuse_damaged_part(archive, member, name)
-
-
-def _refuse_damaged_part(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
-    try:
-        with archive.open(member) as part:
-            while part.read(1 << 20):
-                pass
-    except DAMAGED as error:
-        raise CorruptDocumentError(
-            name,
-            f"its part {member.filename} is cut off or damaged ({error}): fetch the file again",
-        ) from error
 
 
 def _of_lines(markdown: str) -> list[Block]:

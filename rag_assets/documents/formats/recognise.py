@@ -21,11 +21,13 @@ PDF = "application/pdf"
 HTML = "text/html"
 XHTML = "application/xhtml+xml"
 MAIL = "message/rfc822"
+MAILBOX = "application/mbox"
 PLAIN = "text/plain"
 MARKDOWN = "text/markdown"
 ASCIIDOC = "text/asciidoc"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+EPUB = "application/epub+zip"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 
 _SIGNATURES = (
@@ -45,7 +47,7 @@ _MEMBERS = (  # of a ZIP archive: whose content type it is
 )
 _DECLARED = frozenset(  # in the member `mimetype` of a ZIP archive
     {
-        "application/epub+zip",
+        EPUB,
         "application/vnd.oasis.opendocument.text",
         "application/vnd.oasis.opendocument.presentation",
         ODS,
@@ -86,8 +88,8 @@ _MAIL_HEADERS = frozenset(_HEADERS.split())
 DAMAGED = (*(zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError),)
 """What zipfile and zlib raise of an archive that is not whole."""
 _SUPPORTED = (
-    "PDF, HTML, Markdown, AsciiDoc, text, Word, OpenDocument, PowerPoint, Excel, RTF, EPUB and "
-    "e-mail are"
+    "PDF, HTML, Markdown, AsciiDoc, text, Word, OpenDocument, PowerPoint, Excel, RTF, EPUB, "
+    "e-mail, mbox and notebooks are"
 )
 
 
@@ -166,6 +168,9 @@ def _of_text(content: bytes, name: str) -> str:
     if _HTML.match(beginning[start:]):
         return XHTML if "http://www.w3.org/1999/xhtml" in beginning[start:] else HTML
     suffix = PurePosixPath(name).suffix.lower()
+    postmark, _, first_message = beginning.lstrip("\n").partition("\n")
+    if postmark.startswith("From ") and _begins_as_mail(first_message, wanted=2):
+        return MAILBOX
     if _begins_as_mail(beginning, wanted=1 if suffix == ".eml" else 3):
         return MAIL
     if suffix in (".html", ".htm"):
@@ -176,7 +181,7 @@ def _of_text(content: bytes, name: str) -> str:
 
 
 def _begins_as_mail(text: str, *, wanted: int) -> bool:
-    """Whether it begins with at least so many different headers of an e-mail."""
+    """Whether it begins with at least ``wanted`` different headers of an e-mail."""
     met = set()
     for line in text.split("\n", 60):
         found = _HEADER.match(line)
