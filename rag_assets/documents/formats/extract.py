@@ -97,7 +97,7 @@ def _read(
     if media_type.startswith("text/") or media_type in kinds.TEXTS:
         return _LINES.get(media_type, read_plain)(decode(content, remarks=remarks))
     if media_type == kinds.PDF:
-        return read_pdf(content, name, ocr=limits.ocr)
+        return read_pdf(content, name, remarks, ocr=limits.ocr)
     if media_type.startswith("image/"):
         return read_picture(content, media_type, name, ocr=limits.ocr)
     if media_type == kinds.EPUB:
