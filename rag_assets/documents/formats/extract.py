@@ -102,7 +102,7 @@ def _read(
         return read_picture(content, media_type, name, ocr=limits.ocr)
     if media_type == kinds.EPUB:
         return read_book(content, name, remarks, most=limits.memory_bytes // 2)
-    return read_packaged(content, media_type, name, most=limits.memory_bytes // 2)
+    return read_packaged(content, media_type, name, remarks, most=limits.memory_bytes // 2)
 
 
 def _within(limits: ExtractionLimits, blocks: Sequence[Block], name: str) -> list[Chunk]:

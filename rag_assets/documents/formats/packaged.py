@@ -17,6 +17,7 @@ from rag_assets.documents.formats.library import extracted
 from rag_assets.documents.formats.lines import plain_markdown, read_markdown
 from rag_assets.documents.formats.ocr import languages
 from rag_assets.documents.formats.recognise import DOCX, ODS, XLSX
+from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.text import clean
 from rag_assets.documents.formats.word import readable_word
 from rag_assets.errors import CorruptDocumentError, NoTextError
@@ -34,16 +35,19 @@ HOW_TO_OCR = (
 )
 
 
-def read_packaged(content: bytes, media_type: str, name: str, *, most: int) -> Reading:
+def read_packaged(
+    content: bytes, media_type: str, name: str, remarks: Remarks | None = None, *, most: int
+) -> Reading:
     """Headings and passages; of a presentation with the speaker's notes, slide by slide.
 
     :param most: bytes that a compressed document may expand to.
     :raises DocumentTooLargeError: it would expand to more than ``most``.
     :raises CorruptDocumentError: it cannot be opened.
     """
+    remarks = remarks or Remarks()
     refuse_damaged(content, name, most)
     if media_type == DOCX:
-        content = readable_word(content)
+        content = readable_word(content, remarks)
     is_sheet, has_slides = media_type in _SHEETS, media_type.endswith("presentation")
     config = _config(
         include_document_structure=not is_sheet,
