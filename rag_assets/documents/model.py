@@ -26,7 +26,7 @@ class Chunk:
     :param text: what is embedded and shown: never blank, without NUL, other control characters
         (but for ``\\n`` and ``\\t``) or lone surrogates.
     :param heading: the headings that it stands under, from the outermost; empty before the first.
-    :param page: on which it begins, from 1; ``None`` where the format has no pages, or slides only.
+    :param page: on which it begins, from 1; the slide's number; ``None`` without pages.
     :param tokens: of ``text``, counted with the vocabulary cl100k_base.
     """
 

@@ -22,6 +22,7 @@ from rag_assets.documents.formats.mail import read_mail, read_mailbox
 from rag_assets.documents.formats.packaged import HOW_TO_OCR, read_packaged, read_picture
 from rag_assets.documents.formats.pdf import read_pdf
 from rag_assets.documents.formats.remarks import Remarks
+from rag_assets.documents.formats.sheets import read_workbook
 from rag_assets.documents.formats.text import clean, decode
 from rag_assets.documents.model import Chunk, ChunkedDocument, ExtractionLimits
 from rag_assets.errors import DocumentTooLargeError, EmptyDocumentError, NoTextError
@@ -102,6 +103,8 @@ def _read(
         return read_picture(content, media_type, name, ocr=limits.ocr)
     if media_type == kinds.EPUB:
         return read_book(content, name, remarks, most=limits.memory_bytes // 2)
+    if media_type == kinds.XLSX:
+        return read_workbook(content, name, remarks, most=limits.memory_bytes // 2)
     return read_packaged(content, media_type, name, remarks, most=limits.memory_bytes // 2)
 
 

@@ -9,21 +9,24 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-from xberg import ExtractedDocument, ExtractionConfig, OcrConfig, PageConfig
+from xberg import ExtractedDocument, ExtractionConfig, OcrConfig, PageConfig, SecurityLimits
 
 from rag_assets.documents.formats.archive import refuse_damaged
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
 from rag_assets.documents.formats.library import extracted
 from rag_assets.documents.formats.lines import plain_markdown, read_markdown
 from rag_assets.documents.formats.ocr import languages
-from rag_assets.documents.formats.recognise import DOCX, ODS, XLSX
+from rag_assets.documents.formats.recognise import DOCX, ODS
 from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.text import clean
 from rag_assets.documents.formats.word import readable_word
 from rag_assets.errors import CorruptDocumentError, NoTextError
 
-_SHEETS = frozenset({XLSX, ODS, "application/vnd.ms-excel"})
+_SHEETS = frozenset({ODS, "application/vnd.ms-excel"})
 """Read as lines: a table's structure takes 600 bytes a cell."""
+
+_HIDDEN = " (hidden)"
+_MOST_CELLS = 10_000_000  # of a table; the limit of memory is met before
 
 _ESCAPED = re.compile(r"\\([^\w\s|])")  # a bar in a cell stays marked as no border
 _WORDS = ("text", "description", "title", "term", "definition", "content")
@@ -55,7 +58,7 @@ def read_packaged(
         pages=PageConfig(extract_pages=has_slides),
     )
     found = _extracted(content, media_type, name, config)
-    blocks = _of_lines(found.content) if is_sheet else _of_nodes(found)
+    blocks = _sheets(found, remarks) if is_sheet else _of_nodes(found, has_slides=has_slides)
     return _reading(found, blocks, len(found.pages or ()) if has_slides else _laid_out(found))
 
 
@@ -81,6 +84,7 @@ def _config(**options: Any) -> ExtractionConfig:
         use_cache=False,
         enable_quality_processing=False,  # it drops what it takes for noise
         output_format="markdown",
+        security_limits=SecurityLimits(max_table_cells=_MOST_CELLS),
         **options,
     )
 
@@ -108,6 +112,20 @@ def _laid_out(found: ExtractedDocument) -> int:
     return int(pages) if pages.isdecimal() else 0
 
 
+def _sheets(found: ExtractedDocument, remarks: Remarks) -> list[Block]:
+    """The rows of each sheet below its name, without the hidden sheets, which the library marks."""
+    blocks: list[Block] = []
+    hidden = False
+    for block in _of_lines(found.content):
+        if block.level:
+            hidden = block.title.endswith(_HIDDEN)
+            if hidden:
+                remarks.left_out("hidden sheet", block.title.removesuffix(_HIDDEN))
+        if not hidden:
+            blocks.append(block)
+    return blocks
+
+
 def _of_lines(markdown: str) -> list[Block]:
     blocks = read_markdown(clean(markdown)).blocks
     return [
@@ -118,8 +136,8 @@ def _of_lines(markdown: str) -> list[Block]:
     ]
 
 
-def _of_nodes(found: ExtractedDocument) -> list[Block]:
-    """The nodes in order, each slide's followed by its notes."""
+def _of_nodes(found: ExtractedDocument, *, has_slides: bool) -> list[Block]:
+    """The nodes in order, each slide's followed by its notes, with its number."""
     nodes = found.document.nodes if found.document else ()
     placed = [
         (node.page or 0, block)
@@ -133,7 +151,7 @@ def _of_nodes(found: ExtractedDocument) -> list[Block]:
     ]
     if notes:
         placed = sorted(placed + notes, key=itemgetter(0))
-    return [block for _, block in placed]
+    return [replace(block, page=(page or None) if has_slides else None) for page, block in placed]
 
 
 def _of_node(content: Mapping[str, Any]) -> Block | None:
