@@ -19,11 +19,13 @@ from rag_assets.documents.formats.html import declared_encoding, read_html
 from rag_assets.documents.formats.language import language_of
 from rag_assets.documents.formats.lines import read_asciidoc, read_markdown, read_plain
 from rag_assets.documents.formats.mail import read_mail, read_mailbox
+from rag_assets.documents.formats.notebook import read_notebook
 from rag_assets.documents.formats.packaged import HOW_TO_OCR, read_packaged, read_picture
 from rag_assets.documents.formats.pdf import read_pdf
 from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.sheets import read_workbook
 from rag_assets.documents.formats.text import clean, decode
+from rag_assets.documents.formats.xml import read_xml
 from rag_assets.documents.model import Chunk, ChunkedDocument, ExtractionLimits
 from rag_assets.errors import DocumentTooLargeError, EmptyDocumentError, NoTextError
 from rag_assets.visible import count
@@ -42,6 +44,8 @@ _USELESS_TITLE = re.compile(
     re.IGNORECASE,
 )
 _LINES = {kinds.MARKDOWN: read_markdown, kinds.ASCIIDOC: read_asciidoc}
+
+_MARKED_UP = {kinds.NOTEBOOK: read_notebook, kinds.XML: read_xml, kinds.SVG: read_xml}
 
 
 def recognise(content: bytes, name: str) -> str:
@@ -96,7 +100,10 @@ def _read(
             return read_mail(content, remarks, read_attached)
         return read_mailbox(content, PurePosixPath(name).stem, remarks, read_attached)
     if media_type.startswith("text/") or media_type in kinds.TEXTS:
-        return _LINES.get(media_type, read_plain)(decode(content, remarks=remarks))
+        text = decode(content, declared_encoding(content), remarks)
+        if media_type in _MARKED_UP:
+            return _MARKED_UP[media_type](text, remarks)
+        return _LINES.get(media_type, read_plain)(text)
     if media_type == kinds.PDF:
         return read_pdf(content, name, remarks, ocr=limits.ocr)
     if media_type.startswith("image/"):
@@ -122,7 +129,7 @@ def _within(limits: ExtractionLimits, blocks: Sequence[Block], name: str) -> lis
 
 
 def _nothing(media_type: str, name: str, reading: Reading) -> EmptyDocumentError | NoTextError:
-    if reading.pages or media_type.startswith("image/"):
+    if reading.pages or (media_type.startswith("image/") and media_type != kinds.SVG):
         pages = f" on its {count(reading.pages, 'page')}" if reading.pages else ""
         return NoTextError(name, f"there is no text{pages} (scanned?): {HOW_TO_OCR}")
     return EmptyDocumentError(

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
 from rag_assets.documents.formats.cells import Cells
-from rag_assets.documents.formats.lines import split_front_matter
+from rag_assets.documents.formats.lines import split_front_matter, titled
 from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.unseen import (
     CONSENT,
@@ -48,13 +48,16 @@ def read_html(text: str, remarks: Remarks | None = None) -> Reading:
     Hidden elements, navigation and cookie banners are left out; but navigation stays where it is
     all the text, or has no end.
     """
-    text = text[split_front_matter(text)[1] :]
+    front, start = split_front_matter(text)
+    text = text[start:]
     reader = _read(text, keep_navigation=False)
     if reader.lacks_text:
         reader = _read(text, keep_navigation=True)
     for why, said in reader.left_out:
         (remarks or Remarks()).left_out(why, said)
-    return Reading(reader.blocks, one_line(reader.title), reader.language)
+    described = [Block(sentence) for sentence in front.sentences]
+    blocks = titled([*described, *reader.blocks], front.title) if reader.blocks else []
+    return Reading(blocks, front.title or one_line(reader.title), reader.language or front.language)
 
 
 def _read(text: str, *, keep_navigation: bool) -> _Reader:

@@ -25,6 +25,9 @@ MAILBOX = "application/mbox"
 PLAIN = "text/plain"
 MARKDOWN = "text/markdown"
 ASCIIDOC = "text/asciidoc"
+XML = "application/xml"
+SVG = "image/svg+xml"
+NOTEBOOK = "application/x-ipynb+json"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 EPUB = "application/epub+zip"
@@ -71,13 +74,19 @@ _BY_NAME = {
     ".tsv": "text/tab-separated-values",
     ".rst": "text/x-rst",
     ".json": "application/json",
-    ".xml": "application/xml",
+    ".xml": XML,
+    ".svg": SVG,
+    ".ipynb": NOTEBOOK,
 }
-TEXTS = frozenset({"application/json", "application/xml"})
+TEXTS = frozenset({"application/json", XML, SVG, NOTEBOOK})
 """Read as text though their types do not begin with ``text/``."""
 _HTML = re.compile(
     r"\s*(?:<\?xml[^>]*\?>\s*|<!--.*?-->\s*)*(?:<!doctype\s+html|<html[\s>]|<(?:head|body)[\s>])",
     re.IGNORECASE | re.DOTALL,
+)
+_XML = re.compile(
+    r"\s*(?:<\?xml[^>]*\?>|<!--.*?-->|<!doctype\s+svg[^>]*>|\s)*<(?:\w+:)?(\w+)",
+    re.DOTALL | re.IGNORECASE,
 )
 _HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*):[ \t]")
 _HEADERS = (
@@ -177,6 +186,10 @@ def _of_text(content: bytes, name: str) -> str:
         return HTML
     if suffix == ".xhtml":
         return XHTML
+    if suffix not in _BY_NAME:
+        root = _XML.match(beginning)
+        if root and (root.group(1) == "svg" or beginning.lstrip().startswith("<?xml")):
+            return SVG if root.group(1) == "svg" else XML
     return _BY_NAME.get(suffix, PLAIN)
 
 
