@@ -27,6 +27,7 @@ from rag_assets.cli.output import (
 from rag_assets.documents.inbox.adding import Adding, add_files
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import Intake, take_in
+from rag_assets.documents.report import remarks_from, report_of
 from rag_assets.documents.sql.documents import (
     Document,
     State,
@@ -144,14 +145,17 @@ def show(
     key: Annotated[str, typer.Argument(help="Its key.")],
     as_json: Json = False,
 ) -> None:
-    """All that is known of one document: state, run, attempts, error and what to do."""
+    """All that is known of one document: state, run, attempts, error, what is not in its text."""
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
         (document,) = _found(connection, [key])
     described = _described(document)
     if as_json:
         show_json(described)
         return
+    del described["report"]
     show_record({name: value for name, value in described.items() if value is not None})
+    for remark_on_text in remarks_from(document.remarks):
+        out.print(f"  {remark_on_text}", markup=False)
 
 
 @app.command()
@@ -318,7 +322,9 @@ def _show_count(documents: int, done: str, *, as_json: bool) -> None:
 def _described(document: Document) -> dict[str, object]:
     """Everything, for a person or a program."""
     described = dataclasses.asdict(document)
-    del described["document_id"]
+    del described["document_id"], described["remarks"]
+    report = report_of(document)
+    described["report"] = dataclasses.asdict(report) if report else None
     described["priority"] = PRIORITY_NAMES[document.priority]
     for name in ("content_hash", "stored_hash"):
         value = described[name]

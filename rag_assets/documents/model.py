@@ -16,6 +16,7 @@ that an older version has read are then re-read. 2: Office formats and EPUB by x
 3: every part of an e-mail, mbox, EPUB by its spine, hidden HTML left out, PDF words and headings.
 """
 READER = f"v{READER_VERSION}"
+UNREADABLE_CHARACTER = "character that cannot be read (U+FFFD)"
 RemarkKind = Literal["left_out", "repaired", "lost"]
 
 
@@ -49,6 +50,10 @@ class Remark:
     what: str
     count: int = 1
     examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = f": {'; '.join(self.examples)}" if self.examples else ""
+        return f"{self.kind.replace('_', ' ')}: {self.what} ({self.count:,}){named}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rag_assets.documents.model import Remark
+from rag_assets.documents.report import remarks_from
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.documents import Document, find_document
@@ -60,6 +62,7 @@ class DocumentOutcome:
     :param tokens: of all its chunks, counted; ``cost_usd`` is what was bought for it.
     :param embedded: chunks with a vector bought now; ``reused`` with one that was there. Both count
         the small space.
+    :param remarks: what was left out of its text, repaired or lost.
     :param seconds: wall time by stage: ``fetch``, ``extract``, ``chunk``, ``embed``, ``store``.
     """
 
@@ -76,6 +79,8 @@ class DocumentOutcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     language: str | None = None
     title: str | None = None
+    characters: int | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass
@@ -276,6 +281,8 @@ class Publisher:
             seconds=published.seconds,
             language=document.language,
             title=document.title,
+            characters=document.characters,
+            remarks=document.remarks,
         )
 
 
@@ -294,6 +301,8 @@ def outcome_of(
         reused=document.chunks or 0,
         language=document.language,
         title=document.title,
+        characters=document.characters,
+        remarks=remarks_from(document.remarks),
     )
 
 

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from rag_assets.documents.publishing import DocumentOutcome
+from rag_assets.documents.report import of_kind, replaced_characters
 
 CHUNKS = dg.AssetKey("document_chunks")
 EMBEDDINGS = dg.AssetKey("document_embeddings")
@@ -47,7 +48,21 @@ def of_chunks(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | in
         "language": outcome.language or "und",
         "dagster/partition_row_count": dg.MetadataValue.int(outcome.chunks),
         **({"pages": outcome.pages} if outcome.pages is not None else {}),
+        **_report(outcome),
         **_seconds(outcome, "extract", "chunk"),
+    }
+
+
+def _report(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int]:
+    """How much text there is, and what is not in it; nothing where an older version has read it."""
+    if outcome.characters is None:
+        return {}
+    lines = "\n".join(f"- {remark}" for remark in outcome.remarks)
+    return {
+        "characters": outcome.characters,
+        "replaced_characters": replaced_characters(outcome.remarks),
+        "losses": sum(remark.count for remark in of_kind(outcome.remarks, "lost")),
+        **({"report": dg.MetadataValue.md(lines)} if lines else {}),
     }
 
 

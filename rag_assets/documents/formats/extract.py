@@ -26,12 +26,16 @@ from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.sheets import read_workbook
 from rag_assets.documents.formats.text import clean, decode
 from rag_assets.documents.formats.xml import read_xml
-from rag_assets.documents.model import Chunk, ChunkedDocument, ExtractionLimits
+from rag_assets.documents.model import (
+    UNREADABLE_CHARACTER,
+    Chunk,
+    ChunkedDocument,
+    ExtractionLimits,
+)
 from rag_assets.errors import DocumentTooLargeError, EmptyDocumentError, NoTextError
 from rag_assets.visible import count
 
 _LONGEST_TITLE = 300  # characters
-UNREADABLE_CHARACTER = "character that cannot be read (U+FFFD)"
 _USELESS_TITLE = re.compile(
     r"\(?(?:untitled|unbenannt|sem t[ií]tulo|sin t[ií]tulo|sans titre|anonymous|unknown|unspecified"
     r"|none|null|title|document|presentation|powerpoint presentation|slide|layout|scan|image|page"
