@@ -140,6 +140,17 @@ def test_a_document_that_takes_too_much_memory_is_too_large_and_names_the_settin
 
 
 EXPANDED = 300 << 20  # bytes, of 1 MB packed
+
+
+def _deep_odt() -> bytes:
+    content = office.odt([(0, "MARK")])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
+    deep = b"<text:list><text:list-item>" * 200_000
+    members["content.xml"] = bytes(members["content.xml"]).replace(b"<text:p>MARK", deep)
+    return office.zipped(members, stored_first=True)
+
+
 BOMBS: dict[str, tuple[str, Callable[[], bytes], Any]] = {
     "a ZIP that expands": (
         "bomb.docx",
@@ -158,7 +169,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], Any]] = {
     ),
     "lists in lists": (
         "deep.odt",
-        lambda: deep_odt(),
+        _deep_odt,
         (DocumentTooLargeError, CorruptDocumentError, EmptyDocumentError),
     ),
     "tags in tags": (
@@ -173,15 +184,6 @@ def lying(content: bytes) -> bytes:
     """The archive with sizes of ten bytes in its lists."""
     size = EXPANDED.to_bytes(4, "little")
     return content.replace(size, (10).to_bytes(4, "little"))
-
-
-def deep_odt() -> bytes:
-    content = office.odt([(0, "MARK")])
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
-    deep = b"<text:list><text:list-item>" * 200_000
-    members["content.xml"] = bytes(members["content.xml"]).replace(b"<text:p>MARK", deep)
-    return office.zipped(members, stored_first=True)
 
 
 def test_a_book_nested_without_end_is_read(tmp_path: Path) -> None:

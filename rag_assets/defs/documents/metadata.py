@@ -1,8 +1,10 @@
 """What the UI shows of each document."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
-from rag_assets.documents.publishing import DocumentOutcome
+from rag_assets.documents.publishing import DocumentOutcome, RunSummary
 from rag_assets.documents.report import of_kind, replaced_characters
 
 CHUNKS = dg.AssetKey("document_chunks")
@@ -39,6 +41,20 @@ def materializations(outcome: DocumentOutcome) -> tuple[dg.AssetMaterialization,
         dg.AssetMaterialization(key, partition=outcome.key, metadata=shown)
         for key, shown in ((CHUNKS, of_chunks(outcome)), (EMBEDDINGS, of_embeddings(outcome)))
     )
+
+
+def of_run(
+    summary: RunSummary, rejected: Sequence[DocumentOutcome]
+) -> dict[str, dg.MetadataValue | int]:
+    """Of a run over many documents: how many by outcome, and those that were rejected by name."""
+    named = "\n".join(f"- {one.key}: {one.error_class}: {one.error}" for one in rejected)
+    return {
+        "ready": summary.states["ready"] + summary.states["unchanged"],
+        "rejected": summary.states["rejected"],
+        "waiting": summary.states["waiting"],
+        "dead": summary.states["dead"],
+        **({"rejected_documents": dg.MetadataValue.md(named)} if named else {}),
+    }
 
 
 def of_chunks(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int]:
