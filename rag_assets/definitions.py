@@ -17,6 +17,7 @@ from rag_assets.defs.documents.jobs import (
     document_processing,
     document_upkeep,
 )
+from rag_assets.defs.documents.readable import document_readable
 from rag_assets.defs.documents.sensors import document_inbox, document_queue
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.index.checks import (
@@ -60,6 +61,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             verse_embeddings_checks,
             verse_embeddings_index_checks,
             document_embeddings_checks,
+            document_readable,
             chunk_embeddings_index_checks,
         ],
         jobs=[

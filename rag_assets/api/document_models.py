@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from rag_assets.documents.report import report_of
 from rag_assets.documents.sql.documents import Document
 from rag_assets.lanes import PRIORITY_NAMES
 
 State = Literal["waiting", "running", "ready", "dead", "withdrawn"]
+
+
+class RemarkModel(BaseModel):
+    """Something in the file that is not in the text as it stands there."""
+
+    what: str = Field(description="In words, such as `hidden sheet`.")
+    count: int
+    examples: list[str] = Field(description="The names or beginnings of the first few.")
+
+
+class ReportModel(BaseModel):
+    """What became of a document's text when it was read."""
+
+    pages: int | None = Field(description="Or slides; null where the format has none.")
+    passages: int
+    characters: int
+    replaced_characters: int = Field(description="That could not be read: U+FFFD in the text.")
+    left_out: list[RemarkModel] = Field(description="On purpose.")
+    repaired: list[RemarkModel] = Field(description="Or guessed.")
+    lost: list[RemarkModel] = Field(description="What should be in the text and is not.")
 
 
 class DocumentModel(BaseModel):
@@ -42,11 +64,16 @@ class DocumentModel(BaseModel):
         description="What its embeddings cost when it was last ready; null if a price is not known."
     )
     seconds: dict[str, float] | None = Field(description="Time by stage.")
+    report: ReportModel | None = Field(
+        description="On the text that is stored; null where an older version has read it."
+    )
 
     @classmethod
     def of(cls, document: Document) -> DocumentModel:
         """The model of a stored document."""
-        shown = {name: getattr(document, name) for name in cls.model_fields}
+        shown = {name: getattr(document, name) for name in cls.model_fields if name != "report"}
+        report = report_of(document)
+        shown["report"] = None if report is None else asdict(report)
         return cls(**(shown | {"priority": PRIORITY_NAMES[document.priority]}))
 
 

@@ -29,6 +29,7 @@ from rag_assets.cli.output import (
 from rag_assets.documents.inbox.adding import Adding, add_files
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import Intake, take_in
+from rag_assets.documents.report import remarks_from, report_of
 from rag_assets.documents.sql.documents import (
     Document,
     State,
@@ -163,7 +164,7 @@ def show(
     key: Annotated[str, typer.Argument(help="Its key, from `rag-assets documents list`.")],
     as_json: Json = False,
 ) -> None:
-    """Show everything about a document: state, run, attempts, error and what to do.
+    """Show everything about a document: state, run, attempts, error, and its report.
 
     ```
     rag-assets documents show report.pdf
@@ -175,7 +176,10 @@ def show(
     if as_json:
         show_json(described)
         return
+    del described["report"]
     show_record({name: value for name, value in described.items() if value is not None})
+    for remark_on_text in remarks_from(document.remarks):
+        out.print(f"  {remark_on_text}", markup=False)
 
 
 @app.command()
@@ -373,7 +377,9 @@ def _show_count(documents: int, done: str, *, as_json: bool) -> None:
 def _described(document: Document) -> dict[str, object]:
     """Every field, as shown and as JSON."""
     described = dataclasses.asdict(document)
-    del described["document_id"]
+    del described["document_id"], described["remarks"]
+    report = report_of(document)
+    described["report"] = dataclasses.asdict(report) if report else None
     described["priority"] = PRIORITY_NAMES[document.priority]
     for name in ("content_hash", "stored_hash"):
         value = described[name]

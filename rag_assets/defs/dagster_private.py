@@ -7,12 +7,15 @@ series; after an upgrade ``rag_assets_tests/defs/test_dagster_private.py`` shows
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 from dagster._config import ConfigType
 from dagster._config.errors import PostProcessingError
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.errors import (
     DagsterAssetCheckFailedError,
     DagsterUserCodeUnreachableError,
@@ -20,6 +23,7 @@ from dagster._core.errors import (
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.storage import tags
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import pack_value
 
@@ -85,6 +89,46 @@ def mark_planned(
             ),
             run_id=context.run.run_id,
         )
+
+
+def report_evaluation(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+    evaluation: dg.AssetCheckEvaluation,
+) -> None:
+    """Report a partition's evaluation as this run's: outside of runs only the first is taken.
+
+    A result that a check returns is of the run's only partition.
+    """
+    step = context.op_execution_context.get_step_execution_context()
+    context.instance.report_dagster_event(
+        DagsterEvent.asset_check_evaluation(step, evaluation), run_id=context.run.run_id
+    )
+
+
+def check_targets(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """The partition's last materialization: an evaluation of any other reads as not executed."""
+    wanted = dg.AssetRecordsFilter(asset, asset_partitions=[partition])
+    for record in instance.fetch_materializations(wanted, limit=1).records:
+        return AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+    return None
+
+
+def failed_partitions(
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey, partitions: Sequence[str]
+) -> tuple[str, ...]:
+    """Those of these partitions whose last evaluation of a check failed."""
+    infos = instance.event_log_storage.get_asset_check_partition_info(
+        [check], partition_keys=list(partitions)
+    )
+    return tuple(
+        str(info.partition_key)
+        for info in infos
+        if info.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
+    )
 
 
 def tag_limits(instance: dg.DagsterInstance) -> Mapping[tuple[str, str], int]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from io import FileIO
 from typing import Any
 
@@ -57,6 +58,7 @@ def _answer(file: FileIO, name: str, sha256: str, limits: ExtractionLimits) -> I
         "pages": document.pages,
         "characters": document.characters,
         "seconds": dict(document.seconds),
+        "remarks": [asdict(remark) for remark in document.remarks],
         "chunks": len(document.chunks),
     }
     for chunk in document.chunks:

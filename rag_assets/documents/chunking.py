@@ -1,4 +1,4 @@
-"""Cuts a document's blocks into chunks of at most so many tokens, at headings and sentences.
+"""Cuts a document's blocks into chunks of a limited number of tokens, at headings and sentences.
 
 - A chunk does not go over a heading, unless what stands before it is small and all of the next
   section fits with it: then it stands under the headings that both have.
@@ -149,8 +149,12 @@ def _chunks(
     path: tuple[str, ...], repeated: str, units: Sequence[_Unit], most: int
 ) -> Iterator[Chunk]:
     """One chunk; more only where counting units apart gave less than counting them together."""
-    text = repeated + (units[0].glue if repeated else "") + units[0].text
-    text += "".join(unit.glue + unit.text for unit in units[1:])
+    text = repeated + (units[0].glue if repeated else "")
+    begins: list[tuple[int, int | None]] = []
+    for place, unit in enumerate(units):
+        text += unit.glue if place else ""
+        begins.append((len(text), unit.page))
+        text += unit.text
     if repeated or any(unit.within for unit in units):
         tokens = count_tokens(text)
     else:  # no token goes over a blank line
@@ -158,8 +162,9 @@ def _chunks(
     if tokens <= most:
         yield Chunk(text, path, units[0].page, tokens)
         return
-    for part in TextSplitter.from_callback(count_tokens, most).chunks(text):
-        yield Chunk(part, path, units[0].page, count_tokens(part))
+    for offset, part in TextSplitter.from_callback(count_tokens, most).chunk_indices(text):
+        page = next((page for begin, page in reversed(begins) if begin <= offset), units[0].page)
+        yield Chunk(part, path, page, count_tokens(part))
 
 
 def _parts(unit: _Unit, room: int) -> Iterator[_Unit]:

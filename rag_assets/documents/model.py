@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised whenever the same file and settings give other text or other chunks than before: documents
 that an older version has read are then re-read. 2: Office formats and EPUB by xberg, PDF by PDFium.
+3: every part of an e-mail, mbox, EPUB by its spine, hidden HTML left out, PDF words and headings.
 """
 READER = f"v{READER_VERSION}"
+UNREADABLE_CHARACTER = "character that cannot be read (U+FFFD)"
+RemarkKind = Literal["left_out", "repaired", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Chunk:
     :param text: what is embedded and shown: never blank, without NUL, other control characters
         (but for ``\\n`` and ``\\t``) or lone surrogates.
     :param heading: the headings that it stands under, from the outermost; empty before the first.
-    :param page: on which it begins, from 1; ``None`` where the format has no pages, or slides only.
+    :param page: on which it begins, from 1; the slide's number; ``None`` without pages.
     :param tokens: of ``text``, counted with the vocabulary cl100k_base.
     """
 
@@ -31,6 +35,25 @@ class Chunk:
     heading: tuple[str, ...]
     page: int | None
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something in a file that is not in the text as it stands there.
+
+    :param kind: ``left_out`` on purpose; ``repaired`` or guessed; ``lost``, which needs attention.
+    :param what: in words, such as ``hidden sheet``.
+    :param examples: the names or beginnings of the first few.
+    """
+
+    kind: RemarkKind
+    what: str
+    count: int = 1
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = f": {'; '.join(self.examples)}" if self.examples else ""
+        return f"{self.kind.replace('_', ' ')}: {self.what} ({self.count:,}){named}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,7 @@ class ChunkedDocument:
     :param characters: of the text that was cut up.
     :param chunks: in order, at least one.
     :param seconds: wall time by stage: ``extract``, ``chunk``.
+    :param remarks: what was left out, repaired or lost.
     """
 
     title: str
@@ -53,6 +77,7 @@ class ChunkedDocument:
     characters: int
     chunks: tuple[Chunk, ...]
     seconds: Mapping[str, float]
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

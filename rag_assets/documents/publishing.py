@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rag_assets.documents.model import Remark
+from rag_assets.documents.report import remarks_from
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.documents import Document, find_document
@@ -44,6 +46,9 @@ LONGEST_RETRY_S = 3600.0
 _LONGEST_MESSAGE = 2000  # characters
 _PER_DOCUMENT = (DocumentError, ExtractionInterruptedError, InboxUnavailableError, AuditError)
 """Errors of reading and storing that affect one document only."""
+_REJECTIONS = frozenset(
+    kind.__name__ for kind in (*DocumentError.__subclasses__(), DocumentError, InputRejectedError)
+)
 _MANY_CHUNKS = 500
 _PUBLISHING_S = 0.01
 """Per chunk; 0.8 to 1.6 ms measured. The lease cannot be extended while the row is locked."""
@@ -57,9 +62,11 @@ class DocumentOutcome:
 
     :param state: ``unchanged``: nothing had to be done. ``waiting``: it is retried later.
     :param error: what went wrong and the fix, if anything did.
+    :param rejected: the file itself is at fault; only another file changes that.
     :param tokens: tokens of all its chunks; ``cost_usd``: what was paid for it.
     :param embedded: chunks embedded now; ``reused``: chunks with an existing vector. Both refer to
         the small space.
+    :param remarks: what was left out of its text, repaired or lost.
     :param seconds: wall time by stage: ``fetch``, ``extract``, ``chunk``, ``embed``, ``store``.
     """
 
@@ -67,6 +74,7 @@ class DocumentOutcome:
     state: OutcomeState
     error_class: str | None = None
     error: str | None = None
+    rejected: bool = False
     pages: int | None = None
     chunks: int = 0
     tokens: int = 0
@@ -76,19 +84,21 @@ class DocumentOutcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     language: str | None = None
     title: str | None = None
+    characters: int | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass
 class RunSummary:
     """Running totals of a run.
 
-    :param states: documents by outcome.
+    :param states: documents by outcome; dead ones whose file is at fault as ``rejected``.
     :param lost: documents that were changed, withdrawn or claimed by another run meanwhile.
     :param tokens: as billed; ``cost_usd``: their price.
     :param providers: profiles of the servers, one per space that something was requested for.
     """
 
-    states: Counter[OutcomeState] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
     lost: int = 0
     chunks: int = 0
     embedded: int = 0
@@ -101,7 +111,7 @@ class RunSummary:
 
     def add(self, outcome: DocumentOutcome) -> None:
         """Add one outcome."""
-        self.states[outcome.state] += 1
+        self.states["rejected" if outcome.rejected else outcome.state] += 1
         self.chunks += outcome.chunks
         self.embedded += outcome.embedded
         self.reused += outcome.reused
@@ -238,7 +248,9 @@ class Publisher:
             )
         if not held:
             return None
-        return DocumentOutcome(claimed.key, verdict.state, verdict.error_class, verdict.error)
+        return DocumentOutcome(
+            claimed.key, verdict.state, verdict.error_class, verdict.error, verdict.rejected
+        )
 
     def _mark_unchanged(self, unchanged: Unchanged) -> DocumentOutcome | None:
         claimed = unchanged.claimed
@@ -283,6 +295,8 @@ class Publisher:
             seconds=published.seconds,
             language=document.language,
             title=document.title,
+            characters=document.characters,
+            remarks=document.remarks,
         )
 
 
@@ -295,12 +309,15 @@ def outcome_of(
         state=state,
         error_class=document.error_class,
         error=error,
+        rejected=is_rejected(document),
         pages=document.pages,
         chunks=document.chunks or 0,
         tokens=document.tokens or 0,
         reused=document.chunks or 0,
         language=document.language,
         title=document.title,
+        characters=document.characters,
+        remarks=remarks_from(document.remarks),
     )
 
 
@@ -319,6 +336,7 @@ class FailureVerdict:
     """What an error means for its document.
 
     :param counted: whether the attempt counts against the document.
+    :param rejected: the document itself is at fault.
     :param after_s: seconds before the next attempt.
     """
 
@@ -327,6 +345,12 @@ class FailureVerdict:
     error: str
     counted: bool = True
     after_s: float = 0.0
+    rejected: bool = False
+
+
+def is_rejected(document: Document) -> bool:
+    """Whether work on a stored document has ended because its file is at fault."""
+    return document.state == "dead" and document.error_class in _REJECTIONS
 
 
 def concerns_all(error: Exception) -> bool:
@@ -344,7 +368,7 @@ def judge(error: Exception, attempts: int, settings: Settings) -> FailureVerdict
     """
     name, message = class_of(error), readable(error)
     if isinstance(error, DocumentError | InputRejectedError):
-        return FailureVerdict("dead", name, message)
+        return FailureVerdict("dead", name, message, rejected=True)
     if isinstance(error, InboxUnavailableError):
         # Either the storage failed, or the next scan of the inbox will find the file gone.
         return FailureVerdict("waiting", name, message, False, 2 * settings.rag_document_retry_s)

@@ -16,7 +16,13 @@ from typing import Any, BinaryIO, Self
 
 from rag_assets import errors
 from rag_assets.documents.formats.ocr import language_folder
-from rag_assets.documents.model import Chunk, ChunkedDocument, ExtractionLimits
+from rag_assets.documents.model import (
+    Chunk,
+    ChunkedDocument,
+    ExtractionLimits,
+    Remark,
+    RemarkKind,
+)
 from rag_assets.errors import (
     CorruptDocumentError,
     DocumentError,
@@ -204,7 +210,12 @@ def _explained(error: ChildError, name: str) -> Exception:
 
 def _document(answer: dict[str, Any], lines: Iterator[bytes]) -> ChunkedDocument:
     chunks = tuple(_chunk(next(lines)) for _ in range(answer.pop("chunks")))
-    return ChunkedDocument(chunks=chunks, **answer)
+    remarks = tuple(_remark(**one) for one in answer.pop("remarks"))
+    return ChunkedDocument(chunks=chunks, remarks=remarks, **answer)
+
+
+def _remark(kind: RemarkKind, what: str, count: int, examples: list[str]) -> Remark:
+    return Remark(kind, what, count, tuple(examples))
 
 
 def _chunk(line: bytes) -> Chunk:

@@ -79,6 +79,7 @@ def test_the_deployed_assets_jobs_checks_and_sensors_are_these() -> None:
     checks = sorted((key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys)
     assert checks == [
         *(("chunk_embeddings_index", name) for name in CHUNK_INDEX_CHECKS),
+        ("document_chunks", "document_readable"),
         *(("document_embeddings", name) for name in CHECKS),
         *(("verse_embeddings", name) for name in CHECKS),
         *(("verse_embeddings_index", name) for name in INDEX_CHECKS),

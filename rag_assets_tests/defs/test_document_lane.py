@@ -12,6 +12,7 @@ from psycopg import sql
 
 from openai_emulator.process import Emulator
 from rag_assets.definitions import build_defs
+from rag_assets.defs.documents.readable import READABLE
 from rag_assets.defs.documents.sensors import LaneRuns, document_queue
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.sql.lanes import pause_lane, resume_lane
@@ -51,11 +52,8 @@ def test_dropped_documents_become_partitions_with_their_outcome(
     good = {"bridges.md", "pt__pontes.md"}
     assert set(lane.partitions()) == good | {"empty.md"}
     for asset in ASSETS:
-        assert lane.reads(asset) == (good, {"empty.md"})
-    assert not run.success
-    failed = run.failure("document_lane")
-    assert "empty.md" in failed.description
-    assert failed.metadata["dead"] == 1
+        assert lane.reads(asset) == (good, set())
+    assert run.success
     assert lane.rows("SELECT document_key, error_class FROM rag_dlq") == [
         ("empty.md", "EmptyDocumentError")
     ]
@@ -116,9 +114,99 @@ def test_a_range_of_partitions_is_one_run_and_a_bad_one_does_not_affect_the_othe
             "dagster/asset_partition_range_end": "c.md",
         }
     )
-    assert not run.success
+    assert run.success
     for asset in ASSETS:
-        assert lane.reads(asset) == ({"a.md", "c.md"}, {"b.md"})
+        assert lane.reads(asset) == ({"a.md", "c.md"}, set())
+    assert checked(lane) == ({"b.md"}, set())
+
+
+def checked(lane: DocumentLane) -> tuple[set[str], set[str]]:
+    """Partitions whose check `document_readable` reads as failed, and as passed."""
+    found = lane.instance.event_log_storage.get_asset_check_partition_info([READABLE])
+    by_status: dict[str, set[str]] = {"FAILED": set(), "SUCCEEDED": set()}
+    for info in found:
+        if info.is_current:  # else the partition reads as not checked
+            by_status[info.latest_execution_status.value].add(str(info.partition_key))
+    return by_status["FAILED"], by_status["SUCCEEDED"]
+
+
+def test_a_run_with_five_unreadable_documents_succeeds_and_names_them(
+    documents_lane: DocumentLane,
+) -> None:
+    lane = documents_lane
+    for number in range(47):
+        lane.drop(f"good-{number}.md", f"# Good {number}\n\nBridge {number}.")
+    bad = {f"bad-{number}.pdf" for number in range(5)}
+    for name in bad:
+        lane.drop(name, b"%PDF-1.7\n" + bytes(range(256)) * 9)
+    (run,) = lane.work()
+    assert run.success
+    assert checked(lane) == (bad, set())
+    (record,) = lane.instance.fetch_observations(dg.AssetKey("document_chunks"), limit=5).records
+    observed = record.asset_observation
+    assert observed is not None
+    shown = {name: value.value for name, value in observed.metadata.items()}
+    assert (shown["ready"], shown["rejected"]) == (47, 5)
+    assert all(
+        f"- {name}: CorruptDocumentError: " in str(shown["rejected_documents"]) for name in bad
+    )
+    (ended,) = lane.instance.get_runs(limit=1)
+    assert (ended.tags["rag/ready"], ended.tags["rag/rejected"]) == ("47", "5")
+    found = lane.instance.event_log_storage.get_asset_check_execution_history(READABLE, limit=1)
+    evaluation = found[0].evaluation
+    assert evaluation is not None
+    assert "damaged" in str(evaluation.description)
+
+
+def test_a_document_that_is_put_right_passes_and_one_that_becomes_bad_fails(
+    documents_lane: DocumentLane,
+) -> None:
+    lane = documents_lane
+    lane.drop("a.md", "")
+    lane.drop("b.md", OTHER)
+    lane.work()
+    assert checked(lane) == ({"a.md"}, set())
+    lane.drop("a.md", GOOD)
+    lane.drop("b.md", "")
+    lane.work()
+    assert checked(lane) == ({"b.md"}, {"a.md"})
+    for asset in ASSETS:  # what was ready before is served until the file is put right
+        assert lane.reads(asset) == ({"a.md", "b.md"}, set())
+
+
+def test_a_fault_of_the_system_fails_the_run_and_no_check(documents_lane: DocumentLane) -> None:
+    lane = documents_lane
+    lane.drop("a.md", GOOD)
+    lane.drop("b.md", OTHER)
+    lane.look()
+    (lane.inbox / "b.md").unlink()
+    (run,) = [lane.obey(request) for request in lane.requests()]
+    assert not run.success
+    assert "b.md" in run.failure("document_lane").description
+    assert checked(lane) == (set(), set())
+    assert lane.reads("document_chunks") == ({"a.md"}, {"b.md"})
+
+
+def test_the_check_can_be_run_again_for_a_range(documents_lane: DocumentLane) -> None:
+    lane = documents_lane
+    for name, text in (("a.md", GOOD), ("b.md", ""), ("c.md", OTHER)):
+        lane.drop(name, text)
+        lane.look()
+    lane.work()
+    selection = dg.AssetSelection.checks(READABLE)
+    definitions = dg.Definitions.merge(
+        build_defs(resources={"corpus": lane.corpus}),
+        dg.Definitions(jobs=[dg.define_asset_job("check_again", selection=selection)]),
+    )
+    run = definitions.resolve_job_def("check_again").execute_in_process(
+        instance=lane.instance,
+        tags={
+            "dagster/asset_partition_range_start": "a.md",
+            "dagster/asset_partition_range_end": "c.md",
+        },
+    )
+    assert run.success
+    assert checked(lane) == ({"b.md"}, {"a.md", "c.md"})
 
 
 def test_dead_letters_are_put_back_by_a_job(documents_lane: DocumentLane) -> None:
@@ -141,7 +229,7 @@ def test_dead_letters_are_put_back_by_a_job(documents_lane: DocumentLane) -> Non
     assert put_back(error_class="EmptyDocumentError")
     assert lane.rows("SELECT state FROM documents") == [("waiting",)]
     (run,) = [lane.obey(request) for request in lane.requests()]
-    assert not run.success
+    assert run.success
     assert lane.rows("SELECT state FROM documents") == [("dead",)]
     assert put_back(everything=True)
 

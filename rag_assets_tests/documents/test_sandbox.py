@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,17 @@ def test_a_document_that_takes_too_much_memory_is_too_large_and_names_the_settin
 
 
 EXPANDED = 300 << 20  # bytes, of 1 MB packed
+
+
+def _deep_odt() -> bytes:
+    content = office.odt([(0, "MARK")])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
+    deep = b"<text:list><text:list-item>" * 200_000
+    members["content.xml"] = bytes(members["content.xml"]).replace(b"<text:p>MARK", deep)
+    return office.zipped(members, stored_first=True)
+
+
 BOMBS: dict[str, tuple[str, Callable[[], bytes], Any]] = {
     "a ZIP that expands": (
         "bomb.docx",
@@ -152,10 +165,10 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], Any]] = {
         lambda: office.zipped({"word/document.xml": laughs()}),
         (DocumentTooLargeError, CorruptDocumentError, EmptyDocumentError),
     ),
-    "tags in a book": (
-        "deep.epub",
-        lambda: office.epub([("Chapter", "<div>" * 100_000)], "Deep", raw=True),
-        CorruptDocumentError,
+    "lists in lists": (
+        "deep.odt",
+        _deep_odt,
+        (DocumentTooLargeError, CorruptDocumentError, EmptyDocumentError),
     ),
     "tags in tags": (
         "deep.docx",
@@ -169,6 +182,13 @@ def lying(content: bytes) -> bytes:
     """The archive with false sizes of ten bytes in its directory."""
     size = EXPANDED.to_bytes(4, "little")
     return content.replace(size, (10).to_bytes(4, "little"))
+
+
+def test_a_book_nested_without_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep.epub"
+    path.write_bytes(office.epub([("Chapter", "<div>" * 100_000 + "deep")], "Deep", raw=True))
+    with Extractor(limits(seconds=30)) as extractor:
+        assert extract(extractor, path).chunks[0].text == "Chapter\n\ndeep"
 
 
 def laughs() -> str:

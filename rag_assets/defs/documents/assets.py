@@ -15,13 +15,14 @@ from rag_assets.defs.dagster_private import mark_planned
 from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.config import DocumentsConfig
 from rag_assets.defs.documents.partitions import documents
+from rag_assets.defs.documents.readable import report_readable, report_rejected
 from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.inbox.inbox import open_inbox
-from rag_assets.documents.publishing import DocumentOutcome
+from rag_assets.documents.publishing import DocumentOutcome, RunSummary
 from rag_assets.documents.sql.reports import mark_reported
 from rag_assets.documents.worker import process_documents
 from rag_assets.errors import DocumentError
@@ -82,11 +83,13 @@ def document_lane(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Process documents, and log each one's outcome under its own partition.
 
-    A bad document does not affect the others: they are materialized, its partition shows as failed,
-    and the run fails at its end.
+    A bad document does not affect the others. If its file is at fault, its check
+    ``document_readable`` fails and the run succeeds. If the system is at fault, its partition shows
+    as failed, and the run fails at its end.
     """
     chosen = context.partition_keys if context.run.is_partitioned else None
     failed: list[DocumentOutcome] = []
+    rejected: list[DocumentOutcome] = []
     reported: dict[str, str] = {}
 
     def log(outcome: DocumentOutcome) -> None:
@@ -94,6 +97,11 @@ def document_lane(
             for event in metadata.materializations(outcome):
                 context.log_event(event)
             reported[outcome.key] = context.run.run_id
+            return
+        if outcome.rejected:
+            rejected.append(outcome)
+            report_rejected(context, outcome.key, outcome.error_class, outcome.error)
+            context.log.warning(f"rejected: {outcome.error}")
             return
         failed.append(outcome)
         context.log.warning(f"{outcome.key}: {outcome.error_class}: {outcome.error}")
@@ -117,9 +125,22 @@ def document_lane(
     context.log.info(str(summary))
     with as_failures():
         _catch_up(context, corpus, reported)
+    report_readable(context, list(reported))
+    _report_run(context, summary, rejected)
     if failed:
         raise _failure(failed)
     yield from ()  # each document's outcome was logged as it came
+
+
+def _report_run(
+    context: dg.AssetExecutionContext, summary: RunSummary, rejected: list[DocumentOutcome]
+) -> None:
+    """What the run did, on the asset and on the run itself."""
+    if not summary.states:
+        return
+    context.log_event(dg.AssetObservation(CHUNKS, metadata=metadata.of_run(summary, rejected)))
+    counts = {f"rag/{state}": str(count) for state, count in summary.states.items()}
+    context.instance.add_run_tags(context.run.run_id, counts)
 
 
 def _catch_up(

@@ -1,8 +1,11 @@
 """Metadata of each document."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
-from rag_assets.documents.publishing import DocumentOutcome
+from rag_assets.documents.publishing import DocumentOutcome, RunSummary
+from rag_assets.documents.report import of_kind, replaced_characters
 
 CHUNKS = dg.AssetKey("document_chunks")
 EMBEDDINGS = dg.AssetKey("document_embeddings")
@@ -40,6 +43,20 @@ def materializations(outcome: DocumentOutcome) -> tuple[dg.AssetMaterialization,
     )
 
 
+def of_run(
+    summary: RunSummary, rejected: Sequence[DocumentOutcome]
+) -> dict[str, dg.MetadataValue | int]:
+    """Of a run over many documents: how many by outcome, and those that were rejected by name."""
+    named = "\n".join(f"- {one.key}: {one.error_class}: {one.error}" for one in rejected)
+    return {
+        "ready": summary.states["ready"] + summary.states["unchanged"],
+        "rejected": summary.states["rejected"],
+        "waiting": summary.states["waiting"],
+        "dead": summary.states["dead"],
+        **({"rejected_documents": dg.MetadataValue.md(named)} if named else {}),
+    }
+
+
 def of_chunks(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int]:
     """Metadata of a document's chunks."""
     return {
@@ -47,7 +64,21 @@ def of_chunks(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | in
         "language": outcome.language or "und",
         "dagster/partition_row_count": dg.MetadataValue.int(outcome.chunks),
         **({"pages": outcome.pages} if outcome.pages is not None else {}),
+        **_report(outcome),
         **_seconds(outcome, "extract", "chunk"),
+    }
+
+
+def _report(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int]:
+    """How much text there is, and what is not in it; nothing where an older version has read it."""
+    if outcome.characters is None:
+        return {}
+    lines = "\n".join(f"- {remark}" for remark in outcome.remarks)
+    return {
+        "characters": outcome.characters,
+        "replaced_characters": replaced_characters(outcome.remarks),
+        "losses": sum(remark.count for remark in of_kind(outcome.remarks, "lost")),
+        **({"report": dg.MetadataValue.md(lines)} if lines else {}),
     }
 
 

@@ -6,6 +6,7 @@ The way in: recognise, read, cut up. What bounds time and memory is
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -13,19 +14,42 @@ from pathlib import PurePosixPath
 from rag_assets.documents.chunking import chunked
 from rag_assets.documents.formats import recognise as kinds
 from rag_assets.documents.formats.blocks import Block, Reading, one_line
+from rag_assets.documents.formats.book import read_book
 from rag_assets.documents.formats.html import declared_encoding, read_html
 from rag_assets.documents.formats.language import language_of
 from rag_assets.documents.formats.lines import read_asciidoc, read_markdown, read_plain
-from rag_assets.documents.formats.mail import read_mail
+from rag_assets.documents.formats.mail import read_mail, read_mailbox
+from rag_assets.documents.formats.notebook import read_notebook
 from rag_assets.documents.formats.packaged import HOW_TO_OCR, read_packaged, read_picture
 from rag_assets.documents.formats.pdf import read_pdf
+from rag_assets.documents.formats.remarks import Remarks
+from rag_assets.documents.formats.sheets import read_workbook
 from rag_assets.documents.formats.text import clean, decode
-from rag_assets.documents.model import Chunk, ChunkedDocument, ExtractionLimits
+from rag_assets.documents.formats.xml import read_xml
+from rag_assets.documents.model import (
+    UNREADABLE_CHARACTER,
+    Chunk,
+    ChunkedDocument,
+    ExtractionLimits,
+)
 from rag_assets.errors import DocumentTooLargeError, EmptyDocumentError, NoTextError
 from rag_assets.visible import count
 
 _LONGEST_TITLE = 300  # characters
+_USELESS_TITLE = re.compile(
+    r"\(?(?:untitled|unbenannt|sem t[ií]tulo|sin t[ií]tulo|sans titre|anonymous|unknown|unspecified"
+    r"|none|null|title|document|presentation|powerpoint presentation|slide|layout|scan|image|page"
+    r"|blank|temp|doc|book|workbook|new document|word document|full page photo)"
+    r"[ _-]?(?:document|page|presentation)?[ _-]?\d*\)?"
+    r"|microsoft (?:word|powerpoint|excel) - .*"
+    r"|\S+\.(?:dvi|docx?|pptx?|xlsx?|odt|odp|ods|rtf|tex|pdf|ps|eps|indd|qxd|pub|pages|p65|wpd|txt"
+    r"|html?|fm|cdr|ai|tiff?|jpe?g|png|md)"
+    r"|[\W\d_]+",
+    re.IGNORECASE,
+)
 _LINES = {kinds.MARKDOWN: read_markdown, kinds.ASCIIDOC: read_asciidoc}
+
+_MARKED_UP = {kinds.NOTEBOOK: read_notebook, kinds.XML: read_xml, kinds.SVG: read_xml}
 
 
 def recognise(content: bytes, name: str) -> str:
@@ -44,10 +68,14 @@ def read_document(content: bytes, name: str, limits: ExtractionLimits) -> Chunke
     """
     began = time.perf_counter()
     media_type = recognise(content, name)
-    reading = _read(content, media_type, name, limits)
+    remarks = Remarks()
+    reading = _read(content, media_type, name, limits, remarks)
     if not reading.blocks:
         raise _nothing(media_type, name, reading)
     language = language_of(reading.blocks, reading.language)
+    replaced = sum(block.text.count("\ufffd") for block in reading.blocks)
+    if replaced:
+        remarks.lost(UNREADABLE_CHARACTER, count=replaced)
     read = time.perf_counter()
     chunks = _within(limits, reading.blocks, name)
     return ChunkedDocument(
@@ -58,21 +86,37 @@ def read_document(content: bytes, name: str, limits: ExtractionLimits) -> Chunke
         characters=sum(len(block.text) for block in reading.blocks),
         chunks=tuple(chunks),
         seconds={"extract": read - began, "chunk": time.perf_counter() - read},
+        remarks=remarks.all(),
     )
 
 
-def _read(content: bytes, media_type: str, name: str, limits: ExtractionLimits) -> Reading:
+def _read(
+    content: bytes, media_type: str, name: str, limits: ExtractionLimits, remarks: Remarks
+) -> Reading:
     if media_type in (kinds.HTML, kinds.XHTML):
-        return read_html(decode(content, declared_encoding(content)))
-    if media_type == kinds.MAIL:
-        return read_mail(content)
+        return read_html(decode(content, declared_encoding(content), remarks), remarks)
+    if media_type in (kinds.MAIL, kinds.MAILBOX):
+
+        def read_attached(attached: bytes, file_name: str) -> Reading:
+            return _read(attached, recognise(attached, file_name), file_name, limits, remarks)
+
+        if media_type == kinds.MAIL:
+            return read_mail(content, remarks, read_attached)
+        return read_mailbox(content, PurePosixPath(name).stem, remarks, read_attached)
     if media_type.startswith("text/") or media_type in kinds.TEXTS:
-        return _LINES.get(media_type, read_plain)(decode(content))
+        text = decode(content, declared_encoding(content), remarks)
+        if media_type in _MARKED_UP:
+            return _MARKED_UP[media_type](text, remarks)
+        return _LINES.get(media_type, read_plain)(text)
     if media_type == kinds.PDF:
-        return read_pdf(content, name, ocr=limits.ocr)
+        return read_pdf(content, name, remarks, ocr=limits.ocr)
     if media_type.startswith("image/"):
         return read_picture(content, media_type, name, ocr=limits.ocr)
-    return read_packaged(content, media_type, name, most=limits.memory_bytes // 2)
+    if media_type == kinds.EPUB:
+        return read_book(content, name, remarks, most=limits.memory_bytes // 2)
+    if media_type == kinds.XLSX:
+        return read_workbook(content, name, remarks, most=limits.memory_bytes // 2)
+    return read_packaged(content, media_type, name, remarks, most=limits.memory_bytes // 2)
 
 
 def _within(limits: ExtractionLimits, blocks: Sequence[Block], name: str) -> list[Chunk]:
@@ -89,7 +133,7 @@ def _within(limits: ExtractionLimits, blocks: Sequence[Block], name: str) -> lis
 
 
 def _nothing(media_type: str, name: str, reading: Reading) -> EmptyDocumentError | NoTextError:
-    if reading.pages or media_type.startswith("image/"):
+    if reading.pages or (media_type.startswith("image/") and media_type != kinds.SVG):
         pages = f" on its {count(reading.pages, 'page')}" if reading.pages else ""
         return NoTextError(name, f"there is no text{pages} (scanned?): {HOW_TO_OCR}")
     return EmptyDocumentError(
@@ -98,7 +142,12 @@ def _nothing(media_type: str, name: str, reading: Reading) -> EmptyDocumentError
 
 
 def _title(reading: Reading, name: str) -> str:
-    """As declared, else the highest of the first page's headings, else the file's name."""
+    """As declared, else the highest of the first page's headings, else the file's name.
+
+    A title that a program has put there (``untitled``, ``report.dvi``) gives way to the name.
+    """
+    if _USELESS_TITLE.fullmatch(reading.title.strip()):
+        return clean(one_line(PurePosixPath(name).stem))[:_LONGEST_TITLE] or "untitled"
     headings = [block for block in reading.blocks if block.level]
     first = [block for block in headings if block.page == headings[0].page]
     found = min(first, key=lambda block: block.level).title if first else ""

@@ -10,19 +10,30 @@ import re
 from html.parser import HTMLParser
 
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
-from rag_assets.documents.formats.lines import split_front_matter
+from rag_assets.documents.formats.cells import Cells
+from rag_assets.documents.formats.lines import split_front_matter, titled
+from rag_assets.documents.formats.remarks import Remarks
+from rag_assets.documents.formats.unseen import (
+    CONSENT,
+    NAVIGATION,
+    NOTE_MARK,
+    SCRIPT,
+    VOID,
+    Unseen,
+    unseen,
+)
 
 _BLANKS = re.compile(r"[ \t\n]+")
 _DECLARED = re.compile(
     rb"""<(?:meta\b[^>]*?charset|\?xml\b[^>]*?encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
-_HIDDEN = frozenset({"script", "style", "svg", "template"})
 _INLINE = (
     "a abbr acronym b bdi bdo big cite code data del dfn em font i img input ins kbd label mark "
     "nobr q rp rt ruby s samp small span strike strong sub sup time tt u var wbr"
 )
 _FLOWS_ON = frozenset(_INLINE.split())
 _CELLS = frozenset({"td", "th"})
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
 
 def declared_encoding(content: bytes) -> str | None:
@@ -31,77 +42,135 @@ def declared_encoding(content: bytes) -> str | None:
     return found.group(1).decode("ascii", "replace") if found else None
 
 
-def read_html(text: str) -> Reading:
-    """All visible text, headings as headings, cells of a table's row on one line."""
-    reader = _Reader()
-    reader.feed(text[split_front_matter(text)[1] :])
+def read_html(text: str, remarks: Remarks | None = None) -> Reading:
+    """All visible text, headings as headings, cells of a table's row on one line.
+
+    Hidden elements, navigation and cookie banners are left out; but navigation stays where it is
+    all the text, or has no end.
+    """
+    front, start = split_front_matter(text)
+    text = text[start:]
+    reader = _read(text, keep_navigation=False)
+    if reader.lacks_text:
+        reader = _read(text, keep_navigation=True)
+    for why, said in reader.left_out:
+        (remarks or Remarks()).left_out(why, said)
+    described = [Block(sentence) for sentence in front.sentences]
+    blocks = titled([*described, *reader.blocks], front.title) if reader.blocks else []
+    return Reading(blocks, front.title or one_line(reader.title), reader.language or front.language)
+
+
+def _read(text: str, *, keep_navigation: bool) -> _Reader:
+    reader = _Reader(keep_navigation=keep_navigation)
+    reader.feed(text)
     reader.close()
-    reader.flush()
-    return Reading(reader.blocks, one_line(reader.title), reader.language)
+    reader.end()
+    return reader
 
 
 class _Reader(HTMLParser):
     """Takes tags as they come, closed or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_navigation: bool) -> None:
         super().__init__(convert_charrefs=True)
         self.blocks: list[Block] = []
         self.title = ""
         self.language = ""
+        self.left_out: list[tuple[str, str]] = []
+        self._keep_navigation = keep_navigation
         self._parts: list[str] = []
         self._level = 0  # of the heading that is open
         self._in_title = False
-        self._hidden = ""  # the tag that hides what stands in it
-        self._depth = 0  # of the same tag within it
+        self._unseen: Unseen | None = None
         self._preformatted = 0
+        self._tables: list[Cells] = []
+
+    @property
+    def lacks_text(self) -> bool:
+        """Whether navigation took all the text, or has no end."""
+        skipped = any(why in (NAVIGATION, CONSENT) for why, _ in self.left_out)
+        return skipped and (not self.blocks or self._unseen is not None)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if self._hidden:
-            self._depth += tag == self._hidden
-        elif tag in _HIDDEN or _is_note_mark(tag, attrs):
-            self._hidden, self._depth = tag, 1
+        is_block = tag not in _FLOWS_ON
+        if self._unseen is not None:
+            if self._unseen.goes_on_at(tag, is_block=is_block):
+                return
+            self._end_unseen()
+        named = dict(attrs)
+        why = unseen(tag, named, keep_navigation=self._keep_navigation)
+        if why:
+            if tag not in VOID:
+                self._unseen = Unseen(tag, why)
         elif tag == "html":
-            named = dict(attrs)
             self.language = named.get("lang") or named.get("xml:lang") or ""
         elif tag == "title":
             self._in_title = True
         elif tag == "br":
             self._parts.append("\n")
-        elif tag in _CELLS:
-            if "".join(self._parts[-2:]).strip():
-                self._parts.append(" | ")
-        elif tag not in _FLOWS_ON:
-            self._begin(tag)
+        elif tag in ("img", "area") and (said := (named.get("alt") or "").strip()):
+            self._parts.append(f" {one_line(said)} ")
+        elif is_block:
+            self._begin(tag, named)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         # In HTML `<div/>` opens; in XHTML it also closes, and nothing depends on that but these.
-        if tag not in _HIDDEN and tag != "title":
+        if tag != "title" and not unseen(tag, dict(attrs), keep_navigation=True):
             self.handle_starttag(tag, attrs)
             self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if self._hidden:
-            self._depth -= tag == self._hidden
-            self._hidden = self._hidden if self._depth else ""
-        elif tag == "title":
+        is_block = tag not in _FLOWS_ON
+        if self._unseen is not None:
+            own = tag == self._unseen.tag
+            if self._unseen.goes_on_behind(tag, is_block=is_block):
+                return
+            self._end_unseen()
+            if own:
+                return
+        if tag == "title":
             self._in_title = False
-        elif tag == "tr":
-            self._parts.append("\n")
-        elif tag not in _FLOWS_ON and tag not in _CELLS and tag != "br":
+        elif tag in _CELLS or tag == "tr":
+            self._end_cell()
+            if tag == "tr" and self._tables:
+                self._tables[-1].end_row()
+        elif tag == "table" and self._tables:
+            self._end_rows()
+            self._tables.pop()
+        elif tag == "pre":
             self.flush()
-            self._preformatted -= tag == "pre" and self._preformatted > 0
+            self._preformatted -= self._preformatted > 0
+        elif is_block and tag not in VOID:
+            self._part()
 
     def handle_data(self, data: str) -> None:
-        if self._in_title:
+        if self._unseen is not None:
+            if self._unseen.why != SCRIPT:
+                self._unseen.text.append(data)
+        elif self._in_title:
             self.title = self.title or data.strip()
-        elif not self._hidden:
+        else:
             self._parts.append(data if self._preformatted else _BLANKS.sub(" ", data))
+
+    def unknown_decl(self, data: str) -> None:
+        """A CDATA section of XHTML is text."""
+        if data.startswith("CDATA["):
+            self.handle_data(data.removeprefix("CDATA["))
+
+    def end(self) -> None:
+        """The text has ended, whatever is open."""
+        if self._unseen is not None:
+            self._note(self._unseen)
+        while self._tables:
+            self._end_rows()
+            self._tables.pop()
+        self.flush()
 
     def flush(self) -> None:
         """End the heading or the passage that is open."""
         lines = "".join(self._parts).split("\n")
         if not self._preformatted:
-            lines = [line.strip().strip("|").strip() for line in lines]
+            lines = [_BLANKS.sub(" ", line.strip()) for line in lines]
         text = "\n".join(line.rstrip() for line in lines).strip("\n")
         if text.strip() and self._level:
             self.blocks.append(heading(one_line(text), self._level))
@@ -110,21 +179,57 @@ class _Reader(HTMLParser):
         self._parts.clear()
         self._level = 0
 
-    def _begin(self, tag: str) -> None:
-        if tag == "tr":
+    def _begin(self, tag: str, named: dict[str, str | None]) -> None:
+        if tag in _CELLS and self._tables:
+            self._end_cell()
+            self._tables[-1].begin_cell(named.get("rowspan"), named.get("colspan"))
+        elif tag == "tr" and self._tables:
+            self._end_cell()
+            self._tables[-1].end_row()
+        elif tag == "table":
+            self._end_rows()
+            self._tables.append(Cells())
+        elif tag in _HEADINGS or tag == "pre":
+            self._end_rows()
+            self._level = _HEADINGS.get(tag, 0)
+            self._preformatted += tag == "pre"
+        else:
+            self._part()
+            if tag == "li":
+                self._parts.append("- ")
+
+    def _part(self) -> None:
+        """Something begins or ends that stands by itself; in a cell, on a line of its own."""
+        if self._tables and self._tables[-1].in_cell and not self._level:
+            self._parts.append("\n")
+        else:
+            self.flush()
+
+    def _end_cell(self) -> None:
+        if self._tables and self._tables[-1].in_cell:
+            lines = (line.strip() for line in "".join(self._parts).split("\n"))
+            self._tables[-1].end_cell("\n".join(line for line in lines if line))
+            self._parts.clear()
+
+    def _end_rows(self) -> None:
+        """Pass on the rows of the innermost table, and with them what is open."""
+        if not self._tables or self._level:
+            self.flush()
             return
+        was_in_cell = self._tables[-1].in_cell
+        self._end_cell()
+        self._tables[-1].end_row()
+        if rows := self._tables[-1].take():
+            self.blocks.append(Block(rows))
         self.flush()
-        if re.fullmatch("h[1-6]", tag):
-            self._level = int(tag[1])
-        elif tag == "pre":
-            self._preformatted += 1
-        elif tag == "li":
-            self._parts.append("- ")
+        if was_in_cell:
+            self._tables[-1].begin_cell(None, None)
 
+    def _end_unseen(self) -> None:
+        if self._unseen is not None:
+            self._note(self._unseen)
+        self._unseen = None
 
-def _is_note_mark(tag: str, attrs: list[tuple[str, str | None]]) -> bool:
-    """The number of a footnote, which would stick to the word before it."""
-    return tag == "a" and any(
-        name in ("epub:type", "role") and value in ("noteref", "doc-noteref")
-        for name, value in attrs
-    )
+    def _note(self, hidden: Unseen) -> None:
+        if (said := one_line("".join(hidden.text))) and hidden.why != NOTE_MARK:
+            self.left_out.append((hidden.why, said))

@@ -21,7 +21,8 @@ _COMMENT = re.compile(r"<!--.*?-->")
 _FRONT = re.compile(r"(---|\+\+\+)[ \t]*\n(.*?)^(?:\1|\.\.\.)[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 _FRONT_LONGEST = 20_000  # characters
 _ENTRY = re.compile(r"^(\w[\w-]*)[ \t]*[:=][ \t]*(.*(?:\n(?:[ \t]+|- ).*)*)", re.MULTILINE)
-_SENTENCE_WORDS = 5  # an entry of so many words is written to be read
+_SENTENCE_WORDS = 5  # an entry of this many words is written to be read
+_DESCRIPTIONS = frozenset({"description", "summary", "abstract", "subtitle", "excerpt"})
 _MARKUP = (
     (re.compile(r"!\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])"), r"\1"),  # a picture
     (re.compile(r"\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])"), r"\1"),  # a link
@@ -38,6 +39,7 @@ _ADOC_COMMENT = re.compile(r"/{4,}[ \t]*$")
 _ADOC_HIDDEN = re.compile(
     r"//(?!/)|:!?[\w-]+!?:(?:\s|$)|(?:ifdef|ifndef|ifeval|endif)::|\[\[[^\]]+\]\]$"
 )
+_ADOC_DESCRIPTION = re.compile(r":description:[ \t]+(\S.*)")
 _ADOC_MARKUP = (
     (re.compile(r"\[\[[^\]]*\]\]"), ""),
     (re.compile(r"(?:\w+:)?\S*?(?:image|xref|link|https?):[^\s\[]*\[([^\]]*)\]"), r"\1"),
@@ -57,7 +59,7 @@ def read_plain(text: str) -> Reading:
 def read_markdown(text: str) -> Reading:
     """CommonMark's headings, both kinds; a ``#`` in code or in a comment is none.
 
-    Comments are no text, and of the front matter only entries that are sentences.
+    Comments are no text, and of the front matter only the title and entries that are sentences.
     """
     front, start = split_front_matter(text)
     passages = _Passages()
@@ -90,7 +92,15 @@ def read_markdown(text: str) -> Reading:
                 passages.add(shown)
     for line in commented:  # never closed: so it is none
         passages.add(line)
-    return Reading(passages.end(), front.title, front.language)
+    return Reading(titled(passages.end(), front.title), front.title, front.language)
+
+
+def titled(blocks: list[Block], title: str) -> list[Block]:
+    """The blocks with the front matter's title as a heading, unless one of theirs is the same."""
+    wanted = one_line(title).casefold()
+    if not wanted or not blocks or any(block.title.casefold() == wanted for block in blocks):
+        return blocks
+    return [heading(title, 1), *blocks]
 
 
 def _takes_heading(passages: _Passages, line: str) -> bool:
@@ -130,6 +140,9 @@ def read_asciidoc(text: str) -> Reading:
             name = _stripped(found.group(2), _ADOC_MARKUP)
             title = title or name
             passages.add_heading(line.strip(), len(found.group(1)), name)
+        elif described := _ADOC_DESCRIPTION.match(line):
+            passages.add(described.group(1))
+            passages.flush()
         elif not _ADOC_HIDDEN.match(line):
             passages.add(line)
     return Reading(passages.end(), title)
@@ -139,7 +152,8 @@ def read_asciidoc(text: str) -> Reading:
 class FrontMatter:
     """What stands before the text, in YAML or TOML.
 
-    :param sentences: entries of five words and more, a line each, but for the title.
+    :param sentences: descriptions, and entries of five words and more, a line each, but for the
+        title.
     """
 
     title: str = ""
@@ -160,7 +174,7 @@ def split_front_matter(text: str) -> tuple[FrontMatter, int]:
     sentences = tuple(
         f"{name}: {value}"
         for name, value in entries.items()
-        if len(value.split()) >= _SENTENCE_WORDS
+        if len(value.split()) >= _SENTENCE_WORDS or (value and name in _DESCRIPTIONS)
     )
     language = entries.get("lang") or entries.get("language") or ""
     return FrontMatter(title, language, sentences), found.end()

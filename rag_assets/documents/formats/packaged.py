@@ -1,39 +1,36 @@
-"""Office formats, EPUB and pictures into blocks, by the extraction library."""
+"""Office formats and pictures into blocks, by the extraction library."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-from xberg import ExtractedDocument, ExtractionConfig, OcrConfig, PageConfig
+from xberg import ExtractedDocument, ExtractionConfig, OcrConfig, PageConfig, SecurityLimits
 
+from rag_assets.documents.formats.archive import refuse_damaged
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
 from rag_assets.documents.formats.library import extracted
 from rag_assets.documents.formats.lines import plain_markdown, read_markdown
 from rag_assets.documents.formats.ocr import languages
-from rag_assets.documents.formats.recognise import DAMAGED, DOCX, ODS, XLSX
+from rag_assets.documents.formats.recognise import DOCX, ODS
+from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.text import clean
 from rag_assets.documents.formats.word import readable_word
-from rag_assets.errors import (
-    CorruptDocumentError,
-    DocumentTooLargeError,
-    NoTextError,
-)
+from rag_assets.errors import CorruptDocumentError, NoTextError
 
-_SHEETS = frozenset({XLSX, ODS, "application/vnd.ms-excel"})
+_SHEETS = frozenset({ODS, "application/vnd.ms-excel"})
 """Read as lines: a table's structure takes 600 bytes a cell."""
+
+_HIDDEN = " (hidden)"
+_MOST_CELLS = 10_000_000  # of a table; the limit of memory is met before
 
 _ESCAPED = re.compile(r"\\([^\w\s|])")  # a bar in a cell stays marked as no border
 _WORDS = ("text", "description", "title", "term", "definition", "content")
 """What a node's words are called in one kind or another."""
-
-_TEXT_PARTS = (".xml", ".xhtml", ".html", ".htm", ".opf", ".rels")
 
 HOW_TO_OCR = (
     "install Tesseract with the document's language and set RAG_DOCUMENTS_OCR=true, or give it a "
@@ -41,16 +38,19 @@ HOW_TO_OCR = (
 )
 
 
-def read_packaged(content: bytes, media_type: str, name: str, *, most: int) -> Reading:
+def read_packaged(
+    content: bytes, media_type: str, name: str, remarks: Remarks | None = None, *, most: int
+) -> Reading:
     """Headings and passages; of a presentation with the speaker's notes, slide by slide.
 
     :param most: bytes that a compressed document may expand to.
     :raises DocumentTooLargeError: it would expand to more than ``most``.
     :raises CorruptDocumentError: it cannot be opened.
     """
-    _refuse_damaged(content, name, most)
+    remarks = remarks or Remarks()
+    refuse_damaged(content, name, most)
     if media_type == DOCX:
-        content = readable_word(content)
+        content = readable_word(content, remarks)
     is_sheet, has_slides = media_type in _SHEETS, media_type.endswith("presentation")
     config = _config(
         include_document_structure=not is_sheet,
@@ -58,7 +58,7 @@ def read_packaged(content: bytes, media_type: str, name: str, *, most: int) -> R
         pages=PageConfig(extract_pages=has_slides),
     )
     found = _extracted(content, media_type, name, config)
-    blocks = _of_lines(found.content) if is_sheet else _of_nodes(found)
+    blocks = _sheets(found, remarks) if is_sheet else _of_nodes(found, has_slides=has_slides)
     return _reading(found, blocks, len(found.pages or ()) if has_slides else _laid_out(found))
 
 
@@ -84,6 +84,7 @@ def _config(**options: Any) -> ExtractionConfig:
         use_cache=False,
         enable_quality_processing=False,  # it drops what it takes for noise
         output_format="markdown",
+        security_limits=SecurityLimits(max_table_cells=_MOST_CELLS),
         **options,
     )
 
@@ -111,37 +112,18 @@ def _laid_out(found: ExtractedDocument) -> int:
     return int(pages) if pages.isdecimal() else 0
 
 
-def _refuse_damaged(content: bytes, name: str, most: int) -> None:
-    """Of a ZIP archive: whether it is too large, and whether every part with text is whole.
-
-    The library leaves a slide or chapter out that it cannot unpack. An archive that is larger than
-    it says meets the limit of memory.
-    """
-    if not content.startswith(b"PK\x03\x04"):
-        return
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-        if size > most:
-            raise DocumentTooLargeError(
-                name,
-                f"it expands to {size / 1e6:,.0f} MB, more than RAG_DOCUMENT_MEMORY_MB allows "
-                f"({most / 1e6:,.0f} MB): split the document, or raise the setting",
-            )
-        for member in archive.infolist():
-            if member.filename.lower().endswith(_TEXT_PARTS):
-                _refuse_damaged_part(archive, member, name)
-
-
-def _refuse_damaged_part(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
-    try:
-        with archive.open(member) as part:
-            while part.read(1 << 20):
-                pass
-    except DAMAGED as error:
-        raise CorruptDocumentError(
-            name,
-            f"its part {member.filename} is cut off or damaged ({error}): fetch the file again",
-        ) from error
+def _sheets(found: ExtractedDocument, remarks: Remarks) -> list[Block]:
+    """The rows of each sheet below its name, without the hidden sheets, which the library marks."""
+    blocks: list[Block] = []
+    hidden = False
+    for block in _of_lines(found.content):
+        if block.level:
+            hidden = block.title.endswith(_HIDDEN)
+            if hidden:
+                remarks.left_out("hidden sheet", block.title.removesuffix(_HIDDEN))
+        if not hidden:
+            blocks.append(block)
+    return blocks
 
 
 def _of_lines(markdown: str) -> list[Block]:
@@ -154,8 +136,8 @@ def _of_lines(markdown: str) -> list[Block]:
     ]
 
 
-def _of_nodes(found: ExtractedDocument) -> list[Block]:
-    """The nodes in order, each slide's followed by its notes."""
+def _of_nodes(found: ExtractedDocument, *, has_slides: bool) -> list[Block]:
+    """The nodes in order, each slide's followed by its notes, with its number."""
     nodes = found.document.nodes if found.document else ()
     placed = [
         (node.page or 0, block)
@@ -169,7 +151,7 @@ def _of_nodes(found: ExtractedDocument) -> list[Block]:
     ]
     if notes:
         placed = sorted(placed + notes, key=itemgetter(0))
-    return [block for _, block in placed]
+    return [replace(block, page=(page or None) if has_slides else None) for page, block in placed]
 
 
 def _of_node(content: Mapping[str, Any]) -> Block | None:

@@ -21,11 +21,16 @@ PDF = "application/pdf"
 HTML = "text/html"
 XHTML = "application/xhtml+xml"
 MAIL = "message/rfc822"
+MAILBOX = "application/mbox"
 PLAIN = "text/plain"
 MARKDOWN = "text/markdown"
 ASCIIDOC = "text/asciidoc"
+XML = "application/xml"
+SVG = "image/svg+xml"
+NOTEBOOK = "application/x-ipynb+json"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+EPUB = "application/epub+zip"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 
 _SIGNATURES = (
@@ -45,7 +50,7 @@ _MEMBERS = (  # of a ZIP archive: whose content type it is
 )
 _DECLARED = frozenset(  # in the member `mimetype` of a ZIP archive
     {
-        "application/epub+zip",
+        EPUB,
         "application/vnd.oasis.opendocument.text",
         "application/vnd.oasis.opendocument.presentation",
         ODS,
@@ -69,13 +74,19 @@ _BY_NAME = {
     ".tsv": "text/tab-separated-values",
     ".rst": "text/x-rst",
     ".json": "application/json",
-    ".xml": "application/xml",
+    ".xml": XML,
+    ".svg": SVG,
+    ".ipynb": NOTEBOOK,
 }
-TEXTS = frozenset({"application/json", "application/xml"})
+TEXTS = frozenset({"application/json", XML, SVG, NOTEBOOK})
 """Read as text though their types do not begin with ``text/``."""
 _HTML = re.compile(
     r"\s*(?:<\?xml[^>]*\?>\s*|<!--.*?-->\s*)*(?:<!doctype\s+html|<html[\s>]|<(?:head|body)[\s>])",
     re.IGNORECASE | re.DOTALL,
+)
+_XML = re.compile(
+    r"\s*(?:<\?xml[^>]*\?>|<!--.*?-->|<!doctype\s+svg[^>]*>|\s)*<(?:\w+:)?(\w+)",
+    re.DOTALL | re.IGNORECASE,
 )
 _HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*):[ \t]")
 _HEADERS = (
@@ -86,8 +97,8 @@ _MAIL_HEADERS = frozenset(_HEADERS.split())
 DAMAGED = (*(zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError),)
 """What zipfile and zlib raise of an archive that is not whole."""
 _SUPPORTED = (
-    "PDF, HTML, Markdown, AsciiDoc, text, Word, OpenDocument, PowerPoint, Excel, RTF, EPUB and "
-    "e-mail are"
+    "PDF, HTML, Markdown, AsciiDoc, text, Word, OpenDocument, PowerPoint, Excel, RTF, EPUB, "
+    "e-mail, mbox and notebooks are"
 )
 
 
@@ -166,17 +177,24 @@ def _of_text(content: bytes, name: str) -> str:
     if _HTML.match(beginning[start:]):
         return XHTML if "http://www.w3.org/1999/xhtml" in beginning[start:] else HTML
     suffix = PurePosixPath(name).suffix.lower()
+    postmark, _, first_message = beginning.lstrip("\n").partition("\n")
+    if postmark.startswith("From ") and _begins_as_mail(first_message, wanted=2):
+        return MAILBOX
     if _begins_as_mail(beginning, wanted=1 if suffix == ".eml" else 3):
         return MAIL
     if suffix in (".html", ".htm"):
         return HTML
     if suffix == ".xhtml":
         return XHTML
+    if suffix not in _BY_NAME:
+        root = _XML.match(beginning)
+        if root and (root.group(1) == "svg" or beginning.lstrip().startswith("<?xml")):
+            return SVG if root.group(1) == "svg" else XML
     return _BY_NAME.get(suffix, PLAIN)
 
 
 def _begins_as_mail(text: str, *, wanted: int) -> bool:
-    """Whether it begins with at least so many different headers of an e-mail."""
+    """Whether it begins with at least ``wanted`` different headers of an e-mail."""
     met = set()
     for line in text.split("\n", 60):
         found = _HEADER.match(line)

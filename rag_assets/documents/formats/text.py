@@ -11,6 +11,8 @@ import unicodedata
 
 from charset_normalizer import from_bytes
 
+from rag_assets.documents.formats.remarks import Remarks
+
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
@@ -33,6 +35,11 @@ _ALPHABETS = (  # letters outside ASCII of languages that are written with an en
     ("cp1250", "čćđšž"),  # Croatian
     ("cp1254", "çğıöşüâî"),  # Turkish
 )
+_USUAL = frozenset("".join(letters for _, letters in _ALPHABETS)) | frozenset(
+    "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŒŠŸŽ‘’‚“”„…–—•€™«»°§ºª·¿¡\xa0"
+)
+_CLOSING = frozenset("»”’…–—")
+_FILL = "rag-assets-cp1252"
 _GUESSED = (
     *("cp1252", "cp1251", "koi8_r", "cp866", "cp1253", "cp1255", "cp1256"),
     *("cp932", "euc_jp", "gb18030", "big5", "cp949", "mac_roman"),
@@ -63,14 +70,16 @@ def clean(text: str) -> str:
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
 
 
-def decode(content: bytes, declared: str | None = None) -> str:
+def decode(content: bytes, declared: str | None = None, remarks: Remarks | None = None) -> str:
     """Characters of a text in any encoding, cleaned.
 
-    In this order: a byte-order mark, UTF-8, UTF-16 told by its NULs, the declared encoding, UTF-8
-    with a few broken places (each becomes U+FFFD), and at last a guess.
+    In this order: a byte-order mark, UTF-16 by its NULs, UTF-8, UTF-8 with broken places, the
+    declared encoding, and at last a guess. In a text that is UTF-8 for the most part, a broken
+    place is read as cp1252; where that does not help, it becomes U+FFFD.
 
     :param declared: the encoding that the document itself names.
     """
+    remarks = remarks or Remarks()
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return clean(content[len(mark) :].decode(encoding, "replace"))
@@ -81,13 +90,49 @@ def decode(content: bytes, declared: str | None = None) -> str:
         return clean(content.decode("utf-8"))
     except UnicodeDecodeError:
         pass
+    if _is_utf8_in_the_main(content):
+        filled = content.decode("utf-8", _FILL)
+        repaired = _broken(content) - (filled.count("\ufffd") - content.count(b"\xef\xbf\xbd"))
+        if repaired > 0:
+            remarks.repaired("byte that is not UTF-8, read as cp1252", count=repaired)
+        return clean(filled)
     if declared and _known(declared):
         return clean(content.decode(declared, "replace"))
-    text = content.decode("utf-8", "replace")
-    broken = text.count("\ufffd")
-    if 2 * broken < sum(not character.isascii() for character in text):
-        return clean(text)
-    return clean(content.decode(_guess(content), "replace"))
+    encoding = _guess(content)
+    remarks.repaired("encoding guessed", encoding)
+    return clean(content.decode(encoding, "replace"))
+
+
+def _is_utf8_in_the_main(content: bytes) -> bool:
+    """Whether characters of several bytes outweigh broken places.
+
+    In other encodings a few pairs of letters happen to be UTF-8, but hardly ever pairs that stand
+    for a letter or a quotation mark of the languages written with cp1252: these count tenfold.
+    """
+    beyond = [one for one in content.decode("utf-8", "ignore") if not one.isascii()]
+    usual = sum(one in _USUAL for one in beyond)
+    return _broken(content) < max(len(beyond) / 2, 10 * usual + 1 if usual else 0)
+
+
+def _broken(content: bytes) -> int:
+    return content.decode("utf-8", "replace").count("\ufffd") - content.count(b"\xef\xbf\xbd")
+
+
+def _filled(error: UnicodeError) -> tuple[str, int]:
+    """What stands in a broken place of UTF-8: cp1252, else U+FFFD.
+
+    Of a character that was cut (``E2 80``) nothing is left to guess; but two bytes may also be a
+    letter and a closing mark in cp1252 (``é»``).
+    """
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    broken = error.object[error.start : error.end].decode("cp1252", "replace")
+    if len(broken) == 1 or (len(broken) == 2 and broken[0].isalpha() and broken[1] in _CLOSING):
+        return broken, error.end
+    return "\ufffd", error.end
+
+
+codecs.register_error(_FILL, _filled)
 
 
 def decode_beginning(content: bytes, size: int) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from psycopg import sql
 
-from rag_assets.documents.model import Chunk, ChunkedDocument
+from rag_assets.documents.model import Chunk, ChunkedDocument, Remark
 from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.vectors.sql.spaces import Space
@@ -39,6 +39,7 @@ class Document:
     :param chunking: label of the chunking parameters.
     :param tokens: tokens of all its chunks; ``cost_usd``: what was paid for them last.
     :param seconds: wall time by stage.
+    :param characters: of its text; ``remarks``: what is not in it.
     """
 
     document_id: int
@@ -72,6 +73,8 @@ class Document:
     tokens: int | None
     cost_usd: float | None
     seconds: Mapping[str, float] | None
+    characters: int | None
+    remarks: Sequence[Mapping[str, Any]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Documen
                priority, dropped_at, queued_at, nullif(not_before, '-infinity') AS not_before,
                attempts, run_id, lease_until, started_at, ended_at, error_class, error,
                withdrawn_at, withdrawn_by, stored_hash, chunking, title, media_type, language,
-               pages, chunks, tokens, cost_usd::float8 AS cost_usd, seconds
+               pages, chunks, tokens, cost_usd::float8 AS cost_usd, seconds,
+               characters, remarks
           FROM documents WHERE document_key = ANY(%s) ORDER BY document_id
         """,
         (list(keys),),
@@ -118,11 +122,10 @@ def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Documen
 def stored_document(connection: Connection, document_id: int) -> ChunkedDocument | None:
     """Rebuild a document from its stored chunks; ``None`` if it has none.
 
-    ``seconds`` are empty, and ``characters`` is the sum over the chunks. Uses the chunks' unique
-    index.
+    ``seconds`` are empty. Uses the chunks' unique index.
     """
     row = connection.execute(
-        "SELECT title, media_type, language, pages FROM documents"
+        "SELECT title, media_type, language, pages, characters, remarks FROM documents"
         " WHERE document_id = %s AND stored_hash IS NOT NULL",
         (document_id,),
     ).fetchone()
@@ -136,9 +139,17 @@ def stored_document(connection: Connection, document_id: int) -> ChunkedDocument
             (document_id,),
         )
     )
-    title, media_type, language, pages = row
-    characters = sum(len(chunk.text) for chunk in chunks)
-    return ChunkedDocument(title, media_type, language, pages, characters, chunks, {})
+    title, media_type, language, pages, characters, remarks = row
+    return ChunkedDocument(
+        title,
+        media_type,
+        language,
+        pages,
+        characters or sum(len(chunk.text) for chunk in chunks),
+        chunks,
+        {},
+        tuple(Remark(**{**one, "examples": tuple(one["examples"])}) for one in remarks or ()),
+    )
 
 
 def lacks_vectors(connection: Connection, document_id: int, spaces: Sequence[Space]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -228,7 +228,7 @@ def _mark_ready(
                error = NULL, stored_hash = %(hash)s, chunking = %(chunking)s, title = %(title)s,
                media_type = %(media_type)s, language = %(language)s, pages = %(pages)s,
                chunks = %(chunks)s, tokens = %(tokens)s, cost_usd = %(cost)s,
-               seconds = %(seconds)s
+               seconds = %(seconds)s, characters = %(characters)s, remarks = %(remarks)s
          WHERE document_id = %(id)s
         """,
         {
@@ -242,6 +242,8 @@ def _mark_ready(
             "chunks": len(document.chunks),
             "tokens": sum(chunk.tokens for chunk in document.chunks),
             "cost": publication.cost_usd,
+            "characters": document.characters,
+            "remarks": Jsonb([asdict(remark) for remark in document.remarks]),
             "seconds": Jsonb({stage: round(time_s, 4) for stage, time_s in seconds.items()}),
         },
     )

@@ -67,6 +67,7 @@ def test_a_presentation() -> None:
     assert document.chunks[-1].heading == ("Closing",)
     assert document.chunks[-1].text == "Closing\n\nThank you."
     assert document.pages == 2
+    assert (document.chunks[0].page, document.chunks[-1].page) == (1, 2)
 
 
 def test_a_workbook() -> None:

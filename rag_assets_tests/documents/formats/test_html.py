@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rag_assets.documents.formats.html import declared_encoding, read_html
+from rag_assets.documents.formats.remarks import Remarks
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,94 @@ def test_nesting_without_end_is_read() -> None:
 )
 def test_the_encoding_that_a_page_declares(content: bytes, encoding: str | None) -> None:
     assert declared_encoding(content) == encoding
+
+
+ROWS = "<tr><th>Region<th>Month<th>Sales</tr>"
+
+
+@pytest.mark.parametrize(
+    ("html", "texts"),
+    [
+        ("shown<p style='color:red; DISPLAY : none'>no</p>", ["shown"]),
+        ("<span style='visibility:hidden'>no</span>shown", ["shown"]),
+        ("<p hidden>no<p>shown", ["shown"]),
+        ("<div><p hidden>no</div>shown", ["shown"]),
+        ("<ul><li hidden>no<ul><li>nor this</ul><li>shown</ul>", ["- shown"]),
+        ("<ul><li>shown<li hidden>no</ul>after", ["- shown", "after"]),
+        ("<table><tr><td>shown<td hidden>no<tr><td>two</table>", ["shown\ntwo"]),
+        ("<input hidden>shown<br hidden>", ["shown"]),
+        ("<div hidden><div>no</div>nor this</div>shown", ["shown"]),
+        ("<noscript>Enable JS.</noscript>shown", ["shown"]),
+        ("<dialog>no</dialog><dialog open>shown</dialog>", ["shown"]),
+        ("<nav><a href=x>Home</a></nav><div role=navigation>Menu</div>shown", ["shown"]),
+        ("<div id='cookie-banner'>We use cookies</div>shown", ["shown"]),
+        ("<section class='gdpr-consent x'>Accept</section>shown", ["shown"]),
+        ("<p class='cookie-recipe'>Bake cookies.</p>", ["Bake cookies."]),
+        ("<div class='cookies'>Cookies are small files.</div>", ["Cookies are small files."]),
+        ("<nav><a href=x>One</a> <a href=y>Two</a></nav>", ["One Two"]),
+        (
+            "<nav>Menu<p>All the text stands in a nav without end.",
+            ["Menu", "All the text stands in a nav without end."],
+        ),
+        ("See <img src=x alt='the river Tagus'>here", ["See the river Tagus here"]),
+        ("<img alt=''><img alt><p>text", ["text"]),
+    ],
+)
+def test_what_is_hidden_is_left_out_and_what_a_picture_shows_is_said(
+    html: str, texts: list[str]
+) -> None:
+    assert [block.text for block in read_html(html).blocks] == texts
+
+
+@pytest.mark.parametrize(
+    ("rows", "read"),
+    [
+        (
+            "<tr><td rowspan=2>North<td>Jan<td>10</tr><tr><td>Feb<td>20</tr><tr><td>South<td>x",
+            "North | Jan | 10\nNorth | Feb | 20\nSouth | x",
+        ),
+        (
+            "<tr><td>North<td rowspan='2'>Jan<td>10<tr><td>South<td>20",
+            "North | Jan | 10\nSouth | Jan | 20",
+        ),
+        (
+            "<tr><td>North<td>Jan<td rowspan=2>10<tr><td>South<td>Feb",
+            "North | Jan | 10\nSouth | Feb | 10",
+        ),
+        ("<tr><td colspan=2>Total<td>10", "Total |  | 10"),
+        ("<tr><td rowspan=2 colspan=2>All<td>1<tr><td>2", "All |  | 1\nAll |  | 2"),
+        ("<tr><td><p>North</p><td><div>Jan<br>Feb</div><td>10", "North | Jan Feb | 10"),
+        ("<tr><td>North<td><td>10", "North |  | 10"),
+        ("<tr><td rowspan=x>North<td>Jan<tr><td>a<td>b", "North | Jan\na | b"),
+    ],
+)
+def test_each_cell_stands_in_its_column(rows: str, read: str) -> None:
+    (block,) = read_html(f"<table>{ROWS}{rows}</table>").blocks
+    assert block.text == f"Region | Month | Sales\n{read}"
+
+
+def test_a_table_in_a_cell_and_a_heading_in_a_cell_end_what_stands_before() -> None:
+    html = (
+        "<table><tr><td>a<td>before<table><tr><td>in<td>ner</table>behind<td><h2>H</h2>x</table>end"
+    )
+    assert [block.text for block in read_html(html).blocks] == [
+        "a | before",
+        "in | ner",
+        "behind",
+        "H",
+        "x",
+        "end",
+    ]
+
+
+def test_what_is_left_out_is_reported_with_its_beginning() -> None:
+    remarks = Remarks()
+    read_html(
+        "<script>x</script><p hidden>Secret <b>words</b></p><nav>Home</nav><nav>Menu</nav>t"
+        "<a role=doc-noteref>1</a>",
+        remarks,
+    )
+    assert [(one.kind, one.what, one.count, one.examples) for one in remarks.all()] == [
+        ("left_out", "hidden element", 1, ("Secret words",)),
+        ("left_out", "navigation", 2, ("Home", "Menu")),
+    ]

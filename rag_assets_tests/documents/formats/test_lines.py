@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from rag_assets.documents.formats.blocks import Block
+from rag_assets.documents.formats.html import read_html
 from rag_assets.documents.formats.lines import read_asciidoc, read_markdown, read_plain
 
 
@@ -58,15 +59,15 @@ def test_passages_of_markdown_are_as_they_are_written() -> None:
 @pytest.mark.parametrize(
     ("text", "title", "language", "first"),
     [
-        ("---\ntitle: A title\nlang: pt-BR\n---\ntext", "A title", "pt-BR", "text"),
-        ("---\nlayout: x\ntitle: 'Quoted'\n---\n\ntext", "Quoted", "", "text"),
-        ('+++\ntitle = "TOML"\n+++\ntext', "TOML", "", "text"),
+        ("---\ntitle: A title\nlang: pt-BR\n---\ntext", "A title", "pt-BR", "A title"),
+        ("---\nlayout: x\ntitle: 'Quoted'\n---\n\ntext", "Quoted", "", "Quoted"),
+        ('+++\ntitle = "TOML"\n+++\ntext', "TOML", "", "TOML"),
         ("---\n---\n\ntext", "", "", "text"),
         ("---\n\na line, no front matter\n", "", "", "---"),
         ("text\n\n---\ntitle: no\n---\n", "", "", "text"),
     ],
 )
-def test_front_matter_gives_the_title_and_is_no_text(
+def test_front_matter_gives_the_title_which_can_be_found(
     text: str, title: str, language: str, first: str
 ) -> None:
     reading = read_markdown(text)
@@ -89,6 +90,7 @@ tags:
 ---
 Text."""
     assert [block.text for block in read_markdown(text).blocks] == [
+        "Five whys, or how to ask until there is an answer",
         "what: A process of asking why, five times\nwhy: To find the root of a problem.",
         "Text.",
     ]
@@ -135,4 +137,24 @@ def test_plain_text_has_paragraphs_only() -> None:
     assert [(block.level, block.text) for block in blocks] == [
         (0, "# no heading\nline"),
         (0, "  indented"),
+    ]
+
+
+def test_a_description_is_found_however_short_and_a_title_is_not_said_twice() -> None:
+    text = "---\ntitle: Rivers\ndescription: Iberian rivers\nlayout: x\n---\n# Rivers\n\nText."
+    assert [block.text for block in read_markdown(text).blocks] == [
+        "description: Iberian rivers",
+        "# Rivers",
+        "Text.",
+    ]
+    assert [block.text for block in read_html(text.replace("# Rivers", "<p>")).blocks] == [
+        "Rivers",
+        "description: Iberian rivers",
+        "Text.",
+    ]
+    adoc = "= Rivers\n:toc:\n:description: Iberian rivers\n\nText."
+    assert [block.text for block in read_asciidoc(adoc).blocks] == [
+        "= Rivers",
+        "Iberian rivers",
+        "Text.",
     ]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from rag_assets.documents.formats.extract import read_document
 from rag_assets.errors import CorruptDocumentError
-from rag_assets_tests.conftest import SHARED_CASES
 from rag_assets_tests.documents.formats import office
 from rag_assets_tests.documents.formats.conftest import LIMITS
 
@@ -85,31 +81,3 @@ def test_a_book_with_a_chapter_that_cannot_be_unpacked_is_refused() -> None:
     broken = content[:start] + b"\xff" * 8 + content[start + 8 :]
     with pytest.raises(CorruptDocumentError, match=r"its part OEBPS/chapter1\.xhtml is cut off"):
         read_document(broken, "book.epub", LIMITS)
-
-
-CASES = {
-    "apos_quot.docx": ["""Don't say "no"; l'eau; café ’t, 3 > 2"""],
-    "word_library.docx": [
-        "R&D at Smith & Sons",
-        "AT&T and Procter & Gamble: 5 < 7 and 9 > 2.",
-        "Name: Maria",
-        "Q&A | a < b",
-    ],
-    "form_tabs.docx": [
-        "Name: Maria Age: 42",
-        """Smith & Sons, Fish & Chips, a > b, "q" 's""",
-    ],
-    "chapter_name_percent_encoded.epub": ["First Alpha words. Second Beta words."],
-    "groups_notes.pptx": ["Speaker notes about turnips & pears."],
-    "running_headers.pdf": ["CONFIDENTIAL Company Report 2024"],
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_the_shared_cases(name: str) -> None:
-    path = Path(SHARED_CASES, "documents", name)
-    if not path.exists():
-        pytest.skip("the shared cases are not on this machine")
-    read = words(path.read_bytes(), name)
-    for wanted in CASES[name]:
-        assert len(re.findall(re.escape(wanted), read)) == 1

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.text import clean, decode, is_binary
 
 PORTUGUESE = "Não há ninguém à mão: são três irmãs, um avô e a avó.\nÉ só isso, então.\n" * 4
@@ -49,8 +50,41 @@ def test_a_text_is_read_in_whatever_encoding(text: str, encoding: str) -> None:
 
 
 def test_a_few_broken_bytes_spoil_themselves_only() -> None:
-    broken = "Águas, então: “já”".encode() + b" \xff cut \xe2\x82 end"
+    broken = "Águas, então: “já”".encode() + b" \x9d cut \xe2\x82 end"
     assert decode(broken) == "Águas, então: “já” \ufffd cut \ufffd end"
+
+
+@pytest.mark.parametrize(
+    ("content", "read", "repaired"),
+    [
+        ("You’ll need".encode() + b" \x93quotes\x94.", "You’ll need “quotes”.", 2),
+        ("naïve".encode() + b" caf\xe9 \x93\x94\x96 \xe9t\xe9", "naïve café “”– été", 6),
+        ("Não «é»".encode() + b" \xabcaf\xe9\xbb", "Não «é» «café»", 2),
+        ("Привет, мир".encode() + b" \x96 \xe9.", "Привет, мир – é.", 2),
+        ("吾輩は猫".encode() + b" \x80", "吾輩は猫 €", 1),
+        ("é".encode() + b" \x81\x8d", "é \ufffd\ufffd", 0),
+    ],
+)
+def test_broken_bytes_never_change_a_text_s_encoding(
+    content: bytes, read: str, repaired: int
+) -> None:
+    remarks = Remarks()
+    assert decode(content, "cp1250", remarks) == read
+    assert sum(one.count for one in remarks.all()) == repaired
+
+
+def test_pairs_of_letters_that_happen_to_be_utf_8_make_no_text_utf_8() -> None:
+    french = "Le mot « café\xa0» et l'été à Noël, le garçon gâté.\n" * 9
+    assert decode(french.encode("cp1252")) == french
+    russian = "Он служил в ГУВ»; всё это знали и молчали.\n" * 9
+    assert decode(russian.encode("cp1251")) == russian
+
+
+def test_a_guessed_encoding_is_reported() -> None:
+    remarks = Remarks()
+    decode(RUSSIAN.encode("koi8_r"), None, remarks)
+    ((what, examples),) = [(one.what, one.examples) for one in remarks.all()]
+    assert (what, examples) == ("encoding guessed", ("koi8_r",))
 
 
 def test_a_declared_encoding_is_believed_where_it_is_not_utf_8() -> None:
