@@ -1,4 +1,4 @@
-"""What a Bible reader returns: verses, and everything odd that was met on the way.
+"""What a Bible reader returns: verses, and everything unusual in their source.
 
 Plain frozen data; reading belongs to the format modules, storing to :mod:`rag_assets.bible.sql`.
 """
@@ -32,6 +32,10 @@ class OddityKind(StrEnum):
     """A file without verses: front matter, a glossary, a list of names."""
     MARKUP = "markup"
     """Markup that the format does not know or does not allow there; its text was kept."""
+    TITLE = "title"
+    """A psalm's title without a verse number of its own, or numbered 0: left out of the verses."""
+    OTHER_NUMBER = "other_number"
+    """A number of another versification in brackets at a verse's head, such as ``(3:2)``."""
 
 
 @dataclass(frozen=True, slots=True)
