@@ -16,6 +16,7 @@ from rag_assets.bible.formats.osis import read_osis
 from rag_assets.bible.formats.passages import Passage, Source
 from rag_assets.bible.formats.scrollmapper_csv import read_scrollmapper_csv
 from rag_assets.bible.formats.usfm import read_usfm
+from rag_assets.bible.formats.usfx import read_usfx
 from rag_assets.bible.formats.usx import read_usx
 from rag_assets.bible.formats.vref import read_vref
 from rag_assets.bible.formats.zefania import read_zefania
@@ -26,6 +27,7 @@ from rag_assets.errors import CorpusError
 _READERS: dict[FileFormat, Callable[[Path, bytes], Source]] = {
     FileFormat.USFM: read_usfm,
     FileFormat.USX: read_usx,
+    FileFormat.USFX: read_usfx,
     FileFormat.OSIS: read_osis,
     FileFormat.ZEFANIA: read_zefania,
     FileFormat.BODRUK_JSON: read_bodruk_json,

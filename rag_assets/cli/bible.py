@@ -93,7 +93,7 @@ def add(
 ) -> None:
     """Read a version's files to see that they are sound, then copy them into RAG_BIBLES_DIR.
 
-    USFM, USX, OSIS, Zefania, JSON, CSV and vref are recognised by content. The sensor, or
+    USFM, USX, USFX, OSIS, Zefania, JSON, CSV and vref are recognised by content. The sensor, or
     `rag-assets bible embed CODE`, does the rest.
     """
     with errors_as_sentences(as_json):

@@ -10,6 +10,7 @@ from rag_assets.bible.formats.osis import read_osis
 from rag_assets.bible.formats.passages import Source, parse_chapter, parse_verse_number
 from rag_assets.bible.formats.text import normalise
 from rag_assets.bible.formats.usfm import read_usfm
+from rag_assets.bible.formats.usfx import read_usfx
 from rag_assets.bible.formats.usx import read_usx
 from rag_assets.bible.formats.zefania import read_zefania
 from rag_assets.bible.model import OddityKind
@@ -28,6 +29,10 @@ def usfm(body: str) -> Source:
 def usx(body: str) -> Source:
     text = f'<usx version="3.0"><book code="PSA"/><chapter number="3"/>{body}</usx>'
     return read_usx(PATH, text.encode())
+
+
+def usfx(body: str) -> Source:
+    return read_usfx(PATH, f'<usfx><book id="PSA"><c id="3"/>{body}</book></usfx>'.encode())
 
 
 def osis(body: str) -> Source:
@@ -53,6 +58,7 @@ BEFORE_VERSE_1 = [
         '<para style="d">A Psalm of <char style="nd">David</char>.<note style="f">n</note></para>'
         '<para style="q1"><verse number="1"/>LORD</para>'
     ),
+    usfx('<d>A Psalm of <nd>David</nd>.<f>n</f></d><q><v id="1"/>LORD<ve/></q>'),
     osis('<title type="psalm">A Psalm of David.<note>n</note></title>'
          '<verse osisID="Ps.3.1">LORD</verse>'),
     osis('<title>A Psalm of David.</title><verse sID="x" osisID="Ps.3.1"/>LORD<verse eID="x"/>'),
@@ -71,6 +77,7 @@ WITHIN_A_VERSE = [
     usfm("\\q1\n\\v 1\n\\d A Psalm.\n\\q1 LORD"),
     usx('<para style="q1"><verse number="1"/></para><para style="d">A Psalm.</para>'
         '<para style="q1">LORD</para>'),
+    usfx('<v id="1"/><d>A Psalm.</d><q>LORD</q><ve/>'),
     osis('<verse osisID="Ps.3.1"><title canonical="true">A Psalm.</title>LORD</verse>'),
     zefania('<VERS vnumber="1"><CAPTION>A Psalm.</CAPTION>LORD</VERS>'),
 ]  # fmt: skip
@@ -87,6 +94,7 @@ NUMBERED = [
     usfm("\\q1\n\\v 1\n\\d A Psalm.\n\\q1\n\\v 2 LORD"),
     usx('<para style="d"><verse number="1" sid="x"/>A Psalm.<verse eid="x"/></para>'
         '<para style="q1"><verse number="2"/>LORD</para>'),
+    usfx('<d><v id="1"/>A Psalm.<ve/></d><q><v id="2"/>LORD<ve/></q>'),
     osis('<title type="psalm"><verse sID="x" osisID="Ps.3.1"/>A Psalm.<verse eID="x"/></title>'
          '<verse osisID="Ps.3.2">LORD</verse>'),
     osis('<verse osisID="Ps.3.1"><title type="psalm">A Psalm.</title></verse>'
@@ -105,6 +113,8 @@ VERSE_0 = {
     "usfm": "\\id PSA\n\\c 3\n\\q1\n\\v 0 A Psalm.\n\\v 1 LORD",
     "usx": '<usx version="3.0"><book code="PSA"/><chapter number="3"/><para style="d">'
     '<verse number="0"/>A Psalm.</para><para style="q1"><verse number="1"/>LORD</para></usx>',
+    "usfx": '<usfx><book id="PSA"><c id="3"/><d><v id="0"/>A Psalm.<ve/></d><q><v id="1"/>LORD<ve/>'
+    "</q></book></usfx>",
     "osis": '<osis><verse osisID="Ps.3.0">A Psalm.</verse><verse osisID="Ps.3.1">LORD</verse>'
     "</osis>",
     "zefania": '<XMLBIBLE><BIBLEBOOK bnumber="19"><CHAPTER cnumber="3"><VERS vnumber="0">A Psalm.'
@@ -160,6 +170,7 @@ def test_osis_line_milestones_separate_words(body: str, text: str) -> None:
     [
         usfm("\\q1\n\\v 1 man//who"),
         usx('<para style="q1"><verse number="1"/>man<optbreak/>who</para>'),
+        usfx('<q><v id="1"/>man<optionalLineBreak/>who<ve/></q>'),
         zefania('<VERS vnumber="1">man<BR/>who</VERS>'),
     ],
 )

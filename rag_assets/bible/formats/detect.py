@@ -21,6 +21,7 @@ class FileFormat(StrEnum):
 
     USFM = "usfm"
     USX = "usx"
+    USFX = "usfx"
     OSIS = "osis"
     ZEFANIA = "zefania"
     BODRUK_JSON = "bodruk_json"
@@ -34,6 +35,7 @@ class FileFormat(StrEnum):
 
 _XML_ROOTS = {
     "usx": FileFormat.USX,
+    "usfx": FileFormat.USFX,
     "osis": FileFormat.OSIS,
     "xmlbible": FileFormat.ZEFANIA,
     "booknames": FileFormat.COMPANION,

@@ -42,6 +42,7 @@ class UsxVisitor:
         self._collector = collector
         self._line_of = line_of
         self._reading = False
+        self._blocks: list[bool] = []  # of the open paragraphs and cells, whether each is text
         self._verses_before_book = 0
         self.verse_lines: list[int | None] = []
         """Of each verse that was met, its line in the file."""
@@ -68,19 +69,19 @@ class UsxVisitor:
             self._chapter(element)
             return False
         if element.tag in {"para", "cell"}:
+            if element.get("style") == _TITLE and not self._holds_verses(element):
+                self._collector.add_title(text_within(element, without=_SKIPPED_ELEMENTS))
+                return False
             self._reading = self._is_text_style(element)
-            if element.get("style") == _TITLE:
-                return self._title(element)
+            self._blocks.append(self._reading)
         return True
 
-    def _title(self, element: ET.Element) -> bool:
-        """A psalm's title; one that holds verses is read for them."""
-        if element.find(".//verse") is not None:
-            self._collector.add_title(element.text or "")
-            return True
-        self._collector.add_title(text_within(element, without=_SKIPPED_ELEMENTS))
-        self._reading = False
-        return False
+    def _holds_verses(self, title: ET.Element) -> bool:
+        """Whether a psalm's title has verse numbers; the text before them is a title still."""
+        if title.find(".//verse") is None:
+            return False
+        self._collector.add_title(title.text or "")
+        return True
 
     def leave(self, element: ET.Element) -> None:
         """Handle an end: a word never runs on from one paragraph into the next."""
@@ -89,7 +90,8 @@ class UsxVisitor:
             return
         self.text(" ")
         if element.tag in {"para", "cell"}:
-            self._reading = False
+            self._blocks.pop()
+            self._reading = bool(self._blocks) and self._blocks[-1]
 
     def text(self, text: str | None) -> None:
         """Take characters, unless they stand in a heading."""
