@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rag_assets.bible.files import SourceFile, opened_sources, source_files
+from rag_assets.bible.files import opened_sources, source_files
 from rag_assets.bible.fingerprint import combined_hash
 from rag_assets.bible.limits import ReadingLimits
 from rag_assets.bible.model import BibleText, Oddity, OddityKind, Verse
@@ -80,14 +80,13 @@ class _Reading:
         self._ends = time.monotonic() + limits.seconds
 
     def run(self, on_file: Callable[[Path], None]) -> ReadVersion:
-        files: list[SourceFile] = []
         hashes: list[tuple[str, bytes]] = []
         for file, stream, size in opened_sources(self._folder, most_bytes=self._limits.most_bytes):
             on_file(file.path)
-            answer, _ = self._ask({"path": str(file.path), "bytes": size}, stream, files)
-            files.append(file)
+            answer, _ = self._ask({"path": str(file.path), "bytes": size}, stream)
             hashes.append((file.name, bytes.fromhex(answer["sha256"])))
-        answer, lines = self._ask({"folder": str(self._folder)}, None, files)
+        request = {"folder": str(self._folder), "most_bytes": self._limits.most_bytes}
+        answer, lines = self._ask(request, None)
         bible = BibleText(
             format=str(answer["format"]),
             verses=tuple(map(_verse, _rows(lines, answer["verses"]))),
@@ -97,14 +96,13 @@ class _Reading:
         return ReadVersion(bible, combined_hash(hashes))
 
     def _ask(
-        self, request: dict[str, Any], stream: BinaryIO | None, files: list[SourceFile]
+        self, request: dict[str, Any], stream: BinaryIO | None
     ) -> tuple[dict[str, Any], Iterator[bytes]]:
         """The first line of an answer, and the others to come."""
         lines = self._child.ask(request, stream, seconds=max(0, self._ends - time.monotonic()))
         answer: dict[str, Any] = json.loads(next(lines))
         if "refused" in answer:
-            number = answer["file"]
-            path = self._folder if number is None else files[number].path
+            path = self._folder / answer["name"]
             raise CorpusError(path, answer["refused"], line=answer["line"])
         if "memory" in answer:
             raise self._child.out_of_memory()
