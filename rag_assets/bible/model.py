@@ -5,8 +5,12 @@ Plain frozen data; reading belongs to the format modules, storing to :mod:`rag_a
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from rag_assets.bible.books import is_usfm_code
 
 
 class OddityKind(StrEnum):
@@ -45,6 +49,17 @@ class Oddity:
     kind: OddityKind
     reference: str
     detail: str = ""
+
+    @property
+    def book(self) -> str | None:
+        """The USFM code of the book it is in; ``None`` for a file."""
+        code = self.reference.split(" ")[0]
+        return code if is_usfm_code(code) else None
+
+
+def counts(oddities: Iterable[Oddity]) -> dict[str, int]:
+    """The number of each kind, in the order met."""
+    return dict(Counter(oddity.kind.value for oddity in oddities))
 
 
 @dataclass(frozen=True, slots=True)

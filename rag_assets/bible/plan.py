@@ -1,10 +1,11 @@
-"""What embedding a version would buy, cost and take. Nothing is written, nothing is asked."""
+"""What embedding a version would request, cost and take. Nothing is written or requested."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rag_assets.bible.embed_verses import forbidden
 from rag_assets.bible.fingerprint import folder_hash
 from rag_assets.bible.limits import ReadingLimits, reading_limits
 from rag_assets.bible.sandbox import read_version
@@ -44,7 +45,7 @@ class SpacePlan:
 
     :param rows: verses whose vector is missing or stale.
     :param reused: of those, the ones whose text already has a vector in the space.
-    :param texts: distinct texts to buy.
+    :param texts: distinct texts to request.
     :param tokens: estimated from bytes: at the ratio that this space's answers had so far, or 0.25.
     :param cost_usd: ``None`` where the model's price is not known.
     :param minutes: at the limits and concurrency in force.
@@ -77,7 +78,9 @@ def plan_versions(
 
     :param codes: none means every version that is loaded or has a folder, in order of code; then
         one that cannot be read, or whose text may go to no provider, is warned of and left out.
-    :raises CorpusError: a version asked for is neither loaded nor on disk, or cannot be read.
+    :raises CorpusError: a version asked for is neither loaded nor on disk, or it or its declaration
+        cannot be read.
+    :raises PolicyError: the text of a version asked for may go to no provider.
     """
     known = known_versions(connection, settings)
     plans = []
@@ -121,7 +124,7 @@ class KnownVersions:
 
 
 def known_versions(connection: Connection, settings: Settings) -> KnownVersions:
-    """Look once; counts the verses of every version."""
+    """Read the database and the folder of versions; counts the verses of every version."""
     return KnownVersions(
         {version.code: version for version in stored_versions(connection)},
         {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)},
@@ -140,10 +143,14 @@ def plan_known(
     limit: int | None = None,
     batch_size: int | None = None,
 ) -> list[SpacePlan]:
-    """Plan one version, as it is stored or from its files.
+    """Plan one version, as it is stored or from its files; refuse what a run would refuse.
 
-    :raises CorpusError: it is neither loaded nor on disk, or cannot be read.
+    :raises CorpusError: it is neither loaded nor on disk, or it or its declaration cannot be read.
+    :raises PolicyError: its text may go to no provider.
     """
+    stored, declared = known.stored.get(code), known.folders.get(code)
+    if (stored or declared) and not _allowed(stored, declared):
+        raise forbidden(code)
     folder = known.changed(code)
     if folder is None and code not in known.stored:
         folder = find_version_folder(settings.rag_bibles_dir, code)
@@ -270,7 +277,7 @@ def _plan(
 def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
     """Refuse a run that would cost more than ``RAG_MAX_RUN_COST_USD``.
 
-    :raises BudgetExceededError: before anything is bought.
+    :raises BudgetExceededError: before anything is requested.
     """
     budget = settings.rag_max_run_cost_usd
     if budget is None:

@@ -23,6 +23,14 @@ from rag_assets_tests.defs.conftest import Lane, MakeLane
         ({}, EmbedOptions()),
         ({"only_missing": True}, EmbedOptions(mode="only_missing")),
         ({"overwrite": True, "only_missing": False}, EmbedOptions(mode="overwrite")),
+        ({"mode": "only_missing"}, EmbedOptions()),
+        ({"mode": "overwrite"}, EmbedOptions(mode="overwrite")),
+        (
+            {"mode": "overwrite", "overwrite": True, "only_missing": False},
+            EmbedOptions(mode="overwrite"),
+        ),
+        ({"spaces": "small"}, EmbedOptions(roles=("small",))),
+        ({"spaces": "large", "large_only": True}, EmbedOptions(roles=("large",))),
         ({"small_only": True}, EmbedOptions(roles=("small",))),
         ({"large_only": True}, EmbedOptions(roles=("large",))),
         (
@@ -41,6 +49,8 @@ def test_the_launchpad_becomes_options(given: dict[str, Any], options: EmbedOpti
         ({"overwrite": True}, "overwrite and only_missing exclude each other"),
         ({"only_missing": False}, "nothing to do: set either only_missing or overwrite"),
         ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
+        ({"mode": "overwrite", "only_missing": True}, "mode: overwrite and the fields of its"),
+        ({"spaces": "large", "small_only": True}, "spaces: large and the fields of its"),
     ],
 )
 def test_choices_that_exclude_each_other_are_refused(given: dict[str, Any], reason: str) -> None:
@@ -68,10 +78,10 @@ def test_a_number_out_of_its_range_is_refused_by_name(given: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"limit": 0}, "limit: Input should be greater than or equal to 1, not 0"),
-        ({"batch_size": 0}, "batch_size: Input should be greater than or equal to 1, not 0"),
-        ({"batch_size": {"env": "SIZE"}}, "batch_size: Input should be less than or equal to 2048"),
-        ({"timeout": 0}, "timeout: Input should be greater than 0, not 0"),
+        ({"limit": 0}, "limit: 0 is not in the range 1<=x<=2147483647"),
+        ({"batch_size": 0}, "batch_size: 0 is not in the range 1<=x<=2048"),
+        ({"batch_size": {"env": "SIZE"}}, "batch_size: 4096 is not in the range 1<=x<=2048"),
+        ({"timeout": 0}, "timeout: 0 is not in the range x>0"),
         ({"overwrite": True}, "overwrite and only_missing exclude each other"),
         ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
     ],
@@ -95,7 +105,7 @@ def test_a_wrong_choice_is_refused_before_there_is_a_run(
 @pytest.mark.parametrize(
     ("job", "op", "given", "reason"),
     [
-        ("corpus_index", "verse_embeddings_index", {"lists": 0}, "lists: Input should be greater"),
+        ("corpus_index", "verse_embeddings_index", {"lists": 0}, "lists: 0 is not in the range"),
         (
             "corpus_index",
             "verse_embeddings_index",
