@@ -64,17 +64,11 @@ def _bounds(rules: Iterable[object]) -> dict[str, float]:
 
 def _described(bounds: Mapping[str, float]) -> str:
     """A range as Click writes it: ``1<=x<=2048``, or ``x>=1`` with one end."""
-    low = [
-        f"{bounds[name]:g}{sign}" for name, sign in (("ge", "<="), ("gt", "<")) if name in bounds
-    ]
-    high = [
-        f"{sign}{bounds[name]:g}" for name, sign in (("le", "<="), ("lt", "<")) if name in bounds
-    ]
+    low = [(bounds[name], sign) for name, sign in (("ge", "<="), ("gt", "<")) if name in bounds]
+    high = [f"{sign}{bounds[name]}" for name, sign in (("le", "<="), ("lt", "<")) if name in bounds]
     if low and high:
-        return f"{low[0]}x{high[0]}"
-    if high:
-        return f"x{high[0]}"
-    return f"x>={bounds['ge']:g}" if "ge" in bounds else f"x>{bounds['gt']:g}"
+        return f"{low[0][0]}{low[0][1]}x{high[0]}"
+    return f"x{high[0]}" if high else f"x{low[0][1].replace('<', '>')}{low[0][0]}"
 
 
 def within(setting: str) -> Any:

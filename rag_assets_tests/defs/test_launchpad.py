@@ -81,7 +81,7 @@ def test_a_number_out_of_its_range_is_refused_by_name(given: dict[str, Any]) -> 
         ({"limit": 0}, "limit: 0 is not in the range 1<=x<=2147483647"),
         ({"batch_size": 0}, "batch_size: 0 is not in the range 1<=x<=2048"),
         ({"batch_size": {"env": "SIZE"}}, "batch_size: 4096 is not in the range 1<=x<=2048"),
-        ({"timeout": 0}, "timeout: 0 is not in the range x>0"),
+        ({"timeout": 0}, "timeout: 0.0 is not in the range x>0"),
         ({"overwrite": True}, "overwrite and only_missing exclude each other"),
         ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
     ],
