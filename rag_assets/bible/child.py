@@ -1,7 +1,7 @@
 """The process that reads one Bible version, for :func:`.sandbox.read_version`.
 
 It takes the version's files one by one and answers each with the hash of what it has read; then it
-answers what the version holds, or what is wrong with it.
+returns the version's verses and oddities, or what is wrong with it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which files a version consists of, and their bytes and characters.
 
-Nothing here knows a format. Paths never lead outside the folder.
+No format is known here. Paths never lead outside the folder.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class SourceFile:
 
 
 def home_of(folder: Path) -> str:
-    """Where a version's folder, or its only file, really is.
+    """The real path of a version's folder, or of its only file.
 
-    :raises CorpusError: it is a link out of the folder that it stands in.
+    :raises CorpusError: it is a link out of the folder that contains it.
     """
     home = os.path.realpath(folder)
     if not Path(home).is_relative_to(os.path.realpath(folder.parent)):
@@ -81,7 +81,7 @@ def source_files(folder: Path) -> tuple[SourceFile, ...]:
 
 
 def source_file(folder: Path, path: Path, home: str) -> SourceFile:
-    """The file ``path`` of a version, wherever below its folder it really is.
+    """The file ``path`` of a version, by its real path below the version's folder.
 
     :param home: of ``folder``, see :func:`home_of`.
     :raises CorpusError: a link leads out of the folder.

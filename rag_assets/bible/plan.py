@@ -74,10 +74,10 @@ def plan_versions(
     batch_size: int | None = None,
     warn: Callable[[str], None],
 ) -> list[SpacePlan]:
-    """Plan versions as they are stored, or from their files when those are new or changed.
+    """Plan versions as stored, or from their files where these are new or changed.
 
     :param codes: none means every version that is loaded or has a folder, in order of code; then
-        one that cannot be read, or whose text may go to no provider, is warned of and left out.
+        one that cannot be read, or whose text may go to no provider, is left out with a warning.
     :raises CorpusError: a version asked for is neither loaded nor on disk, or it or its declaration
         cannot be read.
     :raises PolicyError: the text of a version asked for may go to no provider.
@@ -105,7 +105,7 @@ def plan_versions(
 
 @dataclass(frozen=True)
 class KnownVersions:
-    """What is loaded, and what has a folder, by code; and what reading a folder may take."""
+    """What is loaded, and what has a folder, by code; and the limits of reading one."""
 
     stored: Mapping[str, StoredVersion]
     folders: Mapping[str, VersionFolder]
@@ -173,7 +173,7 @@ def plan_known(
 def embeddable_versions(known: KnownVersions, *, warn: Callable[[str], None]) -> tuple[str, ...]:
     """Versions that are loaded or have a folder and whose text may go to a provider, by code.
 
-    Of the others, and of those whose declaration cannot be read, it warns.
+    The others, and those whose declaration cannot be read, cause a warning.
     """
     found = []
     for code in sorted({*known.stored, *known.folders}):
@@ -255,18 +255,18 @@ def _plan(
     wanted = list(distinct)
     if space is not None:
         wanted = purchases.not_bought(connection, space, wanted, published_counts=not overwrite)
-    to_buy = set(wanted)
-    size = sum(len(distinct[key].text.encode()) for key in to_buy)
+    wanted_keys = set(wanted)
+    size = sum(len(distinct[key].text.encode()) for key in wanted_keys)
     ratio = purchases.tokens_per_byte(connection, space) or 1 / BYTES_PER_TOKEN
     tokens = round(size * ratio)
-    requests = _requests(len(to_buy), tokens, batch_size, settings)
+    requests = _requests(len(wanted_keys), tokens, batch_size, settings)
     return SpacePlan(
         version_code=version_code,
         role=role,
         space=space_spec(settings, role),
         rows=len(rows),
-        reused=sum(row.hash not in to_buy for row in rows),
-        texts=len(to_buy),
+        reused=sum(row.hash not in wanted_keys for row in rows),
+        texts=len(wanted_keys),
         tokens=tokens,
         cost_usd=cost_of(tokens, usd_per_million_tokens(settings, role)),
         requests=requests,

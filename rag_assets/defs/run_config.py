@@ -4,12 +4,11 @@ Dagster checks types and enumerations when a run is launched. It would find the 
 and choices that exclude each other, only in the step that reads them, after the steps before it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import dagster as dg
 from pydantic import Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from rag_assets.defs import dagster_private
 from rag_assets.errors import ConfigurationError
@@ -17,7 +16,6 @@ from rag_assets.settings.model import bounds
 
 LARGEST = 2**31 - 1
 """Of PostgreSQL's integers, and so of numbers of rows."""
-_OUT_OF_RANGE = frozenset({"greater_than", "greater_than_equal", "less_than", "less_than_equal"})
 
 
 class RunConfig(dg.Config):
@@ -38,37 +36,14 @@ class RunConfig(dg.Config):
         try:
             config = cls(**given)
         except ValidationError as error:
-            faults = "; ".join(map(cls._sentence, error.errors(include_url=False)))
+            # Pydantic's words are those of the command line, too.
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, not {fault['input']!r}"
+                for fault in error.errors(include_url=False)
+            )
             raise ConfigurationError(f"the run's configuration is wrong: {faults}") from None
         config.check()
         return config
-
-    @classmethod
-    def _sentence(cls, fault: ErrorDetails) -> str:
-        """What is wrong with one entry; for a range in the words of the command line."""
-        entry = ".".join(map(str, fault["loc"]))
-        bounds = _bounds(cls.model_fields[str(fault["loc"][0])].metadata)
-        if len(fault["loc"]) > 1 or fault["type"] not in _OUT_OF_RANGE:
-            return f"{entry}: {fault['msg']}, not {fault['input']!r}"
-        return f"{entry}: {fault['input']} is not in the range {_described(bounds)}"
-
-
-def _bounds(rules: Iterable[object]) -> dict[str, float]:
-    return {
-        name: getattr(rule, name)
-        for rule in rules
-        for name in ("ge", "gt", "le", "lt")
-        if getattr(rule, name, None) is not None
-    }
-
-
-def _described(bounds: Mapping[str, float]) -> str:
-    """A range as Click writes it: ``1<=x<=2048``, or ``x>=1`` with one end."""
-    low = [(bounds[name], sign) for name, sign in (("ge", "<="), ("gt", "<")) if name in bounds]
-    high = [f"{sign}{bounds[name]}" for name, sign in (("le", "<="), ("lt", "<")) if name in bounds]
-    if low and high:
-        return f"{low[0][0]}{low[0][1]}x{high[0]}"
-    return f"x{high[0]}" if high else f"x{low[0][1].replace('<', '>')}{low[0][0]}"
 
 
 def within(setting: str) -> Any:

@@ -6,9 +6,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
 from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions
+from rag_assets.cli.main import app
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.errors import ConfigurationError
@@ -78,10 +80,10 @@ def test_a_number_out_of_its_range_is_refused_by_name(given: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"limit": 0}, "limit: 0 is not in the range 1<=x<=2147483647"),
-        ({"batch_size": 0}, "batch_size: 0 is not in the range 1<=x<=2048"),
-        ({"batch_size": {"env": "SIZE"}}, "batch_size: 4096 is not in the range 1<=x<=2048"),
-        ({"timeout": 0}, "timeout: 0.0 is not in the range x>0"),
+        ({"limit": 0}, "limit: Input should be greater than or equal to 1, not 0"),
+        ({"batch_size": 0}, "batch_size: Input should be greater than or equal to 1, not 0"),
+        ({"batch_size": {"env": "SIZE"}}, "batch_size: Input should be less than or equal to 2048"),
+        ({"timeout": 0}, "timeout: Input should be greater than 0, not 0"),
         ({"overwrite": True}, "overwrite and only_missing exclude each other"),
         ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
     ],
@@ -105,7 +107,7 @@ def test_a_wrong_choice_is_refused_before_there_is_a_run(
 @pytest.mark.parametrize(
     ("job", "op", "given", "reason"),
     [
-        ("corpus_index", "verse_embeddings_index", {"lists": 0}, "lists: 0 is not in the range"),
+        ("corpus_index", "verse_embeddings_index", {"lists": 0}, "lists: Input should be greater"),
         (
             "corpus_index",
             "verse_embeddings_index",
@@ -153,6 +155,17 @@ def test_bounds_are_those_of_the_settings() -> None:
         for entry, setting in entries.items():
             rules = config.model_fields[entry].metadata
             assert rules == Settings.model_fields[setting].metadata, entry
+
+
+@pytest.mark.parametrize(("entry", "value"), [("batch_size", 4096), ("limit", 0)])
+def test_a_range_is_refused_in_the_words_of_the_command_line(entry: str, value: int) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        EmbeddingConfig.of({entry: value})
+    option = f"--{entry.replace('_', '-')}"
+    done = CliRunner().invoke(app, ["bible", "embed", "EN_PAD", option, str(value)])
+    shown = " ".join(done.output.replace("│", " ").split())
+    sentence = str(caught.value).split(f"{entry}: ")[1].removesuffix(f", not {value}")
+    assert f"Invalid value for '{option}': {sentence}" in shown
 
 
 def test_an_unknown_entry_does_not_even_start_a_run(lane: Lane) -> None:

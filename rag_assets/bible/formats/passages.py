@@ -45,7 +45,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """All that one file says, in its own order."""
+    """Everything in one file, in its own order."""
 
     passages: tuple[Passage, ...]
     oddities: tuple[Oddity, ...] = ()
@@ -103,12 +103,12 @@ class Collector:
 
     @property
     def passage_count(self) -> int:
-        """How many verse markers were met; the open one included."""
+        """The number of verse markers met, including the open one."""
         return len(self._passages) + (self._number is not None)
 
     @property
     def place(self) -> str:
-        """Where the reader stands, as a USFM reference as far as it is known."""
+        """The reader's position as a USFM reference, as far as it is known."""
         if self.book is None:
             return self._path.name
         if self.chapter is None:

@@ -1,4 +1,4 @@
-"""The CSV of scrollmapper/bible_databases: ``Book,Chapter,Verse,Text``, one verse a row."""
+"""The CSV of scrollmapper/bible_databases: ``Book,Chapter,Verse,Text``, one verse per row."""
 
 from __future__ import annotations
 

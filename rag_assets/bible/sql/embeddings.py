@@ -1,4 +1,4 @@
-"""Published verse vectors: what is stale, and publishing what was bought."""
+"""Published verse vectors: what is stale, and publishing the answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stale_verses(
 ) -> tuple[StaleVerse, ...]:
     """Verses to embed, in canonical order. Joins on both primary keys.
 
-    A row of another language than the version's is stale, too: writing it anew costs no request.
+    A row of another language than the version's is stale, too: writing it again costs no request.
 
     :param space: ``None`` for a space that does not exist yet: all of them.
     :param every: those with a right vector, too (overwrite), unless ``run_id`` wrote it: a run that
@@ -92,11 +92,11 @@ def publish(
 ) -> Published:
     """Make the vectors of these verses visible, in the connection's transaction, after an audit.
 
-    A verse takes the bought answer to its text or, without one, the vector that the same text has
+    A verse takes the answer to its text or, without one, the vector that the same text has
     elsewhere in the space. Uses the text_hash indexes of both tables. The answers used are removed
     in the same transaction.
 
-    :param refused: hashes of texts that this run could not buy.
+    :param refused: hashes of texts that the provider refused in this run.
     :raises AuditError: what would become visible is not right; roll back.
     """
     connection.execute("SET LOCAL jit = off")  # compiling costs more than these joins
@@ -219,7 +219,7 @@ def _set_moved_aside(connection: Connection, space: Space, values: dict[str, obj
 
 
 def _forget_answers(connection: Connection, space: Space, values: dict[str, object]) -> None:
-    """Remove the answers that were published: all at once when there are no others.
+    """Remove the answers that were published: all of them when there are no others.
 
     Emptying the table takes 1 ms and leaves nothing to vacuum, where deleting 31,000 vectors takes
     200 ms and leaves 95 MB. It needs the table for itself for a moment, and never waits for that.

@@ -1,4 +1,4 @@
-"""The Bible lane's assets: ``verses`` and ``verse_embeddings``, one partition a version."""
+"""The Bible lane's assets: ``verses`` and ``verse_embeddings``, one partition per version."""
 
 import dagster as dg
 
@@ -36,8 +36,8 @@ def verses(
 ) -> dg.MaterializeResult[None]:
     """The verses of one Bible version, read from its folder into PostgreSQL.
 
-    Plain text without notes, headings and numbers. A verse keeps its id, and its vectors as long as
-    its text is the same. A file that cannot be read fails the version and changes nothing.
+    Plain text without notes, headings and numbers. A verse keeps its id, and its vectors while its
+    text is the same. A file that cannot be read fails the version and changes nothing.
     """
     code = context.partition_key
     folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
@@ -81,10 +81,10 @@ def verse_embeddings(
     config: EmbeddingConfig,
     corpus: dg.ResourceParam[CorpusResource],
 ) -> dg.MaterializeResult[None]:
-    """A small and a large vector for each verse of one version, bought once and audited.
+    """A small and a large vector for each verse of one version, paid for once and audited.
 
     Only verses whose vector is missing or whose text changed are embedded; equal texts share one
-    vector. Each answer is kept at once, so a run that was killed pays nothing twice; the version
+    vector. Each answer is stored immediately, so that a killed run pays nothing twice; the version
     becomes visible in one transaction after its audit.
     """
     code = context.partition_key
@@ -110,6 +110,6 @@ check_before_runs(verse_embeddings.op, EmbeddingConfig)
 
 
 def _run_id(context: dg.AssetExecutionContext) -> str:
-    """The run that a person, schedule or sensor started; a run that died goes on under its id."""
+    """The run that was started by hand or by a sensor; one that died continues under its id."""
     retried = RETRY_NUMBER_TAG in context.run.tags
     return (context.run.root_run_id if retried else None) or context.run.run_id

@@ -19,7 +19,7 @@ from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evide
 
 def _specs() -> list[dg.AssetCheckSpec]:
     # Partitioned checks are a preview of Dagster's, which is pinned for it: without them a bad
-    # version would fail the good ones, too. Its warning says nothing to those who run this.
+    # version would fail the good ones, too. Its warning is of no use to operators.
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Specifying a partitions_def on an AssetCheckSpec"

@@ -1,4 +1,4 @@
-"""Jobs of the Bible lane: load and embed a version, load only, and the plan that writes nothing."""
+"""Jobs of the Bible lane: load and embed a version, load only, and a plan that writes nothing."""
 
 import dagster as dg
 from pydantic import Field
@@ -75,7 +75,7 @@ def bible_embedding_plan() -> None:
 def plan_table(plans: list[SpacePlan]) -> str:
     """The plans as a Markdown table with a row of totals."""
     lines = [
-        "| version | space | rows | reused | texts to buy | tokens | USD | requests | minutes |",
+        "| version | space | rows | reused | new texts | tokens | USD | requests | minutes |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [

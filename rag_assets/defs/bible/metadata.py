@@ -21,7 +21,7 @@ _LONGEST = 100  # characters of one
 
 VERSES_SCHEMA = dg.TableSchema(
     columns=[
-        dg.TableColumn("verse_id", "bigint", description="Stable as long as the verse is there."),
+        dg.TableColumn("verse_id", "bigint", description="Stable while the verse exists."),
         dg.TableColumn("version_code", "text", description="Such as PT_NAA."),
         dg.TableColumn("book", "text", description="USFM code, such as JHN."),
         dg.TableColumn("chapter", "smallint"),
@@ -109,7 +109,7 @@ def _cell(text: str) -> str:
 def of_verse_embeddings(
     folder: Path, reports: Sequence[SpaceReport]
 ) -> dict[str, dg.MetadataValue[Any]]:
-    """Metadata of one partition of ``verse_embeddings``: totals, then a row a space."""
+    """Metadata of one partition of ``verse_embeddings``: totals, then a row per space."""
     seconds = sum(report.seconds for report in reports)
     written = sum(report.embedded + report.reused for report in reports)
     return {

@@ -1,4 +1,4 @@
-"""One partition a Bible version; the sensor adds them."""
+"""One partition per Bible version; the sensor adds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches the folder of Bible versions: adds partitions, starts what is stale, reports the gone.
+"""Watch the folder of versions: add partitions, load what is stale, report folders that are gone.
 
 It compares contents by hash with what is stored, so it needs no cursor and forgets nothing.
 """
@@ -31,7 +31,7 @@ from rag_assets.visible import count
 
 @dataclass(frozen=True)
 class VersionOnDisk:
-    """What one folder holds now; ``None`` stands for what cannot be read."""
+    """What one folder holds now; ``None`` for what cannot be read."""
 
     code: str
     source_hash: str | None
