@@ -1,4 +1,4 @@
-"""The books of the Bible: USFM codes, their order, and every name that they go by.
+"""The books of the Bible: USFM codes, their order, and the names that they are known by.
 
 Names are English and Portuguese. Verse counts belong to :mod:`rag_assets.bible.canon`.
 """

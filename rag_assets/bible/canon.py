@@ -1,4 +1,4 @@
-"""The yardstick: the 66 books of the King James Version and the verses of each chapter.
+"""What is missing or extra is measured by: the 66 books of the King James Version.
 
 The counts are those of usfmtc's English versification, which numbers two more verses.
 """

@@ -1,13 +1,14 @@
 """The process that reads one Bible version, for :func:`.sandbox.read_version`.
 
 It takes the version's files one by one and answers each with the hash of what it has read; then it
-answers what the version holds, or what is wrong with it.
+returns the version's verses and oddities, or what is wrong with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from io import BufferedReader, FileIO
@@ -44,11 +45,10 @@ class _Version:
             return
         folder = Path(request["folder"])
         try:
-            bible = parse_bible(folder, self._files)
+            bible = parse_bible(folder, self._files, most_bytes=request["most_bytes"])
         except CorpusError as error:
-            files = list(self._files)
-            number = files.index(error.path) if error.path in self._files else None
-            yield {"refused": error.reason, "file": number, "line": error.line}
+            name = os.path.relpath(error.path, folder)
+            yield {"refused": error.reason, "name": name, "line": error.line}
         else:
             yield from _lines(bible)
 

@@ -1,4 +1,4 @@
-"""Embed the verses of one version: find what is stale, buy it once, publish it after an audit."""
+"""Embed the verses of one version: find what is stale, request it once, audit and publish it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ Mode = Literal["only_missing", "overwrite"]
 class EmbedOptions:
     """One run's choices; ``None`` means the setting's value.
 
-    :param mode: ``only_missing`` embeds what is missing or changed; ``overwrite`` all of it anew.
-    :param limit: at most so many verses, from the start: a sanity batch.
+    :param mode: ``only_missing`` embeds what is missing or changed; ``overwrite`` all of it again.
+    :param limit: at most this many verses, from the start: a sanity batch.
     :param roles: the spaces to fill.
     """
 
@@ -60,9 +60,19 @@ class EmbedOptions:
         )
 
 
+def chosen_roles(*, small_only: bool, large_only: bool) -> tuple[Role, ...]:
+    """The spaces of one run.
+
+    :raises ConfigurationError: both of them alone.
+    """
+    if small_only and large_only:
+        raise ConfigurationError("small_only and large_only exclude each other: set one")
+    return ("small",) if small_only else ("large",) if large_only else ROLES
+
+
 @dataclass(frozen=True)
 class SpaceReport:
-    """What one run did for one version in one space. Counts are verses, but where said.
+    """What one run did for one version in one space. Counts are verses unless stated otherwise.
 
     :param rows: the version's vectors in the space afterwards.
     :param accepted: vectors that no embedding run had written, kept because a sample agreed.
@@ -96,11 +106,11 @@ def embed_version(
 ) -> SpaceReport:
     """Embed one version in the space of one role.
 
-    Two runs on one version take turns; two runs that need the same text buy it once.
+    Two runs on one version take turns; two runs that need the same text request it once.
 
     :raises PolicyError: the version does not declare ``ai_allowed = true``.
     :raises ConfigurationError: the version is not loaded, or there is no key.
-    :raises RagAssetsError: the provider's errors; what was bought until then is kept.
+    :raises RagAssetsError: the provider's errors; what was answered until then is kept.
     """
     progress = progress or Silent()
     started = time.monotonic()
@@ -161,7 +171,7 @@ def check_policy(connection: Connection, version_code: str) -> None:
 
 
 def forbidden(version_code: str) -> PolicyError:
-    """The error of a version whose text may go nowhere, with the line to add."""
+    """The error of a version whose text may go to no provider, with the line to add."""
     return PolicyError(
         f"{version_code} does not declare that its text may go to a provider: when its licence "
         f"allows it, add the line `ai_allowed = true` to {version_code}/version.toml and "
@@ -181,7 +191,7 @@ class _Job:
     async def obtain(
         self, session: Connection, stale: Sequence[StaleVerse], *, overwrite: bool = False
     ) -> Purchase:
-        """Buy the texts that nobody has, and wait for those that another run is buying."""
+        """Request the texts without an answer, and wait for those that another run requests."""
         task = f"{self.ledger_key.partition_key} {self.space.role}"
         async with open_purchaser(
             self.database,
@@ -202,7 +212,7 @@ class _Job:
 def _verify(session: Connection, job: _Job, version_code: str, purchase: Purchase) -> int:
     """Embed a sample of the vectors that no run has written; keep all of them when it agrees.
 
-    When it does not, all are stale, and the answers to the sample serve to replace them.
+    When it does not, all are stale, and the answers to the sample are used to replace them.
 
     :param purchase: what the sample cost is added to it.
     :returns: vectors accepted.
@@ -236,7 +246,7 @@ def _publish(
     stale: Sequence[StaleVerse],
     purchase: Purchase,
 ) -> tuple[int, int]:
-    """Publish in one transaction; (verses with a vector bought now, verses with a known one)."""
+    """Publish in one transaction; (verses with a new vector, verses with a known one)."""
     with session.transaction():
         published = verse_embeddings.publish(
             session,

@@ -28,7 +28,7 @@ def embed_spaces(
     """
     _refuse_withdrawn(settings.rag_bibles_dir, version_code)
     if settings.rag_max_run_cost_usd is not None:
-        _refuse_too_dear(database, settings, version_code, options)
+        _refuse_over_budget(database, settings, version_code, options)
     return tuple(
         embed_version(
             database, settings, version_code, options, role, run_id=run_id, progress=progress
@@ -38,7 +38,7 @@ def embed_spaces(
 
 
 def _refuse_withdrawn(bibles_dir: Path, version_code: str) -> None:
-    """The declaration on disk counts at once, before ``verses`` is loaded again.
+    """The declaration on disk counts immediately, before ``verses`` is loaded again.
 
     A version whose folder is gone keeps what it declared when it was loaded.
     """
@@ -47,7 +47,7 @@ def _refuse_withdrawn(bibles_dir: Path, version_code: str) -> None:
         raise forbidden(version_code)
 
 
-def _refuse_too_dear(
+def _refuse_over_budget(
     database: Database, settings: Settings, version_code: str, options: EmbedOptions
 ) -> None:
     with database.connect() as connection:

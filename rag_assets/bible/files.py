@@ -1,12 +1,12 @@
 """Which files a version consists of, and their bytes and characters.
 
-Nothing here knows a format. Paths never lead outside the folder.
+No format is known here. Paths never lead outside the folder.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -34,9 +34,9 @@ class SourceFile:
 
 
 def home_of(folder: Path) -> str:
-    """Where a version's folder, or its only file, really is.
+    """The real path of a version's folder, or of its only file.
 
-    :raises CorpusError: it is a link out of the folder that it stands in.
+    :raises CorpusError: it is a link out of the folder that contains it.
     """
     home = os.path.realpath(folder)
     if not Path(home).is_relative_to(os.path.realpath(folder.parent)):
@@ -58,24 +58,30 @@ def source_files(folder: Path) -> tuple[SourceFile, ...]:
     if not folder.is_dir():
         raise CorpusError(folder, "there is no such folder: create it or correct the path")
     found: list[SourceFile] = []
+    faults: list[CorpusError] = []
     for parent, names, file_names in os.walk(folder, onerror=_refuse_unreadable):
         names[:] = [name for name in names if not name.startswith(".")]
-        for name in names:
-            source_file(folder, Path(parent, name), home)
-        for name in file_names:
-            file = source_file(folder, Path(parent, name), home)
-            if not name.startswith(".") and name != DECLARATION:
+        for name in (*names, *file_names):
+            try:
+                file = source_file(folder, Path(parent, name), home)
+            except CorpusError as error:
+                faults.append(error)
+                continue
+            if name in file_names and not name.startswith(".") and name != DECLARATION:
                 found.append(file)
-    for file in found:
-        if not file.path.is_file():
-            raise CorpusError(file.path, "not a regular file: remove it")
+    faults += [
+        CorpusError(file.path, "not a regular file: remove it")
+        for file in found
+        if not file.path.is_file()
+    ]
+    raise_together(folder, faults)
     if not found:
         raise CorpusError(folder, "the folder holds no source file: put the version's files here")
     return tuple(sorted(found, key=lambda file: file.name))
 
 
 def source_file(folder: Path, path: Path, home: str) -> SourceFile:
-    """The file ``path`` of a version, wherever below its folder it really is.
+    """The file ``path`` of a version, by its real path below the version's folder.
 
     :param home: of ``folder``, see :func:`home_of`.
     :raises CorpusError: a link leads out of the folder.
@@ -116,7 +122,9 @@ def opened_sources(
         ``most_bytes`` together.
     """
     left = most_bytes
-    for file in source_files(folder):
+    files = source_files(folder)
+    raise_together(folder, list(_faults(files)))
+    for file in files:
         with opened(file) as stream:
             size = os.fstat(stream.fileno()).st_size
             left -= size
@@ -127,6 +135,31 @@ def opened_sources(
                     "version in it, or raise RAG_BIBLE_MAX_MB",
                 )
             yield file, stream, size
+
+
+def _faults(files: Iterable[SourceFile]) -> Iterator[CorpusError]:
+    for file in files:
+        try:
+            opened(file).close()
+        except CorpusError as error:
+            yield error
+
+
+def raise_together(folder: Path, faults: Sequence[CorpusError]) -> None:
+    """Raise what is wrong with a version's files as one error, so that one attempt shows all.
+
+    :raises CorpusError: there is a fault; files with the same one are named beside each other.
+    """
+    if len(faults) == 1:
+        raise faults[0]
+    by_reason: dict[str, list[str]] = {}
+    for fault in faults:
+        name = os.path.relpath(fault.path, folder)
+        line = f":{fault.line}" if fault.line is not None else ""
+        by_reason.setdefault(fault.reason, []).append(name + line)
+    if by_reason:
+        named = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
+        raise CorpusError(folder, f"{len(faults)} files cannot be read: {named}")
 
 
 def refuse_empty(path: Path, data: bytes) -> None:

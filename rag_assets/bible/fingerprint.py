@@ -1,4 +1,4 @@
-"""What a version's sources are, as one number: the same text gives the same one anywhere."""
+"""The hash of a version's sources: the same files have the same hash on every machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def last_touched(folder: Path) -> float:
 
     The inode's change time: a copy that keeps modification times (``cp -p``, ``rsync``) sets it.
 
-    :raises CorpusError: the folder is a link out of the folder that it stands in.
+    :raises CorpusError: the folder is a link out of the folder that contains it.
     """
     home_of(folder)
     return max(path.lstat().st_ctime for path in (folder, *folder.rglob("*")))

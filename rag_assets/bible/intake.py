@@ -1,4 +1,4 @@
-"""Take a version's files into the folder of versions: whole and sound, or not at all."""
+"""Take a version's files into the folder of versions: complete and readable, or not at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from rag_assets.bible.files import DECLARATION, opened_sources
 from rag_assets.bible.fingerprint import folder_hash
 from rag_assets.bible.limits import ReadingLimits
+from rag_assets.bible.model import counts
 from rag_assets.bible.sandbox import read_version
 from rag_assets.bible.versions import VersionDeclaration, check_version_code
 from rag_assets.errors import ConfigurationError
@@ -17,12 +18,16 @@ from rag_assets.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class AddedVersion:
-    """Where the files are now, and what was read from them."""
+    """Where the files are now, and what was read from them.
+
+    :param oddities: their number by kind.
+    """
 
     code: str
     folder: Path
     format: str
     verses: int
+    oddities: dict[str, int]
 
 
 def add_version(
@@ -41,7 +46,7 @@ def add_version(
     target = bibles_dir / check_version_code(code)
     if target.exists():
         raise ConfigurationError(
-            f"{target} is there already: put changed files into it, the sensor notices them"
+            f"{target} exists already: put changed files into it, the sensor notices them"
         )
     if not source.exists():
         raise ConfigurationError(f"there is no file or folder {source}")
@@ -62,7 +67,8 @@ def add_version(
         (staged / DECLARATION).write_text(declaration_toml(declaration), encoding="utf-8")
         staged.chmod(0o755)
         staged.rename(target)
-    return AddedVersion(code, target, read.bible.format, len(read.bible.verses))
+    bible = read.bible
+    return AddedVersion(code, target, bible.format, len(bible.verses), counts(bible.oddities))
 
 
 def declaration_toml(declaration: VersionDeclaration) -> str:

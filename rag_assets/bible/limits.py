@@ -9,11 +9,11 @@ from rag_assets.settings.model import Settings
 
 @dataclass(frozen=True, slots=True)
 class ReadingLimits:
-    """What one version may take.
+    """What reading one version may take.
 
     :param seconds: wall time of reading it.
     :param memory_bytes: of the child process that reads it (resident), its interpreter included.
-    :param most_bytes: of its files together.
+    :param most_bytes: the total size of its files.
     """
 
     seconds: float

@@ -6,21 +6,32 @@ except for which of two duplicates is kept.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
-from textwrap import shorten
 
 from rag_assets.bible.books import CANON, book_position
 from rag_assets.bible.canon import canon_verses
-from rag_assets.bible.formats.passages import Passage, reference
+from rag_assets.bible.formats.passages import Passage, VerseNumber, reference
 from rag_assets.bible.model import BibleText, Oddity, OddityKind, Verse
 
 _Place = tuple[str, int, int]
 
+# "(3:2) LORD, …", "[118-1] …", "{Ps 3:2} …". A single number in brackets may be the text's own.
+_OTHER_REFERENCE = re.compile(
+    r"[(\[{]\s*(?:(?:[1-4]\s?)?[^\W\d_]+\.?\s*)?[0-9]{1,3}\s*[:.,\-\u2010-\u2014]\s*[0-9]{1,3}[a-z]?"
+    r"(?:\s*[-\u2010-\u2014]\s*[0-9]{1,3}[a-z]?)?\s*[)\]}]\s*"
+)
+_OTHER_VERSE = re.compile(r"[(\[{]\s*[0-9]{1,3}[a-z]?\s*[)\]}](?=\s)")
+
 
 def merge(format_name: str, passages: Sequence[Passage], oddities: Iterable[Oddity]) -> BibleText:
-    """Joins segments, drops duplicates and blanks, and compares with the canon."""
-    found = [*oddities, *_bridges(passages)]
+    """Join segments, leave out titles, duplicates and blanks, and compare with the canon."""
+    found = list(oddities)
+    passages = list(_numbered(passages, found))
+    found += _bridges(passages)
+    with_text = {passage.book for passage in passages if passage.text}
     verses: list[Verse] = []
     by_chapter = sorted(passages, key=lambda passage: _chapter_order(passage.book, passage.chapter))
     for _, printed in groupby(by_chapter, key=lambda passage: (passage.book, passage.chapter)):
@@ -28,14 +39,37 @@ def merge(format_name: str, passages: Sequence[Passage], oddities: Iterable[Oddi
         kept, duplicates = _without_duplicates(chapter)
         joined, segmented = _join(kept)
         verses.extend(joined)
-        found += [*duplicates, *segmented, *_blanks(chapter, joined)]
+        found += [*duplicates, *segmented]
+        if chapter[0].book in with_text:  # a book without any text is reported once, as a book
+            found += _blanks(chapter, joined)
     references = {
         (passage.book, passage.chapter, verse)
         for passage in passages
         for verse in range(passage.number.start, passage.number.end + 1)
     }
-    found += _against_canon(references, {verse.book for verse in verses})
+    found += _against_canon(references, with_text)
     return BibleText(format_name, tuple(verses), len(references), tuple(found))
+
+
+def _numbered(passages: Iterable[Passage], found: list[Oddity]) -> Iterator[Passage]:
+    """The passages without verse 0 and without numbers of another versification at their heads."""
+    for passage in passages:
+        number, text = passage.number, passage.text
+        where = passage.reference
+        if number.end == 0:
+            found.append(
+                Oddity(OddityKind.TITLE, where, f"left out: {text!r}" if text else "blank")
+            )
+            continue
+        if number.start == 0:
+            found.append(Oddity(OddityKind.TITLE, where, "verse 0 is joined to verse 1"))
+            number = VerseNumber(1, number.end, number.segment)
+        if head := _OTHER_REFERENCE.match(text):
+            printed, text = head[0].strip(), text[head.end() :]
+            found.append(Oddity(OddityKind.OTHER_NUMBER, where, f"left out: {printed!r}"))
+        elif head := _OTHER_VERSE.match(text):
+            found.append(Oddity(OddityKind.OTHER_NUMBER, where, f"kept: {head[0]!r}"))
+        yield replace(passage, number=number, text=text)
 
 
 def _chapter_order(book: str, chapter: int) -> tuple[int, str, int]:
@@ -49,7 +83,7 @@ def _bridges(passages: Sequence[Passage]) -> Iterator[Oddity]:
 
 
 def _without_duplicates(chapter: list[Passage]) -> tuple[list[Passage], list[Oddity]]:
-    """Keeps the first text of each verse, and of each of its segments."""
+    """Keep the first text of each verse, and of each of its segments."""
     kept: list[Passage] = []
     claims: dict[int, list[Passage]] = {}
     duplicates: list[Oddity] = []
@@ -59,7 +93,7 @@ def _without_duplicates(chapter: list[Passage]) -> tuple[list[Passage], list[Odd
         covered = range(passage.number.start, passage.number.end + 1)
         rivals = [other for verse in covered for other in claims.get(verse, [])]
         if any(_same_claim(passage, other) for other in rivals):
-            detail = f"left out: {shorten(passage.text, 100)!r}"
+            detail = f"left out: {passage.text!r}"
             duplicates.append(Oddity(OddityKind.DUPLICATE, passage.reference, detail))
             continue
         kept.append(passage)
@@ -74,7 +108,7 @@ def _same_claim(one: Passage, other: Passage) -> bool:
 
 
 def _join(kept: list[Passage]) -> tuple[list[Verse], list[Oddity]]:
-    """Joins what overlaps, in the order of its letters, not of the page."""
+    """Join what overlaps, in the order of its letters, not of the page."""
     verses: list[Verse] = []
     segmented: list[Oddity] = []
     ordered = sorted(kept, key=lambda passage: (passage.number.start, passage.number.segment))
@@ -104,10 +138,10 @@ def _overlapping(ordered: list[Passage]) -> Iterator[list[Passage]]:
 
 
 def _blanks(chapter: list[Passage], verses: list[Verse]) -> Iterator[Oddity]:
-    told = {number for verse in verses for number in range(verse.verse, verse.verse_end + 1)}
+    covered = {number for verse in verses for number in range(verse.verse, verse.verse_end + 1)}
     for passage in chapter:
-        if not passage.text and passage.number.start not in told:
-            told.update(range(passage.number.start, passage.number.end + 1))
+        if not passage.text and passage.number.start not in covered:
+            covered.update(range(passage.number.start, passage.number.end + 1))
             yield Oddity(OddityKind.BLANK, passage.reference)
 
 
@@ -121,10 +155,11 @@ def _against_canon(references: set[_Place], books_with_text: set[str]) -> Iterat
             yield from _listed(OddityKind.MISSING, book, canon_verses(book) - met[book])
             yield from _listed(OddityKind.EXTRA, book, met[book] - canon_verses(book))
         if book not in books_with_text:
-            blank = "every verse number of it is blank" if book in met else ""
+            blank = f"all of its {len(met[book])} verses are blank" if book in met else ""
             yield Oddity(OddityKind.MISSING_BOOK, book, blank)
     for book in sorted(met.keys() - set(CANON), key=lambda code: (book_position(code), code)):
-        yield Oddity(OddityKind.EXTRA_BOOK, book, f"{len(met[book])} verses")
+        blank = "" if book in books_with_text else ", all blank"
+        yield Oddity(OddityKind.EXTRA_BOOK, book, f"{len(met[book])} verses{blank}")
 
 
 def _listed(kind: OddityKind, book: str, verses: Iterable[tuple[int, int]]) -> Iterator[Oddity]:

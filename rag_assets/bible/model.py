@@ -1,12 +1,16 @@
-"""What a Bible reader returns: verses, and everything odd that was met on the way.
+"""What a Bible reader returns: verses, and everything unusual in their source.
 
 Plain frozen data; reading belongs to the format modules, storing to :mod:`rag_assets.bible.sql`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from rag_assets.bible.books import is_usfm_code
 
 
 class OddityKind(StrEnum):
@@ -32,6 +36,10 @@ class OddityKind(StrEnum):
     """A file without verses: front matter, a glossary, a list of names."""
     MARKUP = "markup"
     """Markup that the format does not know or does not allow there; its text was kept."""
+    TITLE = "title"
+    """A psalm's title without a verse number of its own, or numbered 0: left out of the verses."""
+    OTHER_NUMBER = "other_number"
+    """A number of another versification in brackets at a verse's head, such as ``(3:2)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,17 @@ class Oddity:
     kind: OddityKind
     reference: str
     detail: str = ""
+
+    @property
+    def book(self) -> str | None:
+        """The USFM code of the book it is in; ``None`` for a file."""
+        code = self.reference.split(" ")[0]
+        return code if is_usfm_code(code) else None
+
+
+def counts(oddities: Iterable[Oddity]) -> dict[str, int]:
+    """The number of each kind, in the order met."""
+    return dict(Counter(oddity.kind.value for oddity in oddities))
 
 
 @dataclass(frozen=True, slots=True)

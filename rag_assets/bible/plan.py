@@ -1,4 +1,4 @@
-"""What embedding a version would buy, cost and take. Nothing is written, nothing is asked."""
+"""What embedding a version would request, cost and take. Nothing is written or requested."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rag_assets.bible.embed_verses import forbidden
 from rag_assets.bible.fingerprint import folder_hash
 from rag_assets.bible.limits import ReadingLimits, reading_limits
 from rag_assets.bible.sandbox import read_version
@@ -47,7 +48,7 @@ class SpacePlan:
 
     :param rows: verses whose vector is missing or stale.
     :param reused: of those, the ones whose text already has a vector in the space.
-    :param texts: distinct texts to buy.
+    :param texts: distinct texts to request.
     :param tokens: estimated from bytes: at the ratio that this space's answers had so far, or 0.25.
     :param cost_usd: ``None`` where the model's price is not known.
     :param minutes: at the limits and concurrency in force.
@@ -78,11 +79,13 @@ def plan_versions(
     batch_size: int | None = None,
     warn: Callable[[str], None],
 ) -> list[SpacePlan]:
-    """Plan versions as they are stored, or from their files when those are new or changed.
+    """Plan versions as stored, or from their files where these are new or changed.
 
     :param codes: none means every version that is loaded or has a folder, in order of code; then
-        one that cannot be read, or whose text may go to no provider, is warned of and left out.
-    :raises CorpusError: a version asked for is neither loaded nor on disk, or cannot be read.
+        one that cannot be read, or whose text may go to no provider, is left out with a warning.
+    :raises CorpusError: a version asked for is neither loaded nor on disk, or it or its declaration
+        cannot be read.
+    :raises PolicyError: the text of a version asked for may go to no provider.
     """
     known = known_versions(connection, settings)
     plans = []
@@ -107,7 +110,7 @@ def plan_versions(
 
 @dataclass(frozen=True)
 class KnownVersions:
-    """What is loaded, and what has a folder, by code; and what reading a folder may take."""
+    """What is loaded, and what has a folder, by code; and the limits of reading one."""
 
     stored: Mapping[str, StoredVersion]
     folders: Mapping[str, VersionFolder]
@@ -126,7 +129,7 @@ class KnownVersions:
 
 
 def known_versions(connection: Connection, settings: Settings) -> KnownVersions:
-    """Look once; counts the verses of every version."""
+    """Read the database and the folder of versions; counts the verses of every version."""
     return KnownVersions(
         {version.code: version for version in stored_versions(connection)},
         {folder.code: folder for folder in list_version_folders(settings.rag_bibles_dir)},
@@ -145,10 +148,14 @@ def plan_known(
     limit: int | None = None,
     batch_size: int | None = None,
 ) -> list[SpacePlan]:
-    """Plan one version, as it is stored or from its files.
+    """Plan one version, as it is stored or from its files; refuse what a run would refuse.
 
-    :raises CorpusError: it is neither loaded nor on disk, or cannot be read.
+    :raises CorpusError: it is neither loaded nor on disk, or it or its declaration cannot be read.
+    :raises PolicyError: its text may go to no provider.
     """
+    stored, declared = known.stored.get(code), known.folders.get(code)
+    if (stored or declared) and not _allowed(stored, declared):
+        raise forbidden(code)
     folder = known.changed(code)
     if folder is None and code not in known.stored:
         folder = find_version_folder(settings.rag_bibles_dir, code)
@@ -171,7 +178,7 @@ def plan_known(
 def embeddable_versions(known: KnownVersions, *, warn: Callable[[str], None]) -> tuple[str, ...]:
     """Versions that are loaded or have a folder and whose text may go to a provider, by code.
 
-    Of the others, and of those whose declaration cannot be read, it warns.
+    The others, and those whose declaration cannot be read, cause a warning.
     """
     found = []
     for code in sorted({*known.stored, *known.folders}):
@@ -253,18 +260,18 @@ def _plan(
     wanted = list(distinct)
     if space is not None:
         wanted = purchases.not_bought(connection, space, wanted, published_counts=not overwrite)
-    to_buy = set(wanted)
-    size = sum(len(distinct[key].text.encode()) for key in to_buy)
+    wanted_keys = set(wanted)
+    size = sum(len(distinct[key].text.encode()) for key in wanted_keys)
     ratio = purchases.tokens_per_byte(connection, space) or 1 / BYTES_PER_TOKEN
     tokens = round(size * ratio)
-    requests = _requests(len(to_buy), tokens, batch_size, settings)
+    requests = _requests(len(wanted_keys), tokens, batch_size, settings)
     return SpacePlan(
         version_code=version_code,
         role=role,
         space=space.spec if space else space_spec(settings, role),
         rows=len(rows),
-        reused=sum(row.hash not in to_buy for row in rows),
-        texts=len(to_buy),
+        reused=sum(row.hash not in wanted_keys for row in rows),
+        texts=len(wanted_keys),
         tokens=tokens,
         cost_usd=cost_of(tokens, usd_per_million_tokens(settings, role)),
         requests=requests,
@@ -276,7 +283,7 @@ def _plan(
 def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
     """Refuse a run that would cost more than ``RAG_MAX_RUN_COST_USD``.
 
-    :raises BudgetExceededError: before anything is bought.
+    :raises BudgetExceededError: before anything is requested.
     """
     budget = settings.rag_max_run_cost_usd
     if budget is None:

@@ -1,4 +1,4 @@
-"""Are the vectors of a version fit to be used? Its rows, counted for the checks and the gate."""
+"""Counts of a version's vectors and their faults, for the checks and the gate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def version_quality(
 
 
 def version_faults(connection: Connection, table: VectorTable, version_code: str) -> dict[str, str]:
-    """By check, what is wrong with a version's vectors in one space now, with the first verses."""
+    """What is wrong with a version's vectors in one space now, by check, with the first verses."""
     counts = count_verse_faults(connection, table.space, version_code)
     return named_failures(SpaceQuality(table, counts, VERSE_WORDS))
 
@@ -44,7 +44,7 @@ def version_faults(connection: Connection, table: VectorTable, version_code: str
 def complete_versions(connection: Connection, settings: Settings) -> frozenset[str]:
     """Versions that the checks found complete and fresh in every space, and unchanged since.
 
-    Without looking at any vector: by what the checks have left.
+    No vector is read: the stored results of the checks decide.
     """
     complete: list[frozenset[str]] = []
     for role in ROLES:

@@ -1,21 +1,24 @@
-"""Reads a version's folder, whatever its format, into verses.
+"""Read a version's folder, whatever its format, into verses.
 
-The way in: recognise, dispatch, merge. Each format has its own module.
+The entry point: recognise, dispatch, merge. Each format has its own module.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from rag_assets.bible.files import opened_sources, refuse_empty
+from rag_assets.bible.archive import unzipped
+from rag_assets.bible.files import DECLARATION, opened_sources, raise_together, refuse_empty
 from rag_assets.bible.formats.bodruk_json import read_bodruk_json
-from rag_assets.bible.formats.detect import FileFormat, detect_format
+from rag_assets.bible.formats.detect import FileFormat, known_elsewhere, recognise
 from rag_assets.bible.formats.osis import read_osis
 from rag_assets.bible.formats.passages import Passage, Source
 from rag_assets.bible.formats.scrollmapper_csv import read_scrollmapper_csv
 from rag_assets.bible.formats.usfm import read_usfm
+from rag_assets.bible.formats.usfx import read_usfx
 from rag_assets.bible.formats.usx import read_usx
 from rag_assets.bible.formats.vref import read_vref
 from rag_assets.bible.formats.zefania import read_zefania
@@ -26,13 +29,18 @@ from rag_assets.errors import CorpusError
 _READERS: dict[FileFormat, Callable[[Path, bytes], Source]] = {
     FileFormat.USFM: read_usfm,
     FileFormat.USX: read_usx,
+    FileFormat.USFX: read_usfx,
     FileFormat.OSIS: read_osis,
     FileFormat.ZEFANIA: read_zefania,
     FileFormat.BODRUK_JSON: read_bodruk_json,
     FileFormat.SCROLLMAPPER_CSV: read_scrollmapper_csv,
 }
 
-_ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE")
+_FORMATS = (
+    "USFM, USX, USFX, OSIS, Zefania, thiagobodruk JSON, scrollmapper CSV, BibleNLP vref, or a zip "
+    "of them"
+)
+_HELPERS = (FileFormat.COMPANION, FileFormat.ZIP)
 
 
 def read_bible(folder: Path) -> BibleText:
@@ -47,95 +55,125 @@ def read_bible(folder: Path) -> BibleText:
     return parse_bible(folder, {file.path: stream.read() for file, stream, _ in sources})
 
 
-def parse_bible(folder: Path, files: Mapping[Path, bytes]) -> BibleText:
+def parse_bible(
+    folder: Path, files: Mapping[Path, bytes], *, most_bytes: int = sys.maxsize - 1
+) -> BibleText:
     """Read a version from the contents of its files, which are below ``folder``.
 
     :param files: in the order of their names.
-    :raises CorpusError: for a file that makes no sense, an unknown format, a mixture of formats,
-        or no verse at all.
+    :param most_bytes: that one zip among them may hold, unpacked.
+    :raises CorpusError: for files that make no sense or are in no known format (all of them
+        together), a mixture of formats, or no verse at all.
     """
-    for path, data in files.items():
-        refuse_empty(path, data)
-    formats = {path: _format_of(path, data) for path, data in files.items()}
-    version_format = _only_format(folder, formats)
-    if version_format is FileFormat.VREF:
-        sources = [_read_vref_pair(folder, files, formats)]
+    found, skipped = _opened(folder, _recognised(files), most_bytes)
+    formats = {file.format for file in found} - {FileFormat.UNKNOWN}
+    if formats == {FileFormat.VREF}:
+        sources = [_read_vref_pair(folder, found)]
     else:
-        sources = _read_each(folder, files, formats)
+        sources = _read_each(folder, found)
     passages: list[Passage] = [passage for source in sources for passage in source.passages]
     if not any(passage.text for passage in passages):
         raise CorpusError(folder, "no text in any verse: put the version's own files here")
     oddities = [oddity for source in sources for oddity in source.oddities]
-    return merge(version_format.value, passages, [*oddities, *_companions(folder, formats)])
+    return merge(min(formats).value, passages, [*oddities, *skipped])
 
 
-def _format_of(path: Path, data: bytes) -> FileFormat:
-    """By content. A licence looks like a text in no known format: there the name counts."""
-    found = detect_format(data)
-    about = path.name.upper().startswith(_ABOUT) and found is FileFormat.UNKNOWN
-    return FileFormat.COMPANION if about else found
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    data: bytes
+    format: FileFormat
 
 
-def _only_format(folder: Path, formats: dict[Path, FileFormat]) -> FileFormat:
-    """The one format of the files that hold verses."""
-    first: dict[FileFormat, Path] = {}
-    for path, file_format in formats.items():
-        if file_format is not FileFormat.COMPANION:
-            first.setdefault(file_format, path)
-    unknown = first.get(FileFormat.UNKNOWN)
-    known = [file_format for file_format in first if file_format is not FileFormat.UNKNOWN]
-    if unknown is not None and FileFormat.VREF not in known:
-        reason = (
-            "no format that is known (USFM, USX, OSIS, Zefania, thiagobodruk JSON, scrollmapper "
-            "CSV, BibleNLP vref): remove the file or convert it"
+def _recognised(files: Mapping[Path, bytes]) -> list[_File]:
+    return [
+        _File(
+            path,
+            data,
+            FileFormat.COMPANION if path.name == DECLARATION else recognise(path.name, data),
         )
-        raise CorpusError(unknown, reason)
-    if not known:
-        raise CorpusError(folder, "only companion files, no text: put the version's files here")
-    if len(known) > 1:
-        named = ", ".join(f"{first[one].name} is {one.value}" for one in known)
-        raise CorpusError(folder, f"mixes formats ({named}): keep one format a folder")
-    return known[0]
+        for path, data in files.items()
+    ]
 
 
-def _read_each(
-    folder: Path,
-    files: Mapping[Path, bytes],
-    formats: dict[Path, FileFormat],
-) -> list[Source]:
+def _opened(
+    folder: Path, files: list[_File], most_bytes: int
+) -> tuple[list[_File], tuple[Oddity, ...]]:
+    """The files that may hold text, zips unpacked, and a report of those that are skipped.
+
+    A zip beside a text is the source or a copy of it (the Digital Bible Library ships one), and one
+    within a zip likewise: neither is opened.
+    """
+    texts = [file for file in files if file.format not in (*_HELPERS, FileFormat.UNKNOWN)]
+    if not texts:
+        files = [
+            inner
+            for file in files
+            for inner in (
+                _recognised(unzipped(file.path, file.data, most_bytes=most_bytes))
+                if file.format is FileFormat.ZIP
+                else [file]
+            )
+        ]
+    reasons = {FileFormat.COMPANION: "a companion file", FileFormat.ZIP: "a zip that is not opened"}
+    skipped = tuple(
+        _skipped(folder, file.path, reasons[file.format])
+        for file in files
+        if file.format in reasons
+    )
+    return [file for file in files if file.format not in reasons], skipped
+
+
+def _read_each(folder: Path, files: list[_File]) -> list[Source]:
+    """Read files of one format; those that cannot be read are reported together."""
+    first = {file.format: file.path for file in reversed(files)}
+    first.pop(FileFormat.UNKNOWN, None)
+    faults = [_fault_of_unknown(file) for file in files if file.format is FileFormat.UNKNOWN]
+    if len(first) > 1:
+        named = ", ".join(f"{path.name} is {one.value}" for one, path in sorted(first.items()))
+        faults.append(CorpusError(folder, f"mixes formats ({named}): keep one format per folder"))
+        raise_together(folder, faults)
     sources: list[Source] = []
-    for path, data in files.items():
-        if formats[path] is FileFormat.COMPANION:
-            continue
-        source = _READERS[formats[path]](path, data)
-        if not source.passages:
-            source = Source((), (*source.oddities, _skipped(folder, path, "no verses")))
-        sources.append(source)
+    for file in files:
+        if file.format is not FileFormat.UNKNOWN:
+            try:
+                source = _READERS[file.format](file.path, file.data)
+            except CorpusError as error:
+                faults.append(error)
+                continue
+            if not source.passages:
+                source = Source((), (*source.oddities, _skipped(folder, file.path, "no verses")))
+            sources.append(source)
+    raise_together(folder, faults)
+    if not first:
+        raise CorpusError(folder, "only companion files, no text: put the version's files here")
     return sources
 
 
-def _read_vref_pair(
-    folder: Path,
-    files: Mapping[Path, bytes],
-    formats: dict[Path, FileFormat],
-) -> Source:
-    lists = [path for path, one in formats.items() if one is FileFormat.VREF]
-    texts = [path for path, one in formats.items() if one is FileFormat.UNKNOWN]
-    if len(lists) != 1 or len(texts) != 1:
+def _fault_of_unknown(file: _File) -> CorpusError:
+    try:
+        refuse_empty(file.path, file.data)
+    except CorpusError as error:
+        return error
+    if known := known_elsewhere(file.data):
+        return CorpusError(file.path, f"{known.name} is not read: {known.remedy}")
+    return CorpusError(
+        file.path, f"no format that is known ({_FORMATS}): remove the file or convert it"
+    )
+
+
+def _read_vref_pair(folder: Path, files: list[_File]) -> Source:
+    lists = [file for file in files if file.format is FileFormat.VREF]
+    texts = [file for file in files if file.format is FileFormat.UNKNOWN]
+    if len(lists) != 1 or len(texts) != 1 or len(files) != 2:
+        others = ", ".join(file.path.name for file in files if file not in lists)
         reason = (
-            f"{len(lists)} lists of references and {len(texts)} texts: "
-            "keep one vref.txt and one text with as many lines"
+            f"{len(lists)} lists of references and {len(files) - len(lists)} texts ({others}): "
+            "keep one vref.txt and one text with the same number of lines"
         )
         raise CorpusError(folder, reason)
-    return read_vref(lists[0], files[lists[0]], texts[0], files[texts[0]])
-
-
-def _companions(folder: Path, formats: dict[Path, FileFormat]) -> list[Oddity]:
-    return [
-        _skipped(folder, path, "a companion file")
-        for path, file_format in formats.items()
-        if file_format is FileFormat.COMPANION
-    ]
+    refuse_empty(texts[0].path, texts[0].data)
+    return read_vref(lists[0].path, lists[0].data, texts[0].path, texts[0].data)
 
 
 def _skipped(folder: Path, path: Path, why: str) -> Oddity:

@@ -1,4 +1,4 @@
-"""Reads a Bible version in a child process: one that takes too much ends nothing but that child.
+"""Read a Bible version in a child process: one that takes too much ends only that child.
 
 What is read, and how, belongs to :mod:`.reader`; what the child does to :mod:`.child`.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rag_assets.bible.files import SourceFile, opened_sources, source_files
+from rag_assets.bible.files import opened_sources, source_files
 from rag_assets.bible.fingerprint import combined_hash
 from rag_assets.bible.limits import ReadingLimits
 from rag_assets.bible.model import BibleText, Oddity, OddityKind, Verse
@@ -53,7 +53,7 @@ def read_version(
         size, memory or time, which the message names with its setting.
     :raises ExtractionInterruptedError: the child ended without having reached a limit.
     """
-    source_files(folder)  # most faults show without a process
+    source_files(folder)  # finds most faults without a process
     child = ChildProcess(
         _MODULE,
         {"memory_bytes": limits.memory_bytes, "seconds": limits.seconds},
@@ -65,7 +65,7 @@ def read_version(
     except ChildError as error:
         raise _explained(error, folder, limits) from None
     except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise _damaged(folder, "with an answer that makes no sense") from error
+        raise _damaged(folder, "with an answer that is malformed") from error
     finally:
         child.kill()
 
@@ -80,14 +80,13 @@ class _Reading:
         self._ends = time.monotonic() + limits.seconds
 
     def run(self, on_file: Callable[[Path], None]) -> ReadVersion:
-        files: list[SourceFile] = []
         hashes: list[tuple[str, bytes]] = []
         for file, stream, size in opened_sources(self._folder, most_bytes=self._limits.most_bytes):
             on_file(file.path)
-            answer, _ = self._ask({"path": str(file.path), "bytes": size}, stream, files)
-            files.append(file)
+            answer, _ = self._ask({"path": str(file.path), "bytes": size}, stream)
             hashes.append((file.name, bytes.fromhex(answer["sha256"])))
-        answer, lines = self._ask({"folder": str(self._folder)}, None, files)
+        request = {"folder": str(self._folder), "most_bytes": self._limits.most_bytes}
+        answer, lines = self._ask(request, None)
         bible = BibleText(
             format=str(answer["format"]),
             verses=tuple(map(_verse, _rows(lines, answer["verses"]))),
@@ -97,14 +96,13 @@ class _Reading:
         return ReadVersion(bible, combined_hash(hashes))
 
     def _ask(
-        self, request: dict[str, Any], stream: BinaryIO | None, files: list[SourceFile]
+        self, request: dict[str, Any], stream: BinaryIO | None
     ) -> tuple[dict[str, Any], Iterator[bytes]]:
-        """The first line of an answer, and the others to come."""
+        """The first line of an answer, and the lines after it."""
         lines = self._child.ask(request, stream, seconds=max(0, self._ends - time.monotonic()))
         answer: dict[str, Any] = json.loads(next(lines))
         if "refused" in answer:
-            number = answer["file"]
-            path = self._folder if number is None else files[number].path
+            path = self._folder / answer["name"]
             raise CorpusError(path, answer["refused"], line=answer["line"])
         if "memory" in answer:
             raise self._child.out_of_memory()
@@ -119,7 +117,7 @@ def _rows(lines: Iterator[bytes], count: int) -> Iterator[list[Any]]:
     while count > 0:
         rows = json.loads(next(lines))
         if not rows:
-            raise ValueError("no rows where some were announced")
+            raise ValueError("fewer rows than announced")
         count -= len(rows)
         yield from rows
 
@@ -148,7 +146,7 @@ def _explained(error: ChildError, folder: Path, limits: ReadingLimits) -> Except
     if isinstance(error, CrashedError):
         return _damaged(folder, str(error))
     return ExtractionInterruptedError(
-        f"{folder}: the process that read it {error}: start it again. If that is so each time, "
+        f"{folder}: the process that read it {error}: start it again. If it ends each time, "
         "raise RAG_BIBLE_TIMEOUT_S"
     )
 

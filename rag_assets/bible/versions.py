@@ -1,4 +1,4 @@
-"""Bible versions on disk: one folder a version, with what it declares in ``version.toml``.
+"""Bible versions on disk: one folder per version, with what it declares in ``version.toml``.
 
 Reading the text itself belongs to :mod:`rag_assets.bible.reader`.
 """
@@ -69,7 +69,7 @@ def check_version_code(code: str) -> str:
 
 
 def list_version_folders(bibles_dir: Path) -> tuple[VersionFolder, ...]:
-    """Sub-folders whose names are version codes, in order of name; others are left alone."""
+    """Sub-folders whose names are version codes, in order of name; others are ignored."""
     if not bibles_dir.is_dir():
         return ()
     return tuple(

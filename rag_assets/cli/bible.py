@@ -9,9 +9,14 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.bible.books import is_usfm_code
+from rag_assets.bible.embed_verses import chosen_roles
 from rag_assets.bible.intake import add_version
 from rag_assets.bible.limits import reading_limits
-from rag_assets.bible.plan import SpacePlan, plan_versions
+from rag_assets.bible.model import OddityKind, counts
+from rag_assets.bible.oddities import oddities_of
+from rag_assets.bible.plan import SpacePlan, check_budget, plan_versions
+from rag_assets.bible.sql.oddities import stored_oddities
 from rag_assets.bible.sql.verses import remove_version, stored_versions
 from rag_assets.bible.versions import (
     VersionDeclaration,
@@ -39,7 +44,8 @@ from rag_assets.vectors.prices import dollars, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
 
 app = Commands(
-    help="Bible versions: list, add, plan, embed, remove.\n\n```\nrag-assets bible list\n```"
+    help="Bible versions: list, add, oddities, plan, embed, remove.\n\n"
+    "```\nrag-assets bible list\n```"
 )
 
 Codes = Annotated[list[str] | None, typer.Argument(help="Version codes. Default: all.")]
@@ -113,8 +119,8 @@ def add(
 ) -> None:
     """Validate a version's files and copy them into RAG_BIBLES_DIR.
 
-    USFM, USX, OSIS, Zefania, JSON, CSV and vref are recognised by content. The version is then
-    loaded and embedded by the sensor, or by `rag-assets bible embed`.
+    USFM, USX, USFX, OSIS, Zefania, JSON, CSV and vref are recognised by content. The version is
+    then loaded and embedded by the sensor, or by `rag-assets bible embed`.
 
     ```
     rag-assets bible add EN_MINE samples/bibles/EN_SAMPLE --ai-allowed
@@ -135,11 +141,52 @@ def add(
         show_json(added)
         return
     out.print(f"{code}: {added.verses:,} verses ({added.format}) in {plain(added.folder)}")
+    _show_counts(code, added.oddities)
     if not ai_allowed:
         out.print(
             "its text is sent to no provider: if its licence permits that, set "
             f"`ai_allowed = true` in {plain(added.folder)}/version.toml"
         )
+
+
+def _show_counts(code: str, oddities: dict[str, int]) -> None:
+    """A line that says what was unusual, and how to see all of it."""
+    if oddities:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in oddities.items())
+        out.print(f"{code}: oddities: {kinds} (`rag-assets bible oddities {code}` lists them)")
+    else:
+        out.print(f"{code}: no oddities")
+
+
+@app.command()
+def oddities(
+    code: Annotated[str, typer.Argument(help="Version code.")],
+    kind: Annotated[OddityKind | None, typer.Option(help="Only this kind.")] = None,
+    book: Annotated[str | None, typer.Option(help="Only this book, by its USFM code.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Everything unusual in a version's source: what was joined, left out, missing or skipped.
+
+    A version whose files are new or changed is read from its files.
+    """
+    with errors_as_sentences(as_json):
+        if book is not None and not is_usfm_code(book.upper()):
+            raise ConfigurationError(f"{book!r} is not a book: use a USFM code such as GEN or 1JN")
+        with corpus_connection() as (settings, connection):
+            found = [
+                one
+                for one in oddities_of(connection, settings, check_version_code(code))
+                if kind in (None, one.kind) and (book is None or one.book == book.upper())
+            ]
+    found.sort(key=lambda one: list(OddityKind).index(one.kind))
+    rows = [
+        {"kind": one.kind.value, "book": one.book, "reference": one.reference, "detail": one.detail}
+        for one in found
+    ]
+    if as_json:
+        show_json(rows)
+        return
+    show_table(rows, empty="none")
 
 
 @app.command()
@@ -169,6 +216,7 @@ def _show_plan(
     overwrite: bool,
     limit: int | None = None,
     batch_size: int | None = None,
+    check_budgets: bool = False,
     as_json: bool,
 ) -> None:
     with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
@@ -182,9 +230,16 @@ def _show_plan(
             batch_size=batch_size,
             warn=remark,
         )
-    if as_json:
-        show_json(plans)
-        return
+        if as_json:
+            show_json(plans)
+        else:
+            _show_plans(plans)
+        if check_budgets:  # each version is a run
+            for code in codes or ():
+                check_budget(settings, [found for found in plans if found.version_code == code])
+
+
+def _show_plans(plans: Sequence[SpacePlan]) -> None:
     show_table(
         [_plan_row(found) for found in plans],
         empty="no version yet: `rag-assets bible add` adds one",
@@ -239,11 +294,13 @@ def embed(
     rag-assets bible embed EN_SAMPLE PT_SAMPLE
     ```
     """
+    with errors_as_sentences(as_json):
+        chosen = chosen_roles(small_only=small_only, large_only=large_only)
     if dry_run:
-        chosen: tuple[Role, ...] = ("small",) if small_only else ("large",) if large_only else ROLES
         _show_plan(
             codes,
             roles=chosen,
+            check_budgets=True,
             overwrite=overwrite,
             limit=limit,
             batch_size=batch_size,
@@ -255,26 +312,32 @@ def embed(
     config: dict[str, object] = {
         "limit": limit,
         "batch_size": batch_size,
-        "overwrite": overwrite,
-        "only_missing": not overwrite,
-        "small_only": small_only,
-        "large_only": large_only,
+        "mode": "overwrite" if overwrite else "only_missing",
+        "spaces": "both" if len(chosen) > 1 else chosen[0],
     }
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         results = [run_bible_embeddings(code, config, progress=progress) for code in codes]
-    rows = [dataclasses.asdict(result) for result in results]
+    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
+        odd = {code: stored_oddities(connection, code) for code in codes}
+    rows = [
+        dataclasses.asdict(result)
+        | {"oddities": None if (found := odd[result.version]) is None else counts(found)}
+        for result in results
+    ]
     if as_json:
         show_json(rows)
     else:
         show_table(
             [
-                {key: row[key] for key in row if key not in ("failures", "run_id")}
+                {key: row[key] for key in row if key not in ("failures", "oddities", "run_id")}
                 | ({"cost_usd": "unknown"} if row["cost_usd"] is None else {})
                 for row in rows
             ],
             empty="",
         )
         for result in results:
+            if (found := odd[result.version]) is not None:
+                _show_counts(result.version, counts(found))
             show_failures(result.version, result.failures)
     if any(result.failures for result in results):
         raise typer.Exit(1)
@@ -288,19 +351,31 @@ def remove(
 ) -> None:
     """Delete a version's verses and vectors from the database. Its files stay.
 
+    If its folder is gone, its partition in Dagster is removed, too.
+
     ```
     rag-assets bible remove EN_MINE
     ```
     """
+    from rag_assets.defs.launch import has_partition, remove_partition  # noqa: PLC0415 -- Dagster
+
     with errors_as_sentences(as_json):
-        _, database = open_corpus()
+        settings, database = open_corpus()
+        with database.connect() as connection:
+            stored = code in {version.code for version in stored_versions(connection)}
+        gone = code not in {folder.code for folder in list_version_folders(settings.rag_bibles_dir)}
+        partition = gone and has_partition(code)
+        if not stored and not partition:
+            raise ConfigurationError(f"version {code} is not in the database")
         if not yes:
             typer.confirm(f"Delete {code} and the vectors that were paid for?", abort=True)
         with database.connect() as connection:
-            if code not in {version.code for version in stored_versions(connection)}:
-                raise ConfigurationError(f"version {code} is not in the database")
             removed = remove_version(connection, code)
+        if partition:
+            remove_partition(code)
     if as_json:
-        show_json({"version": code, "verses_removed": removed})
+        show_json({"version": code, "verses_removed": removed, "partition_removed": partition})
         return
     out.print(f"{code}: {removed:,} verses and their vectors deleted")
+    if partition:
+        out.print(f"{code}: its folder is gone, so that its partition was removed, too")

@@ -64,6 +64,21 @@ def open_instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(Path.cwd()))
 
 
+def has_partition(code: str) -> bool:
+    """Whether Dagster has a partition for this version; false where there is no instance."""
+    try:
+        with open_instance() as instance:
+            return instance.has_dynamic_partition(BIBLE_VERSIONS, code)
+    except ConfigurationError:
+        return False
+
+
+def remove_partition(code: str) -> None:
+    """Remove a version's partition; its runs and their events stay."""
+    with open_instance() as instance:
+        instance.delete_dynamic_partition(BIBLE_VERSIONS, code)
+
+
 def refuse_second_daemon(
     instance: dg.DagsterInstance,
     *,

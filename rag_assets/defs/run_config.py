@@ -14,6 +14,9 @@ from rag_assets.defs import dagster_private
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings.model import bounds
 
+LARGEST = 2**31 - 1
+"""Of PostgreSQL's integers, and so of numbers of rows."""
+
 
 class RunConfig(dg.Config):
     """Options for one step of a run."""
@@ -33,6 +36,7 @@ class RunConfig(dg.Config):
         try:
             config = cls(**given)
         except ValidationError as error:
+            # Pydantic's words are those of the command line, too.
             faults = "; ".join(
                 f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, not {fault['input']!r}"
                 for fault in error.errors(include_url=False)

@@ -28,6 +28,16 @@ USX = """<?xml version="1.0" encoding="utf-8"?>
 </usx>
 """
 
+USFX = """<?xml version="1.0" encoding="utf-8"?>
+<usfx xmlns:xsi="http://eBible.org/usfx.xsd" xsi:noNamespaceSchemaLocation="usfx.xsd">
+<languageCode>eng</languageCode><book id="PSA"><id id="PSA">World English Bible</id><h>Psalms</h>
+<toc level="1">The Psalms</toc><p sfm="mt" level="1" style="mt1">The Psalms</p><c id="3"/>
+<d>A Psalm by <nd>David</nd>.<f caller="+">n</f></d>
+<q level="1"><v id="1" bcv="PSA.3.1"/><w s="H3068">LORD</w>, how my<x caller="-">Ps 1:1</x> foes</q>
+<q level="2">have <add>increased</add>! <qs>Selah.</qs><ve/></q><s>Trust</s>
+<q><v id="2-3"/>Many<optionalLineBreak/>say<ve/></q></book></usfx>
+"""
+
 OSIS = """<?xml version="1.0" encoding="UTF-8"?>
 <osis xmlns="http://www.bibletechnologies.net/2003/OSIS/namespace"><osisText osisIDWork="x">
 <header><work osisWork="x"><title>A Bible</title></work></header>
@@ -62,6 +72,7 @@ VREF_TEXT = "\nBut I trust.\n<range>\nThe fool.\n"
 SINGLE_FILES: dict[str, str] = {
     "usfm": USFM,
     "usx": USX,
+    "usfx": USFX,
     "osis": OSIS,
     "zefania": ZEFANIA,
     "bodruk_json": BODRUK_JSON,

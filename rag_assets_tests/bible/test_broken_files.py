@@ -21,8 +21,9 @@ BROKEN: dict[str, tuple[str, str | bytes, int | None, str]] = {
     "empty": ("a.usfm", "", 1, "the file is empty"),
     "only blanks": ("a.usfm", " \n\ufeff\n", 1, "the file is empty"),
     "no Bible": ("a.txt", "Dear diary\n", None, "no format that is known"),
-    "web page": ("a.htm", "<html><body>Genesis 1</body></html>", None, "no format that is known"),
-    "zip": ("a.usfm", b"PK\x03\x04\x00\x00\xff\xfe", None, "no format that is known"),
+    "web page": ("a.usfm", "<html><body>Not found</body></html>", None, "no format that is known"),
+    "page alone": ("a.htm", "<html><body>Genesis 1</body></html>", None, "only companion files"),
+    "zip": ("a.usfm", b"PK\x03\x04\x00\x00\xff\xfe", None, "is a damaged zip file"),
     # USFM
     "latin-1": ("a.usfm", f"{USFM_HEAD}\\v 1 Árvore".encode("latin-1"), 4, "convert the file to"),
     "utf-16 without mark": ("a.usfm", b"\\id GEN\n\\c 1\n\x00", 3, "holds NUL characters"),
@@ -116,7 +117,7 @@ BROKEN: dict[str, tuple[str, str | bytes, int | None, str]] = {
     ),
     # JSON
     "cut JSON": ("a.json", '[{"abbrev": "Gn",\n"chapters": [["a"', 2, "not valid JSON"),
-    "JSON object": ("a.json", '{"Gn": []}', None, "the file holds no array"),
+    "JSON object": ("a.json", '{"Gn": []}', None, "no format that is known"),
     "JSON strings": ("a.json", '["Gn"]', None, "book 1 is no object"),
     "JSON chapters": ("a.json", '[{"abbrev": "Gn"}]', None, "book 1 (GEN) holds no array"),
     "JSON chapter": ("a.json", '[{"abbrev": "Gn", "chapters": ["a"]}]', None, "GEN 1 holds no arr"),

@@ -13,6 +13,7 @@ from rag_assets_tests.bible.conftest import FolderOf
 ROOTS = {
     "usx": '<usx version="3.0"><book code="GEN"/><chapter number="1"/><para style="p">'
     '<verse number="1"/>{}</para></usx>',
+    "usfx": '<usfx><book id="GEN"><c id="1"/><p><v id="1"/>{}<ve/></p></book></usfx>',
     "osis": '<osis><verse osisID="Gen.1.1">{}</verse></osis>',
     "XMLBIBLE": '<XMLBIBLE><BIBLEBOOK bnumber="1"><CHAPTER cnumber="1"><VERS vnumber="1">{}</VERS>'
     "</CHAPTER></BIBLEBOOK></XMLBIBLE>",

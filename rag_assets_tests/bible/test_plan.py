@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,24 @@ from psycopg import sql
 
 from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions, embed_version
-from rag_assets.bible.plan import SpacePlan, check_budget, plan_folder, plan_version
+from rag_assets.bible.limits import reading_limits
+from rag_assets.bible.plan import (
+    SpacePlan,
+    check_budget,
+    plan_folder,
+    plan_version,
+    plan_versions,
+)
+from rag_assets.bible.sandbox import read_version
+from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import find_version_folder
-from rag_assets.errors import BudgetExceededError
+from rag_assets.errors import BudgetExceededError, CorpusError, PolicyError
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.prices import together
 from rag_assets.vectors.sql.spaces import Role
 from rag_assets_tests.conftest import MakeSettings
-from rag_assets_tests.corpora import load_version, sentences, write_usfm_version
+from rag_assets_tests.corpora import ALLOWED, load_version, sentences, write_usfm_version
 
 CODE = "EN_TEST"
 
@@ -250,3 +260,44 @@ def test_the_ledger_and_all_tables_hold_fingerprints_and_no_key(
             statement = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(name))
             for (row,) in connection.execute(statement).fetchall():
                 assert "sk-test-one" not in row
+
+
+BROKEN = {
+    "no TOML": ("ai_allowed = yes", CorpusError, "version.toml: is not TOML"),
+    "unknown entry": ("ai_alowed = true", CorpusError, "unknown entry 'ai_alowed'"),
+    "wrong type": ('ai_allowed = "true"', CorpusError, "ai_allowed must be true or false"),
+    "not allowed": ("ai_allowed = false", PolicyError, "does not declare that its text may go"),
+}
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_plan_refuses_what_the_run_refuses(
+    database: Database, openai_settings: MakeSettings, tmp_path: Path, name: str, loaded: bool
+) -> None:
+    declared, error, reason = BROKEN[name]
+    settings = openai_settings(rag_bibles_dir=tmp_path)
+    folder = write_usfm_version(tmp_path, CODE, sentences(3))
+    if loaded:
+        read = read_version(folder, reading_limits(settings))
+        with database.connect() as connection:
+            load_verses(
+                connection, CODE, ALLOWED, read.bible, source_hash=read.source_hash, run_id="load"
+            )
+    (folder / "version.toml").write_text(declared, "utf-8")
+    warnings: list[str] = []
+    with database.connect() as connection:
+        with pytest.raises(error, match=reason):
+            plan_versions(connection, settings, [CODE], warn=warnings.append)
+        assert plan_versions(connection, settings, [], warn=warnings.append) == []
+    (warning,) = warnings
+    assert warning.startswith(f"{CODE} is left out: ")
+
+
+def test_a_plan_refuses_a_version_that_is_loaded_and_not_allowed_when_its_folder_is_gone(
+    database: Database, openai_settings: MakeSettings, tmp_path: Path
+) -> None:
+    load_version(database, CODE, sentences(3), replace(ALLOWED, ai_allowed=False))
+    settings = openai_settings(rag_bibles_dir=tmp_path)
+    with database.connect() as connection, pytest.raises(PolicyError, match="ai_allowed = true"):
+        plan_versions(connection, settings, [CODE], warn=print)

@@ -17,6 +17,7 @@ from rag_assets_tests.bible.conftest import FolderOf
 EXPECTED = {
     "usfm": ["JHN 3:16", "JHN 3:17-18"],
     "usx": ["JHN 3:16"],
+    "usfx": ["PSA 3:1", "PSA 3:2-3"],
     "osis": ["PSA 3:1", "PSA 3:2"],
     "zefania": ["MAT 1:1"],
     "bodruk_json": ["JOB 1:1", "JHN 1:1", "JHN 1:2", "JHN 2:1"],

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from rag_assets.bible.model import BibleText, Verse
+from rag_assets.bible.model import BibleText, Oddity, OddityKind, Verse
 from rag_assets.bible.sql.embeddings import publish, stale_verses
+from rag_assets.bible.sql.oddities import stored_oddities
 from rag_assets.bible.sql.verses import VersesLoaded, load_verses, remove_version, stored_versions
 from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import AuditError
@@ -155,3 +156,39 @@ def test_what_is_stored_beside_the_source_is_refused(database: Database) -> None
     with pytest.raises(AuditError, match="5 verses were read but 4 would be stored"):
         load(database, bible_of(sentences(5)))
     assert stored(database) == {}
+
+
+ODDITIES = (
+    Oddity(OddityKind.SKIPPED_FILE, "a \udce9.htm", "a companion file"),
+    Oddity(OddityKind.TITLE, "PSA 3:0", "left out: 'A Psalm \x00 of “David”'"),
+    Oddity(OddityKind.MISSING_BOOK, "GEN"),
+)
+
+
+def found(database: Database, code: str = CODE) -> tuple[Oddity, ...] | None:
+    with database.connect() as connection:
+        return stored_oddities(connection, code)
+
+
+def test_all_oddities_of_the_last_load_are_stored(database: Database) -> None:
+    load(database, replace(bible_of(sentences(2)), oddities=ODDITIES))
+    assert found(database) == (
+        Oddity(OddityKind.SKIPPED_FILE, "a \\udce9.htm", "a companion file"),
+        Oddity(OddityKind.TITLE, "PSA 3:0", "left out: 'A Psalm \\x00 of “David”'"),
+        ODDITIES[2],
+    )
+    load(database, bible_of(sentences(2)))
+    assert found(database) == ()
+    assert found(database, "EN_NONE") is None
+
+
+def test_oddities_count_only_for_the_load_that_found_them(database: Database) -> None:
+    """A previous release that loads the version again does not know the column."""
+    load(database, replace(bible_of(sentences(2)), oddities=ODDITIES))
+    with database.connect() as connection:
+        connection.execute("UPDATE bible_versions SET run_id = 'another'")
+    assert found(database) is None
+
+
+def test_the_book_of_an_oddity_is_that_of_its_reference() -> None:
+    assert [oddity.book for oddity in ODDITIES] == [None, "PSA", "GEN"]

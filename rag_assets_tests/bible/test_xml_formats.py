@@ -1,4 +1,4 @@
-"""What of USX, OSIS and Zefania files becomes verses."""
+"""What of USX, USFX, OSIS and Zefania files becomes verses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import pytest
 
 from rag_assets.bible.formats.osis import read_osis
 from rag_assets.bible.formats.passages import Source
+from rag_assets.bible.formats.usfx import read_usfx
 from rag_assets.bible.formats.usx import read_usx
 from rag_assets.bible.formats.zefania import read_zefania
+from rag_assets.errors import CorpusError
 
 
 def told(source: Source) -> list[tuple[str, str]]:
@@ -79,6 +81,72 @@ def test_unknown_usx_styles_are_reported_and_their_text_kept() -> None:
         "unknown paragraph style 'new'; text kept",
         "unknown character style 'odd'; text kept",
     ]
+
+
+def usfx(body: str) -> Source:
+    text = f'<usfx><book id="GEN"><h>G</h><c id="1"/>{body}</book></usfx>'
+    return read_usfx(Path("gen.xml"), text.encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "passages"),
+    [
+        ('<v id="1"/>起初神創造天地。<ve/>', [("GEN 1:1", "起初神創造天地。")]),
+        (
+            '<s>The flood</s><p><v id="1"/>a <add>b</add><f caller="+"><fr>1:1</fr> n</f>, c<ve/>'
+            '<v id="2-3" bcv="GEN.1.2"><sup>2-3</sup></v>d</p><q level="2">e<ve/></q>',
+            [("GEN 1:1", "a b, c"), ("GEN 1:2-3", "d e")],
+        ),
+        (
+            '<p sfm="m"><v id="1"/><quoteStart who="God">“</quoteStart>Go<quoteEnd>”</quoteEnd>, '
+            '<w s="H1">he</w> <wj>sa<k>id</k></wj><rq>x</rq> <xt>Mt 1:1</xt><fig>'
+            "<caption>c</caption></fig>.<ve/></p>",
+            [("GEN 1:1", "“Go”, he said.")],
+        ),
+        (
+            '<p><v id="1"/>a<table><tr><th level="1">h</th><tc level="2">b</tc></tr></table>c<ve/>'
+            '</p><p sfm="r">(Lk 1:1)</p><p><generated>x</generated><v id="2"/>d</p>'
+            '<p sfm="mr">heading</p>',
+            [("GEN 1:1", "a h b c"), ("GEN 1:2", "d")],
+        ),
+        (
+            '<p><v id="1"/>a<ve/></p><c id="2"><p><v id="1">b <nd>c</nd></v>'
+            '<v id="2">d</v></p></c>',
+            [("GEN 1:1", "a"), ("GEN 2:1", "b c"), ("GEN 2:2", "d")],
+        ),
+    ],
+)
+def test_usfx(body: str, passages: list[tuple[str, str]]) -> None:
+    source = usfx(body)
+    assert told(source) == passages
+    assert source.oddities == ()
+
+
+def test_usfx_text_between_verses_and_unknown_elements_are_reported() -> None:
+    source = usfx('<p><v id="1"/>a <fs>b</fs><ve/> lost</p><p><v id="2"/>c</p>')
+    assert told(source) == [("GEN 1:1", "a b"), ("GEN 1:2", "c")]
+    assert [oddity.detail for oddity in source.oddities] == [
+        "unknown character style 'fs'; text kept",
+        "text outside any verse is left out: 'lost'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<usfx><h>x</h></usfx>", "1: no <book id=…> element"),
+        ('<usfx>\n<book id="XYZ"><c id="1"/></book></usfx>', "2: unknown book id 'XYZ'"),
+        ('<usfx><book id="GEN">\n<c id="one"/></book></usfx>', "2: 'one' is no chapter number"),
+        (
+            '<usfx><book id="GEN"><c id="1"/>\n<v id="x"/>a</book></usfx>',
+            "2: 'x' is no verse number",
+        ),
+        ('<usfx><book id="GEN"><c id="1"/></book></usfx>', " GEN holds no verse"),
+    ],
+)
+def test_a_broken_usfx_file_is_refused_with_its_line(text: str, reason: str) -> None:
+    with pytest.raises(CorpusError, match=f"gen.xml:{reason}"):
+        read_usfx(Path("gen.xml"), text.encode())
 
 
 def osis(body: str) -> list[tuple[str, str]]:

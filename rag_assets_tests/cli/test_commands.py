@@ -96,7 +96,11 @@ def test_a_version_is_added_whole_or_not_at_all(run: Run, workplace: Path) -> No
 def test_removing_deletes_the_data_and_leaves_the_files(run: Run, workplace: Path) -> None:
     assert run("bible", "embed", "EN_SAMPLE", "--small-only").status == 0
     removed = run("bible", "remove", "EN_SAMPLE", "--yes", "--json").json
-    assert removed == {"version": "EN_SAMPLE", "verses_removed": 251}
+    assert removed == {
+        "version": "EN_SAMPLE",
+        "verses_removed": 251,
+        "partition_removed": False,
+    }
     (row,) = [row for row in run("bible", "list", "--json").json if row["version"] == "EN_SAMPLE"]
     assert (row["verses"], row["small"], row["folder"]) == (None, 0, "there")
     assert (workplace / "bibles/EN_SAMPLE/version.toml").is_file()
@@ -107,7 +111,7 @@ def test_removing_deletes_the_data_and_leaves_the_files(run: Run, workplace: Pat
     [
         (("bible", "add", "naa", "x"), {}, "is not a version code"),
         (("bible", "add", "EN_X", "nowhere"), {}, "there is no file or folder nowhere"),
-        (("bible", "add", "EN_SAMPLE", "bibles"), {}, "is there already"),
+        (("bible", "add", "EN_SAMPLE", "bibles"), {}, "exists already"),
         (("bible", "embed", "EN_NONE"), {}, "no folder for version EN_NONE"),
         (("bible", "remove", "EN_NONE", "--yes"), {}, "is not in the database"),
         (("search", " "), {}, "the query is empty"),

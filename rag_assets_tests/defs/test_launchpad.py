@@ -6,9 +6,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
 from openai_emulator.process import Emulator
 from rag_assets.bible.embed_verses import EmbedOptions
+from rag_assets.cli.main import app
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.errors import ConfigurationError
@@ -23,6 +25,14 @@ from rag_assets_tests.defs.conftest import Lane, MakeLane
         ({}, EmbedOptions()),
         ({"only_missing": True}, EmbedOptions(mode="only_missing")),
         ({"overwrite": True, "only_missing": False}, EmbedOptions(mode="overwrite")),
+        ({"mode": "only_missing"}, EmbedOptions()),
+        ({"mode": "overwrite"}, EmbedOptions(mode="overwrite")),
+        (
+            {"mode": "overwrite", "overwrite": True, "only_missing": False},
+            EmbedOptions(mode="overwrite"),
+        ),
+        ({"spaces": "small"}, EmbedOptions(roles=("small",))),
+        ({"spaces": "large", "large_only": True}, EmbedOptions(roles=("large",))),
         ({"small_only": True}, EmbedOptions(roles=("small",))),
         ({"large_only": True}, EmbedOptions(roles=("large",))),
         (
@@ -41,6 +51,8 @@ def test_the_launchpad_becomes_options(given: dict[str, Any], options: EmbedOpti
         ({"overwrite": True}, "overwrite and only_missing exclude each other"),
         ({"only_missing": False}, "nothing to do: set either only_missing or overwrite"),
         ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
+        ({"mode": "overwrite", "only_missing": True}, "mode: overwrite and the fields of its"),
+        ({"spaces": "large", "small_only": True}, "spaces: large and the fields of its"),
     ],
 )
 def test_conflicting_options_are_refused(given: dict[str, Any], reason: str) -> None:
@@ -143,6 +155,17 @@ def test_bounds_are_those_of_the_settings() -> None:
         for entry, setting in entries.items():
             rules = config.model_fields[entry].metadata
             assert rules == Settings.model_fields[setting].metadata, entry
+
+
+@pytest.mark.parametrize(("entry", "value"), [("batch_size", 4096), ("limit", 0)])
+def test_a_range_is_refused_in_the_words_of_the_command_line(entry: str, value: int) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        EmbeddingConfig.of({entry: value})
+    option = f"--{entry.replace('_', '-')}"
+    done = CliRunner().invoke(app, ["bible", "embed", "EN_PAD", option, str(value)])
+    shown = " ".join(done.output.replace("│", " ").split())
+    sentence = str(caught.value).split(f"{entry}: ")[1].removesuffix(f", not {value}")
+    assert f"Invalid value for '{option}': {sentence}" in shown
 
 
 def test_an_unknown_entry_does_not_even_start_a_run(lane: Lane) -> None:

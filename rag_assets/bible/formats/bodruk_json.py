@@ -16,7 +16,7 @@ from rag_assets.bible.formats.passages import Passage, Source, VerseNumber
 from rag_assets.bible.formats.text import normalise
 from rag_assets.errors import CorpusError
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape one; nothing can store it
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape one; it cannot be stored
 _SHAPE = 'expected [{"abbrev": …, "chapters": [[verse, …], …], "name": …}, …]'
 
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 
-from rag_assets.bible.formats.text import normalise
+from rag_assets.bible.formats.text import normalise, visible_only
 from rag_assets.bible.model import Oddity, OddityKind
 from rag_assets.errors import CorpusError
 
 _NUMBER = re.compile(
     r"([0-9]{1,3})([a-z]*)(?:[-\u2010-\u2014]([0-9]{1,3})[a-z]*|((?:,[0-9]{1,3})+))?"
 )
-_DIRECTION_MARKS = str.maketrans("", "", "\u200e\u200f\u2060")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """All that one file says, in its own order."""
+    """Everything in one file, in its own order."""
 
     passages: tuple[Passage, ...]
     oddities: tuple[Oddity, ...] = ()
@@ -59,11 +57,12 @@ def reference(book: str, chapter: int, start: int, end: int) -> str:
 
 
 def parse_verse_number(printed: str) -> VerseNumber | None:
-    """Reads ``4``, ``4a``, ``9-10`` and ``5,6``; ``None`` when it is no such thing.
+    """Read ``4``, ``4a``, ``9-10`` and ``5,6``; ``None`` for anything else.
 
-    Numbers stop at 999: more is a slip, and a bridge to 99999999 would fill the memory.
+    0 is a number, too: some sources give it to a psalm's title. Numbers stop at 999: a larger one
+    is a slip, and a bridge to 99999999 would fill the memory.
     """
-    match = _NUMBER.fullmatch(printed.translate(_DIRECTION_MARKS))
+    match = _NUMBER.fullmatch(visible_only(printed))
     if match is None:
         return None
     first, segment, bridge_end, listed = match.groups()
@@ -74,15 +73,15 @@ def parse_verse_number(printed: str) -> VerseNumber | None:
         end = numbers[-1]
         if numbers != list(range(start, end + 1)):
             return None
-    return VerseNumber(start, end, segment) if 0 < start <= end else None
+    return VerseNumber(start, end, segment) if start <= end else None
 
 
 def parse_chapter(printed: str | None, path: Path, line: int | None) -> int:
-    """Reads a chapter number from 1 to 999.
+    """Read a chapter number from 1 to 999.
 
     :raises CorpusError: when it is anything else.
     """
-    stripped = (printed or "").strip()
+    stripped = visible_only(printed or "")
     if not re.fullmatch(r"[0-9]{1,3}", stripped) or int(stripped) == 0:
         raise CorpusError(path, f"{stripped!r} is no chapter number: correct it", line=line)
     return int(stripped)
@@ -98,17 +97,18 @@ class Collector:
         self._noted: set[tuple[str, str]] = set()
         self._number: VerseNumber | None = None
         self._parts: list[str] = []
+        self._titles: list[str] = []
         self.book: str | None = None
         self.chapter: int | None = None
 
     @property
     def passage_count(self) -> int:
-        """How many verse markers were met; the open one included."""
+        """The number of verse markers met, including the open one."""
         return len(self._passages) + (self._number is not None)
 
     @property
     def place(self) -> str:
-        """Where the reader stands, as a USFM reference as far as it is known."""
+        """The reader's position as a USFM reference, as far as it is known."""
         if self.book is None:
             return self._path.name
         if self.chapter is None:
@@ -118,17 +118,17 @@ class Collector:
         return reference(self.book, self.chapter, self._number.start, self._number.end)
 
     def start_book(self, code: str) -> None:
-        """Closes what is open; the next verses belong to ``code``."""
+        """Close what is open; the next verses belong to ``code``."""
         self.end_verse()
         self.book, self.chapter = code, None
 
     def start_chapter(self, chapter: int) -> None:
-        """Closes what is open; the next verses belong to ``chapter``."""
+        """Close what is open; the next verses belong to ``chapter``."""
         self.end_verse()
         self.chapter = chapter
 
     def start_verse(self, number: VerseNumber, line: int | None) -> None:
-        """Closes what is open and opens a verse.
+        """Close what is open and open a verse.
 
         :raises CorpusError: before the first book or chapter.
         """
@@ -142,29 +142,41 @@ class Collector:
         self._number = number
 
     def end_verse(self) -> None:
-        """Closes the open verse, if any; text that no verse claims is reported."""
-        raw = "".join(self._parts)
+        """Close the open verse, if any; text that no verse claims is reported.
+
+        A psalm's title that is all that its verse holds is the verse (Hebrew numbering).
+        """
+        text = normalise("".join(self._parts))
         self._parts.clear()
         if self._number is not None and self.book is not None and self.chapter is not None:
-            passage = Passage(self.book, self.chapter, self._number, normalise(raw))
-            self._passages.append(passage)
-            self._number = None
-        elif self.chapter is not None and (lost := normalise(raw)):
-            self.note(f"text outside any verse is left out: {shorten(lost, 60)!r}")
+            if self._titles and not text:
+                text, self._titles = " ".join(self._titles), []
+            self._passages.append(Passage(self.book, self.chapter, self._number, text))
+        elif self.chapter is not None and text:
+            self.note(f"text outside any verse is left out: {text!r}")
+        for title in self._titles:
+            self._oddities.append(Oddity(OddityKind.TITLE, self.place, f"left out: {title!r}"))
+        self._titles = []
+        self._number = None
 
     def add(self, text: str | None) -> None:
-        """Adds raw text to what is open."""
+        """Add raw text to what is open."""
         if text:
             self._parts.append(text)
 
+    def add_title(self, raw: str) -> None:
+        """Take a psalm's title, which is not part of the verse around or after it."""
+        if title := normalise(raw):
+            self._titles.append(title)
+
     def note(self, detail: str) -> None:
-        """Reports markup that is not understood, once a place."""
+        """Report markup that is not understood, once per place."""
         where = self.place
         if (where, detail) not in self._noted:
             self._noted.add((where, detail))
             self._oddities.append(Oddity(OddityKind.MARKUP, where, detail))
 
     def finish(self) -> Source:
-        """Closes what is open and returns everything."""
+        """Close what is open and return everything."""
         self.end_verse()
         return Source(tuple(self._passages), tuple(self._oddities))

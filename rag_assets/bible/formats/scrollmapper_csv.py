@@ -1,4 +1,4 @@
-"""The CSV of scrollmapper/bible_databases: ``Book,Chapter,Verse,Text``, one verse a row."""
+"""The CSV of scrollmapper/bible_databases: ``Book,Chapter,Verse,Text``, one verse per row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rag_assets.bible.formats.passages import (
     parse_chapter,
     parse_verse_number,
 )
-from rag_assets.bible.formats.text import normalise
+from rag_assets.bible.formats.text import normalise, visible_only
 from rag_assets.errors import CorpusError
 
 HEADER = ("book", "chapter", "verse", "text")
@@ -51,10 +51,10 @@ def _passage(row: list[str], path: Path, line: int) -> Passage:
         reason = f"{len(row)} columns instead of 4: quote a text that holds commas"
         raise CorpusError(path, reason, line=line)
     name, chapter, verse, text = row
-    code = book_code(name)
+    code = book_code(visible_only(name))
     if code is None:
         raise CorpusError(path, f"unknown book {name!r}: use its English name", line=line)
-    number = parse_verse_number(verse.strip())
+    number = parse_verse_number(verse)
     if number is None:
         raise CorpusError(path, f"{verse!r} is no verse number: correct it", line=line)
     return Passage(code, parse_chapter(chapter, path, line), number, normalise(text))

@@ -1,7 +1,7 @@
 """USFM 2 and 3, parsed by the USFM committee's reference parser (``usfmtc``).
 
-That parser repairs what it can and says so. What it would swallow in silence is looked for before,
-by :mod:`.usfm_markers`, and after: each verse of the file must have been met.
+That parser repairs what it can and reports it. What it would drop without a report is searched for
+before, by :mod:`.usfm_markers`, and after: each verse of the file must have been met.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from usfmtc.xmlutils import ParentElement
 
 from rag_assets.bible.files import decode
 from rag_assets.bible.formats.passages import Collector, Source
-from rag_assets.bible.formats.text import BOUNDARY
+from rag_assets.bible.formats.text import BOUNDARY, INVISIBLE, visible_only
 from rag_assets.bible.formats.usfm_markers import refuse_swallowing
 from rag_assets.bible.formats.usx_tree import UsxVisitor
 from rag_assets.bible.formats.xml_source import walk
@@ -25,7 +25,8 @@ from rag_assets.errors import CorpusError
 _CHAPTER_OR_BOOK = re.compile(r"\\(?:c(?=[\s0-9])|id(?=\s))")
 _REMARK = re.compile(r"\\rem\b[^\n]*")
 _NO_BREAK_SPACE = re.compile(r"(?<!\\)~")
-_NUMBERLESS_VERSE = re.compile(r"\\v\s+(?=[^\s0-9\u200e\u200f])")
+_MARKS_AROUND_NUMBER = re.compile(rf"\\([cv])[ \t]*([{INVISIBLE}]*[0-9][^\s\\]*)")
+_NUMBERLESS_VERSE = re.compile(r"\\v\s+(?=[^\s0-9])")
 _GLUED_NUMBER = re.compile(r"\\([cv])(?=[0-9])")
 _DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-z])")
 _LINE_OF_PUNCTUATION = re.compile(
@@ -42,7 +43,7 @@ def read_usfm(path: Path, data: bytes) -> Source:
     :raises CorpusError: for a wrong encoding, a note or span that is never closed, an unknown
         book or a bad number.
     """
-    # Remarks talk about markers (\\rem … \\b) that nobody means.
+    # Remarks mention markers (\\rem … \\b) that mark nothing.
     text = _REMARK.sub("", decode(path, data))
     if re.match(r"\s*\\id\s", text) is None:
         raise CorpusError(path, r"does not begin with \id and a book code: add that line", line=1)
@@ -126,9 +127,15 @@ class _PartReader:
         return None if position is None else self._lines_before + position.l + 1
 
 
+def _without_marks(match: re.Match[str]) -> str:
+    printed = visible_only(match[2])
+    return match[0] if printed == match[2] else f"\\{match[1]} {printed}"
+
+
 def _repair(part: str) -> tuple[str, list[str]]:
-    """Puts right what the parser would turn into lost or glued words; lines stay the same."""
+    """Correct what the parser would turn into lost or glued words; lines stay the same."""
     text, doubled = _DOUBLED_BACKSLASH.subn(r"\\", part)
+    text = _MARKS_AROUND_NUMBER.sub(_without_marks, text)
     text, glued = _GLUED_NUMBER.subn(r"\\\1 ", text)
     text, numberless = _NUMBERLESS_VERSE.subn(" ", text)
     text = _NO_BREAK_SPACE.sub("\u00a0", text)  # the parser drops ~ and joins the words

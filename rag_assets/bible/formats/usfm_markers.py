@@ -1,8 +1,8 @@
-r"""Looks over a USFM file's markers for what the reference parser would swallow in silence.
+r"""Check a USFM file's markers for what the reference parser would drop without a report.
 
-A footnote that never ends takes the rest of the chapter with it, a cross reference or another span
-that is no verse text takes the rest of its verse, and so does a bar (``|``) that begins attributes
-which nothing ends. No format's text is made here: files are passed or refused.
+A footnote that never ends takes the rest of the chapter with it. A cross reference, another span
+that is no verse text, or a bar (``|``) that begins attributes without an end takes the rest of its
+verse. No text is produced here: a file passes or is refused.
 """
 
 from __future__ import annotations

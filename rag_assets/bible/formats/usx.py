@@ -1,4 +1,4 @@
-"""USX 2 and 3: the XML form of USFM, as the Digital Bible Library gives it out."""
+"""USX 2 and 3: the XML form of USFM, as the Digital Bible Library publishes it."""
 
 from __future__ import annotations
 

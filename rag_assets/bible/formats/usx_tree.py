@@ -1,4 +1,4 @@
-"""Reads a tree of USX elements, wherever it came from, into passages.
+"""Read a tree of USX elements, wherever it came from, into passages.
 
 USX files and parsed USFM meet here: the styles are the same. What is a heading, a note or
 text is decided by the categories of the USFM committee's own grammar (``usfmtc``).
@@ -14,13 +14,15 @@ from usfmtc import Grammar
 
 from rag_assets.bible.books import PERIPHERALS, is_usfm_code
 from rag_assets.bible.formats.passages import Collector, parse_chapter, parse_verse_number
-from rag_assets.bible.formats.text import BOUNDARY
+from rag_assets.bible.formats.text import BOUNDARY, visible_only
+from rag_assets.bible.formats.xml_source import text_within
 from rag_assets.errors import CorpusError
 
 _APART_CATEGORIES = frozenset(
     {"header", "introduction", "sectionpara", "title", "attribute", "internal"}
 )
-_APART_STYLES = frozenset({"d", "qa", "lit", "sts", "rem", "k1", "k2", "usfm"})
+_TITLE = "d"
+_APART_STYLES = frozenset({_TITLE, "qa", "lit", "sts", "rem", "k1", "k2", "usfm"})
 APART_CHARS = frozenset(
     # Quotation references, pronunciation, printed numbers, note callers, cross references.
     {"rq", "pro", "vp", "va", "cp", "ca", "cat", "fm", "efm", "xt", "ior"}
@@ -40,12 +42,13 @@ class UsxVisitor:
         self._collector = collector
         self._line_of = line_of
         self._reading = False
+        self._blocks: list[bool] = []  # of the open paragraphs and cells, whether each is text
         self._verses_before_book = 0
         self.verse_lines: list[int | None] = []
         """Of each verse that was met, its line in the file."""
 
     def enter(self, element: ET.Element) -> bool:
-        """Handles a start; ``False`` for what is no Bible text."""
+        """Handle a start; ``False`` for what is no Bible text."""
         if element.tag in _INLINE_ELEMENTS:
             self._collector.add(BOUNDARY)
             return self._is_inline_text(element)
@@ -66,25 +69,37 @@ class UsxVisitor:
             self._chapter(element)
             return False
         if element.tag in {"para", "cell"}:
+            if element.get("style") == _TITLE and not self._holds_verses(element):
+                self._collector.add_title(text_within(element, without=_SKIPPED_ELEMENTS))
+                return False
             self._reading = self._is_text_style(element)
+            self._blocks.append(self._reading)
+        return True
+
+    def _holds_verses(self, title: ET.Element) -> bool:
+        """Whether a psalm's title has verse numbers; the text before them is a title still."""
+        if title.find(".//verse") is None:
+            return False
+        self._collector.add_title(title.text or "")
         return True
 
     def leave(self, element: ET.Element) -> None:
-        """Handles an end: a word never runs on from one paragraph into the next."""
+        """Handle an end: a word never runs on from one paragraph into the next."""
         if element.tag in _INLINE_ELEMENTS:
             self._collector.add(BOUNDARY)
             return
         self.text(" ")
         if element.tag in {"para", "cell"}:
-            self._reading = False
+            self._blocks.pop()
+            self._reading = bool(self._blocks) and self._blocks[-1]
 
     def text(self, text: str | None) -> None:
-        """Takes characters, unless they stand in a heading."""
+        """Take characters, unless they stand in a heading."""
         if self._reading:
             self._collector.add(text)
 
     def finish_book(self) -> None:
-        """Closes the book.
+        """Close the book.
 
         :raises CorpusError: for a book of Scripture in which no verse was met.
         """
@@ -97,7 +112,7 @@ class UsxVisitor:
         self._verses_before_book = met
 
     def _book(self, element: ET.Element) -> None:
-        code = element.get("code", "").strip().upper()
+        code = visible_only(element.get("code", "")).upper()
         if not is_usfm_code(code):
             reason = f"unknown book id {code!r}: use a USFM code such as GEN or 1JN"
             raise CorpusError(self._path, reason, line=self._line_of(element))
@@ -118,7 +133,7 @@ class UsxVisitor:
             self._collector.end_verse()
             return
         line = self._line_of(element)
-        printed = element.get("number", "").strip()
+        printed = visible_only(element.get("number", ""))
         if not printed:
             raise CorpusError(self._path, "a verse without a number: number it", line=line)
         number = parse_verse_number(printed)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rag_assets.bible.books import is_usfm_code
 from rag_assets.bible.files import decode
 from rag_assets.bible.formats.passages import Passage, Source, VerseNumber
-from rag_assets.bible.formats.text import normalise
+from rag_assets.bible.formats.text import normalise, visible_only
 from rag_assets.bible.model import Oddity, OddityKind
 from rag_assets.errors import CorpusError
 
@@ -59,8 +59,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _passage(printed: str, raw: str, path: Path, line: int) -> Passage:
-    match = REFERENCE.fullmatch(printed.strip())
-    if match is None or not is_usfm_code(match[1]) or 0 in (int(match[2]), int(match[3])):
+    match = REFERENCE.fullmatch(visible_only(printed))
+    if match is None or not is_usfm_code(match[1]) or int(match[2]) == 0:
         reason = f"{printed!r} is no reference: write it like JHN 3:16"
         raise CorpusError(path, reason, line=line)
     verse = int(match[3])

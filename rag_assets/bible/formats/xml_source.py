@@ -1,4 +1,4 @@
-"""Reads XML that may be hostile into a tree whose elements know their line.
+"""Read XML that may be hostile into a tree whose elements know their line.
 
 Every XML format goes through here. No DTD is accepted: none of the formats needs one, and
 without it there are no entity bombs, no external entities and nothing to fetch.
@@ -32,13 +32,13 @@ class Visitor(Protocol):
     """What :func:`walk` calls, in document order."""
 
     def enter(self, element: ET.Element) -> bool:
-        """Told of an element before its content; ``False`` skips the content and ``leave``."""
+        """Handle an element before its content; ``False`` skips the content and ``leave``."""
 
     def leave(self, element: ET.Element) -> None:
-        """Told after the content of an entered element."""
+        """Handle the end of an element that was entered."""
 
     def text(self, text: str | None) -> None:
-        """Told of each run of characters."""
+        """Handle a run of characters."""
 
 
 class _TreeHandler(ContentHandler):
@@ -100,8 +100,31 @@ def line_of(element: ET.Element) -> int | None:
     return element.line if isinstance(element, LinedElement) else None
 
 
+def text_within(element: ET.Element, *, without: frozenset[str]) -> str:
+    """All characters of an element but those in elements of these names below it."""
+    visitor = _TextVisitor(element, without)
+    walk(element, visitor)
+    return "".join(visitor.parts)
+
+
+class _TextVisitor:
+    def __init__(self, root: ET.Element, without: frozenset[str]) -> None:
+        self._root = root
+        self._without = without
+        self.parts: list[str] = []
+
+    def enter(self, element: ET.Element) -> bool:
+        return element is self._root or element.tag not in self._without
+
+    def leave(self, element: ET.Element) -> None:
+        """Nothing ends a run of characters."""
+
+    def text(self, text: str | None) -> None:
+        self.parts.append(text or "")
+
+
 def walk(root: ET.Element, visitor: Visitor) -> None:
-    """Visits a tree in document order, without recursion: depth costs no stack."""
+    """Visit a tree in document order, without recursion: depth costs no stack."""
     if not visitor.enter(root):
         return
     visitor.text(root.text)

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from rag_assets.bible.books import book_position
 from rag_assets.bible.model import BibleText
+from rag_assets.bible.sql.oddities import store_oddities
 from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import AuditError
@@ -138,6 +139,7 @@ def load_verses(
     """
     locks.lock_transaction(connection, locks.changing_verses(code))
     _write_version(connection, code, declaration, bible, source_hash=source_hash, run_id=run_id)
+    store_oddities(connection, code, bible.oddities, run_id=run_id)
     _copy_incoming(connection, bible)
     deleted = connection.execute(
         """

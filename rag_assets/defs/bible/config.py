@@ -1,28 +1,49 @@
 """Launchpad options for one run of ``verse_embeddings``."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from rag_assets.bible.embed_verses import EmbedOptions, Mode
-from rag_assets.defs.run_config import RunConfig, within
+from rag_assets.bible.embed_verses import EmbedOptions, chosen_roles
+from rag_assets.defs.run_config import LARGEST, RunConfig, within
 from rag_assets.errors import ConfigurationError
-from rag_assets.vectors.sql.spaces import ROLES, Role
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class EmbedMode(StrEnum):
+    """Which verses a run embeds."""
+
+    only_missing = "only_missing"
+    overwrite = "overwrite"
+
+
+class Spaces(StrEnum):
+    """Which spaces a run fills."""
+
+    both = "both"
+    small = "small"
+    large = "large"
 
 
 class EmbeddingConfig(RunConfig):
     """Empty fields take the setting's value (see docs/settings.md)."""
 
-    only_missing: bool = Field(
-        True, description="Embed verses whose vector is missing or whose text changed."
+    mode: EmbedMode = Field(
+        EmbedMode.only_missing,
+        description="only_missing: verses whose vector is missing or whose text changed. "
+        "overwrite: embed every verse again and pay for all of them; only when the model changed "
+        "under its name.",
     )
-    overwrite: bool = Field(
-        False,
-        description="Embed every verse again and pay for all of them; only when the model changed "
-        "under its name. Set only_missing to false with it.",
+    spaces: Spaces = Field(
+        Spaces.both, description="both, only the small space (recall), or only the large one."
     )
     limit: int | None = Field(
-        None, ge=1, description="Embed at most this many verses, from the first one, as a trial."
+        None,
+        ge=1,
+        le=LARGEST,
+        description="Embed at most this many verses, from the first one, as a trial.",
     )
     batch_size: Annotated[int | None, within("rag_embedding_batch_size")] = Field(
         None,
@@ -42,8 +63,10 @@ class EmbeddingConfig(RunConfig):
         None,
         description="Seconds to wait for one answer. Setting: RAG_EMBEDDING_TIMEOUT_S (60).",
     )
-    small_only: bool = Field(False, description="Only the small space (recall).")
-    large_only: bool = Field(False, description="Only the large space (re-ranking).")
+    only_missing: bool | None = Field(None, description="Earlier name: use mode.")
+    overwrite: bool | None = Field(None, description="Earlier name: use mode.")
+    small_only: bool | None = Field(None, description="Earlier name: use spaces.")
+    large_only: bool | None = Field(None, description="Earlier name: use spaces.")
 
     def check(self) -> None:
         """Raise the errors of :meth:`options`."""
@@ -54,25 +77,44 @@ class EmbeddingConfig(RunConfig):
 
         :raises ConfigurationError: two of them exclude each other.
         """
-        if self.overwrite and self.only_missing:
-            raise ConfigurationError(
-                "overwrite and only_missing exclude each other: to pay for every verse again, "
-                "set overwrite: true and only_missing: false"
-            )
-        if not self.overwrite and not self.only_missing:
-            raise ConfigurationError("nothing to do: set either only_missing or overwrite to true")
-        if self.small_only and self.large_only:
-            raise ConfigurationError("small_only and large_only exclude each other: set one")
-        roles: tuple[Role, ...] = ROLES
-        if self.small_only or self.large_only:
-            roles = ("small",) if self.small_only else ("large",)
-        mode: Mode = "overwrite" if self.overwrite else "only_missing"
+        mode, spaces = self._mode(), self._spaces()
         return EmbedOptions(
-            mode=mode,
+            mode=mode.value,
             limit=self.limit,
             batch_size=self.batch_size,
             sleep_s=self.sleep,
             max_retries=self.max_retries,
             timeout_s=self.timeout,
-            roles=roles,
+            roles=chosen_roles(
+                small_only=spaces is Spaces.small, large_only=spaces is Spaces.large
+            ),
         )
+
+    def _mode(self) -> EmbedMode:
+        if self.only_missing is None and self.overwrite is None:
+            return self.mode
+        only_missing = self.only_missing is not False
+        if bool(self.overwrite) and only_missing:
+            raise ConfigurationError(
+                "overwrite and only_missing exclude each other: to pay for every verse again, set "
+                "mode: overwrite"
+            )
+        if not self.overwrite and not only_missing:
+            raise ConfigurationError("nothing to do: set either only_missing or overwrite to true")
+        return _agreed(
+            "mode", self.mode, EmbedMode.overwrite if self.overwrite else EmbedMode.only_missing
+        )
+
+    def _spaces(self) -> Spaces:
+        if self.small_only is None and self.large_only is None:
+            return self.spaces
+        roles = chosen_roles(small_only=bool(self.small_only), large_only=bool(self.large_only))
+        return _agreed("spaces", self.spaces, Spaces(roles[0]) if len(roles) == 1 else Spaces.both)
+
+
+def _agreed(name: str, chosen: Choice, earlier: Choice) -> Choice:
+    """What the fields of the earlier names say, unless another choice was made as well."""
+    default = EmbeddingConfig.model_fields[name].default
+    if chosen not in (default, earlier):
+        raise ConfigurationError(f"{name}: {chosen} and the fields of its earlier names disagree")
+    return earlier

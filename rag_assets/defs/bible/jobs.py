@@ -75,7 +75,7 @@ def bible_embedding_plan() -> None:
 def plan_table(plans: list[SpacePlan]) -> str:
     """Format plans as a Markdown table with a row of totals."""
     lines = [
-        "| version | space | rows | reused | texts to buy | tokens | USD | requests | minutes |",
+        "| version | space | rows | reused | new texts | tokens | USD | requests | minutes |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [

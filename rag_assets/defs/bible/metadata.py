@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import dagster as dg
@@ -15,7 +16,8 @@ from rag_assets.bible.sql.verses import VersesLoaded
 from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.vectors.prices import amount, together
 
-_EXAMPLES = 12  # shown per kind of oddity; the rest is counted
+_EXAMPLES = 12  # shown per kind of oddity; `rag-assets bible oddities` lists them all
+_LONGEST = 100  # characters of one
 
 VERSES_SCHEMA = dg.TableSchema(
     columns=[
@@ -55,7 +57,7 @@ def of_verses(
         "updated": dg.MetadataValue.int(loaded.updated),
         "deleted": dg.MetadataValue.int(loaded.deleted),
         "format": dg.MetadataValue.text(bible.format),
-        "oddities": dg.MetadataValue.md(oddities_table(bible.oddities)),
+        "oddities": dg.MetadataValue.md(oddities_table(folder.name, bible.oddities)),
         "policy": dg.MetadataValue.md(policy_text(folder.name, declaration)),
         "licence": dg.MetadataValue.text(declaration.licence),
         "source": dg.MetadataValue.path(folder.resolve()),
@@ -79,19 +81,24 @@ def policy_text(code: str, declaration: VersionDeclaration) -> str:
     return "\n".join(lines)
 
 
-def oddities_table(oddities: Sequence[Oddity]) -> str:
-    """Format oddities as a Markdown table: kind, count, and the first few."""
+def oddities_table(code: str, oddities: Sequence[Oddity]) -> str:
+    """Format oddities as a Markdown table: kind, count, the first few; the command for all."""
     if not oddities:
         return "none"
     lines = ["| oddity | count | references |", "|---|---:|---|"]
     for kind, count in Counter(oddity.kind for oddity in oddities).items():
         found = [oddity for oddity in oddities if oddity.kind is kind]
         shown = "; ".join(
-            _cell(f"{oddity.reference} ({oddity.detail})" if oddity.detail else oddity.reference)
+            _cell(
+                f"{oddity.reference} ({shorten(oddity.detail, _LONGEST)})"
+                if oddity.detail
+                else oddity.reference
+            )
             for oddity in found[:_EXAMPLES]
         )
         more = f"; and {count - _EXAMPLES} more" if count > _EXAMPLES else ""
         lines.append(f"| {kind.value} | {count} | {shown}{more} |")
+    lines += ["", f"All of them: `rag-assets bible oddities {code}`"]
     return "\n".join(lines)
 
 
