@@ -305,8 +305,11 @@ class Settings(
         register_keys(key.strip() for keys in lists for key in keys.split(","))
         register_passwords(given(self.rag_database_password, self.rag_celery_broker_password))
         urls = given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url)
-        for address in (*urls, self.openai_base_url):
+        for address in urls:
             register_address(address)
+        # A gateway may take its key in the query; Azure's version there is no secret.
+        versioned = "api-version=" in self.openai_base_url
+        register_address(self.openai_base_url, parameters=not versioned)
         register_address(self.rag_documents_url, parameters=True)
         for webhook in given(self.slack_webhook_url):
             register_passwords(webhook.split("/")[3:])
