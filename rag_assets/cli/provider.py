@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.opening import corpus_connection
-from rag_assets.cli.output import Json, errors_as_sentences, show_json, show_table
+from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_pairs
 from rag_assets.embedding.embedder import Probed, ProbedEmbedder, open_embedder
 from rag_assets.embedding.sql.profiles import profile_in_use, store_profile
 from rag_assets.errors import ConfigurationError
@@ -40,16 +40,19 @@ def provider(
     if as_json:
         show_json({role: profile for role, profile in found.items() if profile})
         return
-    show_table(
+    show_pairs(
         [
-            {"space": role, "model": space_spec(settings, role).model, "server": str(profile)}
+            (role, plain(f"{space_spec(settings, role).model}: {profile}"))
             for role, profile in found.items()
             if profile
-        ],
-        empty="not probed yet: the first run does that, or --probe"
-        if settings.needs_key()
-        else f"the provider is {settings.rag_embedding_provider}: there is no server to probe",
+        ]
     )
+    if not any(found.values()):
+        out.print(
+            "not probed yet: the first run does that, or --probe"
+            if settings.needs_key()
+            else f"the provider is {settings.rag_embedding_provider}: there is no server to probe"
+        )
 
 
 def _probe_all(connection: Connection, settings: Settings) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from rag_assets.errors import ConfigurationError
+from rag_assets.settings.embedding import model_aliases
 from rag_assets.settings.model import Settings
 
 _EXTENSION = re.compile(r"\.(gguf|bin|onnx|safetensors|llamafile)$")
@@ -33,21 +33,13 @@ class Overrides:
 
     @classmethod
     def of(cls, settings: Settings) -> Overrides:
-        """:raises ConfigurationError: ``RAG_EMBEDDING_MODEL_ALIASES`` cannot be read."""
+        """What these settings say."""
         encoding, order = settings.rag_embedding_encoding, settings.rag_embedding_item_order
-        aliases = {}
-        for pair in filter(None, map(str.strip, settings.rag_embedding_model_aliases.split(","))):
-            requested, sign, echoed = (part.strip() for part in pair.partition("="))
-            if not (requested and sign and echoed):
-                raise ConfigurationError(
-                    f"RAG_EMBEDDING_MODEL_ALIASES: {pair!r} is not of the form requested=answered"
-                )
-            aliases[requested] = echoed
         return cls(
             dimensions=settings.rag_embedding_send_dimensions,
             base64=None if encoding is None else encoding == "base64",
             indexed=None if order is None else order == "index",
-            aliases=aliases,
+            aliases=model_aliases(settings.rag_embedding_model_aliases),
         )
 
 

@@ -11,6 +11,20 @@ from pydantic import BaseModel, Field, field_validator
 from rag_assets.settings.instructions import instructions_for
 
 
+def model_aliases(setting: str) -> dict[str, str]:
+    """The model that a server names, by the one that is requested.
+
+    :raises ValueError: one is not of the form ``requested=answered``.
+    """
+    aliases = {}
+    for pair in filter(None, map(str.strip, setting.split(","))):
+        requested, sign, answered = (part.strip() for part in pair.partition("="))
+        if not (requested and sign and answered):
+            raise ValueError(f"{pair!r} is not of the form requested=answered")
+        aliases[requested] = answered
+    return aliases
+
+
 class EmbeddingSettings(BaseModel):
     """Which embedder, and how it is given texts."""
 
@@ -52,6 +66,12 @@ class EmbeddingSettings(BaseModel):
     @classmethod
     def _instructions_make_sense(cls, value: str) -> str:
         instructions_for(value, "")
+        return value
+
+    @field_validator("rag_embedding_model_aliases")
+    @classmethod
+    def _aliases_are_pairs(cls, value: str) -> str:
+        model_aliases(value)
         return value
 
     def needs_key(self) -> bool:

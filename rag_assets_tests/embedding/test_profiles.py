@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from openai_emulator.dialects import DIALECTS
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
 from rag_assets.embedding.batching import text_hash
-from rag_assets.embedding.profile import Overrides, Profile, endpoint_of, same_model
+from rag_assets.embedding.profile import Profile, endpoint_of, same_model
 from rag_assets.embedding.providers.refusals import classify, refused_in
 from rag_assets.embedding.sql.profiles import store_profile, stored_profile
 from rag_assets.errors import (
@@ -346,8 +347,8 @@ def test_a_name_is_the_same_as_itself(name: str) -> None:
 def test_aliases_that_cannot_be_read_are_refused(
     openai_settings: MakeSettings, aliases: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="RAG_EMBEDDING_MODEL_ALIASES"):
-        Overrides.of(openai_settings(rag_embedding_model_aliases=aliases))
+    with pytest.raises(ValidationError, match="requested=answered"):
+        openai_settings(rag_embedding_model_aliases=aliases)
 
 
 @pytest.mark.parametrize(
