@@ -147,7 +147,7 @@ def test_a_withdrawn_document_is_never_found(documents: Database, settings: Sett
     for hybrid in (False, True):
         found = ask(documents, settings, MANUAL[1], hybrid=hybrid)
         assert set(keys(found)) == {"carta.md"}
-    with pytest.raises(RequestError, match=r"there is no document 'manual\.pdf'"):
+    with pytest.raises(RequestError, match=r"there is no searchable document 'manual\.pdf'"):
         ask(documents, settings, "a", documents=("manual.pdf",))
 
 

@@ -1,4 +1,8 @@
-"""The documents and chunks that a search requests or finds."""
+"""The documents and chunks that a search requests or finds.
+
+Each function takes a time limit for its statement, ``timeout_ms`` (0 for none), and raises
+SearchTimeoutError when the limit is reached.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +54,7 @@ class NamedDocument:
 def documents_by_key(
     connection: Connection, keys: Sequence[str], *, timeout_ms: int = 0
 ) -> Mapping[str, NamedDocument]:
-    """Those of these documents that have chunks and are not withdrawn. Uses the key's index.
-
-    :param timeout_ms: time limit of the statement; 0 for none.
-    :raises SearchTimeoutError: the statement ran into its time limit.
-    """
+    """Those of these documents that have chunks and are not withdrawn. Uses the key's index."""
     with limited(connection, timeout_ms):
         found = connection.execute(
             """
@@ -70,9 +70,6 @@ def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[
     """Keys of searchable documents that an unknown key may have been meant for.
 
     Its neighbours in key order, using the key's index, and some that contain its longest word.
-
-    :param timeout_ms: time limit of the statement; 0 for none.
-    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     (clean,) = _without_nul([key])
     words = "".join(letter if letter.isalnum() else " " for letter in clean).split()
@@ -98,11 +95,7 @@ def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[
 
 
 def chunks_by_language(connection: Connection, *, timeout_ms: int = 0) -> dict[str, int]:
-    """Chunks of the searchable documents by language. Reads all of ``documents``.
-
-    :param timeout_ms: time limit of the statement; 0 for none.
-    :raises SearchTimeoutError: the statement ran into its time limit.
-    """
+    """Chunks of the searchable documents by language. Reads all of ``documents``."""
     with limited(connection, timeout_ms):
         found = connection.execute(
             """

@@ -1,4 +1,8 @@
-"""Full text search, with the text search configuration of each passage's language."""
+"""Full text search, with the text search configuration of each passage's language.
+
+Each function takes a time limit for its statement, ``timeout_ms`` (0 for none), and raises
+SearchTimeoutError when the limit is reached.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,6 @@ def matching_verses(
 
     Any word, not all: a question contains words that its answer does not. The query is parsed once
     for each configuration that the versions use. Uses the GIN index on ``text_search``.
-
-    :param timeout_ms: time limit of the statement; 0 for none.
-    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     first, last = chapters or (None, None)
     with limited(connection, timeout_ms):
@@ -77,8 +78,6 @@ def matching_chunks(
 
     :param languages: only chunks in these languages.
     :param documents: only chunks of these documents, by id.
-    :param timeout_ms: time limit of the statement; 0 for none.
-    :raises SearchTimeoutError: the statement ran into its time limit.
     """
     with limited(connection, timeout_ms):
         found = connection.execute(
