@@ -90,9 +90,7 @@ def probe_dagster(settings: Settings) -> DependencyProbe:
         try:
             return _Result(True, f"PostgreSQL {queries.answers(database, timeout_s)}")
         except DatabaseUnusableError:  # also raised if the corpus database refuses the user
-            return _Result(
-                False, f"{database.name} does not exist yet", "`rag-assets up` creates it"
-            )
+            return _Result(False, f"{database.name} is missing", "`rag-assets up` creates it")
 
     return _timed("dagster", timeout_s, probe, _START)
 
