@@ -128,7 +128,7 @@ def probe_provider(settings: Settings) -> DependencyProbe:
         return _Result(
             False,
             f"{place} refuses {' and '.join(f'key {name}' for name in refused)} (401)",
-            "correct OPENAI_API_KEY, then start again what uses it",
+            "correct OPENAI_API_KEY, then restart whatever uses it",
         )
 
     return _timed("provider", timeout_s, probe, "correct OPENAI_BASE_URL, or wait until it is back")
