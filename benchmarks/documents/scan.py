@@ -1,10 +1,10 @@
-"""A look into a full inbox, as the sensor does it at each tick.
+"""A scan of a full inbox, as the sensor does it at each tick.
 
     python -m benchmarks.documents.scan            10,000 and 100,000 known documents
     python -m benchmarks.documents.scan --smoke    200
 
 The inbox is a folder of this machine with files of 2 kB, a hundred to a folder; the table of
-documents is in an embedded PostgreSQL of the benchmark's own. Each row is one look; `MB` is the
+documents is in an embedded PostgreSQL of the benchmark's own. Each row is one scan; `MB` is the
 most memory that the process had until then.
 """
 
@@ -52,7 +52,7 @@ class Inbox:
             path.write_text(f"# Document {number}\n{text}", encoding="utf-8")
 
     def scan(self, *, per_tick: int | None = None, ask: bool = True) -> tuple[Intake, float]:
-        """One look and its seconds.
+        """One scan and its seconds.
 
         :param ask: the database, also where nothing has happened.
         """
@@ -73,7 +73,7 @@ class Inbox:
 
 
 def looks(size: int, inbox: Inbox) -> Iterator[tuple[str, Intake, float]]:
-    """What has happened, what the look found, and its seconds."""
+    """What has happened, what the scan found, and its seconds."""
     inbox.write(range(size))
     yield "all are new, without a limit a look", *inbox.scan(per_tick=EVERYTHING)
     yield "nothing", *inbox.scan(ask=False)

@@ -81,6 +81,5 @@ def _forecast_row(one: Forecast) -> dict[str, object]:
 
 
 def _forecast_json(one: Forecast) -> dict[str, object]:
-    """The forecast under the names that the JSON has always had."""
-    values = asdict(one)
+    values = asdict(one)  # the JSON keeps its keys
     return values | {"most": values.pop("maximum"), "told": values.pop("reasoning")}

@@ -76,13 +76,8 @@ def _check(settings: Settings, *, as_json: bool, clear: bool) -> bool:
 
 
 def _shown(finding: Finding) -> dict[str, str]:
-    return {
-        "rule": finding.rule,
-        "area": finding.area,
-        "level": finding.level,
-        "told": finding.evidence,
-        "command": finding.command,
-    }
+    names = "rule", "area", "level", "command"
+    return {name: getattr(finding, name) for name in names} | {"told": finding.evidence}
 
 
 def _read_by_doctor(seen: Snapshot) -> dict[str, object]:

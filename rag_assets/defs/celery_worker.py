@@ -76,10 +76,7 @@ def _start_heartbeats(task_id: str, broker: Broker, every_s: float, **_: Any) ->
     """Send heartbeats from a run's process until the run ends."""
     _heartbeats_end[task_id] = ended = threading.Event()
     threading.Thread(
-        target=_send_heartbeats,
-        args=(broker, task_id, every_s, ended),
-        name="heartbeats",
-        daemon=True,
+        target=_send_heartbeats, args=(broker, task_id, every_s, ended), name="beats", daemon=True
     ).start()
 
 

@@ -91,7 +91,7 @@ class Claims:
     def __init__(
         self, shared: SharedConnection, settings: Settings, order: Order, jobs: JobLog
     ) -> None:
-        self._shared = shared
+        self._call = shared
         self._settings = settings
         self._order = order
         self._jobs = jobs
@@ -123,7 +123,7 @@ class Claims:
 
     async def _all_are_busy(self) -> bool:
         """Return whether other runs use up RAG_MAX_CONCURRENT_JOBS."""
-        running = await in_thread(self._shared, document_queue.count_running)
+        running = await in_thread(self._call, document_queue.count_running)
         return running >= self._settings.rag_max_concurrent_jobs
 
     async def _take_suspect(self) -> bool:
@@ -136,7 +136,7 @@ class Claims:
     async def _claim(self, limit: int, *, suspects: bool = False) -> bool:
         settings, order = self._settings, self._order
         claimed = await in_thread(
-            self._shared,
+            self._call,
             document_queue.claim,
             run_id=order.run_id,
             lane=order.lane,
@@ -186,7 +186,7 @@ class Pipeline:
         extractors: Sequence[Extractor],
         publisher: Publisher,
     ) -> None:
-        self._shared = shared
+        self._call = shared
         self._settings = settings
         self._files = files
         self._order = order
@@ -227,9 +227,7 @@ class Pipeline:
         lease_s = self._settings.rag_document_lease_s
         while True:
             await asyncio.sleep(lease_s / 3)
-            await in_thread(
-                self._shared, document_leases.extend_leases, self._order.run_id, lease_s
-            )
+            await in_thread(self._call, document_leases.extend_leases, self._order.run_id, lease_s)
 
     async def _extract(self, extractor: Extractor) -> None:
         while True:
@@ -250,7 +248,7 @@ class Pipeline:
         if not self._order.force:
             spaces = [purchaser.space for purchaser in self._purchasers]
             chunking = chunking_of(self._settings)
-            stored = self._shared(take_stored, claimed, spaces, chunking)
+            stored = self._call(take_stored, claimed, spaces, chunking)
             if stored is not None:
                 return stored
         return read_file(self._files, extractor, claimed)

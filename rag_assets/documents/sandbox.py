@@ -172,8 +172,7 @@ def _ask(
 ) -> ChunkedDocument:
     """Send a document to the child, and parse the answer.
 
-    :raises InboxUnavailableError: its content does not match ``content_hash``.
-    :raises DocumentError: it cannot be read.
+    :raises InboxUnavailableError, DocumentError: its hash differs, or it cannot be read.
     :raises ChildError: there was no answer, or an invalid one.
     """
     request = {"name": name, "sha256": content_hash.hex()}

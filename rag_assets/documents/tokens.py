@@ -85,8 +85,7 @@ def _ask(piece: str) -> int:
 
 
 def _fits(piece: str, tokens: int) -> bool:
-    # The splitter never splits a character, even if it exceeds the limit. Appending a word of one
-    # token shows whether it did.
+    # A character is never split, even above the limit: a word of one token after it tells.
     return len(_splitter(tokens + 1).chunks(piece + " a")) == 1
 
 

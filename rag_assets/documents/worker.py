@@ -248,11 +248,7 @@ class _Remarks:
         self._progress.say(message)
 
 
-_OUTCOMES: dict[str, OutcomeState] = {
-    "ready": "unchanged",
-    "dead": "dead",
-    "withdrawn": "withdrawn",
-}
+_STATE: dict[str, OutcomeState] = {"ready": "unchanged", "dead": "dead", "withdrawn": "withdrawn"}
 
 
 def _not_processed(database: Database, keys: Sequence[str]) -> tuple[DocumentOutcome, ...]:
@@ -260,7 +256,7 @@ def _not_processed(database: Database, keys: Sequence[str]) -> tuple[DocumentOut
     with database.connect() as connection:
         documents = find_documents(connection, keys)
     return tuple(
-        outcome_of(document, _OUTCOMES.get(document.state, "waiting"), _why(document))
+        outcome_of(document, _STATE.get(document.state, "waiting"), _why(document))
         for document in documents
     )
 

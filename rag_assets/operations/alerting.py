@@ -1,8 +1,7 @@
 """Build Alertmanager's configuration from the settings. Pure.
 
 Prometheus and Alertmanager report what the recovery cannot: the death of the daemon that runs it.
-The receivers come from the settings, whether the deployment is compose, a single host or a cluster.
-The configuration is written as JSON, which is valid YAML.
+The receivers are the same in every deployment. The configuration is JSON, which is valid YAML.
 """
 
 from __future__ import annotations

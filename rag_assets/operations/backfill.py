@@ -231,8 +231,7 @@ def choose_now(
 
     A version is started once per window: one that failed or was refused waits for the next.
 
-    :param runs: runs that this window started.
-    :param busy: versions with a run under way.
+    :param runs: that this window started; ``busy``: versions with a run under way.
     :param at_work: the number of the lane's runs under way.
     """
     pause = paused_lanes(connection).get(BIBLE_LANE)

@@ -72,9 +72,7 @@ def record(
     daily = DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_capacity_at)
     since, until = daily.on(day - _DAY), daily.on(day)
     if since >= now:
-        raise ConfigurationError(
-            f"the day {day} has not begun: it begins at {since:%Y-%m-%d %H:%M} UTC"
-        )
+        raise ConfigurationError(f"the day {day} has not begun: {since:%Y-%m-%d %H:%M} UTC")
     if since < now - settings.rag_operations_keep_days * _DAY:
         raise ConfigurationError(
             f"the data of {day} is deleted after RAG_OPERATIONS_KEEP_DAYS = "

@@ -182,13 +182,8 @@ def provenance_unknown(view: View) -> Iterator[Finding]:
 def messages_unsent(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
     if corpus is not None and corpus.unsent_messages:
-        yield Finding(
-            "messages",
-            "warning",
-            f"Slack did not accept {count(corpus.unsent_messages, 'message')}: retrying",
-            "correct SLACK_WEBHOOK_URL",
-            view.snapshot.now,
-        )
+        fact = f"Slack did not accept {count(corpus.unsent_messages, 'message')}: retrying"
+        yield Finding("messages", "warning", fact, "correct SLACK_WEBHOOK_URL", view.snapshot.now)
 
 
 CORPUS_RULES = (

@@ -91,9 +91,7 @@ def probe_dagster(settings: Settings) -> DependencyProbe:
         try:
             return _Result(True, f"PostgreSQL {queries.answers(database, timeout_s)}")
         except DatabaseUnusableError:  # also raised if the corpus database refuses the user
-            return _Result(
-                False, f"{database.name} does not exist yet", "`rag-assets up` creates it"
-            )
+            return _Result(False, f"{database.name} is missing", "`rag-assets up` creates it")
 
     return _timed("dagster", timeout_s, probe, _START)
 
@@ -137,7 +135,7 @@ def probe_provider(settings: Settings) -> DependencyProbe:
         return _Result(
             False,
             f"{place} refuses {' and '.join(f'key {name}' for name in refused)} (401)",
-            "correct OPENAI_API_KEY, then start again what uses it",
+            "correct OPENAI_API_KEY, then restart whatever uses it",
         )
 
     return _timed("provider", timeout_s, probe, "correct OPENAI_BASE_URL, or wait until it is back")

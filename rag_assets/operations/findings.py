@@ -89,8 +89,7 @@ class Finding:
     :param subject: of the incident: a dependency, key, run, document or error class.
     :param fact: the evidence with its subject, for incidents; defaults to ``evidence``.
     :param opens: whether it opens an incident; otherwise it only explains one.
-    :param key: distinguishes it from others of its rule and subject; defaults to ``evidence``. For
-        sentences whose figures change between snapshots.
+    :param key: distinguishes it within its rule and subject, for evidence whose figures change.
     :param follows: whether it follows from another finding, and is not shown on its own.
     :param rule: the name of the rule that found it.
     """
@@ -137,8 +136,7 @@ class Rule:
     """A rule, and its description for the page of findings.
 
     :param name: the name of its function, with hyphens.
-    :param condition: when it holds.
-    :param fix: what an operator does.
+    :param condition: when it holds; ``fix``: what an operator does.
     :param action: what the recovery does, and its limit; empty if it does nothing.
     :param over_time: whether it needs several snapshots, so that only the recovery can find it.
     """

@@ -13,13 +13,9 @@ from rag_assets.operations.snapshot import Snapshot
 from rag_assets.operations.thresholds import INTERVAL
 
 _DATABASE_ERRORS = ("DatabaseUnavailableError", "WorkerLostError")
-_KEYS = {
-    "checked_at": "looked_at",
-    "unreachable_since": "away_since",
-    "outage_reported_at": "told_away_at",
-    "outage_escalated_at": "called_away_at",
-}
-"""Keys in cursors that differ from the fields' names, so that cursors stay readable."""
+_KEYS = {"checked_at": "looked_at", "down_since": "away_since",
+         "outage_reported_at": "told_away_at", "outage_escalated_at": "called_away_at"}  # fmt: skip
+"""Fields with another key in the cursor, so that stored cursors stay readable."""
 _FIELDS = {key: name for name, key in _KEYS.items()}
 
 
@@ -30,7 +26,7 @@ class Memory:
     :param checked_at: the last check; ``watching_since``: the first of an unbroken series.
     :param gap_since: the last check, if it was too long ago for an unbroken series.
     :param server_started_at: PostgreSQL's start, as last seen.
-    :param unreachable_since: the database is unreachable; ``outage_reported_at``: when that was
+    :param down_since: the database is unreachable; ``outage_reported_at``: when that was
         reported; ``outage_escalated_at``: when an operator was notified.
     :param database_gone_at: start of the database's last outage; ``database_back_at``: its end.
     :param idle_since: by lane: documents could be claimed, and no run did.
@@ -46,7 +42,7 @@ class Memory:
     watching_since: datetime | None = None
     gap_since: datetime | None = None
     server_started_at: datetime | None = None
-    unreachable_since: datetime | None = None
+    down_since: datetime | None = None
     outage_reported_at: datetime | None = None
     outage_escalated_at: datetime | None = None
     database_gone_at: datetime | None = None
@@ -72,9 +68,7 @@ class Memory:
         """Deserialize; empty if another version of the project wrote the cursor."""
         try:
             values: dict[str, Any] = json.loads(cursor or "{}")
-            return cls(
-                **{_FIELDS.get(key, key): _time_or_times(one) for key, one in values.items()}
-            )
+            return cls(**{_FIELDS.get(k, k): _time_or_times(one) for k, one in values.items()})
         except (TypeError, ValueError, AttributeError):
             return cls()
 
@@ -87,24 +81,22 @@ def remember(seen: Snapshot, memory: Memory) -> Memory:
     restarted = memory.server_started_at not in (None, seen.server_started_at) and (
         not gap or bool(signs_of_outage(seen))
     )
-    gone = memory.unreachable_since or (memory.checked_at if restarted else None)
+    gone = memory.down_since or (memory.checked_at if restarted else None)
     failing = {
         probe.name: memory.failing_since.get(probe.name, now)
         for probe in seen.probes
         if not probe.ok
     }
-    if memory.unreachable_since is not None:
-        failing["database"] = memory.unreachable_since
+    if memory.down_since is not None:
+        failing["database"] = memory.down_since
     return dataclasses.replace(
         memory,
         checked_at=now,
         watching_since=now if gap else memory.watching_since or now,
-        gap_since=memory.checked_at if gap and memory.unreachable_since is None else None,
+        gap_since=memory.checked_at if gap and memory.down_since is None else None,
         server_started_at=seen.server_started_at,
-        unreachable_since=None,
-        outage_reported_at=memory.outage_reported_at
-        if memory.unreachable_since is not None
-        else None,
+        down_since=None,
+        outage_reported_at=memory.outage_reported_at if memory.down_since is not None else None,
         outage_escalated_at=None,
         database_gone_at=gone or memory.database_gone_at,
         database_back_at=now if gone else memory.database_back_at,
@@ -123,9 +115,7 @@ def remember(seen: Snapshot, memory: Memory) -> Memory:
 
 def remember_outage(memory: Memory, now: datetime) -> Memory:
     """Return the memory after a check that found the database unreachable."""
-    return dataclasses.replace(
-        memory, checked_at=now, unreachable_since=memory.unreachable_since or now
-    )
+    return dataclasses.replace(memory, checked_at=now, down_since=memory.down_since or now)
 
 
 def signs_of_outage(seen: Snapshot) -> tuple[str, ...]:

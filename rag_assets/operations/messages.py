@@ -120,7 +120,7 @@ def deliver(
                 continue
             if not message.attempts:
                 log(message.text)
-            memory, refusal = send_now(message.text, settings, memory, now)
+            memory, refusal = post(message.text, settings, memory, now)
             if refusal is not None:
                 log(f"message {message.subject} will be retried: {refusal}")
                 messages.mark_not_sent(connection, message.subject, refusal)
@@ -131,9 +131,7 @@ def deliver(
     return memory
 
 
-def send_now(
-    text: str, settings: Settings, memory: Memory, now: datetime
-) -> tuple[Memory, str | None]:
+def post(text: str, settings: Settings, memory: Memory, now: datetime) -> tuple[Memory, str | None]:
     """Send a text to Slack now, if there is a webhook.
 
     :return: the memory with Slack's state, and why it refused, if it did.

@@ -23,10 +23,7 @@ class Deleted:
 
 
 def delete_expired(database: Database, settings: Settings) -> Deleted:
-    """Delete data older than RAG_OPERATIONS_KEEP_DAYS, except incidents and capacity records.
-
-    Call it at least once a day.
-    """
+    """Delete data older than RAG_OPERATIONS_KEEP_DAYS, except incidents and capacity records."""
     days = settings.rag_operations_keep_days
     with database.connect(autocommit=True) as connection:
         count_attempts(connection)  # only counted attempts are deleted

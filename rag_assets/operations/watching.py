@@ -1,7 +1,4 @@
-"""The recovery's check, every 30 s: record ended runs, take a snapshot, decide, act, notify.
-
-The steps themselves are implemented in other modules.
-"""
+"""The recovery's check, every 30 s: record ended runs, take a snapshot, decide, act, notify."""
 
 from __future__ import annotations
 
@@ -87,7 +84,7 @@ def watch(
 
     :raises DatabaseUnavailableError: the database is down: call :func:`missed`.
     """
-    new_runs = _keep(database, runs)
+    new_runs = _record_ended(database, runs)
     for run in new_runs:
         if run.fault:
             log(f"unexpected end: run {run.run_id} of {run.job}: {run.fault}")
@@ -100,9 +97,9 @@ def watch(
         incident_id = incident.incident_id if incident and not decision.opened else None
         for action in decision.actions:
             _act(connection, settings, action, runs, incident_id, log)
-        changed = _go_on(connection, decision.step, incident, seen)
+        changed = _apply_step(connection, decision.step, incident, seen)
         if decision.opened is not None:
-            changed = _go_on(connection, decision.opened, None, seen)
+            changed = _apply_step(connection, decision.opened, None, seen)
         last = decision.opened or decision.step
         lasting = incidents.current_incident(connection)
         if lasting is not None:
@@ -139,7 +136,7 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.L
     hour, once it has lasted for RAG_STAGNATION_S.
     """
     memory = remember_outage(memory, now)
-    since = memory.unreachable_since or now
+    since = memory.down_since or now
     lasts_s = (now - since).total_seconds()
     reported = memory.outage_reported_at is not None or memory.incident_since is not None
     escalate = lasts_s >= settings.rag_stagnation_s and memory.outage_escalated_at is None
@@ -155,7 +152,7 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.L
             "wait until it is back. `rag-assets doctor` says more"
         )
         log(text)
-        memory, refusal = messages.send_now(text, settings, memory, now)
+        memory, refusal = messages.post(text, settings, memory, now)
         if refusal is not None:
             log(f"that message will be retried: {refusal}")
         else:
@@ -167,7 +164,7 @@ def missed(settings: Settings, memory: Memory, now: datetime, *, log: messages.L
     return Watched(memory, (), (), f"the database has been down since {since:%H:%M:%S}")
 
 
-def _keep(database: Database, runs: Runs) -> tuple[EndedRun, ...]:
+def _record_ended(database: Database, runs: Runs) -> tuple[EndedRun, ...]:
     """Store the runs and attempts that ended since the last check."""
     with database.connect(autocommit=True) as connection:
         document_attempts.count_attempts(connection)
@@ -278,7 +275,7 @@ def _do(connection: Connection, settings: Settings, action: PlannedAction, runs:
             pass  # requested in the sensor's result
 
 
-def _go_on(
+def _apply_step(
     connection: Connection, step: Step | None, incident: Incident | None, seen: Snapshot
 ) -> Incident | None:
     """Store the incident's next step; return the incident if it changed."""

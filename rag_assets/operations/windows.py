@@ -137,8 +137,7 @@ def moment(day: date, clock: str, zone: ZoneInfo) -> datetime:
 def _cron(values: Sequence[int], limit: int) -> str:
     """Format a cron field: ``*``, ``*/5``, ``1-6``, ``0,6``.
 
-    :param values: ascending.
-    :param limit: the first value out of range.
+    :param values: ascending; ``limit``: the first value out of range.
     """
     steps = {later - former for former, later in pairwise(values)}
     if len(values) < 3 or len(steps) > 1:

@@ -20,6 +20,8 @@ def test_the_command_says_what_is_wrong_and_ends_accordingly(run: Run, database:
     assert ill.status == 1
     assert ill.json["ok"] is False
     assert {found["area"] for found in ill.json["findings"]} >= {"rag_processing", "dagster"}
+    assert set(ill.json["findings"][0]) == {"rule", "area", "level", "told", "command"}
+    assert all(probe["told"] for probe in ill.json["probes"])
     assert ill.json["lanes"][0]["waiting"] == 1
 
 

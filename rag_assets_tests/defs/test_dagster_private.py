@@ -29,6 +29,11 @@ def test_a_fault_is_parsed_from_dagsters_messages(code: int, fault: ProcessFault
     assert fault_of(get_run_crash_explanation("Run execution process for x", code)) == fault
 
 
+def test_a_worker_without_heartbeats_is_a_fault() -> None:
+    reason = "rag_processing@host has sent no heartbeat of it for 21 s"
+    assert fault_of(f"Detected run worker status FAILED: '{reason}'") == ProcessFault(reason)
+
+
 def test_other_events_are_no_faults() -> None:
     assert fault_of("Started process for run (pid: 17).") is None
 

@@ -135,13 +135,13 @@ def test_vectors_depend_on_verses_and_say_what_they_cost() -> None:
 @pytest.mark.parametrize(
     ("name", "group", "upstream", "when"),
     [
-        ("verse_embeddings_index", "index", ["verse_embeddings"], "nothing of it is in progress"),
-        ("chunk_embeddings_index", "index", ["document_embeddings"], "then each 15 min"),
+        ("verse_embeddings_index", "index", ["verse_embeddings"], "none is in progress"),
+        ("chunk_embeddings_index", "index", ["document_embeddings"], "then every 15 min"),
         (
             "release",
             "release",
             ["chunk_embeddings_index", "verse_embeddings_index"],
-            "nothing of it is in progress",
+            "none is in progress",
         ),
     ],
 )

@@ -223,7 +223,7 @@ def test_dead_letters_are_put_back_by_a_job(documents_lane: DocumentLane) -> Non
         ).success
 
     for config in ({}, {"everything": True, "error_class": "EmptyDocumentError"}):
-        with pytest.raises(dg.DagsterInvalidConfigError, match="say which dead letters"):
+        with pytest.raises(dg.DagsterInvalidConfigError, match="select dead letters by"):
             put_back(**config)
     assert lane.rows("SELECT count(*) FROM rag_dlq") == [(1,)]
     assert put_back(error_class="EmptyDocumentError")
@@ -268,7 +268,7 @@ def test_a_paused_lane_starts_nothing_and_says_why(documents_lane: DocumentLane)
         pause_lane(connection, "rag_processing", "the disk is being changed", "command")
     assert lane.requests() == []
     context = dg.build_sensor_context(instance=lane.instance, resources={"corpus": lane.corpus})
-    assert "1 wait, 0 runs, paused: the disk is being changed" in str(
+    assert "1 waiting, 0 runs, paused: the disk is being changed" in str(
         document_queue.evaluate_tick(context).skip_message
     )
     with lane.corpus.database.connect() as connection:

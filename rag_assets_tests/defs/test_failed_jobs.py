@@ -240,7 +240,7 @@ def test_an_unexpected_error_is_named_by_its_class(ticks: Ticks, lane: Lane) -> 
     (told,) = ticks.slack.texts
     assert "broken failed" in told
     assert "ZeroDivisionError: no parts" in told
-    assert "the run's log has the trace" in told
+    assert "the run's log has the traceback" in told
 
 
 def test_failures_in_quiet_hours_are_one_message_with_all_partitions(
@@ -285,7 +285,7 @@ def test_the_doctor_says_which_job_and_partition_why_and_what_to_do(
     assert level == "problem"
     assert "bible_embeddings failed for 2 partitions: EN_A, PT_C" in told
     assert "QuotaExceededError" in told
-    assert command.startswith("pay, or add a key to OPENAI_API_KEYS; then re-execute ")
+    assert command.startswith("raise the quota, or add a key to OPENAI_API_KEYS; then re-execute ")
     for code in ("EN_A", "PT_C"):
         assert lane.run(code).success
     ticks.tick()

@@ -127,7 +127,7 @@ def test_an_invalid_option_is_refused_before_a_run_exists(
             "it is vector or halfvec",
         ),
         ("document_processing", "document_lane", {"lane": "small"}, "lane 'small' is unknown"),
-        ("document_dead_letters", "put_dead_letters_back", {}, "say which dead letters"),
+        ("document_dead_letters", "put_dead_letters_back", {}, "select dead letters by"),
     ],
 )
 def test_every_step_refuses_invalid_options_before_a_run_exists(

@@ -113,7 +113,7 @@ def test_a_quiet_tick_only_stores_a_sample_of_each_lane(make_ticks: MakeTicks) -
         answer = ticks.tick()
         assert not answer.run_requests
         assert said(answer) == (
-            "rag_processing: 0 wait, 0 at work; rag_large_docs: 0 wait, 0 at work"
+            "rag_processing: 0 waiting, 0 running; rag_large_docs: 0 waiting, 0 running"
         )
     assert ticks.rows(
         "SELECT lane, count(*), sum(waiting) FROM queue_samples GROUP BY 1 ORDER BY 1"

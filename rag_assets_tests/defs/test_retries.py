@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
-from rag_assets.defs.operations.dagster_runs import repeat_missed_failures
+from rag_assets.defs.operations.dagster_runs import repeat_failures
 
 RETRIES = {
     "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
@@ -47,12 +47,12 @@ def test_a_missed_failure_is_reported_again(instance: dg.DagsterInstance) -> Non
     # What the daemon sees that reads the failure in the moment before the run counts as failed.
     assert not should_retry(run, instance)
     instance.report_run_failed(run, "its worker is gone")
-    assert repeat_missed_failures(instance) == (), "the daemon may be about to start it"
-    (told,) = repeat_missed_failures(instance, patience_s=0)
+    assert repeat_failures(instance) == (), "the daemon may be about to start it"
+    (told,) = repeat_failures(instance, patience_s=0)
     assert run.run_id in told
     assert failures(instance, run.run_id) == 2
     assert should_retry(run_of(instance, run.run_id), instance)
-    assert repeat_missed_failures(instance, patience_s=0) == ()
+    assert repeat_failures(instance, patience_s=0) == ()
 
 
 def test_retried_and_permanently_failed_runs_are_ignored(
@@ -62,5 +62,5 @@ def test_retried_and_permanently_failed_runs_are_ignored(
     instance.report_run_failed(again, "its worker is gone")
     instance.add_run_tags(again.run_id, {"dagster/auto_retry_run_id": "another"})
     by_itself = some_job.execute_in_process(instance=instance, raise_on_error=False)
-    assert repeat_missed_failures(instance, patience_s=0) == ()
+    assert repeat_failures(instance, patience_s=0) == ()
     assert failures(instance, again.run_id) == failures(instance, by_itself.run_id) == 1

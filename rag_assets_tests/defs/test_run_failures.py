@@ -191,6 +191,6 @@ def test_a_run_without_an_error_names_where_it_ended(instance: dg.DagsterInstanc
     instance.report_run_failed(run, "The run was marked as failed.")
     assert failure_of(instance, run.run_id) == Failure(
         "RunFailure",
-        "The run was marked as failed. The run ended outside of any step, and Dagster kept no "
-        "error.",
+        "The run was marked as failed. The run ended outside of any step, and Dagster "
+        "recorded no error.",
     )

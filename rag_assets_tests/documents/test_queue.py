@@ -104,7 +104,7 @@ def test_the_documents_of_a_dead_run_are_claimed_again_behind_the_others(
     assert keys_of(claimed) == ["b", "a"]
     assert [document.attempts for document in claimed] == [1, 2]
     assert row(database, "a").error_class == LOST
-    assert "run dead, which worked on a.md" in (row(database, "a").error or "")
+    assert "run dead, which was processing a.md" in (row(database, "a").error or "")
 
 
 def test_a_document_whose_attempts_all_died_is_a_dead_letter(

@@ -181,7 +181,7 @@ def test_future_days_and_days_without_data_are_refused(
     database: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings()
-    with pytest.raises(ConfigurationError, match="not yet"):
+    with pytest.raises(ConfigurationError, match="has not begun"):
         record(database, settings, DAY + timedelta(days=2), now=ENDS)
     with pytest.raises(ConfigurationError, match="RAG_OPERATIONS_KEEP_DAYS = 90"):
         record(database, settings, DAY, now=ENDS + timedelta(days=90))

@@ -179,7 +179,7 @@ def test_a_provider_that_refuses_requests_works_but_one_that_fails_does_not(
 def test_an_inbox_exists_or_will_be_created(make_settings: MakeSettings, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     settings = make_settings(rag_documents_url=str(folder), rag_disk_free_gb=0)
-    assert "does not exist yet" in probe_inbox(settings).detail
+    assert "created with the first document" in probe_inbox(settings).detail
     folder.mkdir()
     seen = probe_inbox(settings)
     assert seen.ok

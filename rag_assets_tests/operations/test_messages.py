@@ -21,8 +21,8 @@ from rag_assets.operations.messages import (
     is_due,
     is_quiet,
     notify_of_incident,
+    post,
     send,
-    send_now,
 )
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.messages import add_message, unsent_messages
@@ -215,7 +215,7 @@ def test_pauses_grow_while_slack_refuses_but_less_for_urgent_messages(
             now = DAY + number * INTERVAL
             memory = Memory.from_cursor(memory.to_cursor())
             if is_due(settings, memory, now, urgent=urgent):
-                memory, refusal = send_now("hello", settings, memory, now)
+                memory, refusal = post("hello", settings, memory, now)
                 assert refusal == "Slack answers 503"
                 tried.append((now - DAY) // timedelta(seconds=1))
     assert tried[: len(seconds)] == seconds

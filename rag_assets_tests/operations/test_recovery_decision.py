@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -593,3 +594,14 @@ def test_actions_are_bounded_and_one_incident_is_open_at_a_time(
 @given(st.text(max_size=40))
 def test_an_unreadable_cursor_is_ignored(text: str) -> None:
     assert Memory.from_cursor(text) == Memory()
+
+
+def test_cursors_keep_the_keys_of_earlier_versions() -> None:
+    memory = Memory(
+        checked_at=START, down_since=START, outage_reported_at=START, outage_escalated_at=START
+    )
+    stored = json.loads(memory.to_cursor())
+    assert {name for name, value in stored.items() if value} == {
+        *("looked_at", "away_since", "told_away_at", "called_away_at")
+    }
+    assert Memory.from_cursor(memory.to_cursor()) == memory

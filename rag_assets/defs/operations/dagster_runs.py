@@ -73,7 +73,7 @@ class DagsterRuns:
             return dagster_state.daemon_heartbeats(connection)
 
 
-def repeat_missed_failures(instance: dg.DagsterInstance, patience_s: float = 60) -> tuple[str, ...]:
+def repeat_failures(instance: dg.DagsterInstance, patience_s: float = 60) -> tuple[str, ...]:
     """Report failures again that Dagster should have retried and did not.
 
     Dagster's daemon reads each failure event once. If it does so just before the run's status

@@ -8,7 +8,7 @@ import dagster as dg
 from rag_assets.defs.documents.jobs import document_processing, request_documents_run
 from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
-from rag_assets.defs.operations.dagster_runs import DagsterRuns, repeat_missed_failures
+from rag_assets.defs.operations.dagster_runs import DagsterRuns, repeat_failures
 from rag_assets.defs.operations.incidents import incident_reports, incidents_partitions
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import DatabaseUnavailableError
@@ -52,7 +52,7 @@ def queue_recovery(
             )
             if late:
                 log(f"{late} ready documents of runs that had ended early were reported to Dagster")
-            for repeated in repeat_missed_failures(context.instance):
+            for repeated in repeat_failures(context.instance):
                 log(repeated)
         except DatabaseUnavailableError as error:
             log(str(error))

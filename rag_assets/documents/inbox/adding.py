@@ -63,10 +63,7 @@ def add_files(
     replace: bool = False,
     progress: Progress,
 ) -> Adding:
-    """Copy files, and folders of files, into the inbox and put them into the queue.
-
-    A path inside the inbox is not copied. Files that cannot be added are reported as ``refused``,
-    and do not affect the others.
+    """Copy files and folders into the inbox unless they are there, and put them into the queue.
 
     :raises ConfigurationError: a path does not exist.
     """

@@ -48,10 +48,7 @@ def bounds(connection: Connection) -> tuple[float, ...]:
 
 
 def totals(connection: Connection) -> tuple[AttemptTotals, ...]:
-    """Return all-time totals: those already counted, plus the rows added since.
-
-    Uses the index on uncounted attempts, which :func:`count_attempts` keeps short.
-    """
+    """Return all-time totals. Uses the index on attempts that are not counted yet."""
     return fetch_all(
         connection,
         _totals,

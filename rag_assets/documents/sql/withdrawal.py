@@ -21,8 +21,7 @@ def withdraw(connection: Connection, keys: Sequence[str], *, by: By) -> tuple[st
     Their vectors are set aside in the answers table and their chunks are kept, so that a document
     that returns in time costs nothing. A run that is processing one loses its lease.
 
-    :param by: ``inbox``: the file is gone. ``command``: an operator withdrew it, whatever is in the
-        inbox.
+    :param by: ``inbox``: the file is gone. ``command``: an operator withdrew it.
     """
     ids = [
         row[0]

@@ -14,8 +14,7 @@ from rag_assets.postgres.database import Database, one
 def answers(database: Database, timeout_s: float) -> str:
     """Return the server's version, such as ``18.1``.
 
-    :raises DatabaseUnavailableError: the database cannot be reached.
-    :raises DatabaseUnusableError: it refuses the connection.
+    :raises DatabaseUnavailableError, DatabaseUnusableError: it cannot be reached, or refuses us.
     """
     with _with_timeout(database, timeout_s).connect(autocommit=True) as connection:
         return str(one(connection.execute("SHOW server_version"))[0]).split()[0]

@@ -63,10 +63,7 @@ def failing(connection: Connection) -> Failing:
 def failures_between(
     connection: Connection, since: datetime, until: datetime
 ) -> tuple[FailedRun, ...]:
-    """Return the failures of a period, oldest first, including resolved ones.
-
-    Uses the partial index on failed runs.
-    """
+    """Return all failures of a period, oldest first. Uses the partial index on failed runs."""
     return fetch_all(
         connection,
         _failed_run,

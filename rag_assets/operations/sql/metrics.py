@@ -149,9 +149,7 @@ def read_window_spent(
 ) -> float:
     """Return the dollars that a backfill window has spent. Raises like :func:`read_corpus`.
 
-    The cost of documents requeued for another model is an estimate.
-
-    :param run_ids: runs that the window started.
+    :param run_ids: runs that the window started. The cost of requeued documents is an estimate.
     """
     with snapshot(database, timeout_s) as connection:
         paid = backfill.spent_by_runs(connection, run_ids)

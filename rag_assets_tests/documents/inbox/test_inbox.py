@@ -474,7 +474,7 @@ def test_an_unknown_or_unreachable_storage_is_reported_without_its_password() ->
             open_inbox(Settings(rag_documents_url=url))
         assert "hidden-word" not in str(wrong.value)
     for wrapper in ("dir", "async_wrapper"):
-        with pytest.raises(ConfigurationError, match="wraps a folder of this machine"):
+        with pytest.raises(ConfigurationError, match="wraps a local folder"):
             open_inbox(Settings(rag_documents_url=f"{wrapper}::file:///tmp"))
     with pytest.raises(InboxUnavailableError, match="cannot be reached") as away:
         open_inbox(Settings(rag_documents_url="ftp://user:hidden-word@127.0.0.1:1/inbox"))
