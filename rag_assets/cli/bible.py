@@ -290,11 +290,12 @@ def remove(
     """
     with errors_as_sentences(as_json):
         _, database = open_corpus()
-        if not yes:
-            typer.confirm(f"Delete {code} and the vectors that were paid for?", abort=True)
         with database.connect() as connection:
             if code not in {version.code for version in stored_versions(connection)}:
                 raise ConfigurationError(f"version {code} is not in the database")
+        if not yes:
+            typer.confirm(f"Delete {code} and the vectors that were paid for?", abort=True)
+        with database.connect() as connection:
             removed = remove_version(connection, code)
     if as_json:
         show_json({"version": code, "verses_removed": removed})
