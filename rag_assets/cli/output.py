@@ -44,8 +44,15 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, emoji=False, **options)
-        if not (self.is_terminal or "COLUMNS" in os.environ):
-            self.width = _UNLIMITED
+
+    @property
+    def width(self) -> int:
+        """Columns; the environment is read when something is printed, not on import."""
+        return super().width if self.is_terminal or "COLUMNS" in os.environ else _UNLIMITED
+
+    @width.setter
+    def width(self, width: int) -> None:
+        self._width = width
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a line of it before it is measured for a table."""

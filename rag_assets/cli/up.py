@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +28,7 @@ from rag_assets.postgres.migrations import open_migrated
 from rag_assets.settings.model import Settings, load_settings, refuse_contradictions
 
 _READY_TIMEOUT_S = 180
+_LOG = "up.log"
 
 
 def up(
@@ -81,23 +82,27 @@ def up(
                 api_url = f"http://{api_host}:{api_port}"
             instance = open_instance()
             refuse_second_daemon(instance, say=remark)
-            log_path = home / "up.log"
             threading.Thread(
                 target=_say_when_ready, args=(url, api_url, as_json), daemon=True
             ).start()
             if not as_json:
                 out.print(f"database: {plain(database.describe())}")
-                out.print(f"log: {plain(log_path)}")
+                out.print(f"log: {plain(home / _LOG)}")
                 out.print(f"starting Dagster on {url} …")
             try:
-                with open_private(log_path) as log:
-                    check = _keep_embedded(settings)
-                    Supervisor(services, log=log, say=remark, check=check).run()
+                _supervise(services, settings)
             finally:
                 with suppress(Exception):  # its database may be unreachable
                     instance.wipe_daemon_heartbeats()
     if not as_json:
         out.print("stopped")
+
+
+def _supervise(services: Sequence[Service], settings: Settings) -> None:
+    """Keep the services running until a signal ends them."""
+    with open_private(settings.rag_home / _LOG) as log:
+        check = _keep_embedded(settings)
+        Supervisor(services, log=log, say=remark, check=check).run()
 
 
 def _keep_embedded(settings: Settings) -> Callable[[], None]:
