@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -46,13 +46,14 @@ class Terminal(Console):
         super().__init__(highlight=False, emoji=False, **options)
 
     @property
-    def width(self) -> int:
-        """Columns; the environment is read when something is printed, not on import."""
-        return super().width if self.is_terminal or "COLUMNS" in os.environ else _UNLIMITED
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines; the environment is read when something is printed, not on import."""
+        limited = self.is_terminal or "COLUMNS" in os.environ
+        return super().size if limited else ConsoleDimensions(_UNLIMITED, 25)
 
-    @width.setter
-    def width(self, width: int) -> None:
-        self._width = width
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a line of it before it is measured for a table."""
