@@ -25,6 +25,8 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_CASES = SHARED_DATA.parent / "cases"
 """Larger real texts, used where they are present; never part of the project."""
 
+os.environ.pop("COLUMNS", None)  # workers of xdist inherit it from readline; the CLI wraps by it
+
 MakeSettings = Callable[..., Settings]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -327,20 +327,20 @@ def embed(
     if as_json:
         show_json(rows)
     else:
-        show_table(
-            [
-                {key: row[key] for key in row if key not in ("failures", "oddities", "run_id")}
-                | ({"cost_usd": "unknown"} if row["cost_usd"] is None else {})
-                for row in rows
-            ],
-            empty="",
-        )
+        show_table([_embedded_row(row) for row in rows], empty="")
         for result in results:
             if (found := odd[result.version]) is not None:
                 _show_counts(result.version, counts(found))
             show_failures(result.version, result.failures)
     if any(result.failures for result in results):
         raise typer.Exit(1)
+
+
+def _embedded_row(result: Mapping[str, object]) -> dict[str, object]:
+    shown = {
+        name: result[name] for name in result if name not in ("failures", "oddities", "run_id")
+    }
+    return shown | ({"cost_usd": "unknown"} if result["cost_usd"] is None else {})
 
 
 @app.command()

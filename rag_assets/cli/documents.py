@@ -28,7 +28,7 @@ from rag_assets.cli.output import (
 )
 from rag_assets.documents.inbox.adding import Adding, add_files
 from rag_assets.documents.inbox.inbox import open_inbox
-from rag_assets.documents.inbox.intake import Intake, take_in
+from rag_assets.documents.inbox.intake import take_in
 from rag_assets.documents.report import remarks_from, report_of
 from rag_assets.documents.sql.documents import (
     Document,
@@ -44,6 +44,7 @@ from rag_assets.documents.sql.lanes import pause_lane, resume_lane
 from rag_assets.documents.sql.withdrawal import withdraw as withdraw_documents
 from rag_assets.errors import ConfigurationError
 from rag_assets.lanes import DOCUMENT_LANES, LANES, PRIORITY_NAMES, known_lane
+from rag_assets.operations.findings import span
 from rag_assets.postgres.database import Connection
 from rag_assets.visible import count
 
@@ -123,10 +124,6 @@ def scan(
         del shown["cursor"], shown["new_keys"]
         show_json(shown)
         return
-    _show_intake(intake)
-
-
-def _show_intake(intake: Intake) -> None:
     for sentence in intake.remarks:
         remark(sentence)
     out.print(str(intake), markup=False)
@@ -205,12 +202,8 @@ def retry(
             chosen = _found(connection, keys) if keys else ()
             classes = dead_by_class(connection)
             if error_class and error_class not in classes:
-                raise ConfigurationError(
-                    f"no dead letter has the class {error_class}: their classes are "
-                    f"{', '.join(classes)}"
-                    if classes
-                    else "there is no dead letter"
-                )
+                there = ", ".join(classes) or "none"
+                raise ConfigurationError(f"no dead letter is {error_class}: there are {there}")
             back = retry_dead(connection, keys=keys or None, error_class=error_class)
     for document in chosen:
         if document.state != "dead":
@@ -317,10 +310,7 @@ def pause(
 
 
 @app.command()
-def resume(
-    lane: LaneArgument,
-    as_json: Json = False,
-) -> None:
+def resume(lane: LaneArgument, as_json: Json = False) -> None:
     """Start runs from a paused lane again.
 
     ```
@@ -405,18 +395,11 @@ def _since(document: Document) -> str:
     """How long it has been in its state, or how soon it is retried."""
     now = datetime.now(UTC)
     if document.state == "waiting" and document.not_before and document.not_before > now:
-        return f"retry in {_span((document.not_before - now).total_seconds())}"
+        return f"retry in {span((document.not_before - now).total_seconds())}"
     began = {
         "running": document.started_at,
         "ready": document.ended_at,
         "dead": document.ended_at,
         "withdrawn": document.withdrawn_at,
     }.get(document.state) or document.queued_at
-    return _span((now - began).total_seconds())
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
+    return span(max(0, (now - began).total_seconds()))

@@ -105,11 +105,9 @@ def build(
     else:
         if result.decision:
             out.print(f"{result.decision}: {plain(result.reasons)}")
-        if result.checks:
-            show_table(
-                [{"check": name, "passed": passed} for name, passed in result.checks.items()],
-                empty="",
-            )
+        checks = [{"check": name, "passed": passed} for name, passed in result.checks.items()]
+        if checks:
+            show_table(checks, empty="")
         for failure in result.failures:
             out.print(f"[red]{plain(failure)}[/red]")
     if result.failures:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -44,8 +44,16 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, emoji=False, **options)
-        if not (self.is_terminal or "COLUMNS" in os.environ):
-            self.width = _UNLIMITED
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines; the environment is read when something is printed, not on import."""
+        limited = self.is_terminal or "COLUMNS" in os.environ
+        return super().size if limited else ConsoleDimensions(_UNLIMITED, 25)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a line of it before it is measured for a table."""

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +28,7 @@ from rag_assets.postgres.migrations import open_migrated
 from rag_assets.settings.model import Settings, load_settings, refuse_contradictions
 
 _READY_TIMEOUT_S = 180
+_LOG = "up.log"
 
 
 def up(
@@ -38,11 +39,7 @@ def up(
         int, typer.Option(**within("rag_api_port"), help="Port of the UI; 0 takes a free one.")
     ] = 3000,
     api_port: Annotated[
-        int | None,
-        typer.Option(
-            **within("rag_api_port"),
-            help="Port of the retrieval API: RAG_API_PORT; 0 takes a free one.",
-        ),
+        int | None, typer.Option(**within("rag_api_port"), help="Port of the API: RAG_API_PORT.")
     ] = None,
     api: Annotated[
         bool,
@@ -58,7 +55,7 @@ def up(
     ```
     """
     with errors_as_sentences(as_json):
-        # Dagster takes 2 s to import: here, so that the other commands do not wait for it.
+        # Here: Dagster takes 2 s to import.
         from rag_assets.defs.launch import open_instance, refuse_second_daemon  # noqa: PLC0415
 
         settings = load_settings()
@@ -73,31 +70,32 @@ def up(
             url, api_url = f"http://{host}:{port}", None
             if api:
                 refuse_open_to_all(settings, database)
-                api_host = settings.rag_api_host
-                api_port = settings.rag_api_port if api_port is None else api_port
-                api_port = api_port or _free_port(api_host)
-                _refuse_taken(api_host, api_port, "--api-port", but=port)
+                api_port = _chosen_api_port(settings, api_port, but=port)
                 services.insert(0, _api(api_port))
-                api_url = f"http://{api_host}:{api_port}"
+                api_url = f"http://{settings.rag_api_host}:{api_port}"
             instance = open_instance()
             refuse_second_daemon(instance, say=remark)
-            log_path = home / "up.log"
             threading.Thread(
                 target=_say_when_ready, args=(url, api_url, as_json), daemon=True
             ).start()
             if not as_json:
-                out.print(f"database: {plain(database.describe())}")
-                out.print(f"log: {plain(log_path)}")
+                log = plain(home / _LOG)
+                out.print(f"database: {plain(database.describe())}", f"log: {log}", sep="\n")
                 out.print(f"starting Dagster on {url} …")
             try:
-                with open_private(log_path) as log:
-                    check = _keep_embedded(settings)
-                    Supervisor(services, log=log, say=remark, check=check).run()
+                _supervise(services, settings)
             finally:
                 with suppress(Exception):  # its database may be unreachable
                     instance.wipe_daemon_heartbeats()
     if not as_json:
         out.print("stopped")
+
+
+def _supervise(services: Sequence[Service], settings: Settings) -> None:
+    """Keep the services running until a signal ends them."""
+    with open_private(settings.rag_home / _LOG) as log:
+        check = _keep_embedded(settings)
+        Supervisor(services, log=log, say=remark, check=check).run()
 
 
 def _keep_embedded(settings: Settings) -> Callable[[], None]:
@@ -179,6 +177,14 @@ def _refuse_taken(host: str, port: int, option: str, *, but: int | None = None) 
     raise ConfigurationError(
         f"port {port} on {host} is in use: choose another with {option}, or 0 for a free one"
     )
+
+
+def _chosen_api_port(settings: Settings, port: int | None, *, but: int) -> int:
+    host = settings.rag_api_host
+    port = settings.rag_api_port if port is None else port
+    port = port or _free_port(host)
+    _refuse_taken(host, port, "--api-port", but=but)
+    return port
 
 
 def _free_port(host: str) -> int:

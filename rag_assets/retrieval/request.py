@@ -63,7 +63,11 @@ def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
     ]
     if served.documents is None:
         if request.corpus == "documents" or request.documents is not None:
-            raise RequestError("no-documents", "corpus", "the active release holds no documents")
+            raise RequestError(
+                "no-documents",
+                "corpus",
+                "the active release has no documents: `rag-assets release gate` shows why",
+            )
         return ("bible",)
     if verse_filters and (request.corpus == "documents" or request.documents is not None):
         raise RequestError(

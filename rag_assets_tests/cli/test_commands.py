@@ -113,7 +113,7 @@ def test_removing_deletes_the_data_and_leaves_the_files(run: Run, workplace: Pat
         (("bible", "add", "EN_X", "nowhere"), {}, "there is no file or folder nowhere"),
         (("bible", "add", "EN_SAMPLE", "bibles"), {}, "exists already"),
         (("bible", "embed", "EN_NONE"), {}, "no folder for version EN_NONE"),
-        (("bible", "remove", "EN_NONE", "--yes"), {}, "is not in the database"),
+        (("bible", "remove", "EN_NONE"), {}, "is not in the database"),  # before it asks
         (("search", " "), {}, "the query is empty"),
         (("search", "light"), {}, "nothing is released yet"),
         (("db", "status"), {"RAG_DATABASE_URL": "nonsense"}, "is not an address of PostgreSQL"),

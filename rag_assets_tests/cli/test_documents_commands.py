@@ -158,7 +158,7 @@ def test_dead_letters_are_listed_and_retried_singly_by_class_and_all(
 WRONG = {
     ("retry",): "name the documents: keys, --class CLASS, or --all",
     ("retry", "a.md", "--all"): "name the documents",
-    ("retry", "--class", "NoTextError"): "there is no dead letter",
+    ("retry", "--class", "NoTextError"): "no dead letter is NoTextError: there are none",
     ("retry", "b.md"): "there is no document b.md",
     ("show", "my"): "did you mean my-papers",
     ("withdraw", "a.md"): "there is no document a.md",

@@ -18,10 +18,9 @@ NARROW = {"COLUMNS": "80", "RAG_GOLDEN_QUERIES": "none"}
 
 @pytest.fixture(params=[80, 44, 30])
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    terminal, columns = Terminal(), int(request.param)
-    terminal.width = columns
-    monkeypatch.setattr(output, "out", terminal)
-    return columns
+    monkeypatch.setenv("COLUMNS", str(request.param))
+    monkeypatch.setattr(output, "out", Terminal())
+    return int(request.param)
 
 
 ROWS = [

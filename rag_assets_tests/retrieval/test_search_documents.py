@@ -69,7 +69,7 @@ def test_before_a_release_documents_are_not_found(database: Database, settings: 
         ask(database, settings, MANUAL[0])
     prepare(database, settings)
     release_corpus(database, settings)
-    with pytest.raises(RequestError, match="holds no documents"):
+    with pytest.raises(RequestError, match="has no documents"):
         ask(database, settings, MANUAL[0])
     assert keys(ask(database, settings, MANUAL[0], "both")) == [None] * 10
 

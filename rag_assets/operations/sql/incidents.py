@@ -120,8 +120,7 @@ def named_incident(connection: Connection, name: str) -> Incident:
     incident = find_incident(connection, int(number)) if known else None
     if incident is None:
         raise ConfigurationError(
-            f"there is no incident {name}: incidents are named like incident-0007, and "
-            "`rag-assets incidents list` lists them"
+            f"there is no incident {name}: `rag-assets incidents list` lists them"
         )
     return incident
 
