@@ -34,7 +34,7 @@ from rag_assets.cli.output import (
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.sql.overview import embedded_counts
 from rag_assets.settings.model import load_settings
-from rag_assets.vectors.prices import dollars, together
+from rag_assets.vectors.prices import planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
 
 app = typer.Typer(no_args_is_help=True, help="Bible versions: list, add, plan, embed, remove.")
@@ -155,7 +155,7 @@ def _show_plan(
         show_json(plans)
         return
     show_table([_plan_row(found) for found in plans], empty="there is no version")
-    total = dollars(together(found.cost_usd for found in plans))
+    total = planned_cost(settings, roles, together(found.cost_usd for found in plans))
     out.print(f"together {sum(found.tokens for found in plans):,} tokens, {total}")
 
 

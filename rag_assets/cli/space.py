@@ -36,7 +36,7 @@ from rag_assets.progress import Progress
 from rag_assets.release.dropping import drop_space
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings.model import Settings, load_settings
-from rag_assets.vectors.prices import dollars
+from rag_assets.vectors.prices import planned_cost
 from rag_assets.vectors.sql.spaces import ROLES, find_space, space_by_id
 from rag_assets.vectors.sql.tables import Corpus, bible_table, documents_table, has_rows
 
@@ -78,7 +78,7 @@ def plan(new: NewSettings = None, as_json: Json = False) -> None:
     if as_json:
         show_json(_described(found))
         return
-    _show(found)
+    _show(found, settings)
 
 
 @app.command()
@@ -110,7 +110,7 @@ def change(
             _show_done(found, as_json=as_json)
             return
         if not as_json:
-            _show(found)
+            _show(found, settings)
         if not yes:
             typer.confirm("Fill the new space and switch to it?", abort=True)
         with progress_bar(quiet=as_json) as progress:
@@ -310,7 +310,7 @@ def _described(found: ModelChange) -> dict[str, object]:
     }
 
 
-def _show(found: ModelChange) -> None:
+def _show(found: ModelChange, settings: Settings) -> None:
     show_record(
         {
             "release": found.release.release_id,
@@ -341,7 +341,7 @@ def _show(found: ModelChange) -> None:
         )
     show_table(rows, empty="nothing is left to embed")
     tokens = sum(plan.tokens for plan in found.plans) + found.document_tokens
-    out.print(f"together {tokens:,} tokens, {dollars(found.cost_usd)}")
+    out.print(f"together {tokens:,} tokens, {planned_cost(settings, ROLES, found.cost_usd)}")
 
 
 def _shown(hits: GoldenHits | None) -> str:
