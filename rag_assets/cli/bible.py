@@ -40,7 +40,7 @@ from rag_assets.cli.output import (
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.sql.overview import embedded_counts
 from rag_assets.settings.model import load_settings
-from rag_assets.vectors.prices import dollars, together
+from rag_assets.vectors.prices import planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
 
 app = Commands(
@@ -233,19 +233,18 @@ def _show_plan(
         if as_json:
             show_json(plans)
         else:
-            _show_plans(plans)
+            _show_plans(plans, planned_cost(settings, roles, together(p.cost_usd for p in plans)))
         if check_budgets:  # each version is a run
             for code in codes or ():
                 check_budget(settings, [found for found in plans if found.version_code == code])
 
 
-def _show_plans(plans: Sequence[SpacePlan]) -> None:
+def _show_plans(plans: Sequence[SpacePlan], cost: str) -> None:
     show_table(
         [_plan_row(found) for found in plans],
         empty="no version yet: `rag-assets bible add` adds one",
     )
-    total = dollars(together(found.cost_usd for found in plans))
-    out.print(f"total: {sum(found.tokens for found in plans):,} tokens, {total}")
+    out.print(f"total: {sum(found.tokens for found in plans):,} tokens, {cost}")
     for space, provider in {found.space: found.provider for found in plans}.items():
         if space.provider == "openai":
             unknown = "not probed yet: the first run does, by a small request"

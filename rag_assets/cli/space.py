@@ -36,7 +36,7 @@ from rag_assets.progress import Progress
 from rag_assets.release.dropping import drop_space
 from rag_assets.release.releasing import Released, release
 from rag_assets.settings.model import Settings, load_settings
-from rag_assets.vectors.prices import dollars
+from rag_assets.vectors.prices import planned_cost
 from rag_assets.vectors.sql.spaces import ROLES, find_space, space_by_id
 from rag_assets.vectors.sql.tables import Corpus, bible_table, documents_table, has_rows
 
@@ -78,7 +78,7 @@ def plan(new: NewSettings = None, as_json: Json = False) -> None:
     if as_json:
         show_json(_described(found))
         return
-    _show(found)
+    _show(found, settings)
 
 
 @app.command()
@@ -110,14 +110,19 @@ def change(
             _show_done(found, as_json=as_json)
             return
         if not as_json:
-            _show(found)
+            _show(found, settings)
+        if found.needs_key:
+            remark(
+                "searches will need OPENAI_API_KEY: restart the API with it before you go on "
+                "(docs/change-model.md)"
+            )
         if not yes:
             typer.confirm("Fill the new space and switch to it?", abort=True)
         with progress_bar(quiet=as_json) as progress:
             guide = _Guide(database, settings, progress, out.print if not as_json else _silent)
             guide.fill_versions(found.to_embed)
             guide.fill_documents(found.documents)
-            guide.index()
+            guide.index(found)
             compared = guide.compare(found, accept_fewer_hits=accept_fewer_hits)
             # First the settings, then the switch: a process that starts between them embeds for the
             # new space, while the old one goes on serving.
@@ -195,12 +200,12 @@ class _Guide:
         )
         self.say(f"  {plain(summary)}")
 
-    def index(self) -> None:
+    def index(self, found: ModelChange) -> None:
         """Decide on the new space's indexes, build and check them."""
         self.say("[bold]3[/bold] index and checks")
         from rag_assets.defs.launch import run_corpus_release  # noqa: PLC0415
 
-        for corpus in self._corpora():
+        for corpus in self._corpora(found):
             result = run_corpus_release(
                 {}, release=False, progress=self.progress, settings=self.settings,
                 corpus_name=corpus,
@@ -220,7 +225,7 @@ class _Guide:
             if served is None or wanted is None:
                 return Compared(None, None)
             before, after = (
-                golden_hits(connection, self.settings, bible_table(space), found.release.versions)
+                golden_hits(connection, self.settings, bible_table(space), found.versions)
                 for space in (space_by_id(connection, served.space_id, "small"), wanted)
             )
         for name, hits in (("serves", before), ("new", after)):
@@ -241,11 +246,12 @@ class _Guide:
             progress=self.progress,
         )
 
-    def _corpora(self) -> tuple[Corpus, ...]:
+    def _corpora(self, found: ModelChange) -> tuple[Corpus, ...]:
         with self.database.connect() as connection:
             space = find_space(connection, self.settings, "small")
             documents = space is not None and has_rows(connection, documents_table(space))
-        return ("bible", "documents") if documents else ("bible",)
+        present: dict[Corpus, bool] = {"bible": bool(found.versions), "documents": documents}
+        return tuple(corpus for corpus in present if present[corpus])
 
 
 def _stop_at(of: str, failures: Sequence[str]) -> None:
@@ -310,7 +316,7 @@ def _described(found: ModelChange) -> dict[str, object]:
     }
 
 
-def _show(found: ModelChange) -> None:
+def _show(found: ModelChange, settings: Settings) -> None:
     show_record(
         {
             "release": found.release.release_id,
@@ -341,7 +347,7 @@ def _show(found: ModelChange) -> None:
         )
     show_table(rows, empty="nothing is left to embed")
     tokens = sum(plan.tokens for plan in found.plans) + found.document_tokens
-    out.print(f"together {tokens:,} tokens, {dollars(found.cost_usd)}")
+    out.print(f"together {tokens:,} tokens, {planned_cost(settings, ROLES, found.cost_usd)}")
 
 
 def _shown(hits: GoldenHits | None) -> str:

@@ -14,6 +14,7 @@ from rag_assets.documents.sql.queue import unembedded_documents
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.golden_spaces import GoldenHits
 from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.servable import may_be_served
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.prices import cost_of, together, usd_per_million_tokens
 from rag_assets.vectors.sql.served import Release, active_release
@@ -32,14 +33,16 @@ from rag_assets.vectors.sql.spaces import (
 class ModelChange:
     """What is released, what the settings name, and what is left to embed in between.
 
+    :param versions: that are released, and that policy still lets be served.
     :param served: by role, the spaces of the active release; ``wanted``: those of the settings.
-    :param plans: of the versions that are released, in each space.
+    :param plans: of the versions, in each space.
     :param documents: keys of ready documents without vectors; ``document_tokens``: of their texts,
         once for each space.
     :param cost_usd: of all that is left; ``None`` where a price is not known.
     """
 
     release: Release
+    versions: tuple[str, ...]
     served: Mapping[Role, SpaceSpec]
     wanted: Mapping[Role, SpaceSpec]
     plans: tuple[SpacePlan, ...]
@@ -51,6 +54,11 @@ class ModelChange:
     def is_switched(self) -> bool:
         """Whether the active release serves what the settings name."""
         return all(self.wanted[role] == spec for role, spec in self.served.items())
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether searches need a key after the switch, and did not before."""
+        return self.wanted["small"].provider == "openai" != self.served["small"].provider
 
     @property
     def to_embed(self) -> tuple[str, ...]:
@@ -82,9 +90,9 @@ def read_change(
     wanted = {
         role: space.spec if space else space_spec(settings, role) for role, space in spaces.items()
     }
-    plans = (
-        plan_versions(connection, settings, release.versions, warn=warn) if release.versions else []
-    )
+    servable = may_be_served(connection, settings)
+    versions = tuple(code for code in release.versions if code in servable)
+    plans = plan_versions(connection, settings, versions, warn=warn) if versions else []
     documents = {
         role: unembedded_documents(connection, spaces[role]) for role in document_roles(settings)
     }
@@ -97,6 +105,7 @@ def read_change(
     ]
     return ModelChange(
         release=release,
+        versions=versions,
         served=served,
         wanted=wanted,
         plans=tuple(plans),

@@ -74,9 +74,10 @@ _FAMILIES = (
     (r"(^|[/-])e5-(small|base|large)", "e5"),
     (r"nomic-embed-text", "nomic"),
     # gemini-embedding-001 takes a task_type, which its OpenAI-compatible address does not accept.
-    (r"gemini-embedding-2|embedding-?gemma", "gemini"),
-    (r"(^|[/])voyage-", "voyage"),
-    (r"(^|[/.])(cohere[/.])?embed-(v\d|english|multilingual)", "cohere"),
+    (r"gemini-embedding-2|(^|/)embeddinggemma", "gemini"),
+    (r"(^|/)voyage-", "voyage"),
+    # By the names that gateways give them: Cohere's own compatible address takes no input_type.
+    (r"(^|/)cohere[/.]embed-", "cohere"),
 )
 """Patterns of models' names; the first that is found counts."""
 

@@ -53,6 +53,14 @@ def missing_prices(
     )
 
 
+def planned_cost(
+    settings: Settings, roles: Sequence[Literal["small", "large"]], cost: float | None
+) -> str:
+    """For people, in a plan: dollars, or that the provider costs nothing."""
+    free = all(usd_per_million_tokens(settings, role) == 0 for role in roles)
+    return "which cost nothing" if free else dollars(cost)
+
+
 def cost_of(tokens: int, usd_per_million: float | None) -> float | None:
     """The cost in dollars; 0 tokens cost 0 even if the price is unknown."""
     if not tokens:

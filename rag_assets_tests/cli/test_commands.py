@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,10 @@ def test_a_plan_counts_versions_that_are_not_loaded_and_writes_nothing(
         (code, role, 251) for code in ("EN_SAMPLE", "PT_SAMPLE") for role in ("small", "large")
     }
     assert all(plan["cost_usd"] > 0 for plan in plans)
+    server = {"RAG_EMBEDDING_PROVIDER": "openai", "OPENAI_BASE_URL": "http://localhost:11434/v1"}
+    bge = {f"RAG_EMBEDDING_{role}_MODEL": "bge-m3" for role in ("SMALL", "LARGE")}
+    assert "tokens, which cost nothing" in run("bible", "plan", **server, **bge).out
+    assert re.search(r"tokens, \$0\.00\d\d", run("bible", "plan", **server).out)
     with database.connect() as connection:
         row = connection.execute(
             "SELECT (SELECT count(*) FROM verses), (SELECT count(*) FROM embedding_spaces)"

@@ -113,12 +113,13 @@ def test_one_command_changes_the_model_and_another_drops_the_old(
         "serves offline/lexical-char-ngrams-v1 halfvec(256) already" in run("space", "change").out
     )
 
-    assert "the one that the settings name" in run("space", "drop", "3", "--yes", "--json").out
     back = good(run("release", "rollback", "--json")).json
     assert back["active"]["release_id"] == 2
+    assert "the one that the settings name" in run("space", "drop", "3", "--yes", "--json").out
     served_old = run("space", "drop", "1", "--yes")
     assert "serves release 2: change the model first" in served_old.err
-    good(run("release", "activate", "3"))
+    forth = run("space", "change", "--accept-fewer-hits", "--after-rollback", "--yes", "--json")
+    assert good(forth).json["active"] == 4, "the settings name the new model already"
     good(run("space", "drop", "1", "--yes"))
     good(run("space", "drop", "1", "--yes"))
     refused = run("release", "activate", "2")

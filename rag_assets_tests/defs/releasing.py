@@ -36,6 +36,7 @@ def run_job(
     partition: str | None = None,
     config: Mapping[str, Mapping[str, Any]] | None = None,
     only: Sequence[str] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Run:
     """Run a job to its end.
 
@@ -51,6 +52,7 @@ def run_job(
     return Run(
         defs.resolve_job_def(job).execute_in_process(
             partition_key=partition,
+            tags=tags,
             instance=lane.instance,
             run_config={"ops": {op: {"config": dict(given)} for op, given in config.items()}}
             if config

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from rag_assets.defs.dagster_private import AUTOMATION_TAG
 from rag_assets.index.checks import INDEX_CHECKS
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Failed, Lane, MakeLane, Run
@@ -60,6 +61,19 @@ def refused(run: Run) -> tuple[Failed, list[str]]:
     assert failure.metadata["reason_count"] == len(reasons)
     assert all(reason.removeprefix("- ") in failure.description for reason in reasons)
     return failure, reasons
+
+
+def test_the_automation_releases_no_other_model_than_the_one_that_is_served(
+    ready: Lane, make_lane: MakeLane
+) -> None:
+    assert release_alone(ready).success
+    other = release_lane(make_lane, rag_embedding_small_dimensions=80)
+    automatic = run_job(other, "corpus_release", only=[RELEASE], tags={AUTOMATION_TAG: "true"})
+    assert automatic.success
+    told = automatic.metadata(RELEASE)
+    assert (told["release"], told["changed"]) == (1, False)
+    assert releases(ready) == [(1, "active")], "nor is a refusal recorded"
+    refused(release_alone(other))
 
 
 def test_a_correct_corpus_is_released_and_the_metadata_shows_what_is_served(ready: Lane) -> None:

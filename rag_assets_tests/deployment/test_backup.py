@@ -23,9 +23,11 @@ from rag_assets.postgres.database import Database, one
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
+from rag_assets.settings.instructions import PRESETS
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.indexes import live_indexes
+from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.vectors.sql.tables import Corpus
 from rag_assets_tests.api.conftest import Copy, bilingual, copied, corpus_settings  # noqa: F401
 from rag_assets_tests.api.server import command, environment_of
@@ -307,13 +309,20 @@ def test_it_comes_into_another_database_whose_spaces_have_other_numbers(
     corpus: Corpus,
 ) -> None:
     settings = corpus_settings(database)
+    instructed = PRESETS["e5-instruct"].stored()
+    with database.connect() as connection:
+        connection.execute(
+            "SELECT create_embedding_space('openai', 'e5-instruct', 8, 'vector', %s)", (instructed,)
+        )
     file = dump(database, tmp_path / "the.dump")
     elsewhere = copied(template_database)
     there = corpus_settings(elsewhere)
     with elsewhere.connect() as connection:
         connection.execute("SELECT create_embedding_space('openai', 'another', 8, 'vector')")
     restored = restore_corpus(elsewhere, corpus, file)
-    assert {name[-3:] for name in restored.rows if "embeddings" in name} == {"_s2", "_s3"}
+    assert {name[-3:] for name in restored.rows if "embeddings" in name} == {*("_s2", "_s3", "_s4")}
+    with elsewhere.connect() as connection:
+        assert space_by_id(connection, 4, "small").spec.instructions == instructed
     if corpus == "bible":
         check(elsewhere, there, "EN_SAMPLE", "PT_SAMPLE")
         index(elsewhere, there)

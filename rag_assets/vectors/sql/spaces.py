@@ -96,8 +96,9 @@ def space_spec(settings: Settings, role: Role) -> SpaceSpec:
 
 
 def document_roles(settings: Settings) -> tuple[Role, ...]:
-    """The roles in which documents are embedded."""
-    return ROLES if settings.rag_documents_large else ("small",)
+    """The roles in which documents are embedded: one, where both are one space's."""
+    differ = space_spec(settings, "small") != space_spec(settings, "large")
+    return ROLES if settings.rag_documents_large and differ else ("small",)
 
 
 def register_space(connection: Connection, settings: Settings, role: Role) -> Space:
