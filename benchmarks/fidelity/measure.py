@@ -40,7 +40,7 @@ class Fidelity:
     :param garbled: missing words that the second reading glues or cuts, each checked.
     :param missing: all others, with their numbers.
     :param glued: words of the first reading that are two in the second.
-    :param false_headings: addresses, notes and numbers.
+    :param false_headings: addresses, notes and numbers, where headings are guessed (PDF).
     :param pages: passages with a page, and ``right_pages`` those that begin there.
     """
 
@@ -102,7 +102,7 @@ def measured(content: bytes, name: str) -> Fidelity:
         missing=missing,
         glued=_glued(first, second),
         headings=len(headings),
-        false_headings=tuple(filter(_is_false, headings)),
+        false_headings=tuple(filter(_is_false, headings)) if pages else (),
         pages=sum(chunk.page is not None for chunk in chunks),
         right_pages=sum(
             _begins_on(chunk.text, pages[chunk.page - 1]) for chunk in chunks if chunk.page

@@ -21,11 +21,12 @@ from xberg import ExtractionConfig
 
 from rag_assets.documents.formats.library import extracted
 
-WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W\d_]+|\d+")
 _UNREAD = {"del", "moveFrom", "instrText", "Fallback", "rPr", "pPr", "tblPr", "sectPr"}
 _APART = {"tab", "br", "cr", "p", "tc", "t", "h", "si", "c", "s", "line-break", "table-cell"}
-_FRONT = re.compile(r"\A---\n(.*?)^---$", re.DOTALL | re.MULTILINE)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_PROPERTIES = re.compile(r"\A---\n(?:(?:\S+: .*|## title: .*|## \\---)?\n)*")
+"""What the library puts before a page: its properties, and its title."""
+_TARGET = re.compile(r"\]\([^)]*\)")  # of a link or picture
 _DIVIDED = re.compile(r"(\w)[-\u00ad\u2010]\s*\n\s*(?=\w)")
 
 
@@ -47,18 +48,18 @@ def second_text(content: bytes, name: str) -> str:
     if suffix in (".docx", ".pptx", ".xlsx", ".odt"):
         return _packaged(content, suffix)
     if suffix in (".htm", ".html", ".xhtml"):
-        return _by_library(content, "text/html")
+        page = _by_library(content, "text/html", output="markdown")
+        return _TARGET.sub("]", _PROPERTIES.sub("", page))
     if suffix == ".epub":
         return _by_library(content, "application/epub+zip")
     if suffix == ".eml":
         return _by_library(content, "message/rfc822")
-    text = content.decode("latin-1" if "latin1" in name else "utf-8")
-    return _COMMENT.sub(" ", _FRONT.sub(" ", text)) if suffix == ".md" else text
+    return content.decode("latin-1" if "latin1" in name else "utf-8")
 
 
-def _by_library(content: bytes, media_type: str) -> str:
+def _by_library(content: bytes, media_type: str, *, output: str = "plain") -> str:
     config = ExtractionConfig(
-        use_cache=False, enable_quality_processing=False, output_format="plain"
+        use_cache=False, enable_quality_processing=False, output_format=output
     )
     return extracted(content, media_type, config).content
 

@@ -112,7 +112,7 @@ def read_blocks(
         text = decode(content, declared_encoding(content), remarks)
         if media_type in _MARKED_UP:
             return _MARKED_UP[media_type](text, remarks)
-        return _LINES.get(media_type, read_plain)(text)
+        return _LINES.get(media_type, read_plain)(text, remarks)
     if media_type == kinds.PDF:
         return read_pdf(content, name, remarks, ocr=limits.ocr)
     if media_type.startswith("image/"):
