@@ -9,7 +9,7 @@ import typer
 from rag_assets.cli.options import Hybrid, Rerank, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json
 from rag_assets.postgres.database import open_database
-from rag_assets.retrieval.request import Searched, SearchRequest
+from rag_assets.retrieval.request import MAX_CONTEXT, Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings.model import load_settings
 
@@ -33,6 +33,12 @@ def search_command(
     collapse: Annotated[
         bool, typer.Option(help="One hit a verse, over all versions; one a document.")
     ] = False,
+    context: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MAX_CONTEXT, help="Passages before and after each document's hit to show."
+        ),
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Find the verses and passages of documents nearest to a query, in what is released.
@@ -51,6 +57,7 @@ def search_command(
             collapse=collapse,
             corpus=corpus,
             documents=tuple(document) if document else None,
+            context=context,
         )
         result = search_text(open_database(settings), settings, query, request)
     if as_json:
@@ -67,8 +74,12 @@ def show_hits(result: SearchResult) -> None:
             f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]  [bold]{plain(hit.reference)}[/bold] "
             f"[dim]{plain(place)}[/dim]"
         )
-        for line in hit.text.expandtabs().splitlines():
-            out.print(f"           {line}", markup=False)
+        before, after = (hit.document.before, hit.document.after) if hit.document else ((), ())
+        for text in before:
+            _show_text(text, style="dim")
+        _show_text(hit.text)
+        for text in after:
+            _show_text(text, style="dim")
     plans = " + ".join(str(plan) for plan in (result.plan, result.documents_plan) if plan)
     out.print(
         f"[dim]{len(result.hits)} hits of release {result.release_id} ({plans}); "
@@ -76,3 +87,8 @@ def show_hits(result: SearchResult) -> None:
     )
     if result.why_fewer:
         out.print(f"[dim]{plain(result.why_fewer)}[/dim]")
+
+
+def _show_text(text: str, *, style: str | None = None) -> None:
+    for line in text.expandtabs().splitlines():
+        out.print(f"           {line}", markup=False, style=style)

@@ -18,6 +18,7 @@ class DocumentPlace:
     :param page: on which the passage begins, from 1; ``None`` where there are no pages.
     :param heading: headings above it, the outermost first.
     :param position: of the passage in its document, from 1.
+    :param before: texts of the passages before it, where asked for; ``after`` of those after it.
     """
 
     key: str
@@ -25,6 +26,8 @@ class DocumentPlace:
     page: int | None
     heading: tuple[str, ...]
     position: int
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
