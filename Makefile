@@ -42,6 +42,7 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 	@$(BIN)/python -m benchmarks.documents.extraction
 	@$(BIN)/python -m benchmarks.documents.scan
 	@$(BIN)/python -m benchmarks.documents
+	@$(BIN)/python -m benchmarks.fidelity
 	@$(BIN)/python -m benchmarks.operations
 
 # Two at a time: each waits for its own servers for most of it. The soak judges errors: alone.
@@ -50,7 +51,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings operations index documents.scan \
-	documents.extraction codes plans thirty)
+	documents.extraction codes plans thirty fidelity)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:
 	@$(BIN)/python -m benchmarks.$* --smoke

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag_assets.retrieval.hits import Hit
-from rag_assets.retrieval.request import MAX_TOP_K, Searched, SearchRequest
+from rag_assets.retrieval.request import MAX_CONTEXT, MAX_TOP_K, Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult
 from rag_assets.vectors.search_plan import SearchPlan
 
@@ -80,6 +80,12 @@ class SimpleRequest(BaseModel):
         False,
         description="One hit per verse, in its best version; one per document, its best passage.",
     )
+    context: int = Field(
+        0,
+        ge=0,
+        le=MAX_CONTEXT,
+        description="Passages before and after each document's hit that come with it.",
+    )
 
     def plain(self) -> SearchRequest:
         """Convert to a request of :mod:`rag_assets.retrieval`, without vectors."""
@@ -99,6 +105,7 @@ class SimpleRequest(BaseModel):
             collapse=self.collapse,
             corpus=self.corpus,
             documents=None if self.documents is None else tuple(self.documents),
+            context=self.context,
         )
 
 
@@ -145,6 +152,8 @@ class DocumentHitModel(BaseModel):
     text: str
     score: float = Field(description="Cosine similarity, from -1 to 1.")
     source: str = Field(description="What found it: vector, text or both.")
+    before: list[str] = Field(description="With `context`: the passages before it, in order.")
+    after: list[str] = Field(description="With `context`: the passages after it, in order.")
 
 
 AnyHit = Annotated[HitModel | DocumentHitModel, Field(discriminator="corpus")]
@@ -167,6 +176,8 @@ def hit_model(hit: Hit) -> HitModel | DocumentHitModel:
         text=hit.text,
         score=hit.score,
         source=hit.source,
+        before=list(place.before),
+        after=list(place.after),
     )
 
 

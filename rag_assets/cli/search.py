@@ -10,7 +10,7 @@ from rag_assets.cli.options import Collapse, Hybrid, Rerank, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_pairs
 from rag_assets.cli.snippets import snippet
 from rag_assets.postgres.database import open_database
-from rag_assets.retrieval.request import Searched, SearchRequest
+from rag_assets.retrieval.request import MAX_CONTEXT, Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings.model import load_settings
 from rag_assets.visible import count
@@ -36,6 +36,12 @@ def search_command(
     full: Annotated[
         bool, typer.Option("--full", help="Print whole passages instead of snippets.")
     ] = False,
+    context: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MAX_CONTEXT, help="Passages before and after each document's hit to show."
+        ),
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Search the active release for the verses and passages nearest to a query.
@@ -60,6 +66,7 @@ def search_command(
             collapse=collapse,
             corpus=corpus,
             documents=tuple(document) if document else None,
+            context=context,
         )
         result = search_text(open_database(settings), settings, query, request)
     if as_json:
@@ -73,9 +80,15 @@ def show_hits(result: SearchResult, query: str, *, full: bool = False) -> None:
     for hit in result.hits:
         place = hit.version if hit.document is None else hit.document.key
         text = hit.text if full else snippet(hit.text, query)
+        before, after = (hit.document.before, hit.document.after) if hit.document else ((), ())
         first = f"[bold]{plain(hit.reference)}[/bold] [dim]{plain(place)}[/dim]"
-        lines = [("", plain(line)) for line in text.expandtabs().splitlines()]
-        show_pairs([(f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]", first), *lines])
+        lines = [
+            *(f"[dim]{line}[/dim]" for line in _lines(*before)),
+            *_lines(text),
+            *(f"[dim]{line}[/dim]" for line in _lines(*after)),
+        ]
+        beside = f"[dim]{hit.rank:>2}  {hit.score:.3f}[/dim]"
+        show_pairs([(beside, first), *(("", line) for line in lines)])
     plans = " + ".join(str(plan) for plan in (result.plan, result.documents_plan) if plan)
     out.print(
         f"[dim]{count(len(result.hits), 'hit')} of release {result.release_id} ({plans}); "
@@ -83,3 +96,7 @@ def show_hits(result: SearchResult, query: str, *, full: bool = False) -> None:
     )
     if result.why_fewer:
         out.print(f"[dim]{plain(result.why_fewer)}[/dim]")
+
+
+def _lines(*texts: str) -> list[str]:
+    return [plain(line) for text in texts for line in text.expandtabs().splitlines()]

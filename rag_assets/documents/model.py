@@ -20,6 +20,9 @@ UNREADABLE_CHARACTER = "character that cannot be read (U+FFFD)"
 RemarkKind = Literal["left_out", "repaired", "lost"]
 
 
+_LONGEST_CONTEXT = 500  # characters
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """One passage of a document; its position is its place in the list, from 1.
@@ -78,6 +81,15 @@ class ChunkedDocument:
     chunks: tuple[Chunk, ...]
     seconds: Mapping[str, float]
     remarks: tuple[Remark, ...] = ()
+
+
+def in_context(title: str, chunk: Chunk) -> str:
+    """A chunk's text as it is embedded: below its document's title and its headings."""
+    above: list[str] = []
+    for name in (title, *chunk.heading):
+        if name and (not above or above[-1].casefold() != name.casefold()):
+            above.append(name)
+    return f"{' > '.join(above)[:_LONGEST_CONTEXT]}\n\n{chunk.text}" if above else chunk.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from rag_assets.documents.stages import (
     Files,
     Prepared,
     Unchanged,
-    chunking_of,
     embed,
     read_file,
     take_stored,
@@ -247,11 +246,10 @@ class Pipeline:
     def _prepare(self, extractor: Extractor, claimed: Claimed) -> Prepared | Unchanged:
         if not self._order.force:
             spaces = [purchaser.space for purchaser in self._purchasers]
-            chunking = chunking_of(self._settings)
-            stored = self._call(take_stored, claimed, spaces, chunking)
+            stored = self._call(take_stored, claimed, spaces, self._settings)
             if stored is not None:
                 return stored
-        return read_file(self._files, extractor, claimed)
+        return read_file(self._files, extractor, claimed, self._settings)
 
     async def _embed(self) -> None:
         while True:

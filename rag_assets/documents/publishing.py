@@ -276,6 +276,7 @@ class Publisher:
                 content_hash=claimed.content_hash,
                 chunking=chunking_of(self._settings),
                 document=document,
+                texts=prepared.texts,
                 cost_usd=ended.cost_usd,
                 seconds=prepared.seconds,
             ),

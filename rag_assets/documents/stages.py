@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol
 
-from rag_assets.documents.model import READER, ChunkedDocument
+from rag_assets.documents.model import READER, Chunk, ChunkedDocument, in_context
 from rag_assets.documents.sandbox import Extractor
 from rag_assets.documents.sql.documents import lacks_vectors, stored_document
 from rag_assets.documents.sql.queue import Claimed
-from rag_assets.embedding.batching import Text, text_hash
+from rag_assets.embedding.batching import Text, estimate_tokens, text_hash
 from rag_assets.embedding.purchase import Purchaser
 from rag_assets.errors import BudgetExceededError, InputRejectedError
 from rag_assets.postgres.database import Connection
@@ -36,7 +36,7 @@ class Files(Protocol):
 class Prepared:
     """A document that is ready to be embedded.
 
-    :param texts: of its chunks, with their hashes.
+    :param texts: of its chunks as they are embedded, with their hashes.
     :param seconds: wall time by stage.
     """
 
@@ -68,25 +68,26 @@ def chunking_of(settings: Settings) -> str:
     """
     ocr = ", ocr" if settings.rag_documents_ocr else ""
     size, overlap = settings.rag_max_chunk_size, settings.rag_chunk_overlap
-    return f"{READER}: {size} tokens, overlap {overlap}{ocr}"
+    context = ", in context" if settings.rag_chunk_context else ""
+    return f"{READER}: {size} tokens, overlap {overlap}{ocr}{context}"
 
 
 def take_stored(
-    connection: Connection, claimed: Claimed, spaces: Sequence[Space], chunking: str
+    connection: Connection, claimed: Claimed, spaces: Sequence[Space], settings: Settings
 ) -> Prepared | Unchanged | None:
     """A document whose stored chunks are those of its file; ``None`` for any other.
 
     Prepared where only vectors are missing: it was withdrawn meanwhile, or another model was set.
     """
-    if claimed.stored_hash != claimed.content_hash or claimed.chunking != chunking:
+    if claimed.stored_hash != claimed.content_hash or claimed.chunking != chunking_of(settings):
         return None
     if not lacks_vectors(connection, claimed.document_id, spaces):
         return Unchanged(claimed)
     document = stored_document(connection, claimed.document_id)
-    return prepared(claimed, document, {}) if document else None
+    return prepared(claimed, document, {}, settings) if document else None
 
 
-def read_file(files: Files, extractor: Extractor, claimed: Claimed) -> Prepared:
+def read_file(files: Files, extractor: Extractor, claimed: Claimed, settings: Settings) -> Prepared:
     """Read a document's file and cut it up. It is opened once: what is hashed is what is read.
 
     :raises DocumentError: it cannot be made searchable.
@@ -97,13 +98,20 @@ def read_file(files: Files, extractor: Extractor, claimed: Claimed) -> Prepared:
     with files.fetch(claimed.path) as file:
         fetched_s = time.monotonic() - started
         document = extractor.extract(file, claimed.path, claimed.content_hash)
-    return prepared(claimed, document, {"fetch": fetched_s, **document.seconds})
+    return prepared(claimed, document, {"fetch": fetched_s, **document.seconds}, settings)
 
 
-def prepared(claimed: Claimed, document: ChunkedDocument, seconds: Mapping[str, float]) -> Prepared:
-    """With the hashes of its texts."""
-    texts = tuple(Text(text_hash(chunk.text), chunk.text) for chunk in document.chunks)
-    return Prepared(claimed, document, texts, seconds)
+def prepared(
+    claimed: Claimed, document: ChunkedDocument, seconds: Mapping[str, float], settings: Settings
+) -> Prepared:
+    """With the texts that are embedded, and their hashes."""
+    texts = (
+        in_context(document.title, chunk) if settings.rag_chunk_context else chunk.text
+        for chunk in document.chunks
+    )
+    return Prepared(
+        claimed, document, tuple(Text(text_hash(text), text) for text in texts), seconds
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +164,7 @@ def _count(
 ) -> Embedded:
     """A text that several documents have was bought for the first of them."""
     tokens_of = {
-        text.hash: chunk.tokens
+        text.hash: chunk.tokens + _tokens_of_context(text, chunk)
         for text, chunk in zip(prepared.texts, prepared.document.chunks, strict=True)
     }
     costs, counts = [], []
@@ -167,6 +175,12 @@ def _count(
         tokens = sum(tokens_of[key] for key in own)
         costs.append(cost_of(tokens, purchaser.space.usd_per_million_tokens))
     return Embedded(prepared, counts[0], together(costs))
+
+
+def _tokens_of_context(text: Text, chunk: Chunk) -> int:
+    """Estimated: counting takes a vocabulary, which only reading processes hold."""
+    before = text.text.removesuffix(chunk.text)
+    return estimate_tokens(before) if before else 0
 
 
 def _refusal(prepared: Prepared, purchaser: Purchaser) -> InputRejectedError | None:

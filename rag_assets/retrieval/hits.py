@@ -18,6 +18,7 @@ class DocumentPlace:
     :param page: the page that the passage begins on, from 1; ``None`` without pages.
     :param heading: headings above it, outermost first.
     :param position: position of the passage in its document, from 1.
+    :param before: texts of the passages before it, if requested; ``after``: of those after it.
     """
 
     key: str
@@ -25,6 +26,8 @@ class DocumentPlace:
     page: int | None
     heading: tuple[str, ...]
     position: int
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

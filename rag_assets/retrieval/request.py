@@ -13,6 +13,7 @@ from rag_assets.retrieval.released import Served
 from rag_assets.vectors.sql.tables import Corpus
 
 MAX_TOP_K = 100
+MAX_CONTEXT = 10
 
 Searched = Literal["bible", "documents", "both"]
 
@@ -31,6 +32,7 @@ class SearchRequest:
     :param hybrid: include full text search, by reciprocal rank fusion.
     :param collapse: one hit per verse, in its best version, and per document, with its best chunk.
     :param documents: keys of documents.
+    :param context: passages before and after each document's hit that come with it.
     """
 
     top_k: int = 10
@@ -45,6 +47,7 @@ class SearchRequest:
     collapse: bool = False
     corpus: Searched = "bible"
     documents: tuple[str, ...] | None = None
+    context: int = 0
 
 
 def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:

@@ -19,6 +19,7 @@ from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.retrieval.released import Served, served_now
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
+from rag_assets.retrieval.sql.chunks import neighbours
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql.nearest import compare, prepare_connection, search_by
@@ -112,13 +113,30 @@ def search(
         deeper *= 4
     plan, *others = [found.plan for found in results]
     return SearchResult(
-        hits=hits,
+        hits=_with_neighbours(connection, request, hits, timeout_ms),
         release_id=served.release_id,
         plan=plan,
         why_fewer=_why_fewer(request, len(hits), below),
         search_ms=(time.perf_counter() - started) * 1000,
         documents_plan=others[0] if others else None,
     )
+
+
+def _with_neighbours(
+    connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
+) -> tuple[Hit, ...]:
+    """The hits of documents with the passages around them, where they are asked for."""
+    places = [(hit.document.key, hit.document.position) for hit in hits if hit.document]
+    if not request.context or not places:
+        return hits
+    found = iter(neighbours(connection, places, request.context, timeout_ms=timeout_ms))
+    with_neighbours = []
+    for hit in hits:
+        if hit.document is not None:
+            before, after = next(found)
+            hit = replace(hit, document=replace(hit.document, before=before, after=after))  # noqa: PLW2901
+        with_neighbours.append(hit)
+    return tuple(with_neighbours)
 
 
 def search_text(

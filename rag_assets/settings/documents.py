@@ -64,6 +64,12 @@ class DocumentSettings(BaseModel):
         description="Maximum tokens of a chunk, at least 16 (the provider allows 8,192). After a "
         "change, documents are chunked again when they are next processed.",
     )
+    rag_chunk_context: bool = Field(
+        True,
+        description="Embed each chunk with its document's title and the headings above it in "
+        "front. What is stored, shown and found by full text search is the chunk alone. After a "
+        "change, documents are embedded again when they are next processed.",
+    )
     rag_chunk_overlap: int = Field(
         64,
         ge=0,

@@ -64,7 +64,12 @@ def test_a_passage_is_returned_with_its_document_and_place(stocked_server: Serve
         "language": "en",
         "text": MANUAL[1],
         "source": "vector",
+        "before": [],
+        "after": [],
     }
+    around = stocked_server.found(query=MANUAL[1], corpus="documents", top_k=1, context=1)
+    assert around["hits"][0]["before"] == MANUAL[:1]
+    assert around["hits"][0]["after"] == MANUAL[2:3]
     assert (found["release"], found["k_returned"]) == (2, 2)
     unused = dict.fromkeys(("generation", "probes", "lists", "candidates"))
     assert found["plan"] == {"kind": "exact", **unused}

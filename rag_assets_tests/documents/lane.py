@@ -120,7 +120,7 @@ def assert_all_is_right(lane: Lane) -> None:
     """Ready documents have all their chunks once, each with the provider's vector of its text."""
     rows = lane.sql(
         """
-        SELECT d.document_key, d.chunks, c.position, c.text, e.embedding::text
+        SELECT d.document_key, d.chunks, c.position, c.context || c.text, e.embedding::text
           FROM documents d LEFT JOIN document_chunks c USING (document_id)
           LEFT JOIN chunk_embeddings_s1 e USING (chunk_id)
          WHERE d.state = 'ready' ORDER BY document_key, position

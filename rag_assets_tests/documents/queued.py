@@ -11,7 +11,7 @@ from rag_assets.documents.sql.documents import Document, find_document
 from rag_assets.documents.sql.intake import FileNow, NewDocument, add_documents
 from rag_assets.documents.sql.publishing import Publication, Published, publish
 from rag_assets.documents.sql.queue import Claimed, claim
-from rag_assets.embedding.batching import text_hash
+from rag_assets.embedding.batching import Text, text_hash
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.vectors.sql.spaces import Space
 from rag_assets_tests.vectors.vectors import answer_texts, unit_vectors
@@ -109,6 +109,7 @@ def publication(claimed: Claimed, document: ChunkedDocument, run_id: str = "run"
         content_hash=claimed.content_hash,
         chunking="v1",
         document=document,
+        texts=[Text(text_hash(chunk.text), chunk.text) for chunk in document.chunks],
         cost_usd=0.5,
         seconds=document.seconds,
     )

@@ -55,12 +55,13 @@ def test_permanent_errors_are_dead_letters_immediately(kind: type[CorruptDocumen
     error = kind("a.pdf", "why, and what to do")
     assert not concerns_all(error)
     assert judge(error, 1, SETTINGS) == FailureVerdict(
-        "dead", kind.__name__, "a.pdf: why, and what to do"
+        "dead", kind.__name__, "a.pdf: why, and what to do", rejected=True
     )
 
 
 def test_a_refused_text_is_a_dead_letter_immediately() -> None:
-    assert judge(InputRejectedError("a.pdf: no"), 1, SETTINGS).state == "dead"
+    verdict = judge(InputRejectedError("a.pdf: no"), 1, SETTINGS)
+    assert (verdict.state, verdict.rejected) == ("dead", True)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,29 @@ def test_a_passage_is_found_with_all_of_its_details(
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_hit_brings_the_passages_before_and_after_it(both: Database, settings: Settings) -> None:
+    found = ask(both, settings, MANUAL[1], context=1)
+    around = {
+        hit.text: (hit.document.before, hit.document.after) for hit in found.hits if hit.document
+    }
+    assert around == {
+        MANUAL[0]: ((), (MANUAL[1],)),
+        MANUAL[1]: ((MANUAL[0],), (MANUAL[2],)),
+        MANUAL[2]: ((MANUAL[1],), ()),
+        CARTA[0]: ((), (CARTA[1],)),
+        CARTA[1]: ((CARTA[0],), ()),
+    }
+    mixed = ask(both, settings, MANUAL[1], "both", top_k=20, context=1).hits
+    assert {hit.document is None for hit in mixed} == {True, False}  # verses bring none
+    assert mixed[0].document == found.hits[0].document
+    (first, *_) = ask(both, settings, MANUAL[2], context=10).hits
+    assert first.document is not None
+    assert first.document.before == (MANUAL[0], MANUAL[1])
+    (first, *_) = ask(both, settings, MANUAL[1]).hits
+    assert first.document is not None
+    assert (first.document.before, first.document.after) == ((), ())
+
+
 def test_without_verses_both_selects_the_documents(documents: Database, settings: Settings) -> None:
     assert (
         ask(documents, settings, MANUAL[1], "both").hits == ask(documents, settings, MANUAL[1]).hits

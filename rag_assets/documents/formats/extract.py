@@ -24,6 +24,7 @@ from rag_assets.documents.formats.packaged import HOW_TO_OCR, read_packaged, rea
 from rag_assets.documents.formats.pdf import read_pdf
 from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.sheets import read_workbook
+from rag_assets.documents.formats.slides import read_presentation
 from rag_assets.documents.formats.text import clean, decode
 from rag_assets.documents.formats.xml import read_xml
 from rag_assets.documents.model import (
@@ -69,7 +70,7 @@ def read_document(content: bytes, name: str, limits: ExtractionLimits) -> Chunke
     began = time.perf_counter()
     media_type = recognise(content, name)
     remarks = Remarks()
-    reading = _read(content, media_type, name, limits, remarks)
+    reading = read_blocks(content, media_type, name, limits, remarks)
     if not reading.blocks:
         raise _nothing(media_type, name, reading)
     language = language_of(reading.blocks, reading.language)
@@ -90,15 +91,19 @@ def read_document(content: bytes, name: str, limits: ExtractionLimits) -> Chunke
     )
 
 
-def _read(
+def read_blocks(
     content: bytes, media_type: str, name: str, limits: ExtractionLimits, remarks: Remarks
 ) -> Reading:
+    """Its headings and passages, before they are cut up.
+
+    :raises DocumentError: which of its subclasses says what is wrong.
+    """
     if media_type in (kinds.HTML, kinds.XHTML):
         return read_html(decode(content, declared_encoding(content), remarks), remarks)
     if media_type in (kinds.MAIL, kinds.MAILBOX):
 
         def read_attached(attached: bytes, file_name: str) -> Reading:
-            return _read(attached, recognise(attached, file_name), file_name, limits, remarks)
+            return read_blocks(attached, recognise(attached, file_name), file_name, limits, remarks)
 
         if media_type == kinds.MAIL:
             return read_mail(content, remarks, read_attached)
@@ -107,13 +112,15 @@ def _read(
         text = decode(content, declared_encoding(content), remarks)
         if media_type in _MARKED_UP:
             return _MARKED_UP[media_type](text, remarks)
-        return _LINES.get(media_type, read_plain)(text)
+        return _LINES.get(media_type, read_plain)(text, remarks)
     if media_type == kinds.PDF:
         return read_pdf(content, name, remarks, ocr=limits.ocr)
     if media_type.startswith("image/"):
         return read_picture(content, media_type, name, ocr=limits.ocr)
     if media_type == kinds.EPUB:
         return read_book(content, name, remarks, most=limits.memory_bytes // 2)
+    if media_type == kinds.PPTX:
+        return read_presentation(content, name, remarks, most=limits.memory_bytes // 2)
     if media_type == kinds.XLSX:
         return read_workbook(content, name, remarks, most=limits.memory_bytes // 2)
     return read_packaged(content, media_type, name, remarks, most=limits.memory_bytes // 2)

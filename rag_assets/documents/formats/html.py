@@ -16,7 +16,6 @@ from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.unseen import (
     CONSENT,
     NAVIGATION,
-    NOTE_MARK,
     SCRIPT,
     VOID,
     Unseen,
@@ -231,5 +230,5 @@ class _Reader(HTMLParser):
         self._unseen = None
 
     def _note(self, hidden: Unseen) -> None:
-        if (said := one_line("".join(hidden.text))) and hidden.why != NOTE_MARK:
+        if said := one_line("".join(hidden.text)):
             self.left_out.append((hidden.why, said))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from html import unescape
 
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
+from rag_assets.documents.formats.remarks import Remarks
 
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
@@ -48,7 +49,7 @@ _ADOC_MARKUP = (
 )
 
 
-def read_plain(text: str) -> Reading:
+def read_plain(text: str, _: Remarks | None = None) -> Reading:
     """Paragraphs between blank lines; nothing is a heading."""
     passages = _Passages()
     for line in _lines(text):
@@ -56,12 +57,15 @@ def read_plain(text: str) -> Reading:
     return Reading(passages.end())
 
 
-def read_markdown(text: str) -> Reading:
+def read_markdown(text: str, remarks: Remarks | None = None) -> Reading:
     """CommonMark's headings, both kinds; a ``#`` in code or in a comment is none.
 
     Comments are no text, and of the front matter only the title and entries that are sentences.
     """
+    remarks = remarks or Remarks()
     front, start = split_front_matter(text)
+    for entry in front.left_out:
+        remarks.left_out("entry of the front matter", entry)
     passages = _Passages()
     for line in front.sentences:
         passages.add(line)
@@ -72,6 +76,7 @@ def read_markdown(text: str) -> Reading:
         if commented:
             commented.append(line)
             if "-->" in line:
+                remarks.left_out("comment", " ".join(commented).rpartition("-->")[0])
                 passages.add(line.split("-->", 1)[1].strip())
                 commented.clear()
         elif fence:
@@ -87,12 +92,18 @@ def read_markdown(text: str) -> Reading:
         elif line.startswith("<!--") and "-->" not in line:
             commented.append(line)
         elif not _takes_heading(passages, line):
-            shown = _COMMENT.sub("", line).rstrip() if "<!--" in line else line
+            shown = _without_comments(line, remarks) if "<!--" in line else line
             if shown or not line:
                 passages.add(shown)
     for line in commented:  # never closed: so it is none
         passages.add(line)
     return Reading(titled(passages.end(), front.title), front.title, front.language)
+
+
+def _without_comments(line: str, remarks: Remarks) -> str:
+    for comment in _COMMENT.findall(line):
+        remarks.left_out("comment", comment)
+    return _COMMENT.sub("", line).rstrip()
 
 
 def titled(blocks: list[Block], title: str) -> list[Block]:
@@ -119,14 +130,16 @@ def _takes_heading(passages: _Passages, line: str) -> bool:
     return True
 
 
-def read_asciidoc(text: str) -> Reading:
+def read_asciidoc(text: str, remarks: Remarks | None = None) -> Reading:
     """AsciiDoc's sections; those in listings are none. Attributes and comments are no text."""
+    remarks = remarks or Remarks()
     passages = _Passages()
     verbatim, title = "", ""
     comment = False
     for line in _lines(text):
         if comment or _ADOC_COMMENT.match(line):
             comment = comment != bool(_ADOC_COMMENT.match(line))
+            remarks.left_out("attribute or comment", line)
         elif verbatim:
             passages.add_code(line)
             if line.rstrip() == verbatim:
@@ -143,7 +156,9 @@ def read_asciidoc(text: str) -> Reading:
         elif described := _ADOC_DESCRIPTION.match(line):
             passages.add(described.group(1))
             passages.flush()
-        elif not _ADOC_HIDDEN.match(line):
+        elif _ADOC_HIDDEN.match(line):
+            remarks.left_out("attribute or comment", line)
+        else:
             passages.add(line)
     return Reading(passages.end(), title)
 
@@ -153,12 +168,13 @@ class FrontMatter:
     """What stands before the text, in YAML or TOML.
 
     :param sentences: descriptions, and entries of five words and more, a line each, but for the
-        title.
+        title; ``left_out`` the others.
     """
 
     title: str = ""
     language: str = ""
     sentences: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def split_front_matter(text: str) -> tuple[FrontMatter, int]:
@@ -177,7 +193,12 @@ def split_front_matter(text: str) -> tuple[FrontMatter, int]:
         if len(value.split()) >= _SENTENCE_WORDS or (value and name in _DESCRIPTIONS)
     )
     language = entries.get("lang") or entries.get("language") or ""
-    return FrontMatter(title, language, sentences), found.end()
+    left_out = tuple(
+        entry
+        for name, value in entries.items()
+        if value and (entry := f"{name}: {value}") not in sentences
+    )
+    return FrontMatter(title, language, sentences, left_out), found.end()
 
 
 def plain_markdown(text: str) -> str:

@@ -29,6 +29,7 @@ XML = "application/xml"
 SVG = "image/svg+xml"
 NOTEBOOK = "application/x-ipynb+json"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 EPUB = "application/epub+zip"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
@@ -42,10 +43,9 @@ _SIGNATURES = (
     (b"MM\0*", "image/tiff"),
     (b"BM", "image/bmp"),
 )
-_OFFICE = "application/vnd.openxmlformats-officedocument"
 _MEMBERS = (  # of a ZIP archive: whose content type it is
     ("word/document.xml", DOCX),
-    ("ppt/presentation.xml", f"{_OFFICE}.presentationml.presentation"),
+    ("ppt/presentation.xml", PPTX),
     ("xl/workbook.xml", XLSX),
 )
 _DECLARED = frozenset(  # in the member `mimetype` of a ZIP archive

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from rag_assets.documents.model import Chunk, ChunkedDocument
 from rag_assets.documents.sql.documents import Digest
-from rag_assets.embedding.batching import text_hash
+from rag_assets.embedding.batching import Text
 from rag_assets.errors import AuditError
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, one
@@ -39,6 +39,7 @@ class Publication:
 
     :param content_hash: SHA-256 of the file that the chunks were made from.
     :param chunking: label of the chunking parameters.
+    :param texts: the chunks' texts as embedded: each ends with the chunk's own text.
     :param cost_usd: what was paid for it.
     :param seconds: wall time by stage so far; the transaction adds ``store``.
     """
@@ -49,6 +50,7 @@ class Publication:
     content_hash: Digest
     chunking: str
     document: ChunkedDocument
+    texts: Sequence[Text]
     cost_usd: float | None
     seconds: Mapping[str, float]
 
@@ -84,7 +86,7 @@ def publish(
         if not _lock_document(connection, publication):
             return None
         connection.execute("SET LOCAL jit = off")  # compiling takes longer than these joins
-        copy_incoming(connection, publication.document.chunks)
+        copy_incoming(connection, publication.document.chunks, publication.texts)
         had_chunks = take_over_stored(connection, document_id, language)
         added = insert_chunks(connection, document_id, language)
         written = {space: _write_vectors(connection, publication, space) for space in spaces}
@@ -249,7 +251,7 @@ def _mark_ready(
     )
 
 
-def copy_incoming(connection: Connection, chunks: Sequence[Chunk]) -> None:
+def copy_incoming(connection: Connection, chunks: Sequence[Chunk], texts: Sequence[Text]) -> None:
     """Copy a document's chunks into ``incoming_chunks``, which is emptied on commit."""
     # One table per session: recreating it for each document would leave 30 dead catalog rows.
     connection.execute("SET LOCAL client_min_messages = warning")
@@ -257,25 +259,26 @@ def copy_incoming(connection: Connection, chunks: Sequence[Chunk]) -> None:
         """
         CREATE TEMPORARY TABLE IF NOT EXISTS incoming_chunks (
             position integer, page integer, heading text[], text text, text_hash bytea,
-            tokens integer, chunk_id bigint
+            tokens integer, context text, chunk_id bigint
         ) ON COMMIT DELETE ROWS
         """
     )
     command = (
-        "COPY incoming_chunks (position, page, heading, text, text_hash, tokens)"
+        "COPY incoming_chunks (position, page, heading, text, text_hash, tokens, context)"
         " FROM STDIN (FORMAT BINARY)"
     )
     with connection.cursor().copy(command) as copy:
-        copy.set_types(["int4", "int4", "text[]", "text", "bytea", "int4"])
-        for position, chunk in enumerate(chunks, start=1):
+        copy.set_types(["int4", "int4", "text[]", "text", "bytea", "int4", "text"])
+        for position, (chunk, text) in enumerate(zip(chunks, texts, strict=True), start=1):
             copy.write_row(
                 (
                     position,
                     chunk.page,
                     list(chunk.heading),
                     chunk.text,
-                    text_hash(chunk.text),
+                    text.hash,
                     chunk.tokens,
+                    text.text.removesuffix(chunk.text),
                 )
             )
     if len(chunks) >= _ANALYZE_FROM:
@@ -334,9 +337,10 @@ def insert_chunks(connection: Connection, document_id: int, language: str) -> in
             RETURNING *
         )
         INSERT INTO document_chunks (chunk_id, document_id, position, page, heading, text,
-                                     text_hash, tokens, language)
+                                     text_hash, tokens, context, language)
         OVERRIDING SYSTEM VALUE
-        SELECT chunk_id, %(id)s, position, page, heading, text, text_hash, tokens, %(language)s
+        SELECT chunk_id, %(id)s, position, page, heading, text, text_hash, tokens, context,
+               %(language)s
           FROM numbered
         """,
         {"id": document_id, "language": language},

@@ -94,6 +94,46 @@ def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[
     return [row[0] for row in found.fetchall()]
 
 
+def neighbours(
+    connection: Connection,
+    places: Sequence[tuple[str, int]],
+    reach: int,
+    *,
+    timeout_ms: int = 0,
+) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The texts before and after each of these passages, in their order in the document.
+
+    By the keys' index and the chunks' unique index of document and position.
+
+    :param places: document keys and positions.
+    :param reach: passages before and after, at most.
+    :param timeout_ms: the server gives up after so long; 0 for never.
+    :raises SearchTimeoutError: it gave up.
+    """
+    found: list[tuple[list[str], list[str]]] = [([], []) for _ in places]
+    with limited(connection, timeout_ms):
+        rows = connection.execute(
+            """
+            SELECT h.nth, c.position > h.position, c.text
+              FROM unnest(%(keys)s::text[], %(positions)s::integer[])
+                   WITH ORDINALITY AS h (document_key, position, nth)
+              JOIN documents d ON d.document_key = h.document_key AND d.state <> 'withdrawn'
+              JOIN document_chunks c ON c.document_id = d.document_id
+               AND c.position BETWEEN h.position - %(reach)s AND h.position + %(reach)s
+               AND c.position <> h.position
+             ORDER BY h.nth, c.position
+            """,
+            {
+                "keys": [key for key, _ in places],
+                "positions": [position for _, position in places],
+                "reach": reach,
+            },
+        )
+    for nth, is_after, text in rows.fetchall():
+        found[nth - 1][is_after].append(text)
+    return [(tuple(before), tuple(after)) for before, after in found]
+
+
 def chunks_by_language(connection: Connection, *, timeout_ms: int = 0) -> dict[str, int]:
     """Chunks of the searchable documents by language. Reads all of ``documents``."""
     with limited(connection, timeout_ms):

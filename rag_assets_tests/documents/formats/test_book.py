@@ -93,6 +93,7 @@ def test_notes_marks_navigation_and_pages_outside_the_order() -> None:
     assert text(content) == "Cover.\n\nOne\n\nchapter two.\n\nA note.\n\na < b"
     assert [(one.what, one.examples) for one in read(content).remarks] == [
         ("navigation", ("One",)),
+        ("footnote mark", ("1",)),
         ("page outside the order of reading", ("x.xhtml",)),
     ]
 

@@ -159,4 +159,5 @@ def test_what_is_left_out_is_reported_with_its_beginning() -> None:
     assert [(one.kind, one.what, one.count, one.examples) for one in remarks.all()] == [
         ("left_out", "hidden element", 1, ("Secret words",)),
         ("left_out", "navigation", 2, ("Home", "Menu")),
+        ("left_out", "footnote mark", 1, ("1",)),
     ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
 
 from rag_assets.documents.formats.extract import read_document
@@ -81,3 +84,34 @@ def test_a_book_with_a_chapter_that_cannot_be_unpacked_is_refused() -> None:
     broken = content[:start] + b"\xff" * 8 + content[start + 8 :]
     with pytest.raises(CorruptDocumentError, match=r"its part OEBPS/chapter1\.xhtml is cut off"):
         read_document(broken, "book.epub", LIMITS)
+
+
+def test_a_slide_whose_text_looks_like_markup_is_read_as_it_is_written() -> None:
+    text = "# no heading\n1. one\n2. two | three\n- * four *\n| --- | x |"
+    assert words(office.pptx([("- Title *", text)])) == "- Title * " + " ".join(text.split())
+
+
+def test_a_table_and_shapes_in_groups_of_a_slide_stand_in_their_order() -> None:
+    box = "<p:sp><p:txBody><a:p><a:r><a:t>{0}</a:t></a:r></a:p></p:txBody></p:sp>"
+    cell = "<a:tc><a:txBody><a:p><a:r><a:t>{0}</a:t></a:r></a:p></a:txBody></a:tc>"
+    row = "<a:tr>" + cell + cell.replace("{0}", "{1}") + "</a:tr>"
+    data = "<a:graphic><a:graphicData uri='x/{0}'>{1}</a:graphicData></a:graphic>"
+    frame = f"<p:graphicFrame>{data}</p:graphicFrame>"
+    shapes = (
+        f"<p:grpSp>{box.format('In a group.')}<p:grpSp>{box.format('Deeper.')}</p:grpSp></p:grpSp>"
+        + frame.format("table", f"<a:tbl>{row.format('a', 'b')}{row.format('', 'c')}</a:tbl>")
+        + frame.format("chart", "")
+        + "<p:sp><p:nvSpPr><p:nvPr><p:ph type='sldNum'/></p:nvPr></p:nvSpPr><p:txBody><a:p><a:fld>"
+        "<a:t>1</a:t></a:fld></a:p></p:txBody></p:sp>"
+    )
+    content = office.pptx([("Title", "MARK")])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
+    slide = bytes(members["ppt/slides/slide1.xml"]).decode()
+    members["ppt/slides/slide1.xml"] = slide.replace("</p:spTree>", f"{shapes}</p:spTree>")
+    document = read_document(office.zipped(members), "a.pptx", LIMITS)
+    assert document.chunks[0].text == "Title\n\nMARK\n\nIn a group.\n\nDeeper.\n\na | b\n | c"
+    assert [(one.what, one.examples) for one in document.remarks] == [
+        ("chart, diagram or object", ("chart on slide 1",)),
+        ("slide number, date, header or footer", ("1",)),
+    ]
