@@ -69,7 +69,8 @@ def _numbered(passages: Iterable[Passage], found: list[Oddity]) -> Iterator[Pass
             found.append(Oddity(OddityKind.OTHER_NUMBER, where, f"left out: {printed!r}"))
         elif head := _OTHER_VERSE.match(text):
             found.append(Oddity(OddityKind.OTHER_NUMBER, where, f"kept: {head[0]!r}"))
-        yield replace(passage, number=number, text=text)
+        changed = number is not passage.number or text is not passage.text
+        yield replace(passage, number=number, text=text) if changed else passage
 
 
 def _chapter_order(book: str, chapter: int) -> tuple[int, str, int]:

@@ -88,7 +88,7 @@ def list_versions(as_json: Json = False) -> None:
 @app.command()
 def add(
     code: Annotated[str, typer.Argument(help="Language and abbreviation, such as PT_NAA.")],
-    source: Annotated[Path, typer.Argument(help="A file, or a folder of files.")],
+    source: Annotated[Path, typer.Argument(help="A file, a zip, or a folder of them.")],
     name: Annotated[str | None, typer.Option(help="Its name; the code without one.")] = None,
     language: Annotated[str | None, typer.Option(help="BCP 47 tag, such as pt-BR.")] = None,
     licence: Annotated[str, typer.Option(help="SPDX identifier or words.")] = "not declared",

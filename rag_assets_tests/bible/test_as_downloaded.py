@@ -243,6 +243,15 @@ def test_all_files_that_cannot_be_read_are_named_together(folder_of: FolderOf) -
     assert "f.usfm:1: the file is empty" in reason
 
 
+def test_so_are_zips(folder_of: FolderOf) -> None:
+    damaged = zip_of({"a.usfm": JUDE * 50})[:-40]
+    folder = folder_of({"a.zip": damaged, "b.zip": zip_of({"../a": JUDE}), "c.zip": damaged})
+    with pytest.raises(CorpusError) as caught:
+        read_version(folder, LIMITS)
+    assert "3 files cannot be read: a.zip, c.zip: is a damaged zip" in caught.value.reason
+    assert "; b.zip: holds '../a', a name that leads out" in caught.value.reason
+
+
 def test_so_are_files_that_must_not_be_opened(folder_of: FolderOf, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text(JUDE)
     folder = folder_of({"a.usfm": JUDE})
