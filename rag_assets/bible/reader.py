@@ -72,10 +72,11 @@ def parse_bible(
     else:
         sources = _read_each(folder, found)
     passages: list[Passage] = [passage for source in sources for passage in source.passages]
-    if not any(passage.text for passage in passages):
-        raise CorpusError(folder, "no text in any verse: put the version's own files here")
     oddities = [oddity for source in sources for oddity in source.oddities]
-    return merge(min(formats).value, passages, [*oddities, *skipped])
+    bible = merge(min(formats).value, passages, [*oddities, *skipped])
+    if not bible.verses:
+        raise CorpusError(folder, "no text in any verse: put the version's own files here")
+    return bible
 
 
 @dataclass(frozen=True, slots=True)

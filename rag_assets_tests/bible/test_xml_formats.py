@@ -123,10 +123,11 @@ def test_usfx(body: str, passages: list[tuple[str, str]]) -> None:
 
 
 def test_usfx_text_between_verses_and_unknown_elements_are_reported() -> None:
-    source = usfx('<p><v id="1"/>a <fs>b</fs><ve/> lost</p><p><v id="2"/>c</p>')
+    source = usfx('<p><v id="1"/>a <fs>b</fs><ve/> lost</p> stray <p><v id="2"/>c</p>')
     assert told(source) == [("GEN 1:1", "a b"), ("GEN 1:2", "c")]
     assert [oddity.detail for oddity in source.oddities] == [
         "unknown character style 'fs'; text kept",
+        "text outside any paragraph is left out: 'stray'",
         "text outside any verse is left out: 'lost'",
     ]
 

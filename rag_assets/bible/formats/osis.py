@@ -100,6 +100,7 @@ class _OsisVisitor:
     def _title(self, element: ET.Element) -> bool:
         """A psalm's title, or a heading; one that holds verses is read for them."""
         if element.find(".//verse") is not None:
+            self._collector.add_title("" if self._in_verse else element.text or "")
             return True
         plain = self._collector.book == "PSA" and "type" not in element.attrib
         if _is_marked_title(element) or (plain and not self._titles_are_marked):

@@ -14,7 +14,7 @@ from usfmtc import Grammar
 
 from rag_assets.bible.books import PERIPHERALS, is_usfm_code
 from rag_assets.bible.formats.passages import Collector, parse_chapter, parse_verse_number
-from rag_assets.bible.formats.text import BOUNDARY, visible_only
+from rag_assets.bible.formats.text import BOUNDARY, normalise, visible_only
 from rag_assets.bible.formats.xml_source import text_within
 from rag_assets.errors import CorpusError
 
@@ -97,6 +97,8 @@ class UsxVisitor:
         """Take characters, unless they stand in a heading."""
         if self._reading:
             self._collector.add(text)
+        elif not self._blocks and self._collector.chapter and (lost := normalise(text or "")):
+            self._collector.note(f"text outside any paragraph is left out: {lost!r}")
 
     def finish_book(self) -> None:
         """Close the book.
