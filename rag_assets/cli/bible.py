@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -274,20 +274,26 @@ def embed(
     if as_json:
         show_json(rows)
     else:
-        show_table(
-            [
-                {key: row[key] for key in row if key not in ("failures", "oddities", "run_id")}
-                | ({"cost_usd": "unknown"} if row["cost_usd"] is None else {})
-                for row in rows
-            ],
-            empty="",
-        )
-        for result in results:
-            if (found := odd[result.version]) is not None:
-                _show_counts(result.version, counts(found))
-            show_failures(result.version, result.failures)
+        _show_embedded(rows)
     if any(result.failures for result in results):
         raise typer.Exit(1)
+
+
+def _show_embedded(rows: Sequence[dict[str, Any]]) -> None:
+    """A table of versions, then a line for the oddities of each, and one for each failure."""
+    hidden = ("failures", "oddities", "run_id")
+    show_table(
+        [
+            {key: row[key] for key in row if key not in hidden}
+            | ({"cost_usd": "unknown"} if row["cost_usd"] is None else {})
+            for row in rows
+        ],
+        empty="",
+    )
+    for row in rows:
+        if row["oddities"] is not None:
+            _show_counts(row["version"], row["oddities"])
+        show_failures(row["version"], row["failures"])
 
 
 @app.command()
