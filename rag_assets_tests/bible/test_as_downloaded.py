@@ -223,7 +223,7 @@ def test_a_broken_file_in_a_zip_is_named_with_its_line(folder_of: FolderOf) -> N
     folder = folder_of({"a.zip": zip_of({"x/b.usfm": "\\id GEN\n\\c one\n\\v 1 a"})})
     with pytest.raises(CorpusError) as caught:
         read_version(folder, LIMITS)
-    assert str(caught.value).startswith(f"{folder}/a.zip/x/b.usfm:2: 'one' is no chapter number")
+    assert str(caught.value).startswith(f"{folder}/a.zip/x/b.usfm:2: 'one' is not a chapter number")
 
 
 def test_all_files_that_cannot_be_read_are_named_together(folder_of: FolderOf) -> None:
@@ -242,7 +242,7 @@ def test_all_files_that_cannot_be_read_are_named_together(folder_of: FolderOf) -
     assert caught.value.path == folder
     reason = caught.value.reason
     assert reason.startswith("5 files cannot be read: ")
-    assert "b.usfm:2, c.usfm:2: 'one' is no chapter number" in reason
+    assert "b.usfm:2, c.usfm:2: 'one' is not a chapter number" in reason
     assert "d.usfm, e.txt: no format that is known" in reason
     assert "f.usfm:1: the file is empty" in reason
 

@@ -194,7 +194,7 @@ def test_so_do_the_line_breaks_of_other_formats(source: Source) -> None:
 def test_a_zefania_verse_with_an_end_is_a_bridge() -> None:
     source = zefania('<VERS vnumber="2" enumber="3">a</VERS><VERS vnumber="4" enumber="4">b</VERS>')
     assert verses(source) == [("PSA 3:2-3", "a"), ("PSA 3:4", "b")]
-    with pytest.raises(CorpusError, match="vnumber '3' with enumber '2' is no verse number"):
+    with pytest.raises(CorpusError, match="vnumber '3' with enumber '2' is not a verse number"):
         zefania('<VERS vnumber="3" enumber="2">a</VERS>')
 
 

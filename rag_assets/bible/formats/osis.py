@@ -135,7 +135,7 @@ class _OsisVisitor:
         matches = [_OSIS_ID.fullmatch(word) for word in words]
         groups = [match.groups() for match in matches if match]
         if not groups or len(groups) < len(matches) or len({group[:2] for group in groups}) > 1:
-            reason = f"{printed!r} is no verse's osisID: write Book.chapter.verse"
+            reason = f"{printed!r} is not a verse's osisID: write Book.chapter.verse"
             raise CorpusError(self._path, reason, line=line)
         name, chapter, first, segment = groups[0]
         code = book_code(name)
@@ -145,6 +145,6 @@ class _OsisVisitor:
         end = "" if len(groups) == 1 else f"-{groups[-1][2]}"
         number = parse_verse_number(f"{first}{(segment or '').lower()}{end}")
         if number is None:
-            reason = f"{printed!r} is no verse number: write Book.chapter.verse"
+            reason = f"{printed!r} is not a verse number: write Book.chapter.verse"
             raise CorpusError(self._path, reason, line=line)
         return code, parse_chapter(chapter, self._path, line), number
