@@ -51,7 +51,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings operations index documents.scan \
-	documents.extraction codes plans thirty fidelity)
+	documents.extraction codes plans thirty fidelity fidelity.bibles)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:
 	@$(BIN)/python -m benchmarks.$* --smoke

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +58,11 @@ class Compared:
     only_ours: list[str]
     only_second: list[str]
     differing: list[str]
-    seconds: float
 
     def row(self) -> tuple[str, ...]:
         counts = (len(self.only_ours), len(self.only_second), len(self.differing))
         numbers = (self.verses, self.letters, self.equal, *counts)
-        return self.name, self.format, *(f"{one:,}" for one in numbers), f"{self.seconds:.1f}"
+        return self.name, self.format, *(f"{one:,}" for one in numbers)
 
     @property
     def exact(self) -> bool:
@@ -81,9 +79,7 @@ def second(folder: Path, parser: Parser | None, pattern: str) -> second_parse.Ve
 
 def compare(name: str, folder: Path, parser: Parser | None, pattern: str) -> Compared:
     """Read a folder twice and set the verses against each other."""
-    started = time.monotonic()
     bible = read_version(folder, reading_limits(Settings())).bible
-    seconds = time.monotonic() - started
     ours = {(v.book, v.chapter, v.verse, v.verse_end): v.text for v in bible.verses}
     theirs = second(folder, parser, pattern)
     differing = [
@@ -100,7 +96,6 @@ def compare(name: str, folder: Path, parser: Parser | None, pattern: str) -> Com
         [_named(place) for place in sorted(ours.keys() - theirs.keys())],
         [_named(place) for place in sorted(theirs.keys() - ours.keys())],
         sorted(differing),
-        seconds,
     )
 
 
@@ -138,7 +133,6 @@ def main() -> None:
                 "only ours",
                 "only second",
                 "differing",
-                "s",
             ),
             [one.row() for one in found],
         )

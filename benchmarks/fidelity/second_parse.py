@@ -49,7 +49,6 @@ _HEADING_LINE = re.compile(
     r"(?:id|usfm|ide|sts|rem|h|toc|toca|mt|mte|ms|mr|s|sr|r|d|sp|sd|cl|cp|cd|lit|qa|k1|k2"
     r"|im|imi|imq|ip|ipi|ipq|ipr|iq|is|imt|imte|iot|io|iex|ie|ili|ztoc|periph)[0-9]*"
 )
-_OUTSIDE_PARAS = {"d", "sp", "lit", "qa", "cl", "cp", "cd", "r", "sr", "mr", "sts", "rem", "h"}
 
 
 def clean(raw: str) -> str:
@@ -219,49 +218,6 @@ def osis(data: bytes) -> Iterator[Printed]:
             flat.append(("text", " " if tag in _OSIS_BLOCKS else EDGE))
 
     visit(ET.fromstring(data))  # noqa: S314 -- the benchmark's own files
-    yield from _flat(flat)
-
-
-def usfx(data: bytes) -> Iterator[Printed]:
-    """One file, with milestones of verses as eBible.org writes them."""
-    flat: list[tuple[str, str]] = []
-
-    def visit(element: ET.Element, reading: bool) -> None:
-        tag = element.tag
-        if tag == "book":
-            flat.append(("book", element.get("id", "")))
-        if tag in ("c", "v", "ve"):
-            kind = {"c": "chapter", "v": "verse", "ve": "end"}[tag]
-            flat.append((kind, element.get("id", "")))
-            return
-        if tag in (
-            "f",
-            "x",
-            "ef",
-            "fe",
-            "ex",
-            "fig",
-            "id",
-            "h",
-            "toc",
-            "languageCode",
-            "generated",
-        ):
-            flat.append(("text", EDGE))
-            return
-        style = element.get("sfm", tag)
-        line = tag in ("p", "q", "mt", "d", "s", "b", "tr", "tc", "th", "book", "table")
-        if line:
-            reading = bool(_TEXT_LINE.fullmatch(style))
-        flat.append(("text", " " if line or tag == "optionalLineBreak" else EDGE))
-        flat.append(("text", (element.text or "") if reading else ""))
-        for child in element:
-            visit(child, reading)
-            reading = reading or child.tag == "v"
-            flat.append(("text", (child.tail or "") if reading else ""))
-        flat.append(("text", " " if line else EDGE))
-
-    visit(ET.fromstring(data), False)  # noqa: S314 -- the benchmark's own files
     yield from _flat(flat)
 
 

@@ -1,4 +1,4 @@
-"""What is missing or extra is measured by: the 66 books of the King James Version.
+"""The canon that verses are compared with: the 66 books of the King James Version.
 
 The counts are those of usfmtc's English versification, which numbers two more verses.
 """

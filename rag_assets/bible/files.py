@@ -15,7 +15,7 @@ from rag_assets.errors import CorpusError
 from rag_assets.sandbox.beneath import RefusedFileError, open_file
 
 DECLARATION = "version.toml"
-"""The declaration beside the sources: no source itself."""
+"""The declaration beside the sources; not a source itself."""
 
 
 @dataclass(frozen=True, slots=True)

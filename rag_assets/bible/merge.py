@@ -15,6 +15,7 @@ from rag_assets.bible.books import CANON, book_position
 from rag_assets.bible.canon import canon_verses
 from rag_assets.bible.formats.passages import Passage, VerseNumber, reference
 from rag_assets.bible.model import BibleText, Oddity, OddityKind, Verse
+from rag_assets.visible import count
 
 _Place = tuple[str, int, int]
 
@@ -69,7 +70,8 @@ def _numbered(passages: Iterable[Passage], found: list[Oddity]) -> Iterator[Pass
             found.append(Oddity(OddityKind.OTHER_NUMBER, where, f"left out: {printed!r}"))
         elif head := _OTHER_VERSE.match(text):
             found.append(Oddity(OddityKind.OTHER_NUMBER, where, f"kept: {head[0]!r}"))
-        yield replace(passage, number=number, text=text)
+        changed = number is not passage.number or text is not passage.text
+        yield replace(passage, number=number, text=text) if changed else passage
 
 
 def _chapter_order(book: str, chapter: int) -> tuple[int, str, int]:
@@ -155,11 +157,11 @@ def _against_canon(references: set[_Place], books_with_text: set[str]) -> Iterat
             yield from _listed(OddityKind.MISSING, book, canon_verses(book) - met[book])
             yield from _listed(OddityKind.EXTRA, book, met[book] - canon_verses(book))
         if book not in books_with_text:
-            blank = f"all of its {len(met[book])} verses are blank" if book in met else ""
+            blank = count(len(met[book]), "blank verse") if book in met else ""
             yield Oddity(OddityKind.MISSING_BOOK, book, blank)
     for book in sorted(met.keys() - set(CANON), key=lambda code: (book_position(code), code)):
-        blank = "" if book in books_with_text else ", all blank"
-        yield Oddity(OddityKind.EXTRA_BOOK, book, f"{len(met[book])} verses{blank}")
+        verses = "verse" if book in books_with_text else "blank verse"
+        yield Oddity(OddityKind.EXTRA_BOOK, book, count(len(met[book]), verses))
 
 
 def _listed(kind: OddityKind, book: str, verses: Iterable[tuple[int, int]]) -> Iterator[Oddity]:

@@ -72,10 +72,11 @@ def parse_bible(
     else:
         sources = _read_each(folder, found)
     passages: list[Passage] = [passage for source in sources for passage in source.passages]
-    if not any(passage.text for passage in passages):
-        raise CorpusError(folder, "no text in any verse: put the version's own files here")
     oddities = [oddity for source in sources for oddity in source.oddities]
-    return merge(min(formats).value, passages, [*oddities, *skipped])
+    bible = merge(min(formats).value, passages, [*oddities, *skipped])
+    if not bible.verses:
+        raise CorpusError(folder, "no text in any verse: put the version's own files here")
+    return bible
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +105,8 @@ def _opened(
     A zip beside a text is the source or a copy of it (the Digital Bible Library ships one), and one
     within a zip likewise: neither is opened.
     """
-    texts = [file for file in files if file.format not in (*_HELPERS, FileFormat.UNKNOWN)]
-    if not texts:
-        files = [
-            inner
-            for file in files
-            for inner in (
-                _recognised(unzipped(file.path, file.data, most_bytes=most_bytes))
-                if file.format is FileFormat.ZIP
-                else [file]
-            )
-        ]
+    if all(file.format in (*_HELPERS, FileFormat.UNKNOWN) for file in files):
+        files = _unpacked(folder, files, most_bytes)
     reasons = {FileFormat.COMPANION: "a companion file", FileFormat.ZIP: "a zip that is not opened"}
     skipped = tuple(
         _skipped(folder, file.path, reasons[file.format])
@@ -122,6 +114,22 @@ def _opened(
         if file.format in reasons
     )
     return [file for file in files if file.format not in reasons], skipped
+
+
+def _unpacked(folder: Path, files: list[_File], most_bytes: int) -> list[_File]:
+    """The files with those of the zips among them in their places."""
+    found: list[_File] = []
+    faults: list[CorpusError] = []
+    for file in files:
+        if file.format is not FileFormat.ZIP:
+            found.append(file)
+            continue
+        try:
+            found += _recognised(unzipped(file.path, file.data, most_bytes=most_bytes))
+        except CorpusError as error:
+            faults.append(error)
+    raise_together(folder, faults)
+    return found
 
 
 def _read_each(folder: Path, files: list[_File]) -> list[Source]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -97,7 +97,7 @@ def add(
     code: Annotated[
         str, typer.Argument(help="Its code: language and abbreviation, such as PT_NAA.")
     ],
-    source: Annotated[Path, typer.Argument(help="A file or a folder.")],
+    source: Annotated[Path, typer.Argument(help="A file, a zip, or a folder of them.")],
     name: Annotated[str | None, typer.Option(help="Its name. Default: the code.")] = None,
     language: Annotated[
         str | None, typer.Option(help="BCP 47 tag, such as pt-BR. Default: from the code.")
@@ -326,20 +326,26 @@ def embed(
     if as_json:
         show_json(rows)
     else:
-        show_table([_embedded_row(row) for row in rows], empty="")
-        for result in results:
-            if (found := odd[result.version]) is not None:
-                _show_counts(result.version, counts(found))
-            show_failures(result.version, result.failures)
+        _show_embedded(rows)
     if any(result.failures for result in results):
         raise typer.Exit(1)
 
 
-def _embedded_row(result: Mapping[str, object]) -> dict[str, object]:
-    shown = {
-        name: result[name] for name in result if name not in ("failures", "oddities", "run_id")
-    }
-    return shown | ({"cost_usd": "unknown"} if result["cost_usd"] is None else {})
+def _show_embedded(rows: Sequence[dict[str, Any]]) -> None:
+    """A table of versions, then a line for the oddities of each, and one for each failure."""
+    hidden = ("failures", "oddities", "run_id")
+    show_table(
+        [
+            {key: row[key] for key in row if key not in hidden}
+            | ({"cost_usd": "unknown"} if row["cost_usd"] is None else {})
+            for row in rows
+        ],
+        empty="",
+    )
+    for row in rows:
+        if row["oddities"] is not None:
+            _show_counts(row["version"], row["oddities"])
+        show_failures(row["version"], row["failures"])
 
 
 @app.command()

@@ -66,6 +66,10 @@ PARATEXT: dict[str, str | bytes] = {
     "BookNames.xml": "<BookNames/>",
     "BiblicalTermsXYZ.xml": "<BiblicalTermsList/>",
     "Notes_A.xml": "<CommentList/>",
+    "ProjectProgress.xml": "<ProjectProgress/>",
+    "ProjectUserAccess.xml": "<ProjectUserAccess/>",
+    "CommentTags.xml": "<TagList/>",
+    "ParatextVersionForUsers.xml": "<Versions/>",
     "custom.vrs": "# by hand\n3JN 1:14\nREV 12:17\n-MAT 17:21\n",
     "custom.sty": "\\Marker id\n\\Name id",
     "en.ldml": "<ldml/>",
@@ -219,7 +223,7 @@ def test_a_broken_file_in_a_zip_is_named_with_its_line(folder_of: FolderOf) -> N
     folder = folder_of({"a.zip": zip_of({"x/b.usfm": "\\id GEN\n\\c one\n\\v 1 a"})})
     with pytest.raises(CorpusError) as caught:
         read_version(folder, LIMITS)
-    assert str(caught.value).startswith(f"{folder}/a.zip/x/b.usfm:2: 'one' is no chapter number")
+    assert str(caught.value).startswith(f"{folder}/a.zip/x/b.usfm:2: 'one' is not a chapter number")
 
 
 def test_all_files_that_cannot_be_read_are_named_together(folder_of: FolderOf) -> None:
@@ -238,9 +242,18 @@ def test_all_files_that_cannot_be_read_are_named_together(folder_of: FolderOf) -
     assert caught.value.path == folder
     reason = caught.value.reason
     assert reason.startswith("5 files cannot be read: ")
-    assert "b.usfm:2, c.usfm:2: 'one' is no chapter number" in reason
+    assert "b.usfm:2, c.usfm:2: 'one' is not a chapter number" in reason
     assert "d.usfm, e.txt: no format that is known" in reason
     assert "f.usfm:1: the file is empty" in reason
+
+
+def test_so_are_zips(folder_of: FolderOf) -> None:
+    damaged = zip_of({"a.usfm": JUDE * 50})[:-40]
+    folder = folder_of({"a.zip": damaged, "b.zip": zip_of({"../a": JUDE}), "c.zip": damaged})
+    with pytest.raises(CorpusError) as caught:
+        read_version(folder, LIMITS)
+    assert "3 files cannot be read: a.zip, c.zip: is a damaged zip" in caught.value.reason
+    assert "; b.zip: holds '../a', a name that leads out" in caught.value.reason
 
 
 def test_so_are_files_that_must_not_be_opened(folder_of: FolderOf, tmp_path: Path) -> None:

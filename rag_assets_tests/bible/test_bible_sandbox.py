@@ -64,7 +64,7 @@ def test_a_broken_file_is_named_with_its_line(folder_of: FolderOf) -> None:
     folder = folder_of({"a.usfm": samples.USFM, "b.usfm": "\\id GEN\n\\c one\n\\v 1 a"})
     with pytest.raises(CorpusError) as caught:
         read_version(folder, LIMITS)
-    assert str(caught.value).startswith(f"{folder / 'b.usfm'}:2: 'one' is no chapter number")
+    assert str(caught.value).startswith(f"{folder / 'b.usfm'}:2: 'one' is not a chapter number")
 
 
 @pytest.mark.parametrize(

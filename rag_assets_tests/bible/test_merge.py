@@ -113,12 +113,12 @@ def test_a_book_of_blank_verses_is_reported_as_a_book_not_verse_by_verse() -> No
 
     missing = {o.reference: o.detail for o in text.oddities if o.kind is OddityKind.MISSING_BOOK}
     assert text.reference_count == 2
-    assert missing["JOB"] == "all of its 2 verses are blank"
+    assert missing["JOB"] == "2 blank verses"
     assert missing["GEN"] == ""
     assert kinds(text, OddityKind.BLANK) == []
 
     beyond = merged(("1", ""), ("2", ""), book="TOB")
-    assert Oddity(OddityKind.EXTRA_BOOK, "TOB", "2 verses, all blank") in beyond.oddities
+    assert Oddity(OddityKind.EXTRA_BOOK, "TOB", "2 blank verses") in beyond.oddities
 
 
 def test_a_blank_verse_of_a_book_with_text_is_not_buried_under_books_without() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
+from rag_assets.bible.formats.usfx import read_usfx
+from rag_assets.bible.formats.usx import read_usx
 from rag_assets.bible.model import BibleText, OddityKind
+from rag_assets_tests.bible.conftest import BIBLES
 
 Real = Callable[[str], BibleText]
 
@@ -236,3 +240,47 @@ def test_usfm_reads_as_another_library_reads_it(real_bible: Real) -> None:
     differing = [r for r in gospels_to_revelation if usfm[r] != vref[r]]
     assert len(gospels_to_revelation) == 7948
     assert differing == ["ACT 19:40"]  # numbered 19:40-41 in the original versification
+
+
+def as_usfx(usx: bytes) -> bytes:
+    """A book of USX written as USFX, element by element."""
+    source = ET.fromstring(usx)  # noqa: S314 -- not from outside
+    book = ET.Element("book")
+
+    def copy(element: ET.Element, into: ET.Element) -> None:
+        style = element.get("style", "")
+        number = element.get("number", "")
+        if element.tag == "book":
+            book.set("id", element.get("code", ""))
+            made = ET.SubElement(into, "id", {"id": element.get("code", "")})
+        elif element.tag in ("chapter", "verse"):
+            made = ET.SubElement(into, "c" if element.tag == "chapter" else "v", {"id": number})
+        elif element.tag == "para":
+            name, level = style.rstrip("0123456789"), style[-1:]
+            given = {"level": level} if level.isdigit() else {}
+            plain = name in ("q", "d", "s", "b")
+            made = ET.SubElement(into, name if plain else "p", given if plain else {"sfm": style})
+        else:
+            made = ET.SubElement(into, style or element.tag)
+        made.text, made.tail = element.text, element.tail
+        for child in element:
+            copy(child, made)
+
+    for element in source:
+        copy(element, book)
+    root = ET.Element("usfx")
+    root.append(book)
+    return ET.tostring(root)
+
+
+@pytest.mark.parametrize("name", ["01-GEN", "19-PSA", "40-MAT"])
+def test_a_book_written_as_usfx_reads_as_its_usx(name: str) -> None:
+    path = BIBLES / "EN_ASV" / "usx" / f"{name}.usx"
+    if not path.exists():
+        pytest.skip("the shared Bibles are not on this machine")
+    usx = read_usx(path, path.read_bytes())
+    usfx = read_usfx(path, as_usfx(path.read_bytes()))
+    assert len(usx.passages) > 1000
+    assert usfx.passages == usx.passages
+    titles = [one for one in usx.oddities if one.kind is OddityKind.TITLE]
+    assert [one for one in usfx.oddities if one.kind is OddityKind.TITLE] == titles

@@ -132,6 +132,19 @@ def test_verse_0_is_a_title_in_every_format(name: str, folder_of: FolderOf) -> N
     assert [(one.reference, one.detail) for one in titles] == [("PSA 3:0", "left out: 'A Psalm.'")]
 
 
+def test_a_title_around_its_verse_is_reported_up_to_the_number() -> None:
+    found = osis('<title type="psalm">For David. <verse osisID="Ps.3.1">A Psalm.</verse></title>')
+    assert verses(found) == [("PSA 3:1", "A Psalm.")]
+    assert reported(found) == [("PSA 3", "left out: 'For David.'")]
+    same = usfm("\\d For David.\n\\v 1 A Psalm.")
+    assert (verses(same), reported(same)) == (verses(found), reported(found))
+
+
+def test_a_version_of_titles_only_is_refused(folder_of: FolderOf) -> None:
+    with pytest.raises(CorpusError, match="no text in any verse"):
+        read_bible(folder_of({"a": "\\id PSA\n\\c 3\n\\q1\n\\v 0 A Psalm.\n\\v 1\n"}))
+
+
 def test_headings_are_no_titles() -> None:
     marked = osis(
         '<title>BOOK I</title><title type="psalm">A Psalm.</title><verse osisID="Ps.3.1">a</verse>'
@@ -181,7 +194,7 @@ def test_so_do_the_line_breaks_of_other_formats(source: Source) -> None:
 def test_a_zefania_verse_with_an_end_is_a_bridge() -> None:
     source = zefania('<VERS vnumber="2" enumber="3">a</VERS><VERS vnumber="4" enumber="4">b</VERS>')
     assert verses(source) == [("PSA 3:2-3", "a"), ("PSA 3:4", "b")]
-    with pytest.raises(CorpusError, match="vnumber '3' with enumber '2' is no verse number"):
+    with pytest.raises(CorpusError, match="vnumber '3' with enumber '2' is not a verse number"):
         zefania('<VERS vnumber="3" enumber="2">a</VERS>')
 
 

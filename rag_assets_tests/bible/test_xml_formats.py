@@ -123,10 +123,11 @@ def test_usfx(body: str, passages: list[tuple[str, str]]) -> None:
 
 
 def test_usfx_text_between_verses_and_unknown_elements_are_reported() -> None:
-    source = usfx('<p><v id="1"/>a <fs>b</fs><ve/> lost</p><p><v id="2"/>c</p>')
+    source = usfx('<p><v id="1"/>a <fs>b</fs><ve/> lost</p> stray <p><v id="2"/>c</p>')
     assert told(source) == [("GEN 1:1", "a b"), ("GEN 1:2", "c")]
     assert [oddity.detail for oddity in source.oddities] == [
         "unknown character style 'fs'; text kept",
+        "text outside any paragraph is left out: 'stray'",
         "text outside any verse is left out: 'lost'",
     ]
 
@@ -136,10 +137,10 @@ def test_usfx_text_between_verses_and_unknown_elements_are_reported() -> None:
     [
         ("<usfx><h>x</h></usfx>", "1: no <book id=…> element"),
         ('<usfx>\n<book id="XYZ"><c id="1"/></book></usfx>', "2: unknown book id 'XYZ'"),
-        ('<usfx><book id="GEN">\n<c id="one"/></book></usfx>', "2: 'one' is no chapter number"),
+        ('<usfx><book id="GEN">\n<c id="one"/></book></usfx>', "2: 'one' is not a chapter number"),
         (
             '<usfx><book id="GEN"><c id="1"/>\n<v id="x"/>a</book></usfx>',
-            "2: 'x' is no verse number",
+            "2: 'x' is not a verse number",
         ),
         ('<usfx><book id="GEN"><c id="1"/></book></usfx>', " GEN holds no verse"),
     ],

@@ -62,7 +62,7 @@ def test_json_lines_do_as_well_and_people_read_a_table(run: Run, workplace: Path
         "um peixe",
         "hit@3",
         "0.5",
-        "p50_ms",
+        "p50 ms",
         "p95_ms",
         "coverage",
     ):

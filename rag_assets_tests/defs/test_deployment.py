@@ -268,3 +268,28 @@ def test_a_killed_run_is_noticed_retried_and_pays_at_most_for_what_was_in_flight
     assert 0 <= bought - 2 * len(texts) <= BATCH * IN_FLIGHT
     with site.database.connect() as connection:
         assert connection.execute("SELECT count(*) FROM embedding_claims").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"batch_size": 4096}, "batch_size: Input should be less than or equal to 2048"),
+        ({"mode": "overwrite", "only_missing": True}, "mode: overwrite and the fields of its"),
+    ],
+)
+def test_a_choice_out_of_its_range_is_refused_by_the_webserver_before_there_is_a_run(
+    site: Site, config: dict[str, object], sentence: str
+) -> None:
+    site.dagster.ask(ADD_PARTITION, selector=REPOSITORY, key="EN_ONE")
+    before = [run.run_id for run in site.runs()]
+    answer = site.dagster.ask(
+        LAUNCH,
+        params={
+            "selector": {**REPOSITORY, "jobName": "bible_embeddings"},
+            "runConfigData": {"ops": {"verse_embeddings": {"config": config}}},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": "EN_ONE"}]},
+        },
+    )
+    assert answer["__typename"] != "LaunchRunSuccess"
+    assert sentence in str(answer)
+    assert [run.run_id for run in site.runs()] == before

@@ -41,14 +41,14 @@ def read_bodruk_json(path: Path, data: bytes) -> Source:
 
 def _book_passages(book: Any, path: Path, where: str) -> list[Passage]:
     if not isinstance(book, dict):
-        raise CorpusError(path, f"{where} is no object; {_SHAPE}")
+        raise CorpusError(path, f"{where} is not an object; {_SHAPE}")
     code = _code(book, path, where)
     passages: list[Passage] = []
     for chapter, verses in enumerate(_list(book.get("chapters"), path, f"{where} ({code})"), 1):
         place = f"{code} {chapter}"
         for verse, text in enumerate(_list(verses, path, place), 1):
             if not isinstance(text, str):
-                raise CorpusError(path, f"{place}:{verse} is no string; {_SHAPE}")
+                raise CorpusError(path, f"{place}:{verse} is not a string; {_SHAPE}")
             if _LONE_SURROGATE.search(text):
                 raise CorpusError(path, f"{place}:{verse} holds half a character: correct it")
             passages.append(Passage(code, chapter, VerseNumber(verse, verse), normalise(text)))
@@ -63,7 +63,7 @@ def _code(book: dict[str, Any], path: Path, where: str) -> str:
         if code is not None:
             return code
     named = f"name {book.get('name')!r}, abbrev {book.get('abbrev')!r}"
-    raise CorpusError(path, f"{where} is no known book ({named}): correct its abbrev; {_SHAPE}")
+    raise CorpusError(path, f"{where} is not a known book ({named}): correct its abbrev; {_SHAPE}")
 
 
 def _list(value: object, path: Path, where: str) -> list[Any]:

@@ -52,18 +52,17 @@ _XML_ROOTS = {
     "xmlbible": FileFormat.ZEFANIA,
 }
 _COMPANION_ROOTS = frozenset(
-    # The Digital Bible Library and eBible.org
     {"booknames", "dblmetadata", "license", "ldml", "stylesheet", "styles", "versification"}
-    | {"schema", "dublincore"}
-    # Paratext
-    | {"scripturetext", "biblicaltermslist", "termrenderingslist", "commentlist", "taglist"}
-    | {"lexicon", "wordanalyses", "spellingstatus", "interlineardata", "parallelpassagestatus"}
-    | {"projectuseraccess", "projectusers", "projectprogress", "projectprogressinfo", "canons"}
-    | {"derivedtranslationstatus", "printdraftconfig", "userpermissions", "wordlist"}
+    | {"scripturetext", "schema"}
 )
 _COMPANION_STEMS = re.compile(
     r"(?:readme|licen[cs]e|copying|copyright|copr|notice|about|metadata|manifest|settings"
-    r"|booknames|signature|checksums?|autocorrect|hyphenatedwords)(?:[^a-z].*)?",
+    r"|booknames|signature|checksums?)(?:[^a-z].*)?"
+    # What Paratext keeps beside the text.
+    r"|autocorrect|hyphenatedwords|(?:biblicalterms|interlinear|comments_|notes_|printdraft).*"
+    r"|(?:checking|derivedtranslation|parallelpassage|spelling)status|commenttags|notelanguages"
+    r"|project(?:progress|updates|user.*)|termrenderings|renderingauxiliaryinfo|lexicon"
+    r"|wordanalyses|paratextversionforusers|plugindatamergekeys|canons",
     re.IGNORECASE,
 )
 _COMPANION_SUFFIXES = frozenset(

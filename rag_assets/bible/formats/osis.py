@@ -100,6 +100,7 @@ class _OsisVisitor:
     def _title(self, element: ET.Element) -> bool:
         """A psalm's title, or a heading; one that holds verses is read for them."""
         if element.find(".//verse") is not None:
+            self._collector.add_title("" if self._in_verse else element.text or "")
             return True
         plain = self._collector.book == "PSA" and "type" not in element.attrib
         if _is_marked_title(element) or (plain and not self._titles_are_marked):
@@ -134,7 +135,7 @@ class _OsisVisitor:
         matches = [_OSIS_ID.fullmatch(word) for word in words]
         groups = [match.groups() for match in matches if match]
         if not groups or len(groups) < len(matches) or len({group[:2] for group in groups}) > 1:
-            reason = f"{printed!r} is no verse's osisID: write Book.chapter.verse"
+            reason = f"{printed!r} is not a verse's osisID: write Book.chapter.verse"
             raise CorpusError(self._path, reason, line=line)
         name, chapter, first, segment = groups[0]
         code = book_code(name)
@@ -144,6 +145,6 @@ class _OsisVisitor:
         end = "" if len(groups) == 1 else f"-{groups[-1][2]}"
         number = parse_verse_number(f"{first}{(segment or '').lower()}{end}")
         if number is None:
-            reason = f"{printed!r} is no verse number: write Book.chapter.verse"
+            reason = f"{printed!r} is not a verse number: write Book.chapter.verse"
             raise CorpusError(self._path, reason, line=line)
         return code, parse_chapter(chapter, self._path, line), number

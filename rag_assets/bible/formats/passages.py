@@ -83,7 +83,7 @@ def parse_chapter(printed: str | None, path: Path, line: int | None) -> int:
     """
     stripped = visible_only(printed or "")
     if not re.fullmatch(r"[0-9]{1,3}", stripped) or int(stripped) == 0:
-        raise CorpusError(path, f"{stripped!r} is no chapter number: correct it", line=line)
+        raise CorpusError(path, f"{stripped!r} is not a chapter number: correct it", line=line)
     return int(stripped)
 
 

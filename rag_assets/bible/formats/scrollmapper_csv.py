@@ -56,5 +56,5 @@ def _passage(row: list[str], path: Path, line: int) -> Passage:
         raise CorpusError(path, f"unknown book {name!r}: use its English name", line=line)
     number = parse_verse_number(verse)
     if number is None:
-        raise CorpusError(path, f"{verse!r} is no verse number: correct it", line=line)
+        raise CorpusError(path, f"{verse!r} is not a verse number: correct it", line=line)
     return Passage(code, parse_chapter(chapter, path, line), number, normalise(text))

@@ -1,7 +1,7 @@
 r"""Check a USFM file's markers for what the reference parser would drop without a report.
 
 A footnote that never ends takes the rest of the chapter with it. A cross reference, another span
-that is no verse text, or a bar (``|``) that begins attributes without an end takes the rest of its
+that is not verse text, or a bar (``|``) that begins attributes without an end takes the rest of its
 verse. No text is produced here: a file passes or is refused.
 """
 
@@ -156,7 +156,7 @@ def refuse_swallowing(path: Path, text: str) -> None:
 
     :param text: the whole file, without remarks.
     :raises CorpusError: a note, a figure or attributes are open at a verse, a chapter or the file's
-        end, or closed by another's marker; a span that is no verse text is open at its verse's or
+        end, or closed by another's marker; a span that is not verse text is open at its verse's or
         paragraph's end; another span is open at the file's end (a cut file looks like that).
     """
     scan = _Scan(path, text)

@@ -14,7 +14,7 @@ from usfmtc import Grammar
 
 from rag_assets.bible.books import PERIPHERALS, is_usfm_code
 from rag_assets.bible.formats.passages import Collector, parse_chapter, parse_verse_number
-from rag_assets.bible.formats.text import BOUNDARY, visible_only
+from rag_assets.bible.formats.text import BOUNDARY, normalise, visible_only
 from rag_assets.bible.formats.xml_source import text_within
 from rag_assets.errors import CorpusError
 
@@ -27,7 +27,7 @@ APART_CHARS = frozenset(
     # Quotation references, pronunciation, printed numbers, note callers, cross references.
     {"rq", "pro", "vp", "va", "cp", "ca", "cat", "fm", "efm", "xt", "ior"}
 )
-"""Spans whose words are no verse text."""
+"""Spans whose words are not verse text."""
 _SKIPPED_ELEMENTS = frozenset({"note", "figure", "sidebar", "periph"})
 _INLINE_ELEMENTS = frozenset({"char", "ref", "unk", "ms", "link"})
 
@@ -48,7 +48,7 @@ class UsxVisitor:
         """Of each verse that was met, its line in the file."""
 
     def enter(self, element: ET.Element) -> bool:
-        """Handle a start; ``False`` for what is no Bible text."""
+        """Handle a start; ``False`` for what is not Bible text."""
         if element.tag in _INLINE_ELEMENTS:
             self._collector.add(BOUNDARY)
             return self._is_inline_text(element)
@@ -97,6 +97,8 @@ class UsxVisitor:
         """Take characters, unless they stand in a heading."""
         if self._reading:
             self._collector.add(text)
+        elif not self._blocks and self._collector.chapter and (lost := normalise(text or "")):
+            self._collector.note(f"text outside any paragraph is left out: {lost!r}")
 
     def finish_book(self) -> None:
         """Close the book.
@@ -138,7 +140,7 @@ class UsxVisitor:
             raise CorpusError(self._path, "a verse without a number: number it", line=line)
         number = parse_verse_number(printed)
         if number is None:
-            reason = f"{printed!r} is no verse number: write 4, 4a, 4-5 or 4,5"
+            reason = f"{printed!r} is not a verse number: write 4, 4a, 4-5 or 4,5"
             raise CorpusError(self._path, reason, line=line)
         self._collector.start_verse(number, line)
         self.verse_lines.append(line)

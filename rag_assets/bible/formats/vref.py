@@ -25,7 +25,7 @@ _RANGE = "<range>"
 def read_vref(list_path: Path, list_data: bytes, text_path: Path, text_data: bytes) -> Source:
     """Passages of one pair of files.
 
-    :raises CorpusError: for a line that is no reference, or differing numbers of lines.
+    :raises CorpusError: for a line that is not a reference, or differing numbers of lines.
     """
     references = _lines(decode(list_path, list_data))
     texts = _lines(decode(text_path, text_data))
@@ -61,7 +61,7 @@ def _lines(text: str) -> list[str]:
 def _passage(printed: str, raw: str, path: Path, line: int) -> Passage:
     match = REFERENCE.fullmatch(visible_only(printed))
     if match is None or not is_usfm_code(match[1]) or int(match[2]) == 0:
-        reason = f"{printed!r} is no reference: write it like JHN 3:16"
+        reason = f"{printed!r} is not a reference: write it like JHN 3:16"
         raise CorpusError(path, reason, line=line)
     verse = int(match[3])
     return Passage(match[1], int(match[2]), VerseNumber(verse, verse), normalise(raw))

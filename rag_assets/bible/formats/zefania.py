@@ -101,7 +101,7 @@ class _ZefaniaVisitor:
         number = parse_verse_number(f"{printed}-{end}" if end and end != printed else printed)
         if number is None:
             ending = f" with enumber {end!r}" if end else ""
-            reason = f"vnumber {printed!r}{ending} is no verse number: correct it"
+            reason = f"vnumber {printed!r}{ending} is not a verse number: correct it"
             raise CorpusError(self._path, reason, line=line)
         self._collector.start_verse(number, line)
         self._in_verse = True
