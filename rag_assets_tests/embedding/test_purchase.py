@@ -25,8 +25,9 @@ from rag_assets.errors import (
     RateLimitedError,
 )
 from rag_assets.postgres.database import Database
+from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import fingerprint
-from rag_assets.vectors.sql.spaces import SpaceSpec
+from rag_assets.vectors.sql.spaces import SpaceSpec, space_spec
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.embedding.shop import Shop
@@ -490,3 +491,18 @@ def test_a_run_that_is_stopped_does_not_wait_for_answers(shop: OpenShop) -> None
     started = time.monotonic()
     asyncio.run(stop())
     assert time.monotonic() - started < 60
+
+
+def test_a_passage_is_sent_as_one_and_kept_under_the_hash_of_its_text(
+    shop: OpenShop, openai_settings: MakeSettings
+) -> None:
+    buyer = shop(rag_embedding_instructions="e5")
+    buyer.buy(["the sea"])
+    assert buyer.kept() == {text_hash("the sea")}
+    with buyer.database.connect() as connection:
+        (found,) = connection.execute(
+            "SELECT embedding::real[] FROM answered_texts_s1"
+        ).fetchone() or (None,)
+    plain = openai_settings()
+    (prefixed,) = embed_queries(plain, space_spec(plain, "small"), ["passage: the sea"])
+    assert np.allclose(found, prefixed, atol=1e-3)

@@ -24,7 +24,7 @@ from rag_assets.postgres.database import Database
 from rag_assets.retrieval.query_vectors import QueryVectors, Vector, embed_queries
 from rag_assets.retrieval.sql import query_embeddings
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.spaces import Space, space_spec
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.vectors.vectors import count_rows, space_of
 
@@ -198,3 +198,10 @@ def test_an_invalid_vector_is_the_providers_fault_and_an_empty_text_the_clients(
     offline = make_settings(rag_embedding_small_dimensions=64)
     with pytest.raises(InputRejectedError, match="cannot be embedded"):
         embed_queries(offline, space_of(database, offline).spec, [" "])
+
+
+def test_a_query_is_sent_as_one(openai_settings: MakeSettings) -> None:
+    plain, e5 = openai_settings(), openai_settings(rag_embedding_instructions="e5")
+    (asked,) = embed_queries(e5, space_spec(e5, "small"), ["the sea"])
+    (prefixed,) = embed_queries(plain, space_spec(plain, "small"), ["query: the sea"])
+    assert np.allclose(asked, prefixed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from rag_assets.embedding.embedder import Answer, normalised
 from rag_assets.errors import ProviderUnavailableError
-from rag_assets.sandbox.child_process import ChildError, ChildProcess, OutOfTimeError
+from rag_assets.sandbox.child_process import ChildError, ChildProcess
 from rag_assets.settings.instructions import Kind
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
@@ -85,14 +86,17 @@ class LocalEmbedder:
         # The model's texts end at a NUL.
         request = {"texts": [text.replace("\0", " ") for text in texts], "kind": kind}
         with self._using:
+            started = time.monotonic()
             try:
                 child = self._ready()
+                started = time.monotonic()
                 answer = json.loads(next(child.ask(request, None, seconds=self._timeout_s)))
                 vectors = np.frombuffer(pybase64.b64decode(answer["vectors"]), dtype="<f4")
                 return vectors.reshape(len(texts), -1), int(answer["tokens"])
             except (ChildError, ValueError, KeyError, TypeError) as error:
                 self._replace()  # an answer that makes no sense is no longer the child that we know
-                raise _explained(error) from None
+                slow = time.monotonic() - started >= self._timeout_s
+                raise _explained(error, slow=slow) from None
 
     def _ready(self) -> ChildProcess:
         if self._closed:
@@ -118,9 +122,12 @@ class LocalEmbedder:
             self._replace()
 
 
-def _explained(error: Exception) -> ProviderUnavailableError:
-    """The same request may pass with another child."""
-    if isinstance(error, OutOfTimeError):
+def _explained(error: Exception, *, slow: bool) -> ProviderUnavailableError:
+    """The same request may pass with another child.
+
+    :param slow: it had all its time, whether it worked or waited for the machine.
+    """
+    if isinstance(error, ChildError) and slow:
         return ProviderUnavailableError(
             f"the local model {error} (RAG_EMBEDDING_TIMEOUT_S)", timed_out=True
         )

@@ -98,6 +98,7 @@ def hits_at_10(queries: Vectors, passages: Vectors) -> float:
     return float((nearest == np.arange(len(queries))[:, None]).any(axis=1).mean())
 
 
+@pytest.mark.slow
 def test_a_portuguese_verse_finds_the_english_one(samples: tuple[Vectors, Vectors]) -> None:
     portuguese, english = samples
     assert hits_at_10(portuguese, english) >= 0.97
