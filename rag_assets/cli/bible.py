@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,9 +39,13 @@ from rag_assets.cli.output import (
 )
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.sql.overview import embedded_counts
+from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import load_settings
 from rag_assets.vectors.prices import planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
+
+if TYPE_CHECKING:
+    from rag_assets.defs.launch import JobResult
 
 app = Commands(
     help="Bible versions: list, add, oddities, plan, embed, remove.\n\n"
@@ -168,6 +172,10 @@ def oddities(
     """Everything unusual in a version's source: what was joined, left out, missing or skipped.
 
     A version whose files are new or changed is read from its files.
+
+    ```
+    rag-assets bible oddities EN_SAMPLE --kind blank
+    ```
     """
     with errors_as_sentences(as_json):
         if book is not None and not is_usfm_code(book.upper()):
@@ -317,18 +325,18 @@ def embed(
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         results = [run_bible_embeddings(code, config, progress=progress) for code in codes]
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
-        odd = {code: stored_oddities(connection, code) for code in codes}
-    rows = [
-        dataclasses.asdict(result)
-        | {"oddities": None if (found := odd[result.version]) is None else counts(found)}
-        for result in results
-    ]
+        rows = [_embedded(connection, result) for result in results]
     if as_json:
         show_json(rows)
     else:
         _show_embedded(rows)
     if any(result.failures for result in results):
         raise typer.Exit(1)
+
+
+def _embedded(connection: Connection, result: JobResult) -> dict[str, Any]:
+    found = stored_oddities(connection, result.version)
+    return dataclasses.asdict(result) | {"oddities": None if found is None else counts(found)}
 
 
 def _show_embedded(rows: Sequence[dict[str, Any]]) -> None:

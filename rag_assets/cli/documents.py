@@ -347,12 +347,8 @@ def _found(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
     found = find_documents(connection, keys)
     for key in keys:
         if key not in {document.key for document in found}:
-            near = nearest_keys(connection, key)
-            also = (
-                f"did you mean {', '.join(near)}?"
-                if near
-                else "`rag-assets documents list` lists them"
-            )
+            near = ", ".join(nearest_keys(connection, key))
+            also = f"did you mean {near}?" if near else "`rag-assets documents list` lists them"
             raise ConfigurationError(f"there is no document {key}: {also}")
     return found
 
@@ -372,8 +368,7 @@ def _described(document: Document) -> dict[str, object]:
     described["report"] = dataclasses.asdict(report) if report else None
     described["priority"] = PRIORITY_NAMES[document.priority]
     for name in ("content_hash", "stored_hash"):
-        value = described[name]
-        described[name] = value.hex() if value is not None else None
+        described[name] = value.hex() if (value := described[name]) is not None else None
     return described
 
 

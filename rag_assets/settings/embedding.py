@@ -35,6 +35,18 @@ class EmbeddingSettings(BaseModel):
         "dimensions (384) and instructions are fixed. `offline`: a lexical embedder in this "
         "process, without key or cost; it matches words and their parts, not meaning.",
     )
+    rag_embedding_small_model: str = Field(
+        "text-embedding-3-small", description="Model of the small space (recall)."
+    )
+    rag_embedding_small_dimensions: int = Field(
+        1536, ge=1, le=4000, description="Its dimensions (`dim_small`)."
+    )
+    rag_embedding_large_model: str = Field(
+        "text-embedding-3-large", description="Model of the large space (re-ranking)."
+    )
+    rag_embedding_large_dimensions: int = Field(
+        3072, ge=1, le=4000, description="Its dimensions (`dim_large`)."
+    )
     rag_embedding_instructions: str = Field(
         "auto",
         description="How queries and passages are distinguished: a preset (`e5`, `e5-instruct`, "

@@ -93,18 +93,6 @@ class Settings(
     )
 
     # Embedding: models
-    rag_embedding_small_model: str = Field(
-        "text-embedding-3-small", description="Model of the small space (recall)."
-    )
-    rag_embedding_small_dimensions: int = Field(
-        1536, ge=1, le=4000, description="Its dimensions (`dim_small`)."
-    )
-    rag_embedding_large_model: str = Field(
-        "text-embedding-3-large", description="Model of the large space (re-ranking)."
-    )
-    rag_embedding_large_dimensions: int = Field(
-        3072, ge=1, le=4000, description="Its dimensions (`dim_large`)."
-    )
     rag_embedding_precision: Precision = Field(
         "halfvec",
         description="Type of a component: `vector` (4 bytes) or `halfvec` (2 bytes). Another "
