@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -43,9 +43,6 @@ from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import load_settings
 from rag_assets.vectors.prices import planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
-
-if TYPE_CHECKING:
-    from rag_assets.defs.launch import JobResult
 
 app = Commands(
     help="Bible versions: list, add, oddities, plan, embed, remove.\n\n"
@@ -334,7 +331,7 @@ def embed(
         raise typer.Exit(1)
 
 
-def _embedded(connection: Connection, result: JobResult) -> dict[str, Any]:
+def _embedded(connection: Connection, result: Any) -> dict[str, Any]:
     found = stored_oddities(connection, result.version)
     return dataclasses.asdict(result) | {"oddities": None if found is None else counts(found)}
 
