@@ -221,3 +221,25 @@ def test_a_lane_is_paused_and_resumed_by_a_person(run: Run, database: Database) 
     wrong = run("documents", "pause", "rag_small")
     assert wrong.status == 1
     assert "rag_processing, rag_large_docs, rag_bible" in wrong.err
+
+
+def test_show_says_what_is_not_in_a_document_s_text(
+    run: Run, papers: Path, database: Database
+) -> None:
+    key = run("documents", "add", "my papers/minutes.md", "--json").json["keys"]["minutes.md"]
+    assert run("documents", "show", key, "--json").json["report"] is None
+    with database.connect() as connection:
+        connection.execute(
+            """
+            UPDATE documents SET characters = 1234, chunks = 2, remarks =
+                '[{"kind": "left_out", "what": "hidden sheet", "count": 1, "examples": ["[Pay]"]},
+                  {"kind": "lost", "what": "chapter", "count": 2, "examples": []}]'
+            """
+        )
+    shown = run("documents", "show", key).out
+    assert "left out: hidden sheet (1): [Pay]" in shown
+    assert "lost: chapter (2)" in shown
+    report = run("documents", "show", key, "--json").json["report"]
+    assert (report["passages"], report["characters"], report["replaced_characters"]) == (2, 1234, 0)
+    assert [one["what"] for one in report["left_out"]] == ["hidden sheet"]
+    assert [one["count"] for one in report["lost"]] == [2]

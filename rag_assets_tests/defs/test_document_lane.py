@@ -64,6 +64,17 @@ def test_dropped_documents_become_partitions_with_their_outcome(
     assert lane.shown("document_embeddings")["bridges.md"]["tokens"] > 0
 
 
+def test_a_partition_shows_what_is_not_in_the_document_s_text(documents_lane: DocumentLane) -> None:
+    lane = documents_lane
+    lane.drop("page.html", "<p>A bridge.</p><nav>Home</nav><p hidden>Secret</p>")
+    lane.work()
+    shown = lane.shown("document_chunks")["page.html"]
+    assert (shown["characters"], shown["replaced_characters"], shown["losses"]) == (9, 0, 0)
+    assert shown["report"] == (
+        "- left out: navigation (1): Home\n- left out: hidden element (1): Secret"
+    )
+
+
 def test_unchanged_documents_start_no_runs_and_cost_nothing(
     documents_lane: DocumentLane, emulator: Emulator
 ) -> None:

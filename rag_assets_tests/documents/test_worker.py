@@ -38,7 +38,8 @@ def test_waiting_documents_become_searchable(lane: Lane) -> None:
     one = done[lane.key("one")]
     assert (one.chunks, one.embedded, one.reused) == (2, 2, 0)
     assert one.tokens > 200
-    assert one.cost_usd == pytest.approx(one.tokens * 0.02 / 1e6)
+    # of the chunks, and of the titles and headings in front of them
+    assert one.tokens < one.cost_usd / 0.02 * 1e6 < one.tokens + 20
     assert set(one.seconds) == {"fetch", "extract", "chunk", "embed", "store"}
     assert (one.title, one.language) == ("River", "en")
     assert done.summary.states == {"ready": 3}
@@ -96,7 +97,7 @@ def test_only_changed_passages_of_a_document_are_paid_for(lane: Lane) -> None:
     lane.process()
     before = dict(lane.sql("SELECT text, chunk_id FROM document_chunks"))
     lane.emulator.reset()
-    lane.drop(a=markdown("lake", "river", "sea"))
+    lane.drop(a=markdown("river", "lake", "sea"))
     done = lane.process(run_id="second")
     after = dict(lane.sql("SELECT text, chunk_id FROM document_chunks"))
     assert (done.outcomes[0].embedded, done.outcomes[0].reused) == (1, 2)
@@ -126,7 +127,7 @@ def test_the_same_text_in_several_documents_is_paid_for_once(lane: Lane) -> None
     assert sum(outcome.cost_usd for outcome in done.outcomes) == pytest.approx(
         done.summary.cost_usd, rel=0.2
     )
-    lane.drop(later=markdown("hill", "sea"))
+    lane.drop(later=markdown("river", "hill"))
     assert lane.process(run_id="second").outcomes[0].embedded == 0
     assert lane.emulator.stats().inputs_answered == 3
     assert_all_is_right(lane)
@@ -176,7 +177,10 @@ def test_another_model_is_filled_from_stored_chunks(lane: Lane) -> None:
     (lane.folder / "a.md").unlink()  # nothing is read again
     large = lane.process(run_id="second", keys=[lane.key("a")], rag_documents_large=True)
     assert large.outcomes[0].state == "ready"
-    assert large.outcomes[0].cost_usd == pytest.approx(large.outcomes[0].tokens * 0.13 / 1e6)
+    assert large.outcomes[0].cost_usd == pytest.approx(
+        large.outcomes[0].tokens * 0.13 / 1e6,
+        rel=0.05,  # and of titles and headings
+    )
     assert lane.sql("SELECT count(embedding_small), count(embedding_large) FROM chunk_embeddings") \
         == [(2, 2)]  # fmt: skip
 
