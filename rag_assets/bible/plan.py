@@ -259,7 +259,7 @@ def _plan(
     distinct = {row.hash: row for row in rows}
     wanted = list(distinct)
     if space is not None:
-        wanted = purchases.not_bought(connection, space, wanted, published_counts=not overwrite)
+        wanted = purchases.without_answer(connection, space, wanted, published_counts=not overwrite)
     wanted_keys = set(wanted)
     size = sum(len(distinct[key].text.encode()) for key in wanted_keys)
     ratio = purchases.tokens_per_byte(connection, space) or 1 / BYTES_PER_TOKEN

@@ -65,7 +65,7 @@ class ChunkedDocument:
 
     :param title: of its metadata, or its first heading, or its file name.
     :param media_type: recognised by content, such as ``text/markdown``.
-    :param language: BCP 47 primary tag such as ``pt``; ``und`` where it cannot be told.
+    :param language: BCP 47 primary tag such as ``pt``; ``und`` if it cannot be determined.
     :param pages: or slides; ``None`` where the format has none.
     :param characters: of the text that was cut up.
     :param chunks: in order, at least one.

@@ -116,9 +116,9 @@ def prepared(
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A prepared document whose vectors are all bought or known.
+    """A prepared document whose vectors are all answered or known.
 
-    :param embedded: its chunks whose vectors of the small space were bought now.
+    :param embedded: its chunks whose vectors in the small space were requested now.
     :param cost_usd: of those, and of the large space's.
     """
 
@@ -135,18 +135,18 @@ class Embedded:
 async def embed(
     purchasers: Sequence[Purchaser], window: Sequence[Prepared], settings: Settings
 ) -> list[Embedded | Failed]:
-    """Have the texts of these documents bought; each of them, in order.
+    """Obtain the vectors of these documents' texts; yield each document, in order.
 
     One with a text that the provider refuses has failed.
 
     :param purchasers: one a space, the small one first.
     :raises BudgetExceededError: the run has cost all that it may.
-    :raises RagAssetsError: the provider's errors; what was bought until then is kept.
+    :raises RagAssetsError: the provider's errors; answers until then are kept.
     """
     _check_budget(purchasers, settings)
     started = time.monotonic()
     texts = [text for prepared in window for text in prepared.texts]
-    bought = [set(await purchaser.obtain(texts)) for purchaser in purchasers]
+    fresh_hashes = [set(await purchaser.obtain(texts)) for purchaser in purchasers]
     seconds = time.monotonic() - started
     done: list[Embedded | Failed] = []
     for one in window:
@@ -155,20 +155,20 @@ async def embed(
         if error:
             done.append(Failed(prepared.claimed, error))
         else:
-            done.append(_count(prepared, purchasers, bought))
+            done.append(_count(prepared, purchasers, fresh_hashes))
     return done
 
 
 def _count(
-    prepared: Prepared, purchasers: Sequence[Purchaser], bought: Sequence[set[bytes]]
+    prepared: Prepared, purchasers: Sequence[Purchaser], fresh_hashes: Sequence[set[bytes]]
 ) -> Embedded:
-    """A text that several documents have was bought for the first of them."""
+    """Count a text that several documents share for the first of them."""
     tokens_of = {
         text.hash: chunk.tokens + _tokens_of_context(text, chunk)
         for text, chunk in zip(prepared.texts, prepared.document.chunks, strict=True)
     }
     costs, counts = [], []
-    for purchaser, fresh in zip(purchasers, bought, strict=True):
+    for purchaser, fresh in zip(purchasers, fresh_hashes, strict=True):
         own = fresh & tokens_of.keys()
         fresh.difference_update(own)
         counts.append(len(own))

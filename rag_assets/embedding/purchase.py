@@ -1,9 +1,9 @@
-"""Purchase vectors for distinct texts: claimed, requested, paced, retried; each answer is kept.
+"""Obtain vectors for distinct texts: claim, request, retry, and keep each answer.
 
-No text is paid for twice: what is known is not requested, and what another run has claimed is
-waited for. Every answer is kept as soon as it is there, so a run that ends in any way has lost at
-most what was in flight. No transaction is open around a request. Which texts are wanted, and what
-becomes of their vectors, is the callers'; the SQL is in :mod:`.sql.purchases`.
+No text is paid for twice: known vectors are not requested, and texts that another run has claimed
+are waited for. Every answer is stored as soon as it arrives, so a run that ends in any way loses at
+most what was in flight. No transaction is open during a request. The callers decide which texts are
+needed and what becomes of their vectors; the SQL is in :mod:`.sql.purchases`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Purchaser:
     """Purchases for one space in one run, as often as it is asked; for one event loop.
 
     :param session: an autocommitting connection that owns this run's claims, as ``owner``.
-    :param overwrite: what is published does not count as bought.
+    :param overwrite: a published vector does not count as an answer.
     """
 
     def __init__(
@@ -113,33 +113,35 @@ class Purchaser:
     async def obtain(
         self, texts: Sequence[Text], *, wanted: Callable[[int], None] | None = None
     ) -> frozenset[bytes]:
-        """See to it that each text is bought or refused; the hashes of those bought here and now.
+        """Obtain a vector for each text, and return the hashes of those that this call requested.
 
-        A text that was refused before is not requested again; what was refused is in ``purchase``.
+        Refused texts are in ``purchase``; a text that was refused before is not requested again.
 
-        :param wanted: called, before buying begins, with the number of texts to buy.
+        :param wanted: called before the first request with the number of texts to request.
         :raises RagAssetsError: the first error that is not about a single text, after the requests
             in flight have been answered and kept.
         """
         by_hash = {text.hash: text for text in texts}
         self._claimed.clear()
-        pending = self._not_bought([key for key in by_hash if key not in self.purchase.rejected])
+        pending = self._without_answer(
+            [key for key in by_hash if key not in self.purchase.rejected]
+        )
         if wanted:
             wanted(len(pending))
         while pending:
-            await self._buy([by_hash[key] for key in pending])
+            await self._embed_all([by_hash[key] for key in pending])
             pending = [key for key in pending if key not in self._claimed]
-            # What was claimed is bought or refused by now. A claim kept on a refused text would
-            # let two runs wait for each other for ever.
+            # What was claimed is answered or refused by now. A claim kept on a refused text would
+            # let two runs wait for each other forever.
             purchases.drop_claims(self._session, self._owner)
             if pending:
                 await self._sleep(_POLL_S)
                 purchases.drop_dead_claims(self._session, self.space, pending)
-                pending = self._not_bought(pending)
+                pending = self._without_answer(pending)
         return frozenset(self._claimed - self.purchase.rejected.keys())
 
-    def _not_bought(self, hashes: Sequence[bytes]) -> list[bytes]:
-        return purchases.not_bought(
+    def _without_answer(self, hashes: Sequence[bytes]) -> list[bytes]:
+        return purchases.without_answer(
             self._session,
             self.space,
             hashes,
@@ -147,7 +149,7 @@ class Purchaser:
             corpus=self._ledger_key.corpus,
         )
 
-    async def _buy(self, texts: Sequence[Text]) -> None:
+    async def _embed_all(self, texts: Sequence[Text]) -> None:
         """Request all that this run can claim, several batches at a time."""
         failures: Sequence[Exception] = ()
         async with (
@@ -202,7 +204,7 @@ class Purchaser:
             concurrency = self._requests.throttle.part(self._settings.rag_embedding_concurrency)
             while waiting and len(under_way) < concurrency:
                 pending = self._take(waiting)
-                under_way.add(group.create_task(self._buy_batch(pending, exchange)))
+                under_way.add(group.create_task(self._embed_batch(pending, exchange)))
             done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 waiting.extendleft(reversed(task.result()))
@@ -218,7 +220,7 @@ class Purchaser:
             waiting.appendleft(_Pending(rest))
         return _Pending(batch)
 
-    async def _buy_batch(self, pending: _Pending, exchange: Exchange) -> Sequence[_Pending]:
+    async def _embed_batch(self, pending: _Pending, exchange: Exchange) -> Sequence[_Pending]:
         """Claim and request a batch; what of it is to be requested again, in halves."""
         batch = pending.batch
         fresh = [text.hash for text in batch if text.hash not in self._claimed]
@@ -269,7 +271,7 @@ class Purchaser:
         """Those of the texts that are this run's to buy; the others are left to who has them."""
         mine = purchases.claim(self._session, self.space, hashes, self._owner)
         # Another run may have kept its answers and given up its claims in between.
-        return set(self._not_bought(list(mine)))
+        return set(self._without_answer(list(mine)))
 
     async def _request(self, batch: Batch, half_of: _Refusal | None, exchange: Exchange) -> None:
         """Request a batch until it is answered, and keep the answer."""

@@ -117,7 +117,7 @@ def test_only_the_changed_text_is_bought(
     assert_vectors_are_right(database, emulator, CODE)
 
 
-def test_a_text_of_another_version_is_not_bought_again(
+def test_a_text_of_another_version_is_without_answer_again(
     database: Database, openai_settings: MakeSettings, emulator: Emulator
 ) -> None:
     load_version(database, "EN_FIRST", sentences(60))

@@ -101,14 +101,14 @@ def test_all_claims_of_the_dead_are_removed_and_those_of_the_living_stay(
         assert purchases.claim(living, space, HASHES, mine) == set(HASHES[1:])
 
 
-def test_what_is_kept_is_not_bought_again_and_the_order_stays(
+def test_what_is_kept_is_without_answer_again_and_the_order_stays(
     database: Database, space: Space
 ) -> None:
     kept = HASHES[50:100]
     keep(database, space, kept, unit_vectors(50, space), LedgerEntry("k", requests=1))
     with database.connect() as connection:
-        left = purchases.not_bought(connection, space, HASHES[::-1], published_counts=True)
-        assert purchases.not_bought(connection, space, [], published_counts=True) == []
+        left = purchases.without_answer(connection, space, HASHES[::-1], published_counts=True)
+        assert purchases.without_answer(connection, space, [], published_counts=True) == []
     assert left == [key for key in HASHES[::-1] if key not in set(kept)]
 
 

@@ -1,6 +1,6 @@
 """The provider's limits, shared by every process on every host: slots, and keys that rest.
 
-A key that was told to rest is left alone by all.
+A key that rests is used by no process.
 """
 
 from __future__ import annotations

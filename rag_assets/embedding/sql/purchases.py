@@ -1,7 +1,7 @@
-"""What is bought from a provider: claims on texts, kept answers, and the ledger of what was paid.
+"""Claims on texts, answers that are kept, and the ledger of what was paid.
 
-Claims keep two runs from buying one text. A claim's owner holds an advisory lock for as long as its
-session lives, so a dead owner is recognised at once and nothing has to time out.
+A claim keeps two runs from requesting the same text. Its owner holds an advisory lock while its
+session lives, so a dead owner is recognised immediately, without a time-out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 @dataclass(frozen=True)
 class LedgerKey:
-    """For whom something is bought."""
+    """The run and partition that a request is made for."""
 
     run_id: str
     corpus: Corpus
@@ -51,7 +51,7 @@ def new_owner(connection: Connection) -> int:
     return owner
 
 
-def not_bought(
+def without_answer(
     connection: Connection,
     space: Space,
     hashes: Sequence[bytes],
@@ -130,7 +130,7 @@ def drop_dead_claims(connection: Connection, space: Space, hashes: Sequence[byte
 
 
 def drop_all_dead_claims(connection: Connection) -> None:
-    """Remove every claim whose owner is gone, on texts that nobody needs now, too.
+    """Remove every claim whose owner is gone, including those on texts that are no longer needed.
 
     Not for a session that owns claims itself.
     """
@@ -162,7 +162,7 @@ async def keep_answers(
             await _copy(connection, space.answers_table, stream)
             await record(connection, space, ledger_key, entry)
     except psycopg.errors.UniqueViolation:
-        # A vector set aside that is overwritten; or somebody took over the claims of this run (its
+        # A vector set aside that is overwritten; or another run took over the claims of this run (its
         # session was lost) and was faster.
         async with connection.transaction():
             await _keep_the_newest(connection, space, stream)
