@@ -135,9 +135,9 @@ class Embedded:
 async def embed(
     purchasers: Sequence[Purchaser], window: Sequence[Prepared], settings: Settings
 ) -> list[Embedded | Failed]:
-    """Obtain the vectors of these documents' texts; yield each document, in order.
+    """Obtain the vectors of these documents' texts; return each document, in order.
 
-    One with a text that the provider refuses has failed.
+    A document with a text that the provider refuses has failed.
 
     :param purchasers: one a space, the small one first.
     :raises BudgetExceededError: the run has cost all that it may.

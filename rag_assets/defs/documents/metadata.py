@@ -48,12 +48,14 @@ def of_run(
 ) -> dict[str, dg.MetadataValue | int]:
     """Of a run over many documents: how many by outcome, and those that were rejected by name."""
     named = "\n".join(f"- {one.key}: {one.error_class}: {one.error}" for one in rejected)
+    servers = "\n".join(f"- {server}" for server in summary.providers)
     return {
         "ready": summary.states["ready"] + summary.states["unchanged"],
         "rejected": summary.states["rejected"],
         "waiting": summary.states["waiting"],
         "dead": summary.states["dead"],
         **({"rejected_documents": dg.MetadataValue.md(named)} if named else {}),
+        **({"provider": dg.MetadataValue.md(servers)} if servers else {}),
     }
 
 

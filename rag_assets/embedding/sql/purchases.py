@@ -162,8 +162,8 @@ async def keep_answers(
             await _copy(connection, space.answers_table, stream)
             await record(connection, space, ledger_key, entry)
     except psycopg.errors.UniqueViolation:
-        # A vector set aside that is overwritten; or another run took over the claims of this run (its
-        # session was lost) and was faster.
+        # A vector set aside that is overwritten; or another run took over the claims of this run,
+        # whose session was lost, and was faster.
         async with connection.transaction():
             await _keep_the_newest(connection, space, stream)
             await record(connection, space, ledger_key, entry)
