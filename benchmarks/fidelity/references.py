@@ -26,6 +26,7 @@ _UNREAD = {"del", "moveFrom", "instrText", "Fallback", "rPr", "pPr", "tblPr", "s
 _APART = {"tab", "br", "cr", "p", "tc", "t", "h", "si", "c", "s", "line-break", "table-cell"}
 _PROPERTIES = re.compile(r"\A---\n(?:(?:\S+: .*|## title: .*|## \\---)?\n)*")
 """What the library puts before a page: its properties, and its title."""
+_NUMBER = re.compile(r"^\s*\d+\. ", re.MULTILINE)  # that the library gives to an item of a list
 _TARGET = re.compile(r"\]\([^)]*\)")  # of a link or picture
 _DIVIDED = re.compile(r"(\w)[-\u00ad\u2010]\s*\n\s*(?=\w)")
 
@@ -49,7 +50,7 @@ def second_text(content: bytes, name: str) -> str:
         return _packaged(content, suffix)
     if suffix in (".htm", ".html", ".xhtml"):
         page = _by_library(content, "text/html", output="markdown")
-        return _TARGET.sub("]", _PROPERTIES.sub("", page))
+        return _NUMBER.sub("", _TARGET.sub("]", _PROPERTIES.sub("", page)))
     if suffix == ".epub":
         return _by_library(content, "application/epub+zip")
     if suffix == ".eml":

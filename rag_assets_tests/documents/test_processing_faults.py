@@ -55,8 +55,10 @@ def slow(lane: Lane, latency_ms: float = 100) -> None:
 
 
 def fill(lane: Lane, count: int) -> None:
-    """Documents of two passages each; one is also in the document after."""
-    lane.drop(**{f"d{n:03}": markdown(f"topic {n}", f"topic {n + 1}") for n in range(count)})
+    """Documents of three passages each under one title: one all have, one the document after."""
+    lane.drop(
+        **{f"d{n:03}": markdown("topics", f"topic {n}", f"topic {n + 1}") for n in range(count)}
+    )
 
 
 def start(lane: Lane, run_id: str, **changes: object) -> ForkServerProcess:
@@ -91,7 +93,7 @@ def test_runs_that_are_killed_at_any_moment_lose_nothing_and_pay_only_for_what_w
     lane.process(run_id="last")
     assert set(lane.states().values()) == {"ready"}
     stats = lane.emulator.stats()
-    assert stats.distinct_texts == 61
+    assert stats.distinct_texts == 62
     assert stats.duplicate_answers <= kills * IN_FLIGHT * BATCH
     assert_nothing_is_left_over(lane)
     assert_all_is_right(lane)
@@ -108,7 +110,7 @@ def test_two_runs_on_one_lane_do_everything_once(lane: Lane) -> None:
     assert set(lane.states().values()) == {"ready"}
     assert lane.sql("SELECT count(DISTINCT run_id), max(attempts) FROM documents") == [(2, 1)]
     stats = lane.emulator.stats()
-    assert (stats.distinct_texts, stats.duplicate_answers) == (61, 0)
+    assert (stats.distinct_texts, stats.duplicate_answers) == (62, 0)
     assert_nothing_is_left_over(lane)
     assert_all_is_right(lane)
 

@@ -52,10 +52,11 @@ def read_html(text: str, remarks: Remarks | None = None) -> Reading:
     reader = _read(text, keep_navigation=False)
     if reader.lacks_text:
         reader = _read(text, keep_navigation=True)
+    remarks = remarks or Remarks()
     for why, said in reader.left_out:
-        (remarks or Remarks()).left_out(why, said)
+        remarks.left_out(why, said)
     described = [Block(sentence) for sentence in front.sentences]
-    blocks = titled([*described, *reader.blocks], front.title) if reader.blocks else []
+    blocks = titled([*described, *reader.blocks], front.title, remarks) if reader.blocks else []
     return Reading(blocks, front.title or one_line(reader.title), reader.language or front.language)
 
 

@@ -97,7 +97,7 @@ def read_markdown(text: str, remarks: Remarks | None = None) -> Reading:
                 passages.add(shown)
     for line in commented:  # never closed: so it is none
         passages.add(line)
-    return Reading(titled(passages.end(), front.title), front.title, front.language)
+    return Reading(titled(passages.end(), front.title, remarks), front.title, front.language)
 
 
 def _without_comments(line: str, remarks: Remarks) -> str:
@@ -106,10 +106,13 @@ def _without_comments(line: str, remarks: Remarks) -> str:
     return _COMMENT.sub("", line).rstrip()
 
 
-def titled(blocks: list[Block], title: str) -> list[Block]:
+def titled(blocks: list[Block], title: str, remarks: Remarks) -> list[Block]:
     """The blocks with the front matter's title as a heading, unless one of theirs is the same."""
     wanted = one_line(title).casefold()
-    if not wanted or not blocks or any(block.title.casefold() == wanted for block in blocks):
+    if not wanted or not blocks:
+        return blocks
+    if any(block.title.casefold() == wanted for block in blocks):
+        remarks.left_out("entry of the front matter", f"title: {title}")
         return blocks
     return [heading(title, 1), *blocks]
 
