@@ -7,18 +7,19 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from openai_emulator.process import Emulator, running_emulator
 from rag_assets.embedding.profile import Profile, endpoint_of
-from rag_assets.embedding.sql.profiles import store_profile
 from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.spaces import ROLES, register_space
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "bibles"
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -120,13 +121,33 @@ def make_settings(database: Database, tmp_path: Path) -> MakeSettings:
 
 
 def store_probe(database: Database, settings: Settings) -> None:
-    """What a probe finds of a server that does all that OpenAI's does, for both spaces."""
+    """Give each space, when it is created, the profile of a server that is as OpenAI's."""
     endpoint = endpoint_of(settings.openai_base_url)
+    profile = Jsonb(asdict(Profile(largest_batch=2048)))
+    row = sql.SQL("{space}, {endpoint}, {profile}::jsonb || jsonb_build_object('model', {model})")
+    values = {"endpoint": sql.Literal(endpoint), "profile": sql.Literal(profile)}
+    names = {name: sql.Identifier(f"probed_{endpoint}") for name in ("function", "trigger")}
+    insert = "INSERT INTO provider_profiles (space_id, endpoint, profile)"
     with database.connect() as connection:
-        for role in ROLES:
-            space = register_space(connection, settings, role)
-            profile = Profile(model=space.spec.model, largest_batch=2048)
-            store_profile(connection, space.space_id, endpoint, profile)
+        of_new = row.format(space=sql.SQL("NEW.space_id"), model=sql.SQL("NEW.model"), **values)
+        of_old = row.format(space=sql.SQL("space_id"), model=sql.SQL("model"), **values)
+        connection.execute(
+            sql.SQL(
+                "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN {insert} VALUES ({row}); RETURN NEW; END $$"
+            ).format(insert=sql.SQL(insert), row=of_new, **names)
+        )
+        connection.execute(
+            sql.SQL(
+                "CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT ON embedding_spaces"
+                " FOR EACH ROW EXECUTE FUNCTION {function}()"
+            ).format(**names)
+        )
+        connection.execute(
+            sql.SQL("{insert} SELECT {row} FROM embedding_spaces ON CONFLICT DO NOTHING").format(
+                insert=sql.SQL(insert), row=of_old
+            )
+        )
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.embedding.embedder import Embedder, ProbedEmbedder, open_embedder
+from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder, open_embedder
 from rag_assets.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -76,14 +76,22 @@ async def _embed(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str]) ->
     failure: RagAssetsError = ConfigurationError("there is no key for the provider")
     for key in embedder.keys:
         try:
-            return await _vectors(embedder, spec, queries, key)
+            answers = await _probing(embedder, spec, queries, key)
         except (RateLimitedError, QuotaExceededError, AuthenticationError) as error:
             failure = error
+            continue
+        for reason in (reason for answer in answers for reason in answer.refused.values()):
+            # Offline the text itself has nothing to embed; a provider answered with no vector.
+            cause = InputRejectedError if spec.provider == "offline" else ProviderAnswerError
+            raise cause(f"the query cannot be embedded: {reason}")
+        return np.concatenate([answer.vectors for answer in answers])
     raise failure
 
 
-async def _vectors(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], key: str) -> Vector:
-    """As OpenAI's server is asked; only one that refuses that, or answers otherwise, is probed."""
+async def _probing(
+    embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], key: str
+) -> list[Answer]:
+    """Send what OpenAI's server takes; probe only one that refuses it, or answers otherwise."""
     try:
         return await _in_batches(embedder, spec, queries, key)
     except (InputRejectedError, ProviderAnswerError, ProviderUnavailableError) as error:
@@ -96,18 +104,11 @@ async def _vectors(embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], 
 
 async def _in_batches(
     embedder: Embedder, spec: SpaceSpec, queries: Sequence[str], key: str
-) -> Vector:
+) -> list[Answer]:
     profile = embedder.profile(spec) if isinstance(embedder, ProbedEmbedder) else None
     size = profile.largest_batch if profile and profile.batch_limited else len(queries)
-    parts = []
-    for start in range(0, len(queries), size):
-        answer = await embedder.embed(list(queries[start : start + size]), spec, key, "query")
-        for reason in answer.refused.values():
-            # Offline the text itself has nothing to embed; a provider answered with no vector.
-            cause = InputRejectedError if spec.provider == "offline" else ProviderAnswerError
-            raise cause(f"the query cannot be embedded: {reason}")
-        parts.append(answer.vectors)
-    return np.concatenate(parts)
+    parts = [queries[start : start + size] for start in range(0, len(queries), size)]
+    return [await embedder.embed(list(part), spec, key, "query") for part in parts]
 
 
 @dataclass

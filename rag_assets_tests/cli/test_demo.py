@@ -14,7 +14,7 @@ from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.release.corpus import let_through, prepare, release_settings
+from rag_assets_tests.release.corpus import prepare, release_corpus, release_settings
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ def test_the_demo_does_not_replace_a_model_that_was_paid_for(
 ) -> None:
     settings = release_settings(openai_settings)
     prepare(database, settings, "EN_A", sentences(20))
-    let_through(database, settings)
+    release_corpus(database, settings)
     with pytest.raises(ConfigurationError, match="run the demo in a folder of its own"):
         choose_embedder(database, settings)
 

@@ -9,10 +9,11 @@ import pytest
 from rich.markdown import Markdown
 from rich.table import Table
 
-from rag_assets.cli.demo import _choose_embedder
+from rag_assets.cli.demo import Chosen, _use
 from rag_assets.cli.opening import open_private
 from rag_assets.cli.output import Terminal, plain
 from rag_assets.postgres.database import Database
+from rag_assets.settings.model import load_settings
 from rag_assets_tests.cli.conftest import Done, Run
 
 EVIL = "evil\x1b[2J\x1b]0;owned\x07\nerror: forged\r\x9b31m [/red] \u202e"
@@ -88,7 +89,8 @@ def test_the_demo_s_settings_are_for_their_owner_only(
     monkeypatch.chdir(tmp_path)
     for name in ("OPENAI_API_KEY", "OPENAI_API_KEYS", "RAG_EMBEDDING_PROVIDER"):
         monkeypatch.delenv(name, raising=False)
-    assert _choose_embedder(as_json=True).rag_embedding_provider == "offline"
+    used = _use(Chosen("offline", "for a test"), load_settings(), as_json=True)
+    assert used.rag_embedding_provider == "offline"
     assert "RAG_EMBEDDING_PROVIDER=offline" in Path(".env").read_text("utf-8")
     assert Path(".env").stat().st_mode & 0o777 == 0o600
 

@@ -189,7 +189,7 @@ def test_a_fault_of_the_system_fails_the_run_and_no_check(documents_lane: Docume
     lane = documents_lane
     lane.drop("a.md", GOOD)
     lane.drop("b.md", OTHER)
-    lane.look()
+    lane.scan()
     (lane.inbox / "b.md").unlink()
     (run,) = [lane.obey(request) for request in lane.requests()]
     assert not run.success
@@ -202,7 +202,7 @@ def test_the_check_can_be_run_again_for_a_range(documents_lane: DocumentLane) ->
     lane = documents_lane
     for name, text in (("a.md", GOOD), ("b.md", ""), ("c.md", OTHER)):
         lane.drop(name, text)
-        lane.look()
+        lane.scan()
     lane.work()
     selection = dg.AssetSelection.checks(READABLE)
     definitions = dg.Definitions.merge(

@@ -23,7 +23,7 @@ def stored(lane: Lane, key: str) -> Document:
 
 def test_what_was_left_out_is_stored_and_told_in_the_outcome(lane: Lane) -> None:
     lane.dropped.drop("rivers.html", PAGE)
-    lane.dropped.look()
+    lane.dropped.scan()
     (outcome,) = lane.process().outcomes
     assert outcome.remarks == (HIDDEN, NAVIGATION)
     assert outcome.characters == len("The Tagus runs to the sea.")
@@ -35,7 +35,7 @@ def test_what_was_left_out_is_stored_and_told_in_the_outcome(lane: Lane) -> None
 
 def test_characters_that_cannot_be_read_are_counted_as_replaced_and_lost(lane: Lane) -> None:
     lane.dropped.drop("rivers.md", "O rio não pára".encode() + b" \x9d \x93 \x81.")
-    lane.dropped.look()
+    lane.dropped.scan()
     (outcome,) = lane.process().outcomes
     report = report_of(stored(lane, outcome.key))
     assert report is not None
@@ -50,14 +50,14 @@ def test_a_report_is_kept_when_a_withdrawn_document_comes_back_without_being_rea
     lane: Lane,
 ) -> None:
     lane.dropped.drop("rivers.html", PAGE)
-    lane.dropped.look()
+    lane.dropped.scan()
     (outcome,) = lane.process().outcomes
     with lane.database.connect() as connection:
         withdraw(connection, [outcome.key], by="command")
     (lane.folder / "rivers.html").unlink()
-    lane.dropped.look()
+    lane.dropped.scan()
     lane.dropped.drop("rivers.html", PAGE)
-    lane.dropped.look()
+    lane.dropped.scan()
     lane.process(run_id="second")
     report = report_of(stored(lane, outcome.key))
     assert report is not None
@@ -67,7 +67,7 @@ def test_a_report_is_kept_when_a_withdrawn_document_comes_back_without_being_rea
 
 def test_the_api_shows_the_report_and_none_for_what_an_older_version_has_read(lane: Lane) -> None:
     lane.dropped.drop("rivers.html", PAGE)
-    lane.dropped.look()
+    lane.dropped.scan()
     (outcome,) = lane.process().outcomes
     shown = DocumentModel.of(stored(lane, outcome.key)).report
     assert shown is not None

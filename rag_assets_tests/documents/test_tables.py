@@ -12,7 +12,7 @@ import pytest
 
 from rag_assets.postgres.database import Database
 from rag_assets.postgres.migrations import migrate, migrations_folder
-from rag_assets.vectors.sql.spaces import ROLES
+from rag_assets.vectors.sql.spaces import ROLES, space_spec
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.queued import make_ready
 from rag_assets_tests.vectors.vectors import count_rows, space_of
@@ -77,8 +77,13 @@ def test_older_spaces_get_tables_for_documents(
     grown: Database, make_settings: MakeSettings
 ) -> None:
     settings = make_settings()
-    for role in ROLES:
-        space_of(grown, settings, role)
+    with grown.connect() as connection:
+        for role in ROLES:
+            spec = space_spec(settings, role)
+            connection.execute(
+                "SELECT create_embedding_space(%s, %s, %s, %s)",
+                (spec.provider, spec.model, spec.dimensions, spec.precision),
+            )
     assert "0005_documents.sql" in migrate(grown)
     space = space_of(grown, settings)
     make_ready(grown, space, "a", ["one"])

@@ -123,7 +123,7 @@ def test_each_server_stores_the_vectors_of_its_texts_or_says_why_it_cannot(
         assert stored[key] @ vector == pytest.approx(1, abs=1e-3), "another text's vector"
 
 
-@pytest.mark.parametrize("dialect", sorted(WORKING))
+@pytest.mark.parametrize("dialect", sorted(WORKING.keys() - {"tokens-413"}))
 def test_queries_are_answered_by_each_server(
     shop: OpenShop, emulator: Emulator, dialect: str
 ) -> None:

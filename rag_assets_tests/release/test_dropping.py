@@ -17,8 +17,8 @@ from rag_assets_tests.release.corpus import (
     check,
     embed,
     index,
-    let_through,
     prepare,
+    release_corpus,
     release_settings,
 )
 from rag_assets_tests.searches import ask
@@ -36,11 +36,11 @@ def changed(database: Database, make_settings: MakeSettings) -> tuple[Settings, 
     old = release_settings(make_settings, **values)
     new = release_settings(make_settings, **values, rag_embedding_small_dimensions=80)
     prepare(database, old)
-    let_through(database, old)
+    release_corpus(database, old)
     embed(database, new, "EN_A")
     check(database, new, "EN_A")
     index(database, new)
-    let_through(database, new)
+    release_corpus(database, new)
     return old, new
 
 
@@ -75,7 +75,7 @@ def test_everything_of_a_dropped_space_goes_and_no_release_can_search_it(
     embed(database, old, "EN_A")
     check(database, old, "EN_A")
     index(database, old)
-    assert let_through(database, old).release.release_id == 3
+    assert release_corpus(database, old).release.release_id == 3
 
 
 def test_a_space_that_is_needed_is_not_dropped(
