@@ -99,7 +99,8 @@ class Purchaser:
         self._sleep = sleep
         self._claimed: set[bytes] = set()
         self._batch_size = settings.rag_embedding_batch_size
-        self._most_tokens = request_tokens(settings.rag_embedding_token_limit)
+        self._split_tokens = request_tokens(settings.rag_embedding_token_limit)
+        self._most_tokens = self._split_tokens
         self._requests = Requests(
             embedder,
             settings,
@@ -165,7 +166,8 @@ class Purchaser:
                     await self._find_profile(exchange)
                     waiting = deque(
                         map(
-                            _Pending, batches(texts, self._batch_size, max_tokens=self._most_tokens)
+                            _Pending,
+                            batches(texts, self._batch_size, max_tokens=self._split_tokens),
                         )
                     )
                     async with asyncio.TaskGroup() as group:  # the first error ends all waiting
@@ -215,6 +217,8 @@ class Purchaser:
         if pending.half_of:
             return pending
         size = self._requests.throttle.part(self._batch_size)
+        if len(pending.batch) <= size and self._most_tokens == self._split_tokens:
+            return pending
         batch, rest = part_of(pending.batch, size, max_tokens=self._most_tokens)
         if rest:
             waiting.appendleft(_Pending(rest))
