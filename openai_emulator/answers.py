@@ -54,7 +54,9 @@ def write(
     }
     if dialect.usage:
         tail["usage"] = {"prompt_tokens": request.tokens, "total_tokens": request.tokens}
-    items = _items(vectors, order, dialect, in_base64=request.base64)
+    if dialect.sorts:
+        order = np.argsort([-len(text) for text in request.texts], kind="stable")
+    items = _items(vectors, order[: dialect.most_items], dialect, in_base64=request.base64)
     body = b'{"object":"list","data":[' + b",".join(items) + b"]," + json.dumps(tail).encode()[1:]
     return body, len(vectors)
 
@@ -77,7 +79,7 @@ def _items(
 
 def _index(place: int, dialect: Dialect) -> bytes:
     left_out = dialect.index == "none" or (dialect.index == "not zero" and place == 0)
-    return b"" if left_out else b'"index":%d,' % place
+    return b"" if left_out else b'"index":%d,' % (0 if dialect.index == "zeros" else place)
 
 
 def _embedding(row: NDArray[np.float32], dialect: Dialect, *, in_base64: bool) -> bytes:

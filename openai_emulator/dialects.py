@@ -14,7 +14,9 @@ from typing import Literal
 class Dialect:
     """How a server differs from OpenAI's.
 
-    :param index: which items carry one: all, all but the first, or none.
+    :param index: which items carry one: all, all but the first, or none; ``zeros``: always 0.
+    :param sorts: whether items come by the length of their texts, the longest first.
+    :param most_items: that an answer has, whatever was asked.
     :param echo: the model that answers name; ``{model}`` is the one requested. ``None``: null.
     :param base64: whether it is answered, refused by this status, or ignored (floats).
     :param dimensions: the same of a request's ``dimensions``.
@@ -30,7 +32,9 @@ class Dialect:
     :param classic_azure: deployments in the path, ``api-version``, and the key in ``api-key``.
     """
 
-    index: Literal["all", "not zero", "none"] = "all"
+    index: Literal["all", "not zero", "none", "zeros"] = "all"
+    sorts: bool = False
+    most_items: int | None = None
     echo: str | None = "{model}"
     base64: int | Literal["answered", "ignored"] = "answered"
     dimensions: int | Literal["answered", "ignored"] = "answered"
@@ -82,6 +86,10 @@ DIALECTS: dict[str, Dialect] = {
     "tei-8": Dialect(largest_batch=8, batch_status=422, dimensions=422),
     "tokens-413": Dialect(most_tokens=60, batch_status=413),
     "mistral": Dialect(dimensions=422, base64="ignored"),
+    "one-text": Dialect(largest_batch=1),
+    "all-zero": Dialect(index="zeros"),
+    "short-answers": Dialect(most_items=5),
+    "sorting": Dialect(index="none", sorts=True),
     "gateway": Dialect(model_refusal=(503, _NO_CHANNEL), key_refusal=(200, _NO_KEY)),
 }
 """By the name of a server, or of what is peculiar about it."""

@@ -153,7 +153,12 @@ class InputRejectedError(PermanentError):
 
 
 class ProviderAnswerError(PermanentError):
-    """The provider's answer must not be stored: wrong model, dimension, count or value."""
+    """The provider's answer must not be stored: wrong model, dimension, count or value.
+
+    :ivar tokens: billed for it all the same.
+    """
+
+    tokens = 0
 
 
 class BudgetExceededError(PermanentError):

@@ -10,6 +10,7 @@ from rag_assets.bible.versions import VersionFolder, read_declaration
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.spaces import distinct_roles
 
 
 def embed_spaces(
@@ -61,6 +62,6 @@ def _refuse_over_budget(
                 limit=options.limit,
                 batch_size=options.batch_size,
             )
-            for role in options.roles
+            for role in distinct_roles(settings, options.roles)
         ]
     check_budget(settings, plans)

@@ -19,6 +19,7 @@ from rag_assets.bible.versions import (
     read_declaration,
 )
 from rag_assets.embedding.batching import BYTES_PER_TOKEN, Text, request_tokens, text_hash
+from rag_assets.embedding.profile import Profile
 from rag_assets.embedding.sql import purchases
 from rag_assets.embedding.sql.profiles import profile_in_use
 from rag_assets.errors import BudgetExceededError, CorpusError
@@ -34,6 +35,7 @@ from rag_assets.vectors.sql.spaces import (
     ROLES,
     Role,
     SpaceSpec,
+    distinct_roles,
     find_space,
     space_spec,
 )
@@ -171,7 +173,7 @@ def plan_known(
             limit=limit,
             batch_size=batch_size,
         )
-        for role in roles
+        for role in distinct_roles(settings, roles)
     ]
 
 
@@ -241,7 +243,7 @@ def plan_folder(
     texts = [Text(text_hash(verse.text), verse.text) for verse in verses]
     return [
         _plan(connection, settings, folder.code, role, texts, batch_size=batch_size)
-        for role in roles
+        for role in distinct_roles(settings, roles)
     ]
 
 
@@ -264,7 +266,8 @@ def _plan(
     size = sum(len(distinct[key].text.encode()) for key in wanted_keys)
     ratio = purchases.tokens_per_byte(connection, space) or 1 / BYTES_PER_TOKEN
     tokens = round(size * ratio)
-    requests = _requests(len(wanted_keys), tokens, batch_size, settings)
+    profile = profile_in_use(connection, settings, role)
+    requests = _requests(len(wanted_keys), tokens, batch_size, settings, profile)
     return SpacePlan(
         version_code=version_code,
         role=role,
@@ -276,7 +279,7 @@ def _plan(
         cost_usd=cost_of(tokens, usd_per_million_tokens(settings, role)),
         requests=requests,
         minutes=_minutes(requests, tokens, settings),
-        provider=str(profile_in_use(connection, settings, role) or ""),
+        provider=str(profile or ""),
     )
 
 
@@ -302,8 +305,12 @@ def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
         )
 
 
-def _requests(texts: int, tokens: int, batch_size: int | None, settings: Settings) -> int:
+def _requests(
+    texts: int, tokens: int, batch_size: int | None, settings: Settings, profile: Profile | None
+) -> int:
     size = batch_size or settings.rag_embedding_batch_size
+    if profile and profile.batch_limited:
+        size = min(size, profile.largest_batch)
     return max(-(-texts // size), -(-tokens // request_tokens(settings.rag_embedding_token_limit)))
 
 

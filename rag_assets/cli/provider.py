@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
-from rag_assets.cli.opening import corpus_connection
+from rag_assets.cli.opening import corpus_connection, open_corpus
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_pairs
-from rag_assets.embedding.embedder import Probed, ProbedEmbedder, open_embedder
-from rag_assets.embedding.sql.profiles import profile_in_use, store_profile
+from rag_assets.embedding.purchase import open_purchaser
+from rag_assets.embedding.sql.profiles import profile_in_use
+from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.errors import ConfigurationError
 from rag_assets.interrupts import run_async
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Database
+from rag_assets.progress import Silent
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.sql.spaces import ROLES, Role, find_space, register_space, space_spec
+from rag_assets.vectors.sql.spaces import ROLES, Role, distinct_roles, register_space, space_spec
 
 
 def provider(
@@ -33,10 +36,11 @@ def provider(
     rag-assets provider --probe
     ```
     """
-    with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
+    with errors_as_sentences(as_json):
         if probe:
-            _probe_all(connection, settings)
-        found = {role: profile_in_use(connection, settings, role) for role in ROLES}
+            _probe_all()
+        with corpus_connection() as (settings, connection):
+            found = {role: profile_in_use(connection, settings, role) for role in ROLES}
     if as_json:
         show_json({role: profile for role, profile in found.items() if profile})
         return
@@ -55,20 +59,22 @@ def provider(
         )
 
 
-def _probe_all(connection: Connection, settings: Settings) -> None:
+def _probe_all() -> None:
+    """Probe each space's server, and store what is found; one that fails leaves the others."""
+    settings, database = open_corpus()
     if not settings.needs_key():
         raise ConfigurationError(
             f"the provider is {settings.rag_embedding_provider}: there is no server to probe"
         )
-    spaces = {role: find_space(connection, settings, role) for role in ROLES}
-    for role in [role for role, space in spaces.items() if space] or ROLES[:1]:
-        space = register_space(connection, settings, role)
-        endpoint, probed = run_async(_probe(settings, role))
-        store_profile(connection, space.space_id, endpoint, probed.profile)
+    for role in distinct_roles(settings):
+        run_async(_probe(settings, database, role))
 
 
-async def _probe(settings: Settings, role: Role) -> tuple[str, Probed]:
-    async with open_embedder(settings) as embedder:
-        assert isinstance(embedder, ProbedEmbedder)  # noqa: S101 -- it is the one with a server
-        spec, batch = space_spec(settings, role), settings.rag_embedding_batch_size
-        return embedder.endpoint, await embedder.probe(spec, embedder.keys[0], batch=batch)
+async def _probe(settings: Settings, database: Database, role: Role) -> None:
+    with database.connect(autocommit=True) as session:
+        space = register_space(session, settings, role)
+        key = LedgerKey(f"provider-{os.getpid()}", "bible", "provider")
+        async with open_purchaser(
+            database, session, settings, space=space, ledger_key=key, progress=Silent()
+        ) as purchaser:
+            await purchaser.probe()

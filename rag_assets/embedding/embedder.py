@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from rag_assets.errors import ConfigurationError, ProviderAnswerError
 from rag_assets.settings.instructions import Kind
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import SpaceSpec
+
+if TYPE_CHECKING:
+    from rag_assets.embedding.providers.answers import RawAnswer
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,6 @@ class Answer:
     tokens: int
     refused: Mapping[int, str] = field(default_factory=dict)
     rest_key_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Probed:
-    """What a probe of a server found, and what it cost."""
-
-    profile: Profile
-    requests: int
-    input_bytes: int
-    tokens: int
 
 
 class Embedder(Protocol):
@@ -77,17 +70,21 @@ class Embedder(Protocol):
 class ProbedEmbedder(Embedder, Protocol):
     """One whose server has to be found out about before it is used."""
 
+    @property
+    def overrides(self) -> Overrides:
+        """What the settings say about the server."""
+
     def profile(self, spec: SpaceSpec) -> Profile | None:
         """What is known of the server; before, it is taken to do what OpenAI does."""
 
-    def use(self, spec: SpaceSpec, profile: Profile) -> Profile:
-        """Speak to the server by a profile that an earlier probe found; with what settings say."""
+    def use(self, spec: SpaceSpec, profile: Profile) -> None:
+        """Speak to the server by a profile that a probe found."""
 
-    async def probe(self, spec: SpaceSpec, api_key: str, *, batch: int) -> Probed:
-        """Find out what the server does, and use that from now on.
+    async def ask(
+        self, texts: Sequence[str], spec: SpaceSpec, api_key: str, profile: Profile
+    ) -> RawAnswer:
+        """Embed texts as passages in one request of this form; the answer is not judged.
 
-        :param batch: texts that requests are going to have.
-        :raises ConfigurationError: the server cannot be used for this space as it is set.
         :raises RagAssetsError: as :meth:`embed`.
         """
 

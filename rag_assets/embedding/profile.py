@@ -31,6 +31,16 @@ class Overrides:
     indexed: bool | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
 
+    def label(self, model: str) -> str:
+        """What of this a profile is found under; empty where all is left to the probe."""
+        set_here = {
+            "dimensions": self.dimensions,
+            "base64": self.base64,
+            "indexed": self.indexed,
+            "alias": self.aliases.get(model),
+        }
+        return ", ".join(f"{name}={value}" for name, value in set_here.items() if value is not None)
+
     @classmethod
     def of(cls, settings: Settings) -> Overrides:
         """What these settings say."""
@@ -56,6 +66,7 @@ class Profile:
     :param normalised: whether vectors come with length 1; they are normalised in any case.
     :param reports_usage: whether answers say how many tokens are billed; otherwise the tokens in
         the ledger are an estimate, a quarter of the UTF-8 bytes.
+    :param under: :meth:`Overrides.label` of the settings that it was found under.
     """
 
     dimensions: bool = True
@@ -66,6 +77,12 @@ class Profile:
     batch_limited: bool = False
     normalised: bool = True
     reports_usage: bool = True
+    under: str = ""
+
+    def holds(self, overrides: Overrides, model: str, *, batch: int) -> bool:
+        """Whether it still says what it has to: for these settings, and batches of this size."""
+        tried = self.batch_limited or self.largest_batch >= batch
+        return tried and self.under == overrides.label(model)
 
     def overridden(self, overrides: Overrides) -> Profile:
         """The same with what the settings say."""

@@ -24,6 +24,7 @@ from rag_assets.embedding.batching import (
     tokens_of,
 )
 from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder, open_embedder
+from rag_assets.embedding.profile import Profile
 from rag_assets.embedding.requests import Exchange, Purchase, Requests, Sleep
 from rag_assets.embedding.sql import purchases
 from rag_assets.embedding.sql.profiles import store_profile, stored_profile
@@ -150,8 +151,24 @@ class Purchaser:
             corpus=self._ledger_key.corpus,
         )
 
+    async def probe(self) -> Profile | None:
+        """Probe the server now, and store what is found; ``None`` where there is no server."""
+        async with self._exchange() as exchange:
+            await self._find_profile(exchange, probe=True)
+        return self.purchase.profile
+
     async def _embed_all(self, texts: Sequence[Text]) -> None:
         """Request all that this run can claim, several batches at a time."""
+        async with self._exchange() as exchange:
+            await self._find_profile(exchange)
+            split = batches(texts, self._batch_size, max_tokens=self._split_tokens)
+            waiting = deque(map(_Pending, split))
+            async with asyncio.TaskGroup() as group:  # the first error ends all waiting
+                await self._dispatch(waiting, group, exchange)
+
+    @asynccontextmanager
+    async def _exchange(self) -> AsyncIterator[Exchange]:
+        """What requests share while the block lasts; the first of its errors is raised."""
         failures: Sequence[Exception] = ()
         async with (
             self._database.connect_async() as limits_connection,
@@ -161,17 +178,8 @@ class Purchaser:
             await limits_connection.execute("SET synchronous_commit = off")
             await self._requests.throttle.read_share(limits_connection)
             async with asyncio.TaskGroup() as sent:  # left when each request has been answered
-                exchange = Exchange(limits_connection, answers_connection, asyncio.Lock(), sent)
                 try:
-                    await self._find_profile(exchange)
-                    waiting = deque(
-                        map(
-                            _Pending,
-                            batches(texts, self._batch_size, max_tokens=self._split_tokens),
-                        )
-                    )
-                    async with asyncio.TaskGroup() as group:  # the first error ends all waiting
-                        await self._dispatch(waiting, group, exchange)
+                    yield Exchange(limits_connection, answers_connection, asyncio.Lock(), sent)
                 except ExceptionGroup as failed:
                     failures = failed.exceptions
                 except Exception as error:
@@ -179,23 +187,24 @@ class Purchaser:
             if failures:
                 raise failures[0]  # in here, where a cut connection is explained
 
-    async def _find_profile(self, exchange: Exchange) -> None:
+    async def _find_profile(self, exchange: Exchange, *, probe: bool = False) -> None:
         """Learn what the server does: as stored, or by a probe before the first text is sent.
 
-        A batch larger than was ever tried is a reason to probe again.
+        A larger batch than was ever tried, or other settings, are a reason to probe again.
         """
         embedder, size = self._embedder, self._settings.rag_embedding_batch_size
         if self.purchase.profile or not isinstance(embedder, ProbedEmbedder):
             return
-        profile = stored_profile(self._session, self.space.space_id, embedder.endpoint)
-        if profile is None or (profile.largest_batch < size and not profile.batch_limited):
-            profile = await self._requests.probe(exchange, embedder, batch=size)
-            store_profile(self._session, self.space.space_id, embedder.endpoint, profile)
-            self._progress.say(f"the provider for {self.space.spec}: {profile}")
+        spec, place = self.space.spec, (self.space.space_id, embedder.endpoint)
+        profile = None if probe else stored_profile(self._session, *place)
+        if profile is not None and profile.holds(embedder.overrides, spec.model, batch=size):
+            embedder.use(spec, profile)
         else:
-            profile = embedder.use(self.space.spec, profile)
+            profile = await self._requests.probe(exchange, embedder, batch=size)
+            store_profile(self._session, *place, profile)
+            self._progress.say(f"the provider for {spec}: {profile}")
         self.purchase.profile = profile
-        self._batch_size = min(size, max(1, profile.largest_batch))
+        self._batch_size = min(size, profile.largest_batch)
 
     async def _dispatch(
         self, waiting: deque[_Pending], group: asyncio.TaskGroup, exchange: Exchange
@@ -261,7 +270,7 @@ class Purchaser:
         if refusal is None:
             return
         refusal.unsettled -= 1
-        if refusal.unsettled or refusal.by_a_text or refusal.by_failing:
+        if refusal.unsettled or refusal.by_a_text:
             return
         learned = max(1, refusal.tokens // 2)
         if learned < self._most_tokens:
@@ -284,10 +293,10 @@ class Purchaser:
             patience = 1
         cleared = False  # whether the server answered another text meanwhile
 
-        async def suspect(failures: int, error: ProviderUnavailableError) -> bool:
+        async def suspect(failures: int, error: ProviderUnavailableError, key: str) -> bool:
             nonlocal cleared
             if not cleared and (
-                failures < patience or not await self._requests.answers(exchange, _HARMLESS)
+                failures < patience or not await self._requests.answers(exchange, _HARMLESS, key)
             ):
                 return False
             if cleared or len(batch) > 1:

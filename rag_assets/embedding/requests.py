@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rag_assets.embedding.batching import estimate_tokens
-from rag_assets.embedding.embedder import Answer, Embedder, Probed, ProbedEmbedder
+from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder
 from rag_assets.embedding.profile import Profile
+from rag_assets.embedding.providers.answers import RawAnswer
+from rag_assets.embedding.providers.probe import Probe
 from rag_assets.embedding.sql import purchases
 from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey
 from rag_assets.embedding.throttle import Throttle, key_name
 from rag_assets.errors import (
+    ProviderAnswerError,
     ProviderUnavailableError,
     QuotaExceededError,
     RagAssetsError,
@@ -31,8 +34,8 @@ from rag_assets.vectors.sql.spaces import Space
 
 Sleep = Callable[[float], Awaitable[None]]
 Result = TypeVar("Result")
-Suspect = Callable[[int, ProviderUnavailableError], Awaitable[bool]]
-"""Asked after each 5xx of a request, with their number: whether to try again in any case."""
+Suspect = Callable[[int, ProviderUnavailableError, str], Awaitable[bool]]
+"""Asked after each 5xx of a request, with their number and the key: whether to try once more."""
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
@@ -132,13 +135,16 @@ class Requests:
         work: Callable[[str], Coroutine[Any, Any, Result]],
         *,
         suspect: Suspect | None = None,
+        max_retries: int | None = None,
     ) -> Result:
         """Do what one request entails, given a key, until it is answered.
 
         :param tokens: estimated, for the pace.
+        :param max_retries: instead of ``RAG_EMBEDDING_MAX_RETRIES``.
         :raises RagAssetsError: what ``work`` and ``suspect`` raise; a failure that may pass, after
-            ``RAG_EMBEDDING_MAX_RETRIES``.
+            the retries.
         """
+        most = self._settings.rag_embedding_max_retries if max_retries is None else max_retries
         retries = 0
         waited_s = 0.0
         while True:
@@ -158,36 +164,55 @@ class Requests:
             except ProviderUnavailableError as error:
                 retries += 1
                 failed = error.status is not None
-                once_more = bool(suspect and failed and await suspect(retries, error))
-                if retries > self._settings.rag_embedding_max_retries and not once_more:
+                once_more = bool(suspect and failed and await suspect(retries, error, key))
+                if retries > most and not once_more:
                     raise
-                self._purchase.retries += 1
-                entry = LedgerEntry(key_name(key), retries=1)
-                await exchange.see_through(self.record(exchange.limits, entry))
-                await self._sleep(_backoff(retries))
+                await self._count_retry(exchange, key, retries)
 
-    async def answers(self, exchange: Exchange, text: str) -> bool:
+    async def answers(self, exchange: Exchange, text: str, key: str) -> bool:
         """Whether the server answers this text now."""
-        (key, *_) = self._embedder.keys
         try:
             answer = await exchange.see_through(
                 self._embedder.embed([text], self._space.spec, key, "passage")
             )
         except RagAssetsError:
             return False
-        size = len(text.encode())
-        await exchange.see_through(self._paid(exchange, key, 1, size, answer.tokens))
+        await exchange.see_through(self._paid(exchange, key, [text], answer.tokens))
         return not answer.refused
 
     async def probe(self, exchange: Exchange, embedder: ProbedEmbedder, *, batch: int) -> Profile:
-        """Probe the server, and use what is found from now on."""
+        """Probe the server, and use what is found from now on. Each request is paced and paid."""
+        spec = self._space.spec
 
-        async def work(key: str) -> Probed:
-            found = await embedder.probe(self._space.spec, key, batch=batch)
-            await self._paid(exchange, key, found.requests, found.input_bytes, found.tokens)
-            return found
+        async def request(texts: Sequence[str], form: Profile) -> RawAnswer:
+            async def work(key: str) -> RawAnswer:
+                answer = await embedder.ask(texts, spec, key, form)
+                estimated = sum(map(estimate_tokens, texts))
+                tokens = estimated if answer.tokens is None else answer.tokens
+                await self._paid(exchange, key, texts, tokens)
+                return answer
 
-        return (await self.send(exchange, estimate_tokens("a") * batch, work)).profile
+            return await self.send(exchange, sum(map(estimate_tokens, texts)), work, max_retries=0)
+
+        probe = Probe(request, spec, embedder.overrides, batch=batch)
+        retries = 0
+        while True:
+            try:
+                profile = await probe.run()
+            except ProviderUnavailableError:
+                retries += 1
+                if retries > self._settings.rag_embedding_max_retries:
+                    raise
+                await self._count_retry(exchange, embedder.keys[0], retries)
+            else:
+                embedder.use(spec, profile)
+                return profile
+
+    async def _count_retry(self, exchange: Exchange, key: str, retries: int) -> None:
+        self._purchase.retries += 1
+        entry = LedgerEntry(key_name(key), retries=1)
+        await exchange.see_through(self.record(exchange.limits, entry))
+        await self._sleep(_backoff(retries))
 
     async def rest(self, exchange: Exchange, key: str, answer: Answer) -> None:
         """Let the key rest for as long as the answer says."""
@@ -210,18 +235,20 @@ class Requests:
             await self.throttle.rest_limited(exchange.limits, key, error)
         except QuotaExceededError as error:
             await self.throttle.drop(exchange.limits, key, error)
+        except ProviderAnswerError as error:
+            if error.tokens:
+                await self._paid(exchange, key, (), error.tokens)
+            raise
         return None
 
-    async def _paid(
-        self, exchange: Exchange, key: str, requests: int, size: int, tokens: int
-    ) -> None:
-        """Enter what was paid for texts that are not of the corpus."""
+    async def _paid(self, exchange: Exchange, key: str, texts: Sequence[str], tokens: int) -> None:
+        """Enter what was paid for texts that are not of the corpus, or of which nothing is kept."""
         cost_usd = cost_of(tokens, self._space.usd_per_million_tokens)
-        self._purchase.add(Purchase(0, requests, tokens=tokens, cost_usd=cost_usd))
+        self._purchase.add(Purchase(0, requests=1, tokens=tokens, cost_usd=cost_usd))
         entry = LedgerEntry(
             key_name(key),
-            requests=requests,
-            input_bytes=size,
+            requests=1,
+            input_bytes=sum(len(text.encode()) for text in texts),
             tokens=tokens,
             cost_usd=cost_usd,
         )

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder, open_embedder
+from rag_assets.embedding.profile import Profile
+from rag_assets.embedding.providers.answers import RawAnswer
+from rag_assets.embedding.providers.probe import Probe
 from rag_assets.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -98,8 +101,16 @@ async def _probing(
         down = isinstance(error, ProviderUnavailableError) and error.status != 500
         if down or not isinstance(embedder, ProbedEmbedder) or embedder.profile(spec):
             raise
-        await embedder.probe(spec, key, batch=len(queries))
+        await _probe(embedder, spec, len(queries), key)
         return await _in_batches(embedder, spec, queries, key)
+
+
+async def _probe(embedder: ProbedEmbedder, spec: SpaceSpec, batch: int, key: str) -> None:
+    async def request(texts: Sequence[str], form: Profile) -> RawAnswer:
+        return await embedder.ask(texts, spec, key, form)
+
+    probe = Probe(request, spec, embedder.overrides, batch=batch)
+    embedder.use(spec, await probe.run())
 
 
 async def _in_batches(

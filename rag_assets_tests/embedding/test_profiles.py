@@ -99,8 +99,14 @@ WORKING = {
     "tokens-413": {},
     "mistral": BGE,
     "gateway": {},
+    "one-text": {"rag_embedding_batch_size": 7},
+    "all-zero": {},
+    "short-answers": {},
 }
-REFUSED = {"llama-cpp-tokens": (BGE, ProviderAnswerError, "a vector per token .* pooling")}
+REFUSED = {
+    "llama-cpp-tokens": (BGE, ProviderAnswerError, "a vector per token .* pooling"),
+    "sorting": ({}, ConfigurationError, "do not come in the order of the texts"),
+}
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
@@ -123,7 +129,7 @@ def test_each_server_stores_the_vectors_of_its_texts_or_says_why_it_cannot(
         assert stored[key] @ vector == pytest.approx(1, abs=1e-3), "another text's vector"
 
 
-@pytest.mark.parametrize("dialect", sorted(WORKING.keys() - {"tokens-413"}))
+@pytest.mark.parametrize("dialect", sorted(WORKING.keys() - {"tokens-413", "short-answers"}))
 def test_queries_are_answered_by_each_server(
     shop: OpenShop, emulator: Emulator, dialect: str
 ) -> None:
@@ -151,6 +157,9 @@ def test_queries_are_answered_by_each_server(
         ("dashscope", {"largest_batch": 10, "batch_limited": True}),
         ("tei-8", {"largest_batch": 8, "batch_limited": True, "dimensions": False}),
         ("mistral", {"dimensions": False}),
+        ("one-text", {"largest_batch": 1, "batch_limited": True}),
+        ("all-zero", {"indexed": False}),
+        ("short-answers", {"largest_batch": 5, "batch_limited": True}),
     ],
 )
 def test_the_probe_finds_what_a_server_does_and_stores_it(
@@ -314,7 +323,73 @@ def test_settings_override_what_was_stored(shop: OpenShop, emulator: Emulator) -
     with pytest.raises(InputRejectedError):
         shop("vllm-2024", **BGE, rag_embedding_max_rejected=0).buy(["a text"])
     forced = {"rag_embedding_encoding": "float", "rag_embedding_send_dimensions": False}
-    assert shop("vllm-2024", **BGE, **forced).buy(["a text"]).inputs == 1
+    profile = shop("vllm-2024", **BGE, **forced).buy(["a text"]).profile
+    assert profile is not None
+    assert (profile.base64, profile.dimensions) == (False, False)
+
+
+def test_a_setting_that_is_taken_back_leaves_it_to_the_probe_again(shop: OpenShop) -> None:
+    forced = {"rag_embedding_encoding": "float", "rag_embedding_item_order": "position"}
+    first = shop(**forced).buy(["a text"]).profile
+    then = shop().buy(["another text"]).profile
+    assert first is not None
+    assert then is not None
+    assert (first.base64, first.indexed) == (False, False)
+    assert (then.base64, then.indexed) == (True, True)
+
+
+def test_an_alias_that_is_taken_back_no_longer_counts(shop: OpenShop) -> None:
+    shop("azure", **WORKING["azure"]).buy(["a text"])
+    with pytest.raises(ConfigurationError, match="RAG_EMBEDDING_MODEL_ALIASES"):
+        shop("azure", **DEPLOYED).buy(["another text"])
+
+
+def test_an_override_that_cannot_hold_is_refused_with_its_setting(shop: OpenShop) -> None:
+    with pytest.raises(ConfigurationError, match="RAG_EMBEDDING_ITEM_ORDER=position"):
+        shop("opea", **BGE, rag_embedding_item_order="index").buy(["a text"])
+
+
+def test_a_failure_while_the_largest_batch_is_sought_does_not_lower_it(
+    shop: OpenShop, emulator: Emulator
+) -> None:
+    emulator.order(Fault(FaultKind.UNAVAILABLE), Fault(FaultKind.UNAVAILABLE, after=1, times=1))
+    profile = shop().buy(["a text"]).profile
+    assert profile is not None
+    assert (profile.largest_batch, profile.batch_limited) == (40, False)
+
+
+def test_a_probe_that_meets_a_rate_limit_goes_on_where_it_was(
+    shop: OpenShop, emulator: Emulator
+) -> None:
+    emulator.order(*[Fault(FaultKind.RATE_LIMIT, after=n, retry_after_s=0.05) for n in (1, 2, 3)])
+    buyer = shop("tei", **BGE)
+    assert buyer.buy(["a text"]).rate_limited == 3
+    emulator.reset()
+    again = Shop(buyer.database, buyer.settings)
+    emulator.speak("tei")
+    assert again.buy(["another text"]).requests == 1
+
+
+def test_a_refused_answer_is_entered_with_what_it_cost(shop: OpenShop, emulator: Emulator) -> None:
+    shop().buy(["a text"])
+    emulator.reset()
+    emulator.order(Fault(FaultKind.WRONG_MODEL))
+    buyer = shop()
+    before = buyer.ledger()
+    with pytest.raises(ProviderAnswerError):
+        buyer.buy(["another text"])
+    (old,), (new,) = before.values(), buyer.ledger().values()
+    assert (new[0] - old[0], new[4] - old[4]) == (1, emulator.stats().tokens_billed)
+
+
+def test_a_text_is_set_aside_though_the_first_key_has_no_quota(
+    shop: OpenShop, emulator: Emulator
+) -> None:
+    keys = {"use_api_key_rotation": True, "openai_api_keys": "sk-test-one,sk-test-two"}
+    shop("ollama-nan", **BGE, **keys).buy(["a text"])
+    emulator.order(Fault(FaultKind.INSUFFICIENT_QUOTA, key="sk-test-one"))
+    purchase = shop("ollama-nan", **BGE, **keys).buy(["good", "this text has nan in it"])
+    assert (purchase.inputs, len(purchase.rejected)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +441,12 @@ def test_aliases_that_cannot_be_read_are_refused(
         (413, {"error": "too large", "error_type": "Validation"}, InputRejectedError),
         (424, {"error": "failed", "error_type": "Backend"}, ProviderUnavailableError),
         (403, {"error": {"code": "billing_not_active"}}, QuotaExceededError),
+        (400, {"code": "Arrearage"}, QuotaExceededError),
+        (403, {"error": {"code": "insufficient_user_quota"}}, QuotaExceededError),
+        (400, {"error": {"code": "model_not_exist"}}, ConfigurationError),
+        (400, {"error": {"param": "model", "code": None}}, ConfigurationError),
+        (200, {"code": 1113}, ProviderUnavailableError),
+        (200, {"errors": [{"code": "invalid_api_key"}]}, AuthenticationError),
         (500, None, ProviderUnavailableError),
         (500, "text", ProviderUnavailableError),
         (500, [], ProviderUnavailableError),
@@ -384,6 +465,8 @@ def test_a_refusal_is_classed_by_the_codes_in_its_body_first(
         ([{"error": {"code": 503}}], True),
         ({"error": None, "data": [1]}, False),
         ({"data": []}, False),
+        ({"errors": [{"code": 1}]}, True),
+        ({"code": "model_not_found"}, True),
         ([], False),
         ("error", False),
     ],

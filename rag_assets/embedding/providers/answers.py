@@ -18,6 +18,8 @@ from rag_assets.errors import ProviderAnswerError
 from rag_assets.secrecy import word
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
+_MOST_TOKENS = 10**9  # of one answer; more is no count
+
 
 @dataclass(frozen=True)
 class RawAnswer:
@@ -50,19 +52,14 @@ class RawAnswer:
                 "the embedding provider answers a vector per token instead of one per text: start "
                 "it with pooling (llama.cpp: --pooling mean, or what the model's page names)"
             )
-        usage = answer.get("usage")
-        tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-        return cls(
-            model=str(model) if model else None,
-            places=places,
-            rows=rows,
-            tokens=tokens if isinstance(tokens, int) and tokens > 0 else None,
-        )
+        return cls(str(model) if model else None, places, rows, _tokens(answer.get("usage")))
 
     @property
     def indexed(self) -> bool:
-        """Whether the items of two texts carry an index. Gemini leaves out one that is 0."""
-        return sum(place is None for place in self.places) <= 1
+        """Whether each item's index says which text it is of. Gemini leaves out one that is 0."""
+        missing = sum(place is None for place in self.places)
+        found = sorted(place or 0 for place in self.places)
+        return missing <= 1 and found == list(range(len(found)))
 
 
 def matched(
@@ -128,7 +125,23 @@ def _places(answer: RawAnswer, count: int, profile: Profile) -> tuple[int, ...]:
 
 def _place(item: Any) -> int | None:
     place = item.get("index")
-    return None if place is None else int(place)
+    if place is None or (isinstance(place, int | str) and not isinstance(place, bool)):
+        return None if place is None else int(place)
+    raise TypeError("no index")
+
+
+def _tokens(usage: Any) -> int | None:
+    """As billed; ``None`` for what is no number of tokens."""
+    if not isinstance(usage, dict):
+        return None
+    for name in ("total_tokens", "prompt_tokens"):
+        try:
+            tokens = 0 if isinstance(usage.get(name), bool) else int(usage[name])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            continue
+        if 0 < tokens < _MOST_TOKENS:
+            return tokens
+    return None
 
 
 def _decode(embedding: Any) -> NDArray[np.float32]:

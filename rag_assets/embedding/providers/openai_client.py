@@ -15,12 +15,11 @@ import httpx2
 import openai
 
 from rag_assets.embedding.batching import estimate_tokens
-from rag_assets.embedding.embedder import Answer, Probed
+from rag_assets.embedding.embedder import Answer
 from rag_assets.embedding.profile import Overrides, Profile, endpoint_of
 from rag_assets.embedding.providers.answers import RawAnswer, matched
-from rag_assets.embedding.providers.probe import probe
 from rag_assets.embedding.providers.refusals import classify, refused_in, rest_after
-from rag_assets.errors import ProviderUnavailableError
+from rag_assets.errors import ProviderAnswerError, ProviderUnavailableError
 from rag_assets.secrecy import register_keys
 from rag_assets.settings.instructions import Kind
 from rag_assets.vectors.sql.spaces import SpaceSpec
@@ -47,9 +46,9 @@ class OpenAIEmbedder:
         self.keys = tuple(keys)
         register_keys(self.keys)
         self.endpoint = endpoint_of(base_url)
-        self._overrides = overrides or Overrides()
+        self.overrides = overrides or Overrides()
         self._profiles: dict[SpaceSpec, Profile] = {}
-        self._assumed = Profile().overridden(self._overrides)
+        self._assumed = Profile().overridden(self.overrides)
         self._client = openai.AsyncOpenAI(timeout=timeout_s, **_address(base_url, keys[0]))
         self._by_key = {
             key: self._client.with_options(**_credentials(base_url, key)) for key in keys
@@ -70,21 +69,16 @@ class OpenAIEmbedder:
         """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
         return self._profiles.get(spec)
 
-    def use(self, spec: SpaceSpec, profile: Profile) -> Profile:
+    def use(self, spec: SpaceSpec, profile: Profile) -> None:
         """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
-        self._profiles[spec] = profile.overridden(self._overrides)
-        return self._profiles[spec]
+        self._profiles[spec] = profile
 
-    async def probe(self, spec: SpaceSpec, api_key: str, *, batch: int) -> Probed:
+    async def ask(
+        self, texts: Sequence[str], spec: SpaceSpec, api_key: str, profile: Profile
+    ) -> RawAnswer:
         """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
-
-        async def request(texts: Sequence[str], profile: Profile) -> RawAnswer:
-            answer, _ = await self._post(_body(texts, spec, profile, "passage"), api_key)
-            return RawAnswer.of(answer)
-
-        probed = await probe(request, spec, self._overrides, batch=batch)
-        self.use(spec, probed.profile)
-        return probed
+        answer, _ = await self._post(_body(texts, spec, profile, "passage"), api_key)
+        return RawAnswer.of(answer)
 
     async def embed(
         self, texts: Sequence[str], spec: SpaceSpec, api_key: str, kind: Kind
@@ -93,13 +87,13 @@ class OpenAIEmbedder:
         profile = self._profiles.get(spec, self._assumed)
         answer, headers = await self._post(_body(texts, spec, profile, kind), api_key)
         raw = RawAnswer.of(answer)
-        vectors, refused = matched(raw, len(texts), spec, profile)
-        return Answer(
-            vectors,
-            tokens=raw.tokens if raw.tokens is not None else sum(map(estimate_tokens, texts)),
-            refused=refused,
-            rest_key_s=rest_after(headers),
-        )
+        tokens = sum(map(estimate_tokens, texts)) if raw.tokens is None else raw.tokens
+        try:
+            vectors, refused = matched(raw, len(texts), spec, profile)
+        except ProviderAnswerError as error:
+            error.tokens = tokens  # nothing is stored, and yet it is billed
+            raise
+        return Answer(vectors, tokens, refused, rest_key_s=rest_after(headers))
 
     async def _post(
         self, body: Mapping[str, object], api_key: str
@@ -123,7 +117,9 @@ class OpenAIEmbedder:
                 timed_out=slow,
             ) from None
         except ValueError:
-            raise ProviderUnavailableError("the embedding provider answered no JSON") from None
+            raise ProviderUnavailableError(
+                "the embedding provider answered no JSON (is OPENAI_BASE_URL the API's, with /v1?)"
+            ) from None
         if refused_in(answer):
             raise classify(response.status_code, answer, response.headers, api_key)
         return answer, response.headers

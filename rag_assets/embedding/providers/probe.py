@@ -1,7 +1,7 @@
 """Find out what a server does, by one small request where it does what OpenAI does.
 
-The texts are our own and harmless, so a refusal is about the request's form, the model or the key.
-What is found is a :class:`rag_assets.embedding.profile.Profile`.
+The texts are our own and harmless, so a refusal is about the request's form, its size, the model or
+the key. What is found is a :class:`rag_assets.embedding.profile.Profile`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_assets.embedding.batching import MAX_INPUTS, estimate_tokens
-from rag_assets.embedding.embedder import Probed, normalised
+from rag_assets.embedding.batching import MAX_INPUTS
+from rag_assets.embedding.embedder import normalised
 from rag_assets.embedding.profile import Overrides, Profile, same_model
 from rag_assets.embedding.providers.answers import RawAnswer, named
 from rag_assets.errors import (
@@ -27,8 +27,8 @@ from rag_assets.errors import (
 from rag_assets.secrecy import word
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
-_FIRST, _SECOND = "In the beginning was the Word.", "Jesus wept."
-_SAME = 0.99  # cosine of a text's vector, requested alone and among others
+_MEDIUM, _SHORT = "In the beginning was the Word.", "Jesus wept."
+_LONG = "He maketh me to lie down in green pastures: he leadeth me beside the still waters."
 _UNIT = 1e-3
 
 Request = Callable[[Sequence[str], Profile], Awaitable[RawAnswer]]
@@ -36,161 +36,210 @@ Request = Callable[[Sequence[str], Profile], Awaitable[RawAnswer]]
 
 :raises RagAssetsError: the refusal, classed.
 """
+_Key = tuple[int, bool, bool]
 
 
-class _Counted:
-    """Requests of one probe, counted."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self.requests = self.input_bytes = self.tokens = 0
-
-    async def send(self, texts: Sequence[str], profile: Profile) -> RawAnswer:
-        self.requests += 1
-        answer = await self._request(texts, profile)
-        self.input_bytes += sum(len(text.encode()) for text in texts)
-        self.tokens += sum(map(estimate_tokens, texts)) if answer.tokens is None else answer.tokens
-        return answer
-
-
-async def probe(request: Request, spec: SpaceSpec, overrides: Overrides, *, batch: int) -> Probed:
-    """Probe a server for one space.
+class Probe:
+    """A probe of one server for one space; one that an outage broke off goes on where it was.
 
     :param batch: texts that requests are going to have.
-    :raises ConfigurationError: the server cannot be used for this space as it is set.
-    :raises RagAssetsError: the provider's errors.
     """
-    batch = max(2, min(batch, MAX_INPUTS))
-    counted = _Counted(request)
-    assumed = Profile().overridden(overrides)
-    try:
-        answer, form, size = await counted.send(_texts(batch), assumed), assumed, batch
-    except (InputRejectedError, ProviderUnavailableError) as refusal:
-        if isinstance(refusal, ProviderUnavailableError) and refusal.status is None:
-            raise
-        form = await _form(counted, overrides)
-        size = await _largest(counted, form, batch)
-        answer = await counted.send(_texts(2), form)
-    profile = _judged(answer, spec, form, overrides)
-    profile = replace(profile, largest_batch=size, batch_limited=size < batch)
-    if not profile.indexed:
-        await _check_order(counted, answer, profile)
-    return Probed(profile, counted.requests, counted.input_bytes, counted.tokens)
 
+    def __init__(
+        self, request: Request, spec: SpaceSpec, overrides: Overrides, *, batch: int
+    ) -> None:
+        self._request = request
+        self._spec = spec
+        self._overrides = overrides
+        self._batch = max(1, min(batch, MAX_INPUTS))
+        self._known: dict[_Key, RawAnswer | InputRejectedError] = {}
 
-async def _form(counted: _Counted, overrides: Overrides) -> Profile:
-    """The form of a request that the server takes: with ``base64`` and ``dimensions``, or without.
+    async def run(self) -> Profile:
+        """Return the profile.
 
-    One that was answered by a 5xx is tried again before a lesser one is kept for good.
-    """
-    first_failure: RagAssetsError | None = None
-    forms = [
-        replace(Profile().overridden(overrides), base64=base64, dimensions=dimensions)
-        for dimensions, base64 in product(
-            _choices(overrides.dimensions), _choices(overrides.base64)
+        :raises ConfigurationError: the server cannot be used for this space as it is set.
+        :raises RagAssetsError: the provider's errors.
+        """
+        form = Profile().overridden(self._overrides)
+        try:
+            answer, size = await self._send(self._batch, form), self._batch
+        except (InputRejectedError, ProviderUnavailableError) as refusal:
+            _raise_unless_answered(refusal)
+            form, taken = await self._form()
+            answer, size = await self._largest(form, taken)
+        profile = self._judged(answer, form)
+        if not profile.indexed:
+            await self._check_order(answer, size, profile)
+        return replace(
+            profile,
+            largest_batch=size,
+            batch_limited=size < self._batch,
+            under=self._overrides.label(self._spec.model),
         )
-    ]
-    failing: list[Profile] = []
-    for form in forms:
-        try:
-            await counted.send(_texts(2), form)
-        except ProviderUnavailableError as error:
-            if error.status is None:
-                raise
-            first_failure = error
-            failing.append(form)
-        except InputRejectedError as error:
-            first_failure = first_failure or error
-        else:
-            return await _recovered(counted, failing) or form
-    if isinstance(first_failure, ProviderUnavailableError):
-        raise first_failure
-    raise ConfigurationError(
-        f"the embedding provider refuses a request for two short texts: {first_failure}. So it is "
-        "not the text: correct OPENAI_API_KEY, OPENAI_BASE_URL or the model's name in the settings"
-    )
+
+    async def _send(self, count: int, form: Profile) -> RawAnswer:
+        """Send texts; an answer with fewer items than texts is a refusal of so many.
+
+        Answers and refusals are remembered, outages are not.
+        """
+        key = (count, form.base64, form.dimensions)
+        if key not in self._known:
+            try:
+                answer = await self._request(_texts(count), form)
+            except InputRejectedError as refusal:
+                self._known[key] = refusal
+            else:
+                whole = len(answer.rows) == count
+                few = InputRejectedError(f"{len(answer.rows)} vectors for {count} texts")
+                self._known[key] = answer if whole else few
+        known = self._known[key]
+        if isinstance(known, InputRejectedError):
+            raise known
+        return known
+
+    async def _form(self) -> tuple[Profile, int]:
+        """The form of a request that is taken, with ``base64`` and ``dimensions`` or without.
+
+        One that was answered by a 5xx is tried again before a lesser one is kept for good.
+
+        :returns: the form, and the number of texts that were taken in it: 2, or 1.
+        """
+        outage: ProviderUnavailableError | None = None
+        refusal: RagAssetsError | None = None
+        forms = [
+            replace(Profile().overridden(self._overrides), base64=base64, dimensions=dimensions)
+            for dimensions, base64 in product(
+                _choices(self._overrides.dimensions), _choices(self._overrides.base64)
+            )
+        ]
+        for count in (2, 1)[self._batch < 2 :]:
+            failing: list[Profile] = []
+            for form in forms:
+                try:
+                    await self._send(count, form)
+                except ProviderUnavailableError as error:
+                    _raise_unless_answered(error)
+                    outage = error
+                    failing.append(form)
+                except InputRejectedError as error:
+                    refusal = refusal or error
+                else:
+                    return await self._recovered(count, failing) or form, count
+        if outage:
+            raise outage
+        raise ConfigurationError(
+            f"the embedding provider refuses a request for one short text: {refusal}. So it is not "
+            "the text: correct OPENAI_API_KEY, OPENAI_BASE_URL or the model's name in the settings"
+        )
+
+    async def _recovered(self, count: int, failing: Sequence[Profile]) -> Profile | None:
+        for form in failing[:1]:
+            try:
+                await self._send(count, form)
+            except (InputRejectedError, ProviderUnavailableError):
+                return None
+            return form
+        return None
+
+    async def _largest(self, form: Profile, taken: int) -> tuple[RawAnswer, int]:
+        """The answer to the most texts in one request that the server takes, by bisection."""
+        refused = self._batch + 1
+        size = self._batch
+        while refused - taken > 1:
+            if await self._takes(size, form):
+                taken = size
+            else:
+                refused = size
+            size = (taken + refused) // 2
+        return await self._send(taken, form), taken
+
+    async def _takes(self, size: int, form: Profile) -> bool:
+        """Whether the server takes so many texts; a 5xx counts if small requests are answered."""
+        for _ in range(2):
+            try:
+                await self._send(size, form)
+            except InputRejectedError:
+                return False
+            except ProviderUnavailableError as error:
+                _raise_unless_answered(error)
+                await self._request(_texts(1), form)  # raises, where it is an outage
+            else:
+                return True
+        return False
+
+    def _judged(self, answer: RawAnswer, form: Profile) -> Profile:
+        """The profile that an answer shows, or why the server cannot be used."""
+        spec = self._spec
+        _check_echo(answer.model, spec, self._overrides)
+        for width in {len(row) for row in answer.rows} - {spec.dimensions}:
+            ignored = " and ignores the dimensions requested" if form.dimensions else ""
+            raise ConfigurationError(
+                f"{spec.model} answers vectors of dimension {width}{ignored}; the space {spec} has "
+                f"{spec.dimensions}. Set RAG_EMBEDDING_SMALL_DIMENSIONS (or …_LARGE_DIMENSIONS) to "
+                f"{width}, or name another model"
+            )
+        rows = np.array(answer.rows, dtype=np.float32)
+        _, refused = normalised(rows, spec)
+        if refused:
+            raise ProviderAnswerError(
+                f"{spec.model}, for a short English text: {refused.popitem()[1]}"
+            )
+        if self._overrides.indexed and not answer.indexed:
+            raise ConfigurationError(
+                "the embedding provider's items carry no index that says whose a vector is: set "
+                "RAG_EMBEDDING_ITEM_ORDER=position, or leave it to the probe"
+            )
+        return replace(
+            form,
+            model=answer.model,
+            indexed=answer.indexed if self._overrides.indexed is None else self._overrides.indexed,
+            normalised=bool(np.all(np.abs(np.linalg.norm(rows, axis=1) - 1) < _UNIT)),
+            reports_usage=answer.tokens is not None,
+        )
+
+    async def _check_order(self, answer: RawAnswer, size: int, form: Profile) -> None:
+        """Ask for some texts alone: without an index only the order says whose a vector is."""
+        texts = _texts(size)
+        rows = np.array(answer.rows)
+        for place in {0, min(1, size - 1), size - 1} if size > 1 else ():
+            alone = (await self._request([texts[place]], form)).rows[0]
+            if int(np.argmax(_cosines(rows, alone))) != place:
+                raise ConfigurationError(
+                    "the embedding provider's items carry no index and do not come in the order of "
+                    "the texts: whose a vector is cannot be said, so nothing can be stored"
+                )
 
 
-async def _recovered(counted: _Counted, failing: Sequence[Profile]) -> Profile | None:
-    for form in failing[:1]:
-        try:
-            await counted.send(_texts(2), form)
-        except (InputRejectedError, ProviderUnavailableError):
-            return None
-        return form
-    return None
+def _raise_unless_answered(error: RagAssetsError) -> None:
+    """An outage without an answer says nothing about the request."""
+    if isinstance(error, ProviderUnavailableError) and error.status is None:
+        raise error
 
 
 def _choices(override: bool | None) -> Sequence[bool]:
     return (True, False) if override is None else (override,)
 
 
-async def _largest(counted: _Counted, form: Profile, batch: int) -> int:
-    """The most texts in one request that the server takes, up to ``batch``; by bisection."""
-    taken, refused = 2, batch + 1
-    size = batch
-    while refused - taken > 1:
-        try:
-            await counted.send(_texts(size), form)
-            taken = size
-        except (InputRejectedError, ProviderUnavailableError) as error:
-            if isinstance(error, ProviderUnavailableError) and error.status is None:
-                raise
-            refused = size
-        size = (taken + refused) // 2
-    return taken
-
-
-def _judged(answer: RawAnswer, spec: SpaceSpec, form: Profile, overrides: Overrides) -> Profile:
-    """The profile that an answer shows, or why the server cannot be used."""
-    _check_echo(answer.model, spec, overrides)
-    width = len(answer.rows[0]) if answer.rows else 0
-    if width != spec.dimensions:
-        ignored = " and ignores the dimensions requested" if form.dimensions else ""
-        raise ConfigurationError(
-            f"{spec.model} answers vectors of dimension {width}{ignored}; the space {spec} has "
-            f"{spec.dimensions}. Set RAG_EMBEDDING_SMALL_DIMENSIONS (or …_LARGE_DIMENSIONS) to "
-            f"{width}, or name another model"
-        )
-    rows = np.array(answer.rows, dtype=np.float32)
-    _, refused = normalised(rows, spec)
-    if refused:
-        raise ProviderAnswerError(f"{spec.model}, for a short English text: {refused.popitem()[1]}")
-    return replace(
-        form,
-        model=answer.model,
-        indexed=answer.indexed if overrides.indexed is None else overrides.indexed,
-        normalised=bool(np.all(np.abs(np.linalg.norm(rows, axis=1) - 1) < _UNIT)),
-        reports_usage=answer.tokens is not None,
-    )
-
-
 def _check_echo(echoed: str | None, spec: SpaceSpec, overrides: Overrides) -> None:
     alias = overrides.aliases.get(spec.model)
     if echoed is None or same_model(alias or spec.model, echoed):
         return
+    known = {**overrides.aliases, spec.model: word(echoed) or "…"}
+    setting = ",".join(f"{requested}={answered}" for requested, answered in known.items())
     raise ConfigurationError(
         f"the provider answers as {named(echoed)} to a request for {spec.model!r}. If that is what "
         f"{spec.model!r} stands for there (a deployment, an alias, a file), set "
-        f"RAG_EMBEDDING_MODEL_ALIASES={spec.model}={word(echoed) or '…'}; if not, correct the "
-        "model's name"
+        f"RAG_EMBEDDING_MODEL_ALIASES={setting}; if not, correct the model's name"
     )
 
 
-async def _check_order(counted: _Counted, answer: RawAnswer, profile: Profile) -> None:
-    """Ask for the second text alone: without an index only the order says whose a vector is."""
-    alone = (await counted.send([_SECOND], profile)).rows[0]
-    first, second = (_cosine(alone, row) for row in answer.rows[:2])
-    if second < _SAME or first >= second:
-        raise ConfigurationError(
-            "the embedding provider's items carry no index and do not come in the order of the "
-            "texts: whose a vector is cannot be said, so nothing can be stored"
-        )
-
-
-def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+def _cosines(rows: NDArray[np.float32], one: NDArray[np.float32]) -> NDArray[np.float32]:
+    cosines: NDArray[np.float32] = rows @ one / np.linalg.norm(rows, axis=1)
+    return cosines
 
 
 def _texts(count: int) -> list[str]:
-    return [_FIRST, _SECOND, *map(str, range(count - 2))]
+    """Texts of lengths that no sort leaves in place: medium, short, the shortest, long."""
+    if count < 3:
+        return [_SHORT, _LONG][:count]
+    return [_MEDIUM, _SHORT, *map(str, range(count - 3)), _LONG]

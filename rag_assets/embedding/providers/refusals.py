@@ -26,6 +26,7 @@ from rag_assets.settings.model import fingerprint
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _REJECTED = (400, 413, 422)
+_STATUSES = frozenset(map(str, range(400, 600)))
 _LATER = (408, 409, 424, 425)  # 424: TEI's model failed
 _CODE_FIELDS = ("code", "status", "type", "error_type")
 
@@ -42,12 +43,13 @@ _QUOTA_CODES = frozenset(
     (
         *("insufficientquota", "insufficientcredits", "insufficientbalance", "quotaexceeded"),
         *("billingnotactive", "billinghardlimitreached", "paymentrequired", "402"),
+        *("insufficientuserquota", "arrearage", "allocationquotafreetieronly"),
     )
 )
 _MODEL_CODES = frozenset(
     (
         *("modelnotfound", "modelnotfounderror", "modelnotsupported", "invalidmodel"),
-        *("unknownmodel", "deploymentnotfound", "operationnotsupported"),
+        *("unknownmodel", "deploymentnotfound", "operationnotsupported", "modelnotexist"),
         *("notfounderror", "notfound", "404"),
     )
 )
@@ -59,7 +61,9 @@ _RATE_CODES = frozenset(
 def refused_in(answer: Any) -> bool:
     """Whether a body is an error, whatever its status."""
     answer = answer[0] if isinstance(answer, list) and answer else answer
-    return isinstance(answer, dict) and bool(answer.get("error")) and not answer.get("data")
+    if not isinstance(answer, dict) or answer.get("data"):
+        return False
+    return any(answer.get(name) for name in ("error", "errors", "code"))
 
 
 def classify(status: int, body: Any, headers: Mapping[str, str], api_key: str) -> RagAssetsError:
@@ -71,7 +75,7 @@ def classify(status: int, body: Any, headers: Mapping[str, str], api_key: str) -
     plain = {re.sub(r"[^a-z0-9]", "", code.lower()) for code in codes}
     shown = next((code for code in map(word, codes) if code), None)
     if status < 400:  # an error in an answer that claims to be good
-        status = next((int(code) for code in codes if code.isdigit() and int(code) >= 400), 503)
+        status = next((int(code) for code in codes if code in _STATUSES), 503)
     named = shown or str(status)
     key = f"key {fingerprint(api_key)}"
     if plain & _QUOTA_CODES or status == 402:
@@ -105,8 +109,11 @@ def _codes(body: Any) -> Iterator[str]:
     body = body[0] if isinstance(body, list) and body else body
     if not isinstance(body, dict):
         return
-    error = body.get("error")
+    error = body.get("error") or body.get("errors")
+    error = error[0] if isinstance(error, list) and error else error
     error = error if isinstance(error, dict) else {}
+    if error.get("param") == "model":
+        yield "invalid_model"
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         if isinstance(detail, dict) and isinstance(detail.get("reason"), str):

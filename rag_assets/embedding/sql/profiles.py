@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from rag_assets.embedding.profile import Overrides, Profile, endpoint_of
+from rag_assets.embedding.profile import Profile, endpoint_of
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Role, find_space
@@ -26,15 +26,14 @@ def stored_profile(connection: Connection, space_id: int, endpoint: str) -> Prof
 
 
 def profile_in_use(connection: Connection, settings: Settings, role: Role) -> Profile | None:
-    """How a role's server is spoken to: as stored, with what the settings say.
+    """The stored profile of a role's server.
 
     :returns: ``None`` for a provider without a server, and before the first probe.
     """
     space = find_space(connection, settings, role)
     if space is None or not settings.needs_key():
         return None
-    found = stored_profile(connection, space.space_id, endpoint_of(settings.openai_base_url))
-    return found and found.overridden(Overrides.of(settings))
+    return stored_profile(connection, space.space_id, endpoint_of(settings.openai_base_url))
 
 
 def store_profile(connection: Connection, space_id: int, endpoint: str, profile: Profile) -> None:

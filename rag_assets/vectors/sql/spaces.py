@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -95,10 +96,14 @@ def space_spec(settings: Settings, role: Role) -> SpaceSpec:
     )
 
 
+def distinct_roles(settings: Settings, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
+    """Of these roles, one for each space: a model that plays both roles is embedded once."""
+    return tuple({space_spec(settings, role): role for role in reversed(roles)}.values())[::-1]
+
+
 def document_roles(settings: Settings) -> tuple[Role, ...]:
-    """The roles in which documents are embedded: one, where both are one space's."""
-    differ = space_spec(settings, "small") != space_spec(settings, "large")
-    return ROLES if settings.rag_documents_large and differ else ("small",)
+    """The roles in which documents are embedded: one, if both have the same space."""
+    return distinct_roles(settings) if settings.rag_documents_large else ("small",)
 
 
 def register_space(connection: Connection, settings: Settings, role: Role) -> Space:
