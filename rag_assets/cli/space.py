@@ -29,7 +29,7 @@ from rag_assets.cli.space_guide import Compared, Guide, silent
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.model_change import ModelChange, read_change
 from rag_assets.postgres.migrations import open_migrated
-from rag_assets.release.dropping import drop_space
+from rag_assets.release.dropping import drop_space, unneeded_space
 from rag_assets.release.releasing import Released
 from rag_assets.settings.model import Settings, load_settings
 from rag_assets.vectors.prices import planned_cost
@@ -160,6 +160,8 @@ def drop(
     """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         settings, database = open_corpus()
+        with database.connect() as connection:
+            unneeded_space(connection, settings, space_id)
         if not yes:
             typer.confirm(
                 f"Delete the vectors of space {space_id}? No release that searched it can be "

@@ -64,19 +64,23 @@ def drop_space(
     """
     with database.connect(autocommit=True) as session:
         locks.lock_session(session, locks.CHANGING_RELEASES)  # none is activated meanwhile
-        space = _unneeded(session, settings, space_id)
+        space = unneeded_space(session, settings, space_id)
         mark_dropped(session, space)
         for corpus in CORPORA:
             table = VectorTable(corpus, space)
             waiting = partial(progress.say, f"a run is building on {table}: waiting for it")
             index_builds.lock_builds(session, table, waiting=waiting)
             generations.drop_indexes(session, live_indexes(session, table))
-            code_sets.drop_unneeded(session, table, ())
+            code_sets.dropunneeded_space(session, table, ())
         forget_vectors(session, space)
     return space
 
 
-def _unneeded(session: Connection, settings: Settings, space_id: int) -> Space:
+def unneeded_space(session: Connection, settings: Settings, space_id: int) -> Space:
+    """The space, if it may be dropped.
+
+    :raises ConfigurationError: there is no such space, it is served, or the settings name it.
+    """
     try:
         space = space_by_id(session, space_id, "small")
     except LookupError as error:
