@@ -71,7 +71,7 @@ def drop_space(
             waiting = partial(progress.say, f"a run is building on {table}: waiting for it")
             index_builds.lock_builds(session, table, waiting=waiting)
             generations.drop_indexes(session, live_indexes(session, table))
-            code_sets.dropunneeded_space(session, table, ())
+            code_sets.drop_unneeded(session, table, ())
         forget_vectors(session, space)
     return space
 
