@@ -11,7 +11,8 @@ from html.parser import HTMLParser
 
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
 from rag_assets.documents.formats.cells import Cells
-from rag_assets.documents.formats.lines import split_front_matter, titled
+from rag_assets.documents.formats.front_matter import split_front_matter
+from rag_assets.documents.formats.lines import titled
 from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.unseen import (
     CONSENT,
@@ -53,6 +54,7 @@ def read_html(text: str, remarks: Remarks | None = None) -> Reading:
     if reader.lacks_text:
         reader = _read(text, keep_navigation=True)
     remarks = remarks or Remarks()
+    front.report(remarks)
     for why, said in reader.left_out:
         remarks.left_out(why, said)
     described = [Block(sentence) for sentence in front.sentences]

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import PurePosixPath
 
-from rag_assets.documents.formats.lines import split_front_matter
+from rag_assets.documents.formats.front_matter import split_front_matter
 from rag_assets.documents.formats.text import decode_beginning, is_binary
 from rag_assets.errors import (
     CorruptDocumentError,
