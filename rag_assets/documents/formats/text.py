@@ -195,8 +195,8 @@ def _wide(content: bytes) -> str | None:
     pairs = len(sample) // 2
     if pairs < 2 or b"\0" not in sample:
         return None
-    halves = (sample[0 : 2 * pairs : 2], sample[1 : 2 * pairs : 2])
-    for encoding, low, high in (("utf-16-le", *halves), ("utf-16-be", *reversed(halves))):
+    first, second = sample[0 : 2 * pairs : 2], sample[1 : 2 * pairs : 2]
+    for encoding, low, high in (("utf-16-le", first, second), ("utf-16-be", second, first)):
         if low.count(0) >= 0.05 * pairs:
             continue
         if high.count(0) > 0.3 * pairs or _is_of_one_alphabet(sample, encoding, high):
