@@ -54,7 +54,8 @@ def split_front_matter(text: str) -> tuple[FrontMatter, int]:
     if found is None or entries is None:
         return FrontMatter(), 0
     title = language = ""
-    sentences, left_out = [], []
+    sentences: list[str] = []
+    left_out: list[str] = []
     for name, value in entries:
         entry = f"{name}: {value}".rstrip() if name else value
         if name.lower() == "title" and not title:
