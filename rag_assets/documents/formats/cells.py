@@ -6,7 +6,8 @@ from rag_assets.documents.formats.blocks import one_line
 
 _WIDEST = 100  # columns that a cell may span
 _TALLEST = 1000  # rows
-_REPEATED = 200  # characters; what is longer stands in the first of its rows only
+_REPEATED = 200  # characters; longer text is in the first of its rows only
+_ROOM = 50_000  # characters of a table for repeated cells: spans could multiply it without end
 
 
 class Cells:
@@ -17,7 +18,9 @@ class Cells:
         self._row: list[str] = []
         self._above: dict[int, tuple[int, str]] = {}  # by column: rows that a cell still spans
         self._span = (1, 1)
+        self._room = _ROOM
         self.in_cell = False
+        self.cut = 0  # cells that are not repeated in all their rows or columns
 
     def begin_cell(self, rows: str | None, columns: str | None) -> None:
         """A cell begins in the next column that is free."""
@@ -31,6 +34,10 @@ class Cells:
             return
         self.in_cell = False
         rows, columns = self._span
+        self._room -= 3 * (columns - 1)
+        if self._room < 0 and columns > 1:
+            columns = 1
+            self.cut += 1
         for place in range(columns):
             shown = text.strip() if place == 0 else ""
             if rows > 1:
@@ -59,11 +66,16 @@ class Cells:
     def _take_from_above(self) -> None:
         while (column := len(self._row)) in self._above:
             rows, text = self._above.pop(column)
+            self._room -= len(text) + 3
+            if self._room < 0:
+                self.cut += 1 + len(self._above)
+                self._above.clear()
+                return
             if rows > 1:
                 self._above[column] = (rows - 1, text)
             self._row.append(text)
 
 
 def _number(value: str | None, most: int) -> int:
-    """A span as it is written; what is no number is 1."""
+    """Return a span, at most ``most``; 1 if it is not a number."""
     return min(most, max(1, int(value))) if value and value.strip().isdecimal() else 1

@@ -11,7 +11,8 @@ from html.parser import HTMLParser
 
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
 from rag_assets.documents.formats.cells import Cells
-from rag_assets.documents.formats.lines import split_front_matter, titled
+from rag_assets.documents.formats.front_matter import split_front_matter
+from rag_assets.documents.formats.lines import titled
 from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.unseen import (
     CONSENT,
@@ -28,9 +29,12 @@ _DECLARED = re.compile(
 )
 _INLINE = (
     "a abbr acronym b bdi bdo big cite code data del dfn em font i img input ins kbd label mark "
-    "nobr q rp rt ruby s samp small span strike strong sub sup time tt u var wbr"
+    "nobr q rp rt ruby s samp small span strike strong sub sup time tt u var wbr "
+    "svg g path rect circle ellipse line polyline polygon use defs symbol marker mask pattern "
+    "image clippath lineargradient radialgradient stop filter desc tspan textpath animate"
 )
 _FLOWS_ON = frozenset(_INLINE.split())
+_NESTED_BOXES = 3  # times a page is read again because a box in a box is text
 _CELLS = frozenset({"td", "th"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
@@ -50,9 +54,18 @@ def read_html(text: str, remarks: Remarks | None = None) -> Reading:
     front, start = split_front_matter(text)
     text = text[start:]
     reader = _read(text, keep_navigation=False)
+    for _ in range(_NESTED_BOXES):
+        if reader.boxes_of_text <= reader.kept:
+            break
+        reader = _read(text, keep_navigation=False, kept=reader.kept | reader.boxes_of_text)
     if reader.lacks_text:
         reader = _read(text, keep_navigation=True)
     remarks = remarks or Remarks()
+    for tag, said in reader.endless:
+        remarks.lost(f"{tag} without an end, and the text after it", said)
+    if reader.cells_cut:
+        remarks.left_out("repetition of a cell over several rows", count=reader.cells_cut)
+    front.report(remarks)
     for why, said in reader.left_out:
         remarks.left_out(why, said)
     described = [Block(sentence) for sentence in front.sentences]
@@ -60,8 +73,10 @@ def read_html(text: str, remarks: Remarks | None = None) -> Reading:
     return Reading(blocks, front.title or one_line(reader.title), reader.language or front.language)
 
 
-def _read(text: str, *, keep_navigation: bool) -> _Reader:
-    reader = _Reader(keep_navigation=keep_navigation)
+def _read(
+    text: str, *, keep_navigation: bool, kept: frozenset[tuple[int, int]] = frozenset()
+) -> _Reader:
+    reader = _Reader(keep_navigation=keep_navigation, kept=kept)
     reader.feed(text)
     reader.close()
     reader.end()
@@ -69,18 +84,26 @@ def _read(text: str, *, keep_navigation: bool) -> _Reader:
 
 
 class _Reader(HTMLParser):
-    """Takes tags as they come, closed or not."""
+    """Takes tags as they come, closed or not.
 
-    def __init__(self, *, keep_navigation: bool) -> None:
+    :param kept: positions of elements that are named like cookie banners and are text.
+    """
+
+    def __init__(self, *, keep_navigation: bool, kept: frozenset[tuple[int, int]]) -> None:
         super().__init__(convert_charrefs=True)
         self.blocks: list[Block] = []
         self.title = ""
         self.language = ""
         self.left_out: list[tuple[str, str]] = []
+        self.endless: list[tuple[str, str]] = []
+        self.cells_cut = 0
+        self.kept = kept
+        self.boxes_of_text: frozenset[tuple[int, int]] = frozenset()
         self._keep_navigation = keep_navigation
         self._parts: list[str] = []
         self._level = 0  # of the heading that is open
         self._in_title = False
+        self._drawings = 0  # SVG elements that are open; their titles are text
         self._unseen: Unseen | None = None
         self._preformatted = 0
         self._tables: list[Cells] = []
@@ -99,13 +122,15 @@ class _Reader(HTMLParser):
             self._end_unseen()
         named = dict(attrs)
         why = unseen(tag, named, keep_navigation=self._keep_navigation)
-        if why:
+        self._drawings += tag == "svg" and not why
+        if why and not (why == CONSENT and self.getpos() in self.kept):
             if tag not in VOID:
-                self._unseen = Unseen(tag, why)
+                self._unseen = Unseen(tag, why, self.getpos())
         elif tag == "html":
             self.language = named.get("lang") or named.get("xml:lang") or ""
         elif tag == "title":
-            self._in_title = True
+            self._in_title = not self._drawings
+            self._parts.append(" ")
         elif tag == "br":
             self._parts.append("\n")
         elif tag in ("img", "area") and (said := (named.get("alt") or "").strip()):
@@ -128,15 +153,16 @@ class _Reader(HTMLParser):
             self._end_unseen()
             if own:
                 return
+        self._drawings -= tag == "svg" and self._drawings > 0
         if tag == "title":
             self._in_title = False
+            self._parts.append(" ")
         elif tag in _CELLS or tag == "tr":
             self._end_cell()
             if tag == "tr" and self._tables:
                 self._tables[-1].end_row()
         elif tag == "table" and self._tables:
-            self._end_rows()
-            self._tables.pop()
+            self._end_table()
         elif tag == "pre":
             self.flush()
             self._preformatted -= self._preformatted > 0
@@ -145,8 +171,7 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._unseen is not None:
-            if self._unseen.why != SCRIPT:
-                self._unseen.text.append(data)
+            self._unseen.text.append(data)
         elif self._in_title:
             self.title = self.title or data.strip()
         else:
@@ -158,12 +183,14 @@ class _Reader(HTMLParser):
             self.handle_data(data.removeprefix("CDATA["))
 
     def end(self) -> None:
-        """The text has ended, whatever is open."""
+        """End the text, whatever is open."""
         if self._unseen is not None:
+            if self._unseen.why == SCRIPT:
+                # The parser keeps the rest of a script that has no end tag.
+                self.endless.append((self._unseen.tag, "".join(self._unseen.text) + self.rawdata))
             self._note(self._unseen)
         while self._tables:
-            self._end_rows()
-            self._tables.pop()
+            self._end_table()
         self.flush()
 
     def flush(self) -> None:
@@ -199,7 +226,7 @@ class _Reader(HTMLParser):
                 self._parts.append("- ")
 
     def _part(self) -> None:
-        """Something begins or ends that stands by itself; in a cell, on a line of its own."""
+        """End the passage at the border of a block element; within a cell, only the line."""
         if self._tables and self._tables[-1].in_cell and not self._level:
             self._parts.append("\n")
         else:
@@ -212,7 +239,7 @@ class _Reader(HTMLParser):
             self._parts.clear()
 
     def _end_rows(self) -> None:
-        """Pass on the rows of the innermost table, and with them what is open."""
+        """Add the rows of the innermost table, and any open passage, to the blocks."""
         if not self._tables or self._level:
             self.flush()
             return
@@ -225,11 +252,17 @@ class _Reader(HTMLParser):
         if was_in_cell:
             self._tables[-1].begin_cell(None, None)
 
+    def _end_table(self) -> None:
+        self._end_rows()
+        self.cells_cut += self._tables.pop().cut
+
     def _end_unseen(self) -> None:
         if self._unseen is not None:
             self._note(self._unseen)
         self._unseen = None
 
     def _note(self, hidden: Unseen) -> None:
-        if said := one_line("".join(hidden.text)):
+        if hidden.is_text:
+            self.boxes_of_text |= {hidden.position}
+        if hidden.why != SCRIPT and (said := one_line("".join(hidden.text))):
             self.left_out.append((hidden.why, said))

@@ -12,18 +12,16 @@ from dataclasses import dataclass, field
 from html import unescape
 
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
+from rag_assets.documents.formats.front_matter import split_front_matter
 from rag_assets.documents.formats.remarks import Remarks
 
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _NOT_UNDERLINED = re.compile(r" {0,3}(?:[-*+>|]|\d{1,9}[.)])(?:\s|$)| {4}|\t")
-_COMMENT = re.compile(r"<!--.*?-->")
-_FRONT = re.compile(r"(---|\+\+\+)[ \t]*\n(.*?)^(?:\1|\.\.\.)[ \t]*$\n?", re.DOTALL | re.MULTILINE)
-_FRONT_LONGEST = 20_000  # characters
-_ENTRY = re.compile(r"^(\w[\w-]*)[ \t]*[:=][ \t]*(.*(?:\n(?:[ \t]+|- ).*)*)", re.MULTILINE)
-_SENTENCE_WORDS = 5  # an entry of this many words is written to be read
-_DESCRIPTIONS = frozenset({"description", "summary", "abstract", "subtitle", "excerpt"})
+_CODE_OR_COMMENT = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|<!--")
+_INDENTED = ("    ", "\t")
+_RULE = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}$")
 _MARKUP = (
     (re.compile(r"!\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])"), r"\1"),  # a picture
     (re.compile(r"\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])"), r"\1"),  # a link
@@ -64,46 +62,77 @@ def read_markdown(text: str, remarks: Remarks | None = None) -> Reading:
     """
     remarks = remarks or Remarks()
     front, start = split_front_matter(text)
-    for entry in front.left_out:
-        remarks.left_out("entry of the front matter", entry)
+    front.report(remarks)
     passages = _Passages()
     for line in front.sentences:
         passages.add(line)
     passages.flush()
     fence = ""
-    commented: list[str] = []
+    comment = _Comment(remarks)
     for line in _lines(text, start):
-        if commented:
-            commented.append(line)
-            if "-->" in line:
-                remarks.left_out("comment", " ".join(commented).rpartition("-->")[0])
-                passages.add(line.split("-->", 1)[1].strip())
-                commented.clear()
-        elif fence:
+        if fence:
             passages.add_code(line)
             closing = line.strip()
             if len(closing) >= len(fence) and closing == fence[0] * len(closing):
                 passages.flush()
                 fence = ""
-        elif found := _FENCE.match(line):
-            passages.flush()
-            passages.add_code(line)
-            fence = found.group(1)
-        elif line.startswith("<!--") and "-->" not in line:
-            commented.append(line)
-        elif not _takes_heading(passages, line):
-            shown = _without_comments(line, remarks) if "<!--" in line else line
-            if shown or not line:
+            continue
+        for shown in comment.shown(line, is_code=passages.continues_code(line)):
+            if found := _FENCE.match(shown):
+                passages.flush()
+                passages.add_code(shown)
+                fence = found.group(1)
+            elif not _takes_heading(passages, shown):
                 passages.add(shown)
-    for line in commented:  # never closed: so it is none
+    for line in comment.take():
         passages.add(line)
     return Reading(titled(passages.end(), front.title, remarks), front.title, front.language)
 
 
-def _without_comments(line: str, remarks: Remarks) -> str:
-    for comment in _COMMENT.findall(line):
-        remarks.left_out("comment", comment)
-    return _COMMENT.sub("", line).rstrip()
+class _Comment:
+    """Takes the comments out of Markdown's lines; one within a paragraph ends with it."""
+
+    def __init__(self, remarks: Remarks) -> None:
+        self._remarks = remarks
+        self._lines: list[str] = []  # of a comment that is open
+        self._in_paragraph = False
+
+    def shown(self, line: str, *, is_code: bool) -> list[str]:
+        """Return the lines to read: none within a comment, several if it turns out to be text."""
+        if not self._lines:
+            return [line] if is_code or "<!--" not in line else self._without(line)
+        if not line and self._in_paragraph:
+            return [*self.take(), line]
+        self._lines.append(line)
+        if "-->" not in line:
+            return []
+        inside, _, behind = line.partition("-->")
+        self._remarks.left_out("comment", " ".join([*self._lines[:-1], inside]))
+        self._lines.clear()
+        shown = self._without(behind.strip())
+        return shown if behind else []
+
+    def take(self) -> list[str]:
+        """Return the lines of a comment that has no end, which are text."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def _without(self, line: str) -> list[str]:
+        shown, start = "", 0
+        for found in _CODE_OR_COMMENT.finditer(line):
+            if found.group(1) or found.start() < start:
+                continue
+            shown += line[start : found.start()]
+            end = line.find("-->", found.end())
+            if end < 0:
+                self._lines.append(line[found.start() :])
+                self._in_paragraph = bool(shown.strip())
+                break
+            start = end + 3
+            self._remarks.left_out("comment", line[found.start() : start])
+        else:
+            shown += line[start:]
+        return [shown.rstrip()] if shown.strip() else []
 
 
 def titled(blocks: list[Block], title: str, remarks: Remarks) -> list[Block]:
@@ -118,7 +147,7 @@ def titled(blocks: list[Block], title: str, remarks: Remarks) -> list[Block]:
 
 
 def _takes_heading(passages: _Passages, line: str) -> bool:
-    """Whether the line is a heading, or makes one of what stands above it; then it is added."""
+    """Add the line if it is a heading, underlines one, or is a rule; return whether it is."""
     if found := _ATX.match(line):
         passages.flush()
         title = plain_markdown(found.group(2) or "")
@@ -126,7 +155,12 @@ def _takes_heading(passages: _Passages, line: str) -> bool:
         return True
     found = _UNDERLINE.match(line)
     if found is None or not passages.may_be_underlined():
-        return False
+        if not _RULE.match(line):
+            return False
+        passages.flush()
+        passages.add(line)
+        passages.flush()
+        return True
     above = passages.take()
     level = 1 if found.group(1)[0] == "=" else 2
     passages.add_heading(f"{above}\n{line.strip()}", level, plain_markdown(above))
@@ -166,44 +200,6 @@ def read_asciidoc(text: str, remarks: Remarks | None = None) -> Reading:
     return Reading(passages.end(), title)
 
 
-@dataclass(frozen=True, slots=True)
-class FrontMatter:
-    """What stands before the text, in YAML or TOML.
-
-    :param sentences: descriptions, and entries of five words and more, a line each, but for the
-        title; ``left_out`` the others.
-    """
-
-    title: str = ""
-    language: str = ""
-    sentences: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-
-
-def split_front_matter(text: str) -> tuple[FrontMatter, int]:
-    """The front matter, and where the text behind it begins. Nested entries are not looked into."""
-    found = _FRONT.match(text[:_FRONT_LONGEST]) if text.startswith(("---", "+++")) else None
-    if found is None:
-        return FrontMatter(), 0
-    entries = {
-        name.lower(): one_line(value).lstrip("|>").strip(" \"'")
-        for name, value in _ENTRY.findall(found.group(2))
-    }
-    title = entries.pop("title", "")
-    sentences = tuple(
-        f"{name}: {value}"
-        for name, value in entries.items()
-        if len(value.split()) >= _SENTENCE_WORDS or (value and name in _DESCRIPTIONS)
-    )
-    language = entries.get("lang") or entries.get("language") or ""
-    left_out = tuple(
-        entry
-        for name, value in entries.items()
-        if value and (entry := f"{name}: {value}") not in sentences
-    )
-    return FrontMatter(title, language, sentences, left_out), found.end()
-
-
 def plain_markdown(text: str) -> str:
     """A heading without its markup."""
     return unescape(_stripped(text, _MARKUP))
@@ -241,9 +237,13 @@ class _Passages:
             self.flush()
 
     def add_code(self, line: str) -> None:
-        """A line as it is; a blank one ends nothing."""
+        """Add a line as it is; a blank one does not end the passage."""
         self.lines.append(line)
         self.code = True
+
+    def continues_code(self, line: str) -> bool:
+        """Whether the line is indented code: an indented line cannot interrupt a paragraph."""
+        return line.startswith(_INDENTED) and all(one.startswith(_INDENTED) for one in self.lines)
 
     def add_heading(self, text: str, level: int, title: str) -> None:
         self.blocks.append(heading(text, level, title))
@@ -253,7 +253,7 @@ class _Passages:
         return 0 < len(self.lines) <= 3 and not _NOT_UNDERLINED.match(self.lines[0])
 
     def at_beginning(self) -> bool:
-        """Whether no paragraph is open; what stands in brackets tells of the one that follows."""
+        """Whether no paragraph is open; lines in brackets describe the one that follows."""
         return all(line.startswith("[") for line in self.lines)
 
     def take(self) -> str:

@@ -1,6 +1,6 @@
-"""Characters of a document: from bytes in any encoding, and without what no database takes.
+"""Characters of a document: decoded from any encoding, without those that no database stores.
 
-Nothing here knows a format.
+No format is known here.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from collections import Counter
 
 from charset_normalizer import from_bytes
 
@@ -39,6 +40,15 @@ _USUAL = frozenset("".join(letters for _, letters in _ALPHABETS)) | frozenset(
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŒŠŸŽ‘’‚“”„…–—•€™«»°§ºª·¿¡\xa0"
 )
 _CLOSING = frozenset("»”’…–—")
+_READ_AS = {  # declared encodings, by Python's names, as browsers read them (WHATWG Encoding)
+    **{"ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "gb2312": "gb18030"},
+    **{"gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs"},
+    **{"iso8859-11": "cp874", "tis-620": "cp874", "iso2022_jp": "iso2022_jp_ext"},
+}
+_SEVEN_BITS = ("iso2022", "utf-7", "hz")  # encodings whose bytes are all ASCII
+_NOT_NAMED = ("utf-8", "utf-16", "utf-32", "idna", "punycode", "unicode", "raw", "undefined")
+_ALIASES = {"windows-31j": "cp932", "iso-8859-8-i": "iso8859-8", "iso-8859-8-e": "iso8859-8"}
+_LABEL = re.compile(r"(?:x-)?(?:(?:windows|dos|cp)-?(?=\d))?", re.IGNORECASE)
 _FILL = "rag-assets-cp1252"
 _GUESSED = (
     *("cp1252", "cp1251", "koi8_r", "cp866", "cp1253", "cp1255", "cp1256"),
@@ -52,12 +62,14 @@ _ENDS = re.compile(r"\r+\n|[\r\v\f\x85\u2028\u2029]")
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff\ud800-\udfff]")
 
 
-def clean(text: str) -> str:
+def clean(text: str, remarks: Remarks | None = None) -> str:
     """Text that can be stored and compared.
 
     Line ends become ``\\n`` (a form feed, too); NUL, other control characters but for ``\\n`` and
-    ``\\t``, terminal escapes, byte-order marks and lone surrogates go; letters and their marks are
-    composed (NFC).
+    ``\\t``, terminal escapes, byte-order marks and lone surrogates are removed; letters and their
+    marks are composed (NFC).
+
+    :param remarks: takes a report on what is removed.
     """
     if text.isascii():  # most are, or nearly: a regular expression takes ten times as long
         content = text.encode()
@@ -65,42 +77,64 @@ def clean(text: str) -> str:
             return text
     if _ENDS.search(text):
         text = _ENDS.sub("\n", text)
-    if _UNWANTED.search(text):
-        text = _UNWANTED.sub("", _ESCAPES.sub("", text))
+    if found := _UNWANTED.search(text):
+        text, escapes = _ESCAPES.subn("", text)
+        text, unwanted = _UNWANTED.subn("", text)
+        if remarks and escapes:
+            remarks.left_out("terminal escape", count=escapes)
+        if remarks and unwanted:
+            remarks.left_out("control character", f"U+{ord(found.group()):04X}", unwanted)
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
 
 
 def decode(content: bytes, declared: str | None = None, remarks: Remarks | None = None) -> str:
     """Characters of a text in any encoding, cleaned.
 
-    In this order: a byte-order mark, UTF-16 by its NULs, UTF-8, UTF-8 with broken places, the
-    declared encoding, and at last a guess. In a text that is UTF-8 for the most part, a broken
-    place is read as cp1252; where that does not help, it becomes U+FFFD.
+    In this order: a byte-order mark, UTF-16 without one, a declared encoding of seven bits, UTF-8,
+    UTF-8 with broken places, the declared encoding, and at last a guess. In a text that is UTF-8
+    for the most part, a broken place is read as cp1252; where that does not help, it becomes
+    U+FFFD.
 
     :param declared: the encoding that the document itself names.
     """
     remarks = remarks or Remarks()
+    return clean(_decoded(content, declared, remarks), remarks)
+
+
+def _decoded(content: bytes, declared: str | None, remarks: Remarks) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
-            return clean(content[len(mark) :].decode(encoding, "replace"))
+            content = content[len(mark) :]
+            if encoding != "utf-8":
+                return content.decode(encoding, "replace")
+            break
     wide = _wide(content)
     if wide is not None:
-        return clean(content.decode(wide, "replace"))
+        return content.decode(wide, "replace")
+    named = _named(declared) if declared else None
+    if named and named.startswith(_SEVEN_BITS):
+        try:
+            return content.decode(named)
+        except UnicodeDecodeError:
+            if b"\x1b" in content:
+                return content.decode(named, "replace")
     try:
-        return clean(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        pass
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        whole = content[: error.start]
+        if error.reason == "unexpected end of data" and not whole.isascii():  # the file was cut off
+            return whole.decode("utf-8") + "\ufffd"
     if _is_utf8_in_the_main(content):
         filled = content.decode("utf-8", _FILL)
         repaired = _broken(content) - (filled.count("\ufffd") - content.count(b"\xef\xbf\xbd"))
         if repaired > 0:
             remarks.repaired("byte that is not UTF-8, read as cp1252", count=repaired)
-        return clean(filled)
-    if declared and _known(declared):
-        return clean(content.decode(declared, "replace"))
+        return filled
+    if named and not named.startswith(_SEVEN_BITS):
+        return content.decode(named, "replace")
     encoding = _guess(content)
     remarks.repaired("encoding guessed", encoding)
-    return clean(content.decode(encoding, "replace"))
+    return content.decode(encoding, "replace")
 
 
 def _is_utf8_in_the_main(content: bytes) -> bool:
@@ -156,24 +190,43 @@ def is_binary(content: bytes) -> bool:
 
 
 def _wide(content: bytes) -> str | None:
-    """UTF-16 without a mark: every other byte of Latin text is a NUL."""
+    """UTF-16 without a mark: Latin text, or one in another alphabet with blanks between words."""
     sample = content[: _SAMPLE & ~1]
     pairs = len(sample) // 2
     if pairs < 2 or b"\0" not in sample:
         return None
-    first, second = sample[0 : 2 * pairs : 2].count(0), sample[1 : 2 * pairs : 2].count(0)
-    if second > 0.3 * pairs and first < 0.05 * pairs:
-        return "utf-16-le"
-    if first > 0.3 * pairs and second < 0.05 * pairs:
-        return "utf-16-be"
+    first, second = sample[0 : 2 * pairs : 2], sample[1 : 2 * pairs : 2]
+    for encoding, low, high in (("utf-16-le", first, second), ("utf-16-be", second, first)):
+        if low.count(0) >= 0.05 * pairs:
+            continue
+        if high.count(0) > 0.3 * pairs or _is_of_one_alphabet(sample, encoding, high):
+            return encoding
     return None
 
 
-def _known(encoding: str) -> bool:
-    try:
-        return codecs.lookup(encoding).name not in ("utf-8", "utf-16", "utf-32", "undefined")
-    except LookupError:
+def _is_of_one_alphabet(sample: bytes, encoding: str, high: bytes) -> bool:
+    """Whether UTF-16 is an alphabet's letters and blanks: two values in nearly all high bytes."""
+    usual = Counter(high).most_common(2)
+    if 0 not in dict(usual) or sum(times for _, times in usual) < 0.9 * len(high):
         return False
+    text = sample.decode(encoding, "replace")
+    return all(
+        character in "\t\n\r\ufeff" or unicodedata.category(character)[0] != "C"
+        for character in text
+    )
+
+
+def _named(declared: str) -> str | None:
+    """The declared encoding as browsers read it; ``None`` if unknown, or one that marks itself."""
+    label = _ALIASES.get(declared.lower(), declared)
+    for known in (label, _LABEL.sub("", label, count=1), _LABEL.sub("cp", label, count=1)):
+        try:
+            name = codecs.lookup(known).name
+            b"".decode(known)  # fails for codecs of no text, such as rot13
+        except (LookupError, ValueError):
+            continue
+        return None if name.startswith(_NOT_NAMED) else _READ_AS.get(name, name)
+    return None
 
 
 def _guess(content: bytes) -> str:

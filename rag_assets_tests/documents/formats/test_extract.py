@@ -323,3 +323,10 @@ def test_the_same_text_in_two_formats_is_one_text() -> None:
 def test_the_title_is_the_first_heading_else_the_name() -> None:
     assert read(b"text\n\n## Second\n\n# First **bold**\n", "a/b c.md").title == "First bold"
     assert read(b"text", "a/b c.md").title == "b c"
+
+
+@pytest.mark.parametrize("blanks", [" " * 8000, "\n" * 8000, "<!-- -->\n " * 800])
+def test_any_number_of_blanks_is_recognised_in_time(blanks: str) -> None:
+    for text in (blanks + "x", f"<?xml version='1.0'?>{blanks}x", f"{blanks}<p>"):
+        for _ in range(300):
+            assert recognise(text.encode(), "a").startswith(("text/plain", "application/xml"))

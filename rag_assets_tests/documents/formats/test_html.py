@@ -24,7 +24,13 @@ from rag_assets.documents.formats.remarks import Remarks
         ),
         ("<table><tr><td><h1>Head</h1><p>layout</td></tr></table>", ["Head", "layout"]),
         ("<script>x = '<p>no</p>'</script><style>p{}</style><p>yes", ["yes"]),
-        ("<svg><title>t</title><text>no</text></svg>yes", ["yes"]),
+        ("<svg><title>t</title><style>p{}</style><metadata>m</metadata></svg>yes", ["t yes"]),
+        (
+            "<p>a<svg><text>The Tagus</text><text>1007 km</text></svg>",
+            ["a", "The Tagus", "1007 km"],
+        ),
+        ("<p>one <svg><g><path d='M0'/><rect></rect></g></svg>two", ["one two"]),
+        ("<svg><text display=none>no</text></svg>yes", ["yes"]),
         ("<template><p>no</p></template>yes", ["yes"]),
         ("<pre>  x\n\n  y</pre>z", ["  x\n\n  y", "z"]),
         ("&lt;tag&gt; &amp; &eacute;&#233;&nbsp;end", ["<tag> & éé\xa0end"]),
@@ -91,6 +97,16 @@ ROWS = "<tr><th>Region<th>Month<th>Sales</tr>"
         ("<nav><a href=x>Home</a></nav><div role=navigation>Menu</div>shown", ["shown"]),
         ("<div id='cookie-banner'>We use cookies</div>shown", ["shown"]),
         ("<section class='gdpr-consent x'>Accept</section>shown", ["shown"]),
+        ("<section id=gdpr><h2>Rights</h2>You may ask.</section>", ["Rights", "You may ask."]),
+        ("<section id=gdpr>You may ask.</section>end", ["You may ask.", "end"]),
+        ("<div class='cookie-recipe-sidebar'>Bake.</div>", ["Bake."]),
+        ("<div class=cookie_law_bar>No</div><div id=cookieBar>no</div>yes", ["yes"]),
+        (
+            "<div class=cookie-box><h2>Cookies</h2>Bake.<div class=cookie-box><h3>Two</h3></div>"
+            "</div><div class=cookie-bar>no</div>yes",
+            ["Cookies", "Bake.", "Two", "yes"],
+        ),
+        (f"<div class=cookie-notice>{'word ' * 150}</div>end", [("word " * 150).strip(), "end"]),
         ("<p class='cookie-recipe'>Bake cookies.</p>", ["Bake cookies."]),
         ("<div class='cookies'>Cookies are small files.</div>", ["Cookies are small files."]),
         ("<nav><a href=x>One</a> <a href=y>Two</a></nav>", ["One Two"]),
@@ -161,3 +177,27 @@ def test_what_is_left_out_is_reported_with_its_beginning() -> None:
         ("left_out", "navigation", 2, ("Home", "Menu")),
         ("left_out", "footnote mark", 1, ("1",)),
     ]
+
+
+@pytest.mark.parametrize("tag", ["script", "template", "style"])
+def test_text_after_a_script_without_an_end_is_reported_as_lost(tag: str) -> None:
+    remarks = Remarks()
+    read_html(f"<p>Before.</p><{tag}>x = 1;<p>All the words after it.</p>", remarks)
+    ((kind, what),) = [(one.kind, one.what) for one in remarks.all()]
+    assert (kind, what) == ("lost", f"{tag} without an end, and the text after it")
+    assert "All the words" in remarks.all()[0].examples[0]
+
+
+def test_the_page_s_title_is_not_that_of_a_drawing() -> None:
+    html = "<svg><title>Menu</title></svg><title>Rivers</title><svg><title>x</title></svg>"
+    assert read_html(html).title == "Rivers"
+
+
+@pytest.mark.parametrize("cell", ["<td rowspan=1000>North and south", "<td colspan=100>x"])
+def test_spans_do_not_multiply_the_text_of_a_table(cell: str) -> None:
+    remarks = Remarks()
+    html = "<table>" + f"<tr>{cell}</td><td>x</td></tr>" * 3000 + "</table>"
+    read = "".join(block.text for block in read_html(html, remarks).blocks)
+    assert len(read) < 2 * len(html)
+    (one,) = remarks.all()
+    assert one.what == "repetition of a cell over several rows"

@@ -1,4 +1,4 @@
-"""The language of a document is told by its own words."""
+"""The language of a document is detected from its own words."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ from rag_assets.documents.formats.language import language_of, primary_tag
         ("모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다.", "", "ko"),
         ("Все люди рождаются свободными и равными в своём достоинстве и правах. " * 2, "", "ru"),
         ("O gato subiu no telhado e não desceu mais até de manhã.", "en", "pt"),
+        ("Name Age Buy Sell Submit Cancel", "", "und"),
+        ("Veja aqui como se faz pão em casa.", "en", "en"),
+        ("Mae'r gath ar y to ac nid yw wedi dod i lawr eto heddiw bore", "", "cy"),
+        ("道可道，非常道。名可名，非常名。无名天地之始；有名万物之母。", "", "zh"),
         ("Table 1", "pt-BR", "pt"),
         ("17 + 4 = 21 ... 22 / 7", "", "und"),
         ("x", "not a tag", "und"),
     ],
 )
-def test_a_language_is_told(text: str, declared: str, language: str) -> None:
+def test_a_language_is_detected(text: str, declared: str, language: str) -> None:
     assert language_of([Block(text)], declared) == language
 
 
@@ -39,7 +43,14 @@ def test_code_and_addresses_tell_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("declared", "tag"),
-    [("pt-BR", "pt"), ("EN_us", "en"), ("por", "pt"), ("", "und"), ("{{ x }}", "und")],
+    [
+        ("pt-BR", "pt"),
+        ("EN_us", "en"),
+        ("por", "pt"),
+        ("ger", "de"),
+        ("", "und"),
+        ("{{ x }}", "und"),
+    ],
 )
 def test_the_primary_tag(declared: str, tag: str) -> None:
     assert primary_tag(declared) == tag

@@ -9,6 +9,7 @@ import pytest
 from rag_assets.documents.formats.blocks import Block
 from rag_assets.documents.formats.html import read_html
 from rag_assets.documents.formats.lines import read_asciidoc, read_markdown, read_plain
+from rag_assets.documents.formats.remarks import Remarks
 
 
 def headings(blocks: Sequence[Block]) -> list[tuple[int, str]]:
@@ -75,6 +76,67 @@ def test_front_matter_gives_the_title_which_can_be_found(
     assert reading.blocks[0].text == first
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nA paragraph between two rules.\n\nAnother one.\n\n---\n\n# Heading\n\nBody.",
+        "---\n\n# Chapter One\n\nText of it.\n\n---\n\n# Chapter Two\n\nMore.",
+        "---\nIntro: words of the introduction.\n\nA plain paragraph.\n\n---\n\nBody.",
+        "---\n- an item\n- another\n\n---\n\nBody.",
+    ],
+)
+def test_text_between_two_rules_is_no_front_matter(text: str) -> None:
+    read = "\n".join(block.text for block in read_markdown(text).blocks)
+    assert [line for line in read.split("\n") if line] == [
+        line for line in text.split("\n") if line
+    ]
+
+
+def test_each_line_of_the_front_matter_is_used_or_reported() -> None:
+    text = """---
+# a comment
+title: >-
+  A folded
+  title
+"og:description": quoted key
+abstract: |
+  First paragraph.
+
+  Second paragraph.
+layout: card
+layout: page
+lang: en
+draft:
+tags:
+- one
+---
+Text."""
+    for reader in (read_markdown, read_html):
+        remarks = Remarks()
+        reading = reader(text, remarks)
+        assert (reading.title, reading.language) == ("A folded title", "en")
+        assert [block.text for block in reading.blocks] == [
+            "A folded title",
+            "abstract: First paragraph. Second paragraph.",
+            "Text.",
+        ]
+        (one,) = remarks.all()
+        assert (one.what, one.count) == ("entry of the front matter", 7)
+        assert one.examples == (
+            "# a comment",
+            "og:description: quoted key",
+            "layout: card",
+            "layout: page",
+            "lang: en",
+        )
+
+
+def test_a_line_of_comments_without_end_is_read_in_time() -> None:
+    line = "<!--" * 200_000
+    assert [block.text for block in read_markdown(line).blocks] == [line]
+    assert [block.text for block in read_markdown(f"x {line}").blocks] == [f"x\n{line}"]
+
+
 def test_front_matter_that_is_written_to_be_read_is_text() -> None:
     text = """---
 title: Five whys, or how to ask until there is an answer
@@ -104,6 +166,10 @@ Text."""
         ("<!-- hidden\n--> shown", ["shown"]),
         ("```\n<!--\n```\n\nshown\n-->", ["```\n<!--\n```", "shown\n-->"]),
         ("<!-- never closed\n\n# shown", ["<!-- never closed", "# shown"]),
+        ("`<!-- code -->` and ``a ` <!-- b -->``", ["`<!-- code -->` and ``a ` <!-- b -->``"]),
+        ("    <!-- indented code -->\n    more", ["    <!-- indented code -->\n    more"]),
+        ("shown <!-- hid\nden --> here", ["shown\nhere"]),
+        ("an open <!-- here\n\n# shown\n\nand -->", ["an open\n<!-- here", "# shown", "and -->"]),
     ],
 )
 def test_comments_of_markdown_are_no_text(text: str, shown: list[str]) -> None:

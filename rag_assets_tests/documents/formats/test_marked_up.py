@@ -62,7 +62,27 @@ def test_an_old_notebook() -> None:
     assert text(json.dumps(book), "a.ipynb") == "Rivers\n\nx = 1\n\n1"
 
 
-@pytest.mark.parametrize("content", ["no JSON", '{"cells": [{"source": 1}]}', "[]"])
+@pytest.mark.parametrize(
+    ("cell", "shown", "remark"),
+    [
+        ({"source": "words"}, "words", ("repaired", "cell of an unknown kind, read as text")),
+        (["words"], "", ("lost", "cell that is no cell")),
+        ({"cell_type": "heading", "level": "x", "source": "words"}, "words", None),
+        ({"cell_type": "code", "outputs": [{"data": None}]}, "", ("lost", "output without data")),
+        ({"cell_type": "code", "outputs": [{"data": {"text/latex": "$a$"}}]}, "$a$", None),
+        ({"cell_type": "markdown", "source": "x <!-- y -->"}, "x", ("left_out", "comment")),
+    ],
+)
+def test_an_odd_cell_of_a_notebook_does_not_spoil_the_others(
+    cell: object, shown: str, remark: tuple[str, str] | None
+) -> None:
+    cells = [{"cell_type": "raw", "source": "one"}, cell, {"cell_type": "raw", "source": "two"}]
+    document = read(json.dumps({"cells": cells}), "a.ipynb")
+    assert document.chunks[0].text == "\n\n".join(filter(None, ["one", shown, "two"]))
+    assert [(one.kind, one.what) for one in document.remarks] == ([remark] if remark else [])
+
+
+@pytest.mark.parametrize("content", ["no JSON", '{"cell": [{"source": 1}]}', "[]"])
 def test_a_notebook_that_is_none_is_read_as_text_and_reported(content: str) -> None:
     document = read(content, "a.ipynb")
     assert document.chunks[0].text == content
@@ -114,3 +134,53 @@ def test_the_text_of_a_picture_in_svg() -> None:
     assert read(svg, "a").media_type == "image/svg+xml"
     with pytest.raises(EmptyDocumentError):
         read("<svg><path d='M0 0'/></svg>", "a.svg")
+
+
+@pytest.mark.parametrize(
+    ("xml", "passages"),
+    [
+        ("<p>Line one<lb/>Line two</p>", "Line one Line two"),
+        ("<div>Intro<para>One</para><para>Two</para></div>", "Intro One Two"),
+        ("<l>a <hi>b</hi>c, <i>d</i>e</l>", "a bc, de"),
+        ("<p>shown<style>p{}</style><metadata>m</metadata> words</p>", "shown words"),
+        ("<p>a<!-- c -->b</p>", "ab"),
+        (
+            "<svg><text>Line one<tspan>s</tspan><tspan dy='9'>two</tspan></text>"
+            "<text display='none'>x</text></svg>",
+            "Line ones two",
+        ),
+    ],
+)
+def test_words_of_xml_are_apart_unless_an_inline_element_joins_them(
+    xml: str, passages: str
+) -> None:
+    assert text(f"<?xml version='1.0'?>{xml}", "a.xml") == passages
+
+
+def test_what_xml_hides_within_a_passage_is_reported() -> None:
+    document = read("<p>shown<style>p{}</style> and <b style='display: none'>x</b></p>", "a.xml")
+    assert document.chunks[0].text == "shown and"
+    assert [(one.what, one.examples) for one in document.remarks] == [
+        ("script, style or metadata", ("p{}",)),
+        ("hidden element", ("x",)),
+    ]
+
+
+def test_entities_of_the_document_s_own_are_reported_and_their_declarations_are_no_text() -> None:
+    document = read(
+        "<?xml version='1.0'?><!DOCTYPE r [<!ENTITY co \"ACME ]> Ltd\"><!-- ' --> "
+        "<!ENTITY x 'y'>]><r><p>Made by &co; in Lisbon &amp; Porto.</p></r>",
+        "a.xml",
+    )
+    assert document.chunks[0].text == "Made by &co; in Lisbon & Porto."
+    assert [(one.kind, one.examples) for one in document.remarks] == [
+        ("repaired", ()),
+        ("lost", ("&co;",)),
+    ]
+
+
+def test_a_doctype_that_never_ends_is_read_in_time() -> None:
+    document = read(
+        "<r><!DOCTYPE r [" + "<!-- a --><x 'y' " * 20_000 + "<!DOCTYPE [<!--" * 9, "a.xml"
+    )
+    assert document.remarks[0].kind == "repaired"

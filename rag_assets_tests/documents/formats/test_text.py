@@ -27,6 +27,8 @@ KOREAN = "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권
         (PORTUGUESE, "utf-16-le"),
         (PORTUGUESE, "utf-16-be"),
         (PORTUGUESE, "utf-32"),
+        (RUSSIAN, "utf-16-le"),
+        (RUSSIAN, "utf-16-be"),
         (PORTUGUESE, "latin-1"),
         (PORTUGUESE, "cp1252"),
         ("Straße über Köln nach Österreich, naïve Fjorde på Ærø\n" * 5, "cp1252"),
@@ -94,6 +96,60 @@ def test_a_declared_encoding_is_believed_where_it_is_not_utf_8() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "encoding", "declared"),
+    [
+        ("Don’t say “café” — 5 €.", "cp1252", "iso-8859-1"),
+        ("Don’t say “café” — 5 €.", "cp1252", "us-ascii"),
+        ("Don’t say “café” — 5 €.", "cp1252", "latin1"),
+        ("Don’t say “café” — 5 €.", "cp1252", "x-cp1252"),
+        ("İstanbul’da “şehir”", "cp1254", "iso-8859-9"),
+        ("㐀 是一个汉字，道可道。", "gb18030", "gb2312"),
+        ("① 吾輩は髙島である", "cp932", "Shift_JIS"),
+        ("① 吾輩は髙島である", "cp932", "windows-31j"),
+        ("똠방각하, 모든 인간은", "cp949", "ks_c_5601-1987"),
+        ("ไทยและ “ข้อความ”", "cp874", "tis-620"),
+        ("吾輩は猫である。", "iso2022_jp", "ISO-2022-JP"),
+        ("모든 인간은", "iso2022_kr", "iso-2022-kr"),
+        ("Reunião às dez + 1.", "utf-7", "utf-7"),
+        ("道可道，非常道。", "hz", "hz-gb-2312"),
+    ],
+)
+def test_a_declared_encoding_is_read_as_browsers_read_it(
+    text: str, encoding: str, declared: str
+) -> None:
+    remarks = Remarks()
+    assert decode(text.encode(encoding), declared, remarks) == text
+    assert not remarks.all()
+
+
+@pytest.mark.parametrize("declared", ["utf-7", "rot13", "base64", "unicode_escape", "a\0b"])
+def test_a_declared_encoding_that_the_bytes_contradict_is_ignored(declared: str) -> None:
+    assert decode("a + ação \\n".encode(), declared) == "a + ação \\n"
+
+
+def test_bytes_behind_a_mark_of_utf_8_that_are_none_are_read_like_others() -> None:
+    for text in ("You’ll see café.".encode() + b" \x93quoted\x94", b"plain \x93quoted\x94"):
+        marked = decode(b"\xef\xbb\xbf" + text)
+        assert marked == decode(text)
+        assert marked.endswith("“quoted”")
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_character_cut_off_at_the_end_is_lost_and_spoils_nothing(cut: int) -> None:
+    content = (JAPANESE.strip() + "𠮷").encode()
+    assert decode(content[:-cut]) == JAPANESE.strip() + "\ufffd"
+
+
+def test_control_characters_that_are_removed_are_reported() -> None:
+    remarks = Remarks()
+    assert decode(b"nul\x00 bell\x07 \x1b[31mred\x1b[0m", None, remarks) == "nul bell red"
+    assert [(one.kind, one.what, one.count, one.examples) for one in remarks.all()] == [
+        ("left_out", "terminal escape", 2, ()),
+        ("left_out", "control character", 2, ("U+0000",)),
+    ]
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         ("a\r\nb\rc\r\r\nd", "a\nb\nc\nd"),
@@ -134,6 +190,7 @@ def test_no_bytes_are_too_odd_to_be_decoded(content: bytes) -> None:
         (b"with \x00 a few \x07 odd characters in quite a long line of ordinary text" * 3, False),
         ("UTF-16 without a mark".encode("utf-16-le"), False),
         ("with a mark".encode("utf-16"), False),
+        (RUSSIAN.encode("utf-16-le"), False),
         (bytes(range(256)) * 4, True),
         (b"\x7fELF\x02\x01\x01" + bytes(64), True),
         (b"", False),
