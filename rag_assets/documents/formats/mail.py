@@ -5,10 +5,10 @@ An attachment is read like a file of its own; one that cannot be read costs the 
 
 from __future__ import annotations
 
-import binascii
 import quopri
 import re
 import unicodedata
+from base64 import decodebytes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from email import policy
@@ -34,10 +34,9 @@ _SHOWN = ("From", "To", "Cc", "Date")
 _DEEPEST = 30  # parts within parts
 _BODY = frozenset({"plain", "html"})
 _POLICY = policy.default.clone(refold_source="none")
-_DECODERS = {"base64": binascii.a2b_base64, "quoted-printable": quopri.decodestring}
-_NO_TEXT = frozenset(
-    "pgp-signature pkcs7-signature x-pkcs7-signature delivery-status global-delivery-status "
-    "disposition-notification global-disposition-notification".split()  # noqa: SIM905
+_DECODERS = {"base64": decodebytes, "quoted-printable": quopri.decodestring}
+_NO_TEXT = re.compile(
+    r"(?:pgp|(?:x-)?pkcs7)-signature|(?:global-)?(?:delivery-status|disposition-notification)"
 )
 _BEFORE = b"\xef\xbb\xbf \t\r\n\v\f"  # a byte-order mark and blanks before the first header
 _POSTMARK = re.compile(
@@ -122,7 +121,7 @@ class _Reader:
         self._report_outside(part)
         if depth >= _DEEPEST:
             self.remarks.lost(f"part of a message nested more than {_DEEPEST} deep")
-        elif subtype in _NO_TEXT:
+        elif _NO_TEXT.fullmatch(subtype):
             self.remarks.left_out("signature or delivery status", subtype)
         elif kind == "message" and parts:
             for forwarded in self._decoded(part, parts):
