@@ -15,6 +15,7 @@ from rag_assets.documents.chunking import chunked
 from rag_assets.documents.formats import recognise as kinds
 from rag_assets.documents.formats.blocks import Block, Reading, one_line
 from rag_assets.documents.formats.book import read_book
+from rag_assets.documents.formats.guard import corrupt_if_unexpected
 from rag_assets.documents.formats.html import declared_encoding, read_html
 from rag_assets.documents.formats.language import language_of
 from rag_assets.documents.formats.lines import read_asciidoc, read_markdown, read_plain
@@ -92,22 +93,41 @@ def read_document(content: bytes, name: str, limits: ExtractionLimits) -> Chunke
 
 
 def read_blocks(
-    content: bytes, media_type: str, name: str, limits: ExtractionLimits, remarks: Remarks
+    content: bytes,
+    media_type: str,
+    name: str,
+    limits: ExtractionLimits,
+    remarks: Remarks,
+    depth: int = 0,
 ) -> Reading:
     """Its headings and passages, before they are cut up.
 
+    :param depth: of an attachment, the messages and parts around it.
     :raises DocumentError: which of its subclasses says what is wrong.
     """
+    with corrupt_if_unexpected(name):
+        return _read(content, media_type, name, limits, remarks, depth)
+
+
+def _read(
+    content: bytes,
+    media_type: str,
+    name: str,
+    limits: ExtractionLimits,
+    remarks: Remarks,
+    depth: int,
+) -> Reading:
     if media_type in (kinds.HTML, kinds.XHTML):
         return read_html(decode(content, declared_encoding(content), remarks), remarks)
     if media_type in (kinds.MAIL, kinds.MAILBOX):
 
-        def read_attached(attached: bytes, file_name: str) -> Reading:
-            return read_blocks(attached, recognise(attached, file_name), file_name, limits, remarks)
+        def read_attached(attached: bytes, file_name: str, depth: int) -> Reading:
+            kind = recognise(attached, file_name)
+            return read_blocks(attached, kind, file_name, limits, remarks, depth)
 
         if media_type == kinds.MAIL:
-            return read_mail(content, remarks, read_attached)
-        return read_mailbox(content, PurePosixPath(name).stem, remarks, read_attached)
+            return read_mail(content, remarks, read_attached, depth)
+        return read_mailbox(content, PurePosixPath(name).stem, remarks, read_attached, depth)
     if media_type.startswith("text/") or media_type in kinds.TEXTS:
         text = decode(content, declared_encoding(content), remarks)
         if media_type in _MARKED_UP:

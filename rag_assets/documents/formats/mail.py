@@ -5,7 +5,10 @@ An attachment is read like a file of its own; one that cannot be read costs the 
 
 from __future__ import annotations
 
+import quopri
 import re
+import unicodedata
+from base64 import decodebytes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from email import policy
@@ -15,6 +18,7 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 
 from rag_assets.documents.formats.blocks import Block, Reading, heading
+from rag_assets.documents.formats.guard import corrupt_if_unexpected
 from rag_assets.documents.formats.html import read_html
 from rag_assets.documents.formats.lines import read_plain
 from rag_assets.documents.formats.remarks import Remarks
@@ -29,33 +33,62 @@ from rag_assets.errors import (
 _SHOWN = ("From", "To", "Cc", "Date")
 _DEEPEST = 30  # parts within parts
 _BODY = frozenset({"plain", "html"})
-_NO_TEXT = frozenset({"pgp-signature", "pkcs7-signature", "x-pkcs7-signature", "delivery-status"})
-_POSTMARK = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\n(?=[A-Za-z][\w-]*:)")
+_POLICY = policy.default.clone(refold_source="none")
+_DECODERS = {"base64": decodebytes, "quoted-printable": quopri.decodestring}
+_NO_TEXT = re.compile(
+    r"(?:pgp|(?:x-)?pkcs7)-signature|(?:global-)?(?:delivery-status|disposition-notification)"
+)
+_BEFORE = b"\xef\xbb\xbf \t\r\n\v\f"  # a byte-order mark and blanks before the first header
+_POSTMARK = re.compile(
+    rb"(?:\AFrom [^\n]*"  # by which it was recognised
+    rb"|^From +(?:[^\s@]+@\S+|[^\s@]+ at \S+|-|MAILER-DAEMON) +"
+    rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?=[^\n]*\d:\d\d)(?=[^\n]*\b\d{4}\b)[^\n]*)"
+    rb"\n(?=[A-Za-z][\w-]*:)",
+    re.MULTILINE,
+)
 _QUOTED_POSTMARK = re.compile(rb"^>(>*From )", re.MULTILINE)
+_MORE_WORDS = 20
+_PICTURE = re.compile(r"[\[<](?:cid|image):[^\]>]*[\]>]", re.IGNORECASE)
+_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # blank, though letters or signs
+_USUAL_PREAMBLE = re.compile(r"This is an? .*(?:multi-?part|MIME)", re.IGNORECASE)
 
-ReadFile = Callable[[bytes, str], Reading]
-"""Reads an attachment by content and name; raises DocumentError."""
+ReadFile = Callable[[bytes, str, int], Reading]
+"""Reads an attachment by content, name and depth of nesting; raises DocumentError."""
 
 
-def read_mail(content: bytes, remarks: Remarks, read_file: ReadFile) -> Reading:
-    """One message with all that it holds."""
-    message = BytesParser(policy=policy.default).parsebytes(content)
+def read_mail(content: bytes, remarks: Remarks, read_file: ReadFile, depth: int) -> Reading:
+    """One message with all that it holds.
+
+    :param depth: messages and parts around it.
+    """
+    message = _parsed(content.lstrip(_BEFORE))
     reader = _Reader(remarks, read_file)
-    return Reading(list(reader.message(message, 1, 0)), _header(message, "Subject"))
+    return Reading(list(reader.message(message, 1, depth)), _header(message, "Subject"))
 
 
-def read_mailbox(content: bytes, title: str, remarks: Remarks, read_file: ReadFile) -> Reading:
-    """The messages of an mbox file, one after another, each below its subject."""
+def read_mailbox(
+    content: bytes, title: str, remarks: Remarks, read_file: ReadFile, depth: int
+) -> Reading:
+    """The messages of an mbox file, one after another, each below its subject.
+
+    One that cannot be read is reported, and the others are read.
+    """
+    content = content.lstrip(_BEFORE)
     starts = [(found.start(), found.end()) for found in _POSTMARK.finditer(content)]
     ends = [start for start, _ in starts[1:]] + [len(content)]
     reader = _Reader(remarks, read_file)
     blocks: list[Block] = []
     for number, ((_, begin), end) in enumerate(zip(starts, ends, strict=True), start=1):
         raw = _QUOTED_POSTMARK.sub(rb"\1", content[begin:end])
-        message = BytesParser(policy=policy.default).parsebytes(raw)
-        if not _header(message, "Subject"):
-            blocks.append(heading(f"Message {number}", 1))
-        blocks += reader.message(message, 1, 0)
+        named = f"Message {number}"
+        try:
+            with corrupt_if_unexpected(named):
+                message = _parsed(raw)
+                if not _header(message, "Subject"):
+                    blocks.append(heading(named, 1))
+                blocks += reader.message(message, 1, depth)
+        except DocumentError as error:
+            remarks.lost("message that cannot be read", f"{named}: {error.reason}")
     return Reading(blocks, title)
 
 
@@ -77,7 +110,7 @@ class _Reader:
             yield Block("\n".join(lines), prose=False)
         yield from text
         for part in attached:
-            yield from self._attachment(part, level + 1)
+            yield from self._attachment(part, level + 1, depth + 1)
 
     def _text(
         self, part: EmailMessage, attached: list[EmailMessage], level: int, depth: int
@@ -85,18 +118,19 @@ class _Reader:
         """The text of a part and of the parts in it; what is attached is put aside."""
         kind, subtype = part.get_content_maintype(), part.get_content_subtype()
         parts = _parts(part)
-        if depth == _DEEPEST:
+        self._report_outside(part)
+        if depth >= _DEEPEST:
             self.remarks.lost(f"part of a message nested more than {_DEEPEST} deep")
-        elif kind == "message" and subtype == "rfc822" and parts:
-            for forwarded in parts:
+        elif _NO_TEXT.fullmatch(subtype):
+            self.remarks.left_out("signature or delivery status", subtype)
+        elif kind == "message" and parts:
+            for forwarded in self._decoded(part, parts):
                 yield from self.message(forwarded, level + 1, depth + 1)
         elif subtype == "alternative" and parts:
             yield from self._one_of(parts, attached, level, depth)
         elif kind == "multipart" and parts:
             for one in parts:
                 yield from self._text(one, attached, level, depth + 1)
-        elif subtype in _NO_TEXT:
-            self.remarks.left_out("signature or delivery status", subtype)
         elif _is_text(part):
             yield from self._body(part)
         else:
@@ -109,18 +143,47 @@ class _Reader:
         level: int,
         depth: int,
     ) -> Iterator[Block]:
-        """The plainest of several forms that is not blank; what the others attach is kept."""
-        found: list[Block] = []
-        for one in sorted(parts, key=lambda part: part.get_content_type() != "text/plain"):
-            blocks = list(self._text(one, attached, level, depth + 1))
-            found = found or blocks
+        """The plainest of several forms that is not blank; what the others attach is kept.
+
+        A form that is not read and has more than twice as many words is reported.
+        """
+        parts = sorted(parts, key=lambda part: part.get_content_type() != "text/plain")
+        forms = [list(self._text(one, attached, level, depth + 1)) for one in parts]
+        found = next((blocks for blocks in forms if _is_visible(blocks)), [])
+        read = _words(found)
+        for one, blocks in zip(parts, forms, strict=True):
+            if (words := _words(blocks)) > 2 * read + _MORE_WORDS:
+                said = f"{one.get_content_type()}: {words:,} words, read: {read:,}"
+                self.remarks.left_out("longer form of a message's text", said)
         yield from found
 
+    def _report_outside(self, part: EmailMessage) -> None:
+        """Report the text before and after the parts, which no mail program shows."""
+        for outside in (part.preamble, part.epilogue):
+            text = clean(outside or "").strip()
+            if text and not _USUAL_PREAMBLE.match(text):
+                self.remarks.left_out("text before or after the parts of a message", text)
+
+    def _decoded(self, part: EmailMessage, parts: Sequence[EmailMessage]) -> Sequence[EmailMessage]:
+        """Forwarded messages; decoded where the part was encoded as a whole."""
+        decoder = _DECODERS.get(str(part.get("Content-Transfer-Encoding", "")).strip().lower())
+        if decoder is None:
+            return parts
+        try:
+            return [_parsed(decoder(one.as_bytes())) for one in parts]
+        except ValueError as error:
+            self.remarks.lost("forwarded message with damaged encoding", str(error))
+            return []
+
     def _body(self, part: EmailMessage) -> Sequence[Block]:
-        text = decode(self._payload(part), part.get_content_charset(), self.remarks)
-        if part.get_content_subtype() == "html":
-            return read_html(text, self.remarks).blocks
-        return read_plain(text).blocks
+        try:
+            with corrupt_if_unexpected(part.get_content_type()):
+                text = decode(self._payload(part), part.get_content_charset(), self.remarks)
+                is_html = part.get_content_subtype() == "html"
+                return (read_html(text, self.remarks) if is_html else read_plain(text)).blocks
+        except DocumentError as error:
+            self.remarks.lost("part of a message that cannot be read", str(error))
+            return []
 
     def _payload(self, part: EmailMessage) -> bytes:
         payload = part.get_payload(decode=True)
@@ -129,10 +192,12 @@ class _Reader:
             self.remarks.repaired("part of a message with damaged encoding", named)
         return payload if isinstance(payload, bytes) else b""
 
-    def _attachment(self, part: EmailMessage, level: int) -> Iterator[Block]:
+    def _attachment(self, part: EmailMessage, level: int, depth: int) -> Iterator[Block]:
         name = _name(part)
+        called = name or f"x.{part.get_content_subtype()}"
         try:
-            reading = self.read_file(self._payload(part), name or f"x.{part.get_content_subtype()}")
+            with corrupt_if_unexpected(called):
+                reading = self.read_file(self._payload(part), called, depth)
         except DocumentError as error:
             self._explain(error, part, name or part.get_content_type())
             return
@@ -161,10 +226,27 @@ def _is_text(part: EmailMessage) -> bool:
     )
 
 
+def _parsed(content: bytes) -> EmailMessage:
+    return BytesParser(policy=_POLICY).parsebytes(content)
+
+
 def _parts(part: EmailMessage) -> list[EmailMessage]:
     if not part.is_multipart():
         return []
     return [one for one in part.get_payload() if isinstance(one, EmailMessage)]
+
+
+def _is_visible(blocks: Sequence[Block]) -> bool:
+    """Whether there is more than blanks, marks without width, and names of pictures."""
+    return any(
+        unicodedata.category(character)[0] in "LNPS" and character not in _FILLERS
+        for block in blocks
+        for character in _PICTURE.sub("", block.text)
+    )
+
+
+def _words(blocks: Sequence[Block]) -> int:
+    return sum(len(block.text.split()) for block in blocks)
 
 
 def _name(part: EmailMessage) -> str:

@@ -36,6 +36,12 @@ def book(items: dict[str, str], spine: list[str], files: dict[str, str], **more:
     return office.zipped({**members, **more}, stored_first=True)
 
 
+def damaged(content: bytes, member: bytes) -> bytes:
+    """The archive with some bytes of this member's content changed."""
+    start = content.index(member) + len(member)
+    return content[:start] + b"\xff" * 8 + content[start + 8 :]
+
+
 def read(content: bytes) -> ChunkedDocument:
     return read_document(content, "book.epub", LIMITS)
 

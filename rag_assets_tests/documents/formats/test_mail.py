@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import encodebytes
+from collections.abc import Callable
 from email.message import EmailMessage
+from quopri import encodestring
 
 import pytest
 
 from rag_assets.documents.formats.extract import read_document
 from rag_assets.documents.model import ChunkedDocument
+from rag_assets.errors import CorruptDocumentError
 from rag_assets_tests.documents.formats import office
 from rag_assets_tests.documents.formats.conftest import LIMITS
+from rag_assets_tests.documents.formats.test_book import book, damaged
 
 
 def message(subject: str = "A subject") -> EmailMessage:
@@ -149,3 +154,115 @@ def test_a_mailbox_is_read_message_by_message(ends: bytes) -> None:
         "From time to time a line begins so.\n\n"
         "Message 2\n\nFrom: rui@example.org\nTo: x\n\nSecond."
     )
+
+
+def test_a_sentence_of_a_mailbox_is_no_postmark() -> None:
+    rules = (
+        b"\nFrom Monday on, this applies to all:\nFirst: no dogs.\n\nFrom ana@example.org\nTo: x\n"
+    )
+    whole = text(MAILBOX.replace(b"Second.\n", b"Second.\n" + rules), "a.mbox")
+    wanted = "Second.\n\nFrom Monday on, this applies to all:\nFirst: no dogs."
+    assert whole.endswith(f"{wanted}\n\nFrom ana@example.org\nTo: x")
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\n", b"\r\n\n"])
+def test_what_precedes_the_first_postmark_costs_no_message(before: bytes) -> None:
+    assert text(before + MAILBOX, "a.mbox") == text(MAILBOX, "a.mbox")
+    first, _, _ = MAILBOX.partition(b"\n\nFrom rui")
+    assert text(before + first, "a.mbox").startswith("Reunião")
+
+
+def test_a_message_behind_a_byte_order_mark_keeps_its_headers() -> None:
+    raw = b"From: ana@example.org\nSubject: A subject\nTo: x\n\nWords."
+    assert text(b"\xef\xbb\xbf" + raw) == text(raw)
+
+
+def test_messages_of_a_mailbox_need_no_blank_line_between_them() -> None:
+    assert text(MAILBOX.replace(b"\n\nFrom rui", b"\nFrom rui"), "a.mbox") == text(
+        MAILBOX, "a.mbox"
+    )
+
+
+def encoded(encoder: Callable[[bytes], bytes], name: str, subtype: str = "rfc822") -> bytes:
+    inner = "From: rui@example.org\nSubject: Inner subject\n\nRivers, ação.\n".encode()
+    return (
+        b"From: ana@example.org\nSubject: Outer\nContent-Type: multipart/mixed; boundary=B\n\n"
+        b"--B\nContent-Type: message/%b\nContent-Transfer-Encoding: %b\n\n%b\n--B--\n"
+        % (subtype.encode(), name.encode(), encoder(inner))
+    )
+
+
+@pytest.mark.parametrize("subtype", ["rfc822", "global"])
+@pytest.mark.parametrize(
+    ("encoder", "name"),
+    [(encodebytes, "base64"), (encodestring, "quoted-printable"), (bytes, "8bit")],
+)
+def test_a_forwarded_message_is_decoded(
+    encoder: Callable[[bytes], bytes], name: str, subtype: str
+) -> None:
+    whole = text(encoded(encoder, name, subtype))
+    assert whole.endswith("Inner subject\n\nFrom: rui@example.org\n\nRivers, ação.")
+
+
+def test_a_forwarded_message_whose_encoding_is_damaged_is_reported() -> None:
+    document = read(encoded(lambda _: b"AAAAA", "base64"))
+    (remark,) = document.remarks
+    assert (remark.kind, remark.what) == ("lost", "forwarded message with damaged encoding")
+
+
+@pytest.mark.parametrize("plain", ["\u200b\u034f\u200c", "[cid:image001.png@01D]", "\u2800\u3164"])
+def test_html_is_read_where_the_plain_part_shows_nothing(plain: str) -> None:
+    made = mixed(part(plain), part("<p>The words.</p>", "html"), kind="alternative")
+    assert text(made).endswith("The words.")
+
+
+def test_a_longer_form_that_is_not_read_is_reported() -> None:
+    page = part(f"<p>{'The long text. ' * 20}</p>", "html")
+    (remark,) = read(mixed(part("See the page."), page, kind="alternative")).remarks
+    assert remark.examples == ("text/html: 60 words, read: 3",)
+    page = part("<p>See the page, please.</p>", "html")
+    assert read(mixed(part("See the page."), page, kind="alternative")).remarks == ()
+
+
+def test_text_before_and_after_the_parts_is_reported() -> None:
+    raw = (
+        b"From: a@example.org\nSubject: x\nContent-Type: multipart/mixed; boundary=B\n\n%b\n"
+        b"--B\nContent-Type: text/plain\n\nWords.\n--B--\nFooter of the list.\n"
+    )
+    (remark,) = read(raw % b"Words before.").remarks
+    assert remark.examples == ("Words before.", "Footer of the list.")
+    (remark,) = read(raw % b"This is a multi-part message in MIME format.").remarks
+    assert remark.examples == ("Footer of the list.",)
+
+
+def test_an_attachment_that_breaks_its_reader_costs_the_message_nothing() -> None:
+    made = message()
+    made.set_content("The message.")
+    broken = book({"a": "one"}, ["a"], {"one": "Words. " * 50})
+    made.add_attachment(damaged(broken, b"Books/one"), maintype="application",
+                        subtype="epub+zip", filename="a.epub")  # fmt: skip
+    document = read(made)
+    assert document.chunks[0].text.endswith("The message.")
+    (remark,) = document.remarks
+    assert remark.kind == "lost"
+    assert remark.examples[0].startswith("a.epub: ")
+
+
+def test_messages_attached_to_messages_have_a_depth() -> None:
+    content = b"From: a@example.org\nSubject: Innermost\n\nDeep.\n"
+    for number in range(400):
+        content = (
+            b"From: a@example.org\nSubject: x\nContent-Type: multipart/mixed; boundary=B%d\n\n"
+            b"--B%d\nContent-Type: application/octet-stream\n"
+            b"Content-Disposition: attachment; filename=m.eml\n\n%b\n--B%d--\n"
+        ) % (number, number, content, number)
+    document = read(content)
+    assert {(remark.kind, remark.what) for remark in document.remarks} == {
+        ("lost", "part of a message nested more than 30 deep")
+    }
+
+
+def test_a_message_nested_beyond_what_can_be_parsed_is_a_fault_of_the_document() -> None:
+    head = b"From: a@example.org\nSubject: x\nContent-Type: message/rfc822\n\n"
+    with pytest.raises(CorruptDocumentError, match="nested too deeply"):
+        read(head * 3000 + b"From: a@example.org\n\nDeep.")

@@ -20,9 +20,11 @@ from rag_assets_tests.documents.formats.conftest import LIMITS, extract
 SHEET = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
 STYLES = (
     "<styleSheet><numFmts><numFmt numFmtId='164' formatCode='dd/mm/yyyy'/>"
-    "<numFmt numFmtId='165' formatCode='0.0 \"days\"'/></numFmts><cellXfs>"
+    "<numFmt numFmtId='165' formatCode='0.0 \"days\"'/>"
+    "<numFmt numFmtId='166' formatCode='[hh]:mm;\"[h]\"'/></numFmts><cellXfs>"
     "<xf numFmtId='0'/><xf numFmtId='14'/><xf numFmtId='164'/><xf numFmtId='165'/>"
-    "<xf numFmtId='22'/><xf numFmtId='20'/></cellXfs></styleSheet>"
+    "<xf numFmtId='22'/><xf numFmtId='20'/><xf numFmtId='166'/><xf numFmtId='46'/></cellXfs>"
+    "</styleSheet>"
 )
 TEXTS = (
     "<sst><si><t>plain &amp; simple</t></si><si><r><t>rich </t></r><r><t>text</t></r></si>"
@@ -41,18 +43,23 @@ def changed(content: bytes, parts: Mapping[str, str], *, also: Mapping[str, str]
     return office.zipped(members | parts)
 
 
+def sheet(markup: str) -> bytes:
+    """A workbook of one sheet with this content."""
+    parts = {
+        "xl/worksheets/sheet1.xml": f"{SHEET.removesuffix('<sheetData>')}{markup}</worksheet>",
+        "xl/styles.xml": STYLES,
+        "xl/sharedStrings.xml": TEXTS,
+    }
+    return changed(office.xlsx({"A": [["x"]]}), parts)
+
+
 def read(content: bytes) -> ChunkedDocument:
     return read_document(content, "book.xlsx", LIMITS)
 
 
 def rows(cells: str) -> str:
     """What is read of one row, between bars."""
-    parts = {
-        "xl/worksheets/sheet1.xml": f"{SHEET}<row>{cells}</row></sheetData></worksheet>",
-        "xl/styles.xml": STYLES,
-        "xl/sharedStrings.xml": TEXTS,
-    }
-    (chunk,) = read(changed(office.xlsx({"A": [["x"]]}), parts)).chunks
+    (chunk,) = read(sheet(f"<sheetData><row>{cells}</row></sheetData>")).chunks
     return chunk.text.split("\n")[2]
 
 
@@ -67,6 +74,7 @@ def rows(cells: str) -> str:
         ('<c r="A1" s="3"><v>45352</v></c>', "45352"),
         ('<c r="A1" s="4"><v>45352.75</v></c>', "2024-03-01 18:00:00"),
         ('<c r="A1" s="5"><v>0.5</v></c>', "12:00:00"),
+        ('<c r="A1" s="6"><v>1.25</v></c><c r="B1" s="7"><v>-0.5</v></c>', "30:00:00 | -12:00:00"),
         ('<c r="A1" t="b"><v>1</v></c><c r="B1" t="e"><v>#N/A</v></c>', "true | #N/A"),
         ('<c r="A1" t="str"><f>A2</f><v>made</v></c>', "made"),
         ('<c r="B1"><v>1</v></c><c r="AA1"><v>2</v></c>', " | 1" + " | " * 25 + "2"),
@@ -75,6 +83,51 @@ def rows(cells: str) -> str:
 )  # fmt: skip
 def test_what_a_cell_shows(cells: str, row: str) -> None:
     assert rows(cells) == f"| {row} |"
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown", "remark"),
+    [
+        ("<c r='B1'><f>A1*2</f></c>", "", "lost: formula without a stored value (1): A!B1"),
+        ("<c r='B1'><f>A1*2</f><v/></c>", "", "lost: formula without a stored value (1): A!B1"),
+        ("<c r='B1' t='str'><f>T(A1)</f><v></v></c>", "", ""),
+        ("<c r='B1' t='s'><v>99</v></c>", "", "lost: text of a cell that is not in the file"),
+        ("<c r='B1' t='s'><v>-1</v></c>", "", "lost: text of a cell that is not in the file"),
+        ("<c r='B1' s='1'><v>99999999999</v></c>", " | 99999999999",
+         "repaired: impossible date or number, kept as stored (1): A!B1: 99999999999"),
+        ("<c r='B1'><v>many</v></c>", " | many", "repaired: impossible date or number"),
+    ],
+)  # fmt: skip
+def test_a_cell_without_a_possible_value_costs_no_other(cell: str, shown: str, remark: str) -> None:
+    document = read(sheet(f"<sheetData><row><c><v>5</v></c>{cell}</row></sheetData>"))
+    assert document.chunks[0].text.split("\n")[2] == f"| 5{shown} |"
+    assert "".join(map(str, document.remarks)).startswith(remark)
+    assert len(document.remarks) == bool(remark)
+
+
+def test_hidden_rows_and_columns_are_left_out_and_reported() -> None:
+    cell = "<c t='inlineStr'><is><t>{}</t></is></c>"
+    seen, secret, last = (cell.format(word) for word in ("seen", "secret", "last"))
+    content = sheet(
+        "<cols><col min='2' max='2' hidden='1'/><col min='4' max='16384' width='0'/></cols>"
+        f"<sheetData><row>{seen}{secret}{last}{secret}</row><row/>"
+        f"<row r='3' hidden='1'>{secret}</row><row ht='0'>{secret}</row></sheetData>"
+    )
+    document = read(content)
+    assert document.chunks[0].text.split("\n")[2:] == ["| seen | last |", "| --- | --- |"]
+    assert [(one.kind, one.what, one.count) for one in document.remarks] == [
+        ("left_out", "cell of a hidden column", 2),
+        ("left_out", "hidden row", 2),
+    ]
+
+
+@pytest.mark.parametrize("path", ["xl/comments1.xml", "xl/comments/comment2.xml"])
+def test_comments_are_reported(path: str) -> None:
+    comment = (
+        "<comments xmlns='x'><comment><text><r><t>On plums</t></r></text></comment></comments>"
+    )
+    (remark,) = read(changed(office.xlsx({"A": [["words"]]}), {path: comment})).remarks
+    assert str(remark) == "left out: comment (1): On plums"
 
 
 @pytest.mark.parametrize("state", ["hidden", "veryHidden"])
