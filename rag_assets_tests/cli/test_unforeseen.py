@@ -52,7 +52,7 @@ def test_options_that_exclude_each_other_are_refused_without_a_run(
     done = run("bible", "embed", "EN_SAMPLE", "--small-only", "--large-only")
     assert (done.status, done.err) == (
         1,
-        "error: small_only and large_only exclude each other: set one\n",
+        "error: --small-only and --large-only exclude each other: choose one\n",
     )
 
 
