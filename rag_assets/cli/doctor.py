@@ -124,7 +124,7 @@ def _show_stored(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Non
                 "dead": lane.dead,
                 "done": lane.succeeded,
                 "failed": lane.failed,
-                "mean": "-" if lane.mean_s is None else f"{lane.mean_s:.1f} s",
+                "mean": "-" if lane.mean_s is None else _seconds(lane.mean_s),
             }
             for lane in seen.lanes
         ],
@@ -135,6 +135,11 @@ def _show_stored(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Non
     show_pairs(
         (f"[bold]{name}[/bold]", plain(text)) for name, text in _lines(seen, corpus, settings)
     )
+
+
+def _seconds(mean: float) -> str:
+    """In four characters, so that the table fits into 80 columns."""
+    return f"{mean:.1f}s" if mean < 9.95 else f"{mean:.0f}s"
 
 
 def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[tuple[str, str]]:
