@@ -145,6 +145,25 @@ def test_every_step_refuses_invalid_options_in_words(
     assert reason in run.failure(first).description
 
 
+def test_a_whole_run_checks_its_indexs_options_before_it_reads(
+    lane: Lane, emulator: Emulator
+) -> None:
+    lane.drop("EN_PAD", sentences(3))
+    run = Run(
+        lane.defs()
+        .resolve_job_def("bible_to_release")
+        .execute_in_process(
+            partition_key="EN_PAD",
+            instance=lane.instance,
+            run_config={"ops": {"verse_embeddings_index": {"config": {"lists": 0}}}},
+            raise_on_error=False,
+        )
+    )
+    assert "lists: must be at least 1, not 0" in run.failure("verses").description
+    assert lane.count("SELECT count(*) FROM verses") == 0
+    assert emulator.stats().requests == 0
+
+
 def test_bounds_are_those_of_the_settings() -> None:
     replaced = {
         EmbeddingConfig: {

@@ -13,6 +13,7 @@ from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.dagster_private import RETRY_NUMBER_TAG
 from rag_assets.defs.failures import as_failures
+from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_log import run_log
 from rag_assets.progress import LogLines
@@ -39,6 +40,7 @@ def verses(
     text is unchanged. A file that cannot be read fails the version and changes nothing.
     """
     EmbeddingConfig.check_ahead(context, "verse_embeddings")
+    IndexConfig.check_ahead(context, "verse_embeddings_index")
     code = context.partition_key
     folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
     declaration = read_declaration(folder)
