@@ -1,4 +1,4 @@
-"""Make untrusted text safe to show, and format numbers with their nouns.
+"""Make untrusted text safe to show, format numbers with their nouns, and reword validation errors.
 
 Characters that move a terminal's cursor, end a line or reverse the writing direction are shown as
 escapes, such as ``\\x1b`` or ``\\n``. The CLI's console, the log formatters and Slack's messages
@@ -12,6 +12,20 @@ import re
 
 _ACTIVE = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _ANY = re.compile(f"[\n{_ACTIVE}]")
+_REWORDED = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"^Value error, ", ""),
+        (r"^(?:Input|String|List|Value|Data) should ", "must "),
+        (r", (?:unable to|got) .*", ""),
+        (r"greater than or equal to", "at least"),
+        (r"less than or equal to", "at most"),
+        (r"\ba valid (?=[aeiou])", "an "),
+        (r"\ba valid ", "a "),
+        (r"^Field required$", "is required"),
+        (r"^Extra inputs are not permitted$", "is unknown"),
+    )
+)
 _IN_JSON = re.compile(f"[{_ACTIVE}]")
 
 
@@ -48,3 +62,10 @@ class LineFormatter(logging.Formatter):
 def count(number: int, noun: str) -> str:
     """``1 document``, ``1,200 documents``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def reworded(fault: str) -> str:
+    """Return Pydantic's message about a value as the rest of a sentence: ``must be at least 1``."""
+    for pattern, words in _REWORDED:
+        fault = pattern.sub(words, fault)
+    return fault

@@ -34,6 +34,17 @@ def test_every_setting_is_documented_with_its_default_and_in_its_own_words() -> 
             assert shown == f"`{wanted}`", name
 
 
+def test_the_example_of_code_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (example,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/code.md").read_text(), re.M | re.S
+    )
+    exec(compile(example, "docs/code.md", "exec"), {})  # noqa: S102 -- our own page
+    assert capsys.readouterr().out.startswith("usfm 251 Long ago")
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text("utf-8")):

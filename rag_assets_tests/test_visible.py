@@ -10,8 +10,9 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rag_assets.visible import LineFormatter, visible, visible_json, visible_lines
+from rag_assets.visible import LineFormatter, reworded, visible, visible_json, visible_lines
 
 ANY_TEXT = st.text(st.characters())
 """Halves of surrogate pairs, too, as names of files may hold."""
@@ -70,3 +71,37 @@ def test_a_record_is_one_line_and_a_trace_cannot_look_like_one() -> None:
     assert first == r"ERROR a\nINFO b\x1b[31m cannot be read"
     assert [line for line in trace if not line.startswith("  ")] == []
     assert r"INFO all is well\x1b[2K" in trace[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"whole": "a"}, "must be an integer"),
+        ({"whole": 1.5}, "must be an integer"),
+        ({"number": "a"}, "must be a number"),
+        ({"number": 0}, "must be greater than 0"),
+        ({"whole": 0}, "must be at least 1"),
+        ({"whole": 3}, "must be at most 2"),
+        ({"words": "no"}, "'no' is not a word"),
+        ({"names": ["a", "b"]}, "must have at most 1 item after validation, not 2"),
+        ({"other": 1}, "is unknown"),
+    ],
+)
+def test_validation_errors_are_in_plain_words(given: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        _Options(**given)  # type: ignore[arg-type]
+    (fault,) = raised.value.errors()
+    assert reworded(fault["msg"]) == words
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    whole: int = Field(1, ge=1, le=2)
+    number: float = Field(1, gt=0)
+    names: list[str] = Field(default_factory=list, max_length=1)
+    words: str = ""
+
+    @field_validator("words")
+    @classmethod
+    def _is_a_word(cls, given: str) -> str:
+        raise ValueError(f"{given!r} is not a word")

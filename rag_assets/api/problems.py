@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from rag_assets import errors
 from rag_assets.api.request_id import request_id
+from rag_assets.visible import reworded
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -114,7 +115,7 @@ def _invalid(error: RequestValidationError) -> ProblemError:
         {
             "field": ".".join(str(part) for part in fault["loc"] if part not in ("body", "query"))
             or "body",
-            "message": fault["msg"],
+            "message": reworded(fault["msg"]),
         }
         for fault in error.errors()
     ][:20]

@@ -46,11 +46,11 @@ def add_version(
     target = bibles_dir / check_version_code(code)
     if target.exists():
         raise ConfigurationError(
-            f"{target} exists already: put changed files into it, the sensor notices them"
+            f"{target} already exists: put changed files into it, and the sensor loads them"
         )
     if not source.exists():
         raise ConfigurationError(f"there is no file or folder {source}")
-    source = source.resolve()  # a link that is named is followed, one below it not
+    source = source.resolve()  # the named path may be a link; links inside it are not followed
     read = read_version(source, limits)
     bibles_dir.mkdir(parents=True, exist_ok=True)
     # Beside the target and hidden, then renamed: the sensor never sees half a version.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from rag_assets.bible.model import Oddity
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from rag_assets.bible.model import Oddity, OddityKind
 from rag_assets.bible.plan import known_versions
 from rag_assets.bible.sandbox import read_version
 from rag_assets.bible.sql.oddities import stored_oddities
@@ -33,3 +37,39 @@ def oddities_of(connection: Connection, settings: Settings, code: str) -> tuple[
             "folder back and load the version again"
         )
     return read_version(folder.path, known.limits).bible.oddities
+
+
+def in_order(oddities: Iterable[Oddity]) -> list[Oddity]:
+    """Sort oddities by kind; what is missing comes last, since it is often most of the canon."""
+    missing = (OddityKind.MISSING, OddityKind.MISSING_BOOK)
+    kinds = [*(kind for kind in OddityKind if kind not in missing), *reversed(missing)]
+    return sorted(oddities, key=lambda one: kinds.index(one.kind))
+
+
+def joined(oddities: Sequence[Oddity]) -> list[Oddity]:
+    """Join missing verses that follow each other in a chapter: ``GEN 1:1-31``."""
+    shown: list[Oddity] = []
+    for _, group in groupby(enumerate(oddities), lambda found: _run_of(*found)):
+        found = [one for _, one in group]
+        last = found[-1].reference.rpartition(":")[2]
+        reference = found[0].reference + (f"-{last}" if len(found) > 1 else "")
+        shown.append(replace(found[0], reference=reference))
+    return shown
+
+
+def row_of(one: Oddity) -> dict[str, str | None]:
+    """An oddity as a row of a table, or of JSON."""
+    return {
+        "kind": one.kind.value,
+        "book": one.book,
+        "reference": one.reference,
+        "detail": one.detail,
+    }
+
+
+def _run_of(place: int, one: Oddity) -> tuple[object, ...]:
+    """Equal for missing verses of a chapter without a gap, different for all else."""
+    chapter, _, verse = one.reference.rpartition(":")
+    if one.kind is OddityKind.MISSING and verse.isdigit():
+        return chapter, one.detail, int(verse) - place
+    return one.kind, place

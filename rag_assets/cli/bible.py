@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_assets.bible.books import is_usfm_code
 from rag_assets.bible.embed_verses import chosen_roles
 from rag_assets.bible.intake import add_version
 from rag_assets.bible.limits import reading_limits
 from rag_assets.bible.model import OddityKind, counts
-from rag_assets.bible.oddities import oddities_of
+from rag_assets.bible.oddities import in_order, joined, oddities_of, row_of
 from rag_assets.bible.plan import SpacePlan, check_budget, plan_versions
 from rag_assets.bible.sql.oddities import stored_oddities
 from rag_assets.bible.sql.verses import remove_version, stored_versions
@@ -40,6 +39,7 @@ from rag_assets.cli.output import (
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.sql.overview import embedded_counts
 from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.request import named_book
 from rag_assets.settings.model import load_settings
 from rag_assets.vectors.prices import planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
@@ -153,17 +153,21 @@ def add(
 def _show_counts(code: str, oddities: dict[str, int]) -> None:
     """A line that says what was unusual, and how to see all of it."""
     if oddities:
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in oddities.items())
+        kinds = _counted(oddities)
         out.print(f"{code}: oddities: {kinds} (`rag-assets bible oddities {code}` lists them)")
     else:
         out.print(f"{code}: no oddities")
+
+
+def _counted(oddities: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count:,}" for kind, count in oddities.items())
 
 
 @app.command()
 def oddities(
     code: Annotated[str, typer.Argument(help="Version code.")],
     kind: Annotated[OddityKind | None, typer.Option(help="Only this kind.")] = None,
-    book: Annotated[str | None, typer.Option(help="Only this book, by its USFM code.")] = None,
+    book: Annotated[str | None, typer.Option(help="Only this book, by code or name.")] = None,
     as_json: Json = False,
 ) -> None:
     """Everything unusual in a version's source: what was joined, left out, missing or skipped.
@@ -175,23 +179,19 @@ def oddities(
     ```
     """
     with errors_as_sentences(as_json):
-        if book is not None and not is_usfm_code(book.upper()):
-            raise ConfigurationError(f"{book!r} is not a book: use a USFM code such as GEN or 1JN")
+        wanted = None if book is None else named_book(book)
         with corpus_connection() as (settings, connection):
-            found = [
+            found = in_order(
                 one
                 for one in oddities_of(connection, settings, check_version_code(code))
-                if kind in (None, one.kind) and (book is None or one.book == book.upper())
-            ]
-    found.sort(key=lambda one: list(OddityKind).index(one.kind))
-    rows = [
-        {"kind": one.kind.value, "book": one.book, "reference": one.reference, "detail": one.detail}
-        for one in found
-    ]
+                if kind in (None, one.kind) and wanted in (None, one.book)
+            )
     if as_json:
-        show_json(rows)
+        show_json([row_of(one) for one in found])
         return
-    show_table(rows, empty="none")
+    if found:
+        out.print(f"{code}: {_counted(counts(found))}", end="\n\n")
+    show_table([row_of(one) for one in joined(found)], empty="none")
 
 
 @app.command()
@@ -299,6 +299,8 @@ def embed(
     ```
     """
     with errors_as_sentences(as_json):
+        if small_only and large_only:
+            raise ConfigurationError("--small-only and --large-only exclude each other: choose one")
         chosen = chosen_roles(small_only=small_only, large_only=large_only)
     if dry_run:
         _show_plan(
@@ -388,4 +390,4 @@ def remove(
         return
     out.print(f"{code}: {removed:,} verses and their vectors deleted")
     if partition:
-        out.print(f"{code}: its folder is gone, so that its partition was removed, too")
+        out.print(f"{code}: its folder is gone, so its partition in Dagster was removed too")

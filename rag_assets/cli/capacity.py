@@ -60,7 +60,7 @@ def capacity(
         return
     show_table(
         [_row(one) for one in shown],
-        empty="no day is recorded yet: the schedule daily_capacity does it at RAG_CAPACITY_AT",
+        empty="no day is recorded yet: the schedule daily_capacity records each at RAG_CAPACITY_AT",
     )
     if expected:
         out.print()

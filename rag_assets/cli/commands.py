@@ -13,12 +13,21 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from rag_assets.cli.options import LARGEST
+from rag_assets.visible import reworded
 
 
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
         """Its arguments and options, ``--help`` included."""
         return _with_short_types(super().get_params(ctx), ctx)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; a value that is refused is so in our words, not in Pydantic's."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = reworded(error.message)
+            raise
 
 
 class _Group(TyperGroup):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.opening import ui_address
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import (
     Json,
@@ -51,6 +52,8 @@ def doctor(
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
+        if address := ui_address(settings):
+            settings = settings.model_copy(update={"rag_public_url": address})
         while True:
             well = _check(settings, as_json=as_json, clear=watch is not None)
             if watch is None:
@@ -119,18 +122,24 @@ def _show_stored(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Non
                 "runs": lane.runs_at_work,
                 "queued": lane.runs_queued,
                 "dead": lane.dead,
-                "done in 10 min": lane.succeeded,
+                "done": lane.succeeded,
                 "failed": lane.failed,
-                "mean": "-" if lane.mean_s is None else f"{lane.mean_s:.1f} s",
+                "mean": "-" if lane.mean_s is None else _seconds(lane.mean_s),
             }
             for lane in seen.lanes
         ],
         empty="",
     )
+    out.print("[dim]done, failed and mean are of the last 10 minutes[/dim]")
     out.print()
     show_pairs(
         (f"[bold]{name}[/bold]", plain(text)) for name, text in _lines(seen, corpus, settings)
     )
+
+
+def _seconds(mean: float) -> str:
+    """In four characters, so that the table fits into 80 columns."""
+    return f"{mean:.1f}s" if mean < 9.95 else f"{mean:.0f}s"
 
 
 def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[tuple[str, str]]:

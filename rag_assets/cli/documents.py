@@ -29,7 +29,7 @@ from rag_assets.cli.output import (
 from rag_assets.documents.inbox.adding import Adding, add_files
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
-from rag_assets.documents.report import remarks_from, report_of
+from rag_assets.documents.report import losses, remarks_from, report_of
 from rag_assets.documents.sql.documents import (
     Document,
     State,
@@ -256,10 +256,7 @@ def prioritize(
 
 
 @app.command()
-def dlq(
-    limit: Limit = 100,
-    as_json: Json = False,
-) -> None:
+def dlq(limit: Limit = 100, as_json: Json = False) -> None:
     """List dead letters, documents that could not be processed, with the reason and the fix.
 
     ```
@@ -381,6 +378,7 @@ def _row(document: Document) -> dict[str, object]:
         "priority": PRIORITY_NAMES[document.priority],
         "kB": -(-document.bytes // 1024),
         "chunks": document.chunks,
+        "losses": report_of(document) and losses(remarks_from(document.remarks)),
         "attempts": document.attempts,
         "error": document.error_class,
     }

@@ -12,6 +12,9 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.postgres.migrations import open_migrated
 from rag_assets.settings.model import Settings, load_settings
 
+UI_ADDRESS = "up.url"
+"""File in RAG_HOME with the address of Dagster's UI, while `rag-assets up` runs."""
+
 
 def settings_with(**given: object) -> Settings:
     """The settings, some replaced by options of the command line, unless these are ``None``."""
@@ -37,3 +40,13 @@ def open_private(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "wb")
+
+
+def ui_address(settings: Settings) -> str | None:
+    """RAG_PUBLIC_URL if it is set, else the address of the UI that `rag-assets up` runs here."""
+    if "rag_public_url" in settings.model_fields_set:
+        return settings.rag_public_url
+    try:
+        return (settings.rag_home / UI_ADDRESS).read_text("utf-8") or None
+    except FileNotFoundError:
+        return None

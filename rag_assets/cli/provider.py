@@ -27,7 +27,7 @@ def provider(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how the embedding server of each space is spoken to, and what its answers look like.
+    """Show the protocol and limits used with the embedding server of each space.
 
     It is probed before the first text is sent, and only then: probe it again after the server was
     changed, for instance to other limits.

@@ -63,7 +63,7 @@ NewSettings = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="A setting of the new model, such as RAG_EMBEDDING_PROVIDER=local; may be repeated. "
-        "It is written to `.env` at the switch. None: the settings name the new model already.",
+        "It is written to `.env` at the switch. None: the settings already name the new model.",
     ),
 ]
 
@@ -265,7 +265,7 @@ def _show_done(found: ModelChange, *, as_json: bool) -> None:
     if as_json:
         show_json(_described(found) | {"before": found.release.previous_id})
         return
-    out.print(f"release {found.release.release_id} serves {plain(found.wanted['small'])} already")
+    out.print(f"release {found.release.release_id} already serves {plain(found.wanted['small'])}")
 
 
 def _show_switched(

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.embedded_keeper import EmbeddedKeeper
-from rag_assets.cli.opening import open_private
+from rag_assets.cli.opening import UI_ADDRESS, open_private, ui_address
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, remark, show_json
 from rag_assets.cli.serve import refuse_open_to_all
@@ -66,8 +66,8 @@ def up(
             database = open_migrated(settings)
             port = port or _free_port(host)
             _refuse_taken(host, port, "--port")
-            services = _dagster(home, host, port)
             url, api_url = f"http://{host}:{port}", None
+            services = _dagster(home, host, port, links=ui_address(settings) or url)
             if api:
                 refuse_open_to_all(settings, database)
                 api_port = _chosen_api_port(settings, api_port, but=port)
@@ -83,8 +83,10 @@ def up(
                 out.print(f"database: {plain(database.describe())}", f"log: {log}", sep="\n")
                 out.print(f"starting Dagster on {url} …")
             try:
+                (home / UI_ADDRESS).write_text(url, encoding="utf-8")
                 _supervise(services, settings)
             finally:
+                (home / UI_ADDRESS).unlink(missing_ok=True)
                 with suppress(Exception):  # its database may be unreachable
                     instance.wipe_daemon_heartbeats()
     if not as_json:
@@ -111,8 +113,11 @@ def _api(port: int) -> Service:
     return Service("api", command)
 
 
-def _dagster(home: Path, host: str, port: int) -> list[Service]:
-    """Code server, UI and daemon. UI and daemon load the code from the code server."""
+def _dagster(home: Path, host: str, port: int, *, links: str) -> list[Service]:
+    """Code server, UI and daemon. UI and daemon load the code from the code server.
+
+    :param links: the UI's address in messages.
+    """
     code_port = _free_port("127.0.0.1")
     workspace = home / "up-workspace.yaml"
     workspace.write_text(
@@ -123,6 +128,7 @@ def _dagster(home: Path, host: str, port: int) -> list[Service]:
     # DAGSTER_HOME is the folder of dagster.yaml, unless the environment sets it.
     environment = {
         "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(Path.cwd()),
+        "RAG_PUBLIC_URL": links,
         # A tick of the weekend backfill may plan many versions.
         "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": os.environ.get(
             "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS", "300"

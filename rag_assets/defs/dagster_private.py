@@ -7,12 +7,10 @@ series; after an upgrade ``rag_assets_tests/defs/test_dagster_private.py`` shows
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import dagster as dg
-from dagster._config import ConfigType
-from dagster._config.errors import PostProcessingError
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
@@ -27,7 +25,6 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import pack_value
 
-from rag_assets.errors import ConfigurationError
 from rag_assets.operations.sql.dagster_state import ProcessFault
 
 # The types of a launcher's interface, which every launcher outside of Dagster imports like this.
@@ -51,25 +48,13 @@ RETRIED_BY_TAG = tags.AUTO_RETRY_RUN_ID_TAG
 """On a failed run: the id of its retry."""
 
 
-def check_before_runs(op: dg.OpDefinition, check: Callable[[Mapping[str, Any]], object]) -> None:
-    """Make Dagster refuse to create a run if this op's configuration is invalid.
-
-    Dagster calls ``post_process`` whenever a run is launched or executed.
-
-    :param check: raises ``ConfigurationError`` for an invalid configuration.
-    """
-    shape = op.config_schema.config_type
-    if not isinstance(shape, ConfigType):
-        raise TypeError(f"{op.name} has no configuration to check")
-
-    def post_process(given: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            check(given)
-        except ConfigurationError as error:
-            raise PostProcessingError(str(error)) from None
-        return given
-
-    shape.post_process = post_process  # type: ignore[method-assign]
+def options_of(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, op: str
+) -> Mapping[str, Any] | None:
+    """Return the resolved configuration of another step of this run; ``None`` without that step."""
+    step = context.op_execution_context.get_step_execution_context()
+    found = step.resolved_run_config.ops.get(op)
+    return None if found is None else cast("Mapping[str, Any]", found.config or {})
 
 
 def mark_planned(

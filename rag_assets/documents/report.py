@@ -57,6 +57,11 @@ def of_kind(remarks: Sequence[Remark], kind: RemarkKind) -> tuple[Remark, ...]:
     return tuple(remark for remark in remarks if remark.kind == kind)
 
 
+def losses(remarks: Sequence[Remark]) -> int:
+    """How often something that should be in the text is not."""
+    return sum(remark.count for remark in of_kind(remarks, "lost"))
+
+
 def replaced_characters(remarks: Sequence[Remark]) -> int:
     """Characters that are U+FFFD in the text."""
     return sum(remark.count for remark in remarks if remark.what == UNREADABLE_CHARACTER)

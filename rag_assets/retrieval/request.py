@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +64,13 @@ def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
         )
         if given is not None
     ]
+    if request.context and (request.corpus == "bible" or verse_filters):
+        raise RequestError(
+            "not-of-the-bible",
+            "context",
+            "context applies to documents only: search corpus documents or both, without versions, "
+            "books and chapters, or leave context out",
+        )
     if served.documents is None:
         if request.corpus == "documents" or request.documents is not None:
             raise RequestError(
@@ -113,7 +120,7 @@ def confine(request: SearchRequest, served: Served) -> Confined:
     :raises RequestError: one of them is unknown, not released, or kept out by policy.
     """
     scopes = _scopes(request, served)
-    books = None if request.books is None else tuple(map(_book, request.books))
+    books = None if request.books is None else tuple(map(named_book, request.books))
     if request.chapters is not None and request.chapters[0] > request.chapters[1]:
         raise RequestError(
             "bad-chapters",
@@ -144,7 +151,7 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
                     "RAG_ALLOWED_VERSIONS forbids it",
                 )
             if code not in known:
-                near = nearest_names(code, known)
+                near = near_names(code, known) or sorted(known)[:10]
                 raise RequestError(
                     "unknown-version",
                     "versions",
@@ -160,7 +167,11 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
     return scopes
 
 
-def _book(name: str) -> str:
+def named_book(name: str) -> str:
+    """Return the USFM code of a book given by its code, or by its name in any of the languages.
+
+    :raises RequestError: there is no such book; names similar ones.
+    """
     code = book_code(name) or book_code(name, Language.PORTUGUESE)
     if code is not None:
         return code
@@ -169,9 +180,12 @@ def _book(name: str) -> str:
         for language in (Language.ENGLISH, Language.PORTUGUESE)
         for code in SCRIPTURE
     }
-    near = nearest_names(name, [*names, *SCRIPTURE])
+    near = near_names(name, [*names, *SCRIPTURE])
     raise RequestError(
-        "unknown-book", "books", f"there is no book {name!r}. {did_you_mean(near)}", near
+        "unknown-book",
+        "books",
+        f"there is no book {name!r}{did_you_mean(near)}",
+        near or [*SCRIPTURE],
     )
 
 
@@ -186,20 +200,21 @@ def no_such_language(what: str, language: str, known: Iterable[str]) -> RequestE
     )
 
 
-def nearest_names(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three names similar to an unknown one; without any, the first ten names."""
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three names that are similar to an unknown one, or else contain it."""
     folded = {one.casefold(): one for one in known}
     found = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
-    return [folded[one] for one in found] or sorted(folded.values())[:10]
+    containing = [one for one in folded if name.casefold() in one]
+    return [folded[one] for one in found or containing[:3]]
 
 
 def _released(near: list[str]) -> str:
     return f"It has, for example, {', '.join(near)}." if near else "It has no version."
 
 
-def did_you_mean(near: list[str]) -> str:
-    """A sentence that suggests these names."""
-    return f"Did you mean {', '.join(near)}?" if near else "There are none."
+def did_you_mean(near: Sequence[str]) -> str:
+    """The end of a sentence, and one that suggests these names, if any."""
+    return f". Did you mean {', '.join(near)}?" if near else ""
 
 
 def primary(language: str) -> str:

@@ -16,7 +16,7 @@ from rag_assets.retrieval.request import (
     confine,
     corpora,
     did_you_mean,
-    nearest_names,
+    near_names,
     no_such_language,
     primary,
 )
@@ -249,11 +249,11 @@ def _named(
     found = documents_by_key(connection, keys, timeout_ms=timeout_ms)
     for key in keys:
         if key not in found:
-            near = nearest_names(key, keys_near(connection, key, timeout_ms=timeout_ms))
+            near = near_names(key, keys_near(connection, key, timeout_ms=timeout_ms))
             raise RequestError(
                 "unknown-document",
                 "documents",
-                f"there is no searchable document {key!r}. {did_you_mean(near)}",
+                f"there is no searchable document {key!r}{did_you_mean(near)}",
                 near,
             )
     return {one.document_id: one.chunks for one in found.values()}

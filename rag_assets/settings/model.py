@@ -28,6 +28,7 @@ from rag_assets.settings.documents import DocumentSettings
 from rag_assets.settings.embedding import EmbeddingSettings
 from rag_assets.settings.index import IndexSettings
 from rag_assets.settings.operations import OperationsSettings
+from rag_assets.visible import reworded
 
 Precision = Literal["vector", "halfvec"]
 _SECRETS = "/run/secrets"
@@ -337,7 +338,8 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**folder, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {fault['msg']}"
+            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: "
+            f"{reworded(fault['msg'])}"
             for fault in error.errors(include_input=False, include_url=False)
         )
     raise ConfigurationError(f"invalid settings: {faults}. See docs/settings.md")

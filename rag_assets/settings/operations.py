@@ -129,7 +129,9 @@ class OperationsSettings(BaseModel):
         "message; the pauses double up to it. For urgent messages it is a minute.",
     )
     rag_public_url: str = Field(
-        "http://127.0.0.1:3000", description="Address of Dagster's UI, for links in messages."
+        "http://127.0.0.1:3000",
+        description="Address of Dagster's UI, for links in messages. Unset: that of the UI which "
+        "`rag-assets up` runs, else the default.",
     )
 
     # Alerts, which Prometheus raises and Alertmanager delivers: `rag-assets alertmanager-config`

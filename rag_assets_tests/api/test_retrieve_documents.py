@@ -145,6 +145,7 @@ def test_hybrid_and_collapse_work_for_documents(stocked_server: Server) -> None:
         ({"corpus": "documents", "versions": ["EN_SAMPLE"]}, "not-of-documents", "versions"),
         ({"documents": ["manual.pdf"], "chapter_from": 1}, "not-of-documents", "chapter_from"),
         ({"corpus": "bible", "documents": ["manual.pdf"]}, "not-of-the-bible", "documents"),
+        ({"corpus": "bible", "context": 2}, "not-of-the-bible", "context"),
         ({"documents": ["manuel.pdf"]}, "unknown-document", "documents"),
         ({"documents": ["\0"]}, "unknown-document", "documents"),
         ({"corpus": "documents", "language": "de"}, "unknown-language", "language"),

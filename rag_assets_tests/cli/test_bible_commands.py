@@ -59,7 +59,15 @@ def test_the_oddities_of_a_version_are_counted_after_add_and_listed_in_full(
     shown = run("bible", "oddities", "EN_ODD", "--kind", "skipped_file").out
     assert "copr.htm" in shown
     assert "a companion file" in shown
-    assert "is not a book" in run("bible", "oddities", "EN_ODD", "--book", "Psalms").err
+    named = run("bible", "oddities", "EN_ODD", "--book", "Psalms").out.splitlines()
+    assert named[0].startswith("EN_ODD: bridge 1, blank 1, duplicate 1, title 1, missing ")
+    assert any("PSA 1:1-6 " in line for line in named)
+    assert not any("PSA 1:2" in line for line in named)
+    assert named[-1].split()[0] == "missing"
+    assert "Did you mean" in run("bible", "oddities", "EN_ODD", "--book", "Genesys").err
+    bogus = run("bible", "oddities", "EN_ODD", "--kind", "bogus").err
+    assert "'bogus' is not one of" in bogus
+    assert "Value error" not in bogus
     assert "no folder for version EN_NO" in run("bible", "oddities", "EN_NO").err
 
 
@@ -88,7 +96,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(run: Run, workplace: Path) -> No
     both = run("bible", "embed", "EN_SAMPLE", "--dry-run", "--small-only", "--large-only")
     assert (both.status, both.err) == (
         1,
-        "error: small_only and large_only exclude each other: set one\n",
+        "error: --small-only and --large-only exclude each other: choose one\n",
     )
     dear = run(
         "bible", "embed", "EN_SAMPLE", "--dry-run", "--small-only",

@@ -239,6 +239,8 @@ def test_show_says_what_is_not_in_a_document_s_text(
     shown = run("documents", "show", key).out
     assert "left out: hidden sheet (1): [Pay]" in shown
     assert "lost: chapter (2)" in shown
+    heading, row = run("documents", "list").out.splitlines()[:2]
+    assert row[: heading.index("losses") + len("losses")].split()[-1] == "2"
     report = run("documents", "show", key, "--json").json["report"]
     assert (report["passages"], report["characters"], report["replaced_characters"]) == (2, 1234, 0)
     assert [one["what"] for one in report["left_out"]] == ["hidden sheet"]

@@ -79,6 +79,7 @@ def test_a_long_passage_is_a_snippet_unless_it_is_wanted_in_full(
     [
         (("--corpus", "documents", "--book", "RUT"), "are the Bible's: documents have none"),
         (("--corpus", "bible", "--document", "manual.pdf"), "ask for corpus documents"),
+        (("--corpus", "bible", "--context", "1"), "context applies to documents only"),
         (("--document", "manuel.pdf"), "Did you mean manual.pdf?"),
     ],
 )

@@ -23,19 +23,19 @@ pytestmark = pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("bible", "embed", "EN_SAMPLE", "--batch-size", "0"), "greater than or equal to 1"),
-        (("bible", "embed", "EN_SAMPLE", "--batch-size", "4096"), "less than or equal to 2048"),
-        (("bible", "embed", "EN_SAMPLE", "--limit", "0"), "greater than or equal to 1"),
-        (("index", "build", "--lists", "0"), "greater than or equal to 1"),
-        (("index", "build", "--candidate", "40000"), "less than or equal to 32768"),
-        (("up", "--port", "65536"), "less than or equal to 65535"),
-        (("up", "--api-port", "-1"), "greater than or equal to 0"),
-        (("serve", "--port", "70000"), "less than or equal to 65535"),
-        (("serve", "--workers", "65"), "less than or equal to 64"),
-        (("exporter", "--port", "70000"), "less than or equal to 65535"),
-        (("release", "activate", "99999999999"), "less than or equal to"),
-        (("documents", "list", "--limit", "99999999999"), "less than or equal to"),
-        (("capacity", "--days", "99999999999"), "less than or equal to"),
+        (("bible", "embed", "EN_SAMPLE", "--batch-size", "0"), "at least 1"),
+        (("bible", "embed", "EN_SAMPLE", "--batch-size", "4096"), "at most 2048"),
+        (("bible", "embed", "EN_SAMPLE", "--limit", "0"), "at least 1"),
+        (("index", "build", "--lists", "0"), "at least 1"),
+        (("index", "build", "--candidate", "40000"), "at most 32768"),
+        (("up", "--port", "65536"), "at most 65535"),
+        (("up", "--api-port", "-1"), "at least 0"),
+        (("serve", "--port", "70000"), "at most 65535"),
+        (("serve", "--workers", "65"), "at most 64"),
+        (("exporter", "--port", "70000"), "at most 65535"),
+        (("release", "activate", "99999999999"), "at most"),
+        (("documents", "list", "--limit", "99999999999"), "at most"),
+        (("capacity", "--days", "99999999999"), "at most"),
     ],
 )
 def test_an_option_out_of_range_is_refused_before_anything_is_opened(
@@ -52,14 +52,14 @@ def test_options_that_exclude_each_other_are_refused_without_a_run(
     done = run("bible", "embed", "EN_SAMPLE", "--small-only", "--large-only")
     assert (done.status, done.err) == (
         1,
-        "error: small_only and large_only exclude each other: set one\n",
+        "error: --small-only and --large-only exclude each other: choose one\n",
     )
 
 
 def test_a_setting_that_is_no_finite_number_is_refused(run: Run) -> None:
     done = run("bible", "list", RAG_EMBEDDING_TIMEOUT_S="inf")
     assert done.status == 1
-    assert "RAG_EMBEDDING_TIMEOUT_S: Input should be a finite number" in done.err
+    assert "RAG_EMBEDDING_TIMEOUT_S: must be a finite number" in done.err
 
 
 def test_a_socks_proxy_without_its_package_shows_its_reason(

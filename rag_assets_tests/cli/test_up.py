@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from rag_assets.cli.opening import UI_ADDRESS
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import PROGRAM, Run
 from rag_assets_tests.cli.test_supervisor import alive, wait_until
@@ -81,6 +82,8 @@ def test_up_serves_the_ui_and_the_api_once_and_leaves_nothing_running(
     wait_until(code_is_served, seconds=60)
     wait_until(daemon_is_healthy, seconds=90)
 
+    shown = workplace / ".rag" / UI_ADDRESS
+    assert shown.read_text("utf-8") == url
     second = run("up", "--port", "0", "--api-port", "0")
     assert second.status == 1
     assert "`rag-assets up` is already running in this folder" in second.err
@@ -90,6 +93,7 @@ def test_up_serves_the_ui_and_the_api_once_and_leaves_nothing_running(
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert [child for child in family if alive(child.pid)] == []
+    assert not shown.exists()
     with database.named(f"{database.name}_dagster").connect() as connection:
         beats = connection.execute("SELECT count(*) FROM daemon_heartbeats").fetchone()
     assert beats == (0,)  # so that the next `up` does not have to wait and see

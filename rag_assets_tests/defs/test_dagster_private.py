@@ -1,6 +1,6 @@
 """The private parts of Dagster that we use are unchanged. Start here after upgrades.
 
-What comes of it is held by other tests: configuration that is refused before a run by
+What comes of it is held by other tests: configuration that a run's first step refuses by
 ``test_launchpad.py``, documents that read failed by ``test_document_lane.py``, the launcher by
 ``deployment/test_celery.py``.
 """

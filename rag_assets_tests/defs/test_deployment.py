@@ -57,6 +57,11 @@ EVENTS = """
 query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection {
     events { ... on MessageEvent { message } } } } }
 """
+FAILURES = """
+query ($id: ID!) { logsForRun(runId: $id, limit: 1000) { ... on EventConnection {
+    events { __typename ... on ExecutionStepFailureEvent {
+        stepKey failureMetadata { description } } } } } }
+"""
 SENSOR = """
 query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) { ... on Sensor {
     id sensorState { status ticks(limit: 5) { status error { message } } } } } }
@@ -273,15 +278,16 @@ def test_a_killed_run_is_noticed_retried_and_pays_at_most_for_what_was_in_flight
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"batch_size": 4096}, "batch_size: Input should be less than or equal to 2048"),
+        ({"limit": -1}, "limit: must be at least 1, not -1"),
+        ({"batch_size": 0}, "batch_size: must be at least 1, not 0"),
         ({"mode": "overwrite", "only_missing": True}, "mode: overwrite and the fields of its"),
     ],
 )
-def test_a_choice_out_of_its_range_is_refused_by_the_webserver_before_there_is_a_run(
+def test_a_launch_with_an_invalid_option_is_a_run_that_fails_before_it_reads(
     site: Site, config: dict[str, object], sentence: str
 ) -> None:
     site.dagster.ask(ADD_PARTITION, selector=REPOSITORY, key="EN_ONE")
-    before = [run.run_id for run in site.runs()]
+    before = site.emulator.stats().requests
     answer = site.dagster.ask(
         LAUNCH,
         params={
@@ -290,6 +296,16 @@ def test_a_choice_out_of_its_range_is_refused_by_the_webserver_before_there_is_a
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": "EN_ONE"}]},
         },
     )
-    assert answer["__typename"] != "LaunchRunSuccess"
-    assert sentence in str(answer)
-    assert [run.run_id for run in site.runs()] == before
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    run_id = answer["run"]["runId"]
+    wait_for(
+        "the failed run",
+        lambda: (run_id, "FAILURE") in [(run.run_id, run.status) for run in site.runs()],
+        site.dagster,
+        timeout_s=90,
+    )
+    failures = site.dagster.ask(FAILURES, id=run_id)["events"]
+    (failure,) = [found for found in failures if found["__typename"] == "ExecutionStepFailureEvent"]
+    assert failure["stepKey"] == "verses"
+    assert sentence in failure["failureMetadata"]["description"]
+    assert site.emulator.stats().requests == before

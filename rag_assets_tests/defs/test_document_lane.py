@@ -157,10 +157,12 @@ def test_a_run_with_five_unreadable_documents_succeeds_and_names_them(
     observed = record.asset_observation
     assert observed is not None
     shown = {name: value.value for name, value in observed.metadata.items()}
-    assert (shown["ready"], shown["rejected"]) == (47, 5)
-    assert all(
-        f"- {name}: CorruptDocumentError: " in str(shown["rejected_documents"]) for name in bad
-    )
+    assert (shown["ready"], shown["rejected"], shown["dead"]) == (47, 5, 5)
+    lines = str(shown["rejected_documents"]).splitlines()
+    assert {line.split(": ")[0].removeprefix("- ") for line in lines} == bad
+    for line in lines:
+        assert ": CorruptDocumentError: " in line
+        assert line.count("bad-") == 1
     (ended,) = lane.instance.get_runs(limit=1)
     assert (ended.tags["rag/ready"], ended.tags["rag/rejected"]) == ("47", "5")
     found = lane.instance.event_log_storage.get_asset_check_execution_history(READABLE, limit=1)

@@ -16,7 +16,7 @@ from rag_assets.defs.index.config import IndexConfig
 from rag_assets.errors import ConfigurationError
 from rag_assets.settings.model import Settings
 from rag_assets_tests.corpora import sentences
-from rag_assets_tests.defs.conftest import Lane, MakeLane
+from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ from rag_assets_tests.defs.conftest import Lane, MakeLane
     ],
 )
 def test_the_launchpad_becomes_options(given: dict[str, Any], options: EmbedOptions) -> None:
-    assert EmbeddingConfig(**given).options() == options
+    assert EmbeddingConfig.of(given).options() == options
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_launchpad_becomes_options(given: dict[str, Any], options: EmbedOpti
 )
 def test_conflicting_options_are_refused(given: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
-        EmbeddingConfig(**given).options()
+        EmbeddingConfig.of(given)
 
 
 @pytest.mark.parametrize(
@@ -73,22 +73,22 @@ def test_conflicting_options_are_refused(given: dict[str, Any], reason: str) -> 
     ],
 )
 def test_a_number_out_of_its_range_is_refused_by_name(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(given))):
-        EmbeddingConfig(**given)
+    with pytest.raises(ConfigurationError, match=next(iter(given))):
+        EmbeddingConfig.of(given)
 
 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"limit": 0}, "limit: Input should be greater than or equal to 1, not 0"),
-        ({"batch_size": 0}, "batch_size: Input should be greater than or equal to 1, not 0"),
-        ({"batch_size": {"env": "SIZE"}}, "batch_size: Input should be less than or equal to 2048"),
-        ({"timeout": 0}, "timeout: Input should be greater than 0, not 0"),
+        ({"limit": 0}, "limit: must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size: must be at least 1, not 0"),
+        ({"batch_size": {"env": "SIZE"}}, "batch_size: must be at most 2048"),
+        ({"timeout": 0}, "timeout: must be greater than 0, not 0"),
         ({"overwrite": True}, "overwrite and only_missing exclude each other"),
         ({"small_only": True, "large_only": True}, "small_only and large_only exclude each other"),
     ],
 )
-def test_an_invalid_option_is_refused_before_a_run_exists(
+def test_an_invalid_option_fails_a_run_before_anything_is_read(
     lane: Lane,
     emulator: Emulator,
     monkeypatch: pytest.MonkeyPatch,
@@ -97,9 +97,11 @@ def test_an_invalid_option_is_refused_before_a_run_exists(
 ) -> None:
     monkeypatch.setenv("SIZE", "4096")
     lane.drop("EN_PAD", sentences(3))
-    with pytest.raises(dg.DagsterInvalidConfigError, match=reason):
-        lane.run("EN_PAD", config=given)
-    assert lane.instance.get_runs() == []
+    run = lane.run("EN_PAD", config=given)
+    assert not run.success
+    assert reason in run.failure("verses").description
+    alone = lane.run("EN_PAD", config=given, only=["verse_embeddings"])
+    assert alone.failure("verse_embeddings") == run.failure("verses")
     assert lane.count("SELECT count(*) FROM verses") == 0
     assert emulator.stats().requests == 0
 
@@ -107,12 +109,12 @@ def test_an_invalid_option_is_refused_before_a_run_exists(
 @pytest.mark.parametrize(
     ("job", "op", "given", "reason"),
     [
-        ("corpus_index", "verse_embeddings_index", {"lists": 0}, "lists: Input should be greater"),
+        ("corpus_index", "verse_embeddings_index", {"lists": 0}, "lists: must be at least 1"),
         (
             "corpus_index",
             "verse_embeddings_index",
             {"lists_candidates": [64, 40_000]},
-            "lists_candidates.1: Input should be less than or equal to 32768, not 40000",
+            "lists_candidates.1: must be at most 32768, not 40000",
         ),
         (
             "documents_index",
@@ -130,15 +132,36 @@ def test_an_invalid_option_is_refused_before_a_run_exists(
         ("document_dead_letters", "put_dead_letters_back", {}, "select dead letters by"),
     ],
 )
-def test_every_step_refuses_invalid_options_before_a_run_exists(
+def test_every_step_refuses_invalid_options_in_words(
     lane: Lane, job: str, op: str, given: dict[str, Any], reason: str
 ) -> None:
     run_config = {"ops": {op: {"config": given}}}
-    with pytest.raises(dg.DagsterInvalidConfigError, match=reason):
-        lane.defs().resolve_job_def(job).execute_in_process(
-            instance=lane.instance, run_config=run_config
+    run = Run(
+        lane.defs()
+        .resolve_job_def(job)
+        .execute_in_process(instance=lane.instance, run_config=run_config, raise_on_error=False)
+    )
+    first = {"documents_index": "document_embeddings_checks"}.get(job, op)
+    assert reason in run.failure(first).description
+
+
+def test_a_whole_run_checks_its_indexs_options_before_it_reads(
+    lane: Lane, emulator: Emulator
+) -> None:
+    lane.drop("EN_PAD", sentences(3))
+    run = Run(
+        lane.defs()
+        .resolve_job_def("bible_to_release")
+        .execute_in_process(
+            partition_key="EN_PAD",
+            instance=lane.instance,
+            run_config={"ops": {"verse_embeddings_index": {"config": {"lists": 0}}}},
+            raise_on_error=False,
         )
-    assert lane.instance.get_runs() == []
+    )
+    assert "lists: must be at least 1, not 0" in run.failure("verses").description
+    assert lane.count("SELECT count(*) FROM verses") == 0
+    assert emulator.stats().requests == 0
 
 
 def test_bounds_are_those_of_the_settings() -> None:

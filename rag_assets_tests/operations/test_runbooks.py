@@ -158,7 +158,7 @@ def _daemon(place: Place) -> None:
     place.daemon_seen("9 min")
 
 
-@given("the database is away")
+@given("the database is unreachable")
 def _database(place: Place) -> Place:
     away = Database(f"host=127.0.0.1 port=9 dbname={place.database.name} user=rag")
     return replace(place, changes={"RAG_DATABASE_URL": away.conninfo})
@@ -180,7 +180,7 @@ def _limited(place: Place) -> None:
     place.change("UPDATE provider_limits SET share = 0.25")
 
 
-@given("the provider is away")
+@given("the provider is unreachable")
 def _provider(place: Place) -> None:
     place.emulator.order(Fault(FaultKind.OUTAGE, seconds=3600))
 

@@ -143,6 +143,8 @@ def test_an_unknown_document_suggests_similar_keys(documents: Database, settings
         ask(documents, settings, "a", documents=("carta.md", "manuel.pdf"))
     assert (caught.value.kind, caught.value.field) == ("unknown-document", "documents")
     assert caught.value.choices[0] == "manual.pdf"
+    with pytest.raises(RequestError, match=r"'zzz'$"):
+        ask(documents, settings, "a", documents=("zzz",))
     with pytest.raises(RequestError, match="no document is in language de"):
         ask(documents, settings, "a", language="de")
 

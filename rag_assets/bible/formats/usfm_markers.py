@@ -35,12 +35,12 @@ class _Open:
 
 @dataclass(slots=True)
 class _Scan:
-    """What is open at a place in the file.
+    """What is open at the current position in the file.
 
-    :param notes: a note, and a figure within it.
-    :param bar: of whose attributes the end is awaited.
-    :param last: what a bar would belong to.
-    :param in_text: whether the paragraph is one of the verses' own.
+    :param notes: the open note, and a figure inside it.
+    :param bar: the marker whose attributes are being read.
+    :param last: the marker that a bar would belong to.
+    :param in_text: whether the paragraph contains verse text.
     """
 
     path: Path

@@ -13,8 +13,8 @@ from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import bible_versions
 from rag_assets.defs.dagster_private import RETRY_NUMBER_TAG
 from rag_assets.defs.failures import as_failures
+from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.progress import LogLines
 
@@ -39,6 +39,8 @@ def verses(
     Plain text without notes, headings and numbers. A verse keeps its id, and its vectors while its
     text is unchanged. A file that cannot be read fails the version and changes nothing.
     """
+    EmbeddingConfig.check_ahead(context, "verse_embeddings")
+    IndexConfig.check_ahead(context, "verse_embeddings_index")
     code = context.partition_key
     folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
     declaration = read_declaration(folder)
@@ -104,9 +106,6 @@ def verse_embeddings(
     # Only a link: a version whose folder is gone keeps its data and can still be embedded.
     folder = corpus.settings.rag_bibles_dir / code
     return dg.MaterializeResult(metadata=metadata.of_verse_embeddings(folder, reports))
-
-
-check_before_runs(verse_embeddings.op, EmbeddingConfig)
 
 
 def _run_id(context: dg.AssetExecutionContext) -> str:

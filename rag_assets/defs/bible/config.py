@@ -113,7 +113,7 @@ class EmbeddingConfig(RunConfig):
 
 
 def _agreed(name: str, chosen: Choice, earlier: Choice) -> Choice:
-    """What the fields of the earlier names say, unless another choice was made as well."""
+    """Return the choice of the earlier fields; the current field must not contradict it."""
     default = EmbeddingConfig.model_fields[name].default
     if chosen not in (default, earlier):
         raise ConfigurationError(f"{name}: {chosen} and the fields of its earlier names disagree")

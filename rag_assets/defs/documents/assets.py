@@ -19,7 +19,6 @@ from rag_assets.defs.documents.readable import report_readable, report_rejected
 from rag_assets.defs.documents.reporting import report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.defs.run_config import check_before_runs
 from rag_assets.defs.run_log import run_log
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.publishing import DocumentOutcome, RunSummary
@@ -152,9 +151,6 @@ def _catch_up(
     late = report_published(context.instance, corpus.database, patience_s=_CATCH_UP_S)
     if late:
         context.log.info(f"{late} ready documents of runs that had ended early were reported")
-
-
-check_before_runs(document_lane.op, DocumentsConfig)
 
 
 def _failure(failed: list[DocumentOutcome]) -> dg.Failure:

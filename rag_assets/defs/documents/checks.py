@@ -13,6 +13,7 @@ import dagster as dg
 from rag_assets.defs.check_results import check_result
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.failures import as_failures
+from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.quality import documents_quality
 from rag_assets.vectors.quality import QUALITY_CHECKS, judge_quality, keep_evidence
@@ -37,6 +38,8 @@ def document_embeddings_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate all documents in each of their spaces, and store the results for the gate."""
     wanted = {key.name for key in context.selected_asset_check_keys}
+    with as_failures():
+        IndexConfig.check_ahead(context, "chunk_embeddings_index")
     with as_failures(), corpus.database.connect() as connection:
         spaces = documents_quality(connection, corpus.settings)
         keep_evidence(connection, DOCUMENTS, spaces, wanted, run_id=context.run.run_id)

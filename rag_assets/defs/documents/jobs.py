@@ -7,7 +7,7 @@ from rag_assets.defs.documents.assets import CHUNKS, EMBEDDINGS
 from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.defs.run_config import RunConfig, check_before_runs
+from rag_assets.defs.run_config import RunConfig
 from rag_assets.documents.sql.documents import retry
 from rag_assets.documents.upkeep import delete_expired
 from rag_assets.errors import ConfigurationError
@@ -61,9 +61,6 @@ def put_dead_letters_back(
     with corpus.database.connect() as connection:
         requeued = retry(connection, keys=config.keys or None, error_class=config.error_class)
     context.log.info(f"requeued {count(requeued, 'document')}")
-
-
-check_before_runs(put_dead_letters_back, DeadLettersConfig)
 
 
 @dg.job(description="Put dead letters back into the queue: by key, by class of error, or all.")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from rag_assets.documents.publishing import DocumentOutcome, RunSummary
-from rag_assets.documents.report import of_kind, replaced_characters
+from rag_assets.documents.report import losses, replaced_characters
 
 CHUNKS = dg.AssetKey("document_chunks")
 EMBEDDINGS = dg.AssetKey("document_embeddings")
@@ -46,14 +46,20 @@ def materializations(outcome: DocumentOutcome) -> tuple[dg.AssetMaterialization,
 def of_run(
     summary: RunSummary, rejected: Sequence[DocumentOutcome]
 ) -> dict[str, dg.MetadataValue | int]:
-    """Of a run over many documents: how many by outcome, and those that were rejected by name."""
-    named = "\n".join(f"- {one.key}: {one.error_class}: {one.error}" for one in rejected)
+    """Of a run over many documents: how many by outcome, and those that were rejected by name.
+
+    ``dead`` counts all dead letters; ``rejected`` are those of them whose file is at fault.
+    """
+    named = "\n".join(
+        f"- {one.key}: {one.error_class}: {(one.error or '').removeprefix(f'{one.key}: ')}"
+        for one in rejected
+    )
     servers = "\n".join(f"- {server}" for server in summary.providers)
     return {
         "ready": summary.states["ready"] + summary.states["unchanged"],
         "rejected": summary.states["rejected"],
         "waiting": summary.states["waiting"],
-        "dead": summary.states["dead"],
+        "dead": summary.states["rejected"] + summary.states["dead"],
         **({"rejected_documents": dg.MetadataValue.md(named)} if named else {}),
         **({"provider": dg.MetadataValue.md(servers)} if servers else {}),
     }
@@ -79,7 +85,7 @@ def _report(outcome: DocumentOutcome) -> dict[str, dg.MetadataValue | str | int]
     return {
         "characters": outcome.characters,
         "replaced_characters": replaced_characters(outcome.remarks),
-        "losses": sum(remark.count for remark in of_kind(outcome.remarks, "lost")),
+        "losses": losses(outcome.remarks),
         **({"report": dg.MetadataValue.md(lines)} if lines else {}),
     }
 

@@ -9,7 +9,6 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.defs.run_config import check_before_runs
 from rag_assets.documents.quality import documents_quality
 from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
@@ -93,7 +92,6 @@ def _index_asset(
         ]
         return dg.MaterializeResult(metadata=metadata.of_index(outcomes))
 
-    check_before_runs(index.op, IndexConfig)
     return index
 
 

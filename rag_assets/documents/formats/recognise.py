@@ -149,7 +149,7 @@ def _of_archive(content: bytes, name: str) -> str:
         if member in members:
             return media_type
     raise UnsupportedDocumentError(
-        name, "a ZIP archive that is no document: put the files that are in it there"
+        name, "a ZIP archive that is not a document: unpack it, and put its files into the inbox"
     )
 
 
