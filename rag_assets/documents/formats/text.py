@@ -153,10 +153,10 @@ def _broken(content: bytes) -> int:
 
 
 def _filled(error: UnicodeError) -> tuple[str, int]:
-    """What stands in a broken place of UTF-8: cp1252, else U+FFFD.
+    """Replace a broken place of UTF-8: by its cp1252 character, else by U+FFFD.
 
-    Of a character that was cut (``E2 80``) nothing is left to guess; but two bytes may also be a
-    letter and a closing mark in cp1252 (``é»``).
+    A character that was cut (``E2 80``) cannot be restored; but two bytes may also be a letter and
+    a closing mark in cp1252 (``é»``).
     """
     if not isinstance(error, UnicodeDecodeError):
         raise error
