@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -323,3 +325,16 @@ def test_the_same_text_in_two_formats_is_one_text() -> None:
 def test_the_title_is_the_first_heading_else_the_name() -> None:
     assert read(b"text\n\n## Second\n\n# First **bold**\n", "a/b c.md").title == "First bold"
     assert read(b"text", "a/b c.md").title == "b c"
+
+
+@pytest.mark.parametrize(("title", "used"), [("1984", "1984"), ("300", "300"), ("2024-1", "a")])
+def test_a_number_may_be_a_title(title: str, used: str) -> None:
+    page = f"<html><head><title>{title}</title></head><body><p>Words.</p></body></html>"
+    assert read(page.encode(), "a.html").title == used
+
+
+def test_pictures_do_not_count_against_the_limit_of_an_archive() -> None:
+    with zipfile.ZipFile(io.BytesIO(office.xlsx({"A": [["words"]]}))) as archive:
+        members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
+    content = office.zipped({**members, "xl/media/film.mp4": bytes(160 << 20)}, level=1)
+    assert "words" in read(content, "a.xlsx").chunks[0].text
