@@ -19,6 +19,7 @@ from rag_assets.documents.formats.blocks import Block, Reading, one_line
 from rag_assets.documents.formats.html import declared_encoding, read_html
 from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.text import clean, decode
+from rag_assets.documents.formats.xml import read_xml
 from rag_assets.errors import CorruptDocumentError, EncryptedDocumentError
 
 _PAGES = frozenset({"application/xhtml+xml", "text/html", "application/x-dtbook+xml"})
@@ -31,6 +32,10 @@ class _Item:
     href: str
     media_type: str
     properties: str
+
+    @property
+    def is_drawing(self) -> bool:
+        return self.media_type == "image/svg+xml"
 
     @property
     def is_page(self) -> bool:
@@ -61,9 +66,11 @@ def read_book(content: bytes, name: str, remarks: Remarks, *, most: int) -> Read
             order = [key for key, item in items.items() if item.is_page]
             remarks.repaired("order of chapters missing, taken from the list of files")
         _refuse_encrypted(archive, files, [items[key] for key in order if key in items], name)
+        if again := len(order) - len(set(order)):
+            remarks.left_out("chapter that stands in the order of reading again", count=again)
         blocks: list[Block] = []
         found = 0
-        for key in order:
+        for key in dict.fromkeys(order):
             page = _page(files, items.get(key), key, remarks)
             found += page is not None
             blocks += page or ()
@@ -83,12 +90,12 @@ def _page(files: _Files, item: _Item | None, key: str, remarks: Remarks) -> list
     if item is None or path is None:
         remarks.lost("chapter that is not in the archive", item.href if item else key)
         return None
-    if not item.is_page:
+    if not (item.is_page or item.is_drawing):
         remarks.left_out("picture in the place of a chapter", item.href)
         return []
     content = files.archive.read(path)
     text = decode(content, declared_encoding(content), remarks)
-    return list(read_html(text, remarks).blocks)
+    return list((read_xml if item.is_drawing else read_html)(text, remarks).blocks)
 
 
 class _Files:

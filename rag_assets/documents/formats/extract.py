@@ -46,7 +46,7 @@ _USELESS_TITLE = re.compile(
     r"|microsoft (?:word|powerpoint|excel) - .*"
     r"|\S+\.(?:dvi|docx?|pptx?|xlsx?|odt|odp|ods|rtf|tex|pdf|ps|eps|indd|qxd|pub|pages|p65|wpd|txt"
     r"|html?|fm|cdr|ai|tiff?|jpe?g|png|md)"
-    r"|[\W\d_]+",
+    r"|(?![1-9]\d{2,3}\Z)[\W\d_]+",  # 1984 is a title
     re.IGNORECASE,
 )
 _LINES = {kinds.MARKDOWN: read_markdown, kinds.ASCIIDOC: read_asciidoc}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import zipfile
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element, ParseError
@@ -11,7 +12,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from rag_assets.documents.formats.archive import refuse_damaged
+from rag_assets.documents.formats.archive import refuse_damaged, report_comments
 from rag_assets.documents.formats.blocks import Block, Reading, heading, one_line
 from rag_assets.documents.formats.remarks import Remarks
 from rag_assets.documents.formats.text import clean
@@ -22,6 +23,7 @@ _TITLES = frozenset({"title", "ctrTitle"})
 _FURNITURE = frozenset({"sldNum", "dt", "ftr", "hdr", "sldImg"})
 """Placeholders that repeat on each slide: its number, date, footer and header."""
 _TITLE_LEVEL = 2
+_COMMENTS = re.compile(r"ppt/comments/[^/]+\.xml")
 
 
 def read_presentation(content: bytes, name: str, remarks: Remarks, *, most: int) -> Reading:
@@ -38,6 +40,7 @@ def read_presentation(content: bytes, name: str, remarks: Remarks, *, most: int)
             slides = _slides(archive)
             for number, path in enumerate(slides, start=1):
                 blocks += _slide(archive, path, number, remarks)
+            report_comments(archive, _COMMENTS, "cm", remarks)
             title = _title(archive)
     except (ParseError, DefusedXmlException, KeyError, ValueError) as error:
         reason = one_line(clean(str(error)))[:200]
@@ -74,7 +77,11 @@ def _targets(archive: zipfile.ZipFile, path: str) -> dict[str, tuple[str, str]]:
 
 
 def _slide(archive: zipfile.ZipFile, path: str, number: int, remarks: Remarks) -> Iterator[Block]:
-    for shape in _shapes(fromstring(archive.read(path))):
+    slide = fromstring(archive.read(path))
+    if slide.get("show") in ("0", "false"):
+        remarks.left_out("hidden slide", f"slide {number}")
+        return
+    for shape in _shapes(slide):
         yield from _shape(shape, number, remarks)
     for kind, target in _targets(archive, path).values():
         if kind != "notesSlide":
@@ -88,7 +95,7 @@ def _shapes(element: Element) -> Iterator[Element]:
     """Shapes and frames in order, also those in groups; of alternatives the first."""
     for child in element:
         name = _local(child)
-        if name in ("sp", "graphicFrame"):
+        if name in ("sp", "graphicFrame", "pic"):
             yield child
         elif name == "AlternateContent":
             yield from _shapes(child[0] if len(child) else child)
@@ -102,6 +109,8 @@ def _shape(shape: Element, number: int, remarks: Remarks) -> Iterator[Block]:
         if text := _text(shape):
             remarks.left_out("slide number, date, header or footer", text)
         return
+    if _local(shape) != "sp" and (said := _alternative(shape)):
+        yield Block(said, page=number)
     if _local(shape) == "graphicFrame":
         yield from _frame(shape, number, remarks)
     elif text := _text(shape):
@@ -133,6 +142,12 @@ def _placeholder(shape: Element) -> str:
     """What a shape is for; empty for one that was drawn."""
     found = next((one for one in shape.iter() if _local(one) == "ph"), None)
     return "" if found is None else found.get("type", "body")
+
+
+def _alternative(shape: Element) -> str:
+    """The alternative text of a picture or frame."""
+    found = next((one for one in shape.iter() if _local(one) == "cNvPr"), None)
+    return "" if found is None else clean(found.get("descr", "")).strip()
 
 
 def _text(shape: Element) -> str:

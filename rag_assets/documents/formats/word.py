@@ -11,7 +11,9 @@ import io
 import re
 import zipfile
 from collections.abc import Callable
+from xml.sax.saxutils import escape
 
+from rag_assets.documents.formats.formulas import formula_text
 from rag_assets.documents.formats.remarks import Remarks
 
 _ATTRIBUTES = rb"(?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*"
@@ -23,14 +25,25 @@ _MISREAD = re.compile(
     rb"|<(?P<mark>\w+:)(?:footnote|endnote|comment)Reference(?=[\s/>])" + _ATTRIBUTES + rb"/>"
     rb"|<(?P<math>\w+:)oMath(?=[\s>])" + _ATTRIBUTES + rb">(?P<formula>.*?)</(?P=math)oMath\s*>"
     rb"|</?\w+:oMathPara(?=[\s>])" + _ATTRIBUTES + rb">"
+    rb"|<(?P<drawing>\w+:)drawing(?=[\s>])" + _ATTRIBUTES + rb">(?=(?:(?!</(?P=drawing)drawing|"
+    rb"<\w+:docPr\s).)*<\w+:docPr\s[^<]*?\sdescr\s*=\s*\"(?P<alt>[^\"<]+)\")"
     rb"|<(?P<run>\w+:)r(?=[\s>])" + _ATTRIBUTES + rb">(?P<properties>\s*<(?P=run)rPr>"
     rb"(?:(?!</(?P=run)rPr>).)*?<(?P=run)vanish(?:\s*|\s+\w+:val\s*=\s*[\"'](?:1|true|on)[\"']\s*)/>"
     rb".*?)</(?P=run)r\s*>",
     re.DOTALL,
 )
-_SIGNS = (b"<![CDATA[", b":cr", b":br", b":ptab", b":moveFrom", b"Reference", b":oMath", b":vanish")
+_SIGNS = (
+    b"<![CDATA[",
+    b":cr",
+    b":br",
+    b":ptab",
+    b":moveFrom",
+    b"Reference",
+    b":oMath",
+    b":vanish",
+    b":drawing",
+)
 """None of the above is without one of these; most parts have none of them."""
-_FORMULA_TEXT = re.compile(rb"<\w+:t(?:\s[^>]*)?>([^<]*)</")
 
 _IN_TABLE = re.compile(
     rb"<\w+:(?:b|bCs|i|iCs|strike|dstrike|vertAlign|rStyle)(?=[\s/>])" + _ATTRIBUTES + rb"/>"
@@ -71,8 +84,11 @@ def _as_read(remarks: Remarks) -> Callable[[re.Match[bytes]], bytes]:
         if prefix := found["tab"]:
             return b"<" + prefix + b"tab/>"
         if found["math"]:
-            formula = b"".join(_FORMULA_TEXT.findall(found["formula"]))
+            formula = escape(formula_text(found["formula"])).encode()
             return b'<w:r><w:t xml:space="preserve">' + formula + b"</w:t></w:r>"
+        if prefix := found["drawing"]:
+            said = b'<%bt xml:space="preserve"> %b </%bt>' % (prefix, found["alt"], prefix)
+            return said + found.group()
         if found["run"]:
             if b":txbxContent" in found.group():
                 return found.group()  # a box, of which some text is hidden: its runs come next

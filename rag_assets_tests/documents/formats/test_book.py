@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
 
 from rag_assets.documents.formats.extract import read_document
@@ -119,3 +122,24 @@ def test_encrypted_chapters_are_refused_and_encrypted_fonts_are_not() -> None:
     assert text(locked("Books/font.otf")) == "A."
     with pytest.raises(EncryptedDocumentError, match="remove the copy protection"):
         read(locked("Books/a.xhtml"))
+
+
+def test_a_chapter_without_a_suffix_that_cannot_be_unpacked_is_a_fault_of_the_book() -> None:
+    content = book({"a": "one"}, ["a"], {"one": "Words. " * 50})
+    with pytest.raises(CorruptDocumentError, match="its part Books/one is cut off"):
+        read(damaged(content, b"Books/one"))
+
+
+def test_a_drawing_in_the_order_is_read_and_no_chapter_twice() -> None:
+    content = book({"a": "a.xhtml", "b": "b.svg"}, ["a", "b", "a"], {"a.xhtml": "<p>A."})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
+    package = bytes(members["Books/a b.opf"]).decode()
+    members["Books/a b.opf"] = package.replace(
+        'b.svg" media-type="application/xhtml+xml', 'b.svg" media-type="image/svg+xml'
+    )
+    members["Books/b.svg"] = "<svg xmlns='http://www.w3.org/2000/svg'><text>Map.</text></svg>"
+    content = office.zipped(members, stored_first=True)
+    assert text(content) == "A.\n\nMap."
+    (remark,) = read(content).remarks
+    assert remark.what == "chapter that stands in the order of reading again"

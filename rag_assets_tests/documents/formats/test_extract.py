@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -330,3 +332,16 @@ def test_any_number_of_blanks_is_recognised_in_time(blanks: str) -> None:
     for text in (blanks + "x", f"<?xml version='1.0'?>{blanks}x", f"{blanks}<p>"):
         for _ in range(300):
             assert recognise(text.encode(), "a").startswith(("text/plain", "application/xml"))
+
+
+@pytest.mark.parametrize(("title", "used"), [("1984", "1984"), ("300", "300"), ("2024-1", "a")])
+def test_a_number_may_be_a_title(title: str, used: str) -> None:
+    page = f"<html><head><title>{title}</title></head><body><p>Words.</p></body></html>"
+    assert read(page.encode(), "a.html").title == used
+
+
+def test_pictures_do_not_count_against_the_limit_of_an_archive() -> None:
+    with zipfile.ZipFile(io.BytesIO(office.xlsx({"A": [["words"]]}))) as archive:
+        members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
+    content = office.zipped({**members, "xl/media/film.mp4": bytes(300 << 20)}, level=1)
+    assert "words" in read_document(content, "a.xlsx", LIMITS).chunks[0].text

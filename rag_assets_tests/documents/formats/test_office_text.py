@@ -67,6 +67,34 @@ def test_what_the_library_would_misread_of_a_word_file(markup: str, read: str) -
     assert words(content) == f"before {read}"
 
 
+def test_formulas_of_a_word_file_are_written_on_a_line() -> None:
+    def run(text: str) -> str:
+        return f"<m:r><m:t>{text}</m:t></m:r>"
+
+    half = f"<m:f><m:num>{run('1')}</m:num><m:den>{run('2')}</m:den></m:f>"
+    power = f"<m:sSup><m:e>{run('10')}</m:e><m:sup>{run('6')}</m:sup></m:sSup>"
+    sign = "<m:naryPr><m:chr m:val='∑'/></m:naryPr>"
+    scripts = f"<m:sub>{run('i=1')}</m:sub><m:sup>{run('n')}</m:sup>"
+    total = f"<m:nary>{sign}{scripts}<m:e>{power}</m:e></m:nary>"
+    root = f"<m:rad><m:e><m:d><m:e>{run('a &lt; b')}</m:e></m:d></m:e></m:rad>"
+    for formula, line in (
+        (run("x=") + half, "x=1/2"),
+        (run("2") + half + power, "2 1/2 10^6"),
+        (total, "∑_(i=1)^n 10^6"),
+        (root, "√((a < b))"),
+    ):
+        markup = f'<w:p xmlns:m="urn:m"><m:oMath>{formula}</m:oMath></w:p>'
+        assert words(office.docx([(0, "before")], markup=markup)) == f"before {line}"
+
+
+def test_the_alternative_text_of_a_word_file_s_picture_is_read() -> None:
+    markup = (
+        '<w:p xmlns:wp="urn:wp"><w:r><w:t>See</w:t></w:r><w:r><w:drawing><wp:inline><wp:docPr '
+        'id="1" name="x" descr="A map &amp; rivers"/></wp:inline></w:drawing></w:r></w:p>'
+    )
+    assert words(office.docx([(0, "before")], markup=markup)) == "before See A map & rivers"
+
+
 def test_the_numbers_of_a_sheet_are_kept() -> None:
     content = office.xlsx({"R&D": [["Q&A\tx", "1.50"]]})
     assert "| Q&A x | 1.50 |" in words(content)
@@ -101,6 +129,7 @@ def test_a_table_and_shapes_in_groups_of_a_slide_stand_in_their_order() -> None:
         f"<p:grpSp>{box.format('In a group.')}<p:grpSp>{box.format('Deeper.')}</p:grpSp></p:grpSp>"
         + frame.format("table", f"<a:tbl>{row.format('a', 'b')}{row.format('', 'c')}</a:tbl>")
         + frame.format("chart", "")
+        + "<p:pic><p:nvPicPr><p:cNvPr id='9' descr='A map'/></p:nvPicPr></p:pic>"
         + "<p:sp><p:nvSpPr><p:nvPr><p:ph type='sldNum'/></p:nvPr></p:nvSpPr><p:txBody><a:p><a:fld>"
         "<a:t>1</a:t></a:fld></a:p></p:txBody></p:sp>"
     )
@@ -110,8 +139,26 @@ def test_a_table_and_shapes_in_groups_of_a_slide_stand_in_their_order() -> None:
     slide = bytes(members["ppt/slides/slide1.xml"]).decode()
     members["ppt/slides/slide1.xml"] = slide.replace("</p:spTree>", f"{shapes}</p:spTree>")
     document = read_document(office.zipped(members), "a.pptx", LIMITS)
-    assert document.chunks[0].text == "Title\n\nMARK\n\nIn a group.\n\nDeeper.\n\na | b\n | c"
+    assert (
+        document.chunks[0].text == "Title\n\nMARK\n\nIn a group.\n\nDeeper.\n\na | b\n | c\n\nA map"
+    )
     assert [(one.what, one.examples) for one in document.remarks] == [
         ("chart, diagram or object", ("chart on slide 1",)),
         ("slide number, date, header or footer", ("1",)),
+    ]
+
+
+def test_hidden_slides_and_comments_are_reported() -> None:
+    content = office.pptx([("One", "First."), ("Two", "Secret."), ("Three", "Third.")])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
+    slide = bytes(members["ppt/slides/slide2.xml"]).decode()
+    members["ppt/slides/slide2.xml"] = slide.replace("<p:sld ", '<p:sld show="0" ')
+    members["ppt/comments/comment1.xml"] = "<a xmlns='x'><cm><text>On plums</text></cm></a>"
+    document = read_document(office.zipped(members), "a.pptx", LIMITS)
+    assert document.chunks[0].text == "One\n\nFirst.\n\nThree\n\nThird."
+    assert document.pages == 3
+    assert [(one.what, one.examples) for one in document.remarks] == [
+        ("hidden slide", ("slide 2",)),
+        ("comment", ("On plums",)),
     ]
