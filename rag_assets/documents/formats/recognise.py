@@ -80,15 +80,10 @@ _BY_NAME = {
 }
 TEXTS = frozenset({"application/json", XML, SVG, NOTEBOOK})
 """Read as text though their types do not begin with ``text/``."""
-_HTML = re.compile(  # each blank has one place to match: with two, 8 kB of blanks take seconds
-    r"\s*+(?:(?:<\?xml[^>]*+(?<=\?)>|<!--.*?-->)\s*+)*+"
-    r"(?:<!doctype\s+html|<html[\s>]|<(?:head|body)[\s>])",
-    re.IGNORECASE | re.DOTALL,
-)
-_XML = re.compile(
-    r"\s*+(?:(?:<\?xml[^>]*+(?<=\?)>|<!--.*?-->|<!doctype\s+svg[^>]*+>)\s*+)*+<(?:\w+:)?(\w+)",
-    re.DOTALL | re.IGNORECASE,
-)
+_PROLOG = (("<?xml", "?>"), ("<!--", "-->"), ("<!doctype svg", ">"))
+"""What may stand before a page's or a drawing's first element: how it begins and ends."""
+_HTML = re.compile(r"<!doctype\s+html|<html[\s>]|<(?:head|body)[\s>]", re.IGNORECASE)
+_XML = re.compile(r"<(?:\w+:)?(\w+)")
 _HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*):[ \t]")
 _HEADERS = (
     "received return-path message-id mime-version from to subject date delivered-to content-type "
@@ -175,7 +170,7 @@ def _of_ole(content: bytes, name: str) -> str:
 def _of_text(content: bytes, name: str) -> str:
     beginning = decode_beginning(content, 8192)
     _, start = split_front_matter(beginning)
-    if _HTML.match(beginning[start:]):
+    if _HTML.match(_after_prolog(beginning[start:])):
         return XHTML if "http://www.w3.org/1999/xhtml" in beginning[start:] else HTML
     suffix = PurePosixPath(name).suffix.lower()
     postmark, _, first_message = beginning.lstrip("\n").partition("\n")
@@ -188,10 +183,21 @@ def _of_text(content: bytes, name: str) -> str:
     if suffix == ".xhtml":
         return XHTML
     if suffix not in _BY_NAME:
-        root = _XML.match(beginning)
+        root = _XML.match(_after_prolog(beginning))
         if root and (root.group(1) == "svg" or beginning.lstrip().startswith("<?xml")):
             return SVG if root.group(1) == "svg" else XML
     return _BY_NAME.get(suffix, PLAIN)
+
+
+def _after_prolog(text: str) -> str:
+    """The text from its first element or word on."""
+    text = text.lstrip()
+    while True:
+        head = " ".join(text[:40].lower().split())
+        end = next((end for begin, end in _PROLOG if head.startswith(begin)), None)
+        if end is None or end not in text:
+            return text
+        text = text.partition(end)[2].lstrip()
 
 
 def _begins_as_mail(text: str, *, wanted: int) -> bool:

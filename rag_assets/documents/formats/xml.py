@@ -14,10 +14,7 @@ from rag_assets.documents.formats.html import read_html
 from rag_assets.documents.formats.remarks import Remarks
 
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
-_DOCTYPE = re.compile(  # possessive, and tried in one place: linear in whatever is written there
-    r"<!DOCTYPE[^\[>]*+(?:\[(?:[^\]\"'<]|\"[^\"]*+\"|'[^']*+'|<!--.*?-->|<(?!!--))*+\]\s*+)?>",
-    re.DOTALL,
-)
+_IN_DOCTYPE = re.compile(r"\"[^\"]*\"|'[^']*'|<!--.*?-->|[\[\]>]", re.DOTALL)
 _ENTITY = re.compile(r"&[A-Za-z_][\w.-]*;")
 _HTML = re.compile(r"</[a-z]\w*>|<br\b|<p>", re.IGNORECASE)
 _UNSEEN = frozenset({"script", "style", "metadata"})
@@ -52,9 +49,16 @@ def read_xml(text: str, remarks: Remarks) -> Reading:
 
 
 def _without_doctype(text: str) -> str:
+    """The text without its DOCTYPE; as it is where that has no end. In linear time."""
     start = text.find("<!DOCTYPE")
-    found = _DOCTYPE.match(text, start) if start >= 0 else None
-    return text[:start] + text[found.end() :] if found else text
+    if start < 0:
+        return text
+    depth = 0
+    for found in _IN_DOCTYPE.finditer(text, start + len("<!DOCTYPE")):
+        depth += {"[": 1, "]": -1}.get(found[0], 0)
+        if found[0] == ">" and depth == 0:
+            return text[:start] + text[found.end() :]
+    return text
 
 
 def _passages(element: Element, depth: int, remarks: Remarks) -> Iterator[str]:

@@ -247,7 +247,7 @@ UNREADABLE: dict[str, tuple[bytes, type[DocumentError], str]] = {
         DocumentError,
         "",
     ),
-    "an archive": (office.zipped({"a.txt": "x"}), UnsupportedDocumentError, "no document"),
+    "an archive": (office.zipped({"a.txt": "x"}), UnsupportedDocumentError, "not a document"),
     "an OLE file": (OLE + bytes(2000), UnsupportedDocumentError, "its format is not read"),
     "a program": (b"\x7fELF" + bytes(range(256)) * 8, UnsupportedDocumentError, "not read"),
     "a gzip": (b"\x1f\x8b\x08\0" + bytes(range(256)) * 8, UnsupportedDocumentError, "not read"),
