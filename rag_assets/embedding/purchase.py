@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag_assets.embedding.batching import (
     Batch,
@@ -28,18 +28,15 @@ from rag_assets.embedding.profile import Profile
 from rag_assets.embedding.requests import Exchange, Purchase, Requests, Sleep
 from rag_assets.embedding.sql import purchases
 from rag_assets.embedding.sql.profiles import store_profile, stored_profile
-from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey
-from rag_assets.embedding.throttle import key_name
+from rag_assets.embedding.sql.purchases import LedgerKey
 from rag_assets.errors import InputRejectedError, ProviderUnavailableError
 from rag_assets.postgres.database import AsyncConnection, Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.prices import cost_of
 from rag_assets.vectors.sql.spaces import Space
 
 _POLL_S = 0.5  # while another run embeds a text that this one needs, too
 _SUSPICIOUS = 3  # failures in a row of a request, before it is asked whether its texts are at fault
-_HARMLESS = "In the beginning was the Word."
 
 
 @dataclass
@@ -281,7 +278,7 @@ class Purchaser:
             )
 
     def _claim(self, hashes: Sequence[bytes]) -> set[bytes]:
-        """Those of the texts that are this run's to buy; the others are left to who has them."""
+        """The texts that this run is to request; another has claimed or answered the others."""
         mine = purchases.claim(self._session, self.space, hashes, self._owner)
         # Another run may have kept its answers and given up its claims in between.
         return set(self._without_answer(list(mine)))
@@ -296,7 +293,7 @@ class Purchaser:
         async def suspect(failures: int, error: ProviderUnavailableError, key: str) -> bool:
             nonlocal cleared
             if not cleared and (
-                failures < patience or not await self._requests.answers(exchange, _HARMLESS, key)
+                failures < patience or not await self._requests.server_works(exchange, key)
             ):
                 return False
             if cleared or len(batch) > 1:
@@ -323,19 +320,12 @@ class Purchaser:
         good = [place for place in range(len(batch)) if place not in answer.refused]
         vectors = answer.vectors if len(good) == len(batch) else answer.vectors[good]
         hashes = [batch[place].hash for place in good]
-        cost_usd = cost_of(answer.tokens, self.space.usd_per_million_tokens)
-        entry = LedgerEntry(
-            key_fingerprint=key_name(key),
-            requests=1,
-            inputs=len(batch),
-            input_bytes=sum(len(text.text.encode()) for text in batch),
-            tokens=answer.tokens,
-            cost_usd=cost_usd,
-        )
+        texts = [text.text for text in batch]
+        entry = replace(self._requests.entry(key, texts, answer.tokens), inputs=len(batch))
         await purchases.keep_answers(
             connection, self.space, hashes, vectors, self._ledger_key, entry
         )
-        self.purchase.add(Purchase(len(good), 1, tokens=answer.tokens, cost_usd=cost_usd))
+        self._requests.count(entry, kept=len(good))
         self._progress.advance(len(good))
         for place, reason in answer.refused.items():
             self._reject(batch[place], reason)

@@ -15,7 +15,7 @@ from rag_assets.embedding.batching import estimate_tokens
 from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder
 from rag_assets.embedding.profile import Profile
 from rag_assets.embedding.providers.answers import RawAnswer
-from rag_assets.embedding.providers.probe import Probe
+from rag_assets.embedding.providers.probe import HARMLESS, Probe
 from rag_assets.embedding.sql import purchases
 from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey
 from rag_assets.embedding.throttle import Throttle, key_name
@@ -169,23 +169,26 @@ class Requests:
                     raise
                 await self._count_retry(exchange, key, retries)
 
-    async def answers(self, exchange: Exchange, text: str, key: str) -> bool:
-        """Whether the server answers this text now."""
+    async def server_works(self, exchange: Exchange, key: str) -> bool:
+        """Whether the server answers a harmless text now."""
         try:
             answer = await exchange.see_through(
-                self._embedder.embed([text], self._space.spec, key, "passage")
+                self._embedder.embed([HARMLESS], self._space.spec, key, "passage")
             )
         except RagAssetsError:
             return False
-        await exchange.see_through(self._paid(exchange, key, [text], answer.tokens))
+        await exchange.see_through(self._paid(exchange, key, [HARMLESS], answer.tokens))
         return not answer.refused
 
     async def probe(self, exchange: Exchange, embedder: ProbedEmbedder, *, batch: int) -> Profile:
         """Probe the server, and use what is found from now on. Each request is paced and paid."""
         spec = self._space.spec
+        used = embedder.keys[0]
 
         async def request(texts: Sequence[str], form: Profile) -> RawAnswer:
             async def work(key: str) -> RawAnswer:
+                nonlocal used
+                used = key
                 answer = await embedder.ask(texts, spec, key, form)
                 estimated = sum(map(estimate_tokens, texts))
                 tokens = estimated if answer.tokens is None else answer.tokens
@@ -203,7 +206,7 @@ class Requests:
                 retries += 1
                 if retries > self._settings.rag_embedding_max_retries:
                     raise
-                await self._count_retry(exchange, embedder.keys[0], retries)
+                await self._count_retry(exchange, used, retries)
             else:
                 embedder.use(spec, profile)
                 return profile
@@ -241,17 +244,25 @@ class Requests:
             raise
         return None
 
-    async def _paid(self, exchange: Exchange, key: str, texts: Sequence[str], tokens: int) -> None:
-        """Enter what was paid for texts that are not of the corpus, or of which nothing is kept."""
-        cost_usd = cost_of(tokens, self._space.usd_per_million_tokens)
-        self._purchase.add(Purchase(0, requests=1, tokens=tokens, cost_usd=cost_usd))
-        entry = LedgerEntry(
+    def entry(self, key: str, texts: Sequence[str], tokens: int) -> LedgerEntry:
+        """What one answered request cost; its texts are not counted as inputs of the corpus."""
+        return LedgerEntry(
             key_name(key),
             requests=1,
             input_bytes=sum(len(text.encode()) for text in texts),
             tokens=tokens,
-            cost_usd=cost_usd,
+            cost_usd=cost_of(tokens, self._space.usd_per_million_tokens),
         )
+
+    def count(self, entry: LedgerEntry, *, kept: int = 0) -> None:
+        """Count an answered request, and the texts of it whose vectors were kept."""
+        cost = entry.cost_usd
+        self._purchase.add(Purchase(kept, entry.requests, tokens=entry.tokens, cost_usd=cost))
+
+    async def _paid(self, exchange: Exchange, key: str, texts: Sequence[str], tokens: int) -> None:
+        """Enter what was paid for texts that are not of the corpus, or of which nothing is kept."""
+        entry = self.entry(key, texts, tokens)
+        self.count(entry)
         await self.record(exchange.limits, entry)
 
     def _check_wait(self, waited_s: float, rest_s: float) -> None:

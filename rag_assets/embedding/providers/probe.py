@@ -27,7 +27,9 @@ from rag_assets.errors import (
 from rag_assets.secrecy import word
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
-_MEDIUM, _SHORT = "In the beginning was the Word.", "Jesus wept."
+HARMLESS = "In the beginning was the Word."
+"""A text that any server answers that answers at all."""
+_SHORT = "Jesus wept."
 _LONG = "He maketh me to lie down in green pastures: he leadeth me beside the still waters."
 _UNIT = 1e-3
 
@@ -242,4 +244,4 @@ def _texts(count: int) -> list[str]:
     """Texts of lengths that no sort leaves in place: medium, short, the shortest, long."""
     if count < 3:
         return [_SHORT, _LONG][:count]
-    return [_MEDIUM, _SHORT, *map(str, range(count - 3)), _LONG]
+    return [HARMLESS, _SHORT, *map(str, range(count - 3)), _LONG]
