@@ -11,8 +11,10 @@ from typing import Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.exceptions import TyperException
 
 from rag_assets.cli.options import LARGEST
+from rag_assets.cli.outdated import present_option
 from rag_assets.visible import reworded
 
 
@@ -27,6 +29,12 @@ class _Command(TyperCommand):
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
             error.message = reworded(error.message)
+            raise
+        except TyperException as error:
+            known = {option for param in self.params for option in param.opts}
+            if present := present_option(getattr(error, "option_name", ""), known):
+                error.message = present
+                error.possibilities = []  # type: ignore[attr-defined]
             raise
 
 

@@ -31,8 +31,9 @@ from rag_assets.cli import (
     worker,
 )
 from rag_assets.cli.commands import Commands
-from rag_assets.cli.output import out, show_error
+from rag_assets.cli.output import out, remark, show_error
 from rag_assets.interrupts import end_on_signals
+from rag_assets.settings.names import unknown_names
 
 
 class _App(Commands):
@@ -89,6 +90,8 @@ def _options(
     ] = False,
 ) -> None:
     """The options of ``rag-assets`` itself."""
+    for sentence in unknown_names():
+        remark(f"warning: {sentence}")
 
 
 app.add_typer(db.app, name="db")

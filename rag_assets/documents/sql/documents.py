@@ -279,18 +279,3 @@ def retry(
         """,
         {"keys": None if keys is None else list(keys), "class": error_class},
     ).rowcount
-
-
-def prioritize(connection: Connection, *, limit: int, lane: Lane | None = None) -> int:
-    """Give the longest-waiting documents priority 0 in their lanes; return their number."""
-    return connection.execute(
-        """
-        UPDATE documents SET priority = 0
-         WHERE document_id IN (
-               SELECT document_id FROM documents
-                WHERE state = 'waiting' AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-                ORDER BY queued_at, document_id LIMIT %(limit)s
-                  FOR UPDATE)
-        """,
-        {"limit": limit, "lane": lane},
-    ).rowcount
