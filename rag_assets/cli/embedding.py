@@ -120,7 +120,7 @@ def embed(
         list[str] | None, typer.Argument(help="Version codes, in this order.", show_default=False)
     ] = None,
     versions: Annotated[
-        str | None, typer.Option(help="Instead: versions by patterns, in their order: 'PT_*,EN_*'.")
+        str | None, typer.Option(help="Instead: versions by patterns, in their order: `PT_*,EN_*`.")
     ] = None,
     only_missing: Annotated[
         bool, typer.Option("--only-missing", help="Embed only what is missing. The default.")

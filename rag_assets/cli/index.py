@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,9 +31,6 @@ from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.served import pinned_generations
 from rag_assets.vectors.sql.spaces import space_spec
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
-
-if TYPE_CHECKING:
-    from rag_assets.defs.launch import ReleaseRun
 
 app = Commands(help="The vector index: status, build.\n\n```\nrag-assets index status\n```")
 
@@ -144,7 +141,7 @@ def _check_dimensions(corpus: Corpus, dim: int | None, *, alter_dim: bool) -> No
     )
 
 
-def _show_build(result: ReleaseRun, *, as_json: bool) -> None:
+def _show_build(result: Any, *, as_json: bool) -> None:
     if as_json:
         show_json(result)
     else:
