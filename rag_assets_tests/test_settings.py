@@ -168,10 +168,15 @@ def test_an_unknown_name_is_reported_with_the_nearest_setting(
     monkeypatch.setenv("RAG_API_PORT_8000_TCP_ADDR", "10.0.0.1")
     monkeypatch.setenv("rag_home", "/srv/rag")
     monkeypatch.setenv("RAG_UNSET", "")
-    (tmp_path / ".env").write_text("RAG_EMBEDING_RATE_LIMIT=500\nRAG_IMAGE=a:1\nRAG_=x\nOTHER=1\n")
+    (tmp_path / ".env").write_text(
+        "RAG_EMBEDING_RATE_LIMIT=500\nRAG_IMAGE=a:1\nRAG_=x\nOTHER=1\n"
+        "OPENAI_APIKEY=sk-1\nOPENAI_ORG_ID=mine\nPG_COLOR=auto\nPG_IVFFLAT_PROBE=9\n"
+    )
     assert list(unknown_names()) == [
         "RAG_EMBEDDING_BATCHSIZE in the environment is no setting and has no effect: "
         "did you mean RAG_EMBEDDING_BATCH_SIZE?",
+        "OPENAI_APIKEY in .env is no setting and has no effect: did you mean OPENAI_API_KEY?",
+        "PG_IVFFLAT_PROBE in .env is no setting and has no effect: did you mean PG_IVFFLAT_PROBES?",
         "RAG_ in .env is no setting and has no effect",
         "RAG_EMBEDING_RATE_LIMIT in .env is no setting and has no effect: "
         "did you mean RAG_EMBEDDING_RATE_LIMIT?",

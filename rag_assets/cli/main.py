@@ -82,6 +82,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     _: Annotated[
         bool,
         typer.Option(
@@ -90,6 +91,8 @@ def _options(
     ] = False,
 ) -> None:
     """The options of ``rag-assets`` itself."""
+    if context.invoked_subcommand == "doctor":  # where they are findings
+        return
     for sentence in unknown_names():
         remark(f"warning: {sentence}")
 

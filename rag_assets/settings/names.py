@@ -21,22 +21,27 @@ READ_ELSEWHERE = frozenset({
 })  # fmt: skip
 """Names that begin like our settings and are read by something else."""
 
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
+_ALIKE = 0.8
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$", re.I)
 """What Kubernetes puts into each container about the services `rag-api` and `rag-exporter`."""
 
 
 def unknown_names() -> Iterator[str]:
-    """A sentence for each ``RAG_*`` name in the environment or ``.env`` that nothing reads.
+    """A sentence for each name in the environment or ``.env`` that seems a setting and is none.
 
-    An empty value counts as unset.
+    Every ``RAG_*`` name seems one; of names with a prefix that others use, too (``OPENAI_``,
+    ``PG_``, ``SLACK_``), those that are almost a setting's. An empty value counts as unset.
     """
     known = {field.upper() for field in Settings.model_fields} | READ_ELSEWHERE
+    prefixes = {name.split("_")[0] for name in known}
     for place, values in (("the environment", os.environ), (".env", dotenv_values(".env"))):
         for name in sorted(name for name, value in values.items() if value):
-            upper = name.upper()
-            if not upper.startswith("RAG_") or upper in known or _SERVICE_LINK.search(upper):
+            prefix, _, end = name.upper().partition("_")
+            if name.upper() in known or prefix not in prefixes or _SERVICE_LINK.search(name):
                 continue
-            ends = {one.removeprefix("RAG_"): one for one in known}  # all names begin alike
-            near = difflib.get_close_matches(upper.removeprefix("RAG_"), sorted(ends), n=1)
-            meant = f": did you mean {ends[near[0]]}?" if near else ""
-            yield f"{name} in {place} is no setting and has no effect{meant}"
+            ours = prefix == "RAG"
+            ends = [one.partition("_")[2] for one in sorted(known) if one.startswith(f"{prefix}_")]
+            near = difflib.get_close_matches(end, ends, n=1, cutoff=0.6 if ours else _ALIKE)
+            meant = f": did you mean {prefix}_{near[0]}?" if near else ""
+            if ours or near:
+                yield f"{name} in {place} is no setting and has no effect{meant}"
