@@ -46,7 +46,8 @@ def list_last(
                 "began": one.began_at,
                 "went on": one.recovering_at,
                 "queue": one.longest_queue,
-                "documents": one.documents_affected,
+                "in processing": one.documents_affected,
+                "waited": one.documents_waited,
                 "failed": one.failed_jobs,
             }
             for one in found

@@ -272,7 +272,7 @@ def retry(
         """
         UPDATE documents
            SET state = 'waiting', attempts = 0, not_before = '-infinity', queued_at = now(),
-               run_id = NULL, started_at = NULL, ended_at = NULL
+               retried_at = now(), run_id = NULL, started_at = NULL, ended_at = NULL
          WHERE state = 'dead'
            AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
            AND (%(class)s::text IS NULL OR error_class = %(class)s)
