@@ -14,7 +14,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import TyperException
 
 from rag_assets.cli.options import LARGEST
-from rag_assets.cli.outdated import present_option
+from rag_assets.cli.outdated import present_command, present_option
 from rag_assets.visible import reworded
 
 
@@ -42,6 +42,15 @@ class _Group(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
         """Its options, ``--help`` and those for completion included."""
         return _with_short_types(super().get_params(ctx), ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; one of an earlier runbook is answered with what replaces it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except TyperException as error:
+            if present := present_command(args[0]):
+                error.message = f"{args[0]} is now `{present}`: see docs/operations/old-runbooks.md"
+            raise
 
 
 class Commands(typer.Typer):

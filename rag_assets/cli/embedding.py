@@ -163,13 +163,7 @@ def embed(
     ```
     """
     with errors_as_sentences(as_json):
-        if small_only and large_only:
-            raise ConfigurationError("--small-only and --large-only exclude each other: choose one")
-        if only_missing and overwrite:
-            raise ConfigurationError(
-                "--only-missing and --overwrite exclude each other: --overwrite pays for every "
-                "verse again, and is for a model that changed under its name"
-            )
+        _refuse_contradictions(small_only, large_only, only_missing, overwrite)
         roles = chosen_roles(small_only=small_only, large_only=large_only)
         chosen = _chosen(codes, versions)
     if dry_run:
@@ -181,6 +175,22 @@ def embed(
     config["mode"] = "overwrite" if overwrite else "only_missing"
     config["spaces"] = "both" if len(roles) > 1 else roles[0]
     _embed(chosen, config, as_json=as_json)
+
+
+def _refuse_contradictions(
+    small_only: bool, large_only: bool, only_missing: bool, overwrite: bool
+) -> None:
+    """Refuse options that exclude each other.
+
+    :raises ConfigurationError: naming them.
+    """
+    if small_only and large_only:
+        raise ConfigurationError("--small-only and --large-only exclude each other: choose one")
+    if only_missing and overwrite:
+        raise ConfigurationError(
+            "--only-missing and --overwrite exclude each other: --overwrite pays for every verse "
+            "again, and is for a model that changed under its name"
+        )
 
 
 def _chosen(codes: Sequence[str] | None, patterns: str | None) -> Sequence[str]:

@@ -46,7 +46,7 @@ def list_last(
                 "began": one.began_at,
                 "went on": one.recovering_at,
                 "queue": one.longest_queue,
-                "in processing": one.documents_affected,
+                "at work": one.documents_affected,
                 "waited": one.documents_waited,
                 "failed": one.failed_jobs,
             }

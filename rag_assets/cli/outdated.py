@@ -1,4 +1,4 @@
-"""Options of earlier commands and runbooks, and what replaces each. Pure."""
+"""Commands and options of earlier runbooks, and what replaces each. Pure."""
 
 from __future__ import annotations
 
@@ -27,6 +27,21 @@ _RENAMED = {
     "--num-lists": "--lists",
     "--force-overwrite": "--overwrite",
 }
+
+_COMMANDS = {
+    "generate-embeddings": "rag-assets bible embed",
+    "create-vector-indexes": "rag-assets index build",
+    "requeue": "rag-assets documents retry",
+    "dead-letters": "rag-assets documents dlq",
+    "reorder-queue": "rag-assets documents prioritize --oldest-first",
+    "info": "rag-assets doctor",
+    "retrieve": "rag-assets search",
+}
+
+
+def present_command(name: str) -> str | None:
+    """The command that does what one of an earlier runbook did; ``None`` if unknown."""
+    return _COMMANDS.get(name.replace("_", "-"))
 
 
 def present_option(name: str, known: Collection[str]) -> str | None:

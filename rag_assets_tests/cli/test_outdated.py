@@ -34,6 +34,9 @@ def test_an_outdated_option_names_the_present_one(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        ("generate_embeddings --versions PT_NAA", "is now `rag-assets bible embed`"),
+        ("create_vector_indexes --lists 64", "is now `rag-assets index build`"),
+        ("documents requeue --all", "is now `rag-assets documents retry`"),
         ("index build --probes 10", "PG_IVFFLAT_PROBES sets them"),
         ("index build --maintenance_work_mem 4GB", "is called --maintenance-work-mem"),
         ("index build --maintenance-work-mem 4XB", "'4XB' is not a size of memory"),
