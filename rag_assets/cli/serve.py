@@ -14,7 +14,7 @@ from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
 from rag_assets.api.sql.keys import SCOPES, any_key, create_key, list_keys, revoke_key
 from rag_assets.cli.commands import Commands
-from rag_assets.cli.opening import corpus_connection, settings_with
+from rag_assets.cli.opening import corpus_connection, refuse_taken, settings_with
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, plain, show_json, show_table
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
@@ -51,6 +51,7 @@ def serve(
                 raise
             err.print(f"[yellow]starting with the replica only:[/yellow] {plain(error)}")
             database = replica
+        refuse_taken(settings.rag_api_host, settings.rag_api_port, "--port")
         refuse_open_to_all(settings, database)
         _run(settings)
 

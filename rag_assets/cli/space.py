@@ -26,7 +26,7 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.cli.space_guide import Compared, Guide, silent
-from rag_assets.errors import ConfigurationError
+from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.operations.model_change import ModelChange, read_change
 from rag_assets.postgres.migrations import open_migrated
 from rag_assets.release.dropping import drop_space, unneeded_space
@@ -54,6 +54,11 @@ _OF_A_SPACE = (
     "RAG_EMBEDDING_ITEM_ORDER",
     "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS",
     "RAG_EMBEDDING_LARGE_USD_PER_MILLION_TOKENS",
+    "RAG_DOCUMENTS_LARGE",
+)
+_LOSES_RERANKING = (
+    "the active release re-ranks documents by large vectors, which the new space would not have: "
+    "add --set RAG_DOCUMENTS_LARGE=true"
 )
 _ENV = Path(".env")
 
@@ -84,6 +89,8 @@ def plan(new: NewSettings = None, as_json: Json = False) -> None:
         show_json(_described(found))
         return
     _show(found, settings)
+    if found.loses_reranking:
+        remark(_LOSES_RERANKING)
 
 
 @app.command()
@@ -123,6 +130,8 @@ def change(
             return
         if not as_json:
             _show(found, settings)
+        if found.loses_reranking:
+            raise ConfigurationError(_LOSES_RERANKING)
         if found.needs_key:
             remark(
                 "searches will need OPENAI_API_KEY: restart the API with it before you go on "
@@ -139,7 +148,14 @@ def change(
             # First the settings, then the switch: a process that starts between them embeds for the
             # new space, while the old one goes on serving.
             _write_settings(given)
-            released = guide.switch(after_rollback=after_rollback)
+            try:
+                released = guide.switch(after_rollback=after_rollback)
+            except GateRefusedError:
+                remark(
+                    "the old space serves, but the settings name the new model: fix the reason "
+                    "below, then run `rag-assets space change` without --set"
+                )
+                raise
     _show_switched(found, released, compared, as_json=as_json)
 
 

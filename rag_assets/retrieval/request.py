@@ -195,7 +195,7 @@ def no_such_language(what: str, language: str, known: Iterable[str]) -> RequestE
     return RequestError(
         "unknown-language",
         "language",
-        f"no {what} is in language {language}. There are {', '.join(languages) or 'none'}",
+        f"no {what} is in language {language}. Known languages: {', '.join(languages) or 'none'}",
         languages,
     )
 
