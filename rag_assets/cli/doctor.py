@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.misspelled import misspelled_settings
 from rag_assets.cli.opening import ui_address
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import (
@@ -27,7 +28,6 @@ from rag_assets.operations.diagnosis import diagnose
 from rag_assets.operations.findings import Finding, Level, span
 from rag_assets.operations.snapshot import OF_RECOVERY, CorpusState, IndexState, Snapshot
 from rag_assets.operations.survey import survey
-from rag_assets.settings.misspelled import misspelled_settings
 from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}

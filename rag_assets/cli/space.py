@@ -26,7 +26,7 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.cli.space_guide import Compared, Guide, silent
-from rag_assets.errors import ConfigurationError, GateRefusedError
+from rag_assets.errors import ConfigurationError
 from rag_assets.operations.model_change import ModelChange, read_change
 from rag_assets.postgres.migrations import open_migrated
 from rag_assets.release.dropping import drop_space, unneeded_space
@@ -148,14 +148,7 @@ def change(
             # First the settings, then the switch: a process that starts between them embeds for the
             # new space, while the old one goes on serving.
             _write_settings(given)
-            try:
-                released = guide.switch(after_rollback=after_rollback)
-            except GateRefusedError:
-                remark(
-                    "the old space serves, but the settings name the new model: fix the reason "
-                    "below, then run `rag-assets space change` without --set"
-                )
-                raise
+            released = guide.switch(after_rollback=after_rollback)
     _show_switched(found, released, compared, as_json=as_json)
 
 
