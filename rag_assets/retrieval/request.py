@@ -141,6 +141,12 @@ def confine(request: SearchRequest, served: Served) -> Confined:
 def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
     known = served.target.scopes
     scopes = tuple(sorted(known))
+    if not (known or served.withheld or request.versions):
+        raise RequestError(
+            "no-verses",
+            "corpus",
+            "the active release has no Bible version: `rag-assets release gate` shows why",
+        )
     if request.versions is not None:
         for code in request.versions:
             if code in served.withheld:
