@@ -166,6 +166,12 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
     if served.target.scopes and not known:
         raise may.refusal("versions", "no released version may be read")
     scopes = tuple(sorted(known))
+    if not (known or served.withheld or request.versions):
+        raise RequestError(
+            "no-verses",
+            "corpus",
+            "the active release has no Bible version: `rag-assets release gate` shows why",
+        )
     if request.versions is not None:
         for code in request.versions:
             _check_version(code, known, request, served)
