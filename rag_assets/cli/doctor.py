@@ -151,7 +151,8 @@ def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[
             f"{document.key}, {document.mb:.0f} MB, {document.state} for {span(document.seconds)}",
         )
     if not settings.needs_key():
-        yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}"
+        unused = "; OPENAI_API_KEY is not used" if settings.openai_api_key else ""
+        yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}{unused}"
     for role, profile in corpus.providers.items():
         yield "provider", f"{role}: {profile}"
     for key in seen.keys:

@@ -44,7 +44,7 @@ def list_last(
                 "cause": one.cause,
                 "of": one.subject,
                 "began": one.began_at,
-                "went on": one.recovering_at,
+                "resumed": one.recovering_at,
                 "queue": one.longest_queue,
                 "at work": one.documents_affected,
                 "waited": one.documents_waited,
