@@ -10,6 +10,7 @@ import typer
 
 from rag_assets.cli import (
     alerting,
+    audit,
     backfill,
     bible,
     capacity,
@@ -105,6 +106,7 @@ app.command("search")(search.search_command)
 app.command("doctor")(doctor.doctor)
 app.command("provider")(provider.provider)
 app.command("eval")(evaluate.evaluate)
+app.command("audit")(audit.audit)
 app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
 app.command("exporter")(exporter.exporter)

@@ -22,6 +22,11 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.storage import tags
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import pack_value
 
@@ -114,6 +119,22 @@ def failed_partitions(
         for info in infos
         if info.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
     )
+
+
+def forget_partition(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str) -> None:
+    """Delete what Dagster recorded of one partition of an asset, which then shows as missing.
+
+    The storage of the open-source version does not implement ``wipe_asset_partitions``.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        raise TypeError(f"{type(storage).__name__} stores events in no SQL database")
+    key = asset.to_string()
+    for table in (SqlEventLogStorageTable, AssetCheckExecutionsTable):
+        delete = table.delete().where(table.c.asset_key == key, table.c.partition == partition)
+        with storage.index_connection() as connection:
+            connection.execute(delete)
+    instance.wipe_asset_cached_status([asset])
 
 
 def tag_limits(instance: dg.DagsterInstance) -> Mapping[tuple[str, str], int]:

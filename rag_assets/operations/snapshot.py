@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rag_assets.audit.sql.reports import StoredAudit
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
 from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations.dependencies import DependencyProbe
@@ -97,6 +98,7 @@ class CorpusState:
     :param dead: dead letters by error class.
     :param failing: jobs whose last run failed, and incidents that may explain it.
     :param providers: profile of the server by role, where it was probed.
+    :param audit: the last audit, if there was one.
     """
 
     heavy: tuple[HeavyDocument, ...]
@@ -108,6 +110,7 @@ class CorpusState:
     unsent_messages: int
     failing: Failing
     providers: Mapping[str, str]
+    audit: StoredAudit | None = None
 
 
 OF_RECOVERY = (
