@@ -15,6 +15,7 @@ from rag_assets.progress import Progress
 from rag_assets.release.releasing import release
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
+from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.tables import record_change
 
 
@@ -42,7 +43,10 @@ def release_again(
         embed_spaces(
             database, settings, code, EmbedOptions(roles=roles), run_id=run_id, progress=progress
         )
-        with database.connect() as connection:
+    with database.connect() as connection:
+        active = active_release(connection)
+        # Repairs have changed other versions, too: their checks are older than their data.
+        for code in dict.fromkeys((*versions, *(active.versions if active else ()))):
             judged = version_quality(connection, settings, code)
             keep_evidence(connection, code, judged, list(QUALITY_CHECKS), run_id=run_id)
     with database.connect() as connection:
