@@ -63,11 +63,11 @@ class Audited:
             ),
         )
 
-    def audit(self, *, keep_answers: bool = False, read_versions: bool = True) -> AuditReport:
+    def audit(self, *, read_versions: bool = True) -> AuditReport:
         return audit(
             self.database,
             self.settings,
-            Request(100, read_versions=read_versions, keep_answers=keep_answers),
+            Request(100, read_versions=read_versions, keep_answers=True),
             run_id="audit",
             partitions=self.status.compare,
         )

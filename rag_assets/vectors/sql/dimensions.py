@@ -20,6 +20,8 @@ from rag_assets.visible import count
 
 _MISMATCH = "22000"
 """SQLSTATE of pgvector for operands of different dimensions, and for any other wrong value."""
+_UNTYPED = "22023"
+"""SQLSTATE of an index build over a column without dimensions, and of any wrong parameter."""
 _SHOWN = 3
 
 
@@ -31,12 +33,11 @@ def named_dimensions(connection: Connection, table: VectorTable) -> Iterator[Non
     """
     try:
         yield
-    except psycopg.errors.DataException as error:
-        if error.sqlstate == _MISMATCH:
-            in_transaction = connection.info.transaction_status != TransactionStatus.IDLE
-            raise dimension_error(table, () if in_transaction else _rows(connection, table)) from (
-                error
-            )
+    except psycopg.DataError as error:
+        alone = connection.info.transaction_status == TransactionStatus.IDLE
+        rows = _rows(connection, table) if alone and error.sqlstate in (_MISMATCH, _UNTYPED) else ()
+        if rows or error.sqlstate == _MISMATCH:
+            raise dimension_error(table, rows) from error
         raise
 
 
