@@ -45,7 +45,7 @@ from rag_assets.vectors.prices import planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
 
 app = Commands(
-    help="Bible versions: list, add, oddities, plan, embed, remove.\n\n"
+    help="Bible versions: list, add, oddities, plan, embed, remove, erase.\n\n"
     "```\nrag-assets bible list\n```"
 )
 

@@ -18,6 +18,7 @@ from rag_assets.cli import (
     demo,
     doctor,
     documents,
+    erase,
     evaluate,
     exporter,
     incidents,
@@ -91,6 +92,8 @@ def _options(
     """The options of ``rag-assets`` itself."""
 
 
+bible.app.command("erase")(erase.erase_version)
+documents.app.command("erase")(erase.erase_document)
 app.add_typer(db.app, name="db")
 app.add_typer(bible.app, name="bible")
 app.add_typer(documents.app, name="documents")
