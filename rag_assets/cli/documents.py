@@ -49,8 +49,8 @@ from rag_assets.postgres.database import Connection
 from rag_assets.visible import count
 
 app = Commands(
-    help="Documents: add, scan, list, show, retry, withdraw, erase, prioritize, pause, dead letters.\n\n"
-    "```\nrag-assets documents list\n```",
+    help="Documents: add, scan, list, show, retry, withdraw, erase, prioritize, pause, dead "
+    "letters.\n\n```\nrag-assets documents list\n```",
 )
 
 STATES: tuple[State, ...] = get_args(State)

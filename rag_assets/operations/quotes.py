@@ -1,7 +1,7 @@
 """Find where a text quotes others, and mask that. Pure.
 
-Letters and digits are compared, without case and accents, so that a quote is found in JSON, over the
-end of a line, and with other punctuation.
+Letters and digits are compared, without case and accents, so that a quote is found in JSON, over
+the end of a line, and with other punctuation.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from unicodedata import normalize
 WINDOW = 24
 """Letters that are compared at once."""
 STRIDE = 8
-"""Letters from one window of the quoted texts to the next: every quote of WINDOW + STRIDE - 1 letters
-contains one."""
+"""Letters from one window of the quoted texts to the next: every quote of WINDOW + STRIDE - 1
+letters contains one."""
 SHORTEST = 16
 """Letters of a text that is found where it is quoted wholly; shorter ones could be by chance."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -194,7 +194,7 @@ def _write(
     ).rowcount
 
 
-def vacuum(connection: Connection, tables: Collection[str]) -> None:
+def vacuum(connection: Connection, tables: Iterable[str]) -> None:
     """Free the space of deleted rows. The connection autocommits."""
     for table in tables:
         connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(table)))
