@@ -106,7 +106,10 @@ def test_an_erased_document_and_an_erased_version_are_nowhere(
     instance.report_runless_asset_event(noted)
 
     with corpus.database.connect() as connection:
-        connection.execute("UPDATE documents SET state = 'running' WHERE document_key = 'other.md'")
+        connection.execute(
+            "UPDATE documents SET state = 'running', lease_until = now() + interval '1 hour'"
+            " WHERE document_key = 'other.md'"
+        )
     working = instance.create_run_for_job(lane.defs().resolve_job_def("bible_embeddings"))
     instance.add_run_tags(working.run_id, {PARTITION_TAG: "EN_GONE"})
     for arguments, reason in (
