@@ -199,8 +199,7 @@ def _vectors(
     }
     counted = _Counted()
     kinds: dict[str, list[FoundRows]] = defaultdict(list)
-    parts = list(ranges(session, table))
-    progress.start(f"comparing {table.name}", len(parts))
+    parts = _parts(session, table, table.name, progress)
     for after, last in parts:
         for group in compare_range(session, table, others, after, last):
             if group.kind == "missing_vector" and twice:  # of a row that will be deleted
@@ -214,6 +213,15 @@ def _vectors(
             differences = [one for one in differences if _expected(one, table, counted, release)]
         found.differences += differences
     return counted
+
+
+def _parts(
+    session: Connection, table: VectorTable, name: str, progress: Progress
+) -> Sequence[tuple[int, int]]:
+    parts = list(ranges(session, table))
+    if parts:
+        progress.start(f"comparing {name}", len(parts))
+    return parts
 
 
 def _count(group: Group, counted: _Counted, kinds: dict[str, list[FoundRows]]) -> None:
@@ -246,8 +254,7 @@ def _codes(session: Connection, table: VectorTable, found: Findings, progress: P
     for code_set in code_sets(session, table):
         if code_set.state != "ready":
             continue
-        parts = list(ranges(session, table))
-        progress.start(f"comparing {code_set.name}", len(parts))
+        parts = _parts(session, table, code_set.name, progress)
         wrong: list[FoundRows] = []
         for after, last in parts:
             for rows in wrong_codes(session, table, code_set, after, last):

@@ -261,7 +261,8 @@ class _Work:
                 take_files(connection, open_inbox(self._settings), self._settings, one.keys)
         elif kind in ("delete", "rewrite"):
             self._change(one)
-        self._progress.advance(one.count)
+        if kind != "embed":  # requests advance it
+            self._progress.advance(one.count)
 
     def _change(self, one: Difference) -> None:
         if one.kind in _GUARANTEES:

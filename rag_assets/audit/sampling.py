@@ -132,7 +132,7 @@ def compare_sample(
         if not chosen:
             continue
         (started,) = one_row(session.execute("SELECT clock_timestamp()"))
-        progress.say(f"{table}: embedding {len(chosen)} texts again")
+        progress.start(f"embedding texts of {table.name} again", len(chosen))
         try:
             purchase = embed_again(
                 database, session, settings, table, chosen,

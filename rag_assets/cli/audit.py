@@ -118,7 +118,8 @@ def _show(report: AuditReport) -> None:
         }
         for one in report.differences
     ]
-    show_table(rows, empty="no difference")
+    if rows:
+        show_table(rows, empty="")
     for note in report.notes:
         remark(note)
     out.print(plain(report))
