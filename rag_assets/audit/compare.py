@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
-from rag_assets.audit.model import KINDS, SHOWN, AuditReport, Difference, Findings, in_order
+from rag_assets.audit.model import KINDS, SHOWN, AuditReport, Difference, Findings, in_order, others
 from rag_assets.audit.sampling import SUSPECT, Sampled, compare_sample
 from rag_assets.audit.sources import compare_files, compare_sources
 from rag_assets.audit.sql.codes import wrong_codes
@@ -232,8 +232,8 @@ def _count(group: Group, counted: _Counted, kinds: dict[str, list[FoundRows]]) -
 
 
 def _without(group: Group, left_out: set[int]) -> Group:
-    ids = [id_ for id_ in group.ids if id_ not in left_out]
-    return replace(group, ids=ids, kind=group.kind if ids else None)
+    ids, examples = others(group.ids, group.examples, left_out)
+    return replace(group, ids=ids, examples=examples, kind=group.kind if ids else None)
 
 
 def _expected(
@@ -258,9 +258,9 @@ def _codes(session: Connection, table: VectorTable, found: Findings, progress: P
         wrong: list[FoundRows] = []
         for after, last in parts:
             for rows in wrong_codes(session, table, code_set, after, last):
-                ids = [id_ for id_ in rows.ids if id_ not in flagged]
+                ids, examples = others(rows.ids, rows.examples, flagged)
                 if ids:
-                    wrong.append(replace(rows, ids=ids))
+                    wrong.append(FoundRows(rows.scope, ids, examples))
             progress.advance(1)
         found.differences += [
             replace(one, keys=(code_set.name,))
@@ -298,10 +298,9 @@ def _sample(
     for table, ids in sampled.denied.items():
         found.leave_out("another_model", table, ids)
     for one in sampled.differences:
-        flagged = found.flagged(one.table) if one.table else frozenset()
-        left = tuple(id_ for id_ in one.ids if id_ not in flagged)
-        if left:
-            found.differences.append(replace(one, ids=left, count=len(left)))
+        left = one.without(found.flagged(one.table) if one.table else ())
+        if left.count:
+            found.differences.append(left)
         found.leave_out("wrong_code", one.table, frozenset(one.ids))
     return sampled
 

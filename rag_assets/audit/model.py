@@ -68,7 +68,7 @@ KINDS: Mapping[str, Kind] = {
     "lost_type": Kind(
         "A column of vectors no longer has the type and dimension of its space.",
         "rewrite",
-        "give it its type again, once all rows have that dimension",
+        "give it its type again",
     ),
     "text_not_in_source": Kind(
         "A stored verse is not what its unchanged source says.", "load", "load the version again"
@@ -87,13 +87,22 @@ KINDS: Mapping[str, Kind] = {
     "released_rows_changed": Kind(
         "Rows of a released version changed after the gate judged them.",
         "release",
-        "if they still differ: check the index, and release through the gate",
+        "release through the gate, if they still differ",
     ),
 }
 """In the order in which they are shown and repaired."""
 
 SHOWN = 5
 """Number of examples that are kept of a difference."""
+
+
+def others(
+    ids: Sequence[int], examples: Sequence[str], left_out: Collection[int]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Rows that are not left out, and those of the examples, which are of the first rows."""
+    kept = [(id_, place) for place, id_ in enumerate(ids) if id_ not in left_out]
+    shown = tuple(examples[place] for _, place in kept if place < len(examples))
+    return tuple(id_ for id_, _ in kept), shown
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,11 @@ class Difference:
     keys: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     reason: str = ""
+
+    def without(self, left_out: Collection[int]) -> Difference:
+        """The same for the other rows."""
+        ids, examples = others(self.ids, self.examples, left_out)
+        return replace(self, ids=ids, examples=examples, count=len(ids))
 
     @property
     def space(self) -> str:
@@ -176,11 +190,9 @@ class Findings:
         """Take rows out of the differences of a kind, for which another explains them."""
         kept = []
         for one in self.differences:
-            if (one.kind, one.table) == (kind, table):
-                left = tuple(id_ for id_ in one.ids if id_ not in ids)
-                one = replace(one, ids=left, count=len(left))  # noqa: PLW2901
-            if one.count:
-                kept.append(one)
+            left = one.without(ids) if (one.kind, one.table) == (kind, table) else one
+            if left.count:
+                kept.append(left)
         self.differences = kept
 
 

@@ -251,6 +251,8 @@ class _Work:
         :raises RagAssetsError: it cannot be; what was repaired until then stays.
         """
         kind = KINDS[one.kind].repair
+        if kind in ("report", "release"):
+            return
         self._progress.start(f"repairing {one.kind} of {one.scope}", one.count)
         if kind == "embed" and one.table is not None:
             self._embed(one, one.table)

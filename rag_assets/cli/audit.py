@@ -58,8 +58,11 @@ def audit(
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         settings, database = open_corpus()
 
+        shown: list[AuditReport] = []
+
         def approve(report: AuditReport, plan: RepairPlan) -> bool:
             if not as_json:
+                shown.append(report)
                 _show(report)
                 out.print(_planned(settings, plan))
             return yes or typer.confirm("Repair?")
@@ -85,7 +88,8 @@ def audit(
             }
         )
     else:
-        _show(report)
+        if report not in shown:
+            _show(report)
         if report.repaired:
             out.print(f"{count(report.repaired, 'difference')} repaired")
         if report.differences and not repair:
@@ -111,7 +115,7 @@ def _show(report: AuditReport) -> None:
     rows = [
         {
             "difference": one.kind,
-            "where": f"{one.scope} {one.space}".rstrip(),
+            "where": f"{one.scope} {one.table.name if one.table else ''}".rstrip(),
             "count": one.count,
             "examples": "; ".join(one.examples),
             "correction": one.reason or KINDS[one.kind].remedy,

@@ -45,7 +45,7 @@ def wrong_codes(
             sql.SQL(
                 """
                 SELECT coalesce(e.{scope}, 'no vector') AS scope, array_agg(id ORDER BY id) AS ids,
-                       (array_agg({scope_text} || id ORDER BY id))[1:%(shown)s] AS examples
+                       (array_agg('row ' || id ORDER BY id))[1:%(shown)s] AS examples
                   FROM (SELECT coalesce(i.id, c.{id}) AS id, i.code AS wanted, c.code, c.part,
                                ROW({code_columns}) AS beside
                           FROM incoming_codes i
@@ -61,7 +61,6 @@ def wrong_codes(
                 """
             ).format(
                 scope=table.scope_column,
-                scope_text=sql.SQL("coalesce(e.{}, 'row') || ' '").format(table.scope_column),
                 id=table.id_column,
                 part=table.part_column,
                 codes=code_set.identifier,
