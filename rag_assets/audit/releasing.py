@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
 from rag_assets.bible.quality import version_quality
+from rag_assets.bible.sql.verses import stored_versions
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
@@ -34,7 +35,9 @@ def release_again(
 
     :raises RagAssetsError: a step failed, or the gate refuses; the active release stays.
     """
-    for code in versions:
+    with database.connect() as connection:
+        stored = {version.code for version in stored_versions(connection)}
+    for code in stored.intersection(versions):  # the gate leaves out those that were removed
         with database.connect() as connection:
             judged = version_quality(connection, settings, code)
             for one in judged:  # a change that no trigger saw is one: earlier evidence is stale
@@ -46,7 +49,7 @@ def release_again(
     with database.connect() as connection:
         active = active_release(connection)
         # Repairs have changed other versions, too: their checks are older than their data.
-        for code in dict.fromkeys((*versions, *(active.versions if active else ()))):
+        for code in stored.intersection((*versions, *(active.versions if active else ()))):
             judged = version_quality(connection, settings, code)
             keep_evidence(connection, code, judged, list(QUALITY_CHECKS), run_id=run_id)
     with database.connect() as connection:

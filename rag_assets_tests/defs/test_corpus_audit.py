@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from rag_assets.bible.sql.verses import remove_version
 from rag_assets.errors import AuditError
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.postgres.database import Database
@@ -15,6 +16,7 @@ from rag_assets.progress import Silent
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.served import active_release
 from rag_assets_tests.defs.audited import Audited, build, copied, show_untrue_partitions
 
 HIDDEN = "SET LOCAL session_replication_role = replica"
@@ -216,3 +218,16 @@ def test_all_faults_together_are_found_and_repaired(audited: Audited) -> None:
     left = audited.repair(report)
     assert [str(one) for one in left.differences] == []
     assert audited.shown() == shown
+
+
+@pytest.mark.long
+def test_a_version_that_was_removed_leaves_the_release(audited: Audited) -> None:
+    with audited.database.connect() as connection:
+        remove_version(connection, "PT_B")
+    report = audited.audit(read_versions=False)
+    assert set(audited.kinds(report)) == {"released_rows_changed", "untrue_partition"}
+    assert audited.repair(report).differences == ()
+    with audited.database.connect() as connection:
+        release = active_release(connection)
+    assert release is not None
+    assert release.versions == ("EN_A",)
