@@ -229,6 +229,6 @@ def _remains(
     if found.corpus == "bible" and release and found.key in release.versions:
         lines.append(
             f"release {release.release_id} still names {found.key}, without any text: "
-            "`rag-assets index build`, then `rag-assets release activate`"
+            "`rag-assets audit --repair` releases without it"
         )
     return tuple(lines)
