@@ -37,7 +37,7 @@ STAGES = (
     (
         *("rag_assets.embedding", "rag_assets.bible", "rag_assets.documents"),
         *("rag_assets.retrieval", "rag_assets.index", "rag_assets.release"),
-        "rag_assets.operations",
+        *("rag_assets.audit", "rag_assets.operations"),
     ),
     ("rag_assets.api", "rag_assets.cli"),
     ("rag_assets.defs", "rag_assets.definitions"),
@@ -205,6 +205,7 @@ def test_the_definitions_load_and_resolve_without_environment_or_database(tmp_pa
     assert told == [
         "capacity_report",
         "chunk_embeddings_index",
+        "corpus_audit",
         "document_chunks",
         "document_embeddings",
         "incident_report",
