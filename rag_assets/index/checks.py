@@ -338,8 +338,8 @@ def _golden(case: Trial) -> Outcome:
     results = _results(case, GOLDEN_CLASSES)
     if isinstance(results, RagAssetsError):
         return Outcome((str(results),), {})
-    for notice in settings.deprecated():
-        case.progress.say(notice)
+    for name, instead in settings.deprecated().items():
+        case.progress.say(f"{name} is deprecated: set {instead}, instead")
     answered = sum(result.answered for result in results.values())
     lost_max = settings.golden_lost_max(answered)
     without = settings.rag_golden_queries is None

@@ -185,11 +185,11 @@ class IndexSettings(BaseModel):
             return self.rag_golden_lost_max
         return int((1 - self.rag_golden_agreement) * answered + 1e-9)
 
-    def deprecated(self) -> tuple[str, ...]:
-        """What to write instead of each deprecated setting that has a value."""
+    def deprecated(self) -> dict[str, str]:
+        """The deprecated settings that have a value, and what to set instead of each."""
         if self.rag_golden_agreement is None:
-            return ()
-        return (
-            "RAG_GOLDEN_AGREEMENT is deprecated: the next version does not read it. Set "
-            "RAG_GOLDEN_LOST_MAX, the number of golden queries that may be lost, instead",
-        )
+            return {}
+        return {
+            "RAG_GOLDEN_AGREEMENT": "RAG_GOLDEN_LOST_MAX, the number of golden queries that may be "
+            "lost"
+        }

@@ -376,4 +376,4 @@ def test_the_share_of_golden_queries_is_read_for_one_more_version(
 ) -> None:
     settings = make_settings(**values)
     assert settings.golden_lost_max(28) == allowed
-    assert any("Set RAG_GOLDEN_LOST_MAX" in notice for notice in settings.deprecated()) is warned
+    assert ("RAG_GOLDEN_AGREEMENT" in settings.deprecated()) is warned
