@@ -14,7 +14,7 @@ from rag_assets.index.checks import (
     judge_recall,
 )
 from rag_assets.index.latency import judge_latency, production_conditions
-from rag_assets.index.measuring import Point, recall_of
+from rag_assets.index.measuring import Alone, Point, recall_of
 from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
@@ -240,7 +240,7 @@ def test_a_filtered_search_that_stops_too_early_returns_too_few_hits(
     tight = Target(table, SCOPES, 1, "halfvec", Probes(64, 1, 64))
     for probes, sound in ((tight.probes, True), (Probes(64, 1, 1), False)):
         served = on_trial(database, replace(tight, probes=probes))
-        points = recall_of(database, settings, served, questions, cases)
+        points = recall_of(Alone(database, settings, served, questions.queries), questions, cases)
         assert (points["a few"].k_returned == 10) is sound
         assert points["a few"].probes == 1
         failures = judge_recall(points, {"a few": 600, EVERYTHING: 2100}, floor=0.0001)
