@@ -135,7 +135,10 @@ def coded(
         max_use = CodeUse(code_set.number, *(FILTERED_CANDIDATES[-1],) * 3, scan_rows=0)
         asked = {EVERYTHING: tuple(scopes), **cases}
         held = Codes(code_set, max_use)
-        bench = Bench(session, table, questions(), asked, scopes, codes=held, allowed=allowed)
+        bench = Bench(
+            session, table, questions(), asked, scopes, codes=held, progress=progress,
+            allowed=allowed,
+        )  # fmt: skip
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
         if scan is not None:
             return Coded(code_set, scan.use, scan.point.recall, rows_changed, scan.as_json())
@@ -215,29 +218,11 @@ def measure_scan(
     :param bench: for the set, used with the largest number of candidates.
     :returns: ``None`` if no number does.
     """
-    wanted, whole = max(SCAN_RECALL, floor), bench.scan(EVERYTHING)
-    curves: dict[str, list[float]] = {}
-    chosen: dict[str, int] = {}
-    for name in bench.cases:
-        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_WITH_CODES:
-            continue
-        numbers = CANDIDATES if name == EVERYTHING else FILTERED_CANDIDATES
-        curves[name] = bench.recall_by_candidates(name, numbers, limit=SCAN_QUERIES)
-        chosen[name] = next(
-            (
-                number
-                for number, found in zip(numbers, curves[name], strict=True)
-                if found >= wanted
-            ),
-            numbers[-1],
-        )
-        kept = curves[name][numbers.index(chosen[name])]
-        progress.say(
-            f"{code_set}: {name}: of the {TOP_K} nearest, the best {chosen[name]} codes hold "
-            f"{kept:.3f} ({SCAN_QUERIES} queries)"
-        )
-        if kept < (wanted if name == EVERYTHING else floor):
-            return None
+    curves = _recall_curves(bench, code_set, floor=floor, progress=progress)
+    if curves is None:
+        return None
+    chosen = {name: _fewest(curve, floor) for name, curve in curves.items()}
+    whole = bench.scan(EVERYTHING)
     plain = bench.enough_for_texts(
         EVERYTHING,
         partial(_with_candidates, whole),
@@ -264,6 +249,41 @@ def measure_scan(
         code_set.number, plain.number, of_many.number, of_one.number or of_many.number, scan_rows=0
     )
     return Scan(use, curves, point)
+
+
+def _recall_curves(
+    bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress
+) -> dict[str, list[float]] | None:
+    """By case, recall@10 with each number of candidates; ``None`` if none keeps it in one case."""
+    curves: dict[str, list[float]] = {}
+    for name in bench.cases:
+        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_WITH_CODES:
+            continue
+        numbers = CANDIDATES if name == EVERYTHING else FILTERED_CANDIDATES
+        curve = bench.recall_by_candidates(name, numbers, limit=SCAN_QUERIES)
+        fewest = _fewest(curve, floor)
+        kept = curve[FILTERED_CANDIDATES.index(fewest)]
+        progress.say(
+            f"{code_set}: {name}: of the {TOP_K} nearest, the best {fewest} codes hold {kept:.3f} "
+            f"({SCAN_QUERIES} queries)"
+        )
+        if kept < (max(SCAN_RECALL, floor) if name == EVERYTHING else floor):
+            return None
+        curves[name] = curve
+    return curves
+
+
+def _fewest(curve: Sequence[float], floor: float) -> int:
+    """The fewest candidates that keep recall 0.98, or the floor if that is higher, or the most."""
+    numbers = FILTERED_CANDIDATES[: len(curve)]
+    return next(
+        (
+            number
+            for number, found in zip(numbers, curve, strict=True)
+            if found >= max(SCAN_RECALL, floor)
+        ),
+        numbers[-1],
+    )
 
 
 def _enough_under_filters(bench: Bench, *, one_scope: int, filtered: int) -> tuple[Enough, Enough]:
