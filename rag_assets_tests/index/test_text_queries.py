@@ -265,7 +265,7 @@ def test_an_index_over_the_samples_is_refused_once_it_is_spoiled(
 
 @pytest.mark.long
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not all(path.exists() for path in REAL.values()), reason="no shared data")
 @pytest.mark.parametrize("code_bits", [None, 0], ids=["codes", "vectors"])
 def test_an_index_over_four_versions_finds_what_exact_search_finds_or_is_refused(
