@@ -244,9 +244,6 @@ def test_a_filtered_search_that_stops_too_early_returns_too_few_hits(
         points = recall_of(alone, questions, cases)
         searches = alone.searches("a few", cases["a few"])
         assert alone.searches("EN_B", ["EN_B"]) is searches, "the latency check's name for it"
-        assert (
-            float(np.percentile([one.latency_ms for one in searches], 95)) == points["a few"].p95_ms
-        )
         assert (points["a few"].k_returned == 10) is sound
         assert points["a few"].probes == 1
         failures = judge_recall(points, {"a few": 600, EVERYTHING: 2100}, floor=0.0001)
