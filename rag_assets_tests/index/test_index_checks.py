@@ -104,10 +104,11 @@ def test_a_sound_index_passes_every_check_and_its_evidence_says_what_was_judged(
             assert set(names) - of_texts == {"verse_embeddings_s1_ivf_g1"}
     latency = results["retrieval_latency_slo"].measured["latency"]
     assert isinstance(latency, dict)
-    assert set(latency) == {
-        f"{name}, concurrency {count}" for name in (EVERYTHING, "version EN_A") for count in (1, 8)
+    assert {name: one["queries"] for name, one in latency.items()} == {
+        f"{name}, concurrency {many}": queries
+        for name in (EVERYTHING, "version EN_A")
+        for many, queries in ((1, 180), (8, 200))  # alone, the first 20 are to warm up
     }
-    assert {one["queries"] for one in latency.values()} == {200}
 
 
 def test_the_judged_lists_are_the_indexs_and_not_a_settings(
