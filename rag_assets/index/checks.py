@@ -121,7 +121,8 @@ def judge_index(
             continue
         progress.say(f"checking {check}")
         if gone or not scopes:
-            outcome = Outcome(_unmeasured(table, decision.generation if gone else None), {})
+            missing = _unmeasured(table, decision.generation if gone else None)
+            outcome = Outcome(missing, {}, "there is nothing to measure")
         else:
             outcome = _evaluate(check, case)
         verdict = IndexVerdict(
