@@ -24,6 +24,7 @@ ASSETS = sorted(
         *DOCUMENT_ASSETS,
         "capacity_report",
         "chunk_embeddings_index",
+        "corpus_audit",
         "incident_report",
         "release",
         "verse_embeddings_index",
@@ -33,6 +34,7 @@ BIBLE_JOBS = ["bible_embeddings", "bible_to_release", "bible_verses"]
 JOBS = sorted(
     [
         *BIBLE_JOBS,
+        "audit",
         "bible_embedding_plan",
         "capacity_record",
         "corpus_index",
@@ -55,7 +57,13 @@ INDEX_CHECKS = [
     "retrieval_latency_slo",
 ]
 CHUNK_INDEX_CHECKS = [name for name in INDEX_CHECKS if name != "golden_queries"]
-SCHEDULES = ["daily_capacity", "document_upkeep_daily", "nightly_index", "weekend_backfill"]
+SCHEDULES = [
+    "daily_capacity",
+    "document_upkeep_daily",
+    "nightly_audit",
+    "nightly_index",
+    "weekend_backfill",
+]
 SENSORS = [
     "bible_version_folders",
     "document_inbox",

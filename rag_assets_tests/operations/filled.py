@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from rag_assets.audit.model import AuditReport, Difference
+from rag_assets.audit.sql.reports import store_audit
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.backfill import WINDOW_TAG
@@ -103,6 +105,8 @@ def last_window() -> Window:
 def fill_operations(connection: Connection) -> None:
     """A lane that is paused, an incident that is open, runs that ended and two that failed, a
     refusal of the gate, and documents that the backfill let cost something."""
+    audited = AuditReport((Difference("missing_vector", "EN_SAMPLE", 1),))
+    store_audit(connection, audited, run_id="audit", started_at=datetime.now(UTC))
     backfill.add_documents_cost(connection, last_window().opens, 3, 0.125)
     connection.execute(
         "INSERT INTO paused_lanes (lane, reason, paused_by) VALUES (%s, 'why not', 'command')",
