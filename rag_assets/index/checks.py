@@ -220,13 +220,13 @@ def _without_code(case: Trial) -> tuple[str, ...]:
         return ()
     with case.database.connect() as connection:
         missing = code_sets.count_uncoded(connection, table, codes.code_set)
-    return (uncoded(missing, _fix(table)),) if missing else ()
+    return (uncoded(missing),) if missing else ()
 
 
-def uncoded(count: int, fix: str) -> str:
+def uncoded(count: int) -> str:
     """The failure message for vectors without a code."""
     vectors = "1 vector has" if count == 1 else f"{count:,} vectors have"
-    return f"{vectors} no code, so that no search finds them: {fix}"
+    return f"{vectors} no code, so that no search finds them"
 
 
 def _recall(

@@ -138,8 +138,8 @@ def index_stale(view: View) -> Iterator[Finding]:
 
 @rule(
     condition="Something is embedded, and nothing is served, or the gate refuses the next release.",
-    evidence="the first reason of the gate",
-    fix="`rag-assets release gate`",
+    evidence="the gate's reasons, by what fixes them, and what automation already does",
+    fix="the command of the first fix that no automation makes, or `rag-assets release gate`",
 )
 def release_held(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
@@ -147,11 +147,12 @@ def release_held(view: View) -> Iterator[Finding]:
         return
     release = corpus.release
     facts = [] if release.release_id is not None else ["nothing is served yet"]
-    if release.reasons:
-        more = f" (and {len(release.reasons) - 1} more)" if len(release.reasons) > 1 else ""
-        facts.append(f"the gate refuses the next release: {release.reasons[0]}{more}")
+    for fix in release.fixes:
+        more = f" (and {len(fix.reasons) - 1} more)" if len(fix.reasons) > 1 else ""
+        facts.append(f"the gate refuses the next release: {fix.reasons[0]}{more}: {fix.title}")
     if facts:
-        command = "`rag-assets release gate`"
+        commands = [fix.command for fix in release.fixes if not fix.automation]
+        command = commands[0] if commands else "`rag-assets release gate`"
         yield Finding("release", "warning", "; ".join(facts), command, view.snapshot.now)
 
 

@@ -19,6 +19,7 @@ from rag_assets.operations.sql.heavy_documents import HeavyDocument
 from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.postgres.migrations import ServerVersions
+from rag_assets.release.refusal import FixGroup
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,14 @@ class IndexState:
 class ReleaseState:
     """The active release, and what the gate would decide now.
 
-    :param reasons: why the gate would refuse the next release; empty if it would pass.
+    :param fixes: why the gate would refuse the next release, by what fixes it; empty if it would
+        pass.
     :param unverified: vectors that no embedding run wrote, by version, or ``documents``.
     """
 
     release_id: int | None
     activated_at: datetime | None
-    reasons: tuple[str, ...] = ()
+    fixes: tuple[FixGroup, ...] = ()
     unverified: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -12,6 +12,7 @@ from rag_assets.defs.index.assets import (
     verse_embeddings_index,
 )
 from rag_assets.defs.resources import CorpusResource
+from rag_assets.operations.automation import automation_now
 from rag_assets.progress import LogLines
 from rag_assets.release.releasing import Released
 from rag_assets.release.releasing import release as release_corpus
@@ -59,6 +60,7 @@ def release_asset(
         leave_out_failing=config.leave_out_failing,
         after_rollback=config.after_rollback,
         keep_model=AUTOMATION_TAG in context.run.tags,
+        automation=automation_now(corpus.settings, but=context.run.run_id),
         progress=corpus.progress or LogLines(context.log.info),
     )
     return dg.MaterializeResult(metadata=_metadata(released))
