@@ -28,6 +28,7 @@ from rag_assets.operations.sql.metrics import (
     ReleaseFigures,
 )
 from rag_assets.operations.sql.vector_metrics import CheckNow, VectorsNow
+from rag_assets.retrieval.sql.live_recall import LiveRecall
 from rag_assets.settings.model import Settings
 
 OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
@@ -109,6 +110,11 @@ def of_settings(settings: Settings) -> Iterator[Metric]:
         "rag_index_rebuild_share",
         "RAG_INDEX_REBUILD_SHARE: share of changed rows above which a rebuild is due.",
         settings.rag_index_rebuild_share,
+    )
+    yield _single(
+        "rag_live_recall_floor",
+        "RAG_LIVE_RECALL_FLOOR: recall@10 that live searches must reach.",
+        settings.rag_live_recall_floor,
     )
     yield _single(
         "rag_backfill_budget_usd",
@@ -302,6 +308,28 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
         "Seconds since the check's last evaluation.",
         labels,
         [(place, check.age_s) for place, check in where],
+    )
+
+
+def of_live_recall(live: Sequence[LiveRecall]) -> Iterator[Metric]:
+    """Yield the recall of users' searches; nothing while none were sampled."""
+    yield _gauge(
+        "rag_live_recall_at_10",
+        "Recall@10 of searches of the last 24 hours that the API repeated exactly, in the active "
+        "release.",
+        ("corpus", "plan"),
+        [((one.corpus, one.plan), one.recall) for one in live if one.recall is not None],
+    )
+    yield _gauge(
+        "rag_live_recall_searches",
+        "Sampled searches of the last 24 hours: compared, failed to repeat, or skipped for the "
+        "budget.",
+        ("corpus", "plan", "outcome"),
+        [
+            ((one.corpus, one.plan, outcome), getattr(one, outcome))
+            for one in live
+            for outcome in ("compared", "failed", "skipped")
+        ],
     )
 
 

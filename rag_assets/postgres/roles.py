@@ -18,8 +18,10 @@ WRITTEN_BY_API: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("query_embeddings", "INSERT, UPDATE, DELETE"),
     ("api_limits", "INSERT, UPDATE, DELETE"),
     ("documents", "INSERT, UPDATE"),
+    ("live_recall", "INSERT, UPDATE"),
 )
-"""All tables that the API writes: embedded queries, its keys' rates, and queued uploads."""
+"""All tables that the API writes: embedded queries, its keys' rates, queued uploads, and the recall
+of its searches."""
 
 
 def grant_reading(connection: Connection, role: str) -> None:
