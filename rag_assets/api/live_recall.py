@@ -78,7 +78,7 @@ class LiveRecallSampler:
         try:
             exact = await asyncio.to_thread(repeat, repeated(request))
             self._add(place, recalled(request, result, exact), compared=1)
-        except Exception as error:  # noqa: BLE001 -- a user's answer never depends on it
+        except Exception as error:  # a user's answer never depends on it
             log.info("a search could not be repeated exactly: %s", error)
             self._add(place, failed=1)
         finally:
@@ -106,7 +106,7 @@ class LiveRecallSampler:
             return failing
         try:
             await self.keep(tuple(counted.values()))
-        except Exception as error:  # noqa: BLE001 -- includes a role that may not write the table
+        except Exception as error:  # also a role that may not write the table
             if not failing:  # log it once
                 log.warning("recall of live searches cannot be stored: %s", error)
             self._add_back(counted)

@@ -20,6 +20,7 @@ from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.postgres.migrations import ServerVersions
 from rag_assets.release.refusal import FixGroup
+from rag_assets.retrieval.sql.live_recall import LiveRecall
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class CorpusState:
     :param dead: dead letters by error class.
     :param failing: jobs whose last run failed, and incidents that may explain it.
     :param providers: profile of the server by role, where it was probed.
+    :param live_recall: of the sampled searches of users, by plan.
     """
 
     heavy: tuple[HeavyDocument, ...]
@@ -110,6 +112,7 @@ class CorpusState:
     unsent_messages: int
     failing: Failing
     providers: Mapping[str, str]
+    live_recall: tuple[LiveRecall, ...] = ()
 
 
 OF_RECOVERY = (

@@ -46,6 +46,7 @@ from rag_assets.postgres.database import Connection, Database, dagster_database,
 from rag_assets.postgres.migrations import pending, server_versions
 from rag_assets.release.refusal import grouped
 from rag_assets.release.releasing import evaluate_gate
+from rag_assets.retrieval.sql.live_recall import live_recall
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import ROLES
@@ -229,6 +230,7 @@ def _read_all(
                 for role in ROLES
                 if (profile := profile_in_use(connection, settings, role))
             },
+            live_recall=live_recall(connection),
             unsent_messages=sum(bool(one.attempts) for one in unsent_messages(connection)),
         ),
         leases_over=queue_health.leases_over(connection, read_only=True),

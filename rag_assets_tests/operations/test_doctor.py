@@ -27,6 +27,7 @@ from rag_assets.operations.survey import survey
 from rag_assets.postgres.database import Database
 from rag_assets.postgres.migrations import ServerVersions
 from rag_assets.release.refusal import FixGroup
+from rag_assets.retrieval.sql.live_recall import LiveRecall
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.queued import MB, new, queue
@@ -179,6 +180,12 @@ def test_nothing_served_and_the_reason_are_one_finding() -> None:
         (seen(keys=(KeyState("e", "aaaa", 0, 60),)), "provider", "problem", "out of quota"),
         (seen(shares=(Share("e", 0.25, NOW),)), "provider", "warning", "25%"),
         (stored(indexes=(IndexState("t", 1, 64, 1000, 0.21),)), "index", "warning", "21%"),
+        (
+            stored(live_recall=(LiveRecall(3, "both", "ivfflat", 50, hits=500, hits_found=474),)),
+            "release",
+            "warning",
+            "ivfflat find 94.8% of what exact search finds, under 95% (50 searches",
+        ),
         (stored(release=ReleaseState(None, None)), "release", "warning", "nothing is served"),
         (
             stored(release=ReleaseState(3, NOW, (LOW,))),
@@ -218,6 +225,9 @@ def test_each_fault_is_reported_with_its_level_and_fix(
         seen(keys=(KeyState("e", "aaaa", 0, 86_401),)),
         stored(indexes=(IndexState("t", 1, 64, 1000, 0.2),)),
         stored(indexes=(IndexState("t", None, None, 0, 9.0),)),
+        stored(live_recall=(LiveRecall(3, "both", "codes", 50, hits=500, hits_found=475),)),
+        stored(live_recall=(LiveRecall(3, "both", "ivfflat", 49, hits=490, hits_found=300),)),
+        stored(live_recall=(LiveRecall(3, "both", "ivfflat", 99, skipped=9),)),
         stored(
             indexes=(),
             release=ReleaseState(None, None, (LOW,)),
