@@ -316,14 +316,14 @@ def of_live_recall(live: Sequence[LiveRecall]) -> Iterator[Metric]:
     yield _gauge(
         "rag_live_recall_at_10",
         "Recall@10 of searches of the last 24 hours that the API repeated exactly, in the active "
-        "release.",
+        "release; absent if none were.",
         ("corpus", "plan"),
         [((one.corpus, one.plan), one.recall) for one in live if one.recall is not None],
     )
     yield _gauge(
         "rag_live_recall_searches",
-        "Sampled searches of the last 24 hours: compared, failed to repeat, or skipped for the "
-        "budget.",
+        "These searches, by outcome: compared; failed: the repetition failed or took over 10 s; "
+        "skipped: sampled, and not repeated for the budget.",
         ("corpus", "plan", "outcome"),
         [
             ((one.corpus, one.plan, outcome), getattr(one, outcome))

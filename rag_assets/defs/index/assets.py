@@ -7,6 +7,7 @@ import dagster as dg
 from rag_assets.defs.bible.assets import OWNERS, verse_embeddings
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
+from rag_assets.defs.index.backfill_window import BackfillHasVersionsDue
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.quality import documents_quality
@@ -31,6 +32,10 @@ WHEN_UPSTREAM_CHANGED = (
     & _IDLE
 ).with_label("when upstream assets changed and none is in progress")
 """Not ``eager()``, which waits until no upstream partition is missing, i.e. forever."""
+
+WHEN_VERSIONS_CHANGED = (WHEN_UPSTREAM_CHANGED & ~BackfillHasVersionsDue()).with_label(
+    "when versions changed, none is in progress, and the backfill has none left in its window"
+)
 
 _QUARTER_PASSED: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = (
     dg.AutomationCondition.cron_tick_passed("*/15 * * * *")
@@ -101,7 +106,7 @@ verse_embeddings_index = _index_asset(
     description="The IVFFlat index over the small vectors of all versions, rebuilt when the policy "
     "requires it.\n\nA build creates a new generation beside the active one; a release switches to "
     "it. A decision not to rebuild is also a result, with its reasons in the metadata.",
-    condition=WHEN_UPSTREAM_CHANGED,
+    condition=WHEN_VERSIONS_CHANGED,
 )
 
 chunk_embeddings_index = _index_asset(
