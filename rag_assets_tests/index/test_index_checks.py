@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from rag_assets.embedding.sql.purchases import new_owner
 from rag_assets.index.cases import EVERYTHING
 from rag_assets.index.checks import (
     INDEX_CHECKS,
@@ -15,6 +16,7 @@ from rag_assets.index.checks import (
 )
 from rag_assets.index.latency import judge_latency, production_conditions
 from rag_assets.index.measuring import Point, recall_of
+from rag_assets.index.policy import IndexAction
 from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
@@ -269,6 +271,13 @@ def test_a_latency_over_the_objective_fails_and_names_each_case(
     assert "everything, concurrency 1: P95 " in verdict.failures[0]
     assert "everything, concurrency 8: P95 " in verdict.failures[1]
     assert verdict.measured["slo_ms"] == 0.001
+    assert verdict.measured["embedding_meanwhile"] is False
+    assert maintained(database, strict, table).decision.action is IndexAction.BUILD
+    with database.connect(autocommit=True) as embedder:
+        new_owner(embedder)  # as while texts are being embedded
+        verdict = judged(database, strict, table, "retrieval_latency_slo")["retrieval_latency_slo"]
+    assert verdict.failures[0].endswith("is over 0 ms while texts were being embedded")
+    assert maintained(database, strict, table).decision.action is IndexAction.KEEP
     alone = strict.model_copy(update={"rag_slo_concurrency": 1})
     verdict = judged(database, alone, table, "retrieval_latency_slo")["retrieval_latency_slo"]
     assert len(verdict.failures) == 2
