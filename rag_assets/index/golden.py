@@ -14,7 +14,7 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.index.query_classes import QueryClass
 from rag_assets.index.text_queries import TextQuery
 from rag_assets.postgres.database import Connection
-from rag_assets.retrieval.request import primary
+from rag_assets.retrieval.confinement import primary
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import VectorTable
 

@@ -134,7 +134,7 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
             DOCUMENTS,
             "large_vectors",
             "the active release re-ranks documents by large vectors, and not all documents have "
-            "them (RAG_DOCUMENTS_LARGE)",
+            "them: set RAG_DOCUMENTS_LARGE=true first",
         )
     if ("bible", "large") in lost and ("bible", "small") in kept:
         for version in evidence.versions:

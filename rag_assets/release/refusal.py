@@ -18,7 +18,7 @@ _VERSIONS = 5
 _COMMANDS: Mapping[Act, str] = {
     "index": "`rag-assets index build`",
     "documents_index": "`rag-assets index build --corpus documents`",
-    "process": "materialize document_embeddings of the documents named below",
+    "process": "materialize document_embeddings of these documents",
     "confirm": "`rag-assets release activate --after-rollback`",
     "add": "`rag-assets bible embed` with the code of a version (`rag-assets bible list`)",
 }

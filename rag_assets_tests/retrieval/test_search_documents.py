@@ -136,7 +136,7 @@ def test_filters_by_document_and_language(documents: Database, settings: Setting
     assert set(keys(ask(documents, settings, query, language="pt-BR"))) == {"carta.md"}
     assert set(keys(ask(documents, settings, query, documents=("carta.md",)))) == {"carta.md"}
     few = ask(documents, settings, query, documents=("carta.md",))
-    assert (len(few.hits), few.why_fewer) == (2, "no more rows pass the filter")
+    assert (len(few.hits), few.why_fewer) == (2, "nothing else matches")
     none = ask(documents, settings, query, documents=("carta.md",), language="en")
     assert none.hits == ()
 
