@@ -395,3 +395,50 @@ def test_production_conditions_are_reported_only_in_the_prod_profile(
     assert production_conditions(prod, exact, None) == (
         "no index: the objective's lists and probes do not apply"
     )
+
+
+def test_what_nothing_has_changed_for_is_reused_and_says_why(
+    database: Database, settings: Settings
+) -> None:
+    table = filled_table(database, settings, {"EN_A": 1100, "EN_B": 600})
+    maintained(database, settings, table, lists=8)
+    first, before = judged(database, settings, table), recorded(database, table)
+    again, after = judged(database, settings, table), recorded(database, table)
+    reused = {"recall_at_10", "filtered_recall_at_10", "golden_queries"}
+    assert {name for name, one in again.items() if "reused" in one.measured} == reused
+    for name in INDEX_CHECKS:
+        assert again[name].failures == first[name].failures == ()
+        kept = after[name].evaluated_at == before[name].evaluated_at
+        assert kept == (name in reused), "evidence keeps its time, so that it expires"
+    assert "neither the vectors, the way they are searched" in again["recall_at_10"].summary
+    assert (
+        again["recall_at_10"].measured["recall_at_10_mixtures"]
+        == (first["recall_at_10"].measured["recall_at_10_mixtures"])
+    )
+
+
+@pytest.mark.parametrize("change", ["rows", "probes", "settings", "failed", "age", "live"])
+def test_whatever_may_change_a_result_is_measured_again(
+    database: Database, settings: Settings, change: str
+) -> None:
+    table = filled_table(database, settings, {"EN_A": 300})
+    maintained(database, settings, table, lists=8)
+    judged(database, settings, table, "recall_at_10")
+    changed = settings
+    match change:
+        case "rows":
+            run_sql(database, "DELETE FROM verse_embeddings_s1 WHERE verse_id = 1")
+        case "probes":
+            changed = settings.model_copy(update={"pg_ivfflat_probes": 8})
+        case "settings":
+            changed = settings.model_copy(update={"rag_recall_floor": 0.5})
+        case "failed":
+            run_sql(database, "UPDATE check_results SET passed = false, reasons = '{low}'")
+        case "age":
+            run_sql(
+                database, "UPDATE check_results SET evaluated_at = now() - interval '84 h 1 min'"
+            )
+        case "live":
+            changed = settings.model_copy(update={"rag_live_queries": True})
+    verdict = judged(database, changed, table, "recall_at_10")["recall_at_10"]
+    assert "reused" not in verdict.measured
