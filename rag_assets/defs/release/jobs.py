@@ -54,6 +54,7 @@ with warnings.catch_warnings():  # beta of Dagster, which is pinned for it
         ),
         default_status=dg.DefaultSensorStatus.RUNNING,
         use_user_code_server=True,  # for our own condition
+        minimum_interval_seconds=10,
         description="Starts verse_embeddings_index and release when vectors changed, none are "
         "being embedded, and the backfill has no versions left in its open window; "
         "chunk_embeddings_index and release after the first documents, then at most every 15 "
