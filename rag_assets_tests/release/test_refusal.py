@@ -28,7 +28,7 @@ def test_reasons_with_the_same_fix_share_its_command_and_vectors_come_first() ->
     ("subject", "check", "kind", "command"),
     [
         ("documents", "freshness", "missing", "`rag-assets index build --corpus documents`"),
-        ("documents", "provenance", "failed", "materialize document_embeddings of the documents"),
+        ("documents", "provenance", "failed", "materialize document_embeddings of these documents"),
         ("documents' index", "recall_at_10", "failed", "`rag-assets index build --corpus docum"),
         ("release", "rolled_back", "failed", "`rag-assets release activate --after-rollback`"),
         ("release", "vectors", "missing", "`rag-assets bible embed` with the code of a version"),
