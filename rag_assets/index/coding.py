@@ -135,10 +135,7 @@ def coded(
         max_use = CodeUse(code_set.number, *(FILTERED_CANDIDATES[-1],) * 3, scan_rows=0)
         asked = {EVERYTHING: tuple(scopes), **cases}
         held = Codes(code_set, max_use)
-        bench = Bench(
-            session, table, questions(), asked, scopes, codes=held, progress=progress,
-            allowed=allowed,
-        )  # fmt: skip
+        bench = Bench(session, table, questions(), asked, scopes, None, held, progress, allowed)
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
         if scan is not None:
             return Coded(code_set, scan.use, scan.point.recall, rows_changed, scan.as_json())

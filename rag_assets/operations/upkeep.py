@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rag_assets.audit.sql.reports import delete_audits
 from rag_assets.documents.sql.attempts import count_attempts, delete_attempts
 from rag_assets.operations.sql.dagster_state import delete_ended_runs
 from rag_assets.operations.sql.messages import delete_messages
@@ -21,7 +22,8 @@ class Deleted:
     runs: int
     samples: int
     messages: int
-    live_recall: int
+    live_recall: int = 0
+    audits: int = 0
 
 
 def delete_expired(database: Database, settings: Settings) -> Deleted:
@@ -35,4 +37,5 @@ def delete_expired(database: Database, settings: Settings) -> Deleted:
             samples=delete_samples(connection, days),
             messages=delete_messages(connection, days),
             live_recall=delete_live_recall(connection, days),
+            audits=delete_audits(connection, days),
         )

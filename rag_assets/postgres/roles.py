@@ -19,9 +19,10 @@ WRITTEN_BY_API: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("api_limits", "INSERT, UPDATE, DELETE"),
     ("documents", "INSERT, UPDATE"),
     ("live_recall", "INSERT, UPDATE"),
+    ("paused_lanes", "INSERT, UPDATE, DELETE"),
 )
-"""All tables that the API writes: embedded queries, its keys' rates, queued uploads, and the recall
-of its searches."""
+"""All tables that the API writes: embedded queries, its keys' rates, the queue, and the recall of
+searches."""
 
 
 def grant_reading(connection: Connection, role: str) -> None:

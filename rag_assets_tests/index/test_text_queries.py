@@ -477,7 +477,7 @@ def test_a_script_without_blanks_gives_fragments_of_letters(
 def test_documents_give_fragments_and_openings_of_their_passages(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    settings = release_settings(make_settings)
+    settings = release_settings(make_settings, rag_index_text_sample=20)
     texts = [f"the pump number {n} wants grease every {n} days or weeks" for n in range(12)]
     publish_document(database, settings, "manual", texts)
     documents = documents_table(space_of(database, settings))
