@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,16 +78,7 @@ def audit(
             progress=progress,
         )
     if as_json:
-        show_json(
-            {
-                "differences": [described(one) for one in report.differences],
-                "rows": report.rows,
-                "sampled": report.sampled,
-                "sample_usd": report.sample_usd,
-                "repaired": report.repaired,
-                "notes": report.notes,
-            }
-        )
+        show_json(_as_json(report))
     else:
         if report not in shown:
             _show(report)
@@ -99,16 +91,18 @@ def audit(
 
 def _status(settings: Settings, database: Database) -> Status | None:
     """How partitions are compared; ``None`` where Dagster is not set up."""
-    from rag_assets.defs.launch import open_instance  # noqa: PLC0415 -- Dagster
-    from rag_assets.defs.operations.corpus_audit import status_of  # noqa: PLC0415
-    from rag_assets.defs.resources import CorpusResource  # noqa: PLC0415
+    from rag_assets.defs.launch import partition_status  # noqa: PLC0415 -- Dagster: 2 s
 
     try:
-        instance = open_instance()
+        return partition_status(settings, database)
     except ConfigurationError as error:
         remark(f"partitions are not compared: {error}")
         return None
-    return status_of(instance, CorpusResource(settings, database))
+
+
+def _as_json(report: AuditReport) -> dict[str, object]:
+    shown = dataclasses.asdict(dataclasses.replace(report, differences=()))
+    return shown | {"differences": [described(one) for one in report.differences]}
 
 
 def _show(report: AuditReport) -> None:

@@ -70,20 +70,19 @@ def erase_version(
 
 
 def _erase(planning: Planning, *, yes: bool, as_json: bool) -> None:
-    from rag_assets.defs.launch import open_instance  # noqa: PLC0415 -- Dagster: 2 s
-    from rag_assets.defs.operations.erasing import traces_in  # noqa: PLC0415
+    from rag_assets.defs.launch import traces_in_dagster  # noqa: PLC0415 -- Dagster: 2 s
 
     with errors_as_sentences(as_json):
         settings, database = open_corpus()
         with database.connect() as connection:
             plan = planning(connection, settings)
-        instance = open_instance()
-        if not yes:
-            texts = count(len(plan.found.hashes), "text")
-            source = f", with {plain(plan.source)}" if plan.source else ""
-            typer.confirm(f"Erase {plain(plan.found.key)} ({texts}){source}, for good?", abort=True)
-    with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress, instance:
-        erased = erase(database, settings, plan, traces_in(instance, settings), progress=progress)
+        with traces_in_dagster(settings) as traces:
+            if not yes:
+                texts = count(len(plan.found.hashes), "text")
+                source = f", with {plain(plan.source)}" if plan.source else ""
+                typer.confirm(f"Erase {plain(plan.found.key)} ({texts}){source}?", abort=True)
+            with progress_bar(quiet=as_json) as progress:
+                erased = erase(database, settings, plan, traces, progress=progress)
     if as_json:
         show_json(erased)
     else:

@@ -96,7 +96,23 @@ def compare_range(
 
     :param others: tables of other models whose vectors could be mistaken for this one's.
     """
-    statement = sql.SQL(
+    return fetch_all(
+        connection,
+        Group,
+        _statement(table, others),
+        {
+            "after": after,
+            "last": last,
+            "dimensions": table.space.spec.dimensions,
+            "norm": NORM_TOLERANCE,
+            "same": SAME_VECTOR,
+            "shown": SHOWN,
+        },
+    )
+
+
+def _statement(table: VectorTable, others: Sequence[VectorTable]) -> sql.Composed:
+    return sql.SQL(
         """
         WITH texts AS ({texts}), vectors AS (
             SELECT e.*, e.{id} AS id, {filed} AS filed_as, {digest} AS digest
@@ -135,19 +151,6 @@ def compare_range(
         table=table.identifier,
         norm=table.space.norm_function,
         other_model=_of_another(table, others),
-    )
-    return fetch_all(
-        connection,
-        Group,
-        statement,
-        {
-            "after": after,
-            "last": last,
-            "dimensions": table.space.spec.dimensions,
-            "norm": NORM_TOLERANCE,
-            "same": SAME_VECTOR,
-            "shown": SHOWN,
-        },
     )
 
 

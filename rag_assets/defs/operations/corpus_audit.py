@@ -101,7 +101,7 @@ def _of_audit(report: AuditReport) -> dict[str, dg.MetadataValue | int]:
 
 
 audit_job = dg.define_asset_job(
-    "corpus_audit",
+    "audit",
     selection=dg.AssetSelection.assets(corpus_audit),
     description="Audit the corpus: compare everything that is stored, and report differences.",
 )

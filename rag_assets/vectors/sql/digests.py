@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from psycopg import sql
 
+from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.tables import VectorTable
+
+_SEND: Mapping[Precision, sql.SQL] = {
+    "vector": sql.SQL("vector_send"),
+    "halfvec": sql.SQL("halfvec_send"),
+}
+"""The function that writes a vector as bytes."""
 
 
 def row_digest(table: VectorTable) -> sql.Composed:
@@ -16,4 +25,4 @@ def row_digest(table: VectorTable) -> sql.Composed:
         "('x' || left(md5({send}(e.embedding) || e.text_hash || convert_to(concat_ws('/',"
         " e.verse_id, e.version_code, e.language, e.book, e.chapter), 'UTF8')), 16))"
         "::bit(64)::bigint"
-    ).format(send=sql.SQL(f"{table.space.spec.precision}_send"))
+    ).format(send=_SEND[table.space.spec.precision])
