@@ -29,8 +29,11 @@ def as_failures() -> Iterator[None]:
             "may_pass_later": isinstance(error, TransientError),
         }
         if isinstance(error, GateRefusedError):
-            lines = "\n".join(f"- {reason}" for reason in error.reasons)
-            metadata |= {"reasons": dg.MetadataValue.md(lines), "reason_count": len(error.reasons)}
+            metadata |= {
+                "fixes": dg.MetadataValue.md("\n".join(f"1. {fix}" for fix in error.fixes)),
+                "reasons": dg.MetadataValue.md("\n".join(f"- {one}" for one in error.reasons)),
+                "reason_count": len(error.reasons),
+            }
         raise dg.Failure(
             description=reason_of(error),
             metadata=metadata,

@@ -3,7 +3,8 @@
 Settings are read and the database is opened when a run starts, never when definitions are loaded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -13,7 +14,7 @@ from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import open_migrated
 from rag_assets.postgres.run_sessions import named_for_run
-from rag_assets.progress import Progress
+from rag_assets.progress import LogLines, Progress, never_silent
 from rag_assets.settings.model import Settings, load_settings
 
 
@@ -29,6 +30,12 @@ class CorpusResource:
     database: Database
     progress: Progress | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @contextmanager
+    def reporting(self, log: Callable[[str], None]) -> Iterator[Progress]:
+        """Progress of one step, which is never silent for long, to a run's log by default."""
+        with never_silent(self.progress or LogLines(log)) as progress:
+            yield progress
 
 
 def open_corpus(

@@ -10,6 +10,7 @@ from rag_assets.operations.sql.dagster_state import delete_ended_runs
 from rag_assets.operations.sql.messages import delete_messages
 from rag_assets.operations.sql.samples import delete_samples
 from rag_assets.postgres.database import Database
+from rag_assets.retrieval.sql.live_recall import delete_live_recall
 from rag_assets.settings.model import Settings
 
 
@@ -21,6 +22,7 @@ class Deleted:
     runs: int
     samples: int
     messages: int
+    live_recall: int = 0
     audits: int = 0
 
 
@@ -34,5 +36,6 @@ def delete_expired(database: Database, settings: Settings) -> Deleted:
             runs=delete_ended_runs(connection, days),
             samples=delete_samples(connection, days),
             messages=delete_messages(connection, days),
+            live_recall=delete_live_recall(connection, days),
             audits=delete_audits(connection, days),
         )

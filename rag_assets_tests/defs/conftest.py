@@ -12,11 +12,18 @@ import pytest
 
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.index import backfill_window
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import write_usfm_version
+
+
+@pytest.fixture(autouse=True)
+def _no_backfill_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On weekends the automation would look for the database of the environment."""
+    monkeypatch.setattr(backfill_window, "due_now", lambda: False)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -16,6 +17,7 @@ from rag_assets.operations.metrics import OperationsMetrics
 from rag_assets.operations.sql import backfill
 from rag_assets.operations.windows import Window, backfill_windows
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.retrieval.sql.live_recall import LiveRecall, add_live_recall
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.documents.queued import MB, new, queue, take
 from rag_assets_tests.release.corpus import prepare, release_corpus
@@ -51,6 +53,7 @@ def fill(database: Database, settings: Settings) -> None:
     release_corpus(database, settings)
     fill_documents(database)
     with database.connect() as connection:
+        fill_live_recall(connection)
         fill_provider(connection)
         fill_operations(connection)
 
@@ -95,6 +98,12 @@ def fill_provider(connection: Connection) -> None:
         (fingerprint(KEY),),
     )
     connection.execute("INSERT INTO provider_limits (endpoint, share) VALUES ('there', 0.5)")
+
+
+def fill_live_recall(connection: Connection) -> None:
+    """Sampled searches of the active release, in two parts, and of one that was never active."""
+    one = LiveRecall(1, "both", "ivfflat", compared=2, failed=1, skipped=3, hits=20, hits_found=19)
+    add_live_recall(connection, [one, replace(one, hits_found=17), replace(one, release_id=99)])
 
 
 def last_window() -> Window:

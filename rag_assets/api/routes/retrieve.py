@@ -154,7 +154,7 @@ async def _retrieve(
     if asked.rerank_vector is not None and served.large_space is not None:
         large = _given(asked.rerank_vector, served.large_space, "rerank_vector")
     before = time.perf_counter()
-    found = await _search(service, source, served, wanted, vector, large)
+    found = await _search(service, source, served, wanted, vector, large, sampled=True)
     now = time.perf_counter()
     answer = RetrieveResponse(
         request_id=ids.request_id.get(),
@@ -192,7 +192,13 @@ async def _search(
     wanted: SearchRequest,
     vector: Vector | None = None,
     large: Vector | None = None,
+    *,
+    sampled: bool = False,
 ) -> SearchResult:
+    """Search, after embedding the query unless its vector is given.
+
+    :param sampled: the search is a user's, which may be repeated exactly in the background.
+    """
     started = time.perf_counter()
     if vector is None and wanted.text is not None:
         vector = await service.query_vector(served.target.table.space, wanted.text)
@@ -215,6 +221,8 @@ async def _search(
         ),
         timeout_ms=0,  # a search limits its own statements
     )
+    if sampled:
+        service.sample(source, served, wanted, found, vector, large)
     return replace(found, embedding_ms=embedding_ms)
 
 

@@ -26,7 +26,6 @@ from rag_assets.documents.sql.reports import mark_reported
 from rag_assets.documents.worker import process_documents
 from rag_assets.errors import DocumentError
 from rag_assets.lanes import DOCUMENT_LANES, LARGE, known_lane
-from rag_assets.progress import LogLines
 from rag_assets.visible import count
 
 CHUNKS, EMBEDDINGS = metadata.CHUNKS, metadata.EMBEDDINGS
@@ -109,7 +108,7 @@ def document_lane(
 
     if chosen is None and config.lane == LARGE:
         os.nice(corpus.settings.rag_large_document_nice)  # each run has its own process
-    with as_failures(), run_log():
+    with as_failures(), run_log(), corpus.reporting(context.log.info) as progress:
         summary = process_documents(
             corpus.database,
             corpus.settings,
@@ -118,7 +117,7 @@ def document_lane(
             lane=known_lane(config.lane, DOCUMENT_LANES),
             keys=chosen,
             force=config.force,
-            progress=corpus.progress or LogLines(context.log.info),
+            progress=progress,
             on_outcome=log,
         )
     context.log.info(str(summary))
