@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from rag_assets.bible.sql import embeddings as verse_embeddings
 from rag_assets.bible.sql.embeddings import StaleVerse
 from rag_assets.bible.sql.verses import ai_allowed
+from rag_assets.embedding.batch_lane import BatchLane, Requests, choose
 from rag_assets.embedding.batching import Text
 from rag_assets.embedding.embedder import check_key
-from rag_assets.embedding.purchase import open_purchaser
+from rag_assets.embedding.profile import Profile
+from rag_assets.embedding.purchase import Purchaser, open_purchaser
 from rag_assets.embedding.requests import Purchase
-from rag_assets.embedding.sql.purchases import LedgerKey
+from rag_assets.embedding.sql.batches import next_attempt, open_batches, waiting_texts
+from rag_assets.embedding.sql.purchases import LedgerKey, without_answer
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
 from rag_assets.interrupts import run_async
 from rag_assets.postgres import locks
@@ -36,10 +41,12 @@ class EmbedOptions:
 
     :param mode: ``only_missing`` embeds what is missing or changed; ``overwrite`` all of it again.
     :param limit: at most this many verses, from the start: a sanity batch.
+    :param requests: live, by the provider's batches, or what suits.
     :param roles: the spaces to fill.
     """
 
     mode: Mode = "only_missing"
+    requests: Requests = "live"
     limit: int | None = None
     batch_size: int | None = None
     sleep_s: float | None = None
@@ -76,6 +83,8 @@ class SpaceReport:
 
     :param rows: the version's vectors in the space afterwards.
     :param accepted: vectors that no embedding run had written, kept because a sample agreed.
+    :param waiting: texts in the provider's batches; the version is published when they are there.
+    :param due_at: by when.
     """
 
     space: Space
@@ -92,6 +101,8 @@ class SpaceReport:
     seconds: float
     accepted: int = 0
     provider: str = ""
+    waiting: int = 0
+    due_at: datetime | None = None
 
 
 def embed_version(
@@ -130,11 +141,15 @@ def embed_version(
                 session, space, version_code,
                 every=options.mode == "overwrite", run_id=run_id, limit=options.limit,
             )  # fmt: skip
-            embedded = reused = 0
+            embedded = reused = waiting = 0
+            due_at = None
             if stale:
-                bought = run_async(job.obtain(session, stale))
-                embedded, reused = _publish(session, job, version_code, stale, bought)
+                bought = job.request(session, stale)
                 purchase.add(bought)
+                texts = list({verse.text_hash for verse in stale})
+                waiting, due_at = waiting_texts(session, space, texts)
+                if not waiting:
+                    embedded, reused = _publish(session, job, version_code, stale, bought)
             rejected = verse_embeddings.failures(session, space, version_code)
             rows = verse_embeddings.count(session, space, version_code)
     return SpaceReport(
@@ -152,6 +167,8 @@ def embed_version(
         seconds=time.monotonic() - started,
         accepted=accepted,
         provider=str(purchase.profile or ""),
+        waiting=waiting,
+        due_at=due_at,
     )
 
 
@@ -188,12 +205,67 @@ class _Job:
     ledger_key: LedgerKey
     progress: Progress
 
+    def request(self, session: Connection, stale: Sequence[StaleVerse]) -> Purchase:
+        """Take in what batches have answered; request the rest, by a batch or live."""
+        purchase = Purchase()
+        version = self.ledger_key.partition_key
+        if open_batches(session, version, self.space.space_id):
+            purchase.add(self._lane(session).take_in())
+        if self.options.requests != "live":
+            wanted = self._wanted(session, stale)
+            attempt = next_attempt(session, self.space, version)
+            if wanted:
+                choice = choose(self.settings, self.options.requests, len(wanted), attempt)
+                self.progress.say(f"{version} {self.space.role}: {choice.why}")
+                if choice.batch:
+                    lane = self._lane(session)
+                    lane.submit(wanted, self.options.requests, attempt)
+        purchase.add(run_async(self.obtain(session, stale)))
+        return purchase
+
+    def _wanted(self, session: Connection, stale: Sequence[StaleVerse]) -> list[Text]:
+        """The texts that are neither known nor in a batch."""
+        by_hash = {verse.text_hash: verse.text for verse in stale}
+        missing = without_answer(
+            session,
+            self.space,
+            list(by_hash),
+            published_counts=self.options.mode != "overwrite",
+        )
+        return [Text(key, by_hash[key]) for key in missing]
+
+    def _lane(self, session: Connection) -> BatchLane:
+        return BatchLane(
+            self.database,
+            session,
+            self.options.applied_to(self.settings),
+            space=self.space,
+            ledger_key=self.ledger_key,
+            profile=run_async(self._profile(session)),
+            progress=self.progress,
+        )
+
+    async def _profile(self, session: Connection) -> Profile:
+        """What the server does, as stored or by a probe."""
+        async with self._purchaser(session) as purchaser:
+            return await purchaser.profile() or Profile()
+
     async def obtain(
         self, session: Connection, stale: Sequence[StaleVerse], *, overwrite: bool = False
     ) -> Purchase:
         """Request the texts without an answer, and wait for those that another run requests."""
         task = f"{self.ledger_key.partition_key} {self.space.role}"
-        async with open_purchaser(
+        async with self._purchaser(session, overwrite=overwrite) as purchaser:
+            await purchaser.obtain(
+                [Text(verse.text_hash, verse.text) for verse in stale],
+                wanted=lambda count: self.progress.start(task, count),
+            )
+            return purchaser.purchase
+
+    def _purchaser(
+        self, session: Connection, *, overwrite: bool = False
+    ) -> AbstractAsyncContextManager[Purchaser]:
+        return open_purchaser(
             self.database,
             session,
             self.options.applied_to(self.settings),
@@ -201,12 +273,7 @@ class _Job:
             ledger_key=self.ledger_key,
             progress=self.progress,
             overwrite=overwrite or self.options.mode == "overwrite",
-        ) as purchaser:
-            await purchaser.obtain(
-                [Text(verse.text_hash, verse.text) for verse in stale],
-                wanted=lambda count: self.progress.start(task, count),
-            )
-            return purchaser.purchase
+        )
 
 
 def _verify(session: Connection, job: _Job, version_code: str, purchase: Purchase) -> int:

@@ -10,6 +10,7 @@ from rag_assets.bible.versions import VersionFolder, read_declaration
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.prices import BATCH_PRICE
 from rag_assets.vectors.sql.spaces import distinct_roles
 
 
@@ -64,4 +65,5 @@ def _refuse_over_budget(
             )
             for role in distinct_roles(settings, options.roles)
         ]
-    check_budget(settings, plans)
+    share = BATCH_PRICE if options.requests == "batch" else 1.0
+    check_budget(settings, plans, share=share)

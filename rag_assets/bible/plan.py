@@ -283,9 +283,10 @@ def _plan(
     )
 
 
-def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
+def check_budget(settings: Settings, plans: list[SpacePlan], *, share: float = 1.0) -> None:
     """Refuse a run that would cost more than ``RAG_MAX_RUN_COST_USD``.
 
+    :param share: of the price that is paid.
     :raises BudgetExceededError: before anything is requested.
     """
     budget = settings.rag_max_run_cost_usd
@@ -298,6 +299,7 @@ def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
             f"the price of {unknown.space.model} is not known, so that RAG_MAX_RUN_COST_USD cannot "
             f"be enforced; nothing was requested. Set {price_setting(unknown.role)}"
         )
+    cost *= share
     if cost > budget:
         raise BudgetExceededError(
             f"this run would cost about ${cost:.4f}, more than RAG_MAX_RUN_COST_USD = "

@@ -55,7 +55,10 @@ def plan(as_json: Json = False) -> None:
     out.print()
     show_table(
         [
-            {"version": one.code, "rows": one.rows, "USD": one.cost_usd, "minutes": one.minutes}
+            {
+                **{"version": one.code, "rows": one.rows},
+                **{"USD": one.cost_usd, "minutes": one.minutes, "how": one.why},
+            }
             for one in choice.start
         ],
         empty="every version that may be embedded is embedded",
@@ -69,7 +72,10 @@ def _as_record(window: Window, choice: WindowChoice) -> dict[str, object]:
         "opens": window.opens,
         "closes": window.closes,
         "start": [
-            {"version": one.code, "rows": one.rows, "usd": one.cost_usd, "minutes": one.minutes}
+            {
+                **{"version": one.code, "rows": one.rows, "usd": one.cost_usd},
+                **{"minutes": one.minutes, "requests": one.requests, "why": one.why},
+            }
             for one in choice.start
         ],
         "passed_over": choice.passed_over,

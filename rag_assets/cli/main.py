@@ -11,6 +11,7 @@ import typer
 from rag_assets.cli import (
     alerting,
     backfill,
+    batches,
     bible,
     capacity,
     db,
@@ -98,6 +99,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(space.app, name="space")
 app.add_typer(serve.keys, name="keys")
 app.add_typer(backfill.app, name="backfill")
+app.add_typer(batches.app, name="batches")
 app.add_typer(incidents.app, name="incidents")
 app.command("demo")(demo.demo)
 app.command("up")(up.up)

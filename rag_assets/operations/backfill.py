@@ -12,6 +12,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 
 from rag_assets.bible.plan import (
+    SpacePlan,
     embeddable_versions,
     known_versions,
     plan_known,
@@ -20,14 +21,22 @@ from rag_assets.bible.quality import complete_versions
 from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.documents.sql.queue import requeue_unembedded
-from rag_assets.errors import CorpusError
+from rag_assets.embedding.batch_lane import Choice, Requests, choose, has_batches
+from rag_assets.embedding.sql.batches import next_attempt, open_batches
+from rag_assets.errors import ConfigurationError, CorpusError
 from rag_assets.lanes import BIBLE_LANE, runs_at_once
 from rag_assets.operations.sql import backfill
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.prices import cost_of, price_setting, together, usd_per_million_tokens
-from rag_assets.vectors.sql.spaces import document_roles, register_space
+from rag_assets.vectors.prices import (
+    BATCH_PRICE,
+    cost_of,
+    price_setting,
+    together,
+    usd_per_million_tokens,
+)
+from rag_assets.vectors.sql.spaces import document_roles, find_space, register_space
 
 WINDOW_TAG = "rag/window"
 """Tag of a window's runs; its value is :attr:`Window.key`."""
@@ -41,6 +50,8 @@ class Candidate:
 
     :param rows: verses without a vector of their text, summed over the spaces; every verse if the
         version's files changed.
+    :param requests: how its texts are requested.
+    :param why: why so; empty for all of them alike.
     :param problem: why no plan could be made.
     """
 
@@ -48,6 +59,8 @@ class Candidate:
     rows: int = 0
     cost_usd: float = 0.0
     minutes: float = 0.0
+    requests: Requests = "live"
+    why: str = ""
     problem: str | None = None
 
 
@@ -189,6 +202,13 @@ def candidates(
 
     Planning 31,000 verses takes a second, or 0.1 s if the checks have found them complete.
     """
+    asked: list[bool] = []
+
+    def available(settings: Settings) -> bool:
+        if not asked:  # once for all versions
+            asked.append(has_batches(settings))
+        return asked[0]
+
     known = known_versions(connection, settings)
     complete = complete_versions(connection, settings)
     codes = in_order(embeddable_versions(known, warn=warn), settings.rag_backfill_order)
@@ -208,12 +228,37 @@ def candidates(
             unknown = " and ".join(map(price_setting, sorted(roles)))
             yield Candidate(code, problem=f"its cost is unknown: set {unknown}")
             continue
-        yield Candidate(
-            code,
-            rows=sum(plan.rows for plan in plans),
-            cost_usd=cost,
-            minutes=sum(plan.minutes for plan in plans),
-        )
+        rows = sum(plan.rows for plan in plans)
+        try:
+            choice = _choice(connection, settings, code, plans, available)
+        except ConfigurationError as error:
+            yield Candidate(code, problem=str(error))
+            continue
+        if choice.batch:  # it takes no time of the window's
+            yield Candidate(
+                code,
+                rows,
+                cost * BATCH_PRICE,
+                requests=settings.rag_backfill_requests,
+                why=choice.why,
+            )
+        else:
+            minutes = sum(plan.minutes for plan in plans)
+            yield Candidate(code, rows, cost, minutes, why=choice.why)
+
+
+def _choice(
+    connection: Connection,
+    settings: Settings,
+    code: str,
+    plans: Sequence[SpacePlan],
+    available: Callable[[Settings], bool],
+) -> Choice:
+    """Whether a version's texts go into batches: all of them, or none."""
+    largest = max(plans, key=lambda plan: plan.texts)
+    space = find_space(connection, settings, largest.role)
+    attempt = next_attempt(connection, space, code) if space else 1
+    return choose(settings, settings.rag_backfill_requests, largest.texts, attempt, available)
 
 
 def choose_now(
@@ -240,7 +285,8 @@ def choose_now(
     maximum = runs_at_once(settings)[BIBLE_LANE]
     if at_work >= maximum:
         return WindowChoice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
-    seen = {run.version for run in runs}.union(busy)
+    in_batches = {batch.version_code for batch in open_batches(connection)}
+    seen = {run.version for run in runs}.union(busy, in_batches)
     return choose_versions(
         candidates(connection, settings, without=seen, warn=warn),
         left=remaining_budget(connection, settings, window, runs, now),

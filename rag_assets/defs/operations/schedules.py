@@ -166,6 +166,8 @@ def _backfill(
         if not choice.start and not choice.held:
             left = remaining_budget(connection, settings, window, runs, now)
             requeued, waiting = requeue_documents(connection, settings, window, left.usd)
+    for one in choice.start:
+        context.log.info(f"{one.code}: {one.why}")
     notes = [*choice.passed_over, *filter(None, [choice.held])]
     if requeued:
         notes.append(f"requeued {count(requeued, 'document')} of another model")
@@ -191,6 +193,7 @@ def _request(one: Candidate, window: Window, bibles_dir: Path) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{window.key} {one.code}",
         partition_key=one.code,
+        run_config={"ops": {verse_embeddings.op.name: {"config": {"requests": one.requests}}}},
         asset_selection=None if whole else [verse_embeddings.key],
         tags={
             WINDOW_TAG: window.key,

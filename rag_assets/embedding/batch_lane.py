@@ -1,0 +1,377 @@
+"""Embedding by the provider's batches: half the price, answered within a day.
+
+Each step can be killed and is then repeated without paying twice. Texts are reserved before a batch
+is begun, so that no other run requests them; a batch whose beginning was not recorded is found by
+its token; a line of results is kept, entered in the ledger and freed in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from rag_assets.embedding.batching import Batch, Text, batches, estimate_tokens
+from rag_assets.embedding.profile import Profile
+from rag_assets.embedding.providers.answers import RawAnswer, matched
+from rag_assets.embedding.requests import Purchase
+from rag_assets.embedding.sql import batches as stored
+from rag_assets.embedding.sql.batches import StoredBatch
+from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey, keep_answers
+from rag_assets.embedding.throttle import key_name
+from rag_assets.errors import (
+    ConfigurationError,
+    ProviderAnswerError,
+    ProviderUnavailableError,
+)
+from rag_assets.postgres.database import AsyncConnection, Connection, Database
+from rag_assets.progress import Progress
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.prices import BATCH_PRICE, cost_of
+from rag_assets.vectors.sql.spaces import Space
+from rag_assets.visible import count
+
+if TYPE_CHECKING:
+    from rag_assets.embedding.providers.batch_api import BatchApi, BatchState
+
+Requests = Literal["live", "batch", "auto"]
+
+MAX_INPUTS = 50_000
+"""Inputs in one batch (OpenAI API reference, batches)."""
+MAX_BYTES = 190_000_000
+"""Bytes in one file of requests; OpenAI takes 200 MB."""
+_ATTEMPTS = 2  # batches in a row that may leave texts open; what the last one leaves goes live
+_QUEUE_FULL = "token_limit_exceeded"  # OpenAI's code where its queue has no room
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whether texts go into a batch, and why."""
+
+    batch: bool
+    why: str
+
+
+@contextmanager
+def open_api(settings: Settings, name: str | None = None) -> Iterator[tuple[BatchApi, str]]:
+    """The batches of a key, and the key's name.
+
+    :param name: of the key that began a batch; ``None`` for the first one.
+    :raises ConfigurationError: the settings no longer have that key.
+    """
+    keys = {key_name(key): key for key in settings.api_keys()}
+    if name is not None and name not in keys:
+        raise ConfigurationError(
+            f"the API key {name}, with which a batch was begun, is not in the settings any more: "
+            "put it back until the batch has ended, or give the batch up (`rag-assets batches`)"
+        )
+    chosen = name or next(iter(keys))
+    # Late: importing openai takes half a second that most commands need not wait for.
+    from rag_assets.embedding.providers.batch_api import BatchApi  # noqa: PLC0415
+
+    with BatchApi(
+        base_url=settings.openai_base_url,
+        key=keys[chosen],
+        timeout_s=settings.rag_embedding_timeout_s,
+    ) as api:
+        yield api, chosen
+
+
+def choose(
+    settings: Settings,
+    requests: Requests,
+    texts: int,
+    attempt: int,
+    available: Callable[[Settings], bool] | None = None,
+) -> Choice:
+    """Whether texts go into a batch.
+
+    :param attempt: which batch in a row it would be.
+    :param available: whether the provider has batches; by default it is asked.
+    :raises ConfigurationError: a batch is asked for, and the provider has none.
+    """
+    if requests == "live":
+        return Choice(False, "live, as chosen")
+    if requests == "auto" and texts < settings.rag_batch_min_texts:
+        return Choice(
+            False, f"live: {count(texts, 'text')}, fewer than {settings.rag_batch_min_texts:,}"
+        )
+    if attempt > (_ATTEMPTS if requests == "batch" else 1):
+        return Choice(False, "live: overdue, the last batch left these texts open")
+    if not (available or has_batches)(settings):
+        if requests == "batch":
+            raise ConfigurationError(
+                "the provider has no batches: set requests to live (RAG_BACKFILL_REQUESTS)"
+            )
+        return Choice(False, "live: the provider has no batches")
+    return Choice(True, f"by batch: {count(texts, 'text')} that can wait a day, at half the price")
+
+
+def has_batches(settings: Settings) -> bool:
+    """Whether the provider has batches."""
+    if not settings.needs_key() or not settings.api_keys():
+        return False
+    with open_api(settings) as (api, _):
+        return api.supported()
+
+
+def follow(connection: Connection, settings: Settings) -> tuple[StoredBatch, ...]:
+    """Ask the provider about each open batch, and record its answer; the batches, as they stand."""
+    for batch in stored.open_batches(connection):
+        if batch.state == "submitted" and batch.provider_id:
+            with open_api(settings, batch.key_name) as (api, _):
+                _record(connection, batch.batch_id, api.retrieve(batch.provider_id))
+    return stored.open_batches(connection)
+
+
+def cancel(connection: Connection, settings: Settings, batch: StoredBatch) -> None:
+    """End a batch early; what is answered is kept by the next run, the rest is free again."""
+    if batch.state == "prepared" or not batch.provider_id:
+        stored.close(connection, batch.batch_id, "given up", "cancelled before it was begun")
+        return
+    with open_api(settings, batch.key_name) as (api, _):
+        _record(connection, batch.batch_id, api.cancel(batch.provider_id))
+
+
+def _record(connection: Connection, batch_id: int, state: BatchState) -> None:
+    ended = {"state": "ended", "ended_at": "now"} if state.ended else {}
+    stored.mark(
+        connection,
+        batch_id,
+        provider=state.status,
+        output_file_id=state.output_file_id,
+        due_at=state.due_at,
+        message=state.code,
+        **ended,
+    )
+
+
+class BatchLane:
+    """The batches of one version in one space.
+
+    :param session: autocommitting; it holds the lock by which runs on the version take turns.
+    :param profile: what the server does.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        session: Connection,
+        settings: Settings,
+        *,
+        space: Space,
+        ledger_key: LedgerKey,
+        profile: Profile,
+        progress: Progress,
+    ) -> None:
+        self._database = database
+        self._session = session
+        self._settings = settings
+        self._space = space
+        self._key = ledger_key
+        self._profile = profile
+        self._progress = progress
+
+    def submit(self, texts: Sequence[Text], requests: Requests, attempt: int) -> int:
+        """Reserve the texts, and begin their batches; how many texts were reserved."""
+        reserved = 0
+        for file in _files(texts, self._settings):
+            batch_id = stored.reserve(
+                self._session,
+                self._space,
+                self._key.partition_key,
+                file,
+                run_id=self._key.run_id,
+                attempt=attempt,
+                requests=requests,
+            )
+            if batch_id is not None:
+                reserved += sum(map(len, file))
+                self._begin(batch_id)
+        return reserved
+
+    def take_in(self) -> Purchase:
+        """Keep the results of the batches that have ended, and begin those that wait to be."""
+        purchase = Purchase()
+        for batch in stored.open_batches(
+            self._session, self._key.partition_key, self._space.space_id
+        ):
+            if batch.state == "prepared":
+                self._begin(batch.batch_id)
+            elif batch.state == "ended":
+                self._take(batch, purchase)
+        return purchase
+
+    def _begin(self, batch_id: int) -> None:
+        """Upload the requests of a batch, and begin it, unless the provider's queue is full."""
+        batch = stored.find_batch(self._session, batch_id)
+        assert batch is not None  # noqa: S101
+        with open_api(self._settings, batch.key_name) as (api, name):
+            begun = batch.submitting_at and api.find(str(batch.token), batch.submitting_at)
+            if begun:
+                self._begun(batch_id, begun, name)
+                return
+            most = self._settings.rag_batch_enqueued_tokens
+            queued = stored.tokens_enqueued(self._session, name)
+            if queued and queued + batch.tokens > most:
+                self._wait(batch_id, f"{queued:,} tokens are enqueued")
+                return
+            stored.free_gone_texts(self._session, batch_id)
+            with tempfile.NamedTemporaryFile(prefix="rag-assets-", suffix=".jsonl") as file:
+                self._write(batch_id, file)
+                file_id = api.upload(Path(file.name))
+            stored.mark(self._session, batch_id, key_name=name, submitting_at="now")
+            state = api.create(file_id, str(batch.token))
+            if state.code == _QUEUE_FULL:
+                self._wait(batch_id, "the provider's queue is full")
+                return
+            self._begun(batch_id, state, name)
+
+    def _wait(self, batch_id: int, why: str) -> None:
+        """Leave a batch prepared; under another token, since this one may be a refused batch's."""
+        stored.postpone(self._session, batch_id, why)
+        self._progress.say(f"batch {batch_id} waits: {why} (RAG_BATCH_ENQUEUED_TOKENS)")
+
+    def _begun(self, batch_id: int, state: BatchState, name: str) -> None:
+        stored.mark(
+            self._session,
+            batch_id,
+            state="submitted",
+            provider_id=state.provider_id,
+            key_name=name,
+            submitted_at="now",
+        )
+        _record(self._session, batch_id, state)
+        due = f", due {state.due_at:%Y-%m-%d %H:%M} UTC" if state.due_at else ""
+        self._progress.say(f"batch {batch_id} is under way at the provider{due}")
+
+    def _write(self, batch_id: int, file: IO[bytes]) -> None:
+        """One request a line."""
+        from rag_assets.embedding.providers.openai_client import request_body  # noqa: PLC0415
+
+        spec = self._space.spec
+        for number, texts in stored.lines_of(self._session, batch_id).items():
+            body = request_body([text.text for text in texts], spec, self._profile, "passage")
+            line = {
+                **{"custom_id": str(number), "method": "POST", "url": "/v1/embeddings"},
+                "body": body,
+            }
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        file.flush()
+
+    def _take(self, batch: StoredBatch, purchase: Purchase) -> None:
+        if (batch.provider, batch.message) == ("failed", _QUEUE_FULL):
+            self._wait(batch.batch_id, "the provider's queue was full")
+            return
+        broken = False
+        if batch.output_file_id:
+            with (
+                tempfile.TemporaryFile(prefix="rag-assets-") as file,
+                open_api(self._settings, batch.key_name) as (api, name),
+            ):
+                try:
+                    api.download(batch.output_file_id, file)
+                except ProviderUnavailableError:
+                    broken = True  # what came is kept first
+                taken, whole = asyncio.run(self._keep_lines(batch, file, name, purchase))
+                broken = broken or not whole
+            self._progress.say(f"batch {batch.batch_id}: {count(taken, 'answer')} kept")
+        if broken:
+            raise ProviderUnavailableError(
+                f"the results of batch {batch.batch_id} broke off; what came is kept, run it again"
+            )
+        failed = batch.provider == "failed"
+        left = stored.close(self._session, batch.batch_id, "failed" if failed else "done")
+        if left:
+            why = f" ({batch.message})" if batch.message else ""
+            self._progress.say(
+                f"batch {batch.batch_id} ended {batch.provider}{why}: "
+                f"{count(left, 'text')} have no answer and are requested again"
+            )
+
+    async def _keep_lines(
+        self, batch: StoredBatch, file: IO[bytes], name: str, purchase: Purchase
+    ) -> tuple[int, bool]:
+        """Keep the results line by line; (answers kept, whether the file is whole)."""
+        left = stored.hashes_of(self._session, batch.batch_id)
+        self._progress.start(f"{batch.version_code} batch {batch.batch_id}", batch.texts)
+        taken, read = 0, 0
+        async with self._database.connect_async() as connection:
+            file.seek(0)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # the last one broke off
+                read += len(line)
+                result = json.loads(line)
+                hashes = left.pop(_number(result), None)
+                if hashes is None:
+                    continue  # kept before, or not of this batch
+                kept = await self._keep_line(connection, batch, result, hashes, name, purchase)
+                taken += kept
+                self._progress.advance(kept)
+        return taken, file.seek(0, 2) == read and read > 0
+
+    async def _keep_line(
+        self,
+        connection: AsyncConnection,
+        batch: StoredBatch,
+        result: dict[str, object],
+        hashes: list[bytes],
+        name: str,
+        purchase: Purchase,
+    ) -> int:
+        response = result.get("response")
+        if not isinstance(response, dict) or response.get("status_code") != 200:
+            return 0
+        raw = RawAnswer.of(response.get("body"))
+        tokens = raw.tokens or 0
+        try:
+            vectors, refused = matched(raw, len(hashes), self._space.spec, self._profile)
+        except ProviderAnswerError as error:
+            raise ProviderAnswerError(f"batch {batch.batch_id}: {error}") from None
+        good = [place for place in range(len(hashes)) if place not in refused]
+        kept = [hashes[place] for place in good]
+        entry = LedgerEntry(
+            name,
+            requests=1,
+            inputs=len(hashes),
+            tokens=tokens,
+            cost_usd=cost_of(tokens, self._space.usd_per_million_tokens, share=BATCH_PRICE),
+        )
+        key = replace(self._key, run_id=batch.run_id)
+        async with connection.transaction():
+            await stored.forget_answered(connection, batch.batch_id, kept)
+            await keep_answers(connection, self._space, kept, vectors[good], key, entry)
+        purchase.add(Purchase(len(kept), 1, tokens=entry.tokens, cost_usd=entry.cost_usd))
+        return len(kept)
+
+
+def _number(result: object) -> int:
+    """The number of the line that a result answers; -1 for none of ours."""
+    name = str(result.get("custom_id")) if isinstance(result, dict) else ""
+    return int(name) if name.isascii() and name.isdigit() else -1
+
+
+def _files(texts: Sequence[Text], settings: Settings) -> Iterator[list[Batch]]:
+    """Split texts into files of requests: by inputs, bytes, and tokens that may be enqueued."""
+    file: list[Batch] = []
+    inputs = size = tokens = 0
+    for batch in batches(texts, settings.rag_embedding_batch_size):
+        more = sum(len(json.dumps(text.text, ensure_ascii=False).encode()) for text in batch)
+        cost = sum(estimate_tokens(text.text) for text in batch)
+        if file and (
+            inputs + len(batch) > MAX_INPUTS
+            or size + more > MAX_BYTES
+            or tokens + cost > settings.rag_batch_enqueued_tokens
+        ):
+            yield file
+            file, inputs, size, tokens = [], 0, 0, 0
+        file.append(batch)
+        inputs, size, tokens = inputs + len(batch), size + more + 300, tokens + cost
+    if file:
+        yield file
