@@ -218,11 +218,13 @@ async def sleep_until(moment: float) -> None:
 class Admin:
     """``/_emulator/*``."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, batches: Batches) -> None:
         self._state = state
+        self._batches = batches
 
     async def stats(self, _: Request) -> Response:
-        """GET: the figures."""
+        """GET: the figures, with those of batches whose time is up."""
+        self._batches.go_on()
         return JSONResponse(self._state.ledger.stats(time.process_time()).as_json())
 
     async def reset(self, _: Request) -> Response:
@@ -276,14 +278,15 @@ class Admin:
 def build_app(settings: Settings) -> Starlette:
     """The application, with a state of its own."""
     state = State(settings)
-    admin = Admin(state)
+    batches = Batches(state)
+    admin = Admin(state, batches)
     return Starlette(
         routes=[
             Route("/v1/embeddings", Embeddings(state), methods=["POST"]),
             Route(
                 "/openai/deployments/{deployment}/embeddings", Embeddings(state), methods=["POST"]
             ),
-            *Batches(state).routes(),
+            *batches.routes(),
             Route("/v1/models", Models(state).list, methods=["GET"]),
             Route("/_emulator/stats", admin.stats, methods=["GET"]),
             Route("/_emulator/reset", admin.reset, methods=["POST"]),

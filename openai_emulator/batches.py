@@ -1,7 +1,7 @@
 """Files and batches, as OpenAI has them: ``/v1/files`` and ``/v1/batches``, for embeddings only.
 
-A batch is answered when its results are first asked for after its time is up. Answers are written
-line by line to a file, because 50,000 of them are 400 MB.
+A batch is answered and billed when it, or the figures, are asked for after its time is up. Answers
+are kept in files, because those to 50,000 texts are 400 MB.
 """
 
 from __future__ import annotations
@@ -108,6 +108,11 @@ class Batches:
             Route("/v1/batches/{id}", self._guarded(self._retrieve), methods=["GET"]),
             Route("/v1/batches/{id}/cancel", self._guarded(self._cancel), methods=["POST"]),
         ]
+
+    def go_on(self) -> None:
+        """Answer, and bill, the batches whose time is up."""
+        for batch in self._batches.values():
+            self._go_on(batch)
 
     def _guarded(self, respond: Any) -> Any:
         async def guarded(request: Request) -> Response:
