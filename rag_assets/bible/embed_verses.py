@@ -141,23 +141,15 @@ def embed_version(
                 session, space, version_code,
                 every=options.mode == "overwrite", run_id=run_id, limit=options.limit,
             )  # fmt: skip
-            embedded = reused = waiting = 0
-            due_at = None
-            if stale:
-                bought = job.request(session, stale)
-                purchase.add(bought)
-                texts = list({verse.text_hash for verse in stale})
-                waiting, due_at = waiting_texts(session, space, texts)
-                if not waiting:
-                    embedded, reused = _publish(session, job, version_code, stale, bought)
+            outcome = _embed_stale(session, job, version_code, stale, purchase)
             rejected = verse_embeddings.failures(session, space, version_code)
             rows = verse_embeddings.count(session, space, version_code)
     return SpaceReport(
         space=space,
         rows=rows,
         stale=len(stale),
-        embedded=embedded,
-        reused=reused,
+        embedded=outcome.embedded,
+        reused=outcome.reused,
         rejected=rejected,
         requests=purchase.requests,
         retries=purchase.retries,
@@ -167,9 +159,41 @@ def embed_version(
         seconds=time.monotonic() - started,
         accepted=accepted,
         provider=str(purchase.profile or ""),
-        waiting=waiting,
-        due_at=due_at,
+        waiting=outcome.waiting,
+        due_at=outcome.due_at,
     )
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a version's stale verses: published, or waiting for batches."""
+
+    embedded: int = 0
+    reused: int = 0
+    waiting: int = 0
+    due_at: datetime | None = None
+
+
+def _embed_stale(
+    session: Connection,
+    job: _Job,
+    version_code: str,
+    stale: Sequence[StaleVerse],
+    purchase: Purchase,
+) -> _Outcome:
+    """Request the verses' texts, and publish the version unless some are in batches.
+
+    :param purchase: what was paid is added to it.
+    """
+    if not stale:
+        return _Outcome()
+    paid = job.request(session, stale)
+    purchase.add(paid)
+    texts = list({verse.text_hash for verse in stale})
+    waiting, due_at = waiting_texts(session, job.space, texts)
+    if waiting:
+        return _Outcome(waiting=waiting, due_at=due_at)
+    return _Outcome(*_publish(session, job, version_code, stale, paid))
 
 
 def check_policy(connection: Connection, version_code: str) -> None:

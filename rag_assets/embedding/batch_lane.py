@@ -28,6 +28,7 @@ from rag_assets.errors import (
     ConfigurationError,
     ProviderAnswerError,
     ProviderUnavailableError,
+    RagAssetsError,
 )
 from rag_assets.postgres.database import AsyncConnection, Connection, Database
 from rag_assets.progress import Progress
@@ -121,11 +122,17 @@ def has_batches(settings: Settings) -> bool:
 
 
 def follow(connection: Connection, settings: Settings) -> tuple[StoredBatch, ...]:
-    """Ask the provider about each open batch, and record its answer; the batches, as they stand."""
+    """Ask the provider about each open batch, and record its answer; the batches, as they stand.
+
+    An error concerns its batch alone, and is recorded as its message.
+    """
     for batch in stored.open_batches(connection):
         if batch.state == "submitted" and batch.provider_id:
-            with open_api(settings, batch.key_name) as (api, _):
-                _record(connection, batch.batch_id, api.retrieve(batch.provider_id))
+            try:
+                with open_api(settings, batch.key_name) as (api, _):
+                    _record(connection, batch.batch_id, api.retrieve(batch.provider_id))
+            except RagAssetsError as error:
+                stored.mark(connection, batch.batch_id, message=str(error))
     return stored.open_batches(connection)
 
 
@@ -304,10 +311,10 @@ class BatchLane:
         async with self._database.connect_async() as connection:
             file.seek(0)
             for line in file:
-                if not line.endswith(b"\n"):
+                result = _parsed(line)
+                if result is None and not line.endswith(b"\n"):
                     break  # the last one broke off
                 read += len(line)
-                result = json.loads(line)
                 hashes = left.pop(_number(result), None)
                 if hashes is None:
                     continue  # kept before, or not of this batch
@@ -320,12 +327,12 @@ class BatchLane:
         self,
         connection: AsyncConnection,
         batch: StoredBatch,
-        result: dict[str, object],
+        result: object,
         hashes: list[bytes],
         name: str,
         purchase: Purchase,
     ) -> int:
-        response = result.get("response")
+        response = result.get("response") if isinstance(result, dict) else None
         if not isinstance(response, dict) or response.get("status_code") != 200:
             return 0
         raw = RawAnswer.of(response.get("body"))
@@ -349,6 +356,14 @@ class BatchLane:
             await keep_answers(connection, self._space, kept, vectors[good], key, entry)
         purchase.add(Purchase(len(kept), 1, tokens=entry.tokens, cost_usd=entry.cost_usd))
         return len(kept)
+
+
+def _parsed(line: bytes) -> object:
+    """A line of results; ``None`` where it is damaged: its texts are requested again."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _number(result: object) -> int:

@@ -222,29 +222,33 @@ def candidates(
         except CorpusError as error:
             yield Candidate(code, problem=str(error))
             continue
-        cost = together(plan.cost_usd for plan in plans)
-        if cost is None:
-            roles = {plan.role for plan in plans if plan.cost_usd is None}
-            unknown = " and ".join(map(price_setting, sorted(roles)))
-            yield Candidate(code, problem=f"its cost is unknown: set {unknown}")
-            continue
-        rows = sum(plan.rows for plan in plans)
-        try:
-            choice = _choice(connection, settings, code, plans, available)
-        except ConfigurationError as error:
-            yield Candidate(code, problem=str(error))
-            continue
-        if choice.batch:  # it takes no time of the window's
-            yield Candidate(
-                code,
-                rows,
-                cost * BATCH_PRICE,
-                requests=settings.rag_backfill_requests,
-                why=choice.why,
-            )
-        else:
-            minutes = sum(plan.minutes for plan in plans)
-            yield Candidate(code, rows, cost, minutes, why=choice.why)
+        yield _candidate(connection, settings, code, plans, available)
+
+
+def _candidate(
+    connection: Connection,
+    settings: Settings,
+    code: str,
+    plans: Sequence[SpacePlan],
+    available: Callable[[Settings], bool],
+) -> Candidate:
+    """A planned version, at the price and in the time of the way that suits it."""
+    cost = together(plan.cost_usd for plan in plans)
+    if cost is None:
+        roles = {plan.role for plan in plans if plan.cost_usd is None}
+        unknown = " and ".join(map(price_setting, sorted(roles)))
+        return Candidate(code, problem=f"its cost is unknown: set {unknown}")
+    rows = sum(plan.rows for plan in plans)
+    try:
+        choice = _choice(connection, settings, code, plans, available)
+    except ConfigurationError as error:
+        return Candidate(code, problem=str(error))
+    if not choice.batch:
+        minutes = sum(plan.minutes for plan in plans)
+        return Candidate(code, rows, cost, minutes, why=choice.why)
+    # A batch takes no time of the window's.
+    wanted, cost = settings.rag_backfill_requests, cost * BATCH_PRICE
+    return Candidate(code, rows, cost, requests=wanted, why=choice.why)
 
 
 def _choice(

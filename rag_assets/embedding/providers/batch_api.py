@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import openai
 from openai.types import Batch
 
 from rag_assets.embedding.providers.openai_client import explained, open_client
@@ -24,14 +23,12 @@ _CHUNK = 1 << 20
 class BatchState:
     """A batch as the server describes it.
 
-    :param answered: requests with an answer.
     :param code: why it failed; empty where it did not.
     """
 
     provider_id: str
     status: str
     output_file_id: str | None
-    answered: int
     due_at: datetime | None
     code: str
 
@@ -48,7 +45,6 @@ class BatchState:
             provider_id=batch.id,
             status=batch.status,
             output_file_id=batch.output_file_id,
-            answered=batch.request_counts.completed if batch.request_counts else 0,
             due_at=datetime.fromtimestamp(due, UTC) if due else None,
             code=word(errors[0].code or "") or "unknown" if errors else "",
         )
@@ -88,8 +84,9 @@ class BatchApi:
 
     def upload(self, path: Path) -> str:
         """Upload the requests of a batch; the file's id."""
-        with explained(self._key):
-            return self._client.files.create(file=path, purpose="batch").id
+        # As an open file: a path would be read into memory as a whole.
+        with explained(self._key), path.open("rb") as file:
+            return self._client.files.create(file=(path.name, file), purpose="batch").id
 
     def create(self, file_id: str, token: str) -> BatchState:
         """Begin a batch; ``token`` is how it is found again."""
@@ -131,11 +128,3 @@ class BatchApi:
         ):
             for chunk in response.iter_bytes(_CHUNK):
                 into.write(chunk)
-
-    def delete(self, file_id: str) -> None:
-        """Delete a file; one that is gone already is no error."""
-        with explained(self._key):
-            try:
-                self._client.files.delete(file_id)
-            except openai.NotFoundError:
-                return
