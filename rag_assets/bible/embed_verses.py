@@ -18,7 +18,13 @@ from rag_assets.embedding.embedder import check_key
 from rag_assets.embedding.profile import Profile
 from rag_assets.embedding.purchase import Purchaser, open_purchaser
 from rag_assets.embedding.requests import Purchase
-from rag_assets.embedding.sql.batches import next_attempt, open_batches, waiting_texts
+from rag_assets.embedding.sql.batches import (
+    begin_wait,
+    end_wait,
+    next_attempt,
+    open_batches,
+    waiting_texts,
+)
 from rag_assets.embedding.sql.purchases import LedgerKey, without_answer
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
 from rag_assets.interrupts import run_async
@@ -53,6 +59,20 @@ class EmbedOptions:
     max_retries: int | None = None
     timeout_s: float | None = None
     roles: Sequence[Role] = ROLES
+
+    def as_choices(self) -> dict[str, object]:
+        """What was chosen, as a run's launchpad takes it."""
+        chosen = {
+            "mode": self.mode,
+            "requests": self.requests,
+            "limit": self.limit,
+            "batch_size": self.batch_size,
+            "sleep": self.sleep_s,
+            "max_retries": self.max_retries,
+            "timeout": self.timeout_s,
+            "spaces": "both" if len(self.roles) > 1 else self.roles[0],
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
 
     def applied_to(self, settings: Settings) -> Settings:
         """The settings, with what this run chose instead."""
@@ -185,15 +205,18 @@ def _embed_stale(
 
     :param purchase: what was paid is added to it.
     """
-    if not stale:
-        return _Outcome()
-    paid = job.request(session, stale)
-    purchase.add(paid)
-    texts = list({verse.text_hash for verse in stale})
-    waiting, due_at = waiting_texts(session, job.space, texts)
-    if waiting:
-        return _Outcome(waiting=waiting, due_at=due_at)
-    return _Outcome(*_publish(session, job, version_code, stale, paid))
+    outcome = _Outcome()
+    if stale:
+        paid = job.request(session, stale)
+        purchase.add(paid)
+        texts = list({verse.text_hash for verse in stale})
+        waiting, due_at = waiting_texts(session, job.space, texts)
+        if waiting:
+            job.wait(session)
+            return _Outcome(waiting=waiting, due_at=due_at)
+        outcome = _Outcome(*_publish(session, job, version_code, stale, paid))
+    end_wait(session, job.space, version_code)
+    return outcome
 
 
 def check_policy(connection: Connection, version_code: str) -> None:
@@ -243,9 +266,16 @@ class _Job:
                 self.progress.say(f"{version} {self.space.role}: {choice.why}")
                 if choice.batch:
                     lane = self._lane(session)
-                    lane.submit(wanted, self.options.requests, attempt)
+                    self.wait(session)  # before: a run that is killed in between is gone on with
+                    lane.submit(wanted, attempt)
         purchase.add(run_async(self.obtain(session, stale)))
         return purchase
+
+    def wait(self, session: Connection) -> None:
+        """Have the sensor go on when the batches have ended."""
+        key = self.ledger_key
+        options = self.options.as_choices()
+        begin_wait(session, self.space, key.partition_key, key.run_id, options)
 
     def _wanted(self, session: Connection, stale: Sequence[StaleVerse]) -> list[Text]:
         """The texts that are neither known nor in a batch."""

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -21,7 +22,7 @@ from rag_assets.embedding.profile import Profile
 from rag_assets.embedding.providers.answers import RawAnswer, matched
 from rag_assets.embedding.requests import Purchase
 from rag_assets.embedding.sql import batches as stored
-from rag_assets.embedding.sql.batches import StoredBatch
+from rag_assets.embedding.sql.batches import Line, StoredBatch
 from rag_assets.embedding.sql.purchases import LedgerEntry, LedgerKey, keep_answers
 from rag_assets.embedding.throttle import key_name
 from rag_assets.errors import (
@@ -46,6 +47,8 @@ MAX_INPUTS = 50_000
 """Inputs in one batch (OpenAI API reference, batches)."""
 MAX_BYTES = 190_000_000
 """Bytes in one file of requests; OpenAI takes 200 MB."""
+PATIENCE = timedelta(minutes=5)
+"""After which a batch that could not be begun, or a run that failed, is tried again."""
 _ATTEMPTS = 2  # batches in a row that may leave texts open; what the last one leaves goes live
 _QUEUE_FULL = "token_limit_exceeded"  # OpenAI's code where its queue has no room
 
@@ -184,7 +187,7 @@ class BatchLane:
         self._profile = profile
         self._progress = progress
 
-    def submit(self, texts: Sequence[Text], requests: Requests, attempt: int) -> int:
+    def submit(self, texts: Sequence[Text], attempt: int) -> int:
         """Reserve the texts, and begin their batches; how many texts were reserved."""
         reserved = 0
         for file in _files(texts, self._settings):
@@ -195,7 +198,6 @@ class BatchLane:
                 file,
                 run_id=self._key.run_id,
                 attempt=attempt,
-                requests=requests,
             )
             if batch_id is not None:
                 reserved += sum(map(len, file))
@@ -305,7 +307,7 @@ class BatchLane:
         self, batch: StoredBatch, file: IO[bytes], name: str, purchase: Purchase
     ) -> tuple[int, bool]:
         """Keep the results line by line; (answers kept, whether the file is whole)."""
-        left = stored.hashes_of(self._session, batch.batch_id)
+        left = stored.unanswered_lines(self._session, batch.batch_id)
         self._progress.start(f"{batch.version_code} batch {batch.batch_id}", batch.texts)
         taken, read = 0, 0
         async with self._database.connect_async() as connection:
@@ -315,10 +317,10 @@ class BatchLane:
                 if result is None and not line.endswith(b"\n"):
                     break  # the last one broke off
                 read += len(line)
-                hashes = left.pop(_number(result), None)
-                if hashes is None:
+                wanted = left.pop(_number(result), None)
+                if wanted is None:
                     continue  # kept before, or not of this batch
-                kept = await self._keep_line(connection, batch, result, hashes, name, purchase)
+                kept = await self._keep_line(connection, batch, result, wanted, name, purchase)
                 taken += kept
                 self._progress.advance(kept)
         return taken, file.seek(0, 2) == read and read > 0
@@ -328,14 +330,14 @@ class BatchLane:
         connection: AsyncConnection,
         batch: StoredBatch,
         result: object,
-        hashes: list[bytes],
+        wanted: Line,
         name: str,
         purchase: Purchase,
     ) -> int:
         response = result.get("response") if isinstance(result, dict) else None
         if not isinstance(response, dict) or response.get("status_code") != 200:
             return 0
-        raw = RawAnswer.of(response.get("body"))
+        raw, hashes = RawAnswer.of(response.get("body")), wanted.hashes
         tokens = raw.tokens or 0
         try:
             vectors, refused = matched(raw, len(hashes), self._space.spec, self._profile)
@@ -347,6 +349,7 @@ class BatchLane:
             name,
             requests=1,
             inputs=len(hashes),
+            input_bytes=wanted.size,
             tokens=tokens,
             cost_usd=cost_of(tokens, self._space.usd_per_million_tokens, share=BATCH_PRICE),
         )

@@ -7,7 +7,7 @@ left to ``defs``.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -22,7 +22,7 @@ from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.documents.sql.queue import requeue_unembedded
 from rag_assets.embedding.batch_lane import Choice, Requests, choose, has_batches
-from rag_assets.embedding.sql.batches import next_attempt, open_batches
+from rag_assets.embedding.sql.batches import next_attempt, waiting_runs
 from rag_assets.errors import ConfigurationError, CorpusError
 from rag_assets.lanes import BIBLE_LANE, runs_at_once
 from rag_assets.operations.sql import backfill
@@ -185,8 +185,10 @@ def remaining_budget(
     runs: Sequence[WindowRun],
     now: datetime,
 ) -> Budget:
-    """Return the remaining budget of an open window."""
+    """Return the remaining budget of an open window. A run waiting for its batch is under way."""
     spent = backfill.spent_by_runs(connection, frozenset().union(*(r.ledger_ids for r in runs)))
+    waiting = set(waiting_runs(connection).values())
+    runs = [replace(run, under_way=run.under_way or bool(run.ledger_ids & waiting)) for run in runs]
     usd = committed(runs, spent) + backfill.documents_cost(connection, window.opens)
     return Budget(settings.rag_backfill_budget_usd - usd, window.minutes_left(now))
 
@@ -289,8 +291,7 @@ def choose_now(
     maximum = runs_at_once(settings)[BIBLE_LANE]
     if at_work >= maximum:
         return WindowChoice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
-    in_batches = {batch.version_code for batch in open_batches(connection)}
-    seen = {run.version for run in runs}.union(busy, in_batches)
+    seen = {run.version for run in runs}.union(busy, waiting_runs(connection))
     return choose_versions(
         candidates(connection, settings, without=seen, warn=warn),
         left=remaining_budget(connection, settings, window, runs, now),

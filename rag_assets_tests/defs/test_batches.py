@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
-from rag_assets.bible.embed_verses import EmbedOptions
+from rag_assets.definitions import defs
 from rag_assets.defs.bible.batch_sensor import embedding_batches
-from rag_assets.defs.resources import CorpusResource
-from rag_assets.embedding.batch_lane import cancel, follow
+from rag_assets.defs.bible.config import EmbeddingConfig
+from rag_assets.defs.operations.schedules import build_schedules
+from rag_assets.embedding.batch_lane import cancel
 from rag_assets.embedding.sql.batches import open_batches, recent_batches
+from rag_assets.operations.backfill import WindowRun, remaining_budget
+from rag_assets.operations.windows import backfill_windows
+from rag_assets.settings.model import Settings
 from rag_assets_tests.bible.processes import embed_until_killed
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
@@ -28,33 +37,36 @@ def lane(make_lane: MakeLane) -> Lane:
     return make_lane(rag_batch_min_texts=10)
 
 
-def tick(lane: Lane, *, minutes: float = 0) -> list[Run] | str:
-    """A tick of the sensor, and the runs that it requests."""
-    corpus = CorpusResource(
-        lane.corpus.settings,
-        lane.corpus.database,
-        clock=lambda: datetime.now(UTC) + timedelta(minutes=minutes),
-    )
+def tick(lane: Lane, *, minutes: float = 0) -> list[dg.RunRequest] | str:
+    """The runs that a tick of the sensor requests, or why it requests none."""
+    clock = partial(lambda: datetime.now(UTC) + timedelta(minutes=minutes))
+    corpus = replace(lane.corpus, clock=clock)
     context = dg.build_sensor_context(instance=lane.instance, resources={"corpus": corpus})
     answer = embedding_batches(context)
     if isinstance(answer, dg.SkipReason):
         return answer.skip_message or ""
     assert isinstance(answer, list)
-    return [
-        lane.run(
-            str(request.partition_key),
-            config={**BATCH, **request.run_config["ops"]["verse_embeddings"]["config"]},
-            only=["verse_embeddings"],
-        )
-        for request in answer
-    ]
+    return answer
+
+
+def config_of(request: dg.RunRequest) -> dict[str, Any]:
+    """The launchpad choices of a requested run."""
+    return dict(request.run_config["ops"]["verse_embeddings"]["config"])
+
+
+def obey(lane: Lane, request: dg.RunRequest) -> Run:
+    """Execute a requested run in this process."""
+    only = [key.to_user_string() for key in request.asset_selection or ()]
+    code = str(request.partition_key)
+    return lane.run(code, config=config_of(request), only=only, tags=request.tags)
 
 
 def until_published(lane: Lane, ticks: int = 6) -> Run:
     """Follow the batches until a run materializes the version."""
     for number in range(ticks):
-        runs = tick(lane, minutes=10 * number)
-        for run in runs if isinstance(runs, list) else []:
+        requests = tick(lane, minutes=10 * number)
+        for request in requests if isinstance(requests, list) else []:
+            run = obey(lane, request)
             if run.materialized():
                 return run
     raise AssertionError(f"not published after {ticks} ticks")
@@ -68,6 +80,7 @@ def assert_paid_once(lane: Lane, emulator: Emulator, *, texts: int, share: float
     (cost,) = lane.rows("SELECT sum(cost_usd)::float8 FROM embedding_ledger")[0]
     assert cost == pytest.approx(stats.tokens_billed * PRICE * share / 1e6)
     assert lane.count("SELECT count(*) FROM embedding_batch_texts") == 0
+    assert lane.count("SELECT count(*) FROM embedding_waits") == 0
     assert lane.count("SELECT count(*) FROM verse_embeddings_s1") == texts
 
 
@@ -91,7 +104,7 @@ def test_a_version_is_embedded_by_a_batch_at_half_the_price(lane: Lane, emulator
     assert done.metadata("verse_embeddings")["embedded"] == 30
     assert not done.failed_checks()
     assert_paid_once(lane, emulator, texts=30)
-    assert tick(lane) == "no batch is under way"
+    assert tick(lane) == "no version waits for a batch"
 
 
 def test_what_is_small_goes_live_in_auto(lane: Lane, emulator: Emulator) -> None:
@@ -108,10 +121,10 @@ def test_a_live_run_does_not_request_what_is_in_a_batch(lane: Lane, emulator: Em
     lane.drop("EN_TWO", sentences(30)[:10])
     assert lane.run("EN_TWO", config={"spaces": "small"}).materialized() == ["verses"]
     assert emulator.stats().requests == 0
-    assert tick(lane) == "batches under way: 1"
+    assert tick(lane) == "wait for batches: EN_RUN, EN_TWO"
     emulator.batches(seconds=0)
-    until_published(lane)
-    assert lane.run("EN_TWO", config={"spaces": "small"}).metadata("verse_embeddings")["reused"]
+    assert until_published(lane).metadata("verse_embeddings")["embedded"] == 30
+    assert until_published(lane).metadata("verse_embeddings")["reused"] == 10
     assert emulator.stats().duplicate_answers == 0
 
 
@@ -174,7 +187,7 @@ def test_a_queue_that_others_filled_is_waited_for(lane: Lane, emulator: Emulator
     assert lane.rows("SELECT state, message FROM embedding_batches") == [
         ("prepared", "the provider's queue is full")
     ]
-    assert tick(lane) == "batches under way: 1"
+    assert tick(lane) == "wait for batches: EN_RUN"
     emulator.batches(enqueued_tokens=None)
     emulator.batches(enqueued_tokens=1_000_000)
     until_published(lane)
@@ -206,30 +219,93 @@ def test_texts_that_change_meanwhile_are_requested_again(lane: Lane, emulator: E
     assert emulator.stats().duplicate_answers == 0
 
 
-POINTS = {
-    "after reserving": "rag_assets.embedding.batch_lane:BatchLane._write",
-    "after uploading": "rag_assets.embedding.providers.batch_api:BatchApi.create",
-    "after beginning": "rag_assets.embedding.batch_lane:BatchLane._begun",
-    "before the results": "rag_assets.embedding.providers.batch_api:BatchApi.download",
-    "among the results": "rag_assets.embedding.batch_lane:BatchLane._keep_line",
+KILLED_AT = {
+    "after reserving": ("rag_assets.embedding.batch_lane:BatchLane._write", 1),
+    "after uploading": ("rag_assets.embedding.providers.batch_api:BatchApi.create", 1),
+    "after beginning": ("rag_assets.embedding.batch_lane:BatchLane._begun", 1),
+    "before the results": ("rag_assets.embedding.providers.batch_api:BatchApi.download", 1),
+    "among the results": ("rag_assets.embedding.batch_lane:BatchLane._keep_line", 3),
 }
+SATURDAY = datetime(2026, 11, 21, 2, tzinfo=ZoneInfo("America/Sao_Paulo")).astimezone(UTC)
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_run_that_is_killed_pays_for_nothing_twice(
-    lane: Lane, emulator: Emulator, point: str
+def backfill(lane: Lane) -> Iterator[dg.RunRequest]:
+    """The runs that the weekend's ticks request, each tick after the runs of the one before."""
+    (schedule,) = (one for one in build_schedules(Settings.model_construct())
+                   if one.name == "weekend_backfill")  # fmt: skip
+    while True:
+        with dg.build_schedule_context(
+            instance=lane.instance,
+            scheduled_execution_time=SATURDAY,
+            resources={"corpus": replace(lane.corpus, clock=lambda: SATURDAY)},
+            repository_def=defs.get_repository_def(),
+        ) as context:
+            requests = schedule.evaluate_tick(context).run_requests
+        if not requests:
+            return
+        yield from requests
+
+
+def kill(lane: Lane, request: dg.RunRequest, where: str) -> None:
+    """Do what a requested run does, in a process that kills itself."""
+    corpus, (point, call) = lane.corpus, KILLED_AT[where]
+    options = EmbeddingConfig.of(config_of(request)).options()
+    code = str(request.partition_key)
+    ended = embed_until_killed(corpus.database, corpus.settings, code, options, point, call)
+    assert ended == -signal.SIGKILL, f"{code} was not killed {where}"
+
+
+def test_a_weekend_of_batches_killed_at_five_points_pays_for_each_text_once(
+    make_lane: MakeLane, emulator: Emulator
 ) -> None:
+    lane = make_lane(rag_batch_min_texts=10, rag_embedding_batch_size=8)
+    texts = sentences(100)
+    versions = {"EN_ONE": texts[:60], "EN_TWO": texts[30:90], "EN_XXX": texts[50:]}
+    for code, own in versions.items():
+        lane.drop(code, own)
+        lane.run(code, job="bible_verses")
+    started = []
+    for request, where in zip(backfill(lane), KILLED_AT, strict=False):
+        assert config_of(request) == {"requests": "auto"}
+        kill(lane, request, where)
+        started.append(request)
+    assert [request.partition_key for request in started] == list(versions)
+    assert_the_estimate_is_spent(lane, started[0])
+
+    left, done = list(KILLED_AT)[3:], set[str]()
+    for number in range(12):
+        requests = tick(lane, minutes=200 * number)
+        for request in requests if isinstance(requests, list) else []:
+            code = str(request.partition_key)
+            ended = "SELECT count(*) FROM embedding_batches WHERE state = 'ended' AND"
+            if left and lane.count(f"{ended} version_code = %s AND texts > 16", code):
+                kill(lane, request, left.pop(0))
+            elif obey(lane, request).materialized():
+                done.add(code)
+    assert (left, done) == ([], set(versions))
+    stats = emulator.stats()
+    assert (stats.distinct_texts, stats.duplicate_answers) == (200, 0)
+    paid = lane.rows("SELECT sum(tokens)::int, sum(input_bytes)::int FROM embedding_ledger")[0]
+    assert paid == (stats.tokens_billed, 2 * sum(len(text.encode()) for text in texts))
+    wrong = """
+        SELECT l.* FROM embedding_ledger l JOIN embedding_spaces s USING (space_id)
+         WHERE abs(l.cost_usd - l.tokens * s.usd_per_million_tokens / 2e6) > 1e-8
+    """
+    assert lane.rows(wrong) == []
+    for space in ("s1", "s2"):
+        assert lane.count(f"SELECT count(*) FROM verse_embeddings_{space}") == 170
+    assert lane.count("SELECT count(*) FROM embedding_waits") == 0
+
+
+def assert_the_estimate_is_spent(lane: Lane, request: dg.RunRequest) -> None:
+    """The window's budget counts a run that has ended while its batch is under way."""
     settings = lane.corpus.settings
-    lane.drop("EN_RUN", sentences(40))
-    lane.run("EN_RUN", job="bible_verses")
-    if point.endswith("results"):
-        lane.run("EN_RUN", config=BATCH, only=["verse_embeddings"])
-        with lane.corpus.database.connect(autocommit=True) as connection:
-            follow(connection, settings)
-    options = EmbedOptions(requests="batch", batch_size=8)
-    call = 3 if point == "among the results" else 1
-    database = lane.corpus.database
-    code = embed_until_killed(database, settings, "EN_RUN", options, POINTS[point], call)
-    assert code == -signal.SIGKILL
-    until_published(lane)
-    assert_paid_once(lane, emulator, texts=40)
+    window = backfill_windows(settings).open_at(SATURDAY)
+    assert window is not None
+    ids = frozenset({f"process for {request.partition_key}"})
+    estimate = float(request.tags["rag/estimated_usd"])
+    run = WindowRun(str(request.partition_key), False, estimate, ids)
+    with lane.corpus.database.connect() as connection:
+        left = remaining_budget(connection, settings, window, [run], SATURDAY)
+    assert estimate > 0
+    assert left.usd == pytest.approx(settings.rag_backfill_budget_usd - estimate)

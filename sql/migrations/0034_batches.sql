@@ -8,7 +8,6 @@ CREATE TABLE embedding_batches (
     version_code   text NOT NULL,
     run_id         text NOT NULL,
     attempt        smallint NOT NULL DEFAULT 1,
-    requests       text NOT NULL,
     state          text NOT NULL DEFAULT 'prepared'
                    CHECK (state IN ('prepared', 'submitted', 'ended', 'done', 'failed', 'given up')),
     provider       text NOT NULL DEFAULT '',
@@ -40,6 +39,18 @@ CREATE TABLE embedding_batch_texts (
     batch_id  bigint NOT NULL REFERENCES embedding_batches ON DELETE CASCADE,
     line      integer NOT NULL,
     place     integer NOT NULL,
+    bytes     integer NOT NULL,
     PRIMARY KEY (space_id, text_hash)
 );
 CREATE UNIQUE INDEX embedding_batch_texts_line ON embedding_batch_texts (batch_id, line, place);
+
+-- Versions that wait for batches, their own or another version's, and the choices of their run.
+CREATE TABLE embedding_waits (
+    space_id     integer NOT NULL REFERENCES embedding_spaces,
+    version_code text NOT NULL REFERENCES bible_versions ON DELETE CASCADE,
+    run_id       text NOT NULL,
+    options      jsonb NOT NULL,
+    since        timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (space_id, version_code)
+);
+COMMENT ON COLUMN embedding_waits.run_id IS 'The first run, under which the ledger lists what the others pay.';

@@ -22,6 +22,8 @@ from rag_assets.defs.run_log import run_log
 from rag_assets.progress import LogLines
 
 OWNERS = ["team:corpus"]
+CONTINUES_TAG = "rag/continues"
+"""Tag of a run that goes on for another one, whose id it names."""
 
 
 @dg.asset(
@@ -129,6 +131,7 @@ def _embedded(
 
 
 def _run_id(context: dg.AssetExecutionContext) -> str:
-    """Return the id of the original run, under which a retry of a run that died continues."""
-    retried = RETRY_NUMBER_TAG in context.run.tags
-    return (context.run.root_run_id if retried else None) or context.run.run_id
+    """Return the id of the run that began: retries and the batches' runs continue under it."""
+    tags = context.run.tags
+    root = context.run.root_run_id if RETRY_NUMBER_TAG in tags else None
+    return tags.get(CONTINUES_TAG) or root or context.run.run_id

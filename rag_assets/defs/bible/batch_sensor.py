@@ -4,17 +4,17 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from rag_assets.defs.bible.assets import verse_embeddings
+from rag_assets.defs.bible.assets import CONTINUES_TAG, verse_embeddings
 from rag_assets.defs.bible.jobs import bible_embeddings
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.under_way import partitions_of, runs_under_way
-from rag_assets.embedding.batch_lane import follow
-from rag_assets.embedding.sql.batches import StoredBatch
+from rag_assets.embedding.batch_lane import PATIENCE, follow
+from rag_assets.embedding.sql.batches import Wait, waits
+from rag_assets.vectors.sql.spaces import ROLES, find_space
 
-BATCH_TAG = "rag/batch"
-_AGAIN = timedelta(minutes=5)
-"""After a run that did not take the results in, or a batch that could not be begun."""
+_WAIT_TAG = "rag/waiting_since"
+_FAILURES = 5  # double the pause so many times: up to 2 h 40 min
 
 
 @dg.sensor(
@@ -22,55 +22,59 @@ _AGAIN = timedelta(minutes=5)
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks the provider about the batches under way, and starts a run for each version "
-    "whose batch has ended, or could not be begun: it keeps the results, requests what is missing, "
-    "and publishes.",
+    "whose batch has ended, or could not be begun, or that waits for no batch any more: it keeps "
+    "the results, requests what is missing, and publishes.",
 )
 def embedding_batches(
     context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Poll the open batches, and request a run for each version with work to do."""
+    now = corpus.clock()
     with as_failures(), corpus.database.connect(autocommit=True) as connection:
-        batches = follow(connection, corpus.settings)
-    if not batches:
-        return dg.SkipReason("no batch is under way")
-    now, busy = corpus.clock(), partitions_of(runs_under_way(context.instance))
+        follow(connection, corpus.settings)
+        found = [find_space(connection, corpus.settings, role) for role in ROLES]
+        waiting = waits(connection, [space.space_id for space in found if space], now - PATIENCE)
+    if not waiting:
+        return dg.SkipReason("no version waits for a batch")
+    busy = partitions_of(runs_under_way(context.instance))
     ready = {
-        batch.version_code: batch
-        for batch in batches
-        if batch.version_code not in busy and _ready(batch, now)
+        wait.version_code: wait
+        for wait in waiting
+        if wait.ready and wait.version_code not in busy
     }
     requests = [
-        _request(batch)
-        for batch in ready.values()
-        if now - _last_run(context.instance, batch) > _AGAIN
+        _request(wait) for wait in ready.values() if now >= _not_before(context.instance, wait)
     ]
-    return requests or dg.SkipReason(f"batches under way: {len(batches)}")
+    versions = {wait.version_code for wait in waiting}
+    return requests or dg.SkipReason(f"wait for batches: {', '.join(sorted(versions))}")
 
 
-def _ready(batch: StoredBatch, now: datetime) -> bool:
-    return batch.state == "ended" or (
-        batch.state == "prepared" and now - batch.prepared_at > _AGAIN
-    )
+def _not_before(instance: dg.DagsterInstance, wait: Wait) -> datetime:
+    """When the next run may start: pauses grow while runs fail."""
+    of_wait = dg.RunsFilter(tags={_WAIT_TAG: _name(wait)})
+    last = instance.get_run_records(of_wait, limit=_FAILURES + 1, order_by="create_timestamp")
+    if not last:
+        return wait.since
+    failed = 0
+    for record in last:
+        if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
+            break
+        failed += 1
+    return last[0].create_timestamp + PATIENCE * 2**min(failed, _FAILURES)
 
 
-def _last_run(instance: dg.DagsterInstance, batch: StoredBatch) -> datetime:
-    """When the last run for this batch was started."""
-    found = instance.get_run_records(
-        dg.RunsFilter(tags={BATCH_TAG: _name(batch)}), limit=1, order_by="id"
-    )
-    return found[0].create_timestamp if found else batch.prepared_at - 2 * _AGAIN
-
-
-def _request(batch: StoredBatch) -> dg.RunRequest:
+def _request(wait: Wait) -> dg.RunRequest:
     return dg.RunRequest(
-        partition_key=batch.version_code,
+        partition_key=wait.version_code,
         asset_selection=[verse_embeddings.key],
-        run_config={
-            "ops": {verse_embeddings.op.name: {"config": {"requests": batch.requests}}},
+        run_config={"ops": {verse_embeddings.op.name: {"config": wait.options}}},
+        tags={
+            _WAIT_TAG: _name(wait),
+            CONTINUES_TAG: wait.run_id,
+            "bible/version": wait.version_code,
         },
-        tags={BATCH_TAG: _name(batch), "bible/version": batch.version_code},
     )
 
 
-def _name(batch: StoredBatch) -> str:
-    return f"{batch.batch_id} {batch.token}"
+def _name(wait: Wait) -> str:
+    return f"{wait.version_code} {wait.since:%Y-%m-%dT%H:%M:%S.%f}"

@@ -1,23 +1,24 @@
-"""Batches at the provider: the texts reserved for each, and its state.
+"""Batches at the provider: the texts reserved for each, its state, and the versions that wait.
 
 A text is in at most one open batch of a space (primary key of ``embedding_batch_texts``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from rag_assets.embedding.batching import Batch, Text
 from rag_assets.postgres.database import AsyncConnection, Connection, fetch_all, one
 from rag_assets.vectors.sql.spaces import Space
 
 _COLUMNS = sql.SQL(
-    "batch_id, token, space_id, version_code, run_id, attempt, requests, state, provider,"
+    "batch_id, token, space_id, version_code, run_id, attempt, state, provider,"
     " provider_id, key_name, output_file_id, texts, tokens, completed, message, prepared_at,"
     " submitting_at, submitted_at, due_at, ended_at, closed_at"
 )
@@ -33,7 +34,6 @@ class StoredBatch:
     version_code: str
     run_id: str
     attempt: int
-    requests: str
     state: str
     provider: str
     provider_id: str | None
@@ -114,7 +114,6 @@ def reserve(
     *,
     run_id: str,
     attempt: int,
-    requests: str,
 ) -> int | None:
     """Reserve the texts of one file, in one transaction; the batch's number.
 
@@ -127,29 +126,30 @@ def reserve(
             connection.execute(
                 """
                 INSERT INTO embedding_batches
-                       (space_id, version_code, run_id, attempt, requests, texts, tokens)
-                VALUES (%s, %s, %s, %s, %s, 0, 0) RETURNING batch_id
+                       (space_id, version_code, run_id, attempt, texts, tokens)
+                VALUES (%s, %s, %s, %s, 0, 0) RETURNING batch_id
                 """,
-                (space.space_id, version_code, run_id, attempt, requests),
+                (space.space_id, version_code, run_id, attempt),
             )
         )
         texts = [
-            (text.hash, line, place, text.estimated_tokens)
+            (text.hash, line, place, text.estimated_tokens, len(text.text.encode()))
             for line, batch in enumerate(lines)
             for place, text in enumerate(batch)
         ]
-        hashes, numbers, places, tokens = zip(*texts, strict=True)
+        hashes, numbers, places, tokens, sizes = zip(*texts, strict=True)
         count, total = one(
             connection.execute(
                 """
                 WITH wanted AS (
-                    SELECT * FROM unnest(%b::bytea[], %s::int[], %s::int[], %s::int[])
-                               AS one (text_hash, line, place, tokens)
+                    SELECT * FROM unnest(%b::bytea[], %s::int[], %s::int[], %s::int[], %s::int[])
+                               AS one (text_hash, line, place, tokens, bytes)
                      WHERE NOT EXISTS (SELECT FROM embedding_claims c
                                         WHERE (c.space_id, c.text_hash) = (%s, one.text_hash))
                 ), reserved AS (
-                    INSERT INTO embedding_batch_texts (space_id, text_hash, batch_id, line, place)
-                    SELECT %s, text_hash, %s, line, place FROM wanted ORDER BY text_hash
+                    INSERT INTO embedding_batch_texts
+                           (space_id, text_hash, batch_id, line, place, bytes)
+                    SELECT %s, text_hash, %s, line, place, bytes FROM wanted ORDER BY text_hash
                     ON CONFLICT DO NOTHING RETURNING text_hash
                 )
                 SELECT count(*), coalesce(sum(tokens), 0)
@@ -160,6 +160,7 @@ def reserve(
                     list(numbers),
                     list(places),
                     list(tokens),
+                    list(sizes),
                     space.space_id,
                     space.space_id,
                     batch_id,
@@ -196,16 +197,26 @@ def lines_of(connection: Connection, batch_id: int) -> dict[int, Batch]:
     return {line: tuple(texts) for line, texts in found.items()}
 
 
-def hashes_of(connection: Connection, batch_id: int) -> dict[int, list[bytes]]:
-    """The hashes of the texts of a batch that have no answer yet, by line, in order of request."""
+@dataclass(slots=True)
+class Line:
+    """A request of a batch: the hashes of its texts in order, and their bytes in all."""
+
+    hashes: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+def unanswered_lines(connection: Connection, batch_id: int) -> dict[int, Line]:
+    """The requests of a batch that have no answer yet, by line."""
     rows = connection.execute(
-        "SELECT line, text_hash FROM embedding_batch_texts WHERE batch_id = %s"
+        "SELECT line, text_hash, bytes FROM embedding_batch_texts WHERE batch_id = %s"
         " ORDER BY line, place",
         (batch_id,),
     )
-    found: dict[int, list[bytes]] = {}
-    for line, text_hash in rows:
-        found.setdefault(line, []).append(bytes(text_hash))
+    found: dict[int, Line] = {}
+    for number, text_hash, size in rows:
+        line = found.setdefault(number, Line())
+        line.hashes.append(bytes(text_hash))
+        line.size += size
     return found
 
 
@@ -305,3 +316,77 @@ async def forget_answered(
         "DELETE FROM embedding_batch_texts WHERE batch_id = %s AND text_hash = ANY(%b::bytea[])",
         (batch_id, list(hashes)),
     )
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A version that waits for batches.
+
+    :param run_id: the first run, under which the others go on.
+    :param options: the launchpad choices of its run.
+    :param ready: whether a run has something to do: results to take in, a batch to begin, or no
+        batch to wait for any more.
+    """
+
+    version_code: str
+    run_id: str
+    options: dict[str, object]
+    since: datetime
+    ready: bool
+
+
+def begin_wait(
+    connection: Connection,
+    space: Space,
+    version_code: str,
+    run_id: str,
+    options: Mapping[str, object],
+) -> None:
+    """Have the sensor go on with a version; one that waits already keeps its run and choices."""
+    connection.execute(
+        """
+        INSERT INTO embedding_waits (space_id, version_code, run_id, options)
+        VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+        """,
+        (space.space_id, version_code, run_id, Jsonb(dict(options))),
+    )
+
+
+def end_wait(connection: Connection, space: Space, version_code: str) -> None:
+    """The version is published."""
+    connection.execute(
+        "DELETE FROM embedding_waits WHERE (space_id, version_code) = (%s, %s)",
+        (space.space_id, version_code),
+    )
+
+
+def waits(connection: Connection, spaces: Sequence[int], before: datetime) -> tuple[Wait, ...]:
+    """The versions that wait in these spaces, the longest first.
+
+    Uses the partial index on open batches, and ``verses``' on version_code.
+
+    :param before: a batch that could not be begun since then is not tried again yet.
+    """
+    return fetch_all(
+        connection,
+        Wait,
+        """
+        SELECT version_code, run_id, options, since,
+               EXISTS (SELECT FROM embedding_batches b
+                        WHERE (b.space_id, b.version_code) = (w.space_id, w.version_code)
+                          AND (b.state = 'ended' OR b.state = 'prepared'
+                               AND b.prepared_at < %(before)s))
+               OR NOT EXISTS (SELECT FROM embedding_batch_texts t
+                                JOIN verses v ON v.text_hash = t.text_hash
+                               WHERE t.space_id = w.space_id AND v.version_code = w.version_code)
+               AS ready
+          FROM embedding_waits w WHERE space_id = ANY(%(spaces)s) ORDER BY since, version_code
+        """,
+        {"spaces": list(spaces), "before": before},
+    )
+
+
+def waiting_runs(connection: Connection) -> dict[str, str]:
+    """The versions that wait for batches, and the first run of each."""
+    rows = connection.execute("SELECT version_code, run_id FROM embedding_waits")
+    return {str(code): str(run_id) for code, run_id in rows}
