@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
+from rag_assets.embedding.sql.batches import StoredBatch
 from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.sql.dagster_state import EndedRun
@@ -97,6 +98,7 @@ class CorpusState:
     :param dead: dead letters by error class.
     :param failing: jobs whose last run failed, and incidents that may explain it.
     :param providers: profile of the server by role, where it was probed.
+    :param batches: the provider's batches that are open, or failed within the last day.
     """
 
     heavy: tuple[HeavyDocument, ...]
@@ -108,6 +110,7 @@ class CorpusState:
     unsent_messages: int
     failing: Failing
     providers: Mapping[str, str]
+    batches: tuple[StoredBatch, ...] = ()
 
 
 OF_RECOVERY = (

@@ -68,6 +68,18 @@ def open_batches(
     )
 
 
+def failed_batches(connection: Connection) -> tuple[StoredBatch, ...]:
+    """The batches of the last day that the provider refused as a whole. Scans all batches."""
+    return fetch_all(
+        connection,
+        StoredBatch,
+        sql.SQL(
+            "SELECT {columns} FROM embedding_batches"
+            " WHERE state = 'failed' AND closed_at > now() - interval '1 day' ORDER BY batch_id"
+        ).format(columns=_COLUMNS),
+    )
+
+
 def recent_batches(connection: Connection, most: int) -> tuple[StoredBatch, ...]:
     """The latest batches, the newest first. Uses the primary key."""
     return fetch_all(
