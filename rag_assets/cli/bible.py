@@ -35,7 +35,9 @@ from rag_assets.cli.output import (
     show_failures,
     show_json,
     show_table,
+    show_waiting,
 )
+from rag_assets.embedding.batch_lane import Requests
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.sql.overview import embedded_counts
 from rag_assets.postgres.database import Connection
@@ -202,7 +204,7 @@ def plan(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing.
+    """Show what embedding would cost and take, live and by batches. Writes nothing.
 
     A version whose files are new or changed is planned from its files.
 
@@ -267,6 +269,8 @@ def _plan_row(found: SpacePlan) -> dict[str, object]:
         "USD": "unknown" if found.cost_usd is None else found.cost_usd,
         "requests": found.requests,
         "minutes": found.minutes,
+        "batch USD": found.batch_cost_usd,
+        "batch hours": found.batch_hours,
     }
 
 
@@ -284,6 +288,9 @@ def embed(
     ] = False,
     small_only: Annotated[bool, typer.Option("--small-only", help="Only the small space.")] = False,
     large_only: Annotated[bool, typer.Option("--large-only", help="Only the large space.")] = False,
+    requests: Annotated[
+        Requests, typer.Option(help="Now; by the provider's batches, within a day; or as suits.")
+    ] = "live",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate tokens and cost.")
     ] = False,
@@ -296,6 +303,7 @@ def embed(
     ```
     rag-assets bible embed EN_SAMPLE --dry-run
     rag-assets bible embed EN_SAMPLE PT_SAMPLE
+    rag-assets bible embed EN_SAMPLE --requests batch
     ```
     """
     with errors_as_sentences(as_json):
@@ -315,12 +323,9 @@ def embed(
         return
     from rag_assets.defs.launch import run_bible_embeddings  # noqa: PLC0415 -- Dagster: 2 s
 
-    config: dict[str, object] = {
-        "limit": limit,
-        "batch_size": batch_size,
-        "mode": "overwrite" if overwrite else "only_missing",
-        "spaces": "both" if len(chosen) > 1 else chosen[0],
-    }
+    config: dict[str, object] = {"limit": limit, "batch_size": batch_size, "requests": requests}
+    config["mode"] = "overwrite" if overwrite else "only_missing"
+    config["spaces"] = "both" if len(chosen) > 1 else chosen[0]
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         results = [run_bible_embeddings(code, config, progress=progress) for code in codes]
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
@@ -340,7 +345,7 @@ def _embedded(connection: Connection, result: Any) -> dict[str, Any]:
 
 def _show_embedded(rows: Sequence[dict[str, Any]]) -> None:
     """A table of versions, then a line for the oddities of each, and one for each failure."""
-    hidden = ("failures", "oddities", "run_id")
+    hidden = ("failures", "oddities", "run_id", "waiting", "due")
     show_table(
         [
             {key: row[key] for key in row if key not in hidden}
@@ -352,6 +357,7 @@ def _show_embedded(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         if row["oddities"] is not None:
             _show_counts(row["version"], row["oddities"])
+        show_waiting(row["version"], row["waiting"], row["due"])
         show_failures(row["version"], row["failures"])
 
 

@@ -141,16 +141,16 @@ def batch_untaken(view: View) -> Iterator[Finding]:
             yield Finding(
                 "batch",
                 "problem",
-                f"batch {batch.batch_id} of {batch.version_code} ended {since} ago, and its results "
-                "are paid for and not taken in",
+                f"batch {batch.batch_id} of {batch.version_code} ended {since} ago: its results "
+                "are paid for, and not taken in",
                 f"`rag-assets up`, or `rag-assets bible embed {batch.version_code}`",
                 batch.ended_at,
             )
 
 
 @rule(
-    condition="The provider refused a batch as a whole within the last day. Its texts are requested "
-    "again, after a second refusal live.",
+    condition="The provider refused a batch as a whole within the last day. Its texts are "
+    "requested again, after a second refusal live.",
     evidence="the batch, its version, and the provider's code",
     fix="`rag-assets batches list`",
 )

@@ -17,6 +17,8 @@ _KNOWN = {
 """Dollars per million tokens, by OpenAI's price list."""
 BATCH_PRICE = 0.5
 """What a token costs in a batch, of its price (OpenAI's price list)."""
+BATCH_HOURS = 24
+"""Within which a batch is answered, or ends with what is answered."""
 
 
 def usd_per_million_tokens(settings: Settings, role: Literal["small", "large"]) -> float | None:

@@ -1,6 +1,7 @@
 """Follow the provider's batches, and start the runs that take in their results."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import takewhile
 
 import dagster as dg
 
@@ -38,9 +39,7 @@ def embedding_batches(
         return dg.SkipReason("no version waits for a batch")
     busy = partitions_of(runs_under_way(context.instance))
     ready = {
-        wait.version_code: wait
-        for wait in waiting
-        if wait.ready and wait.version_code not in busy
+        wait.version_code: wait for wait in waiting if wait.ready and wait.version_code not in busy
     }
     requests = [
         _request(wait) for wait in ready.values() if now >= _not_before(context.instance, wait)
@@ -55,12 +54,10 @@ def _not_before(instance: dg.DagsterInstance, wait: Wait) -> datetime:
     last = instance.get_run_records(of_wait, limit=_FAILURES + 1, order_by="create_timestamp")
     if not last:
         return wait.since
-    failed = 0
-    for record in last:
-        if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
-            break
-        failed += 1
-    return last[0].create_timestamp + PATIENCE * 2**min(failed, _FAILURES)
+    failed = (record.dagster_run.status is dg.DagsterRunStatus.FAILURE for record in last)
+    in_a_row = sum(1 for _ in takewhile(bool, failed))
+    began: datetime = last[0].create_timestamp
+    return began + PATIENCE * 2 ** min(in_a_row, _FAILURES)
 
 
 def _request(wait: Wait) -> dg.RunRequest:
