@@ -57,7 +57,7 @@ def _not_before(instance: dg.DagsterInstance, wait: Wait) -> datetime:
     failed = (record.dagster_run.status is dg.DagsterRunStatus.FAILURE for record in last)
     in_a_row = sum(1 for _ in takewhile(bool, failed))
     began: datetime = last[0].create_timestamp
-    return began + PATIENCE * 2 ** min(in_a_row, _FAILURES)
+    return began + PATIENCE * (1 << min(in_a_row, _FAILURES))
 
 
 def _request(wait: Wait) -> dg.RunRequest:
