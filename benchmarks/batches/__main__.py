@@ -3,8 +3,8 @@
     python -m benchmarks.batches            50,000 texts, and 10,000 with JSON floats
     python -m benchmarks.batches --smoke    a few hundred
 
-An embedded PostgreSQL of the benchmark's own, and the emulator, which answers at once. Each run is a
-process of its own: the first writes, uploads and begins the batch, the second downloads and keeps
+An embedded PostgreSQL of the benchmark's own, and the emulator, which answers at once. Each run is
+a process of its own: the first writes, uploads and begins the batch, the second downloads and keeps
 the results and publishes the version. *own s* is without the time in requests of the provider. The
 exit status is 1 when preparing or taking in takes more than 10 s of CPU, or 350 MB.
 """

@@ -7,7 +7,6 @@ measured apart.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -77,7 +76,7 @@ def _measured(files: list[int]) -> None:
     upload, download = BatchApi.upload, BatchApi.download
 
     def measured_upload(api: BatchApi, path: Any) -> str:
-        files.append(os.path.getsize(path))
+        files.append(path.stat().st_size)
         return upload(api, path)
 
     def measured_download(api: BatchApi, file_id: str, into: Any) -> None:
