@@ -43,7 +43,7 @@ from rag_assets.operations.sql.overview import embedded_counts
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.request import named_book
 from rag_assets.settings.model import load_settings
-from rag_assets.vectors.prices import planned_cost, together
+from rag_assets.vectors.prices import BATCH_PRICE, planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role, find_space
 
 app = Commands(
@@ -223,7 +223,7 @@ def _show_plan(
     overwrite: bool,
     limit: int | None = None,
     batch_size: int | None = None,
-    check_budgets: bool = False,
+    budget_share: float | None = None,
     as_json: bool,
 ) -> None:
     with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
@@ -241,9 +241,10 @@ def _show_plan(
             show_json(plans)
         else:
             _show_plans(plans, planned_cost(settings, roles, together(p.cost_usd for p in plans)))
-        if check_budgets:  # each version is a run
+        if budget_share is not None:  # each version is a run
             for code in codes or ():
-                check_budget(settings, [found for found in plans if found.version_code == code])
+                own = [found for found in plans if found.version_code == code]
+                check_budget(settings, own, share=budget_share)
 
 
 def _show_plans(plans: Sequence[SpacePlan], cost: str) -> None:
@@ -314,7 +315,7 @@ def embed(
         _show_plan(
             codes,
             roles=chosen,
-            check_budgets=True,
+            budget_share=BATCH_PRICE if requests == "batch" else 1.0,
             overwrite=overwrite,
             limit=limit,
             batch_size=batch_size,
