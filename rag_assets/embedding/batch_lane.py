@@ -230,9 +230,13 @@ class BatchLane:
             if queued and queued + batch.tokens > most:
                 self._wait(batch_id, f"{queued:,} tokens are enqueued")
                 return
-            stored.free_gone_texts(self._session, batch_id)
+            stored.free_gone_texts(self._session, batch)
             with tempfile.NamedTemporaryFile(prefix="rag-assets-", suffix=".jsonl") as file:
-                self._write(batch_id, file)
+                if not self._write(batch, file):
+                    stored.close(
+                        self._session, batch_id, "done", "its version has its texts no more"
+                    )
+                    return
                 file_id = api.upload(Path(file.name))
             stored.mark(self._session, batch_id, key_name=name, submitting_at="now")
             state = api.create(file_id, str(batch.token))
@@ -259,12 +263,13 @@ class BatchLane:
         due = f", due {state.due_at:%Y-%m-%d %H:%M} UTC" if state.due_at else ""
         self._progress.say(f"batch {batch_id} is under way at the provider{due}")
 
-    def _write(self, batch_id: int, file: IO[bytes]) -> None:
-        """One request a line."""
+    def _write(self, batch: StoredBatch, file: IO[bytes]) -> int:
+        """One request a line; how many."""
         from rag_assets.embedding.providers.openai_client import request_body  # noqa: PLC0415
 
         spec = self._space.spec
-        for number, texts in stored.lines_of(self._session, batch_id).items():
+        lines = stored.lines_of(self._session, batch)
+        for number, texts in lines.items():
             body = request_body([text.text for text in texts], spec, self._profile, "passage")
             line = {
                 **{"custom_id": str(number), "method": "POST", "url": "/v1/embeddings"},
@@ -272,6 +277,7 @@ class BatchLane:
             }
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         file.flush()
+        return len(lines)
 
     def _take(self, batch: StoredBatch, purchase: Purchase) -> None:
         if (batch.provider, batch.message) == ("failed", _QUEUE_FULL):

@@ -209,6 +209,19 @@ def test_a_cancelled_batch_keeps_what_is_answered(lane: Lane, emulator: Emulator
     assert_paid_once(lane, emulator, texts=32)
 
 
+def test_texts_that_are_gone_before_their_batch_begins_are_not_paid_for(
+    lane: Lane, emulator: Emulator
+) -> None:
+    emulator.batches(enqueued_tokens=1)
+    lane.drop("EN_RUN", sentences(30))
+    lane.run("EN_RUN", config=BATCH)
+    lane.drop("EN_RUN", sentences(12, word="stream"))
+    lane.run("EN_RUN", job="bible_verses")
+    emulator.batches(enqueued_tokens=1_000_000)
+    until_published(lane)
+    assert_paid_once(lane, emulator, texts=12)
+
+
 def test_texts_that_change_meanwhile_are_requested_again(lane: Lane, emulator: Emulator) -> None:
     lane.drop("EN_RUN", sentences(30))
     lane.run("EN_RUN", config=BATCH)

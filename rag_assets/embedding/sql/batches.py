@@ -189,19 +189,18 @@ def reserve(
     return int(batch_id)
 
 
-def lines_of(connection: Connection, batch_id: int) -> dict[int, Batch]:
-    """The texts of a batch that have no answer yet, by line; none where no verse has it any more.
+def lines_of(connection: Connection, batch: StoredBatch) -> dict[int, Batch]:
+    """The texts of a batch that have no answer yet and that its version still has, by line.
 
-    Uses the batch's index and ``verses``' index on text_hash.
+    Joins the batch with its version's verses, each by its index.
     """
     rows = connection.execute(
         """
-        SELECT b.line, b.text_hash, v.text FROM embedding_batch_texts b
-          JOIN LATERAL (SELECT text FROM verses v
-                         WHERE v.text_hash = b.text_hash LIMIT 1) v ON true
-         WHERE b.batch_id = %s ORDER BY b.line, b.place
+        SELECT DISTINCT ON (b.line, b.place) b.line, b.text_hash, v.text
+          FROM embedding_batch_texts b JOIN verses v USING (text_hash)
+         WHERE b.batch_id = %s AND v.version_code = %s ORDER BY b.line, b.place
         """,
-        (batch_id,),
+        (batch.batch_id, batch.version_code),
     )
     found: dict[int, list[Text]] = {}
     for line, text_hash, text in rows:
@@ -232,14 +231,20 @@ def unanswered_lines(connection: Connection, batch_id: int) -> dict[int, Line]:
     return found
 
 
-def free_gone_texts(connection: Connection, batch_id: int) -> None:
-    """Free the texts of a batch, not at the provider yet, that no verse has any more."""
+def free_gone_texts(connection: Connection, batch: StoredBatch) -> None:
+    """Free the texts of a batch, not at the provider yet, that its version has no more."""
     connection.execute(
         """
-        DELETE FROM embedding_batch_texts b
-         WHERE batch_id = %s AND NOT EXISTS (SELECT FROM verses v WHERE v.text_hash = b.text_hash)
+        WITH gone AS (
+            DELETE FROM embedding_batch_texts b
+             WHERE batch_id = %s AND NOT EXISTS
+                   (SELECT FROM verses v WHERE (v.text_hash, v.version_code) = (b.text_hash, %s))
+            RETURNING 1
+        )
+        UPDATE embedding_batches SET texts = texts - (SELECT count(*) FROM gone)
+         WHERE batch_id = %s
         """,
-        (batch_id,),
+        (batch.batch_id, batch.version_code, batch.batch_id),
     )
 
 
