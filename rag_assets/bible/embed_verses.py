@@ -12,20 +12,16 @@ from typing import Literal
 from rag_assets.bible.sql import embeddings as verse_embeddings
 from rag_assets.bible.sql.embeddings import StaleVerse
 from rag_assets.bible.sql.verses import ai_allowed
-from rag_assets.embedding.batch_lane import BatchLane, Requests, choose
+from rag_assets.embedding.batch_choice import Requests, choose
+from rag_assets.embedding.batch_lane import BatchLane
 from rag_assets.embedding.batching import Text
 from rag_assets.embedding.embedder import check_key
 from rag_assets.embedding.profile import Profile
 from rag_assets.embedding.purchase import Purchaser, open_purchaser
 from rag_assets.embedding.requests import Purchase
-from rag_assets.embedding.sql.batches import (
-    begin_wait,
-    end_wait,
-    next_attempt,
-    open_batches,
-    waiting_texts,
-)
+from rag_assets.embedding.sql.batches import next_attempt, open_batches, waiting_texts
 from rag_assets.embedding.sql.purchases import LedgerKey, without_answer
+from rag_assets.embedding.sql.waits import begin_wait, end_wait
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
 from rag_assets.interrupts import run_async
 from rag_assets.postgres import locks

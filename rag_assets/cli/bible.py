@@ -37,7 +37,7 @@ from rag_assets.cli.output import (
     show_table,
     show_waiting,
 )
-from rag_assets.embedding.batch_lane import Requests
+from rag_assets.embedding.batch_choice import Requests
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.sql.overview import embedded_counts
 from rag_assets.postgres.database import Connection

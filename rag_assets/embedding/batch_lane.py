@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING
 
 from rag_assets.embedding.batching import Batch, Text, batches, estimate_tokens
 from rag_assets.embedding.profile import Profile
@@ -41,24 +41,13 @@ from rag_assets.visible import count
 if TYPE_CHECKING:
     from rag_assets.embedding.providers.batch_api import BatchApi, BatchState
 
-Requests = Literal["live", "batch", "auto"]
-
 MAX_INPUTS = 50_000
 """Inputs in one batch (OpenAI API reference, batches)."""
 MAX_BYTES = 190_000_000
 """Bytes in one file of requests; OpenAI takes 200 MB."""
 PATIENCE = timedelta(minutes=5)
 """After which a batch that could not be begun, or a run that failed, is tried again."""
-_ATTEMPTS = 2  # batches in a row that may leave texts open; what the last one leaves goes live
 _QUEUE_FULL = "token_limit_exceeded"  # OpenAI's code where its queue has no room
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Whether texts go into a batch, and why."""
-
-    batch: bool
-    why: str
 
 
 @contextmanager
@@ -84,44 +73,6 @@ def open_api(settings: Settings, name: str | None = None) -> Iterator[tuple[Batc
         timeout_s=settings.rag_embedding_timeout_s,
     ) as api:
         yield api, chosen
-
-
-def choose(
-    settings: Settings,
-    requests: Requests,
-    texts: int,
-    attempt: int,
-    available: Callable[[Settings], bool] | None = None,
-) -> Choice:
-    """Whether texts go into a batch.
-
-    :param attempt: which batch in a row it would be.
-    :param available: whether the provider has batches; by default it is asked.
-    :raises ConfigurationError: a batch is asked for, and the provider has none.
-    """
-    if requests == "live":
-        return Choice(False, "live, as chosen")
-    if requests == "auto" and texts < settings.rag_batch_min_texts:
-        return Choice(
-            False, f"live: {count(texts, 'text')}, fewer than {settings.rag_batch_min_texts:,}"
-        )
-    if attempt > (_ATTEMPTS if requests == "batch" else 1):
-        return Choice(False, "live: overdue, the last batch left these texts open")
-    if not (available or has_batches)(settings):
-        if requests == "batch":
-            raise ConfigurationError(
-                "the provider has no batches: set requests to live (RAG_BACKFILL_REQUESTS)"
-            )
-        return Choice(False, "live: the provider has no batches")
-    return Choice(True, f"by batch: {count(texts, 'text')} that can wait a day, at half the price")
-
-
-def has_batches(settings: Settings) -> bool:
-    """Whether the provider has batches."""
-    if not settings.needs_key() or not settings.api_keys():
-        return False
-    with open_api(settings) as (api, _):
-        return api.supported()
 
 
 def follow(connection: Connection, settings: Settings) -> tuple[StoredBatch, ...]:

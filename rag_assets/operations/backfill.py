@@ -21,8 +21,9 @@ from rag_assets.bible.quality import complete_versions
 from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.documents.sql.queue import requeue_unembedded
-from rag_assets.embedding.batch_lane import Choice, Requests, choose, has_batches
-from rag_assets.embedding.sql.batches import next_attempt, waiting_runs
+from rag_assets.embedding.batch_choice import Choice, Requests, choose, has_batches
+from rag_assets.embedding.sql.batches import next_attempt
+from rag_assets.embedding.sql.waits import waiting_runs
 from rag_assets.errors import ConfigurationError, CorpusError
 from rag_assets.lanes import BIBLE_LANE, runs_at_once
 from rag_assets.operations.sql import backfill

@@ -11,7 +11,7 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.under_way import partitions_of, runs_under_way
 from rag_assets.embedding.batch_lane import PATIENCE, follow
-from rag_assets.embedding.sql.batches import Wait, waits
+from rag_assets.embedding.sql.waits import Wait, waits
 from rag_assets.vectors.sql.spaces import ROLES, find_space
 
 _WAIT_TAG = "rag/waiting_since"
