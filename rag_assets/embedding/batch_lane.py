@@ -92,11 +92,19 @@ def follow(connection: Connection, settings: Settings) -> tuple[StoredBatch, ...
 
 def cancel(connection: Connection, settings: Settings, batch: StoredBatch) -> None:
     """End a batch early; what is answered is kept by the next run, the rest is free again."""
-    if batch.state == "prepared" or not batch.provider_id:
+    if batch.state == "ended":
+        return
+    provider_id = batch.provider_id
+    if provider_id is None and batch.submitting_at:  # the run that began it may have been killed
+        with open_api(settings, batch.key_name) as (api, _):
+            begun = api.find(str(batch.token), batch.submitting_at)
+            provider_id = begun.provider_id if begun else None
+    if provider_id is None:
         stored.close(connection, batch.batch_id, "given up", "cancelled before it was begun")
         return
     with open_api(settings, batch.key_name) as (api, _):
-        _record(connection, batch.batch_id, api.cancel(batch.provider_id))
+        stored.mark(connection, batch.batch_id, state="submitted", provider_id=provider_id)
+        _record(connection, batch.batch_id, api.cancel(provider_id))
 
 
 def _record(connection: Connection, batch_id: int, state: BatchState) -> None:
@@ -312,7 +320,7 @@ class BatchLane:
         )
         key = replace(self._key, run_id=batch.run_id)
         async with connection.transaction():
-            await stored.forget_answered(connection, batch.batch_id, kept)
+            await stored.forget_answered(connection, batch, kept)
             await keep_answers(connection, self._space, kept, vectors[good], key, entry)
         purchase.add(Purchase(len(kept), 1, tokens=entry.tokens, cost_usd=entry.cost_usd))
         return len(kept)

@@ -325,10 +325,13 @@ def close(connection: Connection, batch_id: int, state: str, message: str = "") 
 
 
 async def forget_answered(
-    connection: AsyncConnection, batch_id: int, hashes: Sequence[bytes]
+    connection: AsyncConnection, batch: StoredBatch, hashes: Sequence[bytes]
 ) -> None:
-    """Free texts whose answers are kept in the same transaction."""
+    """Free texts whose answers are kept in the same transaction. Uses the primary key."""
     await connection.execute(
-        "DELETE FROM embedding_batch_texts WHERE batch_id = %s AND text_hash = ANY(%b::bytea[])",
-        (batch_id, list(hashes)),
+        """
+        DELETE FROM embedding_batch_texts
+         WHERE space_id = %s AND text_hash = ANY(%b::bytea[]) AND batch_id = %s
+        """,
+        (batch.space_id, list(hashes), batch.batch_id),
     )
