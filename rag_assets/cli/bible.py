@@ -303,8 +303,7 @@ def embed(
 
     ```
     rag-assets bible embed EN_SAMPLE --dry-run
-    rag-assets bible embed EN_SAMPLE PT_SAMPLE
-    rag-assets bible embed EN_SAMPLE --requests batch
+    rag-assets bible embed EN_SAMPLE PT_SAMPLE --requests auto
     ```
     """
     with errors_as_sentences(as_json):

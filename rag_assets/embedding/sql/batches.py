@@ -143,41 +143,7 @@ def reserve(
                 (space.space_id, version_code, run_id, attempt),
             )
         )
-        texts = [
-            (text.hash, line, place, text.estimated_tokens, len(text.text.encode()))
-            for line, batch in enumerate(lines)
-            for place, text in enumerate(batch)
-        ]
-        hashes, numbers, places, tokens, sizes = zip(*texts, strict=True)
-        count, total = one(
-            connection.execute(
-                """
-                WITH wanted AS (
-                    SELECT * FROM unnest(%b::bytea[], %s::int[], %s::int[], %s::int[], %s::int[])
-                               AS one (text_hash, line, place, tokens, bytes)
-                     WHERE NOT EXISTS (SELECT FROM embedding_claims c
-                                        WHERE (c.space_id, c.text_hash) = (%s, one.text_hash))
-                ), reserved AS (
-                    INSERT INTO embedding_batch_texts
-                           (space_id, text_hash, batch_id, line, place, bytes)
-                    SELECT %s, text_hash, %s, line, place, bytes FROM wanted ORDER BY text_hash
-                    ON CONFLICT DO NOTHING RETURNING text_hash
-                )
-                SELECT count(*), coalesce(sum(tokens), 0)
-                  FROM reserved JOIN wanted USING (text_hash)
-                """,
-                (
-                    list(hashes),
-                    list(numbers),
-                    list(places),
-                    list(tokens),
-                    list(sizes),
-                    space.space_id,
-                    space.space_id,
-                    batch_id,
-                ),
-            )
-        )
+        count, total = _reserve_texts(connection, space, int(batch_id), lines)
         connection.execute(
             "UPDATE embedding_batches SET texts = %s, tokens = %s WHERE batch_id = %s",
             (count, total, batch_id),
@@ -186,6 +152,48 @@ def reserve(
             connection.execute("DELETE FROM embedding_batches WHERE batch_id = %s", (batch_id,))
             return None
     return int(batch_id)
+
+
+def _reserve_texts(
+    connection: Connection, space: Space, batch_id: int, lines: Sequence[Batch]
+) -> tuple[int, int]:
+    """Reserve what is free; (texts reserved, their estimated tokens)."""
+    texts = [
+        (text.hash, line, place, text.estimated_tokens, len(text.text.encode()))
+        for line, batch in enumerate(lines)
+        for place, text in enumerate(batch)
+    ]
+    hashes, numbers, places, tokens, sizes = zip(*texts, strict=True)
+    count, tokens_in_all = one(
+        connection.execute(
+            """
+            WITH wanted AS (
+                SELECT * FROM unnest(%b::bytea[], %s::int[], %s::int[], %s::int[], %s::int[])
+                           AS one (text_hash, line, place, tokens, bytes)
+                 WHERE NOT EXISTS (SELECT FROM embedding_claims c
+                                    WHERE (c.space_id, c.text_hash) = (%s, one.text_hash))
+            ), reserved AS (
+                INSERT INTO embedding_batch_texts
+                       (space_id, text_hash, batch_id, line, place, bytes)
+                SELECT %s, text_hash, %s, line, place, bytes FROM wanted ORDER BY text_hash
+                ON CONFLICT DO NOTHING RETURNING text_hash
+            )
+            SELECT count(*), coalesce(sum(tokens), 0)
+              FROM reserved JOIN wanted USING (text_hash)
+            """,
+            (
+                list(hashes),
+                list(numbers),
+                list(places),
+                list(tokens),
+                list(sizes),
+                space.space_id,
+                space.space_id,
+                batch_id,
+            ),
+        )
+    )
+    return int(count), int(tokens_in_all)
 
 
 def lines_of(connection: Connection, batch: StoredBatch) -> dict[int, Batch]:
