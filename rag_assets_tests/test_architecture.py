@@ -38,10 +38,8 @@ OWNERS = {
         "rag_assets/documents/formats/language.py",
     ),
     "pypdfium2": ("rag_assets/documents/formats/pdf.py",),
-    "semantic_text_splitter": (
-        "rag_assets/documents/chunking.py",
-        "rag_assets/documents/tokens.py",
-    ),
+    "semantic_text_splitter": ("rag_assets/documents/chunking.py",),
+    "splintr": ("rag_assets/documents/tokens.py",),
     "slack_sdk": ("rag_assets/operations/messages.py",),
     "fsspec": ("rag_assets/documents/inbox/remote.py",),
     "typer": ("rag_assets/cli/",),

@@ -45,9 +45,14 @@ def main() -> None:
             *measure(database, settings, emulator, SMOKE if smoke else TEXTS, "base64"),
             *measure(database, settings, emulator, SMOKE if smoke else FLOATS, "float"),
         ]
-    columns = ("what", "texts", "file MB", "own s", "of it publishing", "CPU s", "PostgreSQL's", "MB",
-               "provider s")  # fmt: skip
-    show(Report("Batches", columns, [row(what, texts, taken) for what, texts, taken in found]))
+    columns = ("what", "texts", "file MB", "own s", "publishing", "CPU s", "PostgreSQL's", "MB")
+    show(
+        Report(
+            "Batches",
+            (*columns, "provider s"),
+            [row(what, texts, taken) for what, texts, taken in found],
+        )
+    )
     slow = [
         what
         for what, _, taken in found[:2]

@@ -384,7 +384,9 @@ def remove(
         gone = code not in {folder.code for folder in list_version_folders(settings.rag_bibles_dir)}
         partition = gone and has_partition(code)
         if not stored and not partition:
-            raise ConfigurationError(f"version {code} is not in the database")
+            raise ConfigurationError(
+                f"version {code} is not in the database: see `rag-assets bible list`"
+            )
         if not yes:
             typer.confirm(f"Delete {code} and the vectors that were paid for?", abort=True)
         with database.connect() as connection:

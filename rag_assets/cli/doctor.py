@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.cli.misspelled import misspelled_settings
 from rag_assets.cli.opening import ui_address
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import (
@@ -17,6 +18,7 @@ from rag_assets.cli.output import (
     errors_as_sentences,
     out,
     plain,
+    remark,
     show_json,
     show_pairs,
     show_table,
@@ -52,6 +54,8 @@ def doctor(
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
+        for fault in misspelled_settings():
+            remark(fault)
         if address := ui_address(settings):
             settings = settings.model_copy(update={"rag_public_url": address})
         while True:
@@ -149,7 +153,8 @@ def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[
             f"{document.key}, {document.mb:.0f} MB, {document.state} for {span(document.seconds)}",
         )
     if not settings.needs_key():
-        yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}"
+        unused = "; OPENAI_API_KEY is not used" if settings.openai_api_key else ""
+        yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}{unused}"
     for role, profile in corpus.providers.items():
         yield "provider", f"{role}: {profile}"
     for key in seen.keys:

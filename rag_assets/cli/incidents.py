@@ -44,7 +44,7 @@ def list_last(
                 "cause": one.cause,
                 "of": one.subject,
                 "began": one.began_at,
-                "went on": one.recovering_at,
+                "resumed": one.recovering_at,
                 "queue": one.longest_queue,
                 "documents": one.documents_affected,
                 "failed": one.failed_jobs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
@@ -23,6 +24,19 @@ def test_the_command_says_what_is_wrong_and_ends_accordingly(run: Run, database:
     assert set(ill.json["findings"][0]) == {"rule", "area", "level", "told", "command"}
     assert all(probe["told"] for probe in ill.json["probes"])
     assert ill.json["lanes"][0]["waiting"] == 1
+
+
+def test_a_misspelled_setting_and_a_key_that_is_not_used_are_shown(
+    run: Run, workplace: Path
+) -> None:
+    (workplace / ".env").write_text("RAG_EVIDENCE_MAX_AGE=1\nRAG_BIBLES=/srv/bibles\n")
+    done = run("doctor", RAG_EMBEDING_PROVIDER="local", OPENAI_API_KEY="sk-1")
+    assert done.err.splitlines() == [
+        "RAG_EMBEDING_PROVIDER is no setting and is ignored: did you mean RAG_EMBEDDING_PROVIDER?",
+        "RAG_EVIDENCE_MAX_AGE is no setting and is ignored: did you mean RAG_EVIDENCE_MAX_AGE_H?",
+    ]
+    assert "none needed: the provider is offline; OPENAI_API_KEY is not used" in done.out
+    assert "OPENAI_API_KEY" not in run("doctor").out
 
 
 def test_the_command_works_while_the_database_is_away(run: Run) -> None:
