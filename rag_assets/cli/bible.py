@@ -209,7 +209,6 @@ def plan(
     A version whose files are new or changed is planned from its files.
 
     ```
-    rag-assets bible plan
     rag-assets bible plan EN_SAMPLE PT_SAMPLE --overwrite
     ```
     """

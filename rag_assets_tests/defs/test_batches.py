@@ -269,6 +269,7 @@ def kill(lane: Lane, request: dg.RunRequest, where: str) -> None:
     assert ended == -signal.SIGKILL, f"{code} was not killed {where}"
 
 
+@pytest.mark.long  # six processes that kill themselves, and as many runs: some 20 s
 def test_a_weekend_of_batches_killed_at_five_points_pays_for_each_text_once(
     make_lane: MakeLane, emulator: Emulator, tmp_path: Path
 ) -> None:
