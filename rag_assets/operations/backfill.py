@@ -250,8 +250,7 @@ def _candidate(
         minutes = sum(plan.minutes for plan in plans)
         return Candidate(code, rows, cost, minutes, why=choice.why)
     # A batch takes no time of the window's.
-    wanted, cost = settings.rag_backfill_requests, cost * BATCH_PRICE
-    return Candidate(code, rows, cost, requests=wanted, why=choice.why)
+    return Candidate(code, rows, cost * BATCH_PRICE, requests="batch", why=choice.why)
 
 
 def _choice(

@@ -90,6 +90,9 @@ def test_a_version_is_embedded_by_a_batch_at_half_the_price(lane: Lane, emulator
     run = lane.run("EN_RUN", config=BATCH)
     assert run.success
     assert run.materialized() == ["verses"]
+    logged = [entry.user_message for entry in lane.instance.all_logs(run.run_id)]
+    assert any("30 texts; live $0.0000 in 0 min, by batch $0.0000 within 24 h" in one
+               for one in logged)  # fmt: skip
     observed = [
         event.event_specific_data.asset_observation
         for event in run.result.all_events
@@ -286,7 +289,7 @@ def backfill_killed(lane: Lane, emulator: Emulator) -> None:
         lane.run(code, job="bible_verses")
     started = []
     for request, where in zip(backfill(lane), KILLED_AT, strict=False):
-        assert config_of(request) == {"requests": "auto"}
+        assert config_of(request) == {"requests": "batch"}
         kill(lane, request, where)
         started.append(request)
     assert [request.partition_key for request in started] == list(versions)
