@@ -153,11 +153,13 @@ def embed_version(
             purchase, accepted = Purchase(), 0
             if options.mode == "only_missing" and options.limit is None:
                 accepted = _verify(session, job, version_code, purchase)
+            paid = job.take_in(session)
             stale = verse_embeddings.stale_verses(
                 session, space, version_code,
                 every=options.mode == "overwrite", run_id=run_id, limit=options.limit,
             )  # fmt: skip
-            outcome = _embed_stale(session, job, version_code, stale, purchase)
+            outcome = _embed_stale(session, job, version_code, stale, paid)
+            purchase.add(paid)
             rejected = verse_embeddings.failures(session, space, version_code)
             rows = verse_embeddings.count(session, space, version_code)
     return SpaceReport(
@@ -195,23 +197,23 @@ def _embed_stale(
     job: _Job,
     version_code: str,
     stale: Sequence[StaleVerse],
-    purchase: Purchase,
+    paid: Purchase,
 ) -> _Outcome:
     """Request the verses' texts, and publish the version unless some are in batches.
 
-    :param purchase: what was paid is added to it.
+    :param paid: for what batches have answered; the rest is added to it.
     """
     outcome = _Outcome()
     if stale:
-        paid = job.request(session, stale)
-        purchase.add(paid)
+        paid.add(job.request(session, stale))
         texts = list({verse.text_hash for verse in stale})
         waiting, due_at = waiting_texts(session, job.space, texts)
         if waiting:
             job.wait(session)
             return _Outcome(waiting=waiting, due_at=due_at)
         outcome = _Outcome(*_publish(session, job, version_code, stale, paid))
-    end_wait(session, job.space, version_code)
+    if not open_batches(session, version_code, job.space.space_id):
+        end_wait(session, job.space, version_code)
     return outcome
 
 
@@ -248,12 +250,15 @@ class _Job:
     ledger_key: LedgerKey
     progress: Progress
 
+    def take_in(self, session: Connection) -> Purchase:
+        """Take in what batches have answered, also for texts that the version has no more."""
+        if open_batches(session, self.ledger_key.partition_key, self.space.space_id):
+            return self._lane(session).take_in()
+        return Purchase()
+
     def request(self, session: Connection, stale: Sequence[StaleVerse]) -> Purchase:
-        """Take in what batches have answered; request the rest, by a batch or live."""
-        purchase = Purchase()
+        """Request what no batch has answered, by another batch or live."""
         version = self.ledger_key.partition_key
-        if open_batches(session, version, self.space.space_id):
-            purchase.add(self._lane(session).take_in())
         if self.options.requests != "live":
             wanted = self._wanted(session, stale)
             attempt = next_attempt(session, self.space, version)
@@ -264,8 +269,7 @@ class _Job:
                     lane = self._lane(session)
                     self.wait(session)  # before: a run that is killed in between is gone on with
                     lane.submit(wanted, attempt)
-        purchase.add(run_async(self.obtain(session, stale)))
-        return purchase
+        return run_async(self.obtain(session, stale))
 
     def wait(self, session: Connection) -> None:
         """Have the sensor go on when the batches have ended."""

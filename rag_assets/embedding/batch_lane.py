@@ -189,7 +189,6 @@ class BatchLane:
             if queued and queued + batch.tokens > most:
                 self._wait(batch_id, f"{queued:,} tokens are enqueued")
                 return
-            stored.free_gone_texts(self._session, batch)
             with tempfile.NamedTemporaryFile(prefix="rag-assets-", suffix=".jsonl") as file:
                 if not self._write(batch, file):
                     stored.close(
@@ -227,7 +226,7 @@ class BatchLane:
         from rag_assets.embedding.providers.openai_client import request_body  # noqa: PLC0415
 
         spec = self._space.spec
-        lines = stored.lines_of(self._session, batch)
+        lines = stored.lines_to_send(self._session, batch)
         for number, texts in lines.items():
             body = request_body([text.text for text in texts], spec, self._profile, "passage")
             line = {

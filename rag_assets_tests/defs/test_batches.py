@@ -225,6 +225,23 @@ def test_texts_that_are_gone_before_their_batch_begins_are_not_paid_for(
     assert_paid_once(lane, emulator, texts=12)
 
 
+def test_answers_to_texts_that_the_version_has_no_more_are_kept(
+    lane: Lane, emulator: Emulator
+) -> None:
+    emulator.batches(seconds=3600)
+    lane.drop("EN_RUN", sentences(12, word="stream"))
+    assert lane.run("EN_RUN", config={"spaces": "small"}).success
+    lane.drop("EN_RUN", sentences(30))
+    lane.run("EN_RUN", config=BATCH)
+    lane.drop("EN_RUN", sentences(12, word="stream"))
+    lane.run("EN_RUN", config={"spaces": "small"})
+    emulator.batches(seconds=0)
+    assert until_published(lane).metadata("verse_embeddings")["tokens"] > 0
+    assert lane.count("SELECT count(*) FROM embedding_batches WHERE state = 'done'") == 1
+    assert lane.count("SELECT count(*) FROM answered_texts_s1 WHERE NOT set_aside") == 30
+    assert lane.count("SELECT count(*) FROM embedding_waits") == 0
+
+
 def test_texts_that_change_meanwhile_are_requested_again(lane: Lane, emulator: Emulator) -> None:
     lane.drop("EN_RUN", sentences(30))
     lane.run("EN_RUN", config=BATCH)

@@ -196,25 +196,6 @@ def _reserve_texts(
     return int(count), int(tokens_in_all)
 
 
-def lines_of(connection: Connection, batch: StoredBatch) -> dict[int, Batch]:
-    """The texts of a batch that have no answer yet and that its version still has, by line.
-
-    Joins the batch with its version's verses, each by its index.
-    """
-    rows = connection.execute(
-        """
-        SELECT DISTINCT ON (b.line, b.place) b.line, b.text_hash, v.text
-          FROM embedding_batch_texts b JOIN verses v USING (text_hash)
-         WHERE b.batch_id = %s AND v.version_code = %s ORDER BY b.line, b.place
-        """,
-        (batch.batch_id, batch.version_code),
-    )
-    found: dict[int, list[Text]] = {}
-    for line, text_hash, text in rows:
-        found.setdefault(line, []).append(Text(bytes(text_hash), text))
-    return {line: tuple(texts) for line, texts in found.items()}
-
-
 @dataclass(slots=True)
 class Line:
     """A request of a batch: the hashes of its texts in order, and their bytes in all."""
@@ -238,21 +219,33 @@ def unanswered_lines(connection: Connection, batch_id: int) -> dict[int, Line]:
     return found
 
 
-def free_gone_texts(connection: Connection, batch: StoredBatch) -> None:
-    """Free the texts of a batch, not at the provider yet, that its version has no more."""
-    connection.execute(
-        """
-        WITH gone AS (
-            DELETE FROM embedding_batch_texts b
-             WHERE batch_id = %s AND NOT EXISTS
-                   (SELECT FROM verses v WHERE (v.text_hash, v.version_code) = (b.text_hash, %s))
-            RETURNING 1
-        )
-        UPDATE embedding_batches SET texts = texts - (SELECT count(*) FROM gone)
-         WHERE batch_id = %s
-        """,
-        (batch.batch_id, batch.version_code, batch.batch_id),
+def lines_to_send(connection: Connection, batch: StoredBatch) -> dict[int, Batch]:
+    """The requests of a batch that is to begin, by line, without texts that its version has no more.
+
+    These are freed. Matched here: a join would be a nested loop after the load of a new version,
+    of which PostgreSQL has no statistics yet.
+    """
+    rows = connection.execute(
+        "SELECT text_hash, text FROM verses WHERE version_code = %s", (batch.version_code,)
     )
+    texts = {bytes(text_hash): text for text_hash, text in rows}
+    reserved = unanswered_lines(connection, batch.batch_id)
+    gone = [key for line in reserved.values() for key in line.hashes if key not in texts]
+    with connection.transaction():
+        connection.execute(
+            "DELETE FROM embedding_batch_texts"
+            " WHERE space_id = %s AND text_hash = ANY(%b::bytea[]) AND batch_id = %s",
+            (batch.space_id, gone, batch.batch_id),
+        )
+        connection.execute(
+            "UPDATE embedding_batches SET texts = texts - %s WHERE batch_id = %s",
+            (len(gone), batch.batch_id),
+        )
+    found = {
+        number: tuple(Text(key, texts[key]) for key in line.hashes if key in texts)
+        for number, line in reserved.items()
+    }
+    return {number: line for number, line in found.items() if line}
 
 
 def waiting_texts(
