@@ -220,10 +220,10 @@ def unanswered_lines(connection: Connection, batch_id: int) -> dict[int, Line]:
 
 
 def lines_to_send(connection: Connection, batch: StoredBatch) -> dict[int, Batch]:
-    """The requests of a batch that is to begin, by line, without texts that its version has no more.
+    """The requests of a batch that is to begin, by line; frees texts that its version lacks now.
 
-    These are freed. Matched here: a join would be a nested loop after the load of a new version,
-    of which PostgreSQL has no statistics yet.
+    Matched here: right after a version is loaded, PostgreSQL has no statistics of it, and a join
+    was a nested loop.
     """
     rows = connection.execute(
         "SELECT text_hash, text FROM verses WHERE version_code = %s", (batch.version_code,)
