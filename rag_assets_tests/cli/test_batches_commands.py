@@ -22,14 +22,13 @@ def test_batches_are_planned_begun_listed_cancelled_and_given_up(
     (planned,) = go("bible", "plan", "EN_SAMPLE", "--json").json[:1]
     assert planned["batch_cost_usd"] == pytest.approx(planned["cost_usd"] / 2)
     assert planned["batch_hours"] == 24
-    for code in ("EN_SAMPLE", "PT_SAMPLE"):
-        begun = go("bible", "embed", code, "--requests", "batch", "--small-only")
-        assert begun.status == 0, begun.err
-        assert f"{code}: 251 texts in batches at the provider, due " in begun.out
+    begun = go("bible", "embed", "EN_SAMPLE", "--requests", "batch")
+    assert begun.status == 0, begun.err
+    assert "EN_SAMPLE: 502 texts in batches at the provider, due " in begun.out
     listed = go("batches", "list", "--json").json
-    assert [(one["version_code"], one["state"]) for one in listed] == [
-        ("PT_SAMPLE", "submitted"),
-        ("EN_SAMPLE", "submitted"),
+    assert [(one["batch_id"], one["state"]) for one in listed] == [
+        (2, "submitted"),
+        (1, "submitted"),
     ]
     assert "batch 1 is cancelled" in go("batches", "cancel", "1").out
     assert "251 texts can be requested again" in go("batches", "give-up", "2", "--yes").out
