@@ -8,7 +8,7 @@ from openai_emulator.process import Emulator
 from rag_assets.postgres.database import Database, one
 from rag_assets_tests.cli.conftest import Done, Run
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 def test_batches_are_planned_begun_listed_cancelled_and_given_up(
