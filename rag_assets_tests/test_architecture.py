@@ -216,7 +216,7 @@ def composed(place: str, tree: ast.Module) -> Iterator[str]:
 def unaware(place: str, tree: ast.Module) -> Iterator[str]:
     """Below ``defs`` and ``cli``, which start processes, only the settings see the environment."""
     own = place.removesuffix(".py").split("/")[1]
-    if place == "rag_assets/settings/model.py" or own in STARTS_PROCESSES:
+    if own == "settings" or own in STARTS_PROCESSES:
         return
     for node in ast.walk(tree):
         if (

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.cli.misspelled import misspelled_settings
 from rag_assets.cli.opening import ui_address
 from rag_assets.cli.options import SECONDS
 from rag_assets.cli.output import (
@@ -18,16 +17,17 @@ from rag_assets.cli.output import (
     errors_as_sentences,
     out,
     plain,
-    remark,
     show_json,
     show_pairs,
     show_table,
 )
+from rag_assets.operations.backfill import left_of, runs_url
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.diagnosis import diagnose
 from rag_assets.operations.findings import Finding, Level, span
 from rag_assets.operations.snapshot import OF_RECOVERY, CorpusState, IndexState, Snapshot
 from rag_assets.operations.survey import survey
+from rag_assets.operations.windows import backfill_windows, when
 from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
@@ -54,8 +54,6 @@ def doctor(
     """
     with errors_as_sentences(as_json):
         settings = load_settings()
-        for fault in misspelled_settings():
-            remark(fault)
         if address := ui_address(settings):
             settings = settings.model_copy(update={"rag_public_url": address})
         while True:
@@ -177,6 +175,10 @@ def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[
         if release.release_id is None
         else f"{release.release_id}, since {release.activated_at:%Y-%m-%d %H:%M} UTC",
     )
+    if (window := corpus.window) is not None:
+        zone = backfill_windows(settings).zone
+        yield "backfill", f"open until {when(window.closes, seen.now, zone)}: {left_of(window)}"
+        yield "", runs_url(settings.rag_public_url, window.key)
     if corpus.incident is not None:
         incident = corpus.incident
         yield "incident", f"{incident.name} {incident.state}: {incident.cause} {incident.subject}"

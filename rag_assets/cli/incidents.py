@@ -46,7 +46,8 @@ def list_last(
                 "began": one.began_at,
                 "resumed": one.recovering_at,
                 "queue": one.longest_queue,
-                "documents": one.documents_affected,
+                "at work": one.documents_affected,
+                "waited": one.documents_waited,
                 "failed": one.failed_jobs,
             }
             for one in found

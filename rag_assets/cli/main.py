@@ -10,6 +10,7 @@ import typer
 
 from rag_assets.cli import (
     alerting,
+    audit,
     backfill,
     batches,
     bible,
@@ -18,6 +19,7 @@ from rag_assets.cli import (
     demo,
     doctor,
     documents,
+    erase,
     evaluate,
     exporter,
     incidents,
@@ -32,8 +34,9 @@ from rag_assets.cli import (
     worker,
 )
 from rag_assets.cli.commands import Commands
-from rag_assets.cli.output import out, show_error
+from rag_assets.cli.output import out, remark, show_error
 from rag_assets.interrupts import end_on_signals
+from rag_assets.settings.names import unknown_names
 
 
 class _App(Commands):
@@ -82,6 +85,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     _: Annotated[
         bool,
         typer.Option(
@@ -90,8 +94,14 @@ def _options(
     ] = False,
 ) -> None:
     """The options of ``rag-assets`` itself."""
+    if context.invoked_subcommand == "doctor":  # where they are findings
+        return
+    for sentence in unknown_names():
+        remark(f"warning: {sentence}")
 
 
+bible.app.command("erase")(erase.erase_version)
+documents.app.command("erase")(erase.erase_document)
 app.add_typer(db.app, name="db")
 app.add_typer(bible.app, name="bible")
 app.add_typer(documents.app, name="documents")
@@ -108,6 +118,7 @@ app.command("search")(search.search_command)
 app.command("doctor")(doctor.doctor)
 app.command("provider")(provider.provider)
 app.command("eval")(evaluate.evaluate)
+app.command("audit")(audit.audit)
 app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
 app.command("exporter")(exporter.exporter)

@@ -15,6 +15,8 @@ from typing import TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from rag_assets.audit.model import KINDS
+from rag_assets.audit.sql.reports import AuditFigures
 from rag_assets.documents.sql.attempts import AttemptTotals
 from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.errors import DocumentError, WorkerLostError
@@ -124,33 +126,29 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     """Yield the metrics of the document lanes. A job is one attempt at one document."""
     lanes = _with(DOCUMENT_LANES, (*queue.lanes, *(total.lane for total in queue.attempts)))
     found = {lane: queue.lanes.get(lane, LaneCounts(lane)) for lane in lanes}
-    waiting = {lane: counts.waiting for lane, counts in found.items()}
-    due = {lane: counts.claimable for lane, counts in found.items()}
-    running = {lane: counts.running for lane, counts in found.items()}
-    oldest = {lane: counts.oldest_waiting_s for lane, counts in found.items()}
     yield _gauge(
         "rag_queue_length",
         "Waiting documents, including those that a dead run left behind.",
         ("lane",),
-        _by(waiting),
+        [((lane,), counts.waiting) for lane, counts in found.items()],
     )
     yield _gauge(
         "rag_queue_due",
         "Waiting documents that are due, without those waiting for a retry.",
         ("lane",),
-        _by(due),
+        [((lane,), counts.claimable) for lane, counts in found.items()],
     )
     yield _gauge(
         "rag_oldest_waiting_seconds",
         "How long the oldest waiting document has waited; 0 if none waits.",
         ("lane",),
-        _by(oldest),
+        [((lane,), counts.oldest_waiting_s) for lane, counts in found.items()],
     )
     yield _gauge(
         "rag_worker_active_jobs",
         "Documents being processed by a live run.",
         ("lane",),
-        _by(running),
+        [((lane,), counts.running) for lane, counts in found.items()],
     )
     yield from _jobs(queue, lanes)
     classes = [kind.__name__ for kind in (*DocumentError.__subclasses__(), WorkerLostError)]
@@ -244,14 +242,10 @@ def of_batches(batches: BatchFigures) -> Iterator[Metric]:
     ):
         counts = [((state,), batches.batches.get(state, 0)) for state in states]
         yield metric(name, text, ("state",), counts)
-    yield _single(
-        "rag_batch_texts_waiting", "Texts in batches that have no answer yet.", batches.texts
-    )
-    yield _single(
-        "rag_batch_overdue_seconds",
-        "How long ago the most overdue batch was due; 0 if none is overdue.",
-        batches.overdue_s,
-    )
+    waiting = "Texts in batches that have no answer yet."
+    yield _single("rag_batch_texts_waiting", waiting, batches.texts)
+    overdue = "How long ago the most overdue batch was due; 0 if none is overdue."
+    yield _single("rag_batch_overdue_seconds", overdue, batches.overdue_s)
 
 
 def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
@@ -323,6 +317,23 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
         "Seconds since the check's last evaluation.",
         labels,
         [(place, check.age_s) for place, check in where],
+    )
+
+
+def of_audit(audit: AuditFigures | None) -> Iterator[Metric]:
+    """Yield the result of the last audit, with 0 for each kind that it did not find."""
+    left = {} if audit is None else {kind: audit.left.get(kind, 0) for kind in KINDS}
+    yield _gauge(
+        "rag_audit_differences",
+        "Differences that the last audit found and left; absent before the first audit.",
+        ("kind",),
+        _by(left),
+    )
+    yield _gauge(
+        "rag_audit_age_seconds",
+        "Seconds since the end of the last audit; absent before the first one.",
+        (),
+        [] if audit is None else [((), audit.age_s)],
     )
 
 
