@@ -143,7 +143,8 @@ def batch_untaken(view: View) -> Iterator[Finding]:
                 "problem",
                 f"batch {batch.batch_id} of {batch.version_code} ended {since} ago: its results "
                 "are paid for, and not taken in",
-                f"`rag-assets up`, or `rag-assets bible embed {batch.version_code}`",
+                f"`rag-assets up`, or `rag-assets bible embed {batch.version_code}`; if it "
+                f"was removed: `rag-assets batches give-up {batch.batch_id}`",
                 batch.ended_at,
             )
 
