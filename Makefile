@@ -38,6 +38,7 @@ lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 
 bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, ours and others' (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bible_embeddings
+	@$(BIN)/python -m benchmarks.batches
 	@$(BIN)/python -m benchmarks.index
 	@$(BIN)/python -m benchmarks.codes
 	@$(BIN)/python -m benchmarks.plans
@@ -54,7 +55,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(SMOKES)
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
-SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings operations index documents.scan \
+SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings batches operations index documents.scan \
 	documents.extraction codes plans thirty fidelity fidelity.bibles)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:

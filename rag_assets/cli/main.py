@@ -12,6 +12,7 @@ from rag_assets.cli import (
     alerting,
     audit,
     backfill,
+    batches,
     bible,
     capacity,
     db,
@@ -109,6 +110,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(space.app, name="space")
 app.add_typer(keys.app, name="keys")
 app.add_typer(backfill.app, name="backfill")
+app.add_typer(batches.app, name="batches")
 app.add_typer(incidents.app, name="incidents")
 app.command("demo")(demo.demo)
 app.command("up")(up.up)

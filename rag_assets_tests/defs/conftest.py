@@ -53,6 +53,7 @@ class Lane:
         job: str = "bible_embeddings",
         config: Mapping[str, Any] | None = None,
         only: Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
         raise_on_error: bool = False,
     ) -> Run:
         """Run a job for one version.
@@ -66,6 +67,7 @@ class Lane:
             .execute_in_process(
                 partition_key=code,
                 instance=self.instance,
+                tags=dict(tags or {}),
                 run_config={"ops": {"verse_embeddings": {"config": dict(config)}}}
                 if config
                 else None,

@@ -68,6 +68,7 @@ SENSORS = [
     "bible_version_folders",
     "document_inbox",
     "document_queue",
+    "embedding_batches",
     "nightly_index_late",
     "queue_recovery",
     "release_automation",

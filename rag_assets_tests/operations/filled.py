@@ -98,6 +98,16 @@ def fill_provider(connection: Connection) -> None:
         (fingerprint(KEY),),
     )
     connection.execute("INSERT INTO provider_limits (endpoint, share) VALUES ('there', 0.5)")
+    for state, due in (("submitted", "-2 hours"), ("submitted", "1 day"), ("done", "-1 day")):
+        connection.execute(
+            """
+            INSERT INTO embedding_batches (space_id, version_code, run_id, state, texts, tokens,
+                   due_at)
+            SELECT min(space_id), 'EN_A', 'run', %s, 9, 90, now() + %s::interval
+              FROM embedding_spaces
+            """,
+            (state, due),
+        )
 
 
 def fill_live_recall(connection: Connection) -> None:
