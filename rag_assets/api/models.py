@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag_assets.retrieval.hits import Hit
-from rag_assets.retrieval.request import MAX_CONTEXT, MAX_TOP_K, Searched, SearchRequest
+from rag_assets.retrieval.request import (
+    MAX_CONTEXT,
+    MAX_TEXT_DEPTH,
+    MAX_TOP_K,
+    Searched,
+    SearchRequest,
+)
 from rag_assets.retrieval.search import SearchResult
 from rag_assets.vectors.search_plan import SearchPlan
 
@@ -75,7 +81,25 @@ class SimpleRequest(BaseModel):
     rerank: bool = Field(
         False, description="Re-rank the small space's candidates with the large model."
     )
-    hybrid: bool = Field(False, description="Include full text search; needs `query`.")
+    hybrid: bool = Field(
+        False,
+        description="Include full text search; needs `query`. A phrase in double quotes is then "
+        "required, and a word after a minus excluded.",
+    )
+    text_weight: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="With `hybrid`: what the words count beside the vector. Unset: the release's.",
+    )
+    text_depth: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_TEXT_DEPTH,
+        description="With `hybrid`: hits of either search to merge, at least. Unset: the "
+        "release's.",
+    )
     collapse: bool = Field(
         False,
         description="One hit per verse, in its best version; one per document, its best passage.",
@@ -102,6 +126,8 @@ class SimpleRequest(BaseModel):
             min_score=self.min_score,
             rerank=self.rerank,
             hybrid=self.hybrid,
+            text_weight=self.text_weight,
+            text_depth=self.text_depth,
             collapse=self.collapse,
             corpus=self.corpus,
             documents=None if self.documents is None else tuple(self.documents),
@@ -260,6 +286,8 @@ class EvalRequest(BaseModel):
     versions: list[Name] | None = Field(None, min_length=1, max_length=MAX_NAMES)
     language: Name | None = None
     hybrid: bool = False
+    text_weight: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    text_depth: int | None = Field(None, ge=1, le=MAX_TEXT_DEPTH)
     collapse: bool = False
 
     def plain(self) -> SearchRequest:
@@ -269,6 +297,8 @@ class EvalRequest(BaseModel):
             versions=None if self.versions is None else tuple(self.versions),
             language=self.language,
             hybrid=self.hybrid,
+            text_weight=self.text_weight,
+            text_depth=self.text_depth,
             collapse=self.collapse,
         )
 

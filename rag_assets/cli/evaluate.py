@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.cli.options import Collapse, Hybrid, Rerank, TopK, Versions
+from rag_assets.cli.options import Collapse, Hybrid, Rerank, TextWeight, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import open_database
@@ -43,6 +43,7 @@ def evaluate(
     top_k: TopK = 10,
     version: Versions = None,
     hybrid: Hybrid = False,
+    text_weight: TextWeight = None,
     rerank: Rerank = False,
     collapse: Collapse = False,
     as_json: Json = False,
@@ -67,6 +68,7 @@ def evaluate(
                 language=question.language,
                 rerank=rerank,
                 hybrid=hybrid,
+                text_weight=text_weight,
                 collapse=collapse,
             )
             for question in questions

@@ -74,6 +74,22 @@ class IndexSettings(BaseModel):
         "the next release.",
     )
 
+    # Full text
+    rag_text_weight: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="What the words of a query count beside its vector in hybrid search, from the "
+        "next release on. Unset: 0.35, by measurement.",
+    )
+    rag_text_depth: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Hits of full text search and of vectors that hybrid search merges, at least, "
+        "from the next release on. Unset: 100.",
+    )
+
     # Checks and the gate
     rag_recall_floor: float = Field(
         0.95,

@@ -194,9 +194,9 @@ async def _search(
 ) -> SearchResult:
     started = time.perf_counter()
     if vector is None and wanted.text is not None:
-        vector = await service.query_vector(served.target.table.space, wanted.text)
+        vector = await service.query_vector(served.target.table.space, wanted.embedded_text)
         if wanted.rerank and served.large_space is not None:
-            large = await service.query_vector(served.large_space, wanted.text)
+            large = await service.query_vector(served.large_space, wanted.embedded_text)
     if vector is None:
         raise RequestError("query-or-vector", "query", "give query or vector")
     embedding_ms = (time.perf_counter() - started) * 1000
