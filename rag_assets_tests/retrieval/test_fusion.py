@@ -12,8 +12,6 @@ SHARES = st.dictionaries(st.integers(1, 9), st.sampled_from([0, 0.2, 0.7, 1, 1.3
 DISTANCES = st.dictionaries(
     st.integers(1, 9), st.sampled_from([0, 0.25, 0.5, 1, 2]), min_size=1, max_size=9
 )
-    st.integers(1, 9), st.sampled_from([0, 0.25, 0.5, 1, 2]), min_size=1, max_size=9
-)
 
 
 def test_words_that_fit_well_raise_a_row_and_words_that_hardly_fit_do_not() -> None:
