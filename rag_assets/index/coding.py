@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K
+from rag_assets.index.enough import FEW, Allowed, Enough
 from rag_assets.index.measuring import QUICK_QUERIES, Bench, Point
 from rag_assets.index.questions import Questions
 from rag_assets.index.recipes import (
@@ -27,6 +29,7 @@ from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS_WITH_CODES, Codes
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql import code_sets, code_writing
 from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse
 from rag_assets.vectors.sql.nearest import prepare_connection
@@ -45,8 +48,6 @@ _MANY_ROWS = 100_000
 SCAN_QUERIES = 100
 """Queries for choosing candidates: enough to separate 0.98 from the floor of 0.95 by six standard
 errors; each reads every code that passes."""
-_SCAN_TEXTS = 200
-"""Fragments for choosing candidates: with fewer, none might be lost by chance."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def coded(
     measure_again: bool,
     run_id: str,
     progress: Progress,
+    allowed: Allowed = FEW,
 ) -> Coded | None:
     """Complete and measure the table's codes; use longer ones if they miss the recall floor.
 
@@ -112,6 +114,7 @@ def coded(
     :param scopes: rows by version or language that may be served; ``cases`` are filters on them.
     :param last: the last decision; its measurement is valid until the table has changed enough.
     :param measure_again: measure even so, because a check has failed since.
+    :param allowed: the text queries that may be lost.
     :returns: ``None`` if the settings disable codes, or the longest codes miss the floor.
     """
     if settings.rag_code_bits == 0 or not rows or not scopes:
@@ -133,7 +136,8 @@ def coded(
         code_sets.analyze(session, code_set)
         max_use = CodeUse(code_set.number, *(FILTERED_CANDIDATES[-1],) * 3, scan_rows=0)
         asked = {EVERYTHING: tuple(scopes), **cases}
-        bench = Bench(session, table, questions(), asked, scopes, codes=Codes(code_set, max_use))
+        held = Codes(code_set, max_use)
+        bench = Bench(session, table, questions(), asked, scopes, codes=held, allowed=allowed)
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
         if scan.kept:
             return Coded(code_set, scan.use, scan.point.recall, rows_changed, scan.as_json())
@@ -233,20 +237,59 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
         )
     plain = bench.enough_for_texts(
         EVERYTHING,
-        lambda candidates: replace(whole, candidates=candidates),
+        partial(_with_candidates, whole),
         start=chosen[EVERYTHING],
         maximum=CANDIDATES[-1],
-        max_fragments=_SCAN_TEXTS,
+    )
+    largest = max(bench.scopes.values())
+    one_scope = max(
+        (number for name, number in chosen.items() if bench.rows(name) <= largest), default=0
+    )
+    under = _enough_under_filters(
+        bench, one_scope=one_scope, filtered=max(plain.number, *chosen.values())
     )
     # For latency only: its recall is known, and more candidates do not lower it.
-    last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), limit=QUICK_QUERIES)
+    last = bench.measure_plan(
+        EVERYTHING, replace(whole, candidates=plain.number), limit=QUICK_QUERIES
+    )
     last = replace(last, recall=curves[EVERYTHING][CANDIDATES.index(chosen[EVERYTHING])])
-    kept = last.recall >= wanted and all(curve[-1] >= floor for curve in curves.values())
-    largest = max(bench.scopes.values())
-    one_scope = [number for name, number in chosen.items() if bench.rows(name) <= largest]
-    filtered = max(plain, *chosen.values())
-    use = CodeUse(code_set.number, plain, filtered, max(one_scope, default=filtered), scan_rows=0)
+    kept = (
+        last.recall >= wanted
+        and all(curve[-1] >= floor for curve in curves.values())
+        and plain.kept
+        and all(enough.kept for enough in under)
+    )
+    of_one, of_many = under
+    use = CodeUse(
+        code_set.number, plain.number, of_many.number, of_one.number or of_many.number, scan_rows=0
+    )
     return Scan(use, curves, last, kept)
+
+
+def _enough_under_filters(bench: Bench, *, one_scope: int, filtered: int) -> tuple[Enough, Enough]:
+    """The candidates that also answer text queries under their filters: of one version, of more.
+
+    :param one_scope: to begin with under a filter that passes one version; 0 if none was measured.
+    """
+    numbers = {True: Enough(one_scope, kept=True), False: Enough(filtered, kept=True)}
+    largest = max(bench.scopes.values())
+    for name in bench.text_filters:
+        if bench.rows(name) <= EXACT_ROWS_WITH_CODES:
+            continue
+        one = bench.rows(name) <= largest
+        before = numbers[one]
+        found = bench.enough_for_texts(
+            name,
+            partial(_with_candidates, bench.scan(name)),
+            start=before.number or filtered,
+            maximum=FILTERED_CANDIDATES[-1],
+        )
+        numbers[one] = Enough(found.number, before.kept and found.kept)
+    return numbers[True], numbers[False]
+
+
+def _with_candidates(scan: SearchPlan, candidates: int) -> SearchPlan:
+    return replace(scan, candidates=candidates)
 
 
 def _outgrown(

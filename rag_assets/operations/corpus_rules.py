@@ -186,6 +186,17 @@ def messages_unsent(view: View) -> Iterator[Finding]:
         yield Finding("messages", "warning", fact, "correct SLACK_WEBHOOK_URL", view.snapshot.now)
 
 
+@rule(
+    condition="A setting has a value under a name that the next version does not read.",
+    evidence="its name",
+    fix="set what the finding names instead",
+)
+def setting_deprecated(view: View) -> Iterator[Finding]:
+    for name, instead in view.thresholds.deprecated:
+        fact = f"{name} is deprecated: the next version does not read it"
+        yield Finding("settings", "warning", fact, f"set {instead}", view.snapshot.now)
+
+
 CORPUS_RULES = (
     migrations_pending,
     database_unread,
@@ -197,4 +208,5 @@ CORPUS_RULES = (
     release_held,
     provenance_unknown,
     messages_unsent,
+    setting_deprecated,
 )

@@ -78,6 +78,7 @@ def test_codes_are_shown_with_what_a_scan_of_them_gives(make_lane: MakeLane) -> 
         "- 60 rows are fewer than 50,000: a scan of the codes serves, recall@10 1.000"
     )
     assert (told["code_set"], told["code_bits"], told["scan_recall_at_10"]) == (1, 64, 1.0)
+    assert told["recall_by_candidates"].startswith("![recall over candidates](data:image/png;")
     assert run.failed_checks() == []
     assert run.checks()["recall_at_10"].metadata["judged"].value == "code set 1"
 
@@ -109,8 +110,40 @@ def test_keeping_the_index_is_an_outcome_with_reasons(indexed: Lane) -> None:
     told = decide(indexed).metadata(INDEX)
     assert (told["decision"], told["generation"]) == ("keep", 1)
     assert "0% of the rows changed since the build" in told["reasons"]
-    assert "recall_and_latency" not in told
     assert told["probes"] >= 1
+
+
+def test_the_curve_of_the_last_tuning_stays_when_nothing_is_rebuilt(indexed: Lane) -> None:
+    built = decide(indexed).metadata(INDEX)
+    kept = decide(indexed).metadata(INDEX)
+    assert (built["decision"], kept["decision"]) == ("build", "keep")
+    assert kept["tuning"] == built["tuning"]
+    assert kept["recall_and_latency"] == built["recall_and_latency"]
+
+
+def test_the_figures_of_a_check_are_numbers_with_their_floor_and_a_description(
+    indexed: Lane,
+) -> None:
+    checks = decide(indexed, checks=True).checks()
+    recall, latency = checks["recall_at_10"], checks["retrieval_latency_slo"]
+    assert 0.95 <= number(recall, "recall_at_10_mixtures") <= 1
+    assert number(recall, "floor_mixtures") == 0.95
+    assert recall.description is not None
+    assert recall.description.startswith("recall@10: ")
+    assert "mixtures 1.000 (" in recall.description
+    assert number(latency, "p95_ms_everything_concurrency_1") > 0
+    assert number(latency, "p95_ms_largest_version_concurrency_8") > 0
+    assert number(latency, "slo_ms") == 60_000
+    assert {check.passed for check in checks.values()} == {True}
+    assert all(check.description for check in checks.values())
+
+
+def number(check: dg.AssetCheckEvaluation, name: str) -> float:
+    """A figure that Dagster plots."""
+    value = check.metadata[name]
+    assert isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue)
+    assert value.value is not None
+    return value.value
 
 
 def test_launchpad_requests_are_built_immediately_and_replace_unreleased_indexes(

@@ -11,10 +11,9 @@ from rag_assets.index.checks import (
     INDEX_CHECKS,
     IndexVerdict,
     judge_index,
-    judge_latency,
     judge_recall,
-    production_conditions,
 )
+from rag_assets.index.latency import judge_latency, production_conditions
 from rag_assets.index.measuring import Point, recall_of
 from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
@@ -199,7 +198,7 @@ def test_too_few_probes_fail_the_recall_checks(
     forced = index_settings(make_settings, pg_ivfflat_probes=1)
     verdicts = judged(database, forced, table, *checks)
     (failure,) = verdicts["recall_at_10"].failures
-    assert failure.startswith("everything: recall@10 0.")
+    assert failure.startswith("mixtures: recall@10 0.")
     assert failure.endswith("is under 0.95 at 1 probes")
     assert any("recall@10" in one for one in verdicts["filtered_recall_at_10"].failures)
     assert verdicts["recall_at_10"].measured["probes"] == 1

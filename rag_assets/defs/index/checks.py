@@ -71,7 +71,7 @@ def _result(asset: dg.AssetKey, verdict: IndexVerdict) -> dg.AssetCheckResult:
         asset_key=asset,
         passed=not verdict.failures,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(verdict.failures) or None,
+        description="; ".join(verdict.failures) or verdict.summary or None,
         metadata={
             "judged": verdict.subject,
             **{name: _value(value) for name, value in verdict.measured.items()},
