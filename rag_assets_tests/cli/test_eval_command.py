@@ -63,7 +63,7 @@ def test_json_lines_do_as_well_and_people_read_a_table(run: Run, workplace: Path
         "hit@3",
         "0.5",
         "p50 ms",
-        "p95_ms",
+        "p95 ms",
         "coverage",
     ):
         assert word in shown.out
