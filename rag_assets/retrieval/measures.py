@@ -1,4 +1,4 @@
-"""How good a ranking is, by the usual measures of information retrieval, as trec_eval has them. Pure."""
+"""How good a ranking is, by the measures of information retrieval, as trec_eval has them. Pure."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def measures(ranked: Sequence[str], relevant: Mapping[str, int]) -> Measures:
     )
 
 
+def measures_of_rank(rank: int | None) -> Measures:
+    """The measures of a query that one hit answers, at this rank; ``None`` if none does."""
+    if rank is None:
+        return Measures(0, 0, 0, 0, 0)
+    return measures([*map(str, range(rank - 1)), "it"], {"it": 1})
+
+
 def _gain(grades: Sequence[int]) -> float:
     """Discounted cumulative gain of the first ten."""
     return math.fsum(grade / math.log2(rank + 1) for rank, grade in enumerate(grades[:10], 1))
@@ -57,7 +64,12 @@ class Mean:
 
 
 def mean(values: Sequence[float]) -> Mean:
-    """The mean of one measure; of differences of two searches, it is a paired comparison."""
+    """The mean of one measure; of differences of two searches, it is a paired comparison.
+
+    0 without values.
+    """
+    if not values:
+        return Mean(0.0, 0.0)
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return Mean(float(np.mean(values)), 1.96 * deviation / math.sqrt(len(values)))
 

@@ -27,10 +27,10 @@ from rag_assets.api.security import Guard, service_of
 from rag_assets.api.service import Service
 from rag_assets.api.sources import Source
 from rag_assets.errors import RequestError
-from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
+from rag_assets.retrieval.evaluation import evaluated, evaluation_summary, name_of
 from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
-from rag_assets.retrieval.request import SearchRequest, confine
+from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search
 from rag_assets.retrieval.sides import needs_lookup, sides_of
 from rag_assets.vectors.sql.spaces import Space
@@ -98,7 +98,7 @@ async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:
     source = service.sources.to_search()
     served = source.current.served
     wanted = asked.plain()
-    confine(wanted, served)
+    await _check(service, source, wanted, served)
     if not all(item.query.strip() for item in asked.queries):
         raise RequestError("no-query", "queries", "a query is empty: write what you look for")
     results = []
@@ -107,7 +107,13 @@ async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:
         found = await _search(service, source, served, replace(wanted, text=item.query))
         elapsed = (time.perf_counter() - started) * 1000
         results.append(
-            evaluated(item.query, item.expected, [hit.usfm for hit in found.hits], elapsed)
+            evaluated(
+                item.query,
+                item.expected,
+                [name_of(hit) for hit in found.hits],
+                elapsed,
+                not_first=item.not_first,
+            )
         )
     return EvalResponse(
         request_id=ids.request_id.get(),
