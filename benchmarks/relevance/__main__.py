@@ -129,11 +129,11 @@ class _Run:
         self._served: dict[tuple[str, str], Served] = {}
 
     def report(self, count: int) -> Report:
-        rows = [
-            row
-            for asked in query_sets(self._texts, self._verses, count)
-            for row in self._asked(asked)
-        ]
+        rows = []
+        for asked in query_sets(self._texts, self._verses, count):
+            for row in self._asked(asked):
+                say(" | ".join(row))  # a run may last hours
+                rows.append(row)
         return Report(
             f"{self._kind.name}: {len(self._verses):,} verses of each version",
             (

@@ -103,15 +103,7 @@ def evaluate(
 def _evaluate_file(path: Path, request: SearchRequest, *, as_json: bool) -> None:
     settings = load_settings()
     queries = read_golden_queries(path, expecting=False)
-    requests = [
-        replace(
-            request,
-            text=query.text,
-            language=query.language,
-            corpus="both" if query.names_documents else "bible",
-        )
-        for query in queries
-    ]
+    requests = [query.asked(request) for query in queries]
     found = search_texts(open_database(settings), settings, requests)
     results = [
         evaluated(

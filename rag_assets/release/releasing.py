@@ -62,6 +62,7 @@ def evaluate_gate(
         max_age=timedelta(hours=settings.rag_evidence_max_age_h),
         leave_out_failing=leave_out if leave_out_failing is None else leave_out_failing,
         after_rollback=after_rollback,
+        quality_floor=settings.rag_quality_floor,
     )
 
 

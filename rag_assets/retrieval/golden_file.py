@@ -6,11 +6,12 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag_assets.bible.books import is_usfm_code
 from rag_assets.errors import ConfigurationError
+from rag_assets.retrieval.request import Searched, SearchRequest
 
 MAX_QUERIES = 2048
 _VERSE = re.compile(r"([1-4A-Z]{3}) (\d+):(\d+)")
@@ -48,6 +49,11 @@ class GoldenQuery:
         """Whether a document is expected, or must not be first."""
         names = (*self.expected, *self.not_first)
         return any(_VERSE.fullmatch(name) is None for name in names)
+
+    def asked(self, request: SearchRequest) -> SearchRequest:
+        """The request with this query: among documents, too, if it names one."""
+        corpus: Searched = "both" if self.names_documents else "bible"
+        return replace(request, text=self.text, language=self.language, corpus=corpus)
 
 
 def read_golden_queries(path: Path, *, expecting: bool = True) -> tuple[GoldenQuery, ...]:

@@ -91,6 +91,13 @@ class IndexSettings(BaseModel):
     )
 
     # Checks and the gate
+    rag_quality_floor: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Minimum nDCG@10 of the golden queries, by vectors and by hybrid search, as "
+        "the asset retrieval_quality measures it. Unset: the gate does not ask for it.",
+    )
     rag_recall_floor: float = Field(
         0.95,
         gt=0,

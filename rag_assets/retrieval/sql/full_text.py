@@ -99,6 +99,22 @@ def matches(
     return Matches(dict(sorted(ranked.items(), key=lambda one: (-one[1], one[0]))[:limit]), scored)
 
 
+def collect_statistics(connection: Connection, corpus: Corpus, versions: Sequence[str]) -> int:
+    """Count the words of these versions, or of all documents; return the number of the counts.
+
+    A release drops what is counted for none.
+    """
+    row = connection.execute(
+        "SELECT collect_text_statistics(%s, %s)", (corpus, list(versions))
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def drop_statistics(connection: Connection, numbers: Sequence[int]) -> None:
+    """Drop counts of words."""
+    connection.execute("DELETE FROM text_statistics WHERE statistics = ANY(%s)", (list(numbers),))
+
+
 def _candidates(query: Wanted, required: tuple[str, bool]) -> str:
     """A phrase chooses its passages alone: it is rarer than its words."""
     condition, has_phrase = required
