@@ -110,6 +110,19 @@ def test_hybrid_search_keeps_what_the_vector_finds_first(server: Server) -> None
         assert (first["usfm"], first["source"]) == ("PSA 23:1", "both")
 
 
+def test_accents_may_be_left_out(server: Server) -> None:
+    found = {
+        query: {
+            hit["usfm"]
+            for hit in server.found(query=query, hybrid=True, language="pt", top_k=100)["hits"]
+            if hit["source"] in ("text", "both")
+        }
+        for query in ("coracao", "coração")
+    }
+    assert found["coracao"] == found["coração"]
+    assert found["coracao"] >= {"RUT 2:13", "PHM 1:7", "PHM 1:12", "PHM 1:20"}
+
+
 def test_a_phrase_and_an_excluded_word_hold_for_every_hit(server: Server) -> None:
     plain = server.found(query="prayed to God", hybrid=True, language="en", top_k=50)["hits"]
     assert any("Jonah" in hit["text"] for hit in plain)
