@@ -26,6 +26,7 @@ ASSETS = sorted(
         "chunk_embeddings_index",
         "incident_report",
         "release",
+        "retrieval_quality",
         "verse_embeddings_index",
     ]
 )
@@ -140,7 +141,7 @@ def test_vectors_depend_on_verses_and_say_what_they_cost() -> None:
         (
             "release",
             "release",
-            ["chunk_embeddings_index", "verse_embeddings_index"],
+            ["chunk_embeddings_index", "retrieval_quality", "verse_embeddings_index"],
             "none is in progress",
         ),
     ],
