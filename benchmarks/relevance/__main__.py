@@ -130,7 +130,7 @@ class _Run:
 
     def report(self, count: int) -> Report:
         rows = []
-        for asked in query_sets(self._texts, self._verses, count):
+        for asked in query_sets(self._texts, self._verses, count, self._kind.embedded):
             for row in self._asked(asked):
                 say(" | ".join(row))  # a run may last hours
                 rows.append(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,17 +55,28 @@ def versions(more: Path | None, *, smoke: bool) -> dict[str, Version]:
 
 
 def query_sets(
-    texts: Mapping[str, Version], verses: Sequence[str], count: int
+    texts: Mapping[str, Version],
+    verses: Sequence[str],
+    count: int,
+    embedded: Callable[[str], Container[str] | None],
 ) -> Iterator[QuerySet]:
     """The sets that these versions allow.
 
     :param verses: references that are searched; queries are drawn from these.
     :param count: of each set, at most.
+    :param embedded: the verses of a version that can be queries; ``None`` for all.
     """
     pairs = [(PORTUGUESE, ENGLISH), (ENGLISH, PORTUGUESE), ("EN_ASV", ENGLISH), ("EN_WEB", ENGLISH)]
     for origin, version in pairs:
         if origin in texts:
-            both = [key for key in verses if key in texts[origin] and key in texts[version]]
+            known = embedded(origin)
+            both = [
+                key
+                for key in verses
+                if key in texts[origin]
+                and key in texts[version]
+                and (known is None or key in known)
+            ]
             drawn = random.Random(_SEED).sample(both, min(count, len(both)))
             queries = [texts[origin][key] for key in drawn]
             yield QuerySet(f"{origin} → {version}", version, origin, queries, drawn)

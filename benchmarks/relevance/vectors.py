@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +27,9 @@ class Kind(Protocol):
     def passages(self, code: str, version: Version, verses: Sequence[str]) -> Vectors | None:
         """Vectors of these verses; ``None`` if there are none of the version."""
 
+    def embedded(self, origin: str) -> Container[str] | None:
+        """The verses of a version that have vectors as queries; ``None`` for all."""
+
     def queries(self, asked: QuerySet) -> Vectors | None:
         """Vectors of the queries; ``None`` if there are none. Those without one are zero."""
 
@@ -40,6 +43,9 @@ class Lexical:
 
     def passages(self, code: str, version: Version, verses: Sequence[str]) -> Vectors | None:  # noqa: ARG002
         return embedded([version[key] for key in verses])
+
+    def embedded(self, origin: str) -> Container[str] | None:  # noqa: ARG002
+        return None
 
     def queries(self, asked: QuerySet) -> Vectors | None:
         return embedded(list(asked.queries))
@@ -59,6 +65,9 @@ class Local:
 
     def passages(self, code: str, version: Version, verses: Sequence[str]) -> Vectors | None:  # noqa: ARG002
         return _unit(self._model.passage([version[key] for key in verses]))
+
+    def embedded(self, origin: str) -> Container[str] | None:  # noqa: ARG002
+        return None
 
     def queries(self, asked: QuerySet) -> Vectors | None:
         return _unit(self._model.query(list(asked.queries)))
@@ -81,6 +90,9 @@ class MiniLM:
     def passages(self, code: str, version: Version, verses: Sequence[str]) -> Vectors | None:  # noqa: ARG002
         own = self._vectors.get(code)
         return None if own is None else np.stack([own[key] for key in verses])
+
+    def embedded(self, origin: str) -> Container[str] | None:
+        return self._vectors.get(origin)
 
     def queries(self, asked: QuerySet) -> Vectors | None:
         own = self._vectors.get(asked.origin or "")
