@@ -10,6 +10,7 @@ import typer
 
 from rag_assets.cli import (
     alerting,
+    audit,
     backfill,
     bible,
     capacity,
@@ -17,10 +18,12 @@ from rag_assets.cli import (
     demo,
     doctor,
     documents,
+    erase,
     evaluate,
     exporter,
     incidents,
     index,
+    keys,
     provider,
     release,
     search,
@@ -30,8 +33,9 @@ from rag_assets.cli import (
     worker,
 )
 from rag_assets.cli.commands import Commands
-from rag_assets.cli.output import out, show_error
+from rag_assets.cli.output import out, remark, show_error
 from rag_assets.interrupts import end_on_signals
+from rag_assets.settings.names import unknown_names
 
 
 class _App(Commands):
@@ -80,6 +84,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     _: Annotated[
         bool,
         typer.Option(
@@ -88,15 +93,21 @@ def _options(
     ] = False,
 ) -> None:
     """The options of ``rag-assets`` itself."""
+    if context.invoked_subcommand == "doctor":  # where they are findings
+        return
+    for sentence in unknown_names():
+        remark(f"warning: {sentence}")
 
 
+bible.app.command("erase")(erase.erase_version)
+documents.app.command("erase")(erase.erase_document)
 app.add_typer(db.app, name="db")
 app.add_typer(bible.app, name="bible")
 app.add_typer(documents.app, name="documents")
 app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
 app.add_typer(space.app, name="space")
-app.add_typer(serve.keys, name="keys")
+app.add_typer(keys.app, name="keys")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(incidents.app, name="incidents")
 app.command("demo")(demo.demo)
@@ -105,6 +116,7 @@ app.command("search")(search.search_command)
 app.command("doctor")(doctor.doctor)
 app.command("provider")(provider.provider)
 app.command("eval")(evaluate.evaluate)
+app.command("audit")(audit.audit)
 app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
 app.command("exporter")(exporter.exporter)

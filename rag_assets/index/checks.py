@@ -121,7 +121,8 @@ def judge_index(
             continue
         progress.say(f"checking {check}")
         if gone or not scopes:
-            outcome = Outcome(_unmeasured(table, decision.generation if gone else None), {})
+            missing = _unmeasured(table, decision.generation if gone else None)
+            outcome = Outcome(missing, {}, "there is nothing to measure")
         else:
             outcome = _evaluate(check, case)
         verdict = IndexVerdict(
@@ -249,9 +250,7 @@ def uncoded(count: int, fix: str) -> str:
 def _recall(case: Trial) -> Outcome:
     """Judge every class of query over everything, but for golden queries."""
     settings, everything = case.settings, tuple(case.target.scopes)
-    points = recall_of(
-        case.database, settings, case.served, case.questions, {EVERYTHING: everything}
-    )
+    points = recall_of(case.alone, case.questions, {EVERYTHING: everything})
     of_mixtures = {QueryClass.MIXTURES.value: points[EVERYTHING]}
     rows = {QueryClass.MIXTURES.value: sum(case.target.scopes.values())}
     failures = judge_recall(of_mixtures, rows, floor=settings.rag_recall_floor)
@@ -290,7 +289,7 @@ def _results(
 def _filtered_recall(case: Trial) -> Outcome:
     """Judge mixtures under filters."""
     cases, floor = case.filters, case.settings.rag_recall_floor
-    points = recall_of(case.database, case.settings, case.served, case.questions, cases)
+    points = recall_of(case.alone, case.questions, cases)
     rows = {
         name: sum(case.target.scopes[scope] for scope in scopes) for name, scopes in cases.items()
     }

@@ -56,13 +56,11 @@ class Scan:
 
     :param curves: by case, recall@10 with each of :data:`FILTERED_CANDIDATES`, or fewer.
     :param point: recall@10 and latency over everything, with the chosen candidates.
-    :param kept: whether recall is at least 0.98, and under filters at least the floor.
     """
 
     use: CodeUse
     curves: Mapping[str, Sequence[float]]
     point: Point
-    kept: bool
 
     def as_json(self) -> dict[str, object]:
         """For the decision's record."""
@@ -70,7 +68,7 @@ class Scan:
             name: dict(zip(map(str, FILTERED_CANDIDATES), curve, strict=False))
             for name, curve in self.curves.items()
         }
-        return {"points": [asdict(self.point)], "curves": curves, "kept": self.kept}
+        return {"points": [asdict(self.point)], "curves": curves}
 
 
 @dataclass(frozen=True)
@@ -137,9 +135,9 @@ def coded(
         max_use = CodeUse(code_set.number, *(FILTERED_CANDIDATES[-1],) * 3, scan_rows=0)
         asked = {EVERYTHING: tuple(scopes), **cases}
         held = Codes(code_set, max_use)
-        bench = Bench(session, table, questions(), asked, scopes, codes=held, allowed=allowed)
+        bench = Bench(session, table, questions(), asked, scopes, None, held, progress, allowed)
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
-        if scan.kept:
+        if scan is not None:
             return Coded(code_set, scan.use, scan.point.recall, rows_changed, scan.as_json())
         over_bits = code_set.recipe.bits
         if settings.rag_code_bits is not None or over_bits >= longest_bits(
@@ -204,7 +202,9 @@ def _complete(
     return replace(newest, state="ready")
 
 
-def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress) -> Scan:
+def measure_scan(
+    bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress
+) -> Scan | None:
     """Find the fewest candidates that keep recall 0.98, or the floor if that is higher.
 
     Measured over everything and under filters: a filter may exclude every near neighbour of a
@@ -213,57 +213,74 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
     finds for text queries.
 
     :param bench: for the set, used with the largest number of candidates.
+    :returns: ``None`` if no number does.
     """
-    wanted, whole = max(SCAN_RECALL, floor), bench.scan(EVERYTHING)
-    curves: dict[str, list[float]] = {}
-    chosen: dict[str, int] = {}
-    for name in bench.cases:
-        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_WITH_CODES:
-            continue
-        numbers = CANDIDATES if name == EVERYTHING else FILTERED_CANDIDATES
-        curves[name] = bench.recall_by_candidates(name, numbers, limit=SCAN_QUERIES)
-        chosen[name] = next(
-            (
-                number
-                for number, found in zip(numbers, curves[name], strict=True)
-                if found >= wanted
-            ),
-            numbers[-1],
-        )
-        kept = curves[name][numbers.index(chosen[name])]
-        progress.say(
-            f"{code_set}: {name}: of the {TOP_K} nearest, the best {chosen[name]} codes hold "
-            f"{kept:.3f} ({SCAN_QUERIES} queries)"
-        )
+    curves = _recall_curves(bench, code_set, floor=floor, progress=progress)
+    if curves is None:
+        return None
+    chosen = {name: _fewest(curve, floor) for name, curve in curves.items()}
+    whole = bench.scan(EVERYTHING)
     plain = bench.enough_for_texts(
         EVERYTHING,
         partial(_with_candidates, whole),
         start=chosen[EVERYTHING],
         maximum=CANDIDATES[-1],
     )
+    if not plain.kept:
+        return None
     largest = max(bench.scopes.values())
     one_scope = max(
         (number for name, number in chosen.items() if bench.rows(name) <= largest), default=0
     )
-    under = _enough_under_filters(
+    of_one, of_many = _enough_under_filters(
         bench, one_scope=one_scope, filtered=max(plain.number, *chosen.values())
     )
+    if not (of_one.kept and of_many.kept):
+        return None
     # For latency only: its recall is known, and more candidates do not lower it.
-    last = bench.measure_plan(
+    point = bench.measure_plan(
         EVERYTHING, replace(whole, candidates=plain.number), limit=QUICK_QUERIES
     )
-    last = replace(last, recall=curves[EVERYTHING][CANDIDATES.index(chosen[EVERYTHING])])
-    kept = (
-        last.recall >= wanted
-        and all(curve[-1] >= floor for curve in curves.values())
-        and plain.kept
-        and all(enough.kept for enough in under)
-    )
-    of_one, of_many = under
+    point = replace(point, recall=curves[EVERYTHING][CANDIDATES.index(chosen[EVERYTHING])])
     use = CodeUse(
         code_set.number, plain.number, of_many.number, of_one.number or of_many.number, scan_rows=0
     )
-    return Scan(use, curves, last, kept)
+    return Scan(use, curves, point)
+
+
+def _recall_curves(
+    bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress
+) -> dict[str, list[float]] | None:
+    """By case, recall@10 with each number of candidates; ``None`` if none keeps it in one case."""
+    curves: dict[str, list[float]] = {}
+    for name in bench.cases:
+        if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_WITH_CODES:
+            continue
+        numbers = CANDIDATES if name == EVERYTHING else FILTERED_CANDIDATES
+        curve = bench.recall_by_candidates(name, numbers, limit=SCAN_QUERIES)
+        fewest = _fewest(curve, floor)
+        kept = curve[FILTERED_CANDIDATES.index(fewest)]
+        progress.say(
+            f"{code_set}: {name}: of the {TOP_K} nearest, the best {fewest} codes hold {kept:.3f} "
+            f"({SCAN_QUERIES} queries)"
+        )
+        if kept < (max(SCAN_RECALL, floor) if name == EVERYTHING else floor):
+            return None
+        curves[name] = curve
+    return curves
+
+
+def _fewest(curve: Sequence[float], floor: float) -> int:
+    """The fewest candidates that keep recall 0.98, or the floor if that is higher, or the most."""
+    numbers = FILTERED_CANDIDATES[: len(curve)]
+    return next(
+        (
+            number
+            for number, found in zip(numbers, curve, strict=True)
+            if found >= max(SCAN_RECALL, floor)
+        ),
+        numbers[-1],
+    )
 
 
 def _enough_under_filters(bench: Bench, *, one_scope: int, filtered: int) -> tuple[Enough, Enough]:

@@ -8,8 +8,8 @@ from rag_assets.bible.sql.verses import verse_ids
 from rag_assets.index.query_classes import QueryClass
 from rag_assets.index.text_queries import TextQuery
 from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.golden_file import GoldenQuery, read_golden_queries
-from rag_assets.retrieval.request import primary
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import VectorTable
 

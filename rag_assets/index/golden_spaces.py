@@ -16,9 +16,9 @@ from rag_assets.index.golden import in_their_language
 from rag_assets.index.questions import ask
 from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.golden_file import GoldenQuery, read_golden_queries
 from rag_assets.retrieval.query_vectors import embed_queries_cached
-from rag_assets.retrieval.request import primary
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import VectorTable, rows_by_scope
 

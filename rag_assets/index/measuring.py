@@ -17,6 +17,7 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Codes, Target, index_plan, scan_plan
 from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.timing import TimedSearch, time_plan, time_search
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
@@ -311,26 +312,52 @@ def target_of(
     )  # fmt: skip
 
 
+@dataclass
+class Alone:
+    """Queries searched one after another as an application would, once for recall and latency.
+
+    :param queries: float32, shape (n, dimensions).
+    """
+
+    database: Database
+    settings: Settings
+    served: Served
+    queries: NDArray[np.float32]
+    _searches: dict[SearchRequest, tuple[TimedSearch, ...]] = field(default_factory=dict)
+
+    @property
+    def target(self) -> Target:
+        """What is searched."""
+        return self.served.target if self.served.documents is None else self.served.documents.target
+
+    def searches(self, name: str, confined: Sequence[str]) -> tuple[TimedSearch, ...]:
+        """The searches of a case.
+
+        :param confined: the scopes that they are confined to.
+        """
+        request = request_of(self.target.table, name, confined)
+        if request not in self._searches:
+            with self.database.connect(autocommit=True) as connection:
+                prepare_connection(connection)
+                self._searches[request] = time_search(
+                    connection, self.settings, self.served, request, self.queries
+                )
+        return self._searches[request]
+
+
 def recall_of(
-    database: Database,
-    settings: Settings,
-    served: Served,
-    questions: Questions,
-    cases: Mapping[str, Sequence[str]],
+    alone: Alone, questions: Questions, cases: Mapping[str, Sequence[str]]
 ) -> dict[str, Point]:
     """Recall and latency of each case, searched as an application would; exact search has 0 probes.
 
+    :param questions: with the ground truth of the same queries.
     :param cases: by name, the scopes that the search is confined to.
     """
-    target = served.target if served.documents is None else served.documents.target
     points = {}
-    with database.connect(autocommit=True) as connection:
-        prepare_connection(connection)
-        for name, confined in cases.items():
-            plan = plan_of(target, name, confined, exact_rows=settings.rag_search_exact_rows)
-            request = request_of(target.table, name, confined)
-            found = time_search(connection, settings, served, request, questions.queries)
-            points[name] = _point(plan, found, questions.nearest(confined))
+    for name, confined in cases.items():
+        exact_rows = alone.settings.rag_search_exact_rows
+        plan = plan_of(alone.target, name, confined, exact_rows=exact_rows)
+        points[name] = _point(plan, alone.searches(name, confined), questions.nearest(confined))
     return points
 
 

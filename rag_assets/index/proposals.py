@@ -9,7 +9,7 @@ from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.sql.passage_texts import places_of, sample_texts
 from rag_assets.index.text_queries import FRAGMENT_LETTERS, FRAGMENT_WORDS, JUDGING, part_of
 from rag_assets.postgres.database import Connection
-from rag_assets.retrieval.request import primary
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.settings.model import Settings
 

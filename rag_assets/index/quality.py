@@ -18,12 +18,13 @@ from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import index_subject
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary, name_of
 from rag_assets.retrieval.golden_file import GoldenQuery, read_golden_queries
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.query_vectors import embed_queries_cached
 from rag_assets.retrieval.released import Served, ServedDocuments, served_on_trial
-from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest, primary
+from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
 from rag_assets.retrieval.search import search
 from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.sides import sides_of
@@ -194,7 +195,7 @@ def _can_be_asked(connection: Connection, served: Served, query: GoldenQuery) ->
     try:
         sides_of(connection, request, served)
     except RequestError as error:
-        if error.kind == "unknown-language":
+        if error.kind in ("unknown-language", "no-verses"):
             return False
         raise
     if not query.expected:

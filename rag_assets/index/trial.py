@@ -13,6 +13,7 @@ from rag_assets.errors import RagAssetsError
 from rag_assets.index.asking import class_results
 from rag_assets.index.cases import cases_of
 from rag_assets.index.golden import golden_queries
+from rag_assets.index.measuring import Alone
 from rag_assets.index.query_classes import ClassResult, QueryClass
 from rag_assets.index.questions import Questions, ask
 from rag_assets.index.sql.generations import Generation
@@ -64,6 +65,11 @@ class Trial:
     @property
     def exact_rows(self) -> int | None:
         return self.settings.rag_search_exact_rows
+
+    @cached_property
+    def alone(self) -> Alone:
+        """The mixtures' searches, shared by the checks of recall and latency."""
+        return Alone(self.database, self.settings, self.served, self.queries)
 
     @cached_property
     def filters(self) -> dict[str, tuple[str, ...]]:

@@ -372,10 +372,15 @@ def test_golden_queries_are_judged_by_the_number_lost(
 
 
 @pytest.mark.parametrize(
-    ("lost", "floor", "passes"), [(0, 1, True), (1, 1, False), (10, 0.9, True), (11, 0.9, False)]
-)
-def test_a_sampled_class_is_judged_at_its_floor(lost: int, floor: float, passes: bool) -> None:
-    result = ClassResult(120, 100, float(np.mean([1.0] * (100 - lost) + [0.0] * lost)), ())
+    ("answered", "lost", "floor", "passes"),
+    [(100, 0, 1, True), (100, 1, 1, False), (100, 10, 0.9, True), (100, 11, 0.9, False),
+     (198, 2, 0.99, True), (198, 3, 0.99, False), (49, 1, 0.99, False), (0, 0, 0.99, True)],
+)  # fmt: skip
+def test_a_sampled_class_is_judged_at_its_floor_in_whole_queries(
+    answered: int, lost: int, floor: float, passes: bool
+) -> None:
+    recall = (answered - lost) / answered if answered else 1.0
+    result = ClassResult(200, answered, recall, ())
     assert (judge_sampled(QueryClass.OPENINGS, result, floor=floor) == ()) is passes
 
 

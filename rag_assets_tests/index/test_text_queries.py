@@ -228,7 +228,10 @@ def samples(database: Database, settings: Settings, *codes: str) -> None:
 
 @pytest.mark.parametrize(
     "provider",
-    ["offline", pytest.param("local", marks=[pytest.mark.long, pytest.mark.slow])],
+    [
+        "offline",
+        pytest.param("local", marks=[pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(900)]),
+    ],
 )
 def test_an_index_over_the_samples_is_refused_once_it_is_spoiled(
     database: Database, make_settings: MakeSettings, provider: str
@@ -241,7 +244,7 @@ def test_an_index_over_the_samples_is_refused_once_it_is_spoiled(
         "rag_search_exact_rows": 0,
         "rag_index_min_rows": 1,
         "rag_index_lists": 16,
-        "rag_index_text_sample": 100,
+        "rag_index_text_sample": 100 if provider == "offline" else 50,  # 30 texts a second
         "rag_golden_queries": SAMPLES.parent / "golden_queries.toml",
     }
     if provider == "offline":
@@ -262,6 +265,7 @@ def test_an_index_over_the_samples_is_refused_once_it_is_spoiled(
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not all(path.exists() for path in REAL.values()), reason="no shared data")
 @pytest.mark.parametrize("code_bits", [None, 0], ids=["codes", "vectors"])
 def test_an_index_over_four_versions_finds_what_exact_search_finds_or_is_refused(
@@ -473,7 +477,7 @@ def test_a_script_without_blanks_gives_fragments_of_letters(
 def test_documents_give_fragments_and_openings_of_their_passages(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    settings = release_settings(make_settings)
+    settings = release_settings(make_settings, rag_index_text_sample=20)
     texts = [f"the pump number {n} wants grease every {n} days or weeks" for n in range(12)]
     publish_document(database, settings, "manual", texts)
     documents = documents_table(space_of(database, settings))
