@@ -49,6 +49,7 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 	@$(BIN)/python -m benchmarks.documents
 	@$(BIN)/python -m benchmarks.fidelity
 	@$(BIN)/python -m benchmarks.operations
+	@$(BIN)/python -m benchmarks.relevance
 
 # Two at a time: each waits for its own servers for most of it. The soak judges errors: alone.
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
@@ -56,7 +57,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings batches operations index documents.scan \
-	documents.extraction codes plans thirty fidelity fidelity.bibles)
+	documents.extraction codes plans thirty fidelity fidelity.bibles relevance)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:
 	@$(BIN)/python -m benchmarks.$* --smoke

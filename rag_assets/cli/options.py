@@ -28,6 +28,10 @@ Limit = Annotated[int, typer.Option(**COUNT, help="Maximum number of documents."
 TopK = Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Number of hits.")]
 Versions = Annotated[list[str] | None, typer.Option(help="Only this version; may be repeated.")]
 Hybrid = Annotated[bool, typer.Option("--hybrid", help="Combine with full text search.")]
+TextWeight = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="With --hybrid: weight of the words; the release's if unset."),
+]
 Rerank = Annotated[bool, typer.Option("--rerank", help="Re-rank the hits with the large model.")]
 Collapse = Annotated[
     bool, typer.Option("--collapse", help="One hit per verse over all versions, and per document.")

@@ -27,6 +27,7 @@ ASSETS = sorted(
         "corpus_audit",
         "incident_report",
         "release",
+        "retrieval_quality",
         "verse_embeddings_index",
     ]
 )
@@ -149,7 +150,7 @@ def test_vectors_depend_on_verses_and_say_what_they_cost() -> None:
         (
             "release",
             "release",
-            ["chunk_embeddings_index", "verse_embeddings_index"],
+            ["chunk_embeddings_index", "retrieval_quality", "verse_embeddings_index"],
             "none is in progress",
         ),
     ],

@@ -28,7 +28,7 @@ from rag_assets.api.service import Service
 from rag_assets.api.sources import Source
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.confinement import Confinement
-from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
+from rag_assets.retrieval.evaluation import evaluated, evaluation_summary, name_of
 from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
@@ -108,7 +108,13 @@ async def evaluate(request: Request, service: ServiceOf, asked: EvalRequest) -> 
         found = await _search(service, source, served, replace(wanted, text=item.query))
         elapsed = (time.perf_counter() - started) * 1000
         results.append(
-            evaluated(item.query, item.expected, [hit.usfm for hit in found.hits], elapsed)
+            evaluated(
+                item.query,
+                item.expected,
+                [name_of(hit) for hit in found.hits],
+                elapsed,
+                not_first=item.not_first,
+            )
         )
     return EvalResponse(
         request_id=ids.request_id.get(),
@@ -201,9 +207,9 @@ async def _search(
     """
     started = time.perf_counter()
     if vector is None and wanted.text is not None:
-        vector = await service.query_vector(served.target.table.space, wanted.text)
+        vector = await service.query_vector(served.target.table.space, wanted.embedded_text)
         if wanted.rerank and served.large_space is not None:
-            large = await service.query_vector(served.large_space, wanted.text)
+            large = await service.query_vector(served.large_space, wanted.embedded_text)
     if vector is None:
         raise RequestError("query-or-vector", "query", "give query or vector")
     embedding_ms = (time.perf_counter() - started) * 1000
