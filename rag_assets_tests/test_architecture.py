@@ -21,7 +21,7 @@ MOST_LINES = 400
 
 OWNERS = {
     "dagster": ("rag_assets/defs/", "rag_assets/definitions.py"),
-    "dagster_postgres": ("rag_assets/defs/storage.py",),
+    "dagster_postgres": ("rag_assets/defs/storage.py", "rag_assets/defs/dagster_private.py"),
     "sqlalchemy": ("rag_assets/defs/storage.py",),
     "openai": ("rag_assets/embedding/providers/openai_client.py",),
     "sklearn": ("rag_assets/embedding/providers/offline.py",),
