@@ -138,8 +138,7 @@ def _dagster(home: Path, host: str, port: int, *, links: str) -> list[Service]:
     return [
         Service(
             "code",
-            # Not `dagster code-server`, which stays up when the process with the code dies.
-            [*python, "dagster", "api", "grpc", "-m", "rag_assets.definitions",
+            [*python, "rag_assets.defs.code_server", "-m", "rag_assets.definitions",
              "-h", "127.0.0.1", "-p", str(code_port), "--location-name", "rag_assets",
              "--use-python-environment-entry-point", "--log-level", "warning"],
             environment,

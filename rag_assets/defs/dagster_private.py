@@ -13,9 +13,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing.context import BaseContext
 from typing import Any, cast
 
 import dagster as dg
+from dagster._cli.api import grpc_command
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
@@ -38,6 +40,7 @@ from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     SqlEventLogStorageTable,
 )
+from dagster._grpc.server import DagsterApiServer
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import pack_value, serialize_value
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
@@ -69,6 +72,21 @@ def use_engine(storage: DagsterPostgresStorage, engine: Any) -> None:
     """Let the three storages of an instance take their connections from one SQLAlchemy engine."""
     for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):
         cast("Any", part)._engine = engine
+
+
+def serve_code(options: Sequence[str], runs: BaseContext) -> None:
+    """Serve the definitions as ``dagster api grpc`` does with these options.
+
+    :param runs: the context in which the process of each run is started; Dagster always spawns it.
+    """
+    prepare = DagsterApiServer.__init__
+
+    def prepare_and_replace(self: Any, *args: Any, **options: Any) -> None:
+        prepare(self, *args, **options)
+        self._mp_ctx = runs
+
+    cast("Any", DagsterApiServer).__init__ = prepare_and_replace
+    grpc_command(list(options))
 
 
 def options_of(
