@@ -40,6 +40,7 @@ OWNERS = {
         "rag_assets/documents/tokens.py",
     ),
     "slack_sdk": ("rag_assets/operations/messages.py",),
+    "watchdog": ("rag_assets/documents/inbox/notices.py",),
     "fsspec": ("rag_assets/documents/inbox/remote.py",),
     "typer": ("rag_assets/cli/",),
     "rich": ("rag_assets/cli/",),

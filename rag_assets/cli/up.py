@@ -67,7 +67,7 @@ def up(
             port = port or _free_port(host)
             _refuse_taken(host, port, "--port")
             url, api_url = f"http://{host}:{port}", None
-            services = _dagster(home, host, port, links=ui_address(settings) or url)
+            services = [*_dagster(home, host, port, links=ui_address(settings) or url), _watch(url)]
             if api:
                 refuse_open_to_all(settings, database)
                 api_port = _chosen_api_port(settings, api_port, but=port)
@@ -111,6 +111,12 @@ def _api(port: int) -> Service:
     """The retrieval API, which depends on none of the other services."""
     command = [sys.executable, "-m", "rag_assets.cli.entry", "serve", "--port", str(port)]
     return Service("api", command)
+
+
+def _watch(url: str) -> Service:
+    """What makes documents and versions run without waiting for the sensors."""
+    command = [sys.executable, "-m", "rag_assets.cli.entry", "watch", "--dagster", url]
+    return Service("watch", command)
 
 
 def _dagster(home: Path, host: str, port: int, *, links: str) -> list[Service]:

@@ -104,9 +104,51 @@ def holders_of_code(up: int) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(up).children(recursive=True):
         with suppress(psutil.Error):  # it has ended meanwhile
-            if "grpc" in child.cmdline()[:6]:
+            if "rag_assets.defs.code_server" in child.cmdline()[:6]:
                 found.append(child)
     return found
+
+
+@pytest.fixture
+def inbox(workplace: Path) -> Path:
+    """An inbox that is there before `up` starts."""
+    (workplace / "inbox").mkdir()
+    return workplace / "inbox"
+
+
+@pytest.mark.long
+def test_a_dropped_document_is_processed_by_a_warm_run_before_any_sensor_ticks(
+    inbox: Path, up: tuple[subprocess.Popen[str], str, str], database: Database
+) -> None:
+    process, _, _ = up
+
+    def ready() -> int:
+        with database.connect() as connection:
+            found = connection.execute("SELECT count(*) FROM documents WHERE state = 'ready'")
+            return int(found.fetchone()[0])  # type: ignore[index]
+
+    def forked() -> list[psutil.Process]:
+        """The process that runs are forked from, and the runs."""
+        family = psutil.Process(process.pid).children(recursive=True)
+        return [one for one in family if "multiprocessing.forkserver" in " ".join(one.cmdline())]
+
+    (inbox / "a.md").write_text("# Bridges\n\nA bridge carries a road.\n")
+    wait_until(lambda: ready() == 1, seconds=60)
+    dagster = database.named(f"{database.name}_dagster")
+    with dagster.connect() as connection:
+        tags = connection.execute(
+            "SELECT key, value FROM run_tags JOIN runs USING (run_id)"
+            " WHERE pipeline_name = 'document_processing'"
+        ).fetchall()
+    assert ("dagster/sensor_name", "document_queue") in tags
+    assert ("rag/lane", "rag_processing") in tags
+    assert "dagster/tick" not in {key for key, _ in tags}, "the daemon's sensor was first"
+
+    for one in forked():  # the next run starts it again
+        one.kill()
+    (inbox / "b.md").write_text("# Arches\n\nAn arch is pressed.\n")
+    wait_until(lambda: ready() == 2, seconds=60)
+    assert forked()
 
 
 @pytest.mark.parametrize("option", ["--port", "--api-port"])

@@ -13,6 +13,7 @@ import dagster as dg
 from rag_assets.defs.dagster_private import mark_planned, step_of, store_materializations
 from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.metadata import CHUNKS, EMBEDDINGS
+from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.documents.readable import Rejection, report_rejected
 from rag_assets.defs.under_way import UNDER_WAY
 from rag_assets.documents.publishing import DocumentOutcome, stored_outcome
@@ -44,7 +45,8 @@ class RunReport:
         self.failed: list[DocumentOutcome] = []
 
     def add(self, outcomes: Sequence[DocumentOutcome]) -> None:
-        """Report some outcomes together."""
+        """Report some outcomes together. A document may be taken in after the inbox's last tick."""
+        self._context.instance.add_dynamic_partitions(DOCUMENTS, [one.key for one in outcomes])
         ready = [one for one in outcomes if one.state in ("ready", "unchanged")]
         others = [one for one in outcomes if one.state not in ("ready", "unchanged")]
         rejected = [one for one in others if one.rejected]

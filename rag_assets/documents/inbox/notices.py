@@ -1,0 +1,117 @@
+"""Notices of the kernel (inotify) about a local folder: which files are complete.
+
+A file is complete when the program that wrote it closes it, or moves it in. A file without a notice
+is found by a scan, once it has been unchanged for ``RAG_DOCUMENTS_SETTLE_S``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers.api import BaseObserver
+
+from rag_assets.documents.inbox.files import is_ignored
+
+_WATCHED = [
+    FileClosedEvent,
+    FileMovedEvent,
+    FileDeletedEvent,
+    DirMovedEvent,
+    DirCreatedEvent,
+    DirDeletedEvent,
+]
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Files that are complete: by path, and all below some folders that were moved in."""
+
+    files: frozenset[str] = frozenset()
+    folders: frozenset[str] = field(default=frozenset())
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.files or any(
+            str(path).startswith(f"{folder}/") for folder in self.folders
+        )
+
+    def __or__(self, other: Complete) -> Complete:
+        return Complete(self.files | other.files, self.folders | other.folders)
+
+
+class FolderNotices(FileSystemEventHandler):
+    """Watches a folder with all below it.
+
+    :param wake: called from another thread when something has happened.
+    """
+
+    def __init__(self, folder: Path, wake: Callable[[], None]) -> None:
+        self._root = os.path.realpath(folder)
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._complete = Complete()
+        self._observer: BaseObserver | None = None
+
+    def watch(self) -> bool:
+        """Start watching unless it does already; return false where that is not possible.
+
+        :raises OSError: the kernel refuses, for example because it watches too many folders.
+        """
+        if self._observer is not None and any(one.is_alive() for one in self._observer.emitters):
+            return True
+        self.stop()
+        if sys.platform != "linux" or not Path(self._root).is_dir():
+            return False
+        from watchdog.observers.inotify import InotifyObserver  # noqa: PLC0415 -- Linux alone
+
+        observer: BaseObserver = InotifyObserver(generate_full_events=True)
+        observer.schedule(self, self._root, recursive=True, event_filter=_WATCHED)
+        observer.start()
+        self._observer = observer
+        self._wake()  # for what came before
+        return True
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()
+            self._observer = None
+
+    def take(self) -> Complete:
+        """Return what is complete since the last call."""
+        with self._lock:
+            taken, self._complete = self._complete, Complete()
+        return taken
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Called by the observer's thread."""
+        if isinstance(event, FileClosedEvent):
+            self._note(event.src_path, folder=False)
+        elif isinstance(event, FileMovedEvent | DirMovedEvent) and event.dest_path:
+            self._note(event.dest_path, folder=event.is_directory)
+        else:
+            self._wake()
+
+    def _note(self, place: bytes | str, *, folder: bool) -> None:
+        path = os.path.relpath(os.fsdecode(place), self._root)
+        if any(is_ignored(part) for part in path.split("/")):
+            return
+        found = frozenset([path])
+        with self._lock:
+            self._complete |= Complete(folders=found) if folder else Complete(found)
+        self._wake()
