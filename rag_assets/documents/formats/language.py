@@ -45,7 +45,7 @@ def language_of(blocks: Sequence[Block], declared: str) -> str:
     """
     known = primary_tag(declared)
     sample = _sample(blocks)
-    words = _words(sample)
+    words = _words(sample, _SURE_WORDS)
     if words < _MIN_WORDS or (words < _SURE_WORDS and known != UNKNOWN):
         return known
     if len(sample) >= _MIN_CHARACTERS:
@@ -66,10 +66,14 @@ def primary_tag(declared: str) -> str:
     return _TAGS.get(tag, tag) if re.fullmatch("[a-z]{2,3}", tag) else UNKNOWN
 
 
-def _words(sample: str) -> int:
-    """Count words; in a script without blanks between them, two characters are one."""
-    words = _WORD.findall(sample)
-    return sum(len(word) // 2 if _is_of_a_sentence(word) else 1 for word in words)
+def _words(sample: str, enough: int) -> int:
+    """Count words, up to ``enough``; in a script without blanks, two characters are one word."""
+    words = 0
+    for found in _WORD.finditer(sample):
+        words += len(found[0]) // 2 if _is_of_a_sentence(found[0]) else 1
+        if words >= enough:
+            break
+    return words
 
 
 def _is_of_a_sentence(word: str) -> bool:
