@@ -75,6 +75,19 @@ def test_written_and_moved_files_are_taken_in_at_once_and_an_open_one_is_not(
     watched.complete(lambda found: "open.md" in found)
 
 
+def test_a_folder_that_was_moved_in_is_watched(
+    lane: Lane, watched: Watched, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "first.md").write_text("# First")
+    (tmp_path / "folder").rename(lane.folder / "folder")
+    watched.complete(lambda found: "folder/first.md" in found)
+    assert watched.notices.watch()
+    lane.dropped.drop("folder/second.md", "# Second")
+    complete = watched.complete(lambda found: bool(found.files))
+    assert complete.files == {"folder/second.md"}
+
+
 def test_unfinished_names_are_no_notices_and_a_removal_wakes(lane: Lane, watched: Watched) -> None:
     lane.dropped.drop("film.mkv.part", "half")
     lane.dropped.drop(".hidden/a.md", "hidden")
