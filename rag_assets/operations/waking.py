@@ -1,7 +1,8 @@
 """From drop to run without waiting for ticks: documents are taken in when the kernel reports them,
-and runs are started when documents wait.
+and runs are started when documents wait or a Bible version's folder has changed.
 
 Nothing depends on it but time: the sensors do the same every ten seconds, every minute for Bibles.
+See decision 0031.
 """
 
 from __future__ import annotations
@@ -22,14 +23,53 @@ from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
 from rag_assets.operations.dagster_ui import DagsterUi
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
+from rag_assets.visible import count
 
+QUEUE_SENSOR, BIBLE_SENSOR = "document_queue", "bible_version_folders"
 log = logging.getLogger("rag_assets.watch")
 _GATHER_S = 0.2
 """Time in which notices are gathered, so that a drop of many files is not scanned many times."""
-_WHILE_WAITING_S = 2.0
-"""Time between evaluations of the queue's sensor while documents wait for the end of a run."""
+_AGAIN_S = 2.0
+"""Time until the next evaluation of the queue's sensor while documents wait; doubled each time, up
+to the sensor's own interval, until a run is started."""
 _IDLE_S = 10.0
 _LISTEN_S = 5.0
+
+
+class Plan:
+    """When each kind of work is due. Threads may set it while the work is being done.
+
+    :param clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._due: dict[str, float] = {}
+
+    def within(self, work: str, seconds: float) -> None:
+        """Do it in this time, or earlier if that is planned."""
+        with self._lock:
+            at = self._clock() + seconds
+            self._due[work] = min(at, self._due.get(work, at))
+
+    def after(self, work: str, seconds: float) -> None:
+        """Do it in this time, not earlier."""
+        with self._lock:
+            self._due[work] = self._clock() + seconds
+
+    def take(self, work: str) -> bool:
+        """Whether it is due; then it is planned no more."""
+        with self._lock:
+            if self._due.get(work, float("inf")) > self._clock():
+                return False
+            del self._due[work]
+            return True
+
+    def pause(self, maximum_s: float) -> float:
+        """Seconds until the next work."""
+        with self._lock:
+            return max(0.0, min([maximum_s, *(at - self._clock() for at in self._due.values())]))
 
 
 class Watch:
@@ -49,7 +89,7 @@ class Watch:
         self._database = database
         self._settings = settings
         self._ui = ui
-        self._clock = clock
+        self._plan = Plan(clock)
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._inbox = open_inbox(settings)
@@ -59,9 +99,8 @@ class Watch:
         self._bibles = FolderNotices(settings.rag_bibles_dir, self._version_touched)
         self._complete = Complete()
         self._cursor: str | None = None
-        self._scan_at: float | None = None
-        self._count_at: float | None = None
-        self._bible_at: float | None = None
+        self._pause_s = _AGAIN_S
+        self._said: dict[str, str] = {}
 
     def stop(self) -> None:
         """Make :meth:`run` return."""
@@ -70,45 +109,48 @@ class Watch:
 
     def run(self) -> None:
         """Watch until :meth:`stop`."""
+        folders = [one for one in (self._documents, self._bibles) if one is not None]
+        work = {"inbox": self._scan, "queue": self._start_documents, "Bibles": self._start_bibles}
         listener = threading.Thread(target=self._listen, name="listen", daemon=True)
         listener.start()
         try:
             while not self._stopping.is_set():
-                self._keep_watching()
-                self._woken.wait(self._pause())
+                for notices in folders:
+                    self._attempt(notices.folder, notices.watch)
+                self._woken.wait(self._plan.pause(_IDLE_S))
                 self._stopping.wait(_GATHER_S)
                 self._woken.clear()
-                self._attempt(self._scan)
-                self._attempt(self._start_documents)
-                self._attempt(self._start_bibles)
+                for what, do in work.items():
+                    if self._plan.take(what) and not self._attempt(what, do):
+                        self._plan.within(what, _IDLE_S)
         finally:
-            for notices in (self._documents, self._bibles):
-                if notices is not None:
-                    notices.stop()
+            for notices in folders:
+                notices.stop()
             listener.join()
 
-    def _pause(self) -> float:
-        due = [at for at in (self._scan_at, self._count_at, self._bible_at) if at is not None]
-        return max(0.0, min([_IDLE_S, *(at - self._clock() for at in due)]))
-
-    def _attempt(self, work: Callable[[], object]) -> None:
-        """Leave what fails to the sensors."""
+    def _attempt(self, what: str, work: Callable[[], object]) -> bool:
+        """Leave what fails to the sensors, and log it once until it changes."""
+        said = ""
         try:
             work()
         except (RagAssetsError, OSError) as error:
-            log.warning("left to the sensors: %s", error)
-
-    def _keep_watching(self) -> None:
-        for notices in (self._documents, self._bibles):
-            if notices is not None:
-                self._attempt(notices.watch)
+            said = str(error)
+            if self._said.get(what) != said:
+                log.warning("%s: left to the sensors: %s", what, said)
+        self._said[what] = said
+        return not said
 
     def _dropped(self) -> None:
-        self._scan_at = self._clock()
+        self._plan.within("inbox", 0)
         self._woken.set()
 
     def _version_touched(self) -> None:
-        self._bible_at = self._clock() + self._settings.rag_bible_settle_s + _GATHER_S
+        self._plan.after("Bibles", self._settings.rag_bible_settle_s + _GATHER_S)
+        self._woken.set()
+
+    def _documents_wait(self) -> None:
+        self._pause_s = _AGAIN_S
+        self._plan.within("queue", 0)
         self._woken.set()
 
     def _listen(self) -> None:
@@ -123,19 +165,11 @@ class Watch:
                             self._documents_wait()
             except DatabaseUnavailableError as error:
                 log.warning("notifications of the database are missed: %s", error)
-                self._stopping.wait(_LISTEN_S)
-
-    def _documents_wait(self) -> None:
-        self._count_at = self._clock()
-        self._woken.set()
-
-    def _due(self, at: float | None) -> bool:
-        return at is not None and at <= self._clock()
+                self._stopping.wait(_AGAIN_S)
 
     def _scan(self) -> None:
-        if not self._due(self._scan_at) or self._documents is None:
+        if self._documents is None:
             return
-        self._scan_at = None
         self._complete |= self._documents.take()
         intake = take_in(
             self._database,
@@ -150,23 +184,21 @@ class Watch:
         if not intake.waiting:
             self._complete = Complete()
         elif intake.settling == intake.waiting:
-            self._scan_at = self._clock() + self._settings.rag_documents_settle_s
+            self._plan.within("inbox", self._settings.rag_documents_settle_s)
         else:
-            self._scan_at = self._clock()
+            self._plan.within("inbox", 0)
 
     def _start_documents(self) -> None:
-        if not self._due(self._count_at):
-            return
         with self._database.connect(autocommit=True) as connection:
             waiting = sum(lane.claimable for lane in queue_counts(connection).values())
-        self._count_at = self._clock() + _WHILE_WAITING_S if waiting else None
-        if waiting:
-            for run_id in self._ui.evaluate("document_queue"):
-                log.info("%d documents wait: started run %s", waiting, run_id)
+        if not waiting:
+            return
+        for run_id in self._ui.evaluate(QUEUE_SENSOR):
+            self._pause_s = _AGAIN_S
+            log.info("%s: started run %s", count(waiting, "waiting document"), run_id)
+        self._plan.within("queue", self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _IDLE_S)
 
     def _start_bibles(self) -> None:
-        if not self._due(self._bible_at):
-            return
-        self._bible_at = None
-        for run_id in self._ui.evaluate("bible_version_folders"):
+        for run_id in self._ui.evaluate(BIBLE_SENSOR):
             log.info("a Bible version changed: started run %s", run_id)

@@ -68,7 +68,7 @@ class Settings(
     )
 
     rag_bible_settle_s: float = Field(
-        20,
+        5,
         ge=0,
         description="Seconds without a change after which the sensor takes a version's folder, "
         "so that a folder that is still being copied is not.",

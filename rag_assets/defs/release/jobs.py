@@ -47,6 +47,7 @@ release_automation = dg.AutomationConditionSensorDefinition(
     "release_automation",
     target=dg.AssetSelection.assets(verse_embeddings_index, chunk_embeddings_index, release_asset),
     default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=10,
     description="Starts verse_embeddings_index and release when vectors changed and none are being "
     "embedded; chunk_embeddings_index and release after the first documents, then at most every 15 "
     "minutes. Stop it to release by hand only.",

@@ -98,7 +98,7 @@ class Intake:
                 (self.renamed, "renamed"),
                 (self.restored, "back"),
                 (self.withdrawn, "withdrawn"),
-                (self.by_hand, "added by hand"),
+                (self.by_hand, "added between scans"),
                 (self.reread, "to be re-read"),
                 (self.waiting, "left for the next scan"),
             )

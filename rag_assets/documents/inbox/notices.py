@@ -58,7 +58,7 @@ class Complete:
 
 
 class FolderNotices(FileSystemEventHandler):
-    """Watches a folder with all below it.
+    """Watches ``folder`` with all below it.
 
     :param wake: called from another thread when something has happened.
     :param clock: monotonic seconds.
@@ -71,7 +71,7 @@ class FolderNotices(FileSystemEventHandler):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._root = os.path.realpath(folder)
+        self.folder = os.path.realpath(folder)
         self._wake = wake
         self._clock = clock
         self._lock = threading.Lock()
@@ -94,13 +94,13 @@ class FolderNotices(FileSystemEventHandler):
         )
         if watching and not self._unwatched.is_set():
             return True
-        if sys.platform != "linux" or not Path(self._root).is_dir():
+        if sys.platform != "linux" or not Path(self.folder).is_dir():
             return False
         from watchdog.observers.inotify import InotifyObserver  # noqa: PLC0415 -- Linux alone
 
         self._unwatched.clear()
         observer: BaseObserver = InotifyObserver(generate_full_events=True)
-        observer.schedule(self, self._root, recursive=True, event_filter=_WATCHED)
+        observer.schedule(self, self.folder, recursive=True, event_filter=_WATCHED)
         observer.start()
         if self._observer is not None:
             self._former.append((self._clock(), self._observer))
@@ -141,7 +141,7 @@ class FolderNotices(FileSystemEventHandler):
             self._wake()
 
     def _note(self, place: bytes | str, *, folder: bool) -> None:
-        path = os.path.relpath(os.fsdecode(place), self._root)
+        path = os.path.relpath(os.fsdecode(place), self.folder)
         if any(is_ignored(part) for part in path.split("/")):
             return
         found = frozenset([path])
