@@ -75,6 +75,8 @@ class Plan:
 class Watch:
     """Wakes the inbox, the queue and the Bible's sensor.
 
+    While it runs, it touches the file ``watch.alive`` in RAG_HOME at least every minute.
+
     :param clock: monotonic seconds.
     """
 
@@ -115,6 +117,7 @@ class Watch:
         listener.start()
         try:
             while not self._stopping.is_set():
+                self._attempt("watch.alive", (self._settings.rag_home / "watch.alive").touch)
                 for notices in folders:
                     self._attempt(notices.folder, notices.watch)
                 self._woken.wait(self._plan.pause(_IDLE_S))

@@ -17,6 +17,7 @@ from rag_assets.cli.opening import UI_ADDRESS
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import PROGRAM, Run
 from rag_assets_tests.cli.test_supervisor import alive, wait_until
+from rag_assets_tests.corpora import write_usfm_version
 
 pytestmark = pytest.mark.slow
 
@@ -111,8 +112,9 @@ def holders_of_code(up: int) -> list[psutil.Process]:
 
 @pytest.fixture
 def inbox(workplace: Path) -> Path:
-    """An inbox that is there before `up` starts."""
+    """An inbox that is there before `up` starts, as is the folder of the Bibles."""
     (workplace / "inbox").mkdir()
+    (workplace / "bibles").mkdir(exist_ok=True)
     return workplace / "inbox"
 
 
@@ -149,6 +151,30 @@ def test_a_dropped_document_is_processed_by_a_warm_run_before_any_sensor_ticks(
     (inbox / "b.md").write_text("# Arches\n\nAn arch is pressed.\n")
     wait_until(lambda: ready() == 2, seconds=60)
     assert forked()
+
+    write_usfm_version(inbox.parent / "bibles", "EN_WOKEN", ["In the beginning."], ai_allowed=True)
+    runs = (
+        "SELECT run_id FROM runs JOIN run_tags USING (run_id)"
+        " WHERE key = 'dagster/sensor_name' AND value = 'bible_version_folders'"
+        " AND NOT EXISTS (SELECT FROM run_tags t WHERE t.run_id = runs.run_id"
+        " AND t.key = 'dagster/tick') AND status = 'SUCCESS'"
+    )
+
+    def embedded() -> bool:
+        with dagster.connect() as connection:
+            return connection.execute(runs).fetchall() != []
+
+    wait_until(embedded, seconds=90)
+
+    watchers = [
+        one
+        for one in psutil.Process(process.pid).children()
+        if one.cmdline()[1:4] == ["-m", "rag_assets.cli.entry", "watch"]
+    ]
+    assert len(watchers) == 1
+    watchers[0].kill()  # the sensors, or the next one, find what is dropped meanwhile
+    (inbox / "c.md").write_text("# Locks\n\nA lock raises ships.\n")
+    wait_until(lambda: ready() == 3, seconds=60)
 
 
 @pytest.mark.parametrize("option", ["--port", "--api-port"])

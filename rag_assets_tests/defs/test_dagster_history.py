@@ -57,7 +57,7 @@ def run(
 def reads(instance: dg.DagsterInstance) -> Mapping[str, Any]:
     """All that the UI shows of the assets, computed without Dagster's cache."""
     key = letter.key
-    instance.wipe_asset_cached_status(key)
+    instance.event_log_storage.wipe_asset_cached_status(key)
     cache = get_and_update_asset_status_cache_value(instance, key, LETTERS, instance)
     assert cache is not None
     materialized = cache.deserialize_materialized_partition_subsets(LETTERS)
