@@ -61,7 +61,7 @@ def reads(instance: dg.DagsterInstance) -> Mapping[str, Any]:
     cache = get_and_update_asset_status_cache_value(instance, key, LETTERS, instance)
     assert cache is not None
     materialized = cache.deserialize_materialized_partition_subsets(LETTERS)
-    failed = cache.deserialize_failed_partition_subsets(LETTERS, instance)
+    failed = cache.deserialize_failed_partition_subsets(LETTERS)
     keys = instance.get_dynamic_partitions("letters")
     records = instance.fetch_materializations(
         dg.AssetRecordsFilter(key, asset_partitions=keys), limit=100
