@@ -56,6 +56,7 @@ def problem(error: ProblemError) -> Response:
 
 _PLAIN: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.NotReleasedError, 503, "nothing-released"),
+    (errors.DatabaseBusyError, 503, "database-busy"),
     (errors.DatabaseUnavailableError, 503, "database-unavailable"),
     (errors.InboxUnavailableError, 503, "inbox-unavailable"),
     (errors.SearchTimeoutError, 504, "search-timeout"),
@@ -68,7 +69,7 @@ _PLAIN: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ConfigurationError, 503, "no-provider-key"),
 )
 _HTTP = {400: "not-json", 404: "not-found", 405: "method-not-allowed"}
-_WRONG = {"version-withheld": 403, "name-taken": 409}
+_WRONG = {"version-withheld": 403, "not-for-this-key": 403, "name-taken": 409}
 _NEEDS_NO_PROVIDER = ("provider-busy", "no-provider-key")
 
 

@@ -21,6 +21,7 @@ from rag_assets.cli import (
     exporter,
     incidents,
     index,
+    keys,
     provider,
     release,
     search,
@@ -31,8 +32,9 @@ from rag_assets.cli import (
     worker,
 )
 from rag_assets.cli.commands import Commands
-from rag_assets.cli.output import out, show_error
+from rag_assets.cli.output import out, remark, show_error
 from rag_assets.interrupts import end_on_signals
+from rag_assets.settings.names import unknown_names
 
 
 class _App(Commands):
@@ -81,6 +83,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     _: Annotated[
         bool,
         typer.Option(
@@ -89,6 +92,10 @@ def _options(
     ] = False,
 ) -> None:
     """The options of ``rag-assets`` itself."""
+    if context.invoked_subcommand == "doctor":  # where they are findings
+        return
+    for sentence in unknown_names():
+        remark(f"warning: {sentence}")
 
 
 app.add_typer(db.app, name="db")
@@ -97,7 +104,7 @@ app.add_typer(documents.app, name="documents")
 app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
 app.add_typer(space.app, name="space")
-app.add_typer(serve.keys, name="keys")
+app.add_typer(keys.app, name="keys")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(incidents.app, name="incidents")
 app.command("demo")(demo.demo)

@@ -9,34 +9,11 @@ import pytest
 
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.postgres.database import Database
-from rag_assets_tests.api.conftest import Copy, corpus_settings, vector_of
+from rag_assets_tests.api.conftest import CARTA, MANUAL, Copy, corpus_settings, vector_of
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until
 from rag_assets_tests.api.test_problems import problem_of
 from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import release_corpus
-
-MANUAL = [
-    "Turn the valve clockwise until the pressure falls",
-    "The pump must never run dry, or its bearings seize",
-    "Grease the bearings of the pump every month",
-]
-CARTA = ["A bomba de água precisa de graxa", "Feche a válvula antes da limpeza"]
-
-
-@pytest.fixture(scope="module")
-def stocked(bilingual: Database, copied: Copy) -> Database:
-    """The samples and two documents in release 2; only copied, never connected to."""
-    database = copied(bilingual)
-    settings = corpus_settings(database, rag_index_min_rows=100)
-    publish_document(
-        database, settings, "manual.pdf", MANUAL, title="Manual", heading=("Pumps",), paged=True
-    )
-    publish_document(
-        database, settings, "carta.md", CARTA, language="pt", title="Carta", heading=("Bomba",)
-    )
-    judge_all(database, settings)
-    release_corpus(database, settings)
-    return database
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +184,7 @@ def test_added_and_withdrawn_documents_need_no_release(
         hits = server.found(query=german, corpus="documents")["hits"]
         assert "brief.txt" not in {hit["document"] for hit in hits}
         answer = server.retrieve(query=german, documents=["brief.txt"])
-        problem_of(answer, 422, "unknown-document")
+        problem_of(answer, 422, "document-not-searchable")
 
 
 @pytest.mark.slow
@@ -222,4 +199,4 @@ def test_documents_alone_are_served_without_any_version(
     with serving(tmp_path, environment_of(database)) as server:
         wait_until(lambda: server.http.get("/readyz").status_code == 200)
         assert server.found(query="pump")["k_returned"] == 3
-        assert server.found(query="pump", corpus="bible")["hits"] == []
+        problem_of(server.retrieve(query="pump", corpus="bible"), 422, "no-verses")
