@@ -74,6 +74,11 @@ def use_engine(storage: DagsterPostgresStorage, engine: Any) -> None:
         cast("Any", part)._engine = engine
 
 
+def is_in_postgres(instance: dg.DagsterInstance) -> bool:
+    """Whether the instance has its events, and with them its runs, in PostgreSQL."""
+    return isinstance(instance.event_log_storage, PostgresEventLogStorage)
+
+
 def serve_code(options: Sequence[str], runs: BaseContext) -> None:
     """Serve the definitions as ``dagster api grpc`` does with these options.
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster_postgres import PostgresEventLogStorage
 from pydantic import Field
 
+from rag_assets.defs.dagster_private import is_in_postgres
 from rag_assets.defs.documents.assets import CHUNKS, EMBEDDINGS
 from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.failures import as_failures
@@ -104,7 +104,7 @@ def forget_old_dagster_runs(
     context: dg.OpExecutionContext, corpus: dg.ResourceParam[CorpusResource]
 ) -> None:
     """Delete Dagster's runs and logs after RAG_DAGSTER_KEEP_DAYS, where they are in PostgreSQL."""
-    if not isinstance(context.instance.event_log_storage, PostgresEventLogStorage):
+    if not is_in_postgres(context.instance):
         return
 
     def forget_logs(run_ids: Sequence[str]) -> None:
