@@ -14,6 +14,7 @@ from rag_assets.errors import DagsterUnreachableError
 
 _REPOSITORY = {"repositoryLocationName": "rag_assets", "repositoryName": "__repository__"}
 _TIMEOUT_S = 60.0
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is beside us
 _STATE = """
 query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) {
   __typename ... on Sensor { sensorState { status } } } }
@@ -92,7 +93,7 @@ class DagsterUi:
             self._url, body, {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            with _OPENER.open(request, timeout=_TIMEOUT_S) as answer:
                 found = json.load(answer)
         except (OSError, ValueError) as error:
             raise DagsterUnreachableError(f"{self._url} does not answer: {error}") from error
