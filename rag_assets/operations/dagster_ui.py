@@ -59,9 +59,11 @@ class DagsterUi:
         found = self._ask(_STATE, **named)
         if found.get("sensorState", {}).get("status") != "RUNNING":
             return ()
-        result = self._ask(_EVALUATE, **named).get("evaluationResult")
+        answer = self._ask(_EVALUATE, **named)
+        result = answer.get("evaluationResult")
         if result is None or result["error"]:
-            raise DagsterUnreachableError(f"the sensor {sensor} failed: see its ticks")
+            why = (result["error"] if result else answer).get("message", "no reason given")
+            raise DagsterUnreachableError(f"the sensor {sensor} failed: {why}")
         for request in result["dynamicPartitionsRequests"] or ():
             for key in request["partitionKeys"] or ():
                 name = request["partitionsDefName"]
