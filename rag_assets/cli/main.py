@@ -31,6 +31,7 @@ from rag_assets.cli import (
     serve,
     space,
     up,
+    watch,
     worker,
 )
 from rag_assets.cli.commands import Commands
@@ -123,6 +124,7 @@ app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
 app.command("exporter")(exporter.exporter)
 app.command("worker")(worker.worker)
+app.command("watch")(watch.watch)
 app.command("alertmanager-config")(alerting.alertmanager_config_command)
 
 if __name__ == "__main__":

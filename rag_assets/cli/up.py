@@ -67,7 +67,7 @@ def up(
             port = port or _free_port(host)
             refuse_taken(host, port, "--port")
             url, api_url = f"http://{host}:{port}", None
-            services = _dagster(home, host, port, links=ui_address(settings) or url)
+            services = [*_dagster(home, host, port, links=ui_address(settings) or url), _watch(url)]
             if api:
                 refuse_open_to_all(settings, database)
                 api_port = _chosen_api_port(settings, api_port, but=port)
@@ -113,6 +113,12 @@ def _api(port: int) -> Service:
     return Service("api", command)
 
 
+def _watch(url: str) -> Service:
+    """What makes documents and versions run without waiting for the sensors."""
+    command = [sys.executable, "-m", "rag_assets.cli.entry", "watch", "--dagster", url]
+    return Service("watch", command)
+
+
 def _dagster(home: Path, host: str, port: int, *, links: str) -> list[Service]:
     """Code server, UI and daemon. UI and daemon load the code from the code server.
 
@@ -138,8 +144,7 @@ def _dagster(home: Path, host: str, port: int, *, links: str) -> list[Service]:
     return [
         Service(
             "code",
-            # Not `dagster code-server`, which stays up when the process with the code dies.
-            [*python, "dagster", "api", "grpc", "-m", "rag_assets.definitions",
+            [*python, "rag_assets.defs.code_server", "-m", "rag_assets.definitions",
              "-h", "127.0.0.1", "-p", str(code_port), "--location-name", "rag_assets",
              "--use-python-environment-entry-point", "--log-level", "warning"],
             environment,

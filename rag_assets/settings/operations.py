@@ -128,6 +128,12 @@ class OperationsSettings(BaseModel):
     rag_operations_keep_days: int = Field(
         90, ge=1, description="Days for which samples, attempts and ended runs are kept."
     )
+    rag_dagster_keep_days: int = Field(
+        90,
+        ge=1,
+        description="Days for which Dagster keeps ended runs with their events and logs. What a "
+        "partition's status, latest metadata or check result comes from is kept longer.",
+    )
 
     # Recall of live searches
     rag_live_recall_share: float = Field(
