@@ -9,12 +9,14 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from rag_assets.api import logs, problems
+from rag_assets.api.agents.http import McpEndpoint
+from rag_assets.api.agents.server import mcp_server
 from rag_assets.api.bodies import Bodies
 from rag_assets.api.connections import Connections, connections_within
 from rag_assets.api.middleware import Counted, LocalRequests, RequestId
 from rag_assets.api.openapi import describe
 from rag_assets.api.protocol import CONNECTIONS
-from rag_assets.api.routes import documents, retrieve, service
+from rag_assets.api.routes import corpus, documents, retrieve, service
 from rag_assets.api.security import Keyring
 from rag_assets.api.service import Service
 from rag_assets.settings.model import Settings, load_settings
@@ -32,10 +34,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         on_close=lambda reason: opened.metrics.closed.labels(reason).inc(),
     )
 
+    mcp = McpEndpoint(mcp_server())
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         await opened.open()
-        yield {CONNECTIONS: connections}
+        async with mcp.running():
+            yield {CONNECTIONS: connections}
         await opened.close()
 
     app = FastAPI(
@@ -52,8 +57,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.bodies = Bodies(settings)
     problems.install(app)
     app.include_router(retrieve.router)
+    app.include_router(corpus.router)
     app.include_router(documents.router)
     app.include_router(service.router)
+    app.router.routes.append(mcp.route())
     # The last one added is the outermost.
     app.add_middleware(LocalRequests, is_open=lambda: keyring.is_open(opened))
     app.add_middleware(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_assets.cli import (
+    agents,
     alerting,
     backfill,
     bible,
@@ -107,6 +108,7 @@ app.command("provider")(provider.provider)
 app.command("eval")(evaluate.evaluate)
 app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
+app.command("mcp")(agents.mcp)
 app.command("exporter")(exporter.exporter)
 app.command("worker")(worker.worker)
 app.command("alertmanager-config")(alerting.alertmanager_config_command)

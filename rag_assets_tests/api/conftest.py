@@ -20,11 +20,18 @@ from rag_assets.vectors.sql.spaces import Role, space_spec
 from rag_assets_tests.api.server import Server, environment_of, serving
 from rag_assets_tests.conftest import SAMPLES
 from rag_assets_tests.corpora import sentences
+from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import check, embed, index, prepare, release_corpus
 from rag_assets_tests.release.corpus import release_settings as settings_to_release
 
 SMALL, LARGE = 64, 96
 Copy = Callable[[Database], Database]
+MANUAL = [
+    "Turn the valve clockwise until the pressure falls",
+    "The pump must never run dry, or its bearings seize",
+    "Grease the bearings of the pump every month",
+]
+CARTA = ["A bomba de água precisa de graxa", "Feche a válvula antes da limpeza"]
 _numbers = itertools.count()  # module-level, because tests in other folders use the fixtures too
 
 
@@ -77,6 +84,22 @@ def bilingual(template_database: Database, copied: Copy) -> Database:
         embed(database, settings, folder.code, roles=("small", "large"))
         check(database, settings, folder.code)
     index(database, settings)
+    release_corpus(database, settings)
+    return database
+
+
+@pytest.fixture(scope="session")
+def stocked(bilingual: Database, copied: Copy) -> Database:
+    """The samples and two documents in release 2; only copied, never connected to."""
+    database = copied(bilingual)
+    settings = corpus_settings(database, rag_index_min_rows=100)
+    publish_document(
+        database, settings, "manual.pdf", MANUAL, title="Manual", heading=("Pumps",), paged=True
+    )
+    publish_document(
+        database, settings, "carta.md", CARTA, language="pt", title="Carta", heading=("Bomba",)
+    )
+    judge_all(database, settings)
     release_corpus(database, settings)
     return database
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rag_assets_tests.api.server import DOCUMENTS, EVAL, METRICS, RETRIEVE, Server
+from rag_assets_tests.api.server import CORPUS, DOCUMENTS, EVAL, METRICS, RETRIEVE, Server
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_every_path_of_the_service_is_documented(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
-        *(RETRIEVE, EVAL, "/healthz", "/readyz", METRICS),
+        *(RETRIEVE, EVAL, CORPUS, "/healthz", "/readyz", METRICS),
         *(DOCUMENTS, f"{DOCUMENTS}/{{key}}"),
     }
     for path in (RETRIEVE, DOCUMENTS):
@@ -49,7 +49,7 @@ def test_a_client_generator_finds_names_summaries_and_every_reference(
     document: dict[str, Any],
 ) -> None:
     names = [operation["operationId"] for operation in operations(document)]
-    assert len(set(names)) == len(names) == 9
+    assert len(set(names)) == len(names) == 10
     assert all(operation["summary"] for operation in operations(document))
     schemas = document["components"]["schemas"]
     for reference in references(document):

@@ -9,34 +9,11 @@ import pytest
 
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.postgres.database import Database
-from rag_assets_tests.api.conftest import Copy, corpus_settings, vector_of
+from rag_assets_tests.api.conftest import CARTA, MANUAL, Copy, corpus_settings, vector_of
 from rag_assets_tests.api.server import RETRIEVE, Server, environment_of, serving, wait_until
 from rag_assets_tests.api.test_problems import problem_of
 from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import release_corpus
-
-MANUAL = [
-    "Turn the valve clockwise until the pressure falls",
-    "The pump must never run dry, or its bearings seize",
-    "Grease the bearings of the pump every month",
-]
-CARTA = ["A bomba de água precisa de graxa", "Feche a válvula antes da limpeza"]
-
-
-@pytest.fixture(scope="module")
-def stocked(bilingual: Database, copied: Copy) -> Database:
-    """The samples and two documents in release 2; only copied, never connected to."""
-    database = copied(bilingual)
-    settings = corpus_settings(database, rag_index_min_rows=100)
-    publish_document(
-        database, settings, "manual.pdf", MANUAL, title="Manual", heading=("Pumps",), paged=True
-    )
-    publish_document(
-        database, settings, "carta.md", CARTA, language="pt", title="Carta", heading=("Bomba",)
-    )
-    judge_all(database, settings)
-    release_corpus(database, settings)
-    return database
 
 
 @pytest.fixture(scope="module")
