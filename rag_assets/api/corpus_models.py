@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 
 from rag_assets.api.models import AnyPlan, plans_model
 from rag_assets.bible.books import Language, display_name
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.contents import Contents
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.passages import Fetched
-from rag_assets.retrieval.request import primary
 
 MAX_LISTED = 1000
 

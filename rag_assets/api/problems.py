@@ -72,7 +72,7 @@ _PLAIN: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ConfigurationError, 503, "no-provider-key"),
 )
 _HTTP = {400: "not-json", 404: "not-found", 405: "method-not-allowed"}
-_WRONG = {"version-withheld": 403, "name-taken": 409}
+_WRONG = {"version-withheld": 403, "not-for-this-key": 403, "name-taken": 409}
 _NEEDS_NO_PROVIDER = ("provider-busy", "no-provider-key")
 
 

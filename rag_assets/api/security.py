@@ -28,6 +28,7 @@ from rag_assets.api.sql.keys import (
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.rate_limit import Pace
+from rag_assets.retrieval.confinement import EVERYTHING, Confinement
 from rag_assets.settings.loopback import is_loopback
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `rag-assets keys create`.")
@@ -48,6 +49,12 @@ def keyring_of(request: Request) -> Keyring:
     """The keyring of the app that answers this request."""
     keyring: Keyring = request.app.state.keyring
     return keyring
+
+
+def confinement_of(request: Request) -> Confinement:
+    """What the client of this request may read. Fails if no :class:`Guard` has accepted it."""
+    confinement: Confinement = request.state.confinement
+    return confinement
 
 
 @dataclass
@@ -138,6 +145,7 @@ class Guard:
                     "give an API key: Authorization: Bearer rag_…, or X-API-Key "
                     "(`rag-assets keys create`)"
                 )
+            request.state.confinement = EVERYTHING
         else:
             await self._check_key(request, service, keyring, presented)
         request.state.passed = True
@@ -157,6 +165,7 @@ class Guard:
                 403, "missing-scope", f"this needs a key with the scope {self._scope}"
             )
         request.state.key_id = key.key_id
+        request.state.confinement = key.confinement
         await _take(request, service, keyring, key)
 
 

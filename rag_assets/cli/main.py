@@ -22,6 +22,7 @@ from rag_assets.cli import (
     exporter,
     incidents,
     index,
+    keys,
     provider,
     release,
     search,
@@ -97,7 +98,7 @@ app.add_typer(documents.app, name="documents")
 app.add_typer(index.app, name="index")
 app.add_typer(release.app, name="release")
 app.add_typer(space.app, name="space")
-app.add_typer(serve.keys, name="keys")
+app.add_typer(keys.app, name="keys")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(incidents.app, name="incidents")
 app.command("demo")(demo.demo)

@@ -1,4 +1,4 @@
-"""``rag-assets serve``: the retrieval API; ``rag-assets keys``: its keys."""
+"""``rag-assets serve``: the retrieval API."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ import typer
 
 from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
-from rag_assets.api.sql.keys import SCOPES, any_key, create_key, list_keys, revoke_key
-from rag_assets.cli.commands import Commands
-from rag_assets.cli.opening import corpus_connection, settings_with
+from rag_assets.api.sql.keys import any_key
+from rag_assets.cli.opening import settings_with
 from rag_assets.cli.options import within
-from rag_assets.cli.output import Json, err, errors_as_sentences, out, plain, show_json, show_table
+from rag_assets.cli.output import err, errors_as_sentences, plain
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
 from rag_assets.postgres.database import Database, open_database, open_replica
 from rag_assets.postgres.migrations import migrate
 from rag_assets.settings.loopback import is_loopback
 from rag_assets.settings.model import Settings
-
-keys = Commands(help="API keys: create, list, revoke.\n\n```\nrag-assets keys list\n```")
 
 
 def serve(
@@ -100,95 +97,3 @@ def _run(settings: Settings) -> None:
             timeout_worker_healthcheck=60,
             server_header=False,
         )
-
-
-@keys.command("create")
-def create(
-    name: Annotated[str, typer.Argument(help="The client that will use it.")],
-    scope: Annotated[
-        list[str] | None, typer.Option(help="read or admin; may be repeated. Default: read.")
-    ] = None,
-    per_minute: Annotated[
-        int | None,
-        typer.Option(
-            **within("rag_api_requests_per_minute"),
-            help="Requests per minute. Default: RAG_API_REQUESTS_PER_MINUTE.",
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Create a key. It is shown once and stored as a hash.
-
-    ```
-    rag-assets keys create my-application
-    rag-assets keys create uploader --scope admin
-    ```
-    """
-    with errors_as_sentences(as_json):
-        scopes = tuple(known for known in SCOPES if known in (scope or ["read"]))
-        unknown = set(scope or []) - set(SCOPES)
-        if unknown:
-            raise ConfigurationError(
-                f"unknown scope {', '.join(sorted(unknown))}: the scopes are {', '.join(SCOPES)}"
-            )
-        with corpus_connection() as (settings, connection):
-            key = create_key(
-                connection,
-                name,
-                scopes,
-                requests_per_minute=per_minute or settings.rag_api_requests_per_minute,
-            )
-    if as_json:
-        show_json({"key": key, "name": name, "scopes": scopes})
-        return
-    out.print(key)
-    err.print("[dim]keep it now: it is stored as a hash and cannot be shown again[/dim]")
-
-
-@keys.command("list")
-def list_all(as_json: Json = False) -> None:
-    """List all keys, without their secrets.
-
-    ```
-    rag-assets keys list
-    ```
-    """
-    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
-        found = list_keys(connection)
-    if as_json:
-        show_json(found)
-        return
-    show_table(
-        [
-            {
-                "key": key.key_id,
-                "name": key.name,
-                "scopes": ", ".join(key.scopes),
-                "per minute": key.requests_per_minute,
-                "created": key.created_at,
-                "revoked": key.revoked_at,
-            }
-            for key in found
-        ],
-        empty="no key yet: `rag-assets keys create NAME` creates one",
-    )
-
-
-@keys.command("revoke")
-def revoke(
-    key_id: Annotated[str, typer.Argument(help="Its id, from `rag-assets keys list`.")],
-    as_json: Json = False,
-) -> None:
-    """Revoke a key. Workers refuse it within RAG_API_KEY_CACHE_S seconds.
-
-    ```
-    rag-assets keys revoke 5cdf8025d915
-    ```
-    """
-    with errors_as_sentences(as_json), corpus_connection() as (_, connection):
-        if not revoke_key(connection, key_id):
-            raise ConfigurationError(f"there is no key {key_id} to revoke: `rag-assets keys list`")
-    if as_json:
-        show_json({"revoked": key_id})
-        return
-    out.print(f"{key_id} is revoked")

@@ -17,9 +17,10 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.index.cases import TOP_K
 from rag_assets.index.questions import EmbeddedTexts, Questions, TextQuery, fragments
 from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.query_vectors import embed_queries_cached
 from rag_assets.retrieval.released import Served
-from rag_assets.retrieval.request import SearchRequest, primary
+from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search
 from rag_assets.retrieval.sql.verses import verses_by_id
 from rag_assets.settings.model import Settings

@@ -15,8 +15,8 @@ from rag_assets.bible.sql.verses import version_languages
 from rag_assets.index.golden import GoldenQuery, golden_texts, read_golden_queries, versions_in
 from rag_assets.index.questions import EmbeddedTexts, ask
 from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.query_vectors import embed_queries_cached
-from rag_assets.retrieval.request import primary
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import VectorTable, rows_by_scope
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rag_assets.bible.books import SCRIPTURE, Language, book_code, display_name
 from rag_assets.errors import RequestError
+from rag_assets.retrieval.confinement import EVERYTHING, Confinement, primary
 from rag_assets.retrieval.released import Served
 from rag_assets.vectors.sql.tables import Corpus
 
@@ -33,6 +34,7 @@ class SearchRequest:
     :param collapse: one hit per verse, in its best version, and per document, with its best chunk.
     :param documents: keys of documents.
     :param context: passages before and after each document's hit that come with it.
+    :param confinement: what the client may read, whatever it asks for.
     """
 
     top_k: int = 10
@@ -48,13 +50,33 @@ class SearchRequest:
     corpus: Searched = "bible"
     documents: tuple[str, ...] | None = None
     context: int = 0
+    confinement: Confinement = EVERYTHING
 
 
 def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
     """The corpora to search, at least one. Pure.
 
-    :raises RequestError: no documents are released, or a filter does not apply to the corpus.
+    :raises RequestError: no documents are released, a filter does not apply to the corpus, or the
+        client may not read what it selects.
     """
+    selected, may = _selected(request, served), request.confinement
+    found = tuple(corpus for corpus in selected if may.allows_corpus(corpus))
+    if not found:
+        raise may.refusal("corpus", f"the request searches {' and '.join(selected)}")
+    if request.language is not None and not may.allows_language(request.language):
+        raise may.refusal("language", f"language {request.language} may not be read")
+    if len(found) > 1 and request.rerank and (served.large is None) != _lacks_large(served):
+        # Distances in two spaces cannot rank rows of both: search the corpus that can be re-ranked.
+        return ("documents",) if served.large is None else ("bible",)
+    return found
+
+
+def _lacks_large(served: Served) -> bool:
+    return served.documents is None or served.documents.large is None
+
+
+def _selected(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
+    """The corpora that the request selects by its filters, and that are released."""
     verse_filters = [
         field
         for field, given in (
@@ -95,9 +117,6 @@ def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
         return ("bible",)
     if request.corpus == "documents" or request.documents is not None or not served.target.scopes:
         return ("documents",)
-    if request.rerank and (served.large is None) != (served.documents.large is None):
-        # Distances in two spaces cannot rank rows of both: search the corpus that can be re-ranked.
-        return ("documents",) if served.large is None else ("bible",)
     return ("bible", "documents")
 
 
@@ -117,7 +136,8 @@ class Confined:
 def confine(request: SearchRequest, served: Served) -> Confined:
     """Resolve the versions and books of a request. Pure.
 
-    :raises RequestError: one of them is unknown, not released, or kept out by policy.
+    :raises RequestError: one of them is unknown, not released, or kept out by policy; or the client
+        may read no released version.
     """
     scopes = _scopes(request, served)
     books = None if request.books is None else tuple(map(named_book, request.books))
@@ -139,32 +159,47 @@ def confine(request: SearchRequest, served: Served) -> Confined:
 
 
 def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
-    known = served.target.scopes
+    may = request.confinement
+    known = {
+        code for code in served.target.scopes if may.allows_version(code, served.languages[code])
+    }
+    if served.target.scopes and not known:
+        raise may.refusal("versions", "no released version may be read")
     scopes = tuple(sorted(known))
     if request.versions is not None:
         for code in request.versions:
-            if code in served.withheld:
-                raise RequestError(
-                    "version-withheld",
-                    "versions",
-                    f"version {code} may not be served: its licence, its enabled_for_rag or "
-                    "RAG_ALLOWED_VERSIONS forbids it",
-                )
-            if code not in known:
-                near = near_names(code, known) or sorted(known)[:10]
-                raise RequestError(
-                    "unknown-version",
-                    "versions",
-                    f"version {code} is not in the active release. {_released(near)}",
-                    near,
-                )
+            _check_version(code, known, request, served)
         scopes = tuple(dict.fromkeys(request.versions))
     if request.language is not None:
-        languages = {code: primary(tag) for code, tag in served.languages.items()}
+        languages = {code: primary(served.languages[code]) for code in known}
         scopes = tuple(code for code in scopes if languages[code] == primary(request.language))
         if not scopes:
             raise no_such_language("version asked for", request.language, languages.values())
     return scopes
+
+
+def _check_version(
+    code: str, known: Collection[str], request: SearchRequest, served: Served
+) -> None:
+    """Refuse a version that is not among the known ones, with the reason."""
+    if code in known:
+        return
+    if not request.confinement.allows_version(code, served.languages.get(code)):
+        raise request.confinement.refusal("versions", f"version {code} may not be read")
+    if code in served.withheld:
+        raise RequestError(
+            "version-withheld",
+            "versions",
+            f"version {code} may not be served: its licence, its enabled_for_rag or "
+            "RAG_ALLOWED_VERSIONS forbids it",
+        )
+    near = near_names(code, known) or sorted(known)[:10]
+    raise RequestError(
+        "unknown-version",
+        "versions",
+        f"version {code} is not in the active release. {_released(near)}",
+        near,
+    )
 
 
 def named_book(name: str) -> str:
@@ -215,8 +250,3 @@ def _released(near: list[str]) -> str:
 def did_you_mean(near: Sequence[str]) -> str:
     """The end of a sentence, and one that suggests these names, if any."""
     return f". Did you mean {', '.join(near)}?" if near else ""
-
-
-def primary(language: str) -> str:
-    """The primary subtag of a language tag, by which languages are compared."""
-    return language.partition("-")[0].lower()

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from rag_assets.errors import RequestError
 from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.confinement import Confinement, primary
 from rag_assets.retrieval.hits import Hit, chunk_hit, verse_hit
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, ServedDocuments
@@ -18,7 +19,6 @@ from rag_assets.retrieval.request import (
     did_you_mean,
     near_names,
     no_such_language,
-    primary,
 )
 from rag_assets.retrieval.sql.chunks import (
     CHUNKS,
@@ -172,7 +172,7 @@ AnySide = Side[Any]
 def sides_of(
     connection: Connection | None, request: SearchRequest, served: Served, *, timeout_ms: int = 0
 ) -> tuple[AnySide, ...]:
-    """The sides to search, at least one.
+    """The sides to search, at least one, confined to what the client may read.
 
     :param connection: may be ``None`` unless :func:`needs_lookup`.
     :param timeout_ms: time limit of each statement; 0 for none.
@@ -188,12 +188,12 @@ def sides_of(
             elif served.documents is not None:
                 sides.append(_documents(connection, request, served.documents, timeout_ms))
         except RequestError as error:
-            if error.kind != "unknown-language":
+            if error.kind not in ("unknown-language", "not-for-this-key"):
                 raise
             without.append(error)
     if sides:
         return tuple(sides)
-    if len(without) == 1:
+    if len(without) == 1 or any(error.kind == "not-for-this-key" for error in without):
         raise without[0]
     languages = [language for error in without for language in error.choices]
     raise no_such_language("version or document", request.language or "", languages)
@@ -220,14 +220,30 @@ def _documents(
 ) -> DocumentsSide:
     languages = documents = None
     if request.language is not None:
-        languages = _of_language(connection, request.language, served, timeout_ms)
+        languages = _of_language(connection, request, request.language, served, timeout_ms)
+    elif request.confinement.languages is not None:
+        languages = _readable(request.confinement.languages, served.target.scopes)
     if request.documents is not None:
-        documents = _named(connection, request.documents, timeout_ms)
+        documents = _named(connection, request.documents, request.confinement, timeout_ms)
     return DocumentsSide(served, languages, documents)
 
 
+def _readable(languages: Sequence[str], known: Mapping[str, int]) -> Mapping[str, int]:
+    """Chunks in the languages that may be read, by tag; those without chunks included.
+
+    The first document in one of them may be newer than the counts.
+    """
+    return dict.fromkeys(languages, 0) | {
+        tag: rows for tag, rows in known.items() if primary(tag) in languages
+    }
+
+
 def _of_language(
-    connection: Connection | None, language: str, served: ServedDocuments, timeout_ms: int
+    connection: Connection | None,
+    request: SearchRequest,
+    language: str,
+    served: ServedDocuments,
+    timeout_ms: int,
 ) -> Mapping[str, int]:
     """Chunks in a language, by tag."""
     wanted, known = primary(language), served.target.scopes
@@ -236,20 +252,26 @@ def _of_language(
         known = chunks_by_language(connection, timeout_ms=timeout_ms)
     found = {tag: rows for tag, rows in known.items() if primary(tag) == wanted}
     if not found:
-        raise no_such_language("document", language, map(primary, known))
+        allowed = filter(request.confinement.allows_language, known)
+        raise no_such_language("document", language, map(primary, allowed))
     return found
 
 
 def _named(
-    connection: Connection | None, keys: Sequence[str], timeout_ms: int
+    connection: Connection | None, keys: Sequence[str], may: Confinement, timeout_ms: int
 ) -> Mapping[int, int]:
-    """Chunks of the documents with these keys, by id."""
+    """Chunks of the documents with these keys, by id.
+
+    One that the client may not read is unknown to it.
+    """
     if connection is None:
         raise LookupError("documents are looked up in the database")
-    found = documents_by_key(connection, keys, timeout_ms=timeout_ms)
+    languages = may.languages
+    found = documents_by_key(connection, keys, languages=languages, timeout_ms=timeout_ms)
     for key in keys:
         if key not in found:
-            near = near_names(key, keys_near(connection, key, timeout_ms=timeout_ms))
+            others = keys_near(connection, key, languages=languages, timeout_ms=timeout_ms)
+            near = near_names(key, others)
             raise RequestError(
                 "unknown-document",
                 "documents",

@@ -54,7 +54,27 @@ def test_a_setting_gives_the_rate(run: Run) -> None:
     assert run("keys", "list", "--json").json[0]["requests_per_minute"] == 7
 
 
+def test_a_key_is_confined(run: Run) -> None:
+    made = run("keys", "create", "a", "--versions", "PT_*, EN_KJV", "--languages", "pt", "--json")
+    confined = {"corpora": None, "versions": ["PT_*", "EN_KJV"], "languages": ["pt"]}
+    assert made.json["confinement"] == confined
+    assert run("keys", "list", "--json").json[0]["confinement"] == confined
+    assert "versions PT_* EN_KJV, languages pt" in " ".join(run("keys", "list").out.split())
+    for wrong, why in (
+        (["--versions", ","], "--versions is empty"),
+        (["--languages", "pt-BR"], "pt-BR is no language"),
+        (["--corpora", "books"], "unknown corpus books"),
+        (["--corpora", "documents", "--versions", "PT_*"], "add bible to --corpora"),
+        (["--corpora", "documents", "--scope", "admin"], "the scope read alone"),
+    ):
+        refused = run("keys", "create", "a", *wrong)
+        assert (refused.status, why in " ".join(refused.err.split())) == (1, True), refused.err
+    assert len(run("keys", "list", "--json").json) == 1
+
+
 def test_what_is_wrong_is_a_sentence(run: Run) -> None:
+    nameless = run("keys", "create", " ")
+    assert (nameless.status, "a key needs a name" in nameless.err) == (1, True)
     unknown = run("keys", "create", "x", "--scope", "write")
     assert unknown.status == 1
     assert "unknown scope write: the scopes are read, admin" in unknown.err

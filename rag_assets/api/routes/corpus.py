@@ -1,6 +1,7 @@
 """``/api/v1/corpus``: what can be searched. Passages by their place, for the tools of agents."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -14,7 +15,7 @@ from rag_assets.api.corpus_models import (
     fetch_model,
 )
 from rag_assets.api.routes.retrieve import PROBLEMS
-from rag_assets.api.security import Guard, service_of
+from rag_assets.api.security import Guard, confinement_of, service_of
 from rag_assets.api.service import Service
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.contents import contents
@@ -103,7 +104,8 @@ async def _read(
     wanted: SearchRequest,
     work: Callable[[Connection, Served, SearchRequest, int], Answer],
 ) -> Answer:
-    """Read from the server that is searched, within the limits and the log line of a search."""
+    """Read what the client may read, within the limits and the log line of a search."""
+    confined = replace(wanted, confinement=confinement_of(request))
     source = service.sources.to_search()
     served = source.current.served
     timeout_ms = service.settings.rag_api_statement_timeout_ms
@@ -112,5 +114,5 @@ async def _read(
         "key": getattr(request.state, "key_id", "-"),
     }
     return await service.search(
-        source, lambda connection: work(connection, served, wanted, timeout_ms), timeout_ms=0
+        source, lambda connection: work(connection, served, confined, timeout_ms), timeout_ms=0
     )

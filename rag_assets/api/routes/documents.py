@@ -21,7 +21,7 @@ from rag_assets.api.document_models import (
 from rag_assets.api.models import Problem
 from rag_assets.api.problems import ProblemError
 from rag_assets.api.routes.retrieve import PROBLEMS
-from rag_assets.api.security import Guard, service_of
+from rag_assets.api.security import Guard, confinement_of, service_of
 from rag_assets.api.service import Service
 from rag_assets.documents.inbox.files import MAX_PATH_BYTES, StoredFile, Upload
 from rag_assets.documents.inbox.inbox import Inbox, open_inbox
@@ -104,6 +104,7 @@ async def upload(
 
 @router.get("", dependencies=[Depends(Guard("read"))], summary="Documents and how far they are")
 async def list_all(
+    request: Request,
     service: ServiceOf,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     lane: Annotated[DocumentLane | None, Query(description="Only those of this lane.")] = None,
@@ -113,8 +114,11 @@ async def list_all(
     ] = 0,
 ) -> DocumentList:
     """List documents in the order they were dropped, page by page."""
+    languages = _languages(request)
     found = await service.look_up(
-        lambda c: list_documents(c, state=state, lane=lane, limit=limit, after=after)
+        lambda c: list_documents(
+            c, state=state, lane=lane, limit=limit, after=after, languages=languages
+        )
     )
     return DocumentList(
         request_id=ids.request_id.get(),
@@ -129,13 +133,14 @@ async def list_all(
     responses={404: {"model": Problem, "description": "No document has this key."}},
     summary="One document and how far it is",
 )
-async def one_document(service: ServiceOf, key: str) -> DocumentAnswer:
+async def one_document(request: Request, service: ServiceOf, key: str) -> DocumentAnswer:
     """Return a document by its key."""
+    languages = _languages(request)
     if "\0" in key:
         raise ProblemError(404, "unknown-document", "no key holds a NUL")
     document = await service.look_up(lambda c: find_document(c, key))
-    if document is None:
-        near = await service.look_up(lambda c: nearest_keys(c, key))
+    if document is None or not confinement_of(request).allows_language(document.language or ""):
+        near = await service.look_up(lambda c: nearest_keys(c, key, languages=languages))
         also = f". Did you mean {', '.join(near)}?" if near else ""
         raise ProblemError(
             404,
@@ -144,6 +149,17 @@ async def one_document(service: ServiceOf, key: str) -> DocumentAnswer:
             extra={"choices": list(near)},
         )
     return DocumentAnswer(request_id=ids.request_id.get(), document=DocumentModel.of(document))
+
+
+def _languages(request: Request) -> tuple[str, ...] | None:
+    """The languages to which the client's documents are confined.
+
+    :raises RequestError: it may read no documents.
+    """
+    may = confinement_of(request)
+    if not may.allows_corpus("documents"):
+        raise may.refusal("corpus", "documents may not be read")
+    return may.languages
 
 
 def _inbox(service: Service) -> Inbox:

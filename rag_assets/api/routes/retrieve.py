@@ -23,14 +23,15 @@ from rag_assets.api.models import (
     hit_model,
     plan_model,
 )
-from rag_assets.api.security import Guard, service_of
+from rag_assets.api.security import Guard, confinement_of, service_of
 from rag_assets.api.service import Service
 from rag_assets.api.sources import Source
 from rag_assets.errors import RequestError
+from rag_assets.retrieval.confinement import Confinement
 from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
 from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
-from rag_assets.retrieval.request import SearchRequest, confine
+from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search
 from rag_assets.retrieval.sides import needs_lookup, sides_of
 from rag_assets.vectors.sql.spaces import Space
@@ -40,7 +41,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     for status, description in {
         400: "The body is not JSON.",
         401: "No API key, or one that is not known.",
-        403: "The key lacks a scope, or policy keeps a version from being served.",
+        403: "The key lacks a scope or may not read this, or policy withholds a version.",
         408: "The body came too slowly.",
         413: "The body is too large.",
         422: "The request cannot be answered so.",
@@ -93,12 +94,12 @@ async def retrieve_simply(
     dependencies=[Depends(Guard("read"))],
     summary="How well queries find what they should",
 )
-async def evaluate(service: ServiceOf, asked: EvalRequest) -> EvalResponse:
+async def evaluate(request: Request, service: ServiceOf, asked: EvalRequest) -> EvalResponse:
     """Run each query as a search would; hits, latency, hit@k, P50, P95 and coverage."""
     source = service.sources.to_search()
     served = source.current.served
-    wanted = asked.plain()
-    confine(wanted, served)
+    wanted = replace(asked.plain(), confinement=confinement_of(request))
+    await _check(service, source, wanted, served)
     if not all(item.query.strip() for item in asked.queries):
         raise RequestError("no-query", "queries", "a query is empty: write what you look for")
     results = []
@@ -126,7 +127,7 @@ async def retrieved(request: Request, service: Service, asked: RetrieveRequest) 
     started = time.perf_counter()
     request.state.corpus = asked.corpus
     try:
-        answer, found = await _retrieve(service, asked, started)
+        answer, found = await _retrieve(service, asked, confinement_of(request), started)
         request.state.plan = found.plan_name
         service.metrics.returned.observe(len(found.hits))
         service.metrics.latency.labels("search").observe(found.search_ms / 1000)
@@ -144,13 +145,13 @@ async def retrieved(request: Request, service: Service, asked: RetrieveRequest) 
 
 
 async def _retrieve(
-    service: Service, asked: RetrieveRequest, started: float
+    service: Service, asked: RetrieveRequest, confinement: Confinement, started: float
 ) -> tuple[RetrieveResponse, SearchResult]:
     if wrong := check_exactly_one(asked.query, asked.vector):
         raise RequestError("query-or-vector", "query", wrong)
     source = service.sources.to_search()
     served = source.current.served
-    wanted = asked.plain()
+    wanted = replace(asked.plain(), confinement=confinement)
     await _check(service, source, wanted, served)  # before paying for the embedding
     vector = _given(asked.vector, served.target.table.space, "vector")
     large = None

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.postgres.rate_limit import LimitTable, Pace
+from rag_assets.retrieval.confinement import EVERYTHING, Confinement
+from rag_assets.vectors.sql.tables import Corpus
 
 Scope = Literal["read", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "admin")
@@ -21,7 +24,10 @@ _LIMITS = LimitTable("api_limits", "key_id", ("arrives_at",), refuses=True)
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key without its secret."""
+    """A key without its secret.
+
+    :param confinement: what it may read.
+    """
 
     key_id: str
     name: str
@@ -29,19 +35,39 @@ class ApiKey:
     requests_per_minute: int
     created_at: datetime
     revoked_at: datetime | None
+    confinement: Confinement
 
 
 def create_key(
-    connection: Connection, name: str, scopes: Sequence[Scope], *, requests_per_minute: int
+    connection: Connection,
+    name: str,
+    scopes: Sequence[Scope],
+    *,
+    requests_per_minute: int,
+    confinement: Confinement = EVERYTHING,
 ) -> str:
-    """Create a key. The returned value is the only place where its secret is visible."""
+    """Create a key. The returned value is the only place where its secret is visible.
+
+    :param confinement: a confined key has the scope read only, and is stored without a scope, so
+        that an earlier release, which does not know what it is confined to, refuses it.
+    :raises ConfigurationError: a confined key is given another scope.
+    """
+    confined = confinement != EVERYTHING
+    if confined and tuple(scopes) != ("read",):
+        raise ConfigurationError(
+            "a confined key has the scope read alone: admin sees and changes every document"
+        )
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     connection.execute(
         """
-        INSERT INTO api_keys (key_id, name, secret_hash, scopes, requests_per_minute)
-        VALUES (%s, %s, %s, %s, %s)
+        INSERT INTO api_keys (key_id, name, secret_hash, scopes, requests_per_minute,
+                              corpora, versions, languages)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
         """,
-        (key_id, name, _hash(secret), list(scopes), requests_per_minute),
+        (
+            *(key_id, name, _hash(secret), [] if confined else list(scopes), requests_per_minute),
+            *(value and list(value) for value in vars(confinement).values()),
+        ),
     )
     return f"{_PREFIX}_{key_id}_{secret}"
 
@@ -52,14 +78,31 @@ def list_keys(connection: Connection) -> tuple[ApiKey, ...]:
         connection,
         _api_key,
         """
-        SELECT key_id, name, scopes, requests_per_minute, created_at, revoked_at
+        SELECT key_id, name, scopes, requests_per_minute, created_at, revoked_at,
+               corpora, versions, languages
           FROM api_keys ORDER BY created_at
         """,
     )
 
 
-def _api_key(*, scopes: list[Scope], **fields: Any) -> ApiKey:
-    return ApiKey(scopes=tuple(scopes), **fields)
+def _api_key(
+    *,
+    scopes: list[Scope],
+    corpora: list[Corpus] | None,
+    versions: list[str] | None,
+    languages: list[str] | None,
+    **fields: Any,
+) -> ApiKey:
+    confinement = Confinement(
+        tuple(corpora) if corpora else None,
+        tuple(versions) if versions else None,
+        tuple(languages) if languages else None,
+    )
+    return ApiKey(
+        scopes=tuple(scopes) if confinement == EVERYTHING else ("read",),
+        confinement=confinement,
+        **fields,
+    )
 
 
 def any_key(connection: Connection) -> bool:
@@ -90,7 +133,8 @@ def find_key(connection: Connection, presented: str) -> ApiKey | None:
         connection,
         dict[str, Any],
         """
-        SELECT secret_hash, key_id, name, scopes, requests_per_minute, created_at, revoked_at
+        SELECT secret_hash, key_id, name, scopes, requests_per_minute, created_at, revoked_at,
+               corpora, versions, languages
           FROM api_keys WHERE key_id = %s
         """,
         (key_id,),

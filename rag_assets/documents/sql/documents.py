@@ -177,9 +177,11 @@ def list_documents(
     lane: Lane | None = None,
     limit: int,
     after: int | None = None,
+    languages: Sequence[str] | None = None,
 ) -> tuple[Document, ...]:
     """List documents in the order of arrival.
 
+    :param languages: only those known to be in these languages, as primary subtags.
     :param after: the last ``document_id`` of the previous page.
     """
     rows = connection.execute(
@@ -188,21 +190,37 @@ def list_documents(
          WHERE (%(state)s::text IS NULL OR state = %(state)s)
            AND (%(lane)s::text IS NULL OR lane = %(lane)s)
            AND document_id > coalesce(%(after)s, 0)
+           AND (%(languages)s::text[] IS NULL
+                OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
          ORDER BY document_id LIMIT %(limit)s
         """,
-        {"state": state, "lane": lane, "after": after, "limit": limit},
+        {
+            "state": state,
+            "lane": lane,
+            "after": after,
+            "limit": limit,
+            "languages": languages and list(languages),
+        },
     ).fetchall()
     return find_documents(connection, [row[0] for row in rows])
 
 
-def nearest_keys(connection: Connection, word: str, *, limit: int = 5) -> tuple[str, ...]:
-    """Return keys that contain a word, shortest first, to suggest for a mistyped key."""
+def nearest_keys(
+    connection: Connection, word: str, *, limit: int = 5, languages: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Return keys that contain a word, shortest first, to suggest for a mistyped key.
+
+    :param languages: as for :func:`list_documents`.
+    """
     rows = connection.execute(
         """
-        SELECT document_key FROM documents WHERE strpos(lower(document_key), lower(%s)) > 0
-         ORDER BY length(document_key), document_key LIMIT %s
+        SELECT document_key FROM documents
+         WHERE strpos(lower(document_key), lower(%(word)s)) > 0
+           AND (%(languages)s::text[] IS NULL
+                OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
+         ORDER BY length(document_key), document_key LIMIT %(limit)s
         """,
-        (word, limit),
+        {"word": word, "limit": limit, "languages": languages and list(languages)},
     ).fetchall()
     return tuple(row[0] for row in rows)
 

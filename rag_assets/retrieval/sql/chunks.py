@@ -52,24 +52,41 @@ class NamedDocument:
 
 
 def documents_by_key(
-    connection: Connection, keys: Sequence[str], *, timeout_ms: int = 0
+    connection: Connection,
+    keys: Sequence[str],
+    *,
+    languages: Sequence[str] | None = None,
+    timeout_ms: int = 0,
 ) -> Mapping[str, NamedDocument]:
-    """Those of these documents that have chunks and are not withdrawn. Uses the key's index."""
+    """Those of these documents that have chunks and are not withdrawn. Uses the key's index.
+
+    :param languages: only those in these languages, as primary subtags.
+    """
     with limited(connection, timeout_ms):
         found = connection.execute(
             """
             SELECT document_key, document_id, chunks FROM documents
-             WHERE document_key = ANY(%s) AND chunks > 0 AND state <> 'withdrawn'
+             WHERE document_key = ANY(%(keys)s) AND chunks > 0 AND state <> 'withdrawn'
+               AND (%(languages)s::text[] IS NULL
+                    OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
             """,
-            (_without_nul(keys),),
+            {"keys": _without_nul(keys), "languages": languages and list(languages)},
         )
     return {key: NamedDocument(number, chunks) for key, number, chunks in found.fetchall()}
 
 
-def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[str]:
+def keys_near(
+    connection: Connection,
+    key: str,
+    *,
+    languages: Sequence[str] | None = None,
+    timeout_ms: int = 0,
+) -> list[str]:
     """Keys of searchable documents that an unknown key may have been meant for.
 
     Its neighbours in key order, using the key's index, and some that contain its longest word.
+
+    :param languages: as for :func:`documents_by_key`.
     """
     (clean,) = _without_nul([key])
     words = "".join(letter if letter.isalnum() else " " for letter in clean).split()
@@ -78,18 +95,29 @@ def keys_near(connection: Connection, key: str, *, timeout_ms: int = 0) -> list[
             """
             (SELECT document_key FROM documents
               WHERE document_key >= %(key)s AND chunks > 0 AND state <> 'withdrawn'
+               AND (%(languages)s::text[] IS NULL
+                    OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
               ORDER BY document_key LIMIT %(near)s)
             UNION
             (SELECT document_key FROM documents
               WHERE document_key < %(key)s AND chunks > 0 AND state <> 'withdrawn'
+               AND (%(languages)s::text[] IS NULL
+                    OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
               ORDER BY document_key DESC LIMIT %(near)s)
             UNION
             (SELECT document_key FROM documents
               WHERE strpos(lower(document_key), %(word)s) > 0
                 AND chunks > 0 AND state <> 'withdrawn'
+                AND (%(languages)s::text[] IS NULL
+                    OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
               LIMIT %(near)s)
             """,
-            {"key": clean, "word": max(words, key=len, default="").lower(), "near": _NEAR},
+            {
+                "key": clean,
+                "word": max(words, key=len, default="").lower(),
+                "near": _NEAR,
+                "languages": languages and list(languages),
+            },
         )
     return [row[0] for row in found.fetchall()]
 
