@@ -51,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None,  # served by describe()
         docs_url=None,  # FastAPI's page loads scripts from other sites
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,  # the names of a client's functions
     )
     app.state.service = opened
     app.state.keyring = keyring

@@ -1,0 +1,75 @@
+"""Contains all the data models used in inputs/outputs"""
+
+from .book_model import BookModel
+from .both_plans_model import BothPlansModel
+from .corpus_response import CorpusResponse
+from .document_answer import DocumentAnswer
+from .document_hit_model import DocumentHitModel
+from .document_list import DocumentList
+from .document_model import DocumentModel
+from .document_model_seconds_type_0 import DocumentModelSecondsType0
+from .document_model_state import DocumentModelState
+from .documents_model import DocumentsModel
+from .eval_query import EvalQuery
+from .eval_request import EvalRequest
+from .eval_response import EvalResponse
+from .eval_result import EvalResult
+from .health_response_health import HealthResponseHealth
+from .hit_model import HitModel
+from .language_model import LanguageModel
+from .list_all_lane_type_0 import ListAllLaneType0
+from .list_all_state_type_0 import ListAllStateType0
+from .listed_document_model import ListedDocumentModel
+from .plan_model import PlanModel
+from .plan_model_kind import PlanModelKind
+from .problem import Problem
+from .ready import Ready
+from .ready_searched_type_0 import ReadySearchedType0
+from .remark_model import RemarkModel
+from .report_model import ReportModel
+from .retrieve_request import RetrieveRequest
+from .retrieve_request_corpus import RetrieveRequestCorpus
+from .retrieve_response import RetrieveResponse
+from .retrieve_simply_corpus import RetrieveSimplyCorpus
+from .timing import Timing
+from .upload_answer import UploadAnswer
+from .upload_answer_how import UploadAnswerHow
+from .version_model import VersionModel
+
+__all__ = (
+    "BookModel",
+    "BothPlansModel",
+    "CorpusResponse",
+    "DocumentAnswer",
+    "DocumentHitModel",
+    "DocumentList",
+    "DocumentModel",
+    "DocumentModelSecondsType0",
+    "DocumentModelState",
+    "DocumentsModel",
+    "EvalQuery",
+    "EvalRequest",
+    "EvalResponse",
+    "EvalResult",
+    "HealthResponseHealth",
+    "HitModel",
+    "LanguageModel",
+    "ListAllLaneType0",
+    "ListAllStateType0",
+    "ListedDocumentModel",
+    "PlanModel",
+    "PlanModelKind",
+    "Problem",
+    "Ready",
+    "ReadySearchedType0",
+    "RemarkModel",
+    "ReportModel",
+    "RetrieveRequest",
+    "RetrieveRequestCorpus",
+    "RetrieveResponse",
+    "RetrieveSimplyCorpus",
+    "Timing",
+    "UploadAnswer",
+    "UploadAnswerHow",
+    "VersionModel",
+)
