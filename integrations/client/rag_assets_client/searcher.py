@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import ssl
+import weakref
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import httpx
 from attrs import fields
 
 from rag_assets_client.generated.api.retrieval import retrieve
@@ -62,7 +64,7 @@ class Searcher:
     ) -> None:
         self._url = url or os.environ.get("RAG_ASSETS_URL") or URL
         self._key = api_key or os.environ.get("RAG_ASSETS_API_KEY")
-        self._timeout_s = timeout_s
+        self._timeout = httpx.Timeout(timeout_s)
         self._options = dict(options or {})
         if unknown := self._options.keys() - set(OPTIONS):
             raise ValueError(
@@ -78,24 +80,30 @@ class Searcher:
 
     async def asearch(self, query: str, top_k: int) -> RetrieveResponse:
         """Search as :meth:`search` does, in whatever event loop runs."""
-        async with self._connected() as client:  # a pool would belong to one loop
+        async with self.connect() as client:  # a pool would belong to one loop
             body = self._body(query, top_k)
             return _found(await retrieve.asyncio_detailed(client=client, body=body))
+
+    def connect(self) -> AuthenticatedClient | Client:
+        """Open a client for the functions of ``generated.api``; close it after use."""
+        if self._key:
+            return AuthenticatedClient(
+                self._url, self._key, timeout=self._timeout, verify_ssl=self._tls
+            )
+        return Client(self._url, timeout=self._timeout, verify_ssl=self._tls)
 
     def _body(self, query: str, top_k: int) -> RetrieveRequest:
         return RetrieveRequest.from_dict({**self._options, "query": query, "top_k": top_k})
 
     @cached_property
     def _client(self) -> Any:
-        return self._connected()
+        client = self.connect()
+        weakref.finalize(self, client.get_httpx_client().close)  # frameworks close no retriever
+        return client
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return ssl.create_default_context()  # takes longer than a search
-
-    def _connected(self) -> Any:
-        given = {"base_url": self._url, "timeout": self._timeout_s, "verify_ssl": self._tls}
-        return AuthenticatedClient(**given, token=self._key) if self._key else Client(**given)
 
 
 def identifier(hit: HitModel | DocumentHitModel) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from rag_assets_client import SearchError, Searcher
+from rag_assets_client import Searcher, SearchError
 from rag_assets_client.generated.api.documents import list_all
 from rag_assets_client.generated.api.retrieval import corpus
 from rag_assets_client.generated.api.service import ready
@@ -29,18 +29,18 @@ def test_a_refusal_says_what_is_wrong() -> None:
     assert "EN_SAMPLE" in error.value.problem["choices"]
     with pytest.raises(SearchError, match="status 401"):
         Searcher(api_key="rag_wrong").search(JONAH, 2)
-    with pytest.raises(ValueError, match="a search has no version. It has vector, corpus"):
+    with pytest.raises(ValueError, match=r"a search has no version\. It has corpus, versions"):
         Searcher(options={"version": "EN_SAMPLE"})
 
 
 def test_other_routes_answer_with_their_models() -> None:
-    client = Searcher()._client
-    listed = corpus.sync(client=client, limit=1)
-    assert isinstance(listed, CorpusResponse)
-    assert [one.version for one in listed.versions] == ["EN_SAMPLE", "PT_SAMPLE"]
-    assert listed.documents is not None
-    assert listed.documents.next_ == "carta.md"
-    documents = list_all.sync(client=client)
-    assert isinstance(documents, DocumentList)
-    assert {one.key for one in documents.documents} == {"carta.md", "manual.pdf"}
-    assert isinstance(ready.sync(client=client), Ready)
+    with Searcher().connect() as client:
+        listed = corpus.sync(client=client, limit=1)
+        assert isinstance(listed, CorpusResponse)
+        assert [one.version for one in listed.versions] == ["EN_SAMPLE", "PT_SAMPLE"]
+        assert listed.documents is not None
+        assert listed.documents.next_ == "carta.md"
+        documents = list_all.sync(client=client)
+        assert isinstance(documents, DocumentList)
+        assert {one.key for one in documents.documents} == {"carta.md", "manual.pdf"}
+        assert isinstance(ready.sync(client=client), Ready)

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableLambda
+from langchain_rag_assets import RagAssetsRetriever
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from pydantic import ValidationError
-
-from langchain_rag_assets import RagAssetsRetriever
 
 JONAH = "a great fish swallowed Jonah"
 

@@ -7,7 +7,6 @@ import pytest
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore
-
 from llama_index.retrievers.rag_assets import RagAssetsRetriever
 
 JONAH = "a great fish swallowed Jonah"
@@ -41,7 +40,7 @@ async def test_a_query_engine_gives_texts_and_references_to_the_model() -> None:
     retriever = RagAssetsRetriever(similarity_top_k=2, options={"versions": ["EN_SAMPLE"]})
     engine = RetrieverQueryEngine.from_args(retriever, llm=MockLLM())  # answers with its prompt
     for answer in (engine.query(JONAH), await engine.aquery(JONAH)):
-        assert [node.node_id for node in answer.source_nodes][0] == "EN_SAMPLE JON 1:17"
+        assert answer.source_nodes[0].node_id == "EN_SAMPLE JON 1:17"
         for node in answer.source_nodes:
             assert node.text in str(answer)
             assert f"reference: {node.metadata['reference']}" in str(answer)
