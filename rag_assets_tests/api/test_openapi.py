@@ -100,3 +100,12 @@ def test_limits_and_meanings_of_the_fields_are_documented(document: dict[str, An
     assert all(field.get("description") for field in schema["properties"].values())
     asked = {given["name"] for given in document["paths"][RETRIEVE]["get"]["parameters"]}
     assert asked == set(schema["properties"]) - {"vector", "rerank_vector"}
+
+
+def test_the_page_that_shows_it_is_served_with_its_own_files(server: Server) -> None:
+    page = server.http.get("/docs").raise_for_status().text
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert f'="docs/{name}"' in page
+        assert len(server.http.get(f"/docs/{name}").raise_for_status().content) > 100_000
+    assert "https://" not in page
+    assert server.http.get("/docs/redoc.standalone.js").status_code == 404

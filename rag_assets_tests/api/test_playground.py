@@ -106,6 +106,19 @@ def test_nothing_is_loaded_from_other_sites(server: Server, page: Page) -> None:
 
 
 @in_a_browser
+def test_the_openapi_page_shows_every_route_without_other_sites(server: Server, page: Page) -> None:
+    page.open(f"{server.origin}/docs", until="document.querySelectorAll('.opblock').length > 0")
+    document = server.http.get("/openapi.json").json()
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    assert page.ask("document.querySelectorAll('.opblock').length") == len(operations)
+    shown = page.text()
+    assert all(operation["summary"] in shown for operation in operations)
+    elsewhere = [url for url in page.requested() if not url.startswith((server.origin, "data:"))]
+    assert elsewhere == []
+    assert page.complaints() == []
+
+
+@in_a_browser
 def test_a_text_is_never_html(corpus: Database, tmp_path: Path, page: Page) -> None:
     with corpus.connect() as connection:
         changed = connection.execute("UPDATE verses SET text = %s", (EVIL,)).rowcount
