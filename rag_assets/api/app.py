@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from rag_assets import tracing
 from rag_assets.api import logs, problems
 from rag_assets.api.agents.http import McpEndpoint
 from rag_assets.api.agents.server import mcp_server
@@ -38,10 +39,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        tracing.set_up(settings, "rag_assets-api")
         await opened.open()
         async with mcp.running():
             yield {CONNECTIONS: connections}
         await opened.close()
+        tracing.flush()
 
     app = FastAPI(
         title="rag_assets retrieval",

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets import tracing
 from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
 from rag_assets.api.sql.keys import any_key
@@ -49,6 +50,7 @@ def serve(
             err.print(f"[yellow]starting with the replica only:[/yellow] {plain(error)}")
             database = replica
         refuse_open_to_all(settings, database)
+        tracing.set_up(settings, "rag_assets-api")
         _run(settings)
 
 

@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import httpx2
 import openai
 
+from rag_assets import tracing
 from rag_assets.embedding.batching import estimate_tokens
-from rag_assets.embedding.embedder import Answer
+from rag_assets.embedding.embedder import Answer, embedding_span
 from rag_assets.embedding.profile import Overrides, Profile, endpoint_of
 from rag_assets.embedding.providers.answers import RawAnswer, matched
 from rag_assets.embedding.providers.refusals import classify, refused_in, rest_after
@@ -85,9 +86,11 @@ class OpenAIEmbedder:
     ) -> Answer:
         """See :class:`rag_assets.embedding.embedder.Embedder`."""
         profile = self._profiles.get(spec, self._assumed)
-        answer, headers = await self._post(_body(texts, spec, profile, kind), api_key)
-        raw = RawAnswer.of(answer)
-        tokens = sum(map(estimate_tokens, texts)) if raw.tokens is None else raw.tokens
+        with embedding_span(spec, len(texts), server=self._client.base_url.host) as span:
+            answer, headers = await self._post(_body(texts, spec, profile, kind), api_key)
+            raw = RawAnswer.of(answer)
+            tokens = sum(map(estimate_tokens, texts)) if raw.tokens is None else raw.tokens
+            span.set({"gen_ai.usage.input_tokens": tokens})
         try:
             vectors, refused = matched(raw, len(texts), spec, profile)
         except ProviderAnswerError as error:
@@ -102,7 +105,10 @@ class OpenAIEmbedder:
             # Not embeddings.create(): checking 128 strings against its types, and building as many
             # objects, took a third of the time that a whole version spends in this process.
             response = await self._by_key[api_key].post(
-                "/embeddings", cast_to=httpx2.Response, body=body
+                "/embeddings",
+                cast_to=httpx2.Response,
+                body=body,
+                options={"headers": tracing.outgoing()},
             )
             answer = response.json()
         except openai.APIStatusError as error:
