@@ -1,7 +1,7 @@
 """Spans of OpenTelemetry, with the names of its conventions for HTTP, databases and GenAI.
 
 Until :func:`set_up` is called with a collector's address nothing of OpenTelemetry is imported and a
-span costs nothing. Spans hold names, counts and classes of errors, never texts of a query or corpus.
+span costs nothing. Spans hold names, counts and classes of errors, never a query or a passage.
 """
 
 from __future__ import annotations
@@ -65,8 +65,7 @@ def set_up(settings: Settings, service: str) -> None:
     if not settings.rag_otlp_endpoint or _provider is not None:
         return
     try:
-        from opentelemetry import trace  # noqa: PLC0415 -- a quarter of a second
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 -- slow
             OTLPSpanExporter,
         )
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
@@ -81,8 +80,8 @@ def set_up(settings: Settings, service: str) -> None:
     _provider = TracerProvider(resource=Resource.create(about))
     address = f"{settings.rag_otlp_endpoint.rstrip('/')}/v1/traces"
     _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=address)))
-    trace.set_tracer_provider(_provider)  # the MCP SDK has spans of its own
-    _tracer = trace.get_tracer("rag_assets", version("rag-assets"))
+    # Not the global provider: with that, FastAPI sends URLs, and so the queries in them.
+    _tracer = _provider.get_tracer("rag_assets", version("rag-assets"))
 
 
 def flush() -> None:

@@ -21,7 +21,7 @@ log = logging.getLogger("rag_assets.api")
 
 
 class RequestId:
-    """Gives each request an id, which its response's header, log lines and errors show, and a span."""
+    """Gives each request a span, and an id, which its header, log lines and errors show."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -24,7 +24,7 @@ from rag_assets.bible.versions import (
 )
 from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection, open_corpus
-from rag_assets.cli.options import COUNT, Yes, within
+from rag_assets.cli.options import COUNT, Yes, version_codes, within
 from rag_assets.cli.output import (
     Json,
     errors_as_sentences,
@@ -272,7 +272,10 @@ def _plan_row(found: SpacePlan) -> dict[str, object]:
 
 @app.command()
 def embed(
-    codes: Annotated[list[str], typer.Argument(help="Version codes, in this order.")],
+    codes: Annotated[
+        list[str],
+        typer.Argument(help="Version codes, in this order.", autocompletion=version_codes),
+    ],
     limit: Annotated[
         int | None, typer.Option(**COUNT, help="Embed only N verses, as a trial.")
     ] = None,

@@ -189,7 +189,7 @@ def _chosen_api_port(settings: Settings, port: int | None, *, but: int) -> int:
     host = settings.rag_api_host
     port = settings.rag_api_port if port is None else port
     port = port or _free_port(host)
-    _refuse_taken(host, port, "--api-port", but=but)
+    _refuse_taken(host, port, "--api-port, or RAG_API_PORT", but=but)
     return port
 
 

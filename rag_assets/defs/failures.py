@@ -16,8 +16,9 @@ from rag_assets.secrecy import without_secrets
 def as_failures() -> Iterator[None]:
     """Turn any exception into a ``dg.Failure`` with its reason and class, chained to its traceback.
 
-    Also a decorator for functions that do not yield. In a run the block is a span. Permanent errors forbid retries. Unexpected
-    errors show their class and message; Dagster's own description would only name the op.
+    Also a decorator for functions that do not yield. In a run the block is a span. Permanent errors
+    forbid retries. Unexpected errors show their class and message; Dagster's own description would
+    only name the op.
     """
     try:
         with _step_span():

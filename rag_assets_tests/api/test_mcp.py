@@ -50,7 +50,7 @@ def agents(
 async def over_http(
     origin: str, key: str, *, mode: str = "auto", **headers: str
 ) -> AsyncIterator[Client]:
-    sent = {"Authorization": f"Bearer {key}"} | headers
+    sent = headers | ({"Authorization": f"Bearer {key}"} if key else {})
     async with httpx2.AsyncClient(headers=sent, timeout=30, trust_env=False) as http:
         transport = streamable_http_client(f"{origin}/mcp", http_client=http)
         async with Client(transport, mode=mode) as client:

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from rag_assets.api.agents.tools import TOOLS, Tool
 from rag_assets.api.problems import as_problem, problem_body
 from rag_assets.api.security import Guard, service_of
+from rag_assets.tracing import span
 
 log = logging.getLogger("rag_assets.api")
 GUARD = Guard("read")
@@ -58,7 +59,9 @@ def mcp_server(make_request: Callable[[], Request] | None = None) -> Server[Any]
         request = ctx.request or (make_request() if make_request else None)
         if request is None:
             raise MCPError(code=types.INTERNAL_ERROR, message="the call has no request")
-        return await _called(tool, request, params.arguments or {})
+        about = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool.name}
+        with span(f"execute_tool {tool.name}", about):
+            return await _called(tool, request, params.arguments or {})
 
     return Server(
         "rag_assets",
