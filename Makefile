@@ -84,7 +84,8 @@ lock: $(VENV)/.installed-dev ## renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile $(LOCK) --extra local --group build pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(LOCK) --all-extras --group build pyproject.toml -o requirements-image.lock
 	@$(BIN)/uv pip compile $(LOCK) --all-extras --group build --group dev pyproject.toml -o requirements-dev.lock
-	@$(BIN)/uv pip compile $(LOCK) integrations/requirements.in -o integrations/requirements.lock
+	@$(BIN)/uv pip compile $(LOCK) --no-emit-package playwright --no-emit-package pyee \
+	  integrations/requirements.in -o integrations/requirements.lock
 LOCK := -q --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11
 

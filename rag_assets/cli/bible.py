@@ -49,7 +49,13 @@ app = Commands(
     "```\nrag-assets bible list\n```"
 )
 
-Codes = Annotated[list[str] | None, typer.Argument(help="Version codes. Default: all.")]
+Codes = Annotated[
+    list[str] | None,
+    typer.Argument(help="Version codes. Default: all.", autocompletion=version_codes),
+]
+InOrder = Annotated[
+    list[str], typer.Argument(help="Version codes, in this order.", autocompletion=version_codes)
+]
 
 
 @app.command("list")
@@ -272,10 +278,7 @@ def _plan_row(found: SpacePlan) -> dict[str, object]:
 
 @app.command()
 def embed(
-    codes: Annotated[
-        list[str],
-        typer.Argument(help="Version codes, in this order.", autocompletion=version_codes),
-    ],
+    codes: InOrder,
     limit: Annotated[
         int | None, typer.Option(**COUNT, help="Embed only N verses, as a trial.")
     ] = None,
