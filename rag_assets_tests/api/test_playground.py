@@ -27,6 +27,10 @@ CHOICES = "document.querySelectorAll('#books option').length > 1"
 AXE = next(
     (ROOT / ".venv-integrations").glob("lib/*/site-packages/axe_playwright_python/axe.min.js"), None
 )
+VIOLATIONS = (
+    "axe.run(document, {resultTypes: ['violations']}).then("
+    "found => found.violations.map(one => [one.id, one.nodes.map(node => node.html)]))"
+)
 QUERY = "a great fish swallowed Jonah"
 PHONES = (375, 390)
 EVIL = "<img src=x onerror=\"document.title='owned'\"><b>swallowed</b> & <script>1</script>"
@@ -188,8 +192,7 @@ def test_axe_finds_nothing(server: Server, page: Page, scheme: str, width: int) 
         page.open(url, width=width, until=until)
         page.ask("document.querySelectorAll('details').forEach(one => { one.open = true })")
         page.ask(AXE.read_text("utf-8"))
-        found = page.ask("axe.run(document, {resultTypes: ['violations']})"
-                         ".then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html)]))")  # fmt: skip
+        found = page.ask(VIOLATIONS)
         assert found == []
 
 
