@@ -245,6 +245,7 @@ def test_what_is_wrong_with_a_call_is_named(
     asyncio.run(use())
 
 
+@pytest.mark.long
 def test_standard_input_needs_a_key_where_the_api_does(guarded: tuple[Database, str, str]) -> None:
     async def use() -> dict[str, Any]:
         async with over_stdio(guarded[0], "") as client:
