@@ -6,16 +6,21 @@ BIN := $(VENV)/bin
 # Ctrl-C while Python itself is still starting waits until rag-assets can end quietly (GNU env).
 HELD := $(shell env --block-signal=INT,TERM true 2>/dev/null && echo env --block-signal=INT,TERM)
 
-.PHONY: help demo up test test-long test-fast test-integrations client lint bench bench-smoke lock clean
+.PHONY: help demo up embeddings-generate test test-long test-fast test-integrations client lint \
+	bench bench-smoke lock clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
 
 demo: $(VENV)/.installed ## load, embed, check and release the sample versions, and answer a query
 	@$(HELD) $(BIN)/rag-assets demo
 
 up: $(VENV)/.installed ## Dagster's UI, daemon and the retrieval API until Ctrl-C
 	@$(HELD) $(BIN)/rag-assets up
+
+VERSIONS ?= PT_*,EN_*
+embeddings-generate: $(VENV)/.installed ## embed what is missing: VERSIONS='PT_*' ARGS='--dry-run'
+	@$(HELD) $(BIN)/rag-assets bible embed --versions '$(VERSIONS)' --only-missing $(ARGS)
 
 test: $(VENV)/.installed-dev ## all tests but the long ones, in some ten minutes
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"

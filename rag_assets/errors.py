@@ -30,6 +30,7 @@ Only exceptions belong here; deciding what to do about one is up to the caller.
     │   └── RequestError            a retrieval request that cannot be answered
     └── TransientError              the same call may succeed later
         ├── DatabaseUnavailableError
+        │   └── DatabaseBusyError       every connection of the pool is in use
         ├── BrokerUnavailableError      the broker for runs on several machines is unreachable
         ├── SearchTimeoutError          a search exceeded its time limit
         ├── ProviderUnavailableError    time-outs, 5xx, cut connections
@@ -201,6 +202,10 @@ class RequestError(PermanentError):
 
 class DatabaseUnavailableError(TransientError):
     """The database cannot be reached now."""
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """The database answers, but every connection of this process's pool is in use."""
 
 
 class BrokerUnavailableError(TransientError):

@@ -35,10 +35,8 @@ OWNERS = {
         "rag_assets/documents/formats/language.py",
     ),
     "pypdfium2": ("rag_assets/documents/formats/pdf.py",),
-    "semantic_text_splitter": (
-        "rag_assets/documents/chunking.py",
-        "rag_assets/documents/tokens.py",
-    ),
+    "semantic_text_splitter": ("rag_assets/documents/chunking.py",),
+    "splintr": ("rag_assets/documents/tokens.py",),
     "slack_sdk": ("rag_assets/operations/messages.py",),
     "fsspec": ("rag_assets/documents/inbox/remote.py",),
     "typer": ("rag_assets/cli/",),
@@ -215,7 +213,7 @@ def composed(place: str, tree: ast.Module) -> Iterator[str]:
 def unaware(place: str, tree: ast.Module) -> Iterator[str]:
     """Below ``defs`` and ``cli``, which start processes, only the settings see the environment."""
     own = place.removesuffix(".py").split("/")[1]
-    if place == "rag_assets/settings/model.py" or own in STARTS_PROCESSES:
+    if own == "settings" or own in STARTS_PROCESSES:
         return
     for node in ast.walk(tree):
         if (

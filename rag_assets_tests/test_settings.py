@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from rag_assets.embedding.embedder import check_key
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import open_database
 from rag_assets.settings.model import Settings, fingerprint, load_settings
+from rag_assets.settings.names import READ_ELSEWHERE, unknown_names
 from rag_assets_tests.secrets import everything_shown
 
+ROOT = Path(__file__).parents[1]
 OPTIONAL = [
     name.upper() for name, field in Settings.model_fields.items() if field.get_default() is None
 ]
@@ -152,3 +155,44 @@ def test_blanks_around_a_key_do_no_harm_and_what_cannot_be_a_key_is_refused() ->
     assert Settings(openai_api_key="  ").api_keys() == ()
     with pytest.raises(ConfigurationError, match="API key 1 of 1 has characters"):
         Settings(openai_api_key="sk-chavé").api_keys()
+
+
+def test_an_unknown_name_is_reported_with_the_nearest_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(unknown_names()) == []
+    monkeypatch.setenv("RAG_EMBEDDING_BATCHSIZE", "64")
+    monkeypatch.setenv("RAG_SECRETS_DIR", "/run/secrets")
+    monkeypatch.setenv("RAG_API_SERVICE_PORT_HTTP", "80")
+    monkeypatch.setenv("RAG_API_PORT_8000_TCP_ADDR", "10.0.0.1")
+    monkeypatch.setenv("rag_home", "/srv/rag")
+    monkeypatch.setenv("RAG_UNSET", "")
+    (tmp_path / ".env").write_text(
+        "RAG_EMBEDING_RATE_LIMIT=500\nRAG_IMAGE=a:1\nRAG_=x\nOTHER=1\n"
+        "OPENAI_APIKEY=sk-1\nOPENAI_ORG_ID=mine\nPG_COLOR=auto\nPG_IVFFLAT_PROBE=9\n"
+    )
+    assert list(unknown_names()) == [
+        "RAG_EMBEDDING_BATCHSIZE in the environment is no setting and has no effect: "
+        "did you mean RAG_EMBEDDING_BATCH_SIZE?",
+        "OPENAI_APIKEY in .env is no setting and has no effect: did you mean OPENAI_API_KEY?",
+        "PG_IVFFLAT_PROBE in .env is no setting and has no effect: did you mean PG_IVFFLAT_PROBES?",
+        "RAG_ in .env is no setting and has no effect",
+        "RAG_EMBEDING_RATE_LIMIT in .env is no setting and has no effect: "
+        "did you mean RAG_EMBEDDING_RATE_LIMIT?",
+    ]
+
+
+def test_names_that_deployments_read_are_known() -> None:
+    """What Compose and the workers' services take from ``.env`` is not reported as a mistake."""
+    files = [ROOT / "docker-compose.yml", ROOT / "sql/roles.sql", *(ROOT / "deploy").rglob("*")]
+    texts = [path.read_text("utf-8") for path in files if path.is_file()]
+    names = {name for text in texts for name in re.findall(r"\bRAG_[A-Z0-9_]*[A-Z0-9]\b", text)}
+    assert len(names) > 20
+    assert names - {name.upper() for name in Settings.model_fields} - READ_ELSEWHERE == set()
+
+
+def test_a_size_of_memory_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_INDEX_MAINTENANCE_WORK_MEM", "4XB")
+    with pytest.raises(ConfigurationError, match="MEM: must be a whole number and its unit"):
+        load_settings()

@@ -60,6 +60,7 @@ def problem(error: ProblemError) -> Response:
 
 _PLAIN: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.NotReleasedError, 503, "nothing-released"),
+    (errors.DatabaseBusyError, 503, "database-busy"),
     (errors.DatabaseUnavailableError, 503, "database-unavailable"),
     (errors.InboxUnavailableError, 503, "inbox-unavailable"),
     (errors.SearchTimeoutError, 504, "search-timeout"),

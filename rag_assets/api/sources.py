@@ -67,9 +67,7 @@ class Source:
                 with anyio.fail_after(self.wait_s):
                     await self.limiter.acquire()
             except TimeoutError:
-                raise DatabaseUnavailableError(
-                    "every database connection is busy: try again, or raise RAG_API_POOL_SIZE"
-                ) from None
+                raise self.pool.shortage() from None
 
     async def _in_thread(self, work: Work[Answer], timeout_ms: int, tries: int) -> Answer:
         return await anyio.to_thread.run_sync(

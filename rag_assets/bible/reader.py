@@ -154,7 +154,9 @@ def _read_each(folder: Path, files: list[_File]) -> list[Source]:
             sources.append(source)
     raise_together(folder, faults)
     if not first:
-        raise CorpusError(folder, "only companion files, no text: put the version's files here")
+        raise CorpusError(
+            folder, "only companion files, no Bible text: docs/bible.md lists the formats"
+        )
     return sources
 
 

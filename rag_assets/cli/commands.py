@@ -11,8 +11,10 @@ from typing import Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.exceptions import TyperException
 
 from rag_assets.cli.options import LARGEST
+from rag_assets.cli.outdated import present_command, present_option
 from rag_assets.visible import reworded
 
 
@@ -28,12 +30,27 @@ class _Command(TyperCommand):
         except typer.BadParameter as error:
             error.message = reworded(error.message)
             raise
+        except TyperException as error:
+            known = {option for param in self.params for option in param.opts}
+            if present := present_option(getattr(error, "option_name", ""), known):
+                error.message = present
+                error.possibilities = []  # type: ignore[attr-defined]
+            raise
 
 
 class _Group(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
         """Its options, ``--help`` and those for completion included."""
         return _with_short_types(super().get_params(ctx), ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; one of an earlier runbook is answered with what replaces it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except TyperException as error:
+            if present := present_command(args[0]):
+                error.message = f"{args[0]} is now `{present}`: see docs/operations/old-runbooks.md"
+            raise
 
 
 class Commands(typer.Typer):

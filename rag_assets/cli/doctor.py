@@ -21,11 +21,13 @@ from rag_assets.cli.output import (
     show_pairs,
     show_table,
 )
+from rag_assets.operations.backfill import left_of, runs_url
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.diagnosis import diagnose
 from rag_assets.operations.findings import Finding, Level, span
 from rag_assets.operations.snapshot import OF_RECOVERY, CorpusState, IndexState, Snapshot
 from rag_assets.operations.survey import survey
+from rag_assets.operations.windows import backfill_windows, when
 from rag_assets.settings.model import Settings, load_settings
 
 _COLOURS: Mapping[Level, str] = {"problem": "red", "warning": "yellow", "information": "cyan"}
@@ -149,7 +151,8 @@ def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[
             f"{document.key}, {document.mb:.0f} MB, {document.state} for {span(document.seconds)}",
         )
     if not settings.needs_key():
-        yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}"
+        unused = "; OPENAI_API_KEY is not used" if settings.openai_api_key else ""
+        yield "keys", f"none needed: the provider is {settings.rag_embedding_provider}{unused}"
     for role, profile in corpus.providers.items():
         yield "provider", f"{role}: {profile}"
     for key in seen.keys:
@@ -172,6 +175,10 @@ def _lines(seen: Snapshot, corpus: CorpusState, settings: Settings) -> Iterator[
         if release.release_id is None
         else f"{release.release_id}, since {release.activated_at:%Y-%m-%d %H:%M} UTC",
     )
+    if (window := corpus.window) is not None:
+        zone = backfill_windows(settings).zone
+        yield "backfill", f"open until {when(window.closes, seen.now, zone)}: {left_of(window)}"
+        yield "", runs_url(settings.rag_public_url, window.key)
     if corpus.incident is not None:
         incident = corpus.incident
         yield "incident", f"{incident.name} {incident.state}: {incident.cause} {incident.subject}"

@@ -38,9 +38,9 @@ from rag_assets.documents.sql.documents import (
     list_documents,
     nearest_keys,
 )
-from rag_assets.documents.sql.documents import prioritize as prioritize_waiting
 from rag_assets.documents.sql.documents import retry as retry_dead
 from rag_assets.documents.sql.lanes import pause_lane, resume_lane
+from rag_assets.documents.sql.ordering import prioritize as prioritize_waiting
 from rag_assets.documents.sql.withdrawal import withdraw as withdraw_documents
 from rag_assets.errors import ConfigurationError
 from rag_assets.lanes import DOCUMENT_LANES, LANES, PRIORITY_NAMES, known_lane

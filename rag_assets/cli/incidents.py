@@ -44,9 +44,10 @@ def list_last(
                 "cause": one.cause,
                 "of": one.subject,
                 "began": one.began_at,
-                "went on": one.recovering_at,
+                "resumed": one.recovering_at,
                 "queue": one.longest_queue,
-                "documents": one.documents_affected,
+                "at work": one.documents_affected,
+                "waited": one.documents_waited,
                 "failed": one.failed_jobs,
             }
             for one in found

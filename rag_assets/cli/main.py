@@ -32,8 +32,9 @@ from rag_assets.cli import (
     worker,
 )
 from rag_assets.cli.commands import Commands
-from rag_assets.cli.output import out, show_error
+from rag_assets.cli.output import out, remark, show_error
 from rag_assets.interrupts import end_on_signals
+from rag_assets.settings.names import unknown_names
 
 
 class _App(Commands):
@@ -82,6 +83,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     _: Annotated[
         bool,
         typer.Option(
@@ -90,6 +92,10 @@ def _options(
     ] = False,
 ) -> None:
     """The options of ``rag-assets`` itself."""
+    if context.invoked_subcommand == "doctor":  # where they are findings
+        return
+    for sentence in unknown_names():
+        remark(f"warning: {sentence}")
 
 
 app.add_typer(db.app, name="db")

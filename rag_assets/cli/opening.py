@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.postgres.migrations import open_migrated
 from rag_assets.settings.model import Settings, load_settings
@@ -40,6 +43,24 @@ def open_private(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "wb")
+
+
+def refuse_taken(host: str, port: int, option: str, *, but: int | None = None) -> None:
+    """Refuse a port that cannot be listened on, or that another service will use (``but``)."""
+    why = "is in use"
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                why = f"cannot be used ({error.strerror})"
+        else:
+            if port != but:
+                return
+    raise ConfigurationError(
+        f"port {port} on {host} {why}: choose another with {option}, or 0 for a free one"
+    )
 
 
 def ui_address(settings: Settings) -> str | None:

@@ -14,7 +14,7 @@ from rag_assets import tracing
 from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
 from rag_assets.api.sql.keys import any_key
-from rag_assets.cli.opening import settings_with
+from rag_assets.cli.opening import refuse_taken, settings_with
 from rag_assets.cli.options import within
 from rag_assets.cli.output import err, errors_as_sentences, plain
 from rag_assets.errors import ConfigurationError, DatabaseUnavailableError
@@ -49,6 +49,7 @@ def serve(
                 raise
             err.print(f"[yellow]starting with the replica only:[/yellow] {plain(error)}")
             database = replica
+        refuse_taken(settings.rag_api_host, settings.rag_api_port, "--port")
         refuse_open_to_all(settings, database)
         tracing.set_up(settings, "rag_assets-api")
         _run(settings)

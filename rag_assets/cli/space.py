@@ -54,6 +54,11 @@ _OF_A_SPACE = (
     "RAG_EMBEDDING_ITEM_ORDER",
     "RAG_EMBEDDING_SMALL_USD_PER_MILLION_TOKENS",
     "RAG_EMBEDDING_LARGE_USD_PER_MILLION_TOKENS",
+    "RAG_DOCUMENTS_LARGE",
+)
+_LOSES_RERANKING = (
+    "the active release re-ranks documents by large vectors, which the new space would not have: "
+    "add --set RAG_DOCUMENTS_LARGE=true"
 )
 _ENV = Path(".env")
 
@@ -84,6 +89,8 @@ def plan(new: NewSettings = None, as_json: Json = False) -> None:
         show_json(_described(found))
         return
     _show(found, settings)
+    if found.loses_reranking:
+        remark(_LOSES_RERANKING)
 
 
 @app.command()
@@ -123,6 +130,8 @@ def change(
             return
         if not as_json:
             _show(found, settings)
+        if found.loses_reranking:
+            raise ConfigurationError(_LOSES_RERANKING)
         if found.needs_key:
             remark(
                 "searches will need OPENAI_API_KEY: restart the API with it before you go on "

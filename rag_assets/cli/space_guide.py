@@ -102,15 +102,22 @@ class Guide:
         return Compared(before, after)
 
     def switch(self, *, after_rollback: bool) -> Released:
-        """Release the new space, if the gate lets it."""
+        """Release the new space, if the gate approves it."""
         self.say("[bold]5[/bold] switch")
-        return release(
-            self.database,
-            self.settings,
-            run_id=f"cli-{os.getpid()}",
-            after_rollback=after_rollback,
-            progress=self.progress,
-        )
+        try:
+            return release(
+                self.database,
+                self.settings,
+                run_id=f"cli-{os.getpid()}",
+                after_rollback=after_rollback,
+                progress=self.progress,
+            )
+        except GateRefusedError:
+            remark(
+                "the old space serves, but the settings name the new model: fix the reason below, "
+                "then run `rag-assets space change` without --set"
+            )
+            raise
 
     def _corpora(self, found: ModelChange) -> tuple[Corpus, ...]:
         with self.database.connect() as connection:

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.cli.embedded_keeper import EmbeddedKeeper
-from rag_assets.cli.opening import UI_ADDRESS, open_private, ui_address
+from rag_assets.cli.opening import UI_ADDRESS, open_private, refuse_taken, ui_address
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, remark, show_json
 from rag_assets.cli.serve import refuse_open_to_all
@@ -65,7 +65,7 @@ def up(
         with _only_one(home / "up.lock"):
             database = open_migrated(settings)
             port = (settings.rag_ui_port if port is None else port) or _free_port(host)
-            _refuse_taken(host, port, "--port, or RAG_UI_PORT")
+            refuse_taken(host, port, "--port, or RAG_UI_PORT")
             url, api_url = f"http://{host}:{port}", None
             services = _dagster(home, host, port, links=ui_address(settings) or url)
             if api:
@@ -172,24 +172,11 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _refuse_taken(host: str, port: int, option: str, *, but: int | None = None) -> None:
-    """Refuse a port that is in use, or that another service will use (``but``)."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            probe.bind((host, port))
-            if port != but:
-                return
-    raise ConfigurationError(
-        f"port {port} on {host} is in use: choose another with {option}, or 0 for a free one"
-    )
-
-
 def _chosen_api_port(settings: Settings, port: int | None, *, but: int) -> int:
     host = settings.rag_api_host
     port = settings.rag_api_port if port is None else port
     port = port or _free_port(host)
-    _refuse_taken(host, port, "--api-port, or RAG_API_PORT", but=but)
+    refuse_taken(host, port, "--api-port, or RAG_API_PORT", but=but)
     return port
 
 

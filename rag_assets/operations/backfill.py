@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from urllib.parse import urlencode
 
 from rag_assets.bible.plan import (
     embeddable_versions,
@@ -23,16 +24,44 @@ from rag_assets.documents.sql.queue import requeue_unembedded
 from rag_assets.errors import CorpusError
 from rag_assets.lanes import BIBLE_LANE, runs_at_once
 from rag_assets.operations.sql import backfill
-from rag_assets.operations.windows import Window
+from rag_assets.operations.sql.dagster_state import UNDER_WAY, TaggedRun, tagged_runs
+from rag_assets.operations.windows import Window, backfill_windows
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.prices import cost_of, price_setting, together, usd_per_million_tokens
 from rag_assets.vectors.sql.spaces import document_roles, register_space
+from rag_assets.visible import count
 
 WINDOW_TAG = "rag/window"
 """Tag of a window's runs; its value is :attr:`Window.key`."""
+ESTIMATE_TAG = "rag/estimated_usd"
+"""Tag of a window's runs: the cost that was expected."""
+_PARTITION_TAG = "dagster/partition"
+_ROOT_TAG = "dagster/root_run_id"
 DOCUMENTS_AT_ONCE = 500
 _ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class OpenWindow:
+    """A window that is open now, and what is left of it.
+
+    :param budget_usd: of the whole window; ``left``: dollars and minutes.
+    :param runs: that it has started; ``under_way``: how many of them are queued or in progress.
+    """
+
+    opens: datetime
+    closes: datetime
+    budget_usd: float
+    left_usd: float
+    left_minutes: float
+    runs: int
+    under_way: int
+
+    @property
+    def key(self) -> str:
+        """Tag value of its runs."""
+        return Window(self.opens, self.closes).key
 
 
 @dataclass(frozen=True)
@@ -176,6 +205,59 @@ def remaining_budget(
     spent = backfill.spent_by_runs(connection, frozenset().union(*(r.ledger_ids for r in runs)))
     usd = committed(runs, spent) + backfill.documents_cost(connection, window.opens)
     return Budget(settings.rag_backfill_budget_usd - usd, window.minutes_left(now))
+
+
+def open_window(
+    connection: Connection, settings: Settings, runs: Sequence[WindowRun], now: datetime
+) -> OpenWindow | None:
+    """Return what is left of the open window, for operators; ``None`` if none is open."""
+    window = backfill_windows(settings).open_at(now)
+    if window is None:
+        return None
+    left = remaining_budget(connection, settings, window, runs, now)
+    return OpenWindow(
+        window.opens,
+        window.closes,
+        budget_usd=settings.rag_backfill_budget_usd,
+        left_usd=max(0.0, left.usd),
+        left_minutes=left.minutes,
+        runs=len(runs),
+        under_way=sum(run.under_way for run in runs),
+    )
+
+
+def runs_of_open_window(
+    dagster: Connection, settings: Settings, now: datetime
+) -> tuple[WindowRun, ...]:
+    """Return the runs that the open window has started; none if none is open."""
+    window = backfill_windows(settings).open_at(now)
+    return runs_of(tagged_runs(dagster, WINDOW_TAG, window.key)) if window else ()
+
+
+def runs_of(tagged: Iterable[TaggedRun]) -> tuple[WindowRun, ...]:
+    """Return a window's runs from those that Dagster has with its tag; retries have it, too."""
+    return tuple(
+        WindowRun(
+            version=run.tags[_PARTITION_TAG],
+            under_way=run.status in UNDER_WAY,
+            estimated_usd=float(run.tags.get(ESTIMATE_TAG, 0)),
+            ledger_ids=frozenset({run.run_id, run.tags.get(_ROOT_TAG, run.run_id)}),
+        )
+        for run in tagged
+    )
+
+
+def left_of(window: OpenWindow) -> str:
+    """Say in words what an open window may still do."""
+    return (
+        f"${window.left_usd:.4f} of ${window.budget_usd:.4f} and {window.left_minutes:.0f} min "
+        f"left; {count(window.runs, 'run')} started, {window.under_way} under way"
+    )
+
+
+def runs_url(public_url: str, key: str) -> str:
+    """Return the page of Dagster's UI with all runs of a window."""
+    return f"{public_url}/runs?{urlencode({'q[]': f'tag:{WINDOW_TAG}={key}'})}"
 
 
 def candidates(

@@ -24,6 +24,7 @@ from rag_assets.operations.sql.capacity import (
     capacity_days,
     measure,
     record_day,
+    watched_since,
 )
 from rag_assets.operations.windows import DailyTime
 from rag_assets.postgres.database import Database
@@ -41,22 +42,19 @@ def due_days(
     daily: DailyTime,
     *,
     recorded: Mapping[date, datetime],
-    since: datetime | None,
+    since: datetime,
 ) -> tuple[date, ...]:
     """Return the days of the past week that have ended without a complete record, oldest first.
 
     :param recorded: when each day was recorded.
-    :param since: when data begins: days that ended earlier are not caught up, except for the most
-        recent one.
+    :param since: when data begins: days that ended earlier have none.
     """
-    last = daily.last(now)
-    today = last.astimezone(daily.zone).date()
+    today = daily.last(now).astimezone(daily.zone).date()
     week = (today - place * _DAY for place in reversed(range(_CATCH_UP_DAYS)))
     return tuple(
         day
         for day in week
-        if (day == today or (since is not None and since < daily.on(day)))
-        and not (day in recorded and recorded[day] >= daily.on(day))
+        if since < daily.on(day) and not (day in recorded and recorded[day] >= daily.on(day))
     )
 
 
@@ -65,9 +63,11 @@ def record(
 ) -> tuple[CapacityDay, ...]:
     """Measure and record a day and rewrite the CSV; return all records.
 
-    A day that has not ended is recorded up to now, and again by the schedule.
+    A day that has not ended is recorded up to now, and again by the schedule. The first day begins
+    with the installation.
 
-    :raises ConfigurationError: the day has not begun, or its data is already deleted.
+    :raises ConfigurationError: the day has not begun, it ended before the installation, or its data
+        is already deleted.
     """
     daily = DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_capacity_at)
     since, until = daily.on(day - _DAY), daily.on(day)
@@ -79,9 +79,15 @@ def record(
             f"{settings.rag_operations_keep_days} days: its record, if there is one, is kept"
         )
     with database.connect() as connection:
+        begins = watched_since(connection)
+        if until <= begins:
+            raise ConfigurationError(
+                f"the day {day} ended before the installation, {begins:%Y-%m-%d %H:%M %Z}: there "
+                "is nothing to record"
+            )
         measured = measure(
             connection,
-            since,
+            max(since, begins),
             min(until, now),
             lanes=DOCUMENT_LANES,
             allowed_runs=sum(runs_at_once(settings)[lane] for lane in DOCUMENT_LANES),

@@ -240,6 +240,17 @@ def share_lowered(view: View) -> Iterator[Finding]:
         )
 
 
+@rule(
+    condition="A name in the environment or `.env` begins like a setting's and is none.",
+    evidence="the name, where it stands, and the nearest setting",
+    fix="correct or remove it; docs/settings.md lists all settings",
+)
+def setting_unknown(view: View) -> Iterator[Finding]:
+    for sentence in view.snapshot.unknown_names:
+        fix = "correct or remove it; docs/settings.md lists all settings"
+        yield Finding("settings", "warning", sentence, fix, view.snapshot.now)
+
+
 DEPENDENCY_RULES = (
     dependency_down,
     database_was_away,
@@ -247,6 +258,7 @@ DEPENDENCY_RULES = (
     out_of_quota,
     rate_limited,
     share_lowered,
+    setting_unknown,
 )
 
 

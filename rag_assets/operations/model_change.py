@@ -39,6 +39,8 @@ class ModelChange:
     :param documents: keys of ready documents without vectors; ``document_tokens``: of their texts,
         once for each space.
     :param cost_usd: of all that is left; ``None`` where a price is not known.
+    :param loses_reranking: whether the release has large vectors of documents, and the new space
+        would have none: the gate would refuse it.
     """
 
     release: Release
@@ -49,6 +51,7 @@ class ModelChange:
     documents: tuple[str, ...]
     document_tokens: int
     cost_usd: float | None
+    loses_reranking: bool
 
     @property
     def is_switched(self) -> bool:
@@ -112,6 +115,9 @@ def read_change(
         documents=tuple(dict.fromkeys(one.key for found in documents.values() for one in found)),
         document_tokens=sum(one.tokens for found in documents.values() for one in found),
         cost_usd=together([*costs, *(plan.cost_usd for plan in plans)]),
+        loses_reranking=wanted["small"] != wanted["large"]
+        and "large" not in document_roles(settings)
+        and any((one.corpus, one.role) == ("documents", "large") for one in release.spaces),
     )
 
 

@@ -13,7 +13,7 @@ from rag_assets.operations.sql import failed_runs, incidents, samples
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.samples import QueueSample
 from rag_assets.postgres.database import Connection, Database
-from rag_assets.visible import visible
+from rag_assets.visible import count, visible
 
 _AROUND = timedelta(minutes=10)
 _MAX_ACTIONS = 50
@@ -171,9 +171,18 @@ def _jobs_that_failed(connection: Connection, incident: Incident, now: datetime)
 
 def _of_queue(incident: Incident) -> dict[str, str]:
     return {
-        "Longest queue": f"{incident.longest_queue} documents",
-        "Affected": f"{incident.documents_affected} documents were waiting or in processing",
+        "Longest queue": count(incident.longest_queue, "document"),
+        "In processing": count(incident.documents_affected, "document"),
+        "Merely waited": count(incident.documents_waited, "document"),
+        **_of_operators(incident),
     }
+
+
+def _of_operators(incident: Incident) -> dict[str, str]:
+    if not incident.retries:
+        return {}
+    failed = f"{count(incident.retries_failed, 'attempt')} at them failed"
+    return {"Retried by an operator": f"{count(incident.retries, 'document')}; {failed}"}
 
 
 def _ended(incident: Incident) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
 from rag_assets.lanes import DOCUMENT_LANES, Lane
+from rag_assets.operations.backfill import OpenWindow
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.sql.dagster_state import EndedRun
 from rag_assets.operations.sql.failed_runs import Failing
@@ -97,6 +98,7 @@ class CorpusState:
     :param dead: dead letters by error class.
     :param failing: jobs whose last run failed, and incidents that may explain it.
     :param providers: profile of the server by role, where it was probed.
+    :param window: of the weekend backfill, if one is open.
     """
 
     heavy: tuple[HeavyDocument, ...]
@@ -108,6 +110,7 @@ class CorpusState:
     unsent_messages: int
     failing: Failing
     providers: Mapping[str, str]
+    window: OpenWindow | None = None
 
 
 OF_RECOVERY = (
@@ -137,6 +140,7 @@ class Snapshot:
     :param keys: the keys in use.
     :param rate_limited: new 429s, by key; ``answered``: new answers, over all keys.
     :param heartbeats: seconds since the last heartbeat of each part of Dagster's daemon.
+    :param unknown_names: a sentence for each ``RAG_*`` name that is no setting.
     """
 
     now: datetime
@@ -158,6 +162,7 @@ class Snapshot:
     shares: tuple[Share, ...] = ()
     heartbeats: Mapping[str, float] = field(default_factory=dict)
     corpus: CorpusState | None = None
+    unknown_names: tuple[str, ...] = ()
 
     @property
     def document_lanes(self) -> tuple[LaneState, ...]:

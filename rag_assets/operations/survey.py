@@ -19,6 +19,7 @@ from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
 from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations import dependencies
+from rag_assets.operations.backfill import WindowRun, open_window, runs_of_open_window
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.snapshot import (
     CorpusState,
@@ -45,6 +46,7 @@ from rag_assets.postgres.database import Connection, Database, dagster_database,
 from rag_assets.postgres.migrations import pending, server_versions
 from rag_assets.release.releasing import evaluate_gate
 from rag_assets.settings.model import Settings
+from rag_assets.settings.names import unknown_names
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import ROLES
 from rag_assets.vectors.sql.tables import VectorTable, revision
@@ -69,10 +71,20 @@ def survey(settings: Settings) -> Snapshot:
         down = DependencyProbe(
             "database", False, 0.0, str(error), "see its log; then `rag-assets db status`"
         )
-        return Snapshot(now, (down, *_probe_all(settings, None)), unread=str(error))
+        return Snapshot(
+            now,
+            (down, *_probe_all(settings, None)),
+            unread=str(error),
+            unknown_names=tuple(unknown_names()),
+        )
     probes = _probe_all(settings, database)
-    heartbeats, runs = _dagster(settings)
-    seen = Snapshot(now, (*probes, _daemon(heartbeats)), daemon_was_seen=bool(heartbeats))
+    heartbeats, runs, of_window = _dagster(settings, now)
+    seen = Snapshot(
+        now,
+        (*probes, _daemon(heartbeats)),
+        daemon_was_seen=bool(heartbeats),
+        unknown_names=tuple(unknown_names()),
+    )
     if not probes[0].ok:  # the probe reports it
         return seen
     try:
@@ -82,7 +94,9 @@ def survey(settings: Settings) -> Snapshot:
         if waiting:
             return replace(seen, pending=waiting)
         with database.connect() as connection:
-            return _read_all(connection, settings, seen, runs)
+            seen = _read_all(connection, settings, seen, runs)
+            window = open_window(connection, settings, of_window, now)
+            return replace(seen, corpus=seen.corpus and replace(seen.corpus, window=window))
     except RagAssetsError as error:
         return replace(seen, unread=str(error))
 
@@ -191,13 +205,21 @@ def _daemon(heartbeats: Mapping[str, datetime] | None) -> DependencyProbe:
     return dependencies.probe_daemon(heartbeats, datetime.now(UTC))
 
 
-def _dagster(settings: Settings) -> tuple[Mapping[str, datetime] | None, tuple[RunCount, ...]]:
-    """Read the daemon's heartbeats (``None`` if they cannot be read) and the runs under way."""
+def _dagster(
+    settings: Settings, now: datetime
+) -> tuple[Mapping[str, datetime] | None, tuple[RunCount, ...], tuple[WindowRun, ...]]:
+    """Read the daemon's heartbeats (``None`` if they cannot be read), the runs under way, and
+    those of the backfill's open window.
+    """
     try:
         with dagster_database(settings).connect() as connection:
-            return daemon_heartbeats(connection), runs_under_way(connection)
+            return (
+                daemon_heartbeats(connection),
+                runs_under_way(connection),
+                runs_of_open_window(connection, settings, now),
+            )
     except RagAssetsError:  # the probe reports it
-        return None, ()
+        return None, (), ()
 
 
 def _read_all(

@@ -127,13 +127,13 @@ class Database:
         try:
             connection = psycopg.connect(self.conninfo, autocommit=autocommit)
         except psycopg.OperationalError as error:
-            raise self._explain(error) from None
+            raise self.explain(error) from None
         try:
             with connection:
                 yield connection
         except psycopg.Error as error:
             if connection.broken or session_lost(error):
-                raise self._explain(error) from error
+                raise self.explain(error) from error
             raise
 
     @asynccontextmanager
@@ -142,13 +142,13 @@ class Database:
         try:
             connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
         except psycopg.OperationalError as error:
-            raise self._explain(error) from None
+            raise self.explain(error) from None
         try:
             async with connection:
                 yield connection
         except psycopg.Error as error:
             if connection.broken or session_lost(error):
-                raise self._explain(error) from error
+                raise self.explain(error) from error
             raise
 
     def create(self) -> bool:
@@ -175,7 +175,8 @@ class Database:
                 ) from None
         return True
 
-    def _explain(self, error: psycopg.Error) -> RagAssetsError:
+    def explain(self, error: psycopg.Error | str) -> RagAssetsError:
+        """The error to raise for one of connecting, or of a session that ended."""
         # libpq gives no SQLSTATE for a refused connection, only a message. An unknown message
         # counts as "unavailable" and is quoted.
         reason = " ".join(str(error).split())
@@ -194,6 +195,11 @@ class Database:
             return DatabaseUnusableError(
                 f"PostgreSQL has no such database or user ({where}): "
                 "`rag-assets db migrate` creates the database; the user must exist"
+            )
+        if "too many clients" in reason or "remaining connection slots" in reason:
+            return DatabaseUnavailableError(
+                f"PostgreSQL takes no more connections ({where}): raise its max_connections, or "
+                f"end what holds them ({reason})"
             )
         if "not currently accepting connections" in reason:
             return DatabaseUnavailableError(

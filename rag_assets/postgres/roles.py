@@ -18,8 +18,9 @@ WRITTEN_BY_API: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("query_embeddings", "INSERT, UPDATE, DELETE"),
     ("api_limits", "INSERT, UPDATE, DELETE"),
     ("documents", "INSERT, UPDATE"),
+    ("paused_lanes", "INSERT, UPDATE, DELETE"),
 )
-"""All tables that the API writes: embedded queries, its keys' rates, and queued uploads."""
+"""All tables that the API writes: embedded queries, its keys' rates, and the queue."""
 
 
 def grant_reading(connection: Connection, role: str) -> None:

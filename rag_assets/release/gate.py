@@ -135,7 +135,7 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
             RELEASE,
             "large_vectors",
             "the active release re-ranks documents by large vectors, and this one could not: "
-            "materialize document_embeddings with them (RAG_DOCUMENTS_LARGE)",
+            "set RAG_DOCUMENTS_LARGE=true, then materialize document_embeddings",
         )
     if ("bible", "large") in lost and ("bible", "small") in kept:
         lacking = [v.code for v in evidence.versions if not v.withheld and not _rows(v, "large")]

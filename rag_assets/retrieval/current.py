@@ -42,6 +42,7 @@ class CurrentRelease:
         self._clock = clock
         self._counted_at = clock()
         self._served: Served | None = None
+        self._missing = "the active release has not been read yet: `rag-assets doctor`"
         self._state: tuple[object, ...] = ()
         self._polled_at: float | None = None
         self._position: int | None = None
@@ -64,7 +65,7 @@ class CurrentRelease:
         :raises NotReleasedError: nothing is released yet.
         """
         if self._served is None:
-            raise NotReleasedError("nothing is released yet: `rag-assets release gate` says why")
+            raise NotReleasedError(self._missing)
         return self._served
 
     @property
@@ -80,17 +81,17 @@ class CurrentRelease:
         return primary._positions.behind(self._position, self._clock())
 
     def refresh(self, connection: Connection) -> None:
-        """Read the active release if it or the policy changed."""
+        """Read the active release if it or the policy changed, or what is missing for one."""
         state = release_state(connection)
-        if state == self._state:
+        if state == self._state and self._served is not None:
             self._recount(connection)
             return
         try:
             self._served = served_now(connection, self._settings)
             self._changed(self._served)
             warm(connection, self._served)
-        except NotReleasedError:
-            self._served = None
+        except NotReleasedError as error:
+            self._served, self._missing = None, str(error)
         self._state = state
 
     def _recount(self, connection: Connection) -> None:

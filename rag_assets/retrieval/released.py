@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rag_assets.bible.sql.verses import rows_by_book, version_languages
-from rag_assets.errors import NotReleasedError
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.servable import may_be_served
 from rag_assets.retrieval.sql.chunks import chunks_by_language
+from rag_assets.retrieval.unreleased import nothing_released
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.indexes import built_as, live_indexes
 from rag_assets.vectors.sql.prewarm import prewarm
@@ -62,17 +62,14 @@ class Served:
 def served_now(connection: Connection, settings: Settings) -> Served:
     """Read the active release, without versions whose licence has been withdrawn since.
 
-    :raises NotReleasedError: nothing is released yet.
+    :raises NotReleasedError: nothing is released yet; says what is missing.
     """
     release = active_release(connection)
     bible = release.space("bible", "small") if release else None
     documents = release.space("documents", "small") if release else None
     small = bible or documents
     if release is None or small is None:
-        raise NotReleasedError(
-            "nothing is released yet: materialize verse_embeddings_index and release, or run "
-            "`rag-assets release activate` (`rag-assets release gate` says what is missing)"
-        )
+        raise nothing_released(connection, settings)
     table = bible_table(space_by_id(connection, small.space_id, "small"))
     large = release.space("bible", "large")
     servable = may_be_served(connection, settings)

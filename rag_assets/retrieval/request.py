@@ -166,6 +166,12 @@ def _scopes(request: SearchRequest, served: Served) -> tuple[str, ...]:
     if served.target.scopes and not known:
         raise may.refusal("versions", "no released version may be read")
     scopes = tuple(sorted(known))
+    if not (known or served.withheld or request.versions):
+        raise RequestError(
+            "no-verses",
+            "corpus",
+            "the active release has no Bible version: `rag-assets release gate` shows why",
+        )
     if request.versions is not None:
         for code in request.versions:
             _check_version(code, known, request, served)
@@ -230,7 +236,7 @@ def no_such_language(what: str, language: str, known: Iterable[str]) -> RequestE
     return RequestError(
         "unknown-language",
         "language",
-        f"no {what} is in language {language}. There are {', '.join(languages) or 'none'}",
+        f"no {what} is in language {language}. Known languages: {', '.join(languages) or 'none'}",
         languages,
     )
 

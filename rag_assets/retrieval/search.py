@@ -389,4 +389,4 @@ def _why_fewer(request: SearchRequest, count: int, below: int) -> str:
     if below:
         rows = "1 further row scores" if below == 1 else f"{below} further rows score"
         return f"{rows} under min_score {request.min_score}"
-    return "no more rows pass the filter"
+    return "nothing else matches"

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from rag_assets.errors import RequestError
 from rag_assets.postgres.database import Connection
-from rag_assets.retrieval.confinement import Confinement, primary
+from rag_assets.retrieval.confinement import EVERYTHING, Confinement, primary
 from rag_assets.retrieval.hits import Hit, chunk_hit, verse_hit
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, ServedDocuments
@@ -29,9 +29,10 @@ from rag_assets.retrieval.sql.chunks import (
 )
 from rag_assets.retrieval.sql.full_text import matching_chunks, matching_verses
 from rag_assets.retrieval.sql.verses import VERSES, FoundVerse
+from rag_assets.retrieval.unreleased import EXPLAINED, document_missing, explained
 from rag_assets.vectors.search_plan import RowFilter
 from rag_assets.vectors.sql.statement import Joined
-from rag_assets.vectors.sql.tables import Corpus, VectorTable
+from rag_assets.vectors.sql.tables import Corpus, VectorTable, bible_table
 
 CHUNKS_PER_DOCUMENT = 5
 """First guess of how many passages of one document rank before the next document's."""
@@ -179,6 +180,25 @@ def sides_of(
     :raises RequestError: something requested is unknown, not released, or withheld by policy.
     :raises SearchTimeoutError: a statement ran into its time limit.
     """
+    try:
+        return _sides(connection, request, served, timeout_ms)
+    except RequestError as error:
+        if connection is None or request.confinement != EVERYTHING:
+            raise  # what a confined client may not read is unknown to it
+        raise explained(
+            connection,
+            error,
+            bible_table(served.target.table.space),
+            release_id=served.release_id,
+            versions=request.versions or (),
+            released=served.target.scopes,
+            timeout_ms=timeout_ms,
+        ) from None
+
+
+def _sides(
+    connection: Connection | None, request: SearchRequest, served: Served, timeout_ms: int
+) -> tuple[AnySide, ...]:
     sides: list[AnySide] = []
     without: list[RequestError] = []
     for corpus in corpora(request, served):
@@ -200,11 +220,21 @@ def sides_of(
 
 
 def needs_lookup(request: SearchRequest, served: Served) -> bool:
-    """Whether :func:`sides_of` queries the database, for document keys or a new language. Pure.
+    """Whether :func:`sides_of` queries the database: for document keys, a new language, or how far
+    something that is not released has come. Pure.
 
-    :raises RequestError: as for :func:`corpora`.
+    :raises RequestError: as for :func:`confine`, unless more can be said about it.
     """
-    if "documents" not in corpora(request, served) or served.documents is None:
+    try:
+        searched = corpora(request, served)
+        if "bible" in searched:
+            confine(request, served)
+    except RequestError as error:
+        if error.kind in EXPLAINED:
+            return True
+        if error.kind != "unknown-language":
+            raise
+    if served.documents is None or "documents" not in searched:
         return False
     known = served.documents.target.scopes
     return request.documents is not None or (
@@ -270,6 +300,10 @@ def _named(
     found = documents_by_key(connection, keys, languages=languages, timeout_ms=timeout_ms)
     for key in keys:
         if key not in found:
+            if may == EVERYTHING and (
+                missing := document_missing(connection, key, timeout_ms=timeout_ms)
+            ):
+                raise missing
             others = keys_near(connection, key, languages=languages, timeout_ms=timeout_ms)
             near = near_names(key, others)
             raise RequestError(

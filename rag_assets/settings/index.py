@@ -6,12 +6,15 @@ Nothing is read here.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 IndexProfile = Literal["dev", "prod"]
+MEMORY_SIZE = re.compile(r"(\d+)\s*(kB|MB|GB|TB)", re.IGNORECASE)
+"""A size in PostgreSQL's notation."""
 
 
 class IndexSettings(BaseModel):
@@ -149,3 +152,10 @@ class IndexSettings(BaseModel):
         description="A filter that matches at most this many rows is searched exactly. Unset: "
         "what was measured to be fastest: 1,000 rows with codes, 50,000 without.",
     )
+
+    @field_validator("rag_index_maintenance_work_mem")
+    @classmethod
+    def _is_a_size(cls, value: str) -> str:
+        if MEMORY_SIZE.fullmatch(value.strip()) is None:
+            raise ValueError("must be a whole number and its unit, such as 2GB or 512MB")
+        return value

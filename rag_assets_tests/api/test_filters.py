@@ -87,7 +87,7 @@ def test_combined_filters_pass_what_each_of_them_passes(server: Server) -> None:
 def test_a_chapter_that_no_book_has_finds_nothing_and_says_so(server: Server) -> None:
     found = server.found(query=QUERY, books=["RUT"], chapter_from=9)
     assert found["hits"] == []
-    assert found["why_fewer"] == "no more rows pass the filter"
+    assert found["why_fewer"] == "nothing else matches"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
+from rag_assets.api.routes.queue import ADMIN
 from rag_assets_tests.api.server import CORPUS, DOCUMENTS, EVAL, METRICS, RETRIEVE, Server
+
+QUEUE = (
+    *("reorder-queue", "separate-large-jobs", "prioritize-queue", "pause-queue", "resume-queue"),
+    *("retry-dead-letters", "dead-letters"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,7 @@ def test_every_path_of_the_service_is_documented(document: dict[str, Any]) -> No
     assert set(document["paths"]) == {
         *(RETRIEVE, EVAL, CORPUS, "/healthz", "/readyz", METRICS),
         *(DOCUMENTS, f"{DOCUMENTS}/{{key}}"),
+        *(f"{ADMIN}/{name}" for name in QUEUE),
     }
     for path in (RETRIEVE, DOCUMENTS):
         assert set(document["paths"][path]) == {"get", "post"}
@@ -49,7 +56,7 @@ def test_a_client_generator_finds_names_summaries_and_every_reference(
     document: dict[str, Any],
 ) -> None:
     names = [operation["operationId"] for operation in operations(document)]
-    assert len(set(names)) == len(names) == 10
+    assert len(set(names)) == len(names) == 17
     assert all(operation["summary"] for operation in operations(document))
     schemas = document["components"]["schemas"]
     for reference in references(document):

@@ -203,5 +203,5 @@ def test_while_nothing_is_released_the_service_is_not_ready(
     with serving(tmp_path, environment, ready="/healthz") as server:
         for answer in (server.retrieve(query="a"), server.http.get("/readyz")):
             found = problem_of(answer, 503, "nothing-released")
-            assert "rag-assets release gate" in found["detail"]
+            assert "rag-assets bible add" in found["detail"]
             assert int(answer.headers["retry-after"]) >= 1

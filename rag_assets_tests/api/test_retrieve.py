@@ -95,7 +95,7 @@ def test_a_vector_finds_what_its_query_finds_whatever_its_length(server: Server)
 def test_fewer_hits_than_asked_for_says_why(server: Server) -> None:
     found = server.found(query=QUERY, top_k=100, versions=["EN_SAMPLE"], books=["PHM"])
     assert found["k_returned"] == 25
-    assert found["why_fewer"] == "no more rows pass the filter"
+    assert found["why_fewer"] == "nothing else matches"
 
 
 def test_hits_under_the_minimum_score_are_left_out_and_reported(server: Server) -> None:

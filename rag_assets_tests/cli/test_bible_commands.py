@@ -129,3 +129,24 @@ def test_a_partition_without_data_and_folder_is_removed(run: Run, workplace: Pat
     folder.rename(workplace / "gone")
     removed = run("bible", "remove", "EN_BAD", "--yes", "--json").json
     assert removed == {"version": "EN_BAD", "verses_removed": 0, "partition_removed": True}
+
+
+def test_versions_are_embedded_by_patterns_in_their_order(run: Run) -> None:
+    options = [
+        "--sleep",
+        "0",
+        "--max-retries",
+        "1",
+        "--timeout",
+        "9",
+        "--only-missing",
+        "--limit",
+        "5",
+    ]
+    done = run("bible", "embed", "--versions", "PT_*, XX_*,EN_*", *options, "--json")
+    assert [row["version"] for row in done.json] == ["PT_SAMPLE", "EN_SAMPLE"], done.err
+    assert "no version matches XX_*" in done.err
+    planned = run("bible", "embed", "--versions", "EN_*", "--dry-run", "--json").json
+    assert {plan["version_code"] for plan in planned} == {"EN_SAMPLE"}
+    none = run("bible", "embed", "--versions", "XX_*")
+    assert (none.status, "selects no version: there are EN_SAMPLE" in none.err) == (1, True)

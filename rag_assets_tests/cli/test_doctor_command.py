@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import Run
@@ -23,6 +24,21 @@ def test_the_command_says_what_is_wrong_and_ends_accordingly(run: Run, database:
     assert set(ill.json["findings"][0]) == {"rule", "area", "level", "told", "command"}
     assert all(probe["told"] for probe in ill.json["probes"])
     assert ill.json["lanes"][0]["waiting"] == 1
+
+
+def test_a_misspelled_setting_and_a_key_that_is_not_used_are_shown(
+    run: Run, workplace: Path
+) -> None:
+    (workplace / ".env").write_text("RAG_EVIDENCE_MAX_AGE=1\nRAG_BIBLES=/srv/bibles\n")
+    done = run("doctor", RAG_EMBEDING_PROVIDER="local", OPENAI_API_KEY="sk-1")
+    found = re.findall(r"warning +settings: (.+)\n", done.out)
+    assert [words.split(" is no setting")[0] for words in found] == [
+        "RAG_EMBEDING_PROVIDER in the environment", "RAG_EVIDENCE_MAX_AGE in .env",
+    ]  # fmt: skip
+    assert "did you mean RAG_EVIDENCE_MAX_AGE_H?" in found[1]
+    assert "no setting" not in done.err
+    assert "none needed: the provider is offline; OPENAI_API_KEY is not used" in done.out
+    assert "OPENAI_API_KEY" not in run("doctor").out
 
 
 def test_the_command_works_while_the_database_is_away(run: Run) -> None:

@@ -117,13 +117,45 @@ def test_one_command_changes_the_model_and_another_drops_the_old(
     assert "the one that the settings name" in run("space", "drop", "3", "--yes", "--json").out
     served_old = run("space", "drop", "1", "--yes")
     assert "serves release 2: change the model first" in served_old.err
+    unconfirmed = run("space", "change", "--accept-fewer-hits", "--yes")
+    assert unconfirmed.status == 1
+    assert "the settings name the new model: fix the reason below" in unconfirmed.err
+    assert "release 3 was rolled back" in unconfirmed.err
     forth = run("space", "change", "--accept-fewer-hits", "--after-rollback", "--yes", "--json")
-    assert good(forth).json["active"] == 4, "the settings name the new model already"
+    assert good(forth).json["active"] == 5, "the settings name the new model already"
     good(run("space", "drop", "1", "--yes"))
     good(run("space", "drop", "1", "--yes"))
     refused = run("release", "activate", "2")
     assert "searches space 1, whose vectors were dropped" in refused.err
     assert "no hit" not in good(run("search", QUERY)).out
+
+
+def test_a_change_that_would_lose_the_re_ranking_of_documents_is_refused_beforehand(
+    run: Run, database: Database, make_settings: MakeSettings, workplace: Path
+) -> None:
+    (workplace / ".env").write_text("RAG_EMBEDDING_LARGE_DIMENSIONS=1536\n")  # one space for both
+    (workplace / "a.md").write_text("# Tools\n\nA workshop that lends tools to its neighbours.\n")
+    settings = make_settings(
+        rag_documents_url=str(workplace / "inbox"), rag_embedding_large_dimensions=1536
+    )
+    good(run("demo"))
+    good(run("documents", "add", "a.md"))
+    process_documents(database, settings, open_inbox(settings), run_id="r", lane=None)
+    good(run("index", "build", "--corpus", "documents"))
+    good(run("release", "activate"))
+
+    planned = good(run("space", "plan", *OTHER))
+    assert "add --set RAG_DOCUMENTS_LARGE=true" in planned.err
+    refused = run("space", "change", *OTHER, "--accept-fewer-hits", "--yes")
+    assert refused.status == 1
+    assert "add --set RAG_DOCUMENTS_LARGE=true" in refused.err
+    assert kept(database) == 0, "nothing was embedded for it"
+    assert "SMALL" not in (workplace / ".env").read_text()
+    both = (*OTHER, "--set", "RAG_DOCUMENTS_LARGE=true")
+    good(run("space", "change", *both, "--accept-fewer-hits", "--yes"))
+    assert "RAG_DOCUMENTS_LARGE=true" in (workplace / ".env").read_text()
+    found = good(run("search", "lending tools", "--corpus", "documents", "--rerank", "--json"))
+    assert found.json["hits"][0]["document"]["key"] == "a.md"
 
 
 def test_a_setting_that_the_environment_fixes_is_not_written_to_env(run: Run) -> None:

@@ -127,6 +127,18 @@ def test_up_refuses_a_taken_port(run: Run, option: str, variable: str, by: str) 
     assert f"is in use: choose another with {option}, or {variable}" in done.err
 
 
+def test_serve_refuses_a_taken_port_and_an_address_of_another_machine(run: Run) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("serve", "--port", str(taken.getsockname()[1]))
+    assert done.status == 1
+    assert "is in use: choose another with --port" in done.err
+    elsewhere = run("serve", "--port", "8000", "--host", "192.0.2.1")
+    assert elsewhere.status == 1
+    assert "port 8000 on 192.0.2.1 cannot be used (Cannot assign requested" in elsewhere.err
+
+
 def test_up_refuses_one_port_for_both(run: Run) -> None:
     import socket
 

@@ -175,8 +175,8 @@ def test_the_incident_is_closed_once_work_resumes_and_its_report_is_written(
     )
     shown = run.metadata("incident_report")
     assert (shown["cause"], shown["state"], shown["longest_queue"]) == ("unknown", "closed", 2)
-    assert shown["documents_affected"] == 2
-    for part in ("Began", "Lasted", "Longest queue", "Affected", "Failed jobs", "Root cause",
+    assert (shown["documents_affected"], shown["documents_waited"]) == (0, 2)
+    for part in ("Began", "Lasted", "Longest queue", "Merely waited", "Failed jobs", "Root cause",
                  "What was done", "What prevents it", "start run rag_processing"):  # fmt: skip
         assert part in shown["report"]
     assert "data:image/png;base64," in shown["queue_and_completions"]

@@ -392,6 +392,10 @@ def keys(answer: list[dg.RunRequest] | str) -> list[str]:
 
 def test_a_day_is_recorded_after_its_end_and_once(daemon: Daemon) -> None:
     evening = at(FRIDAY, "23:00")
+    with daemon.lane.corpus.database.connect() as connection:
+        connection.execute(
+            "UPDATE schema_migrations SET applied_at = %s", (at(FRIDAY, "12:00"),)
+        )  # the installation, before which there is no day
     assert keys(daemon.tick(daily_capacity, evening)) == ["2026-11-20"]
     with daemon.lane.corpus.database.connect() as connection:
         connection.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rag_assets.documents.sql import documents
+from rag_assets.documents.sql import documents, ordering
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.postgres.database import Database
@@ -122,9 +122,9 @@ def test_the_longest_waiting_documents_go_first_on_request(database: Database) -
         new("new", priority=1),
     )
     with database.connect() as connection:
-        assert documents.prioritize(connection, limit=1) == 1
+        assert ordering.prioritize(connection, limit=1) == 1
     assert keys_of(take(database, limit=2)) == ["oldest", "new"]
     with database.connect() as connection:
-        assert documents.prioritize(connection, limit=5, lane="rag_processing") == 0
-        assert documents.prioritize(connection, limit=5) == 1
+        assert ordering.prioritize(connection, limit=5, lane="rag_processing") == 0
+        assert ordering.prioritize(connection, limit=5) == 1
     assert row(database, "old").priority == 0

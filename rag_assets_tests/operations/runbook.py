@@ -1,4 +1,4 @@
-"""Runbooks as executable text: commands and expected output, by section.
+"""Runbooks as executable text: commands and expected output, by section, or by row of a table.
 
 A block of the language ``console`` holds commands after ``$ `` and, below each, its output: ``…``
 stands for anything, the width of gaps does not matter. ``<!-- given: a fault -->`` says what is
@@ -59,6 +59,46 @@ def sections(path: Path) -> Iterator[Section]:
         elif in_block and steps:
             last = steps.pop()
             steps.append(Step(last.command, f"{last.output}{line}\n"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: an old command, the commands to type now, and what they show."""
+
+    section: str
+    given: str
+    old: str
+    now: tuple[str, ...]
+    shown: tuple[str, ...]
+
+    def missing(self, printed: str) -> list[str]:
+        """What the commands should have shown and did not."""
+        return [one for one in self.shown if not Step("", f"…{one}…").matches(printed)]
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """The rows of a document's tables; of their second column, code that begins with a program."""
+    heading, given = "", WELL
+    for line in path.read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            heading, given = line.lstrip("# "), WELL
+        elif found := re.fullmatch(r"<!-- given: (.+) -->", line):
+            given = found.group(1)
+        elif line.startswith("| ") and "`" in line:
+            old, now, shows = (cell.replace("\\|", "|") for cell in _CELLS.split(line)[1:-1])
+            yield Row(heading, given, old.strip(), _programs(now), tuple(_code(shows)))
+
+
+_CELLS = re.compile(r"(?<!\\)\|")
+_PROGRAM = re.compile(r"(rag-assets|make|curl|grep|pg_dump) .+")
+
+
+def _programs(cell: str) -> tuple[str, ...]:
+    return tuple(one for one in _code(cell) if _PROGRAM.fullmatch(one))
+
+
+def _code(cell: str) -> list[str]:
+    return [one.strip() for _, one in re.findall(r"(`+)(.+?)\1", cell)]
 
 
 def _plain(text: str) -> str:

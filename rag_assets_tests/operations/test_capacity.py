@@ -35,17 +35,18 @@ def day(place: int) -> date:
     ("now", "recorded", "since", "due"),
     [
         # Before 23:00 the last day that ended is yesterday.
-        (ENDS - timedelta(minutes=1), {}, None, [19]),
-        (ENDS, {}, None, [20]),
-        (ENDS, {20: ENDS}, None, []),
-        (ENDS, {20: ENDS - timedelta(hours=5)}, None, [20]),  # recorded before it ended
+        (ENDS - timedelta(minutes=1), {}, BEGINS - timedelta(hours=1), [19]),
+        (ENDS, {}, BEGINS, [20]),
+        (ENDS, {20: ENDS}, BEGINS, []),
+        (ENDS, {20: ENDS - timedelta(hours=5)}, BEGINS, [20]),  # recorded before it ended
         (ENDS, {19: ENDS}, BEGINS - timedelta(hours=30), [18, 20]),
         (ENDS, {}, datetime(2020, 1, 1, tzinfo=UTC), [14, 15, 16, 17, 18, 19, 20]),
-        (ENDS, {}, ENDS, [20]),
+        (ENDS, {}, ENDS - timedelta(minutes=1), [20]),
+        (ENDS, {}, ENDS, []),  # installed since
     ],
 )
 def test_days_of_the_last_week_without_a_record_are_due(
-    now: datetime, recorded: dict[int, datetime], since: datetime | None, due: list[int]
+    now: datetime, recorded: dict[int, datetime], since: datetime, due: list[int]
 ) -> None:
     found = due_days(now, DAILY, recorded={day(n): at for n, at in recorded.items()}, since=since)
     assert list(found) == [day(n) for n in due]
@@ -60,7 +61,7 @@ def test_each_day_is_due_once_across_clock_changes() -> None:
         for one in due_days(now, berlin, recorded=recorded, since=first):
             assert one not in recorded
             recorded[one] = now
-    assert sorted(recorded) == [date(2026, 3, n) for n in (26, 27, 28, 29, 30)]
+    assert sorted(recorded) == [date(2026, 3, n) for n in (27, 28, 29, 30)]
 
 
 @pytest.fixture
@@ -68,10 +69,16 @@ def settings(make_settings: MakeSettings) -> Settings:
     return make_settings(rag_operations_keep_days=100_000)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def connection(database: Database) -> Iterator[Connection]:
+    """To a corpus that was installed a month before."""
     with database.connect(autocommit=True) as connection:
+        installed(connection, BEGINS - timedelta(days=30))
         yield connection
+
+
+def installed(connection: Connection, at: datetime) -> None:
+    connection.execute("UPDATE schema_migrations SET applied_at = %s", (at,))
 
 
 def attempt(connection: Connection, ended: datetime, seconds: float, outcome: str) -> None:
@@ -185,6 +192,23 @@ def test_future_days_and_days_without_data_are_refused(
         record(database, settings, DAY + timedelta(days=2), now=ENDS)
     with pytest.raises(ConfigurationError, match="RAG_OPERATIONS_KEEP_DAYS = 90"):
         record(database, settings, DAY, now=ENDS + timedelta(days=90))
+
+
+def test_the_first_day_begins_with_the_installation(
+    database: Database, settings: Settings, connection: Connection
+) -> None:
+    noon = ENDS - timedelta(hours=11)
+    installed(connection, noon)
+    connection.execute(
+        "INSERT INTO ended_runs VALUES ('1', 'job', 'rag_processing', 'SUCCESS', %s, %s)",
+        (noon, noon + timedelta(hours=3)),
+    )
+    with pytest.raises(ConfigurationError, match="2026-11-19 ended before the installation"):
+        record(database, settings, DAY - timedelta(days=1), now=ENDS)
+    (first,) = record(database, settings, DAY, now=ENDS)
+    assert first.measured.busy_share == pytest.approx(3 / (3 * 11))
+    attempt(connection, BEGINS - timedelta(days=2), 1, "succeeded")  # of a restored corpus
+    record(database, settings, DAY - timedelta(days=1), now=ENDS)
 
 
 def test_the_csv_contains_every_record_and_is_replaced_atomically(

@@ -27,7 +27,8 @@ INCIDENT = Incident(
     escalated_at=None,
     ended_at=BEGAN + timedelta(minutes=16, seconds=30),
     longest_queue=312,
-    documents_affected=340,
+    documents_affected=28,
+    documents_waited=312,
     failed_jobs=4,
     reported_run=None,
 )
@@ -46,7 +47,8 @@ def test_a_report_has_all_its_fields() -> None:
         "| Began | 2026-05-01 12:03:10 UTC; noticed 12:04:12 |",
         "| Lasted | 6 min 5 s; closed 2026-05-01 12:19:40 |",
         "| Longest queue | 312 documents |",
-        "| Affected | 340 documents were waiting or in processing |",
+        "| In processing | 28 documents |",
+        "| Merely waited | 312 documents |",
         "| Failed jobs | 4 |",
         "| Root cause | rate-limited (aabbccdd) |",
         "",
@@ -63,6 +65,14 @@ def test_a_report_has_all_its_fields() -> None:
         "",
         PREVENTION["rate-limited"],
     ]
+
+
+def test_retries_of_operators_are_a_row_of_their_own() -> None:
+    report = write(replace(INCIDENT, retries=3, retries_failed=1), ACTIONS, now=NOW)
+    assert (
+        "| Retried by an operator | 3 documents; 1 attempt at them failed |\n| Failed jobs | 4 |"
+        in report
+    )
 
 
 def test_jobs_that_failed_because_of_it_follow_the_evidence() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator, running_emulator
+from rag_assets.api.sql.keys import create_key
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
 from rag_assets.documents.sql import lanes as lane_control
@@ -26,8 +27,9 @@ from rag_assets.documents.worker import process_documents
 from rag_assets.operations.sql import incidents
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings, fingerprint
+from rag_assets_tests.api.server import Server, serving
 from rag_assets_tests.conftest import SAMPLES
-from rag_assets_tests.operations.runbook import WELL, Section, sections
+from rag_assets_tests.operations.runbook import WELL, Section, rows, sections
 
 pytestmark = pytest.mark.long
 
@@ -38,6 +40,7 @@ FOUND = [
     for path in sorted((ROOT / "docs" / "operations").glob("r*.md"))
     for section in sections(path)
 ]
+OLD = list(rows(ROOT / "docs/operations/old-runbooks.md"))
 
 
 @dataclass(frozen=True)
@@ -282,6 +285,15 @@ def _no_key(place: Place) -> Place:
     return replace(place, changes={"OPENAI_API_KEY": ""})
 
 
+@given("the log has a line of each kind")
+def _log(place: Place) -> None:
+    text = (ROOT / "docs/operations/runbook-queue.md").read_text("utf-8")
+    lines = re.findall(r"^\| `(.+?: .+?)` \|", text.partition("## Lines to look for")[2], re.M)
+    assert len(lines) == 7
+    (place.folder / ".rag").mkdir(exist_ok=True)
+    (place.folder / ".rag" / "up.log").write_text("\n".join(lines), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def operated(template_database: Database) -> Iterator[Place]:
     """A corpus with released samples, to be copied for each section."""
@@ -344,5 +356,44 @@ def test_each_command_prints_what_the_runbook_says(place: Place, section: Sectio
         assert step.matches(printed), f"$ {step.command}\n{printed}"
 
 
+@pytest.mark.parametrize("section", [*dict.fromkeys(row.section for row in OLD)])
+def test_each_command_of_the_old_runbooks_has_one_that_works(place: Place, section: str) -> None:
+    ours = [row for row in OLD if row.section == section]
+    ill = GIVEN[ours[0].given](place) or place
+    (ill.folder / "queries.toml").write_text('[[query]]\ntext = "fish"\nexpected = ["JON 1:17"]\n')
+    wrong = []
+    with ExitStack() as stack:
+        server = None
+        if any("127.0.0.1:8000" in command for row in ours for command in row.now):
+            with ill.database.connect() as connection:
+                key = create_key(connection, "operator", ["read", "admin"], requests_per_minute=600)
+            ill = replace(ill, changes={"KEY": key})
+            server = stack.enter_context(serving(ill.folder, ill.environment))
+        for row in ours:
+            printed = "".join(ill.run(_here(command, server)) for command in row.now)
+            if row.missing(printed) or not (row.now and row.shown):
+                wrong.append(f"{row.old}\n$ {' && '.join(row.now)}\n{printed}")
+    assert not wrong, "\n\n".join(wrong)
+
+
+def _here(command: str, server: Server | None) -> str:
+    """The command with this server's address, and with the project's Makefile."""
+    venv = Path(sys.executable).parent.parent
+    if server is not None:
+        command = command.replace("http://127.0.0.1:8000", server.origin)
+    return command.replace("make ", f"make -f {ROOT}/Makefile VENV={venv} -o {venv}/.installed ")
+
+
+def test_the_page_has_a_row_for_each_command_of_the_old_runbooks() -> None:
+    old = " ".join(row.old for row in OLD)
+    for words in (
+        *("generate_embeddings", "create_vector_indexes", "rq requeue", "redis-cli LLEN", "grep"),
+        *("chromadb", "make embeddings-generate", "reorder-queue", "separate-large-jobs"),
+        *("prioritize-queue", "--only-missing", "--alter-dim", "PG_IVFFLAT_PROBES", "--overwrite"),
+    ):
+        assert words in old
+    assert len(OLD) > 40
+
+
 def test_every_fault_is_in_a_runbook() -> None:
-    assert {section.given for section in FOUND} == set(GIVEN)
+    assert {one.given for one in (*FOUND, *OLD)} == set(GIVEN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from rag_assets.documents.sql.documents import queue_counts
+from rag_assets.documents.sql.documents import queue_counts, retry
 from rag_assets.documents.sql.lanes import pause_lane, paused_lanes, resume_lane
 from rag_assets.documents.sql.leases import sessions_of_run
 from rag_assets.operations.sql import incidents, samples
@@ -84,32 +84,64 @@ def test_closing_or_escalating_an_incident_requires_a_new_report(database: Datab
         assert wanted() == []
 
 
-def test_figures_count_affected_documents_and_failed_jobs(
-    database: Database,
-) -> None:
-    queue(database, "before", "failed", "waits", "later")
-    take(database, run_id="run", keys=["before", "failed"])
+def ended(database: Database, key: str, state: str, *, minutes: int = 0) -> None:
+    """End the attempt at a document, this long from now."""
     with database.connect() as connection:
+        values = {"key": key, "state": state, "at": datetime.now(UTC) + timedelta(minutes=minutes)}
         connection.execute(
-            "UPDATE documents SET state = 'ready', lease_until = NULL,"
-            " ended_at = now() - interval '1 hour' WHERE document_key = 'before'"
+            "UPDATE documents SET state = %(state)s, lease_until = NULL, ended_at = %(at)s,"
+            " error_class = CASE %(state)s WHEN 'dead' THEN 'AuditError' END"
+            " WHERE document_key = %(key)s",
+            values,
         )
         connection.execute(
-            "UPDATE documents SET state = 'dead', lease_until = NULL, ended_at = now(),"
-            " error_class = 'AuditError' WHERE document_key = 'failed'"
+            "UPDATE document_attempts SET ended_at = %(at)s, started_at = %(at)s"
+            " WHERE attempt_id = (SELECT max(attempt_id) FROM document_attempts)",
+            values,
         )
+
+
+def figures(database: Database, number: int) -> tuple[int, ...]:
+    """In processing, merely waited, failed, retries of an operator, of which failed."""
+    with database.connect() as connection:
+        incidents.count_incident(connection, number, queue=2)
+        found = incidents.find_incident(connection, number)
+    assert found is not None
+    assert found.longest_queue >= 3
+    return (
+        *(found.documents_affected, found.documents_waited, found.failed_jobs),
+        *(found.retries, found.retries_failed),
+    )
+
+
+def test_an_incident_counts_what_belongs_to_it(database: Database) -> None:
+    queue(database, "before", "failed", "waits", "works", "later", "retried")
+    take(database, run_id="run", keys=["before", "failed", "works", "retried"])
+    ended(database, "before", "ready", minutes=-60)
+    ended(database, "retried", "dead", minutes=-60)
+    ended(database, "failed", "dead")
     number = opened(database)
     assert number is not None
+    assert figures(database, number) == (2, 2, 1, 0, 0)  # failed, works; waits, later
+    # An operator puts a dead letter back, and it fails again.
+    with database.connect() as connection:
+        assert retry(connection, keys=["retried"]) == 1
+    assert figures(database, number) == (2, 2, 1, 1, 0)
+    take(database, run_id="run", keys=["retried"])
+    assert figures(database, number) == (2, 2, 1, 1, 0)
+    ended(database, "retried", "dead")
+    assert figures(database, number) == (2, 2, 1, 1, 1)
+    # What begins once work has resumed is not of the incident.
     with database.connect() as connection:
         incidents.set_state(connection, number, "recovering")
         connection.execute(
             "UPDATE documents SET dropped_at = now() + interval '1 hour'"
             " WHERE document_key = 'later'"
         )
-        incidents.count_incident(connection, number, queue=2)
-        found = incidents.find_incident(connection, number)
-    assert found is not None
-    assert (found.longest_queue, found.documents_affected, found.failed_jobs) == (3, 2, 1)
+    assert figures(database, number) == (2, 1, 1, 1, 1)
+    take(database, run_id="run", keys=["waits"])
+    ended(database, "waits", "dead", minutes=1)
+    assert figures(database, number) == (2, 1, 1, 1, 1)
 
 
 def test_actions_before_it_was_noticed_belong_to_the_incident(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from rag_assets.errors import DatabaseUnavailableError, SearchTimeoutError
+from rag_assets.errors import DatabaseBusyError, DatabaseUnavailableError, SearchTimeoutError
 from rag_assets.postgres.database import Connection, Database, one
 from rag_assets.postgres.pool import Pool
 from rag_assets.vectors.sql.nearest import prepare_connection
@@ -102,7 +103,7 @@ def test_waiting_for_a_free_connection_times_out(pool: Pool) -> None:
         busy = [threads.submit(pool.run, hold) for _ in range(SIZE)]
         taken.wait(10)
         try:
-            with pytest.raises(DatabaseUnavailableError, match="became free in time"):
+            with pytest.raises(DatabaseBusyError, match=f"all {SIZE} connections .* in use"):
                 pool.run(backend)
         finally:
             done.set()
@@ -130,9 +131,27 @@ def test_opening_does_not_wait_for_a_database_and_using_reports_it_unreachable(
     nowhere = Database("host=127.0.0.1 port=1 dbname=nothing user=nobody connect_timeout=1")
     with (
         Pool(nowhere, size=1, wait_s=0.3) as away,
-        pytest.raises(DatabaseUnavailableError, match=r"nothing on 127\.0\.0\.1:1"),
+        pytest.raises(
+            DatabaseUnavailableError, match=r"nothing on 127\.0\.0\.1:1 .*[Cc]onnection refused"
+        ) as refused,
     ):
         away.run(backend)
+    assert not isinstance(refused.value, DatabaseBusyError)
+
+
+def test_a_server_that_does_not_answer_is_not_taken_for_a_busy_pool() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"host=127.0.0.1 port={silent.getsockname()[1]} connect_timeout=9")
+        with (
+            Pool(database, size=1, wait_s=0.3) as pool,
+            pytest.raises(DatabaseUnavailableError, match=r"did not answer within 0\.3 s"),
+        ):
+            pool.run(backend)
+
+
+def test_a_server_without_a_free_slot_is_named_as_such(database: Database) -> None:
+    full = "connection failed: FATAL:  sorry, too many clients already"
+    assert "takes no more connections" in str(database.explain(full))
 
 
 def test_a_closed_pool_is_unavailable(database: Database) -> None:

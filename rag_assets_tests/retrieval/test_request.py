@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,7 +102,10 @@ def test_the_first_chapter_must_not_be_after_the_last() -> None:
 
 def test_if_nothing_may_be_served_an_unknown_version_has_no_suggestions() -> None:
     nothing = Served(1, Target(TABLE, {}, None, "vector", None), None, {}, {}, frozenset())
-    assert confine(SearchRequest(), nothing).scopes == ()
+    withheld = replace(nothing, withheld=frozenset({"EN_A"}))
+    assert confine(SearchRequest(), withheld).scopes == ()
+    with pytest.raises(RequestError, match="the active release has no Bible version"):
+        confine(SearchRequest(), nothing)
     with pytest.raises(RequestError, match="It has no version"):
         confine(SearchRequest(versions=("EN_A",)), nothing)
 

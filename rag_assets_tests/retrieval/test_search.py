@@ -41,10 +41,13 @@ def versions(database: Database, settings: Settings, query: str) -> set[str]:
 def test_before_anything_is_released_a_search_says_what_to_do(
     database: Database, settings: Settings
 ) -> None:
-    with pytest.raises(NotReleasedError, match="rag-assets release activate"):
+    with pytest.raises(NotReleasedError, match="no Bible version is loaded: add one with"):
         ask(database, settings, "light")
+    load_version(database, "EN_A", sentences(5))
+    with pytest.raises(NotReleasedError, match="loaded but not embedded: run `rag-assets bib"):
+        ask(database, settings, words("EN_A"))
     prepare(database, settings)
-    with pytest.raises(NotReleasedError, match="nothing is released yet"):
+    with pytest.raises(NotReleasedError, match="EN_A is embedded but not in any release: run `rag"):
         ask(database, settings, words("EN_A"))
 
 
@@ -72,9 +75,17 @@ def test_a_version_that_is_embedded_and_checked_is_not_found_until_it_is_release
     prepare(database, settings, "EN_B")
     assert count_rows(database, table_of(database, settings).name) == 120
     assert versions(database, settings, words("EN_B")) == {"EN_A"}
-    with pytest.raises(RequestError, match="EN_B is not in the active release") as caught:
+    gate = "EN_B is embedded but not in release 1: run `rag-assets release gate`"
+    with pytest.raises(RequestError, match=gate) as caught:
         ask(database, settings, words("EN_B"), versions=["EN_B"])
-    assert caught.value.choices == ("EN_A",)
+    assert (caught.value.kind, caught.value.choices) == ("version-not-released", ("EN_A",))
+    load_version(database, "EN_C", sentences(5))
+    with pytest.raises(RequestError, match="EN_C is loaded but not embedded: run `rag-assets bib"):
+        ask(database, settings, words("EN_B"), versions=["EN_A", "EN_C"])
+    load_version(database, "EN_D", sentences(5), replace(ALLOWED, ai_allowed=False))
+    with pytest.raises(RequestError, match=r"EN_D is withheld by version\.toml") as caught:
+        ask(database, settings, words("EN_B"), versions=["EN_D"])
+    assert caught.value.kind == "version-withheld"
     release_corpus(database, settings)
     assert ask(database, settings, words("EN_B")).hits[0].version == "EN_B"
 

@@ -5,8 +5,7 @@ from typing import Annotated, cast
 from pydantic import Field
 
 from rag_assets.defs.run_config import RunConfig, within
-from rag_assets.errors import ConfigurationError
-from rag_assets.index.build_size import kilobytes
+from rag_assets.index.build_size import check_build
 from rag_assets.index.maintain import IndexRequest
 from rag_assets.settings.model import Precision
 
@@ -43,12 +42,7 @@ class IndexConfig(RunConfig):
 
         :raises ConfigurationError: the precision or the size of memory is invalid.
         """
-        if self.maintenance_work_mem is not None:
-            kilobytes(self.maintenance_work_mem)
-        if self.precision not in {None, "vector", "halfvec"}:
-            raise ConfigurationError(
-                f"precision {self.precision!r} is unknown: it is vector or halfvec"
-            )
+        check_build(maintenance_work_mem=self.maintenance_work_mem, precision=self.precision)
         return IndexRequest(
             lists=self.lists,
             lists_candidates=tuple(self.lists_candidates),

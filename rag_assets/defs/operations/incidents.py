@@ -40,7 +40,10 @@ def incident_report(
             "seconds": round(report.seconds, 1),
             "longest_queue": incident.longest_queue,
             "documents_affected": incident.documents_affected,
+            "documents_waited": incident.documents_waited,
             "failed_jobs": incident.failed_jobs,
+            "retries": incident.retries,
+            "retries_failed": incident.retries_failed,
         }
     )
 

@@ -24,7 +24,6 @@ from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embedding
 from rag_assets.defs.operations.capacity import capacity_record
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.under_way import (
-    UNDER_WAY,
     in_bible_lane,
     partitions_of,
     runs_under_way,
@@ -32,23 +31,27 @@ from rag_assets.defs.under_way import (
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.operations.backfill import (
+    ESTIMATE_TAG,
     WINDOW_TAG,
     Candidate,
     WindowRun,
     choose_now,
     remaining_budget,
     requeue_documents,
+    runs_of,
+    runs_url,
 )
 from rag_assets.operations.capacity import due_days
 from rag_assets.operations.sql.capacity import recorded_days, watched_since
+from rag_assets.operations.sql.dagster_state import TaggedRun
 from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
 from rag_assets.settings.model import Settings, load_settings
+from rag_assets.settings.names import unknown_names
 from rag_assets.vectors.prices import missing_prices
 from rag_assets.vectors.sql.spaces import document_roles
 from rag_assets.vectors.sql.tables import has_rows
 from rag_assets.visible import count
 
-ESTIMATE_TAG = "rag/estimated_usd"
 BACKFILL_EVERY_MIN = 5
 NIGHT = timedelta(hours=6)
 """How long after its time the nightly index may still be started."""
@@ -125,6 +128,8 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
 
 
 def _settings_in_force() -> Settings:
+    for sentence in unknown_names():
+        logging.getLogger("rag_assets.schedules").warning("%s", sentence)
     try:
         return load_settings()
     except ConfigurationError as error:
@@ -166,6 +171,7 @@ def _backfill(
         if not choice.start and not choice.held:
             left = remaining_budget(connection, settings, window, runs, now)
             requeued, waiting = requeue_documents(connection, settings, window, left.usd)
+    context.log.info(f"all runs of this window: {runs_url(settings.rag_public_url, window.key)}")
     notes = [*choice.passed_over, *filter(None, [choice.held])]
     if requeued:
         notes.append(f"requeued {count(requeued, 'document')} of another model")
@@ -200,20 +206,12 @@ def _request(one: Candidate, window: Window, bibles_dir: Path) -> dg.RunRequest:
     )
 
 
-def _runs_of(instance: dg.DagsterInstance, window: Window) -> list[WindowRun]:
-    """Return the runs that the window has started; retries have the tags of the first run."""
+def _runs_of(instance: dg.DagsterInstance, window: Window) -> Sequence[WindowRun]:
+    """Return the runs that the window has started."""
     found = instance.get_runs(
         dg.RunsFilter(job_name=bible_embeddings.name, tags={WINDOW_TAG: window.key})
     )
-    return [
-        WindowRun(
-            version=run.tags[PARTITION_TAG],
-            under_way=run.status in UNDER_WAY,
-            estimated_usd=float(run.tags.get(ESTIMATE_TAG, 0)),
-            ledger_ids=frozenset({run.run_id, run.root_run_id or run.run_id}),
-        )
-        for run in found
-    ]
+    return runs_of(TaggedRun(run.run_id, run.status.value, dict(run.tags)) for run in found)
 
 
 def _index_tonight(

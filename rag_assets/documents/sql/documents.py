@@ -272,25 +272,10 @@ def retry(
         """
         UPDATE documents
            SET state = 'waiting', attempts = 0, not_before = '-infinity', queued_at = now(),
-               run_id = NULL, started_at = NULL, ended_at = NULL
+               retried_at = now(), run_id = NULL, started_at = NULL, ended_at = NULL
          WHERE state = 'dead'
            AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
            AND (%(class)s::text IS NULL OR error_class = %(class)s)
         """,
         {"keys": None if keys is None else list(keys), "class": error_class},
-    ).rowcount
-
-
-def prioritize(connection: Connection, *, limit: int, lane: Lane | None = None) -> int:
-    """Give the longest-waiting documents priority 0 in their lanes; return their number."""
-    return connection.execute(
-        """
-        UPDATE documents SET priority = 0
-         WHERE document_id IN (
-               SELECT document_id FROM documents
-                WHERE state = 'waiting' AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-                ORDER BY queued_at, document_id LIMIT %(limit)s
-                  FOR UPDATE)
-        """,
-        {"limit": limit, "lane": lane},
     ).rowcount

@@ -119,7 +119,8 @@ class OpenAIEmbedder:
             raise ProviderUnavailableError(
                 "the embedding provider did not answer in time (RAG_EMBEDDING_TIMEOUT_S)"
                 if slow
-                else "the connection to the embedding provider failed (OPENAI_BASE_URL)",
+                else "the connection to the embedding provider failed: "
+                "check the network and OPENAI_BASE_URL",
                 timed_out=slow,
             ) from None
         except ValueError:

@@ -115,7 +115,7 @@ def measure(
         queue_peak=int(queue_peak),
         runs=runs,
         failed_runs=failed_runs,
-        busy_share=busy_s / could_s if could_s else None,
+        busy_share=busy_s / could_s if could_s > 0 else None,
         requests=requests,
         rate_limited=rate_limited,
         tokens=tokens,
@@ -185,7 +185,18 @@ def recorded_days(connection: Connection) -> dict[date, datetime]:
     return dict(rows)
 
 
-def watched_since(connection: Connection) -> datetime | None:
-    """Return when the oldest stored queue sample was taken. Uses the primary key."""
-    (first,) = one(connection.execute("SELECT min(sampled_at) FROM queue_samples"))
-    return first if isinstance(first, datetime) else None
+def watched_since(connection: Connection) -> datetime:
+    """Return when the corpus was installed, or when its oldest data was recorded if restored ones
+    are older. Uses the indexes on the samples' and attempts' times.
+    """
+    first: datetime
+    (first,) = one(
+        connection.execute(
+            """
+            SELECT least((SELECT min(applied_at) FROM schema_migrations),
+                         (SELECT min(sampled_at) FROM queue_samples),
+                         (SELECT min(ended_at) FROM document_attempts))
+            """
+        )
+    )
+    return first

@@ -169,7 +169,7 @@ def read_dagster(database: Database, *, tag: tuple[str, str], timeout_s: float) 
             heartbeat_age_s={
                 name: max(0.0, (now - seen).total_seconds()) for name, seen in beats.items()
             },
-            tagged=dagster_state.tagged_runs(connection, *tag),
+            tagged=frozenset(run.run_id for run in dagster_state.tagged_runs(connection, *tag)),
         )
 
 
