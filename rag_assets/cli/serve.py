@@ -49,8 +49,8 @@ def serve(
                 raise
             err.print(f"[yellow]starting with the replica only:[/yellow] {plain(error)}")
             database = replica
-        refuse_taken(settings.rag_api_host, settings.rag_api_port, "--port")
         refuse_open_to_all(settings, database)
+        refuse_taken(settings.rag_api_host, settings.rag_api_port, "--port")
         tracing.set_up(settings, "rag_assets-api")
         _run(settings)
 
