@@ -25,6 +25,7 @@ from rag_assets.defs.index.checks import (
     verse_embeddings_index_checks,
 )
 from rag_assets.defs.operations.capacity import capacity_record, capacity_report
+from rag_assets.defs.operations.corpus_audit import audit_job, corpus_audit
 from rag_assets.defs.operations.incidents import incident_report, incident_reports
 from rag_assets.defs.operations.recovery import queue_recovery
 from rag_assets.defs.operations.schedules import (
@@ -55,6 +56,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             chunk_embeddings_index,
             release_asset,
             capacity_report,
+            corpus_audit,
             incident_report,
         ],
         asset_checks=[
@@ -78,6 +80,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             documents_release,
             nightly_index_job,
             capacity_record,
+            audit_job,
             incident_reports,
         ],
         schedules=build_schedules(),

@@ -62,6 +62,7 @@ _PLAIN: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.NotReleasedError, 503, "nothing-released"),
     (errors.DatabaseBusyError, 503, "database-busy"),
     (errors.DatabaseUnavailableError, 503, "database-unavailable"),
+    (errors.AuditError, 503, "vectors-damaged"),
     (errors.InboxUnavailableError, 503, "inbox-unavailable"),
     (errors.SearchTimeoutError, 504, "search-timeout"),
     (errors.RateLimitedError, 503, "provider-busy"),

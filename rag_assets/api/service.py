@@ -76,8 +76,8 @@ class Service:
             known=lambda space, key: self._known_query(
                 lambda c: query_embeddings.known_query(c, space, key, max_age=max_age), timeout_ms
             ),
-            keep=lambda space, key, vector: self._keep_query(
-                lambda c: query_embeddings.keep_query(c, space, key, vector), timeout_ms
+            keep=lambda space, key, vector, text: self._keep_query(
+                lambda c: query_embeddings.keep_query(c, space, key, vector, text=text), timeout_ms
             ),
             hit=lambda level: self.metrics.cache_hits.labels(level).inc(),
         )
@@ -219,6 +219,8 @@ class Service:
                     ),
                     timeout_ms=0,
                 )
+                if not settings.rag_live_queries:
+                    await self.write(query_embeddings.forget_texts, timeout_ms=0)
                 failing = False
             except RagAssetsError as error:
                 if not failing:  # log it once

@@ -36,7 +36,7 @@ from rag_assets.settings.model import load_settings
 from rag_assets.vectors.sql.spaces import ROLES, find_space
 
 app = Commands(
-    help="Bible versions: list, add, oddities, plan, embed, remove.\n\n"
+    help="Bible versions: list, add, oddities, plan, embed, remove, erase.\n\n"
     "```\nrag-assets bible list\n```"
 )
 

@@ -49,8 +49,8 @@ from rag_assets.postgres.database import Connection
 from rag_assets.visible import count
 
 app = Commands(
-    help="Documents: add, scan, list, show, retry, withdraw, prioritize, pause, dead letters.\n\n"
-    "```\nrag-assets documents list\n```",
+    help="Documents: add, scan, list, show, retry, withdraw, erase, prioritize, pause, dead "
+    "letters.\n\n```\nrag-assets documents list\n```",
 )
 
 STATES: tuple[State, ...] = get_args(State)
@@ -168,7 +168,7 @@ def show(
     ```
     """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
-        (document,) = _found(connection, [key])
+        (document,) = existing(connection, [key])
     described = _described(document)
     if as_json:
         show_json(described)
@@ -199,7 +199,7 @@ def retry(
         if bool(keys) + bool(error_class) + everything != 1:
             raise ConfigurationError("name the documents: keys, --class CLASS, or --all")
         with corpus_connection() as (_, connection):
-            chosen = _found(connection, keys) if keys else ()
+            chosen = existing(connection, keys) if keys else ()
             classes = dead_by_class(connection)
             if error_class and error_class not in classes:
                 there = ", ".join(classes) or "none"
@@ -223,7 +223,7 @@ def withdraw(keys: Keys, as_json: Json = False) -> None:
     ```
     """
     with errors_as_sentences(as_json), corpus_connection() as (_, connection):
-        found = _found(connection, keys)
+        found = existing(connection, keys)
         gone = withdraw_documents(connection, keys, by="command")
     for document in found:
         if document.key not in gone:
@@ -336,7 +336,7 @@ def _state(name: str | None) -> State | None:
     raise ConfigurationError(f"there is no state {name}: it is one of {', '.join(STATES)}")
 
 
-def _found(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
+def existing(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
     """The documents of these keys.
 
     :raises ConfigurationError: one does not exist; the nearest are named.

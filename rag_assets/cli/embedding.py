@@ -166,7 +166,7 @@ def embed(
     ```
     rag-assets bible embed EN_SAMPLE --dry-run
     rag-assets bible embed EN_SAMPLE PT_SAMPLE
-    rag-assets bible embed --versions 'PT_*,EN_*' --sleep 0.2 --max-retries 5 --timeout 60
+    rag-assets bible embed --versions 'PT_*,EN_*' --sleep 0.2 --timeout 60
     ```
     """
     with errors_as_sentences(as_json):

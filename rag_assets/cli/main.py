@@ -11,6 +11,7 @@ import typer
 from rag_assets.cli import (
     agents,
     alerting,
+    audit,
     backfill,
     bible,
     capacity,
@@ -18,6 +19,7 @@ from rag_assets.cli import (
     demo,
     doctor,
     documents,
+    erase,
     evaluate,
     exporter,
     incidents,
@@ -98,6 +100,8 @@ def _options(
         remark(f"warning: {sentence}")
 
 
+bible.app.command("erase")(erase.erase_version)
+documents.app.command("erase")(erase.erase_document)
 app.add_typer(db.app, name="db")
 app.add_typer(bible.app, name="bible")
 app.add_typer(documents.app, name="documents")
@@ -113,6 +117,7 @@ app.command("search")(search.search_command)
 app.command("doctor")(doctor.doctor)
 app.command("provider")(provider.provider)
 app.command("eval")(evaluate.evaluate)
+app.command("audit")(audit.audit)
 app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
 app.command("mcp")(agents.mcp)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
@@ -22,8 +23,15 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.storage import tags
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetKeyTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import pack_value
+from dagster._serdes import pack_value, serialize_value
 
 from rag_assets.operations.sql.dagster_state import ProcessFault
 
@@ -114,6 +122,36 @@ def failed_partitions(
         for info in infos
         if info.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
     )
+
+
+def forget_partition(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str) -> None:
+    """Delete what Dagster recorded of one partition of an asset, which then shows as missing.
+
+    The storage of the open-source version does not implement ``wipe_asset_partitions``.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        raise TypeError(f"{type(storage).__name__} stores events in no SQL database")
+    key = asset.to_string()
+    for table in (SqlEventLogStorageTable, AssetCheckExecutionsTable):
+        delete = table.delete().where(table.c.asset_key == key, table.c.partition == partition)
+        with storage.index_connection() as connection:
+            connection.execute(delete)
+    newest = instance.fetch_materializations(asset, limit=1).records
+    kept = serialize_value(newest[0].event_log_entry) if newest else None
+    update = AssetKeyTable.update().where(AssetKeyTable.c.asset_key == key)
+    with storage.index_connection() as connection:  # the catalog's copy of the newest event
+        connection.execute(update.values(last_materialization=kept))
+    instance.wipe_asset_cached_status([asset])
+
+
+def folders_of(instance: dg.DagsterInstance) -> tuple[Path, ...]:
+    """The local folders in which runs leave results, and their output."""
+    folders = [Path(instance.storage_directory()).parent]
+    manager = instance.compute_log_manager
+    if isinstance(manager, LocalComputeLogManager):
+        folders.append(Path(manager.get_captured_local_path(["run"], "out")).parent)
+    return tuple(folders)
 
 
 def tag_limits(instance: dg.DagsterInstance) -> Mapping[tuple[str, str], int]:

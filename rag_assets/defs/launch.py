@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,22 @@ from uuid import uuid4
 
 import dagster as dg
 
+from rag_assets.audit.repair import Status
 from rag_assets.bible.versions import find_version_folder
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
 from rag_assets.defs.dagster_private import BLOCKED_BY_A_CHECK
 from rag_assets.defs.index.config import IndexConfig
+from rag_assets.defs.operations.corpus_audit import status_of
+from rag_assets.defs.operations.erasing import traces_in
 from rag_assets.defs.resources import CorpusResource, open_corpus
 from rag_assets.defs.run_config import RunConfig
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.interrupts import calling_before_end, keep_from_children
+from rag_assets.operations.erasure import Traces
+from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.secrecy import masked
 from rag_assets.settings.model import Settings
@@ -62,6 +68,24 @@ def open_instance() -> dg.DagsterInstance:
             "that contains one"
         )
     return dg.DagsterInstance.from_config(str(Path.cwd()))
+
+
+def partition_status(settings: Settings, database: Database) -> Status:
+    """How an audit compares and corrects partitions.
+
+    :raises ConfigurationError: Dagster is not set up.
+    """
+    return status_of(open_instance(), CorpusResource(settings, database))
+
+
+@contextmanager
+def traces_in_dagster(settings: Settings) -> Iterator[Traces]:
+    """What an erasure needs of Dagster.
+
+    :raises ConfigurationError: Dagster is not set up.
+    """
+    with open_instance() as instance:
+        yield traces_in(instance, settings)
 
 
 def has_partition(code: str) -> bool:

@@ -6,23 +6,33 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from rag_assets.errors import RagAssetsError
-from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
-from rag_assets.index.golden import GoldenResult, golden_result
+from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of
 from rag_assets.index.indexed_tables import ASSETS
+from rag_assets.index.latency import measured_latency
 from rag_assets.index.measuring import Point, recall_of, target_of
+from rag_assets.index.query_classes import (
+    GOLDEN_CLASSES,
+    SAMPLED_CLASSES,
+    ClassResult,
+    QueryClass,
+    figures_of,
+    floor_of,
+    judge_golden,
+    judge_sampled,
+    summary_of,
+)
 from rag_assets.index.questions import held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
-from rag_assets.index.sql.generations import Generation, index_subject
-from rag_assets.index.trial import SEED, Trial
+from rag_assets.index.sql.generations import index_subject
+from rag_assets.index.trial import SEED, Outcome, Trial
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import Target, codes_of
+from rag_assets.retrieval.plan import codes_of
 from rag_assets.retrieval.released import served_on_trial
 from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.sql.chunks import CHUNKS
 from rag_assets.retrieval.sql.verses import VERSES
-from rag_assets.retrieval.timing import Latency, measure_latency
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
 from rag_assets.vectors.sql.check_results import record_check
@@ -33,17 +43,20 @@ from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision
 
 INDEX_CHECKS = {
     "index_valid_and_used": "The index is valid, and the query of a search uses it.",
-    "recall_at_10": "Recall@10 against exact search, over everything that may be served.",
+    "recall_at_10": "Recall@10 against exact search over everything that may be served, of each "
+    "class of query: fragments and openings of passages, passages of one version in the others, "
+    "live queries, and mixtures of vectors.",
     "filtered_recall_at_10": "Recall@10 and hits returned under filters: the smallest version, the "
     "largest, each language.",
     "retrieval_latency_slo": "P95 of a search with top_k 10, alone and at RAG_SLO_CONCURRENCY.",
-    "golden_queries": "Searches like those of users find what exact search finds, for golden "
-    "queries, with and without a language, and for fragments of passages.",
+    "golden_queries": "Golden queries, with and without their language, find what exact search "
+    "finds.",
 }
 
 CHUNK_INDEX_CHECKS = {
     "index_valid_and_used": INDEX_CHECKS["index_valid_and_used"],
-    "recall_at_10": "Recall@10 against exact search, over all documents.",
+    "recall_at_10": "Recall@10 against exact search over all documents, of each class of query: "
+    "fragments and openings of passages, live queries, and mixtures of vectors.",
     "filtered_recall_at_10": "Recall@10 and hits returned under filters: the smallest language, "
     "the largest.",
     "retrieval_latency_slo": INDEX_CHECKS["retrieval_latency_slo"],
@@ -55,20 +68,20 @@ CHECKS_OF: Mapping[Corpus, Mapping[str, str]] = {
 }
 """Golden queries expect verses, so there are none for documents."""
 
-_PROD_LISTS, _PROD_PROBES = 1000, 10  # the objective assumes at least these
-
 
 @dataclass(frozen=True)
 class IndexVerdict:
     """One check's outcome; it passes if there are no failures.
 
     :param subject: what was judged, such as ``generation 7``.
+    :param summary: what was measured, in one line.
     """
 
     check: str
     subject: str
     failures: tuple[str, ...]
     measured: Mapping[str, object]
+    summary: str = ""
 
 
 def judge_index(
@@ -107,13 +120,17 @@ def judge_index(
         if check not in wanted:
             continue
         progress.say(f"checking {check}")
-        measured: dict[str, object] = {}
         if gone or not scopes:
-            failures = _unmeasured(table, decision.generation if gone else None)
+            missing = _unmeasured(table, decision.generation if gone else None)
+            outcome = Outcome(missing, {}, "there is nothing to measure")
         else:
-            failures, measured = _evaluate(check, case)
+            outcome = _evaluate(check, case)
         verdict = IndexVerdict(
-            check, index_subject(decision.generation, use), failures, _facts(case) | measured
+            check,
+            index_subject(decision.generation, use),
+            outcome.failures,
+            {**_facts(case), **outcome.measured},
+            outcome.summary,
         )
         with database.connect() as connection:
             record_check(
@@ -121,7 +138,7 @@ def judge_index(
                 table,
                 subject=verdict.subject,
                 check=check,
-                reasons=failures,
+                reasons=verdict.failures,
                 measured=verdict.measured,
                 revision=seen.number,
                 run_id=run_id,
@@ -161,27 +178,28 @@ def _unmeasured(table: VectorTable, gone: int | None) -> tuple[str, ...]:
     return ("no version that may be served has vectors here",)
 
 
-def _evaluate(check: str, case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
+def _evaluate(check: str, case: Trial) -> Outcome:
     match check:
         case "index_valid_and_used":
             return _used(case)
         case "recall_at_10":
-            return _recall(case, {EVERYTHING: tuple(case.target.scopes)})
+            return _recall(case)
         case "filtered_recall_at_10":
-            return _recall(case, case.filters)
+            return _filtered_recall(case)
         case "retrieval_latency_slo":
-            return _latency(case)
+            return measured_latency(case)
         case "golden_queries":
             return _golden(case)
         case _:
             raise ValueError(f"the index check {check} has no function here")
 
 
-def _used(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
+def _used(case: Trial) -> Outcome:
     """Check that each vector has a code, and that EXPLAIN shows the index if the plan uses it."""
     failures = _without_code(case)
     if case.generation is None:
-        return failures, {"plan": "codes" if case.target.codes else "exact"}
+        kind = "codes" if case.target.codes else "exact"
+        return Outcome(failures, {"plan": kind}, f"no index: the plan is {kind}")
     used: dict[str, object] = {}
     with case.database.connect(autocommit=True) as connection:
         prepare_connection(connection)
@@ -211,7 +229,7 @@ def _used(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
                 for mode, names in found.items()
                 if name not in names
             )
-    return failures, {"plans": used}
+    return Outcome(failures, {"plans": used}, f"searches use {name}")
 
 
 def _without_code(case: Trial) -> tuple[str, ...]:
@@ -229,15 +247,70 @@ def uncoded(count: int, fix: str) -> str:
     return f"{vectors} no code, so that no search finds them: {fix}"
 
 
-def _recall(
-    case: Trial, cases: Mapping[str, tuple[str, ...]]
-) -> tuple[tuple[str, ...], dict[str, object]]:
-    points = recall_of(case.database, case.settings, case.served, case.questions, cases)
+def _recall(case: Trial) -> Outcome:
+    """Judge every class of query over everything, but for golden queries."""
+    settings, everything = case.settings, tuple(case.target.scopes)
+    points = recall_of(case.alone, case.questions, {EVERYTHING: everything})
+    of_mixtures = {QueryClass.MIXTURES.value: points[EVERYTHING]}
+    rows = {QueryClass.MIXTURES.value: sum(case.target.scopes.values())}
+    failures = judge_recall(of_mixtures, rows, floor=settings.rag_recall_floor)
+    asked = len(case.queries)
+    results = {QueryClass.MIXTURES: ClassResult(asked, asked, points[EVERYTHING].recall)}
+    found = _results(case, SAMPLED_CLASSES)
+    if isinstance(found, RagAssetsError):
+        return Outcome((*failures, f"text queries cannot be asked: {found}"), {})
+    results |= found
+    floors = {kind: floor_of(settings, kind) for kind in results}
+    for kind, result in found.items():
+        failures += judge_sampled(kind, result, floor=floors[kind])
+    return Outcome(
+        failures,
+        {
+            **figures_of(results, floors),
+            "cases": {name: asdict(point) for name, point in points.items()},
+            "classes": {kind.value: asdict(result) for kind, result in results.items()},
+        },
+        summary_of(results, floors),
+    )
+
+
+def _results(
+    case: Trial, kinds: Collection[QueryClass]
+) -> dict[QueryClass, ClassResult] | RagAssetsError:
+    """How the index answers text queries, or why they cannot be asked."""
+    if isinstance(case.texts, RagAssetsError):
+        return case.texts
+    try:
+        return case.results(kinds)
+    except RagAssetsError as error:
+        return error
+
+
+def _filtered_recall(case: Trial) -> Outcome:
+    """Judge mixtures under filters."""
+    cases, floor = case.filters, case.settings.rag_recall_floor
+    points = recall_of(case.alone, case.questions, cases)
     rows = {
         name: sum(case.target.scopes[scope] for scope in scopes) for name, scopes in cases.items()
     }
-    failures = judge_recall(points, rows, floor=case.settings.rag_recall_floor)
-    return failures, {"cases": {name: asdict(point) for name, point in points.items()}}
+    listed = ", ".join(f"{name} {point.recall:.3f}" for name, point in points.items())
+    return Outcome(
+        judge_recall(points, rows, floor=floor),
+        {
+            **{
+                f"recall_at_10_{_stable(name)}": round(point.recall, 4)
+                for name, point in points.items()
+            },
+            "floor": floor,
+            "cases": {name: asdict(point) for name, point in points.items()},
+        },
+        f"recall@{TOP_K} (floor {floor}): {listed}" if listed else "there is nothing to filter by",
+    )
+
+
+def _stable(name: str) -> str:
+    """A filter's name as part of a figure's: the same whichever version is the largest."""
+    return name.partition(" (")[0].replace(" ", "_")
 
 
 def judge_recall(
@@ -257,117 +330,29 @@ def judge_recall(
     return tuple(failures)
 
 
-def _latency(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
-    scopes = case.target.scopes
-    largest = max(scopes, key=lambda scope: scopes[scope])
-    measured: dict[str, Latency] = {}
-    part = "version" if case.target.table.corpus == "bible" else "language"
-    for name, confined in ((EVERYTHING, tuple(scopes)), (f"{part} {largest}", (largest,))):
-        request = request_of(case.target.table, name, confined)
-        for concurrency in sorted({1, case.settings.rag_slo_concurrency}):
-            measured[f"{name}, concurrency {concurrency}"] = measure_latency(
-                case.database,
-                case.settings,
-                case.served,
-                request,
-                case.queries,
-                concurrency=concurrency,
-            )
-    failures = judge_latency(measured, slo_ms=case.settings.rag_slo_p95_ms)
-    facts: dict[str, object] = {name: asdict(found) for name, found in measured.items()}
-    return failures, {
-        "slo_ms": case.settings.rag_slo_p95_ms,
-        "latency": facts,
-        "production_conditions": production_conditions(case.settings, case.target, case.generation),
-    }
-
-
-def judge_latency(measured: Mapping[str, Latency], *, slo_ms: float) -> tuple[str, ...]:
-    """Latencies that miss the objective. Pure."""
-    return tuple(
-        f"{name}: P95 {latency.p95_ms:.0f} ms is over {slo_ms:.0f} ms"
-        for name, latency in measured.items()
-        if latency.p95_ms > slo_ms
-    )
-
-
-def production_conditions(
-    settings: Settings, target: Target, generation: Generation | None
-) -> str | None:
-    """Compare the index with the conditions of the objective; ``None`` in the dev profile.
-
-    They are reported, not enforced: measured recall and latency decide.
-    """
-    if settings.rag_index_profile != "prod":
-        return None
-    if generation is None or target.probes is None:
-        return "no index: the objective's lists and probes do not apply"
-    return (
-        f"lists {generation.lists} (the objective was written for {_PROD_LISTS} or more), "
-        f"probes {target.probes.plain} ({_PROD_PROBES} or more)"
-    )
-
-
-def _golden(case: Trial) -> tuple[tuple[str, ...], dict[str, object]]:
-    settings, texts = case.settings, case.texts
-    if isinstance(texts, RagAssetsError):
-        return (str(texts),), {}
-    questions = case.questions
-    try:
-        with case.database.connect(autocommit=True) as connection:
-            prepare_connection(connection)
-            result = golden_result(connection, settings, case.served, questions)
-    except RagAssetsError as error:
-        return (str(error),), {}
+def _golden(case: Trial) -> Outcome:
+    settings = case.settings
+    if isinstance(case.golden, RagAssetsError):
+        return Outcome((str(case.golden),), {})
+    results = _results(case, GOLDEN_CLASSES)
+    if isinstance(results, RagAssetsError):
+        return Outcome((str(results),), {})
+    for name, instead in settings.deprecated().items():
+        case.progress.say(f"{name} is deprecated: set {instead}, instead")
+    answered = sum(result.answered for result in results.values())
+    lost_max = settings.golden_lost_max(answered)
     without = settings.rag_golden_queries is None
     failures = judge_golden(
-        result,
-        floor=settings.rag_golden_floor,
-        agreement=settings.rag_golden_agreement,
-        fragment_agreement=settings.rag_fragment_agreement,
-        without=without,
+        results, floor=settings.rag_golden_floor, lost_max=lost_max, without=without
     )
     note = {"golden_queries": "none, by RAG_GOLDEN_QUERIES"} if without else {}
-    return failures, asdict(result) | note
-
-
-def judge_golden(
-    result: GoldenResult,
-    *,
-    floor: float,
-    agreement: float,
-    fragment_agreement: float,
-    without: bool = False,
-) -> tuple[str, ...]:
-    """Failures: no queries, too few answered even by exact search, or too many lost. Pure.
-
-    :param without: golden queries are disabled.
-    """
-    failures = []
-    if not (result.applicable or without):
-        failures.append(
-            "no golden query expects a verse of the versions served: write some for them in "
-            "RAG_GOLDEN_QUERIES"
-        )
-    if result.by_exact < floor * result.applicable:
-        failures.append(
-            f"exact search answers {result.by_exact} of {result.applicable} golden queries, under "
-            f"{floor:.0%}: the vectors do not fit these texts. Missed: {_first(result.missed)}"
-        )
-    if result.by_plan < agreement * result.by_exact:
-        failures.append(
-            f"the released search answers {result.by_plan} of the {result.by_exact} golden queries "
-            f"that exact search answers, under {agreement:.0%}. Lost: {_first(result.lost)}"
-        )
-    lost = len(result.fragments_lost)
-    if lost > (1 - fragment_agreement) * result.fragments_by_exact:
-        failures.append(
-            f"the released search loses {lost} of the {result.fragments_by_exact} fragments of "
-            f"passages that exact search answers, over {1 - fragment_agreement:.0%}. Lost: "
-            f"{_first(result.fragments_lost)}"
-        )
-    return tuple(failures)
-
-
-def _first(queries: tuple[str, ...]) -> str:
-    return f"{'; '.join(queries[:3])}{'; …' if len(queries) > 3 else ''}"
+    return Outcome(
+        failures,
+        {
+            **figures_of(results, {}),
+            "lost_max": lost_max,
+            "classes": {kind.value: asdict(result) for kind, result in results.items()},
+            **note,
+        },
+        note.get("golden_queries") or summary_of(results, {}),
+    )

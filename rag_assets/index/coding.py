@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K
+from rag_assets.index.enough import FEW, Allowed, Enough
 from rag_assets.index.measuring import QUICK_QUERIES, Bench, Point
 from rag_assets.index.questions import Questions
 from rag_assets.index.recipes import (
@@ -27,6 +29,7 @@ from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import EXACT_ROWS_WITH_CODES, Codes
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.codes import Recipe
+from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql import code_sets, code_writing
 from rag_assets.vectors.sql.code_sets import CodeSet, CodeUse
 from rag_assets.vectors.sql.nearest import prepare_connection
@@ -45,8 +48,6 @@ _MANY_ROWS = 100_000
 SCAN_QUERIES = 100
 """Queries for choosing candidates: enough to separate 0.98 from the floor of 0.95 by six standard
 errors; each reads every code that passes."""
-_SCAN_TEXTS = 200
-"""Fragments for choosing candidates: with fewer, none might be lost by chance."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,11 @@ class Scan:
 
     :param curves: by case, recall@10 with each of :data:`FILTERED_CANDIDATES`, or fewer.
     :param point: recall@10 and latency over everything, with the chosen candidates.
-    :param kept: whether recall is at least 0.98, and under filters at least the floor.
     """
 
     use: CodeUse
     curves: Mapping[str, Sequence[float]]
     point: Point
-    kept: bool
 
     def as_json(self) -> dict[str, object]:
         """For the decision's record."""
@@ -69,7 +68,7 @@ class Scan:
             name: dict(zip(map(str, FILTERED_CANDIDATES), curve, strict=False))
             for name, curve in self.curves.items()
         }
-        return {"points": [asdict(self.point)], "curves": curves, "kept": self.kept}
+        return {"points": [asdict(self.point)], "curves": curves}
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,7 @@ def coded(
     measure_again: bool,
     run_id: str,
     progress: Progress,
+    allowed: Allowed = FEW,
 ) -> Coded | None:
     """Complete and measure the table's codes; use longer ones if they miss the recall floor.
 
@@ -112,6 +112,7 @@ def coded(
     :param scopes: rows by version or language that may be served; ``cases`` are filters on them.
     :param last: the last decision; its measurement is valid until the table has changed enough.
     :param measure_again: measure even so, because a check has failed since.
+    :param allowed: the text queries that may be lost.
     :returns: ``None`` if the settings disable codes, or the longest codes miss the floor.
     """
     if settings.rag_code_bits == 0 or not rows or not scopes:
@@ -133,9 +134,10 @@ def coded(
         code_sets.analyze(session, code_set)
         max_use = CodeUse(code_set.number, *(FILTERED_CANDIDATES[-1],) * 3, scan_rows=0)
         asked = {EVERYTHING: tuple(scopes), **cases}
-        bench = Bench(session, table, questions(), asked, scopes, codes=Codes(code_set, max_use))
+        held = Codes(code_set, max_use)
+        bench = Bench(session, table, questions(), asked, scopes, None, held, progress, allowed)
         scan = measure_scan(bench, code_set, floor=settings.rag_recall_floor, progress=progress)
-        if scan.kept:
+        if scan is not None:
             return Coded(code_set, scan.use, scan.point.recall, rows_changed, scan.as_json())
         over_bits = code_set.recipe.bits
         if settings.rag_code_bits is not None or over_bits >= longest_bits(
@@ -200,7 +202,9 @@ def _complete(
     return replace(newest, state="ready")
 
 
-def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress) -> Scan:
+def measure_scan(
+    bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress
+) -> Scan | None:
     """Find the fewest candidates that keep recall 0.98, or the floor if that is higher.
 
     Measured over everything and under filters: a filter may exclude every near neighbour of a
@@ -209,44 +213,100 @@ def measure_scan(bench: Bench, code_set: CodeSet, *, floor: float, progress: Pro
     finds for text queries.
 
     :param bench: for the set, used with the largest number of candidates.
+    :returns: ``None`` if no number does.
     """
-    wanted, whole = max(SCAN_RECALL, floor), bench.scan(EVERYTHING)
+    curves = _recall_curves(bench, code_set, floor=floor, progress=progress)
+    if curves is None:
+        return None
+    chosen = {name: _fewest(curve, floor) for name, curve in curves.items()}
+    whole = bench.scan(EVERYTHING)
+    plain = bench.enough_for_texts(
+        EVERYTHING,
+        partial(_with_candidates, whole),
+        start=chosen[EVERYTHING],
+        maximum=CANDIDATES[-1],
+    )
+    if not plain.kept:
+        return None
+    largest = max(bench.scopes.values())
+    one_scope = max(
+        (number for name, number in chosen.items() if bench.rows(name) <= largest), default=0
+    )
+    of_one, of_many = _enough_under_filters(
+        bench, one_scope=one_scope, filtered=max(plain.number, *chosen.values())
+    )
+    if not (of_one.kept and of_many.kept):
+        return None
+    # For latency only: its recall is known, and more candidates do not lower it.
+    point = bench.measure_plan(
+        EVERYTHING, replace(whole, candidates=plain.number), limit=QUICK_QUERIES
+    )
+    point = replace(point, recall=curves[EVERYTHING][CANDIDATES.index(chosen[EVERYTHING])])
+    use = CodeUse(
+        code_set.number, plain.number, of_many.number, of_one.number or of_many.number, scan_rows=0
+    )
+    return Scan(use, curves, point)
+
+
+def _recall_curves(
+    bench: Bench, code_set: CodeSet, *, floor: float, progress: Progress
+) -> dict[str, list[float]] | None:
+    """By case, recall@10 with each number of candidates; ``None`` if none keeps it in one case."""
     curves: dict[str, list[float]] = {}
-    chosen: dict[str, int] = {}
     for name in bench.cases:
         if name != EVERYTHING and bench.rows(name) <= EXACT_ROWS_WITH_CODES:
             continue
         numbers = CANDIDATES if name == EVERYTHING else FILTERED_CANDIDATES
-        curves[name] = bench.recall_by_candidates(name, numbers, limit=SCAN_QUERIES)
-        chosen[name] = next(
-            (
-                number
-                for number, found in zip(numbers, curves[name], strict=True)
-                if found >= wanted
-            ),
-            numbers[-1],
-        )
-        kept = curves[name][numbers.index(chosen[name])]
+        curve = bench.recall_by_candidates(name, numbers, limit=SCAN_QUERIES)
+        fewest = _fewest(curve, floor)
+        kept = curve[FILTERED_CANDIDATES.index(fewest)]
         progress.say(
-            f"{code_set}: {name}: of the {TOP_K} nearest, the best {chosen[name]} codes hold "
-            f"{kept:.3f} ({SCAN_QUERIES} queries)"
+            f"{code_set}: {name}: of the {TOP_K} nearest, the best {fewest} codes hold {kept:.3f} "
+            f"({SCAN_QUERIES} queries)"
         )
-    plain = bench.enough_for_texts(
-        EVERYTHING,
-        lambda candidates: replace(whole, candidates=candidates),
-        start=chosen[EVERYTHING],
-        maximum=CANDIDATES[-1],
-        max_fragments=_SCAN_TEXTS,
+        if kept < (max(SCAN_RECALL, floor) if name == EVERYTHING else floor):
+            return None
+        curves[name] = curve
+    return curves
+
+
+def _fewest(curve: Sequence[float], floor: float) -> int:
+    """The fewest candidates that keep recall 0.98, or the floor if that is higher, or the most."""
+    numbers = FILTERED_CANDIDATES[: len(curve)]
+    return next(
+        (
+            number
+            for number, found in zip(numbers, curve, strict=True)
+            if found >= max(SCAN_RECALL, floor)
+        ),
+        numbers[-1],
     )
-    # For latency only: its recall is known, and more candidates do not lower it.
-    last = bench.measure_plan(EVERYTHING, replace(whole, candidates=plain), limit=QUICK_QUERIES)
-    last = replace(last, recall=curves[EVERYTHING][CANDIDATES.index(chosen[EVERYTHING])])
-    kept = last.recall >= wanted and all(curve[-1] >= floor for curve in curves.values())
+
+
+def _enough_under_filters(bench: Bench, *, one_scope: int, filtered: int) -> tuple[Enough, Enough]:
+    """The candidates that also answer text queries under their filters: of one version, of more.
+
+    :param one_scope: to begin with under a filter that passes one version; 0 if none was measured.
+    """
+    numbers = {True: Enough(one_scope, kept=True), False: Enough(filtered, kept=True)}
     largest = max(bench.scopes.values())
-    one_scope = [number for name, number in chosen.items() if bench.rows(name) <= largest]
-    filtered = max(plain, *chosen.values())
-    use = CodeUse(code_set.number, plain, filtered, max(one_scope, default=filtered), scan_rows=0)
-    return Scan(use, curves, last, kept)
+    for name in bench.text_filters:
+        if bench.rows(name) <= EXACT_ROWS_WITH_CODES:
+            continue
+        one = bench.rows(name) <= largest
+        before = numbers[one]
+        found = bench.enough_for_texts(
+            name,
+            partial(_with_candidates, bench.scan(name)),
+            start=before.number or filtered,
+            maximum=FILTERED_CANDIDATES[-1],
+        )
+        numbers[one] = Enough(found.number, before.kept and found.kept)
+    return numbers[True], numbers[False]
+
+
+def _with_candidates(scan: SearchPlan, candidates: int) -> SearchPlan:
+    return replace(scan, candidates=candidates)
 
 
 def _outgrown(

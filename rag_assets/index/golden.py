@@ -1,28 +1,20 @@
-"""Golden queries: the verses that each must find, and whether a user's search finds them."""
+"""Golden queries: the file, and the verses that each query must find."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rag_assets.bible.books import is_usfm_code
 from rag_assets.bible.sql.verses import verse_ids
 from rag_assets.errors import ConfigurationError
-from rag_assets.index.cases import TOP_K
-from rag_assets.index.questions import EmbeddedTexts, Questions, TextQuery, fragments
+from rag_assets.index.query_classes import QueryClass
+from rag_assets.index.text_queries import TextQuery
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.confinement import primary
-from rag_assets.retrieval.query_vectors import embed_queries_cached
-from rag_assets.retrieval.released import Served
-from rag_assets.retrieval.request import SearchRequest
-from rag_assets.retrieval.search import search
-from rag_assets.retrieval.sql.verses import verses_by_id
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -36,30 +28,6 @@ class GoldenQuery:
     language: str
     text: str
     expected: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class GoldenResult:
-    """How the released plan answers text queries, compared with exact search.
-
-    A golden query runs without a filter and, if other languages are served too, confined to its
-    language; the two count separately.
-
-    :param applicable: golden queries with an expected verse in a version of their language.
-    :param by_exact: how many of those exact search answers; ``by_plan``: how many the plan does.
-    :param lost: queries that exact search answers and the plan does not, with their filter.
-    :param missed: queries that even exact search does not answer, with their filter.
-    :param fragments: sampled fragments of passages, which run without a filter.
-    """
-
-    applicable: int
-    by_exact: int
-    by_plan: int
-    lost: tuple[str, ...]
-    missed: tuple[str, ...]
-    fragments: int = 0
-    fragments_by_exact: int = 0
-    fragments_lost: tuple[str, ...] = ()
 
 
 def read_golden_queries(path: Path) -> tuple[GoldenQuery, ...]:
@@ -101,6 +69,25 @@ def _query(path: Path, place: int, entry: object) -> GoldenQuery:
     return GoldenQuery(language, text, tuple(expected))
 
 
+def golden_queries(
+    connection: Connection,
+    settings: Settings,
+    table: VectorTable,
+    scopes: Collection[str],
+    languages: Mapping[str, str],
+) -> tuple[TextQuery, ...]:
+    """The golden queries to ask of a table, each without a filter and in its language.
+
+    None for documents, and if RAG_GOLDEN_QUERIES names no file.
+
+    :raises ConfigurationError: the file is wrong.
+    """
+    if table.corpus != "bible" or settings.rag_golden_queries is None:
+        return ()
+    queries = read_golden_queries(settings.rag_golden_queries)
+    return golden_texts(connection, queries, scopes, languages)
+
+
 def golden_texts(
     connection: Connection,
     queries: Sequence[GoldenQuery],
@@ -109,17 +96,36 @@ def golden_texts(
 ) -> tuple[TextQuery, ...]:
     """The queries that expect a verse of these versions in the query's own language.
 
+    Each is asked without a filter and, if other languages are served too, confined to its language.
+    """
+    confined = in_their_language(connection, queries, scopes, languages)
+    plain = [TextQuery(query.text, QueryClass.GOLDEN, query.wanted) for query in confined]
+    return (*plain, *(query for query in confined if query.scopes != frozenset(scopes)))
+
+
+def in_their_language(
+    connection: Connection,
+    queries: Sequence[GoldenQuery],
+    scopes: Collection[str],
+    languages: Mapping[str, str],
+) -> tuple[TextQuery, ...]:
+    """The queries that expect a verse of these versions in the query's own language, confined to
+    it.
+
     :param languages: BCP 47 tag by version.
     """
     found = []
     for query in queries:
-        wanted = {
-            verse_id: code
-            for code in versions_in(query.language, scopes, languages)
-            for verse_id in _wanted(connection, [code], query.expected)
-        }
+        members = versions_in(query.language, scopes, languages)
+        wanted = _wanted(connection, members, query.expected)
         if wanted:
-            found.append(TextQuery(query.text, wanted, query.language))
+            language = primary(query.language)
+            found.append(
+                TextQuery(
+                    query.text, QueryClass.GOLDEN_LANGUAGE, wanted, language=language,
+                    scopes=frozenset(members), where=f"language {language}",
+                )
+            )  # fmt: skip
     return tuple(found)
 
 
@@ -129,105 +135,6 @@ def versions_in(
     """The versions in a language, whatever the region."""
     wanted = primary(language)
     return tuple(code for code in sorted(scopes) if primary(languages[code]) == wanted)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """The answers to one query under one filter.
-
-    :param language: the language that the search was confined to; empty for none.
-    :param by_exact: whether exact search finds a wanted passage; ``by_plan``: the plan.
-    """
-
-    query: TextQuery
-    language: str
-    by_exact: bool
-    by_plan: bool
-
-    def __str__(self) -> str:
-        where = f"language {self.language}" if self.language else "no filter"
-        return f"{self.query.text} ({where})"
-
-
-def golden_cases(
-    texts: EmbeddedTexts, scopes: Collection[str], languages: Mapping[str, str]
-) -> dict[str, tuple[str, ...]]:
-    """The filters for golden queries: none (the empty name), and each of their languages if other
-    languages are served too."""
-    cases = {"": tuple(scopes)}
-    for language in {primary(query.language) for query in texts.queries if query.language}:
-        members = versions_in(language, scopes, languages)
-        if len(members) < len(scopes):
-            cases[language] = members
-    return cases
-
-
-def golden_result(
-    connection: Connection, settings: Settings, served: Served, questions: Questions
-) -> GoldenResult:
-    """Run each query as an application would, by the plan under test.
-
-    :param connection: autocommits and is prepared for vectors.
-    :param served: the index under test.
-    :param questions: with text queries, compared under :func:`golden_cases`.
-    """
-    answers = tuple(_run_all(connection, settings, served, questions))
-    golden = [one for one in answers if one.query.language is not None]
-    fragments = [one for one in answers if one.query.language is None]
-    return GoldenResult(
-        applicable=len(golden),
-        by_exact=sum(one.by_exact for one in golden),
-        by_plan=sum(one.by_plan for one in golden),
-        lost=_lost(golden),
-        missed=tuple(str(one) for one in golden if not one.by_exact),
-        fragments=len(fragments),
-        fragments_by_exact=sum(one.by_exact for one in fragments),
-        fragments_lost=_lost(fragments),
-    )
-
-
-def _lost(answers: Sequence[_Answer]) -> tuple[str, ...]:
-    return tuple(str(one) for one in answers if one.by_exact and not one.by_plan)
-
-
-def _run_all(
-    connection: Connection, settings: Settings, served: Served, questions: Questions
-) -> Iterator[_Answer]:
-    """Run each query without a filter; a golden one also in its language, if there are others."""
-    texts = questions.texts
-    if texts is None:
-        return
-    cases = golden_cases(texts, served.target.scopes, served.languages)
-    for place, (query, vector) in enumerate(zip(texts.queries, texts.vectors, strict=True)):
-        for language in dict.fromkeys(("", primary(query.language or ""))):
-            if language not in cases:
-                continue
-            by_exact = bool(questions.answered(cases[language])[place])
-            request = SearchRequest(top_k=TOP_K, text=query.text, language=language or None)
-            by_plan = by_exact and _finds(connection, settings, served, request, query, vector)
-            yield _Answer(query, language, by_exact, by_plan)
-
-
-def loses_queries(measured: Mapping[str, object]) -> bool:
-    """Whether a recorded result names queries that only exact search answers."""
-    return bool(measured.get("lost") or measured.get("fragments_lost"))
-
-
-def _finds(
-    connection: Connection,
-    settings: Settings,
-    served: Served,
-    request: SearchRequest,
-    query: TextQuery,
-    vector: NDArray[np.float32],
-) -> bool:
-    """Whether one of the wanted verses is among the hits of a search."""
-    wanted = {
-        (verse.version_code, f"{verse.book} {verse.chapter}:{verse.verse}")
-        for verse in verses_by_id(connection, query.wanted)
-    }
-    hits = search(connection, settings, served, request, vector).hits
-    return any((hit.version, hit.usfm.partition("-")[0]) in wanted for hit in hits)
 
 
 def _wanted(
@@ -240,27 +147,3 @@ def _wanted(
             book, chapter, verse = match.groups()
             found |= verse_ids(connection, scopes, book, int(chapter), int(verse))
     return frozenset(found)
-
-
-def embedded_texts(
-    connection: Connection,
-    settings: Settings,
-    table: VectorTable,
-    scopes: Collection[str],
-    languages: Mapping[str, str],
-    *,
-    count: int,
-    seed: int,
-) -> EmbeddedTexts:
-    """The golden queries for these versions and a sample of fragments, embedded as queries.
-
-    :param languages: by version; ignored for documents, which have only fragments.
-    :raises RagAssetsError: the file of golden queries is wrong, or the provider failed.
-    """
-    queries: tuple[TextQuery, ...] = ()
-    if table.corpus == "bible" and settings.rag_golden_queries is not None:
-        golden = read_golden_queries(settings.rag_golden_queries)
-        queries = golden_texts(connection, golden, scopes, languages)
-    queries += fragments(connection, table, list(scopes), count, seed=seed)
-    texts = [query.text for query in queries]
-    return EmbeddedTexts(queries, embed_queries_cached(connection, settings, table.space, texts))

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rag_assets.bible.sql.verses import version_languages
-from rag_assets.index.golden import GoldenQuery, golden_texts, read_golden_queries, versions_in
-from rag_assets.index.questions import EmbeddedTexts, ask
+from rag_assets.index.golden import GoldenQuery, in_their_language, read_golden_queries
+from rag_assets.index.questions import ask
+from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.query_vectors import embed_queries_cached
@@ -52,24 +53,22 @@ def golden_hits(
     languages = version_languages(connection)
     spoken = {primary(languages[code]): languages[code] for code in versions}
     queries = read_golden_queries(settings.rag_golden_queries)
-    own = golden_texts(connection, queries, versions, languages)
-    across = golden_texts(connection, _elsewhere(queries, spoken), versions, languages)
+    own = in_their_language(connection, queries, versions, languages)
+    across = in_their_language(connection, _elsewhere(queries, spoken), versions, languages)
     texts = EmbeddedTexts(
         own + across,
         embed_queries_cached(
             connection, settings, table.space, [query.text for query in own + across]
         ),
     )
-    cases = {language: versions_in(language, versions, languages) for language in spoken}
     questions = ask(
-        connection, table, np.zeros((0, table.space.spec.dimensions), dtype=np.float32),
-        cases.values(), texts=texts, rows=sum(rows_by_scope(connection, table).values()),
+        connection, table, np.zeros((0, table.space.spec.dimensions), dtype=np.float32), [],
+        texts=texts, rows=sum(rows_by_scope(connection, table).values()),
     )  # fmt: skip
-    found = [
-        bool(questions.answered(cases[primary(query.language or "")])[place])
-        for place, query in enumerate(texts.queries)
-    ]
-    return GoldenHits(len(own), sum(found[: len(own)]), len(across), sum(found[len(own) :]))
+    found = questions.answered
+    return GoldenHits(
+        len(own), int(found[: len(own)].sum()), len(across), int(found[len(own) :].sum())
+    )
 
 
 def _elsewhere(

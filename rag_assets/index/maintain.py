@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,10 @@ from rag_assets.index.build import (
 )
 from rag_assets.index.cases import EVERYTHING, cases_of, request_of
 from rag_assets.index.coding import Coded, coded
-from rag_assets.index.golden import embedded_texts, loses_queries
+from rag_assets.index.enough import Allowed
+from rag_assets.index.golden import golden_queries
+from rag_assets.index.last_checks import current_index, queries_lost, recall_failed
+from rag_assets.index.measuring import Point
 from rag_assets.index.policy import (
     SCAN_P95_MS,
     CurrentIndex,
@@ -29,11 +32,12 @@ from rag_assets.index.policy import (
     MeasuredScan,
     decide_index,
 )
-from rag_assets.index.questions import EmbeddedTexts, Questions, ask, held_out_queries
+from rag_assets.index.questions import Questions, ask, held_out_queries
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.sql import generations
-from rag_assets.index.sql.generations import Generation, ListsFrom, index_subject
-from rag_assets.index.tune import Tuning, tune
+from rag_assets.index.sql.generations import Generation, ListsFrom
+from rag_assets.index.text_queries import TUNING, EmbeddedTexts, embedded, sampled_queries
+from rag_assets.index.tune import Tuning, recorded_curves, tune
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Codes, Target
@@ -42,7 +46,7 @@ from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.timing import measure_latency
 from rag_assets.settings.model import Precision, Settings
 from rag_assets.vectors.sql import code_sets
-from rag_assets.vectors.sql.check_results import CheckResult, check_results
+from rag_assets.vectors.sql.check_results import check_results
 from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.prewarm import prewarm
 from rag_assets.vectors.sql.served import pinned_code_sets
@@ -51,8 +55,9 @@ from rag_assets.vectors.sql.tables import VectorTable, fold_changes, revision, r
 _TUNING_SEED = 1
 _LOAD_QUERIES = 80
 """Queries that show whether a concurrent scan takes half the objective or twice as long."""
-_RECALL_CHECKS = ("recall_at_10", "filtered_recall_at_10")
-_TUNING_TEXTS = 3  # times as many fragments as the check uses, to detect a smaller loss
+_TUNING_TEXTS = 2
+"""Times as many sampled texts as the checks ask, to detect a smaller loss. Twice as many again, of
+which none may be lost, after a check has lost some: the same choice would fail it again."""
 _MAX_VECTOR_DIMENSIONS = 2000  # IVFFlat's limit for type vector; halfvec: twice as many
 
 
@@ -91,6 +96,7 @@ class IndexOutcome:
     :param generation: the generation to serve next; ``None`` for no index.
     :param codes: the table's codes and their scan; ``None`` if they are not used.
     :param tuning: the tuning of a generation built by this run.
+    :param curves: those that the generation's probes were chosen from, by this run or an earlier.
     :param leftovers: invalid indexes of earlier failures that were dropped.
     :param dropped: generations that were dropped because nothing needs them any more.
     """
@@ -103,6 +109,7 @@ class IndexOutcome:
     leftovers: tuple[str, ...]
     dropped: tuple[int, ...]
     codes: Coded | None = None
+    curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
 
 
 def maintain(
@@ -136,7 +143,7 @@ def maintain(
         ready = generations.ready_generations(session, table)
         latest = next((made for made in reversed(ready) if made.probes is not None), None)
         codes = work.codes()
-        current = _current_index(latest, seen.rows_changed, work.results)
+        current = current_index(latest, seen.rows_changed, work.results)
         decision = decide_index(
             rows=rows,
             current=current,
@@ -152,11 +159,16 @@ def maintain(
         if decision.action is IndexAction.BUILD:
             generation, tuning = work.build(decision.lists, codes)
         work.record(decision, generation, codes)
+        curves: Mapping[str, tuple[Point, ...]] = {}
+        if generation is not None:
+            curves = recorded_curves(generations.recorded_tuning(session, generation.number))
         dropped = drop_unneeded(session, table, generation, kept=settings.rag_releases_kept)
         pinned = pinned_code_sets(session, kept=settings.rag_releases_kept)
         in_use = {codes.code_set.number} if codes else set()
         code_sets.drop_unneeded(session, table, pinned | in_use)
-    return IndexOutcome(table, rows, decision, generation, tuning, leftovers, dropped, codes)
+    return IndexOutcome(
+        table, rows, decision, generation, tuning, leftovers, dropped, codes, curves
+    )
 
 
 @dataclass
@@ -191,13 +203,27 @@ class _Work:
         return version_languages(self.session)
 
     @cached_property
+    def lost(self) -> bool:
+        """Whether the last checks lost text queries that exact search answers."""
+        return queries_lost(generations.last_decision(self.session, self.table), self.results)
+
+    @property
+    def allowed(self) -> Allowed:
+        """The text queries that a choice may lose."""
+        golden = self.settings.golden_lost_max(0)
+        return Allowed(0, golden) if self.lost else Allowed(golden=golden)
+
+    @cached_property
     def texts(self) -> EmbeddedTexts | None:
         """Text queries; ``None`` if they cannot be embedded now."""
+        session, settings, table = self.session, self.settings, self.table
         try:
-            return embedded_texts(
-                self.session, self.settings, self.table, self.scopes, self.languages,
-                count=_TUNING_TEXTS * self.settings.rag_index_text_sample, seed=_TUNING_SEED,
+            golden = golden_queries(session, settings, table, self.scopes, self.languages)
+            sampled = sampled_queries(
+                session, settings, table, self.scopes, half=TUNING,
+                times=_TUNING_TEXTS * (2 if self.lost else 1),
             )  # fmt: skip
+            return embedded(session, settings, table, golden, sampled)
         except RagAssetsError as error:
             self.progress.say(f"measured without text queries: {error}")
             return None
@@ -212,22 +238,18 @@ class _Work:
         """Queries and what exact search finds for them, compared with every row once per run."""
         return ask(
             self.session, self.table, self.queries, [tuple(self.scopes), *self.cases.values()],
-            texts=self.texts, rows=self.rows, progress=self.progress,
+            everything=self.scopes, texts=self.texts, rows=self.rows, progress=self.progress,
         )  # fmt: skip
 
     def codes(self) -> Coded | None:
         """The table's codes, complete and measured."""
         last = generations.last_decision(self.session, self.table)
-        failed = last is not None and any(
-            not result.passed and result.check in _RECALL_CHECKS
-            for result in self.results
-            if result.subject == index_subject(last.generation, last.codes)
-        )
         return coded(
             self.session, self.database, self.table, self.settings, lambda: self.queries,
             lambda: self.questions, scopes=self.scopes, cases=self.cases, rows=self.rows,
-            rows_changed=self.seen.rows_changed, last=last, measure_again=failed,
-            run_id=self.run_id, progress=self.progress,
+            rows_changed=self.seen.rows_changed, last=last,
+            measure_again=self.lost or recall_failed(last, self.results),
+            run_id=self.run_id, progress=self.progress, allowed=self.allowed,
         )  # fmt: skip
 
     def scan(self, codes: Coded | None, current: CurrentIndex | None) -> MeasuredScan | None:
@@ -318,38 +340,9 @@ class _Work:
             self.database, self.table, _ready(self.session, self.table, number), self.questions,
             scopes=self.scopes, cases=self.cases, floor=self.settings.rag_recall_floor,
             exact_rows=self.settings.rag_search_exact_rows, progress=self.progress, codes=held,
+            allowed=self.allowed,
         )  # fmt: skip
         return number, tuning
-
-
-def _current_index(
-    latest: Generation | None, rows_changed: int, results: tuple[CheckResult, ...]
-) -> CurrentIndex | None:
-    if latest is None:
-        return None
-    # A check that judged other probes (PG_IVFFLAT_PROBES) is no evidence against the index.
-    latest_results = {
-        result.check: result
-        for result in results
-        if result.subject == index_subject(latest.number)
-        and latest.probes is not None
-        and result.measured.get("probes") == latest.probes.plain
-    }
-    passed = {check: result.passed for check, result in latest_results.items()}
-    recalls = [passed[name] for name in _RECALL_CHECKS if name in passed]
-    golden = latest_results.get("golden_queries")
-    # No index would find what exact search misses too.
-    lost = golden is not None and not golden.passed and loses_queries(golden.measured)
-    return CurrentIndex(
-        lists=latest.lists,
-        lists_from=latest.lists_from,
-        rows_at_build=latest.rows_at_build,
-        changed=rows_changed - latest.changed_at_build,
-        recall_ok=all(recalls) if recalls else None,
-        latency_ok=passed.get("retrieval_latency_slo"),
-        queries_ok=not lost,
-        code_set=latest.codes.code_set if latest.codes else None,
-    )
 
 
 def _build_options(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
+from rag_assets.index.enough import FEW, Allowed, Enough, enough_probes
+from rag_assets.index.query_classes import GOLDEN_CLASSES
 from rag_assets.index.questions import Questions, recall
 from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Codes, Target, index_plan, scan_plan
 from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.timing import TimedSearch, time_plan, time_search
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.search_plan import EXACT, SearchPlan
@@ -28,10 +31,6 @@ QUICK_QUERIES = 20
 _CONFIDENCE = 4.0
 """Standard errors between the recall of a choice and the floor: the check, with another sample of
 as many queries, then falls below the floor by chance in 0.2 % of cases (with 3: in 1.7 %)."""
-
-_MAX_LOST = 0.005
-"""Share of the fragments that a choice of probes may lose: a quarter of what the check, with other
-fragments, allows. No golden query may be lost: the check runs the same ones."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Bench:
 
     :param cases: by name, the scopes that each case's searches are confined to.
     :param scopes: rows of each scope.
+    :param allowed: the text queries that a choice may lose.
     """
 
     connection: Connection
@@ -69,10 +69,18 @@ class Bench:
     generation: Generation | None = None
     codes: Codes | None = None
     progress: Progress = field(default_factory=Silent)
+    allowed: Allowed = FEW
+
+    def __post_init__(self) -> None:
+        texts = self.questions.texts
+        self.text_filters = texts.filters if texts else {}
+
+    def _scopes(self, name: str) -> Sequence[str]:
+        return self.cases[name] if name in self.cases else self.text_filters[name]
 
     def rows(self, name: str) -> int:
         """Rows that pass a case's filter."""
-        return sum(self.scopes[scope] for scope in self.cases[name])
+        return sum(self.scopes[scope] for scope in self._scopes(name))
 
     def scan(self, name: str) -> SearchPlan:
         """The plan that scans the codes of the rows in a case."""
@@ -135,7 +143,7 @@ class Bench:
         lists = self.generation.lists if self.generation else 0
         return self.enough_for_texts(
             name, lambda probes: self._plan(name, probes), start=start, maximum=lists
-        )
+        ).number
 
     def enough_for_texts(
         self,
@@ -144,32 +152,33 @@ class Bench:
         *,
         start: int,
         maximum: int,
-        max_fragments: int | None = None,
-    ) -> int:
+    ) -> Enough:
         """The minimum number, from ``start`` on, with which a plan answers the text queries.
 
         It must find what exact search finds for them; see :func:`enough_probes`.
 
+        :param name: everything, a case, or a filter of text queries.
         :param plan_with: makes a plan with a number of probes, or of candidates.
-        :param max_fragments: use only this many fragments, and all golden queries.
         """
         texts = self.questions.texts
-        if texts is None:
-            return start
-        answered = self.questions.answered(self.cases[name])
-        scopes = confined_to(self.table, name, self.cases[name])
+        scopes = None if name == EVERYTHING else self._scopes(name)
+        places = self.questions.asked_in(scopes)
+        if texts is None or not places:
+            return Enough(start, kept=True)
+        confined = confined_to(self.table, name, tuple(self.scopes) if scopes is None else scopes)
 
         def finds(place: int, number: int) -> bool:
-            plan, vector = plan_with(number), texts.vectors[place]
-            hits = nearest(self.connection, self.table, plan, vector, top_k=TOP_K, scopes=scopes)
-            return not texts.queries[place].wanted.keys().isdisjoint(row for row, _ in hits)
+            hits = nearest(
+                self.connection, self.table, plan_with(number), texts.vectors[place],
+                top_k=TOP_K, scopes=confined,
+            )  # fmt: skip
+            return self.questions.finds(place, {row: 1 - distance for row, distance in hits})
 
-        every = [int(place) for place in np.flatnonzero(answered)]
-        golden = {place for place in every if texts.queries[place].language is not None}
-        fragments = [place for place in every if place not in golden][:max_fragments]
-        places = sorted({*golden, *fragments})
+        golden = {place for place in places if texts.queries[place].kind in GOLDEN_CLASSES}
         self.progress.say(f"{name}: running {len(places)} text queries")
-        return enough_probes(finds, places, golden, start=start, maximum=maximum)
+        return enough_probes(
+            finds, places, golden, start=start, maximum=maximum, allowed=self.allowed
+        )
 
     def min_probes_beside_scan(
         self, name: str, start: int, floor: float, *, slowest_ms: float
@@ -283,46 +292,6 @@ def min_probes(
     return points[high], tuple(points[probes] for probes in sorted(points))
 
 
-def enough_probes(
-    finds: Callable[[int, int], bool],
-    places: Sequence[int],
-    golden: Collection[int],
-    *,
-    start: int,
-    maximum: int,
-) -> int:
-    """The minimum probes, or candidates, from ``start`` to ``maximum`` that lose no golden query
-    and at most a few fragments. Pure apart from ``finds``.
-
-    More probes find everything that fewer find, so only lost queries are run again: this takes
-    hardly more searches than there are queries.
-
-    :param finds: whether the query with this index is answered with this number.
-    :param places: indexes of the queries that exact search answers, including ``golden``.
-    """
-    allowed = _MAX_LOST * len(places)
-
-    def still_lost(lost: Sequence[int], probes: int) -> list[int]:
-        return [place for place in lost if not finds(place, probes)]
-
-    def acceptable(lost: Sequence[int]) -> bool:
-        return len(lost) <= allowed and not any(place in golden for place in lost)
-
-    low = high = start
-    lost_low = lost = still_lost(places, start)
-    while not acceptable(lost) and high < maximum:
-        low, lost_low, high = high, lost, min(2 * high, maximum)
-        lost = still_lost(lost, high)
-    while high - low > max(1, high // 10):
-        middle = (low + high) // 2
-        lost = still_lost(lost_low, middle)
-        if acceptable(lost):
-            high = middle
-        else:
-            low, lost_low = middle, lost
-    return high
-
-
 def target_of(
     table: VectorTable,
     scopes: Mapping[str, int],
@@ -343,26 +312,52 @@ def target_of(
     )  # fmt: skip
 
 
+@dataclass
+class Alone:
+    """Queries searched one after another as an application would, once for recall and latency.
+
+    :param queries: float32, shape (n, dimensions).
+    """
+
+    database: Database
+    settings: Settings
+    served: Served
+    queries: NDArray[np.float32]
+    _searches: dict[SearchRequest, tuple[TimedSearch, ...]] = field(default_factory=dict)
+
+    @property
+    def target(self) -> Target:
+        """What is searched."""
+        return self.served.target if self.served.documents is None else self.served.documents.target
+
+    def searches(self, name: str, confined: Sequence[str]) -> tuple[TimedSearch, ...]:
+        """The searches of a case.
+
+        :param confined: the scopes that they are confined to.
+        """
+        request = request_of(self.target.table, name, confined)
+        if request not in self._searches:
+            with self.database.connect(autocommit=True) as connection:
+                prepare_connection(connection)
+                self._searches[request] = time_search(
+                    connection, self.settings, self.served, request, self.queries
+                )
+        return self._searches[request]
+
+
 def recall_of(
-    database: Database,
-    settings: Settings,
-    served: Served,
-    questions: Questions,
-    cases: Mapping[str, Sequence[str]],
+    alone: Alone, questions: Questions, cases: Mapping[str, Sequence[str]]
 ) -> dict[str, Point]:
     """Recall and latency of each case, searched as an application would; exact search has 0 probes.
 
+    :param questions: with the ground truth of the same queries.
     :param cases: by name, the scopes that the search is confined to.
     """
-    target = served.target if served.documents is None else served.documents.target
     points = {}
-    with database.connect(autocommit=True) as connection:
-        prepare_connection(connection)
-        for name, confined in cases.items():
-            plan = plan_of(target, name, confined, exact_rows=settings.rag_search_exact_rows)
-            request = request_of(target.table, name, confined)
-            found = time_search(connection, settings, served, request, questions.queries)
-            points[name] = _point(plan, found, questions.nearest(confined))
+    for name, confined in cases.items():
+        exact_rows = alone.settings.rag_search_exact_rows
+        plan = plan_of(alone.target, name, confined, exact_rows=exact_rows)
+        points[name] = _point(plan, alone.searches(name, confined), questions.nearest(confined))
     return points
 
 

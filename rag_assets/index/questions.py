@@ -1,4 +1,4 @@
-"""The queries that an index is measured with, and what exact search finds for them.
+"""What exact search finds for the queries that an index is measured with.
 
 There are two kinds. Mixtures of a table's own vectors lie among them like paraphrases. A few words
 of a passage, such as users enter, lie at the edge of the distribution: an index that finds nearly
@@ -8,7 +8,7 @@ in one pass over the table per run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import TOP_K
-from rag_assets.index.sql.passage_texts import sample_texts
+from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.postgres.database import Connection
 from rag_assets.progress import Progress, Silent
 from rag_assets.vectors.sql.nearest import distances, prepare_connection
 from rag_assets.vectors.sql.stream import sample_vectors, stream_vectors
 from rag_assets.vectors.sql.tables import VectorTable
 
-FRAGMENT_WORDS = 7
 TOLERANCE = 1e-4
 """Similarities that differ by less count as equal: scripture repeats verses word for word, and
 components are stored in 16 bits."""
@@ -31,53 +30,6 @@ _NEAR = 0.8
 Confined = frozenset[str]
 """The scopes that a search is confined to: the key of its ground truth."""
 Case = TypeVar("Case", bound=Hashable)
-
-
-@dataclass(frozen=True)
-class TextQuery:
-    """A text query.
-
-    :param wanted: ids of passages, with their version or language; one of them must be found.
-    :param language: language of a golden query; ``None`` for a fragment of a passage.
-    """
-
-    text: str
-    wanted: Mapping[int, str]
-    language: str | None = None
-
-    def within(self, scopes: Collection[str]) -> frozenset[int]:
-        """The wanted passages in these scopes."""
-        return frozenset(row for row, scope in self.wanted.items() if scope in scopes)
-
-
-@dataclass(frozen=True)
-class EmbeddedTexts:
-    """Text queries with their vectors.
-
-    :param vectors: float32, shape (queries, dimensions).
-    """
-
-    queries: tuple[TextQuery, ...]
-    vectors: NDArray[np.float32]
-
-
-def fragments(
-    connection: Connection, table: VectorTable, scopes: Sequence[str], count: int, *, seed: int
-) -> tuple[TextQuery, ...]:
-    """Seven consecutive words from each of ``count`` passages, or fewer if there are not enough.
-
-    They are the same for the same seed and texts, so their embeddings are paid for only once.
-    """
-    draw = np.random.default_rng(seed)
-    queries = []
-    for row, scope, text in sample_texts(
-        connection, table, scopes, count, min_words=FRAGMENT_WORDS + 1, seed=seed
-    ):
-        words = text.split()
-        start = int(draw.integers(max(1, len(words) - FRAGMENT_WORDS + 1)))
-        fragment = " ".join(words[start : start + FRAGMENT_WORDS])
-        queries.append(TextQuery(fragment, {row: scope}))
-    return tuple(queries)
 
 
 def held_out_queries(
@@ -114,29 +66,53 @@ def mixtures(rows: NDArray[np.float32], count: int, *, seed: int) -> NDArray[np.
 
 @dataclass(frozen=True)
 class Questions:
-    """Queries as vectors and as text, with the ground truth for each set of scopes.
+    """Queries as vectors and as text, with the ground truth for each search.
 
     :param queries: float32, shape (n, dimensions), of length 1.
     :param texts: text queries; ``None`` if they could not be embedded.
+    :param answered: whether exact search answers each text query, in its own search: bool, shape
+        (texts,). It finds a wanted passage; for a live query, any. A passage at the same distance
+        as the first one after the hits does not count: it is chance which of the two is found.
+    :param text_nearest: similarities of each text query's ten true nearest rows, in its own search:
+        float32, shape (texts, 10), descending, and -inf if there are fewer rows.
     """
 
     queries: NDArray[np.float32]
     texts: EmbeddedTexts | None
+    answered: NDArray[np.bool_]
+    text_nearest: NDArray[np.float32]
     _nearest: Mapping[Confined, NDArray[np.float32]]
-    _answered: Mapping[Confined, NDArray[np.bool_]]
 
     def nearest(self, scopes: Iterable[str]) -> NDArray[np.float32]:
         """Similarities of each query's true nearest rows: float32, shape (n, 10), descending, and
         -inf if there are fewer rows."""
         return self._nearest[frozenset(scopes)]
 
-    def answered(self, scopes: Iterable[str]) -> NDArray[np.bool_]:
-        """Whether exact search finds a wanted passage for each text query: bool, shape (n,).
+    def asked_in(self, scopes: Iterable[str] | None) -> list[int]:
+        """The text queries that exact search answers and that are confined to these scopes.
 
-        A passage at the same distance as the first one after the hits does not count: it is chance
-        which of the two is found.
+        :param scopes: ``None`` for the queries without a filter.
         """
-        return self._answered[frozenset(scopes)]
+        if self.texts is None:
+            return []
+        confined = None if scopes is None else frozenset(scopes)
+        return [
+            place
+            for place, query in enumerate(self.texts.queries)
+            if query.scopes == confined and self.answered[place]
+        ]
+
+    def finds(self, place: int, found: Mapping[int, float]) -> bool:
+        """Whether a search answers a text query.
+
+        :param found: similarities of the hits, by row; those of a live query are enough.
+        """
+        if self.texts is None:
+            raise LookupError("there are no text queries")
+        wanted = self.texts.queries[place].wanted
+        if wanted:
+            return not wanted.isdisjoint(found)
+        return max(found.values(), default=-1) >= float(self.text_nearest[place, 0]) - TOLERANCE
 
 
 def ask(
@@ -145,28 +121,45 @@ def ask(
     queries: NDArray[np.float32],
     cases: Iterable[Sequence[str]],
     *,
+    everything: Iterable[str] = (),
     texts: EmbeddedTexts | None = None,
     rows: int = 0,
     progress: Progress | None = None,
 ) -> Questions:
     """Compare all queries with every row, once.
 
+    :param queries: compared under each case.
     :param cases: the sets of scopes that searches are confined to.
+    :param everything: all scopes: those of a text query without a filter.
+    :param texts: each compared under its own filter only.
     :param rows: rows of the table, to report progress.
     """
+    whole = frozenset(everything)
     confined = {frozenset(scopes): tuple(scopes) for scopes in cases}
+    compared = {scopes: list(range(len(queries))) for scopes in confined}
+    given = list(confined)
+    own: list[tuple[Confined, int]] = []
+    for place, query in enumerate(texts.queries if texts else ()):
+        scopes = whole if query.scopes is None else query.scopes
+        confined.setdefault(scopes, tuple(scopes))
+        asked = compared.setdefault(scopes, [])
+        own.append((scopes, len(asked)))
+        asked.append(len(queries) + place)
     vectors = queries if texts is None else np.vstack([queries, texts.vectors])
     progress = progress or Silent()
     progress.start(f"comparing {len(vectors)} queries with every vector", rows)
     floors = similarity_floors(
-        connection, table, vectors, confined, top_k=TOP_K + 1, compared=progress.advance
-    )
-    here = len(queries)
+        connection, table, vectors, confined, top_k=TOP_K + 1, compared=progress.advance,
+        only=compared,
+    )  # fmt: skip
+    nearest = np.array([floors[scopes][row] for scopes, row in own], dtype=np.float32)
+    nearest = nearest.reshape(len(own), TOP_K + 1)
     return Questions(
         queries,
         texts,
-        {scopes: found[:here, :TOP_K] for scopes, found in floors.items()},
-        _answered(connection, table, texts, {k: v[here:, TOP_K] for k, v in floors.items()}),
+        _answered(connection, table, texts, nearest),
+        nearest[:, :TOP_K],
+        {scopes: floors[scopes][: len(queries), :TOP_K] for scopes in given},
     )
 
 
@@ -174,22 +167,21 @@ def _answered(
     connection: Connection,
     table: VectorTable,
     texts: EmbeddedTexts | None,
-    beyond: Mapping[Confined, NDArray[np.float32]],
-) -> dict[Confined, NDArray[np.bool_]]:
+    nearest: NDArray[np.float32],
+) -> NDArray[np.bool_]:
     """Whether a wanted passage is nearer than the first row after the hits.
 
-    :param beyond: that row's similarity, by scopes, for each text query.
+    :param nearest: similarities of each text query's true nearest rows, one more than the hits.
     """
-    count = 0 if texts is None else len(texts.queries)
-    answered = {scopes: np.zeros(count, dtype=bool) for scopes in beyond}
+    answered = np.isfinite(nearest[:, 0])
     if texts is None:
         return answered
     prepare_connection(connection)
     for place, (query, vector) in enumerate(zip(texts.queries, texts.vectors, strict=True)):
-        wanted = distances(connection, table, vector, list(query.wanted))
-        for scopes, floors in beyond.items():
-            near = [wanted[row] for row in query.within(scopes) if row in wanted]
-            answered[scopes][place] = bool(near) and 1 - min(near) > floors[place] + TOLERANCE
+        if query.wanted:
+            near = distances(connection, table, vector, list(query.wanted)).values()
+            beyond = nearest[place, TOP_K] + TOLERANCE
+            answered[place] = bool(near) and 1 - min(near) > beyond
     return answered
 
 
@@ -201,12 +193,14 @@ def similarity_floors(
     *,
     top_k: int,
     compared: Callable[[int], None] = lambda _: None,
+    only: Mapping[Case, Sequence[int]] | None = None,
 ) -> dict[Case, NDArray[np.float32]]:
     """For each case, the similarities of each query's true nearest rows.
 
     :param queries: float32, shape (n, dimensions), of length 1.
     :param cases: by name, the scopes that the search is confined to.
     :param compared: called with the number of rows of each batch.
+    :param only: by name, the queries to compare under it; ``None`` for all.
     :returns: by name, float32, shape (n, top_k), descending, and -inf if there are fewer rows.
     """
     scopes = sorted({scope for confined in cases.values() for scope in confined})
@@ -214,16 +208,23 @@ def similarity_floors(
         name: np.isin(np.arange(len(scopes)), [scopes.index(scope) for scope in confined])
         for name, confined in cases.items()
     }
-    best = {name: np.full((len(queries), top_k), -np.inf, dtype=np.float32) for name in cases}
+    asked = {
+        name: np.arange(len(queries)) if only is None else np.array(only[name], dtype=np.intp)
+        for name in cases
+    }
+    best = {
+        name: np.full((len(places), top_k), -np.inf, dtype=np.float32)
+        for name, places in asked.items()
+    }
     for batch in stream_vectors(connection, table, scopes):
         # Takes a seventh of the time of np.linalg.norm, which allocates an array of squares.
         norms = np.sqrt(np.einsum("ij,ij->i", batch.vectors, batch.vectors))
         similarities = queries @ batch.vectors.T / norms
         for name, belongs in members.items():
             columns = belongs[batch.scopes]
-            if columns.any():
-                mine = similarities if columns.all() else similarities[:, columns]
-                _keep_best(best[name], mine)
+            if columns.any() and len(asked[name]):
+                mine = similarities if only is None else similarities[asked[name]]
+                _keep_best(best[name], mine if columns.all() else mine[:, columns])
         compared(len(batch.ids))
     return best
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from rag_assets.index.cases import EVERYTHING
+from rag_assets.index.enough import FEW, Allowed
 from rag_assets.index.measuring import QUICK_QUERIES, Bench, Point, min_probes
 from rag_assets.index.questions import Questions
 from rag_assets.index.sql.generations import Generation
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import EXACT_ROWS, Codes, is_narrow
+from rag_assets.retrieval.plan import EXACT_ROWS, FETCHED_PER_CANDIDATE, Codes, is_narrow
 from rag_assets.vectors.sql.code_sets import CodeUse
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import prepare_connection
@@ -53,6 +55,14 @@ class Tuning:
         return {"queries": self.queries, "curves": curves}
 
 
+def recorded_curves(record: Mapping[str, Any]) -> dict[str, tuple[Point, ...]]:
+    """The curves of :meth:`Tuning.as_json`."""
+    return {
+        case: tuple(Point(**point) for point in curve)
+        for case, curve in record.get("curves", {}).items()
+    }
+
+
 def tune(
     database: Database,
     table: VectorTable,
@@ -65,24 +75,26 @@ def tune(
     exact_rows: int | None,
     progress: Progress,
     codes: Codes | None = None,
+    allowed: Allowed = FEW,
 ) -> Tuning:
     """Find the minimum probes that keep recall@10 above ``floor``: fewer probes are faster.
 
-    They must also find what exact search finds for text queries, which need more probes.
+    They must also find what exact search finds for text queries, which need more probes. Reading
+    every list is exact, so the floor can always be reached; the latency check judges the cost.
 
     A filter that passes at most ``exact_rows`` rows is searched exactly and needs no probes; so is
-    a larger one if exact search is faster than the index. Reading every list is exact, so the floor
-    can always be reached; the latency check judges what that costs.
+    a larger one if exact search is faster than the index.
 
     The alternative to an index over codes is a scan of the codes, which is chosen if it is faster.
 
     :param questions: compared with everything and each case; none of them a row of the table.
     :param codes: what the index holds; ``None`` for the vectors.
+    :param allowed: the text queries that may be lost.
     """
     if codes is not None:
         return _tune_beside_scan(
             database, table, generation, codes, questions, scopes=scopes, cases=cases, floor=floor,
-            progress=progress,
+            progress=progress, allowed=allowed,
         )  # fmt: skip
     exact_rows = EXACT_ROWS if exact_rows is None else exact_rows
     rows = {name: sum(scopes[scope] for scope in confined) for name, confined in cases.items()}
@@ -90,14 +102,10 @@ def tune(
     measured = {EVERYTHING: tuple(scopes), **through_index}
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
-        bench = Bench(connection, table, questions, measured, scopes, generation)
-        plain, curve = min_probes(
-            lambda probes: bench.measure(EVERYTHING, probes), generation.lists, floor
+        bench = Bench(
+            connection, table, questions, measured, scopes, generation, None, progress, allowed
         )
-        enough = bench.probes_for_texts(EVERYTHING, plain.probes)
-        if enough > plain.probes:
-            plain = bench.measure(EVERYTHING, enough)
-            curve = tuple(sorted((*curve, plain), key=lambda point: point.probes))
+        plain, curve = _plain_probes(bench, generation.lists, floor)
         curves, chosen = {EVERYTHING: curve}, {EVERYTHING: plain}
         max_exact_rows = 0
         for name in through_index:
@@ -110,9 +118,32 @@ def tune(
             else:
                 chosen[name], curves[name] = found
         _say_chosen(chosen, generation.lists, progress)
-    filtered = max(point.probes for point in chosen.values())
+        filtered = _filtered_for_texts(
+            bench, max(point.probes for point in chosen.values()), max(exact_rows, max_exact_rows)
+        )
     probes = Probes(plain.probes, filtered, generation.lists, max_exact_rows)
     return Tuning(probes, None, curves, chosen, len(questions.queries))
+
+
+def _plain_probes(bench: Bench, lists: int, floor: float) -> tuple[Point, tuple[Point, ...]]:
+    """The point with the minimum probes without a filter, and the curve that shows it."""
+    plain, curve = min_probes(lambda probes: bench.measure(EVERYTHING, probes), lists, floor)
+    enough = bench.probes_for_texts(EVERYTHING, plain.probes)
+    if enough > plain.probes:
+        plain = bench.measure(EVERYTHING, enough)
+        curve = tuple(sorted((*curve, plain), key=lambda point: point.probes))
+    return plain, curve
+
+
+def _filtered_for_texts(bench: Bench, probes: int, max_rows: int) -> int:
+    """The probes, at least these, that text queries need under their own filters.
+
+    :param max_rows: a filter that passes no more is not answered by the index.
+    """
+    for name in bench.text_filters:
+        if bench.rows(name) > max_rows:
+            probes = bench.probes_for_texts(name, probes)
+    return probes
 
 
 def _tune_beside_scan(
@@ -126,6 +157,7 @@ def _tune_beside_scan(
     cases: Mapping[str, Sequence[str]],
     floor: float,
     progress: Progress,
+    allowed: Allowed,
 ) -> Tuning:
     """Find the minimum probes of an index over codes, and up to how many rows a scan is faster."""
     curves: dict[str, tuple[Point, ...]] = {}
@@ -134,7 +166,9 @@ def _tune_beside_scan(
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
         measured = {EVERYTHING: tuple(scopes), **cases}
-        bench = Bench(connection, table, questions, measured, scopes, generation, codes, progress)
+        bench = Bench(
+            connection, table, questions, measured, scopes, generation, codes, progress, allowed
+        )
         rows = bench.rows(EVERYTHING)
         for name in measured:
             scan = bench.measure_plan(name, bench.scan(name), limit=QUICK_QUERIES)
@@ -153,10 +187,12 @@ def _tune_beside_scan(
             else:
                 chosen[name], curves[name] = found
             _say_chosen({name: chosen[name]}, generation.lists, progress)
-    if not chosen[EVERYTHING].probes:
-        scan_rows *= 2  # the index gains nothing until there are many more rows
-    plain = chosen[EVERYTHING].probes or start
-    filtered = max([plain, *(point.probes for point in chosen.values())])
+        if not chosen[EVERYTHING].probes:
+            scan_rows *= 2  # the index gains nothing until there are many more rows
+        plain = chosen[EVERYTHING].probes or start
+        filtered = max([plain, *(point.probes for point in chosen.values())])
+        scanned = max(scan_rows, rows // FETCHED_PER_CANDIDATE)
+        filtered = _filtered_for_texts(bench, filtered, scanned)
     use = replace(codes.use, scan_rows=scan_rows)
     return Tuning(
         Probes(plain, filtered, generation.lists), use, curves, chosen, len(questions.queries)

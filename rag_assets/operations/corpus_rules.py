@@ -175,6 +175,25 @@ def provenance_unknown(view: View) -> Iterator[Finding]:
 
 
 @rule(
+    condition="The last audit found differences that it left.",
+    evidence="how many of each kind, and where, with the first examples",
+    fix="`rag-assets audit --repair`, or what [the audit](audit.md#the-kinds) says",
+)
+def audit_differences(view: View) -> Iterator[Finding]:
+    corpus = view.snapshot.corpus
+    audit = corpus.audit if corpus else None
+    for one in audit.differences if audit else ():
+        examples = f" ({'; '.join(one['examples'])})" if one["examples"] else ""
+        yield Finding(
+            "audit",
+            "problem",
+            f"{one['kind']}: {one['count']:,} of {one['scope']}{examples}",
+            one["reason"] or "`rag-assets audit --repair`",
+            audit.ended_at if audit else view.snapshot.now,
+        )
+
+
+@rule(
     condition="Slack did not accept messages.",
     evidence="how many",
     fix="correct `SLACK_WEBHOOK_URL`; delivery is retried",
@@ -184,6 +203,17 @@ def messages_unsent(view: View) -> Iterator[Finding]:
     if corpus is not None and corpus.unsent_messages:
         fact = f"Slack did not accept {count(corpus.unsent_messages, 'message')}: retrying"
         yield Finding("messages", "warning", fact, "correct SLACK_WEBHOOK_URL", view.snapshot.now)
+
+
+@rule(
+    condition="A setting has a value under a name that the next version does not read.",
+    evidence="its name",
+    fix="set what the finding names instead",
+)
+def setting_deprecated(view: View) -> Iterator[Finding]:
+    for name, instead in view.thresholds.deprecated:
+        fact = f"{name} is deprecated: the next version does not read it"
+        yield Finding("settings", "warning", fact, f"set {instead}", view.snapshot.now)
 
 
 CORPUS_RULES = (
@@ -196,5 +226,7 @@ CORPUS_RULES = (
     index_stale,
     release_held,
     provenance_unknown,
+    audit_differences,
     messages_unsent,
+    setting_deprecated,
 )

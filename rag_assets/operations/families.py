@@ -15,6 +15,8 @@ from typing import TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from rag_assets.audit.model import KINDS
+from rag_assets.audit.sql.reports import AuditFigures
 from rag_assets.documents.sql.attempts import AttemptTotals
 from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.errors import DocumentError, WorkerLostError
@@ -302,6 +304,23 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
         "Seconds since the check's last evaluation.",
         labels,
         [(place, check.age_s) for place, check in where],
+    )
+
+
+def of_audit(audit: AuditFigures | None) -> Iterator[Metric]:
+    """Yield the result of the last audit, with 0 for each kind that it did not find."""
+    left = {} if audit is None else {kind: audit.left.get(kind, 0) for kind in KINDS}
+    yield _gauge(
+        "rag_audit_differences",
+        "Differences that the last audit found and left; absent before the first audit.",
+        ("kind",),
+        _by(left),
+    )
+    yield _gauge(
+        "rag_audit_age_seconds",
+        "Seconds since the end of the last audit; absent before the first one.",
+        (),
+        [] if audit is None else [((), audit.age_s)],
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rag_assets.audit.sql.reports import StoredAudit
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
 from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations.backfill import OpenWindow
@@ -99,6 +100,7 @@ class CorpusState:
     :param failing: jobs whose last run failed, and incidents that may explain it.
     :param providers: profile of the server by role, where it was probed.
     :param window: of the weekend backfill, if one is open.
+    :param audit: the last audit, if there was one.
     """
 
     heavy: tuple[HeavyDocument, ...]
@@ -111,6 +113,7 @@ class CorpusState:
     failing: Failing
     providers: Mapping[str, str]
     window: OpenWindow | None = None
+    audit: StoredAudit | None = None
 
 
 OF_RECOVERY = (

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from rag_assets.audit.sql.reports import last_audit
 from rag_assets.documents.sql import attempts as document_attempts
 from rag_assets.documents.sql import lanes as lane_control
 from rag_assets.documents.sql.attempts import EndedAttempts
@@ -249,6 +250,7 @@ def _read_all(
                 for role in ROLES
                 if (profile := profile_in_use(connection, settings, role))
             },
+            audit=last_audit(connection),
             unsent_messages=sum(bool(one.attempts) for one in unsent_messages(connection)),
         ),
         leases_over=queue_health.leases_over(connection, read_only=True),

@@ -19,6 +19,7 @@ class Thresholds:
     :param max_active: maximum number of documents in processing, over all lanes.
     :param rebuild_share: share of an index's rows that may change before a rebuild.
     :param public_url: the URL of Dagster's UI; ``embedded``: whether the server is embedded.
+    :param deprecated: deprecated settings that have a value, each with what to set instead.
     """
 
     stagnation_queue: int = 50
@@ -33,6 +34,7 @@ class Thresholds:
     rebuild_share: float = 0.2
     public_url: str = "http://127.0.0.1:3000"
     embedded: bool = True
+    deprecated: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Thresholds:
@@ -50,6 +52,7 @@ class Thresholds:
             rebuild_share=settings.rag_index_rebuild_share,
             public_url=settings.rag_public_url,
             embedded=settings.rag_database_url is None,
+            deprecated=tuple(settings.deprecated().items()),
         )
 
 

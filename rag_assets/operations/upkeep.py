@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rag_assets.audit.sql.reports import delete_audits
 from rag_assets.documents.sql.attempts import count_attempts, delete_attempts
 from rag_assets.operations.sql.dagster_state import delete_ended_runs
 from rag_assets.operations.sql.messages import delete_messages
@@ -20,6 +21,7 @@ class Deleted:
     runs: int
     samples: int
     messages: int
+    audits: int = 0
 
 
 def delete_expired(database: Database, settings: Settings) -> Deleted:
@@ -32,4 +34,5 @@ def delete_expired(database: Database, settings: Settings) -> Deleted:
             runs=delete_ended_runs(connection, days),
             samples=delete_samples(connection, days),
             messages=delete_messages(connection, days),
+            audits=delete_audits(connection, days),
         )

@@ -15,6 +15,7 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.evidence import Evidence, IndexEvidence, gather_evidence
 from rag_assets.release.gate import GateVerdict, judge_release
+from rag_assets.release.sql.released_rows import record_released_rows
 from rag_assets.release.sql.releases import (
     activate_release,
     name_live_indexes,
@@ -114,6 +115,7 @@ def release(
             )
             if not reasons:
                 activate_release(session, release_id)
+                record_released_rows(session, _existing(session, release_id))
         if reasons:
             raise GateRefusedError(reasons)
         made = _tidy(session, release_id, progress)
@@ -197,15 +199,20 @@ def _refuse_unservable(session: Connection, release_id: int) -> None:
 
 def _tidy(session: Connection, release_id: int, progress: Progress) -> Release:
     """Rename the index and refresh the views after a switch; failing to do so never undoes it."""
-    made = release_by_id(session, release_id)
-    if made is None:
-        raise LookupError(f"release {release_id} is gone")
+    made = _existing(session, release_id)
     if not name_live_indexes(session, made):
         progress.say("the live index is busy: it will get its well-known name at the next release")
     if not refresh_views(session):
         progress.say(
             "a view of the vectors is being read: the views will be updated at the next release"
         )
+    return made
+
+
+def _existing(session: Connection, release_id: int) -> Release:
+    made = release_by_id(session, release_id)
+    if made is None:
+        raise LookupError(f"release {release_id} is gone")
     return made
 
 

@@ -36,6 +36,9 @@ from rag_assets.vectors.sql.spaces import Space, SpaceSpec
 
 Vector = NDArray[np.float32]
 
+_CACHED_AT_A_TIME = 256
+"""Queries of one request: what it has answered is kept, whatever becomes of the next one."""
+
 
 def embed_queries(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -> Vector:
     """Embed up to 2,048 queries in one request.
@@ -59,9 +62,11 @@ def embed_queries_cached(
     keys = [query_hash(query) for query in queries]
     found = {key: known_query(connection, space.space_id, key, max_age=max_age) for key in keys}
     unknown = {key: query for key, query in zip(keys, queries, strict=True) if found[key] is None}
-    if unknown:
-        vectors = embed_queries(settings, space.spec, list(unknown.values()))
-        for key, vector in zip(unknown, vectors, strict=True):
+    waiting = list(unknown.items())
+    for start in range(0, len(waiting), _CACHED_AT_A_TIME):
+        part = waiting[start : start + _CACHED_AT_A_TIME]
+        vectors = embed_queries(settings, space.spec, [query for _, query in part])
+        for (key, _), vector in zip(part, vectors, strict=True):
             keep_query(connection, space.space_id, key, vector)
             found[key] = vector
     return np.array([found[key] for key in keys], dtype=np.float32).reshape(
@@ -127,13 +132,13 @@ class QueryVectors:
     """Embeds queries for a running service, with a cache in memory and one in PostgreSQL.
 
     :param known: look a query up in PostgreSQL, by space and hash.
-    :param keep: store one there.
+    :param keep: store one there, with its text if RAG_LIVE_QUERIES allows that.
     :param hit: called on a cache hit with its level: ``memory`` or ``database``.
     """
 
     settings: Settings
     known: Callable[[int, bytes], Vector | None]
-    keep: Callable[[int, bytes, Vector], None]
+    keep: Callable[[int, bytes, Vector, str | None], None]
     hit: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     _memory: OrderedDict[tuple[int, bytes], tuple[float, Vector]] = field(
@@ -173,7 +178,8 @@ class QueryVectors:
             embedder = await self._embedder(space.spec.provider)
             (found,) = await _embed(embedder, space.spec, [query])
             with suppress(DatabaseUnavailableError):  # the answer is valid even if not cached
-                await asyncio.to_thread(self.keep, *key, found)
+                text = query if self.settings.rag_live_queries else None
+                await asyncio.to_thread(self.keep, *key, found, text)
         self._remember(key, found)
         return found
 

@@ -19,6 +19,9 @@ from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql.nearest import nearest, prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
 
+WARM_UP = 20
+"""Searches that are not counted, because a connection's first ones are slower."""
+
 
 @dataclass(frozen=True)
 class TimedSearch:
@@ -96,7 +99,7 @@ def measure_latency(
     queries: NDArray[np.float32],
     *,
     concurrency: int,
-    warm_up: int = 20,
+    warm_up: int = WARM_UP,
 ) -> Latency:
     """Run all queries, divided among ``concurrency`` concurrent connections.
 
@@ -112,7 +115,14 @@ def measure_latency(
     warm = min(len(queries), max(1, warm_up // concurrency))
     shares = [np.vstack([queries[:warm], share]) for share in np.array_split(queries, concurrency)]
     with ThreadPoolExecutor(concurrency) as threads:
-        answers = list(threads.map(work, shares))
+        return latency_of(list(threads.map(work, shares)), warm=warm)
+
+
+def latency_of(answers: Sequence[Sequence[TimedSearch]], *, warm: int) -> Latency:
+    """The latency of the searches of one or more connections.
+
+    :param warm: the number of first searches of each connection that are not counted.
+    """
     counted = [found.latency_ms for answer in answers for found in answer[warm:]]
     return Latency(
         p50_ms=float(np.percentile(counted, 50)),

@@ -82,7 +82,8 @@ class IndexSettings(BaseModel):
         0.95,
         gt=0,
         le=1,
-        description="Minimum recall@10 against exact search, with and without filter.",
+        description="Minimum recall@10 against exact search of queries mixed from the corpus's own "
+        "vectors, with and without filter.",
     )
     rag_slo_p95_ms: float = Field(
         250, gt=0, description="The latency objective: P95 of a search with `top_k` 10, in ms."
@@ -105,26 +106,54 @@ class IndexSettings(BaseModel):
         le=1,
         description="Minimum share of golden queries that exact search must answer.",
     )
-    rag_golden_agreement: float = Field(
-        1,
+    rag_golden_lost_max: int = Field(
+        0,
+        ge=0,
+        description="Number of golden queries answered by exact search that the released search "
+        "may lose.",
+    )
+    rag_golden_agreement: float | None = Field(
+        None,
         ge=0,
         le=1,
-        description="Minimum share of the golden queries answered by exact search that the "
-        "released search must answer, too.",
+        description="Deprecated, and ignored if `RAG_GOLDEN_LOST_MAX` is set: minimum share of the "
+        "golden queries answered by exact search that the released search must answer, too. This "
+        "version is the last one that reads it.",
     )
     rag_index_text_sample: int = Field(
-        120,
+        200,
         ge=0,
-        description="Fragments of passages, of seven words, that are used to judge an index by "
-        "queries like those of users; three times as many are used to choose its probes. Each is "
-        "embedded once. 0 for none.",
+        description="Fragments of passages, of seven words, that an index is judged by; half as "
+        "many openings, passages searched in other versions, and live queries. Twice as many "
+        "others choose its probes. Each is embedded once. 0 for none.",
     )
     rag_fragment_agreement: float = Field(
-        0.98,
+        0.99,
         ge=0,
         le=1,
         description="Minimum share of these fragments answered by exact search that the released "
         "search must answer, too.",
+    )
+    rag_opening_agreement: float = Field(
+        0.98, ge=0, le=1, description="The same for the first seven words of passages."
+    )
+    rag_versions_agreement: float = Field(
+        0.98,
+        ge=0,
+        le=1,
+        description="The same for passages of one version that are searched in the others.",
+    )
+    rag_live_queries: bool = Field(
+        False,
+        description="Judge and tune an index by a sample of the queries that the API was sent, "
+        "too. `true` keeps their texts, which may be personal data, in the query cache in "
+        "PostgreSQL and nowhere else; `false` deletes them there.",
+    )
+    rag_live_recall_floor: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="Minimum recall@10 against exact search of these live queries.",
     )
     rag_evidence_max_age_h: float = Field(
         168,
@@ -159,3 +188,18 @@ class IndexSettings(BaseModel):
         if MEMORY_SIZE.fullmatch(value.strip()) is None:
             raise ValueError("must be a whole number and its unit, such as 2GB or 512MB")
         return value
+
+    def golden_lost_max(self, answered: int) -> int:
+        """How many golden queries may be lost, of this many that exact search answers."""
+        if self.rag_golden_agreement is None or "rag_golden_lost_max" in self.model_fields_set:
+            return self.rag_golden_lost_max
+        return int((1 - self.rag_golden_agreement) * answered + 1e-9)
+
+    def deprecated(self) -> dict[str, str]:
+        """The deprecated settings that have a value, and what to set instead of each."""
+        if self.rag_golden_agreement is None:
+            return {}
+        return {
+            "RAG_GOLDEN_AGREEMENT": "RAG_GOLDEN_LOST_MAX, the number of golden queries that may be "
+            "lost"
+        }

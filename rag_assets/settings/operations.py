@@ -50,6 +50,23 @@ class OperationsSettings(BaseModel):
         "23:00", description="Time of a day's capacity record, in RAG_TIMEZONE."
     )
 
+    rag_audit_at: str = Field(
+        "05:00", description="Time of the nightly audit of the corpus, in RAG_TIMEZONE."
+    )
+    rag_audit_repair: bool = Field(
+        False, description="The nightly audit also repairs what it finds."
+    )
+    rag_audit_sample: int = Field(
+        20,
+        ge=0,
+        le=100_000,
+        description="Texts of each version, and of the documents, that an audit embeds again to "
+        "compare; others each night.",
+    )
+    rag_audit_budget_usd: float = Field(
+        0.05, ge=0, description="Dollars that the sample of one audit may cost."
+    )
+
     # Watching the queue
     rag_stagnation_queue: int = Field(
         50,
@@ -189,7 +206,9 @@ class OperationsSettings(BaseModel):
             ) from None
         return value
 
-    @field_validator("rag_backfill_start", "rag_index_nightly_at", "rag_capacity_at")
+    @field_validator(
+        "rag_backfill_start", "rag_index_nightly_at", "rag_capacity_at", "rag_audit_at"
+    )
     @classmethod
     def _is_a_time(cls, value: str) -> str:
         if not _CLOCK.fullmatch(value):

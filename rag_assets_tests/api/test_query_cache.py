@@ -156,14 +156,27 @@ def test_another_space_embeds_again_and_a_rollback_finds_the_old_answer(
         assert emulator.stats().requests == before + 1
 
 
-def test_the_texts_of_queries_are_not_stored(
+def texts_kept(database: Database) -> set[str | None]:
+    """The texts in the query cache; each row's other values hold none."""
+    with database.connect() as connection:
+        texts = connection.execute("SELECT query FROM query_embeddings").fetchall()
+        rows = connection.execute(
+            "SELECT query_hash, embedding, to_jsonb(q) - 'query' FROM query_embeddings q"
+        ).fetchall()
+    assert b"secret" not in b"".join(value for row in rows for value in row[:2])
+    assert "secret" not in str(rows)
+    return {text for (text,) in texts}
+
+
+def test_the_texts_of_queries_are_kept_only_while_live_queries_are_allowed(
     tmp_path: Path, database: Database, emulator: Emulator
 ) -> None:
     with asking(tmp_path, database, emulator) as server:
         server.found(query="a secret wish")
+    assert texts_kept(database) == {None}
+    with asking(tmp_path, database, emulator, RAG_LIVE_QUERIES="true") as server:
+        server.found(query="another secret wish")
         assert "secret" not in server.log
-    with database.connect() as connection:
-        rows = connection.execute("SELECT * FROM query_embeddings").fetchall()
-    assert rows
-    kept = [value for row in rows for value in row if isinstance(value, bytes)]
-    assert b"secret" not in b"".join(kept)
+    assert texts_kept(database) == {None, "another secret wish"}
+    with asking(tmp_path, database, emulator):
+        wait_until(lambda: texts_kept(database) == {None})

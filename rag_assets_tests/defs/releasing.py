@@ -24,6 +24,7 @@ def release_lane(make_lane: MakeLane, **overrides: object) -> Lane:
         "rag_index_lists": 4,
         "rag_search_exact_rows": 10,
         "rag_golden_queries": None,
+        "rag_index_text_sample": 0,  # four lists over so few rows lose some by chance
         "rag_slo_p95_ms": 60_000,
     }
     return make_lane(**(values | overrides))

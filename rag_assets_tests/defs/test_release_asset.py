@@ -96,7 +96,7 @@ def test_releasing_again_reports_no_change(ready: Lane) -> None:
 
 def test_a_release_through_an_index_names_generation_and_probes(make_lane: MakeLane) -> None:
     # The sentences differ by a number: an index of four lists may lose some of their fragments.
-    lane = release_lane(make_lane, rag_index_min_rows=1, rag_index_text_sample=0)
+    lane = release_lane(make_lane, rag_index_min_rows=1)
     lane.drop("EN_A", sentences(40))
     assert lane.run("EN_A", config={"small_only": True}).success
     run = run_job(lane, "corpus_release")

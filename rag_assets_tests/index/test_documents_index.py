@@ -111,8 +111,8 @@ def test_new_documents_use_the_index_until_too_many_were_added(
 def test_a_missing_index_is_reported_with_a_fix(
     database: Database, settings: Settings, table: VectorTable
 ) -> None:
-    (verdict,) = {one.failures for one in judged(database, settings, table).values()}
-    assert verdict == ("no decision on this index yet: materialize chunk_embeddings_index",)
+    (failures,) = {one.failures for one in judged(database, settings, table).values()}
+    assert failures == ("no decision on this index yet: materialize chunk_embeddings_index",)
     maintained(database, settings, table, lists=16)
     with database.connect(autocommit=True) as connection:
         connection.execute(f"DROP INDEX {NAME}")

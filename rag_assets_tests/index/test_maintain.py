@@ -186,8 +186,12 @@ def record(
     generation: int,
     *,
     more_probes: int = 0,
+    lost: Sequence[str] = (),
 ) -> None:
-    """Evidence as the checks record it, for the generation's tuned probes."""
+    """Evidence as the checks record it, for the generation's tuned probes.
+
+    :param lost: golden queries, of which one may be lost.
+    """
     with database.connect() as connection:
         made = generations.ready_generations(connection, table)[-1]
         assert made.probes is not None
@@ -197,28 +201,38 @@ def record(
             subject=index_subject(generation),
             check=check,
             reasons=tuple(reasons),
-            measured={"probes": made.probes.plain + more_probes},
+            measured={
+                "probes": made.probes.plain + more_probes,
+                "lost_max": 1,
+                "classes": {"golden_queries": {"lost": list(lost)}},
+            },
             revision=1,
             run_id="check",
         )
 
 
 @pytest.mark.parametrize(
-    ("check", "reason"),
+    ("check", "lost", "reason"),
     [
-        ("recall_at_10", "the recall check failed"),
-        ("filtered_recall_at_10", "the recall check failed"),
-        ("retrieval_latency_slo", "the latency check failed"),
+        ("recall_at_10", (), "the recall check failed"),
+        ("filtered_recall_at_10", (), "the recall check failed"),
+        ("retrieval_latency_slo", (), "the latency check failed"),
+        ("golden_queries", ("one", "two"), "queries that exact search answers were lost"),
     ],
 )
 def test_failed_evidence_causes_another_build_which_is_judged_again(
-    database: Database, settings: Settings, table: VectorTable, check: str, reason: str
+    database: Database,
+    settings: Settings,
+    table: VectorTable,
+    check: str,
+    lost: Sequence[str],
+    reason: str,
 ) -> None:
     maintained(database, settings, table)
     for name in ("recall_at_10", "filtered_recall_at_10", "retrieval_latency_slo"):
         record(database, table, name, (), 1)
     assert maintained(database, settings, table).decision.action is IndexAction.KEEP
-    record(database, table, check, ("too low",), 1)
+    record(database, table, check, ("too low",), 1, lost=lost)
     outcome = maintained(database, settings, table)
     assert outcome.decision.action is IndexAction.BUILD
     assert outcome.decision.reasons == (reason,)
@@ -235,12 +249,15 @@ def test_evidence_for_other_probes_does_not_count_against_the_index(
     assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 
 
-@pytest.mark.parametrize("check", ["index_valid_and_used", "golden_queries"])
+@pytest.mark.parametrize(
+    ("check", "lost"),
+    [("index_valid_and_used", ()), ("golden_queries", ()), ("golden_queries", ("one",))],
+)
 def test_failures_that_no_build_would_fix_cause_none(
-    database: Database, settings: Settings, table: VectorTable, check: str
+    database: Database, settings: Settings, table: VectorTable, check: str, lost: Sequence[str]
 ) -> None:
     maintained(database, settings, table)
-    record(database, table, check, ("wrong",), 1)
+    record(database, table, check, ("wrong",), 1, lost=lost)
     record(database, table, "recall_at_10", ("of another generation",), 77)
     assert maintained(database, settings, table).decision.action is IndexAction.KEEP
 

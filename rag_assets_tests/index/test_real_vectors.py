@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
 from rag_assets.index.checks import judge_recall
-from rag_assets.index.measuring import recall_of, target_of
+from rag_assets.index.measuring import Alone, recall_of, target_of
 from rag_assets.index.questions import ask
 from rag_assets.postgres.database import Database
 from rag_assets.retrieval.plan import choose_plan
@@ -61,12 +61,14 @@ def test_two_bibles_are_indexed_within_the_floors_and_real_queries_find_their_ve
     filters = filter_cases(rows, {KJV: "en", PT: "pt"})
     with database.connect(autocommit=True) as connection:
         questions = ask(connection, table, queries, [(KJV, PT), *filters.values()])
-    whole = recall_of(database, settings, served, questions, {EVERYTHING: (KJV, PT)})
+    whole = recall_of(
+        Alone(database, settings, served, questions.queries), questions, {EVERYTHING: (KJV, PT)}
+    )
     point = whole[EVERYTHING]
     assert point.probes == outcome.generation.probes.plain
     assert point.recall >= 0.95
     assert point.k_returned == 10
-    confined = recall_of(database, settings, served, questions, filters)
+    confined = recall_of(Alone(database, settings, served, questions.queries), questions, filters)
     assert judge_recall(confined, dict.fromkeys(filters, 31101), floor=0.999) == ()
     assert {one.probes for one in confined.values()} == {0}, "one Bible is searched exactly"
 

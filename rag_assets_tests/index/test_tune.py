@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_assets.index.cases import EVERYTHING, filter_cases
-from rag_assets.index.measuring import Point, min_probes, recall_of, target_of
+from rag_assets.index.measuring import Alone, Point, min_probes, recall_of, target_of
 from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation
@@ -153,7 +153,9 @@ def measured(
         queries = held_out_queries(connection, target.table, 200, seed=seed)
         questions = ask(connection, target.table, queries, cases.values())
     settings = Settings(rag_search_exact_rows=400)
-    return recall_of(database, settings, on_trial(database, target), questions, cases)
+    return recall_of(
+        Alone(database, settings, on_trial(database, target), questions.queries), questions, cases
+    )
 
 
 def test_the_probes_chosen_keep_recall_with_and_without_filters_for_other_queries(

@@ -279,6 +279,18 @@ def test_a_pgvector_with_known_faults_is_named_with_what_to_do(
         assert ("CVE-2026-3172" in finding.evidence) == (version == "0.8.1")
 
 
+def test_a_deprecated_setting_is_a_warning_that_names_the_new_one(
+    make_settings: MakeSettings,
+) -> None:
+    assert diagnose(SEEN, make_settings(rag_golden_lost_max=1)) == ()
+    (found,) = diagnose(SEEN, make_settings(rag_golden_agreement=0.98))
+    assert (found.area, found.level) == ("settings", "warning")
+    assert found.evidence == "RAG_GOLDEN_AGREEMENT is deprecated: the next version does not read it"
+    assert found.command == (
+        "set RAG_GOLDEN_LOST_MAX, the number of golden queries that may be lost"
+    )
+
+
 def test_information_comes_last(make_settings: MakeSettings) -> None:
     facts = replace(
         failing("provider"),

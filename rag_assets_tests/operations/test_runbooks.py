@@ -25,6 +25,7 @@ from rag_assets.documents.sql import lanes as lane_control
 from rag_assets.documents.sql.leases import collect_lost
 from rag_assets.documents.worker import process_documents
 from rag_assets.operations.sql import incidents
+from rag_assets.postgres import embedded
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.api.server import Server, serving
@@ -356,10 +357,14 @@ def test_each_command_prints_what_the_runbook_says(place: Place, section: Sectio
         assert step.matches(printed), f"$ {step.command}\n{printed}"
 
 
+@pytest.mark.timeout(900)  # a section has up to 13 rows, and the first one makes the corpus
 @pytest.mark.parametrize("section", [*dict.fromkeys(row.section for row in OLD)])
 def test_each_command_of_the_old_runbooks_has_one_that_works(place: Place, section: str) -> None:
     ours = [row for row in OLD if row.section == section]
     ill = GIVEN[ours[0].given](place) or place
+    # A server's dump is made by pg_dump of its version.
+    path = f"{embedded.binary('pg_dump').parent}{os.pathsep}{ill.environment['PATH']}"
+    ill = replace(ill, changes={**ill.changes, "PATH": path})
     (ill.folder / "queries.toml").write_text('[[query]]\ntext = "fish"\nexpected = ["JON 1:17"]\n')
     wrong = []
     with ExitStack() as stack:
@@ -367,7 +372,7 @@ def test_each_command_of_the_old_runbooks_has_one_that_works(place: Place, secti
         if any("127.0.0.1:8000" in command for row in ours for command in row.now):
             with ill.database.connect() as connection:
                 key = create_key(connection, "operator", ["read", "admin"], requests_per_minute=600)
-            ill = replace(ill, changes={"KEY": key})
+            ill = replace(ill, changes={**ill.changes, "KEY": key})
             server = stack.enter_context(serving(ill.folder, ill.environment))
         for row in ours:
             printed = "".join(ill.run(_here(command, server)) for command in row.now)

@@ -44,9 +44,14 @@ class Cache:
         with self.database.connect() as connection:
             return query_embeddings.known_query(connection, space, key, max_age=DAY)
 
-    def keep(self, space: int, key: bytes, vector: Vector) -> None:
+    def keep(self, space: int, key: bytes, vector: Vector, text: str | None) -> None:
         with self.database.connect() as connection:
-            query_embeddings.keep_query(connection, space, key, vector)
+            query_embeddings.keep_query(connection, space, key, vector, text=text)
+
+    def texts(self) -> list[str | None]:
+        with self.database.connect() as connection:
+            rows = connection.execute("SELECT query FROM query_embeddings ORDER BY 1").fetchall()
+        return [row[0] for row in rows]
 
     def run(self, work: Callable[[QueryVectors], Awaitable[object]]) -> object:
         """Do some work with them, in a new event loop."""
@@ -88,6 +93,14 @@ def test_a_query_is_embedded_once_and_then_cached(
     cache.run(lambda vectors: vectors.vector(space, "the river"))
     assert cache.hits == ["memory", "database"]
     assert emulator.stats().requests == 1
+
+
+def test_texts_are_kept_only_where_the_operator_allows_it(cache: Cache, space: Space) -> None:
+    cache.run(lambda vectors: vectors.vector(space, "the river"))
+    assert cache.texts() == [None]
+    cache.settings = cache.settings.model_copy(update={"rag_live_queries": True})
+    cache.run(lambda vectors: vectors.vector(space, "The sea"))
+    assert cache.texts() == ["The sea", None]
 
 
 def test_concurrent_callers_share_one_answer_or_one_failure(

@@ -173,7 +173,8 @@ def count_agreeing(connection: Connection, space: Space, verse_ids: Sequence[int
                 """
                 SELECT count(*) FROM {table} e JOIN {answers} a USING (text_hash)
                  WHERE e.verse_id = ANY(%(verse_ids)s) AND NOT a.set_aside
-                   AND e.embedding <=> a.embedding <= %(tolerance)s
+                   AND CASE WHEN vector_dims(e.embedding) = vector_dims(a.embedding)
+                            THEN e.embedding <=> a.embedding <= %(tolerance)s END
                    AND {norm}(e.embedding) BETWEEN 1 - %(tolerance)s AND 1 + %(tolerance)s
                 """
             ).format(

@@ -16,6 +16,7 @@ from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import AuditError
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, fetch_all, one
+from rag_assets.vectors.sql.spaces import all_spaces
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,10 @@ def remove_version(connection: Connection, code: str) -> int:
         )
     ]
     removed = connection.execute("DELETE FROM verses WHERE version_code = %s", (code,)).rowcount
-    for (space_id,) in connection.execute("SELECT space_id FROM embedding_spaces").fetchall():
+    for space in all_spaces(connection):
         connection.execute(
-            sql.SQL("DELETE FROM {table} WHERE set_aside AND text_hash = ANY(%b)").format(
-                table=sql.Identifier(f"answered_texts_s{space_id}")
+            sql.SQL("DELETE FROM {} WHERE set_aside AND text_hash = ANY(%b)").format(
+                space.answers_table
             ),
             (hashes,),
         )

@@ -37,7 +37,8 @@ def _index_checks(
                 tables = indexed_tables(connection, corpus.settings, corpus_name)
             if not tables:
                 yield from (
-                    _result(asset.key, IndexVerdict(name, "nothing", (), {})) for name in wanted
+                    _result(asset.key, IndexVerdict(name, "nothing", (), {}, "nothing is embedded"))
+                    for name in wanted
                 )
             for table in tables[:1]:  # the one for the next release
                 for verdict in judge_index(
@@ -71,7 +72,7 @@ def _result(asset: dg.AssetKey, verdict: IndexVerdict) -> dg.AssetCheckResult:
         asset_key=asset,
         passed=not verdict.failures,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(verdict.failures) or None,
+        description="; ".join(verdict.failures) or verdict.summary or None,
         metadata={
             "judged": verdict.subject,
             **{name: _value(value) for name, value in verdict.measured.items()},

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from rag_assets.defs.pictures import inline_picture
+from rag_assets.index.coding import Coded
 from rag_assets.index.maintain import IndexOutcome
 from rag_assets.index.measuring import Point
-from rag_assets.index.tune import Tuning
+from rag_assets.index.policy import IndexAction
 
 
 def of_index(outcomes: Sequence[IndexOutcome]) -> dict[str, dg.MetadataValue]:
@@ -55,29 +56,53 @@ def of_index(outcomes: Sequence[IndexOutcome]) -> dict[str, dg.MetadataValue]:
             "one_scope_candidates": dg.MetadataValue.int(outcome.codes.use.one_scope),
             "scan_recall_at_10": dg.MetadataValue.float(round(outcome.codes.recall, 4)),
         }
-    if outcome.tuning is not None:
-        shown["recall_and_latency"] = dg.MetadataValue.md(curve_picture(outcome.tuning))
-        shown["tuning"] = dg.MetadataValue.md(_tuning_table(outcome.tuning))
+        if outcome.decision.action is IndexAction.CODES:
+            shown["recall_by_candidates"] = dg.MetadataValue.md(_candidates_picture(outcome.codes))
+    if generation is not None and generation.probes is not None and outcome.curves:
+        shown["recall_and_latency"] = dg.MetadataValue.md(
+            curve_picture(outcome.curves, generation.probes.plain)
+        )
+        shown["tuning"] = dg.MetadataValue.md(_tuning_table(outcome.curves))
     return shown
 
 
-def curve_picture(tuning: Tuning) -> str:
-    """Plot recall and P95 over probes, as an inline picture in Markdown."""
+def curve_picture(curves: Mapping[str, Sequence[Point]], chosen: int) -> str:
+    """Plot recall and P95 over probes, as an inline picture in Markdown.
+
+    :param chosen: the probes without a filter.
+    """
     # Lazy import: it takes half a second.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     recall, latency = figure.subplots(1, 2)
-    for case, curve in tuning.curves.items():
+    for case, curve in curves.items():
         probes = [point.probes for point in curve]
         recall.plot(probes, [point.recall for point in curve], marker="o", label=case)
         latency.plot(probes, [point.p95_ms for point in curve], marker="o", label=case)
     for axes, name in ((recall, "recall@10"), (latency, "P95, ms")):
-        axes.axvline(tuning.probes.plain, linestyle="--", color="grey")
+        axes.axvline(chosen, linestyle="--", color="grey")
         axes.set(xlabel="probes", ylabel=name, xscale="log")
         axes.grid(visible=True, alpha=0.3)
     recall.legend(loc="lower right", fontsize="small")
     return inline_picture(figure, "recall and latency over probes")
+
+
+def _candidates_picture(codes: Coded) -> str:
+    """Plot a scan's recall over the number of codes whose vectors are compared."""
+    # Lazy import: it takes half a second.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    curves: Mapping[str, Mapping[str, float]] = codes.record["curves"]  # type: ignore[assignment]
+    for case, curve in curves.items():
+        axes.plot([int(number) for number in curve], list(curve.values()), marker="o", label=case)
+    axes.axvline(codes.use.candidates, linestyle="--", color="grey")
+    axes.set(xlabel="candidates", ylabel="recall@10", xscale="log")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
+    return inline_picture(figure, "recall over candidates")
 
 
 def _tables(outcomes: Sequence[IndexOutcome]) -> str:
@@ -91,7 +116,7 @@ def _tables(outcomes: Sequence[IndexOutcome]) -> str:
     return "\n".join(lines)
 
 
-def _tuning_table(tuning: Tuning) -> str:
+def _tuning_table(curves: Mapping[str, Sequence[Point]]) -> str:
     lines = [
         "| searched | probes | candidates | recall@10 | hits | P50 ms | P95 ms |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -99,7 +124,7 @@ def _tuning_table(tuning: Tuning) -> str:
     lines += [
         f"| {case} | {point.probes} | {point.candidates} | {point.recall:.3f} "
         f"| {point.k_returned:.1f} | {point.p50_ms:.1f} | {point.p95_ms:.1f} |"
-        for case, point in _points(tuning.curves)
+        for case, point in _points(curves)
     ]
     return "\n".join(lines)
 

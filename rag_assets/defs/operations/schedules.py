@@ -1,4 +1,4 @@
-"""Schedules: the weekend backfill, the nightly index, the daily capacity record.
+"""Schedules: the weekend backfill, the nightly index and audit, the daily capacity record.
 
 Times are taken from the settings when the definitions are loaded. What a tick starts depends on the
 settings, on what is stored, and on the clock: Dagster catches up on the last missed tick, and by
@@ -22,6 +22,7 @@ from rag_assets.defs.documents.jobs import document_upkeep
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.operations.capacity import capacity_record
+from rag_assets.defs.operations.corpus_audit import audit_job
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.under_way import (
     in_bible_lane,
@@ -117,6 +118,14 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
             "plots them, and forecasts when the current limits will be exceeded; also for days of "
             "the last week that have no record yet.",
         )(_record_days),
+        dg.schedule(
+            name="nightly_audit",
+            job=audit_job,
+            **at(_at(settings, settings.rag_audit_at).cron_line),
+            description="Each night at RAG_AUDIT_AT: compares sources, texts, vectors, codes, the "
+            "release and Dagster's partitions, and reports differences; with RAG_AUDIT_REPAIR it "
+            "also repairs them. Not while versions are being embedded.",
+        )(_audit_tonight),
         dg.ScheduleDefinition(
             name="document_upkeep_daily",
             job=document_upkeep,
@@ -137,12 +146,23 @@ def _settings_in_force() -> Settings:
         return Settings.model_construct()
 
 
+def _at(settings: Settings, clock: str) -> DailyTime:
+    return DailyTime(ZoneInfo(settings.rag_timezone), clock)
+
+
 def _nightly(settings: Settings) -> DailyTime:
-    return DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_index_nightly_at)
+    return _at(settings, settings.rag_index_nightly_at)
 
 
 def _daily(settings: Settings) -> DailyTime:
-    return DailyTime(ZoneInfo(settings.rag_timezone), settings.rag_capacity_at)
+    return _at(settings, settings.rag_capacity_at)
+
+
+def _audit_tonight(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Start the audit, unless versions are half embedded now."""
+    if in_bible_lane(runs_under_way(context.instance)):
+        return dg.SkipReason("versions are being embedded: `rag-assets audit` afterwards")
+    return dg.RunRequest()
 
 
 def _backfill(

@@ -38,6 +38,9 @@ class Inbox(Protocol):
     def content_hash(self, path: str) -> bytes:
         """Return the SHA-256 of a file, 32 bytes."""
 
+    def remove(self, path: str) -> None:
+        """Delete a file."""
+
     def upload(self, name: str, *, max_bytes: int) -> AbstractContextManager[Upload]:
         """Put a new file into the inbox, piece by piece."""
 

@@ -107,6 +107,22 @@ class LocalInbox:
             except OSError as error:
                 raise _unreadable(path, error) from error
 
+    def remove(self, path: str) -> None:
+        """Delete a file.
+
+        :raises InboxUnavailableError: it cannot be deleted.
+        """
+        folder, _, name = path.rpartition("/")
+        try:
+            with beneath.folder_at(self._root, folder) as opened:
+                os.unlink(name, dir_fd=opened)
+        except (OSError, beneath.RefusedFileError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InboxUnavailableError(
+                f"{visible(path)} cannot be deleted from the inbox ({reason}): delete it, then "
+                "repeat this"
+            ) from error
+
     @contextmanager
     def upload(self, name: str, *, max_bytes: int) -> Iterator[_LocalUpload]:
         """Put a file into the inbox, piece by piece; without ``finish`` it is discarded.

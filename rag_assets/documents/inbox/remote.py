@@ -213,6 +213,14 @@ class RemoteInbox:
             digest.update(piece)
         return digest.digest()
 
+    def remove(self, path: str) -> None:
+        """Delete a file.
+
+        :raises InboxUnavailableError: it cannot be deleted.
+        """
+        with self.explained("written to"):
+            self._storage.rm_file(self._place(path))
+
     @contextmanager
     def upload(self, name: str, *, max_bytes: int) -> Iterator[_RemoteUpload]:
         """Put a file into the inbox, piece by piece; without ``finish`` it is discarded.

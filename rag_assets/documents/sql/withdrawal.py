@@ -9,7 +9,7 @@ from psycopg import sql
 
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection
-from rag_assets.vectors.sql.spaces import Space, space_by_id
+from rag_assets.vectors.sql.spaces import Space, all_spaces
 from rag_assets.vectors.sql.tables import documents_table
 
 By = Literal["inbox", "command"]
@@ -37,7 +37,7 @@ def withdraw(connection: Connection, keys: Sequence[str], *, by: By) -> tuple[st
     if not ids:
         return ()
     locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
-    for space in _spaces(connection):
+    for space in all_spaces(connection):
         _set_aside(connection, space, ids)
     rows = connection.execute(
         """
@@ -73,12 +73,6 @@ def _set_aside(connection: Connection, space: Space, ids: Sequence[int]) -> None
     )
 
 
-def _spaces(connection: Connection) -> tuple[Space, ...]:
-    """Return all spaces, whatever their role."""
-    rows = connection.execute("SELECT space_id FROM embedding_spaces ORDER BY space_id").fetchall()
-    return tuple(space_by_id(connection, row[0], "small") for row in rows)
-
-
 def purge_withdrawn(connection: Connection, keep_days: float) -> tuple[str, ...]:
     """Delete documents withdrawn for longer, in the connection's transaction; return their keys.
 
@@ -104,7 +98,7 @@ def purge_withdrawn(connection: Connection, keep_days: float) -> tuple[str, ...]
             "DELETE FROM document_chunks WHERE document_id = ANY(%s) RETURNING text_hash", (ids,)
         )
     ]
-    for space in _spaces(connection):
+    for space in all_spaces(connection):
         locks.lock_transaction(connection, locks.using_answers(space.space_id))
         connection.execute(
             sql.SQL(
@@ -136,7 +130,7 @@ def purge_answers(connection: Connection, keep_days: float) -> int:
     stored texts, and those set aside, are kept. Scans the answers.
     """
     count = 0
-    for space in _spaces(connection):
+    for space in all_spaces(connection):
         count += connection.execute(
             sql.SQL(
                 """

@@ -17,6 +17,7 @@ from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.code_sets import CodeSet
+from rag_assets.vectors.sql.dimensions import named_dimensions
 from rag_assets.vectors.sql.indexes import index_name
 from rag_assets.vectors.sql.tables import VectorTable
 
@@ -72,6 +73,7 @@ def create_index(
 
     :param codes: the codes to index; ``None`` to index the vectors, in ``precision``.
     :raises IndexBuildError: the server ran out of memory or disk.
+    :raises AuditError: a vector has another dimension.
     """
     name = index_name(codes.name if codes else table.name, generation)
     statement = sql.SQL(
@@ -87,7 +89,8 @@ def create_index(
         generation=sql.Literal(-generation),
     )
     try:
-        connection.execute(statement)
+        with named_dimensions(connection, table):
+            connection.execute(statement)
     except (
         psycopg.errors.ProgramLimitExceeded,
         psycopg.errors.OutOfMemory,

@@ -148,6 +148,15 @@ def tuned(
     )
 
 
+def recorded_tuning(connection: Connection, number: int) -> Mapping[str, Any]:
+    """The curves that a generation's probes were chosen from; empty if it was not tuned."""
+    row = connection.execute(
+        "SELECT tuning FROM index_generations WHERE generation = %s AND tuning IS NOT NULL",
+        (number,),
+    ).fetchone()
+    return dict(row[0]) if row else {}
+
+
 def fail_generation(connection: Connection, number: int, error: str) -> None:
     """Record that a build failed; its index was dropped or never existed."""
     connection.execute(

@@ -15,6 +15,7 @@ from datetime import datetime
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from rag_assets.audit.sql.reports import AuditFigures, audit_figures
 from rag_assets.documents.sql import attempts as document_attempts
 from rag_assets.documents.sql.attempts import AttemptTotals
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
@@ -92,6 +93,7 @@ class CorpusFigures:
     :param incident_states: states of incidents that are not closed.
     :param incidents: all-time number.
     :param builds: index builds in progress.
+    :param audit: ``None`` before the first audit.
     :param free_bytes: free space of the server's data directory; ``None`` if it is not local.
     """
 
@@ -106,6 +108,7 @@ class CorpusFigures:
     checks: tuple[CheckNow, ...]
     builds: int
     free_bytes: int | None
+    audit: AuditFigures | None
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
             checks=checks_now(connection, settings),
             builds=builds_in_progress(connection),
             free_bytes=free_disk_bytes(connection),
+            audit=audit_figures(connection),
         )
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from psycopg import sql
-
-from rag_assets.postgres.database import Connection, fetch_all
+from rag_assets.postgres.database import Connection
 from rag_assets.vectors.sql.statement import Joined
 
 VERSES = Joined(
@@ -28,18 +25,6 @@ class FoundVerse:
     verse: int
     verse_end: int
     text: str
-
-
-def verses_by_id(connection: Connection, ids: Iterable[int]) -> tuple[FoundVerse, ...]:
-    """The verses with these ids that still exist, in no order. Uses verses' primary key."""
-    return fetch_all(
-        connection,
-        FoundVerse,
-        sql.SQL("SELECT {} FROM unnest(%s::bigint[]) AS near (id) {}").format(
-            sql.SQL(VERSES.columns), sql.SQL(VERSES.tables)
-        ),
-        (list(ids),),
-    )
 
 
 def servable_versions(connection: Connection) -> frozenset[str]:

@@ -20,13 +20,17 @@ from rag_assets.vectors.sql.code_sets import CodeSet, code_sets, count_uncoded
 from rag_assets.vectors.sql.stream import stream_where
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
+Encoded = tuple[NDArray[np.int64], NDArray[np.uint8]]
+"""Ids, and codes as :meth:`Recipe.encode` returns them."""
+
 FILL_ROWS = 16_384
 """Rows that a fill encodes in one transaction, which makes writers wait for half a second."""
 
-_COLUMNS: Mapping[Corpus, tuple[str, ...]] = {
+CODE_COLUMNS: Mapping[Corpus, tuple[str, ...]] = {
     "bible": ("book", "chapter"),
     "documents": ("document_id",),
 }
+"""Columns of a table of codes that are copied from the vectors."""
 
 
 def encode_new(connection: Connection, table: VectorTable, ids: Sequence[int]) -> None:
@@ -156,18 +160,12 @@ def _encode(
         codes.append(code_set.recipe.encode(batch.vectors))
     if not ids:
         return 0
-    _write(connection, table, code_set, np.concatenate(ids), np.concatenate(codes))
+    _write(connection, table, code_set, list(zip(ids, codes, strict=True)))
     return sum(map(len, ids))
 
 
-def _write(
-    connection: Connection,
-    table: VectorTable,
-    code_set: CodeSet,
-    ids: NDArray[np.int64],
-    codes: NDArray[np.uint8],
-) -> None:
-    connection.execute("SELECT set_config('rag_assets.coding', %s, true)", (code_set.name,))
+def copy_codes(connection: Connection, code_set: CodeSet, batches: Sequence[Encoded]) -> None:
+    """Copy ids and codes into the temporary table ``incoming_codes``, in a transaction."""
     # One table per session: recreating it each time would bloat the system catalogue.
     connection.execute("SET LOCAL client_min_messages = warning")
     connection.execute(
@@ -175,15 +173,25 @@ def _write(
         " ON COMMIT DELETE ROWS"
     )
     connection.execute("TRUNCATE incoming_codes")
+    if not batches:
+        return
+    ids, codes = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     with connection.cursor().copy("COPY incoming_codes FROM STDIN (FORMAT BINARY)") as copy:
         copy.write(ids_and_codes(ids, codes, code_set.recipe.bits))
+
+
+def _write(
+    connection: Connection, table: VectorTable, code_set: CodeSet, batches: Sequence[Encoded]
+) -> None:
+    connection.execute("SELECT set_config('rag_assets.coding', %s, true)", (code_set.name,))
+    copy_codes(connection, code_set, batches)
     names = {
         "id": table.id_column,
         "part": table.part_column,
         "table": table.identifier,
         "codes": code_set.identifier,
         "bits": sql.Literal(code_set.recipe.bits),
-        "columns": sql.SQL(", ").join(map(sql.Identifier, _COLUMNS[table.corpus])),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, CODE_COLUMNS[table.corpus])),
         "corpus": sql.Literal(table.corpus),
     }
     connection.execute(

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.time_limit import limited, set_local
 from rag_assets.vectors.search_plan import RowFilter, SearchPlan, candidates_for
+from rag_assets.vectors.sql.dimensions import named_dimensions
 from rag_assets.vectors.sql.statement import (
     Joined,
     distance,
@@ -131,7 +132,10 @@ def _found(
     timeout_ms: int,
     joined: Joined | None,
 ) -> list[dict[str, Any]]:
-    with limited(connection, timeout_ms, settings_of(plan)):
+    with (
+        named_dimensions(connection, table),
+        limited(connection, timeout_ms, settings_of(plan)),
+    ):
         found = connection.cursor(row_factory=dict_row).execute(
             _text(table, _shape_of(plan), rows.shape, joined),
             values(table, plan, vector, rows, top_k),
@@ -175,7 +179,7 @@ def compare(
     )
     text = with_joined(found_by_id, joined)
     given = typed(vector, precision), list(ids)
-    with limited(connection, timeout_ms):
+    with named_dimensions(connection, table), limited(connection, timeout_ms):
         found = connection.cursor(row_factory=dict_row).execute(text, given)
     return [_near(row) for row in found]
 
@@ -210,7 +214,7 @@ def by_rank(
         passing=passing,
         table=table.identifier,
     )
-    with connection.transaction():
+    with named_dimensions(connection, table), connection.transaction():
         set_local(connection, settings_of(plan))
         return connection.execute(text, values(table, plan, vector, rows, 10)).fetchall()
 

@@ -183,6 +183,12 @@ def space_by_id(connection: Connection, space_id: int, role: Role) -> Space:
     return Space(space_id, role, found[0], None)
 
 
+def all_spaces(connection: Connection) -> tuple[Space, ...]:
+    """All spaces, whatever their role."""
+    rows = connection.execute("SELECT space_id FROM embedding_spaces ORDER BY space_id").fetchall()
+    return tuple(space_by_id(connection, row[0], "small") for row in rows)
+
+
 def dropped_spaces(connection: Connection) -> frozenset[int]:
     """Those whose vectors were dropped, and that nothing was embedded in since."""
     rows = connection.execute("SELECT space_id FROM embedding_spaces WHERE dropped_at IS NOT NULL")

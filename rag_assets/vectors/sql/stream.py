@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.postgres.database import Connection, one
+from rag_assets.vectors.sql.dimensions import dimension_error
 from rag_assets.vectors.sql.tables import VectorTable
 
 _HEADER_BYTES = 19
+_TRAILER_BYTES = 2
 _COMPONENT = {"vector": ">f4", "halfvec": ">f2"}
 _ROWS = 8192  # 50 MB of 1,536 float32 components
 
@@ -89,16 +91,21 @@ def stream_where(
             buffer += data[head:]
             head = 0
             if len(buffer) >= _ROWS * row.itemsize:
-                yield _batch(buffer, row)
-    if len(buffer) >= row.itemsize:
-        yield _batch(buffer, row)
+                yield _batch(buffer, row, table)
+    while len(buffer) > _TRAILER_BYTES:
+        yield _batch(buffer, row, table)
 
 
-def _batch(buffer: bytearray, row: np.dtype[np.void]) -> VectorBatch:
-    """Remove the complete rows from the buffer and return them; a partial row stays."""
+def _batch(buffer: bytearray, row: np.dtype[np.void], table: VectorTable) -> VectorBatch:
+    """Remove the complete rows from the buffer and return them; a partial row stays.
+
+    :raises AuditError: a row has another dimension, so that it and those after it are misread.
+    """
     count = len(buffer) // row.itemsize
     size = count * row.itemsize
     rows = np.frombuffer(bytes(buffer[:size]), dtype=row)
+    if not count or (rows["dimensions"] != table.space.spec.dimensions).any():
+        raise dimension_error(table)
     del buffer[:size]
     return VectorBatch(
         ids=rows["id"].astype(np.int64),
