@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_assets.cli import (
+    agents,
     alerting,
     audit,
     backfill,
@@ -122,6 +123,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("audit")(audit.audit)
 app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
+app.command("mcp")(agents.mcp)
 app.command("exporter")(exporter.exporter)
 app.command("worker")(worker.worker)
 app.command("watch")(watch.watch)

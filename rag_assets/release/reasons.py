@@ -103,8 +103,7 @@ def quality_reasons(
         return
     result = index.results.get(QUALITY_CHECK)
     seen = None if index.drift is not None else index.revision
-    fix = "materialize retrieval_quality"
-    yield from result_reasons(RELEASE, QUALITY_CHECK, result, seen, at, max_age, fix=fix, where="")
+    yield from result_reasons(RELEASE, QUALITY_CHECK, result, seen, at, max_age, where="")
     for way in WAYS if result is not None else ():
         value = result.measured.get(f"{way}_ndcg_at_10") if result is not None else None
         if not isinstance(value, int | float):

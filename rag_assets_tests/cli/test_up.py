@@ -181,15 +181,22 @@ def test_what_is_dropped_is_processed_by_a_warm_run_before_any_sensor_ticks(
     wait_until(lambda: ready() == 3, seconds=120)
 
 
-@pytest.mark.parametrize("option", ["--port", "--api-port"])
-def test_up_refuses_a_taken_port(run: Run, option: str) -> None:
+@pytest.mark.parametrize("by", ["option", "variable"])
+@pytest.mark.parametrize(
+    ("option", "variable"), [("--port", "RAG_UI_PORT"), ("--api-port", "RAG_API_PORT")]
+)
+def test_up_refuses_a_taken_port(run: Run, option: str, variable: str, by: str) -> None:
     import socket
 
+    free = {"RAG_UI_PORT": "0", "RAG_API_PORT": "0"}
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        # The one given last counts.
-        done = run("up", "--port", "0", "--api-port", "0", option, str(taken.getsockname()[1]))
+        port = str(taken.getsockname()[1])
+        if by == "option":
+            done = run("up", option, port, **free)
+        else:
+            done = run("up", **free | {variable: port})
     assert done.status == 1
-    assert f"is in use: choose another with {option}" in done.err
+    assert f"is in use: choose another with {option}, or {variable}" in done.err
 
 
 def test_serve_refuses_a_taken_port_and_an_address_of_another_machine(run: Run) -> None:
