@@ -39,6 +39,13 @@ from rag_assets.postgres.database import Connection
 from rag_assets.vectors.prices import BATCH_PRICE, planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role
 
+RequestsOption = Annotated[
+    Requests, typer.Option(help="Now; by the provider's batches, within a day; or as suits.")
+]
+MaxRetries = Annotated[
+    int | None,
+    typer.Option(**within("rag_embedding_max_retries"), help="Retries of transient errors."),
+]
 Codes = Annotated[
     list[str] | None,
     typer.Argument(help="Version codes. Default: all.", autocompletion=version_codes),
@@ -150,18 +157,13 @@ def embed(
         float | None,
         typer.Option(min=0, help="Seconds that each worker pauses after a request."),
     ] = None,
-    max_retries: Annotated[
-        int | None,
-        typer.Option(**within("rag_embedding_max_retries"), help="Retries of transient errors."),
-    ] = None,
+    max_retries: MaxRetries = None,
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Seconds to wait for one answer.")
     ] = None,
     small_only: Annotated[bool, typer.Option("--small-only", help="Only the small space.")] = False,
     large_only: Annotated[bool, typer.Option("--large-only", help="Only the large space.")] = False,
-    requests: Annotated[
-        Requests, typer.Option(help="Now; by the provider's batches, within a day; or as suits.")
-    ] = "live",
+    requests: RequestsOption = "live",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate tokens and cost.")
     ] = False,

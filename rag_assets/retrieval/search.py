@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import RequestError
 from rag_assets.postgres.database import Connection, Database
-from rag_assets.retrieval.fusion import TEXT_DEPTH, TEXT_WEIGHT, fuse, group
+from rag_assets.retrieval.fusion import TEXT_DEPTH
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.query_vectors import embed_queries
+from rag_assets.retrieval.ranking import Found, hits_of, may_find_more, why_fewer_hits
 from rag_assets.retrieval.released import Served, served_now
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
@@ -31,12 +31,6 @@ from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 100
 """Minimum number of rows of the small space that re-ranking chooses from."""
-
-MAX_COLLAPSED = 5000
-"""Maximum number of rows to fetch for ``top_k`` different documents."""
-
-Row = tuple[int, int]
-"""Index of a corpus among those searched, and the row's id."""
 
 
 @dataclass(frozen=True)
@@ -61,29 +55,6 @@ class SearchResult:
         """The kind of the plan, or of both."""
         both = f"+{self.documents_plan.kind}" if self.documents_plan else ""
         return f"{self.plan.kind}{both}"
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What was found in one corpus.
-
-    :param near: cosine distances of the nearest rows.
-    :param shares: how much of the query's words these rows contain, in hybrid search.
-    :param text_matches: rows that the words found.
-    :param distances: cosine distances of both, without rows that lack a phrase of the query or
-        contain a word that it excludes.
-    :param passages: stored passages of both.
-    :param full: as many rows as requested, so there may be more.
-    """
-
-    side: AnySide
-    plan: SearchPlan
-    near: Mapping[int, float]
-    shares: Mapping[int, float]
-    text_matches: Container[int]
-    distances: Mapping[int, float]
-    passages: Mapping[int, Any]
-    full: bool
 
 
 def search(
@@ -148,8 +119,8 @@ def _searched(
                   depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
             for side in sides
         ]  # fmt: skip
-        hits, below = _hits(request, results)
-        if len(hits) >= request.top_k or below or not _may_find_more(request, results):
+        hits, below = hits_of(request, results)
+        if len(hits) >= request.top_k or below or not may_find_more(request, results):
             break
         deeper *= 4
     plan, *others = [found.plan for found in results]
@@ -157,7 +128,7 @@ def _searched(
         hits=_with_neighbours(connection, request, hits, timeout_ms),
         release_id=served.release_id,
         plan=plan,
-        why_fewer=_why_fewer(request, len(hits), below),
+        why_fewer=why_fewer_hits(request, len(hits), below),
         search_ms=(time.perf_counter() - started) * 1000,
         documents_plan=others[0] if others else None,
     )
@@ -237,12 +208,6 @@ def _depth(request: SearchRequest, side: AnySide) -> int:
     return depth
 
 
-def _weight(request: SearchRequest, side: AnySide) -> float:
-    """What the words count beside the vectors."""
-    released = TEXT_WEIGHT if side.text.weight is None else side.text.weight
-    return released if request.text_weight is None else request.text_weight
-
-
 def _search_side(
     connection: Connection,
     settings: Settings,
@@ -253,7 +218,7 @@ def _search_side(
     *,
     depth: int,
     timeout_ms: int,
-) -> _Found:
+) -> Found:
     """The candidate rows of one corpus, with their distances in the space that ranks the hits."""
     plan = choose_plan(
         side.target, side.scopes, exact_rows=settings.rag_search_exact_rows, rows=side.matching
@@ -280,14 +245,14 @@ def _search_side(
             again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
         near = {row.id: row.distance for row in again}
     if not request.hybrid:
-        return _Found(side, plan, near, {}, (), near, passages, full)
+        return Found(side, plan, near, {}, (), near, passages, full)
     with _stage("full_text", side):
         found_by_words = _by_words(connection, request, side, list(near), depth, timeout_ms)
         beyond = [row for row in found_by_words.ranked if row not in near]
         others = compare(connection, table, compared, beyond, timeout_ms=timeout_ms, joined=joined)
     passages |= {row.id: side.passage(row.columns) for row in others}
     allowed = {row: near[row] for row in found_by_words.near}
-    return _Found(
+    return Found(
         side,
         plan,
         near,
@@ -355,88 +320,3 @@ def _large(
             "vector, or give query",
         )
     return side.large, large_vector
-
-
-def _hits(request: SearchRequest, results: Sequence[_Found]) -> tuple[tuple[Hit, ...], int]:
-    """The hits of all corpora, best first, and the number of rows below ``min_score``.
-
-    All distances are in one space, so they rank the rows of several corpora together.
-    """
-    distances = {
-        (place, row): d for place, found in enumerate(results) for row, d in found.distances.items()
-    }
-    passages = {
-        (place, row): passage
-        for place, found in enumerate(results)
-        for row, passage in found.passages.items()
-    }
-    if request.hybrid:
-        shares = {
-            (place, row): share
-            for place, found in enumerate(results)
-            for row, share in found.shares.items()
-        }
-        order = fuse(distances, shares, weight=_weight(request, results[0].side))
-    else:
-        order = sorted(distances, key=lambda row: (distances[row], row))
-    chosen, below = _choose(request, order, distances, passages, results)
-    return tuple(
-        _hit(rank, members, distances, passages, results)
-        for rank, members in enumerate(chosen, start=1)
-    ), below
-
-
-def _choose(
-    request: SearchRequest,
-    order: Sequence[Row],
-    distances: Mapping[Row, float],
-    passages: Mapping[Row, Any],
-    results: Sequence[_Found],
-) -> tuple[list[list[Row]], int]:
-    """The rows of each hit, and the number of rows below ``min_score``."""
-    min_score = request.min_score
-    kept = [row for row in order if min_score is None or 1 - distances[row] >= min_score]
-    groups = [[row] for row in kept]
-    if request.collapse:
-        groups = group(kept, lambda row: (row[0], results[row[0]].side.group(passages[row])))
-    return groups[: request.top_k], len(order) - len(kept)
-
-
-def _may_find_more(request: SearchRequest, results: Sequence[_Found]) -> bool:
-    """Whether more rows may contain further documents, crowded out by passages of a few."""
-    return request.collapse and any(
-        found.side.corpus == "documents" and found.full and len(found.near) < MAX_COLLAPSED
-        for found in results
-    )
-
-
-def _hit(
-    rank: int,
-    members: Sequence[Row],
-    distances: Mapping[Row, float],
-    passages: Mapping[Row, Any],
-    results: Sequence[_Found],
-) -> Hit:
-    place, row = members[0]
-    found = results[place]
-    return found.side.hit(
-        rank,
-        [passages[member] for member in members],
-        score=1 - distances[place, row],
-        source=_source(row, found.near, found.text_matches),
-    )
-
-
-def _source(key: int, near: Container[int], text_matches: Container[int]) -> str:
-    if key in near:
-        return "both" if key in text_matches else "vector"
-    return "text"
-
-
-def _why_fewer(request: SearchRequest, count: int, below: int) -> str:
-    if count >= request.top_k:
-        return ""
-    if below:
-        rows = "1 further row scores" if below == 1 else f"{below} further rows score"
-        return f"{rows} under min_score {request.min_score}"
-    return "nothing else matches"
