@@ -64,7 +64,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings batches operations index documents.scan \
-	documents.extraction codes plans thirty fidelity fidelity.bibles relevance)
+	documents.extraction codes plans thirty fidelity fidelity.bibles relevance release)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:
 	@$(BIN)/python -m benchmarks.$* --smoke

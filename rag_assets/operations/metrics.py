@@ -25,7 +25,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
-from rag_assets.operations import families
+from rag_assets.operations import corpus_families, families
 from rag_assets.operations.backfill import WINDOW_TAG
 from rag_assets.operations.job_failures import split_explained
 from rag_assets.operations.sql.metrics import (
@@ -161,10 +161,10 @@ def metrics_of(reading: Scrape) -> Iterator[Metric]:
         yield from families.of_queue(corpus.queue)
         yield from families.of_provider(corpus.provider, keys_in_use(settings))
         yield from families.of_batches(corpus.batches)
-        yield from families.of_vectors(corpus.vectors, corpus.builds)
-        yield from families.of_release(corpus.release, corpus.checks)
-        yield from families.of_live_recall(corpus.live_recall)
-        yield from families.of_audit(corpus.audit)
+        yield from corpus_families.of_vectors(corpus.vectors, corpus.builds)
+        yield from corpus_families.of_release(corpus.release, corpus.checks)
+        yield from corpus_families.of_live_recall(corpus.live_recall)
+        yield from corpus_families.of_audit(corpus.audit)
         # Failures that an outage explains are covered by the outage's own metrics and alert.
         reported = split_explained(corpus.failing).reported.values()
         failed = [run for jobs in reported for run in jobs.runs]
