@@ -121,18 +121,19 @@ def release(
                 run_id=run_id,
             )
             if not reasons:
-                record_texts(
-                    session,
-                    release_id,
-                    weight=settings.rag_text_weight,
-                    depth=settings.rag_text_depth,
-                )
-                activate_release(session, release_id)
-                record_released_rows(session, _existing(session, release_id))
+                _activate(session, release_id, settings)
         if reasons:
             raise GateRefusedError(reasons, tuple(map(str, fixes)))
         made = _tidy(session, release_id, progress)
     return Released(verdict, made, evidence.active)
+
+
+def _activate(session: Connection, release_id: int, settings: Settings) -> None:
+    record_texts(
+        session, release_id, weight=settings.rag_text_weight, depth=settings.rag_text_depth
+    )
+    activate_release(session, release_id)
+    record_released_rows(session, _existing(session, release_id))
 
 
 def _changes_model(evidence: Evidence, active: Release) -> bool:
