@@ -143,9 +143,10 @@ class Embeddings:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = time.monotonic()
         ledger = self._state.ledger
-        ledger.arrived(time.time())
+        request = Request(scope, receive)
+        ledger.arrived(time.time(), request.headers.get("traceparent", ""))
         try:
-            response = await self._respond(Request(scope, receive), ledger, arrived)
+            response = await self._respond(request, ledger, arrived)
             response.headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
             response.headers["openai-version"] = "2020-10-01"
             elapsed_ms = (time.monotonic() - arrived) * 1000

@@ -25,6 +25,7 @@ from rag_assets.defs.index.checks import (
     chunk_embeddings_index_checks,
     verse_embeddings_index_checks,
 )
+from rag_assets.defs.index.quality import retrieval_quality
 from rag_assets.defs.operations.capacity import capacity_record, capacity_report
 from rag_assets.defs.operations.corpus_audit import audit_job, corpus_audit
 from rag_assets.defs.operations.incidents import incident_report, incident_reports
@@ -55,6 +56,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             verse_embeddings_index,
             document_lane,
             chunk_embeddings_index,
+            retrieval_quality,
             release_asset,
             capacity_report,
             corpus_audit,

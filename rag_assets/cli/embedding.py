@@ -19,7 +19,7 @@ from rag_assets.bible.plan import (
 )
 from rag_assets.bible.sql.oddities import stored_oddities
 from rag_assets.cli.opening import corpus_connection
-from rag_assets.cli.options import COUNT, within
+from rag_assets.cli.options import COUNT, version_codes, within
 from rag_assets.cli.output import (
     Json,
     errors_as_sentences,
@@ -46,7 +46,16 @@ MaxRetries = Annotated[
     int | None,
     typer.Option(**within("rag_embedding_max_retries"), help="Retries of transient errors."),
 ]
-Codes = Annotated[list[str] | None, typer.Argument(help="Version codes. Default: all.")]
+Codes = Annotated[
+    list[str] | None,
+    typer.Argument(help="Version codes. Default: all.", autocompletion=version_codes),
+]
+InOrder = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Version codes, in this order.", show_default=False, autocompletion=version_codes
+    ),
+]
 
 
 def plan(
@@ -128,9 +137,7 @@ def _plan_row(found: SpacePlan) -> dict[str, object]:
 
 
 def embed(
-    codes: Annotated[
-        list[str] | None, typer.Argument(help="Version codes, in this order.", show_default=False)
-    ] = None,
+    codes: InOrder = None,
     versions: Annotated[
         str | None, typer.Option(help="Instead: versions by patterns, in their order: `PT_*,EN_*`.")
     ] = None,

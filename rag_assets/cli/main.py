@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_assets.cli import (
+    agents,
     alerting,
     audit,
     backfill,
@@ -31,6 +32,7 @@ from rag_assets.cli import (
     serve,
     space,
     up,
+    watch,
     worker,
 )
 from rag_assets.cli.commands import Commands
@@ -121,8 +123,10 @@ app.command("eval")(evaluate.evaluate)
 app.command("audit")(audit.audit)
 app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
+app.command("mcp")(agents.mcp)
 app.command("exporter")(exporter.exporter)
 app.command("worker")(worker.worker)
+app.command("watch")(watch.watch)
 app.command("alertmanager-config")(alerting.alertmanager_config_command)
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from rich.text import Text
 from typer.exceptions import TyperException
 
 from rag_assets.errors import RagAssetsError, reason_of
-from rag_assets.progress import LogLines, Progress
+from rag_assets.progress import LogLines, Progress, never_silent
 from rag_assets.secrecy import masked
 from rag_assets.visible import count, visible, visible_json, visible_lines
 
@@ -210,7 +210,8 @@ def show_error(error: Exception, *, as_json: bool = False) -> None:
 def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
     """Bars on a terminal, log lines elsewhere; on standard error, so that JSON stays clean."""
     if quiet or not err.is_terminal:
-        yield LogLines(remark)
+        with never_silent(LogLines(remark)) as progress:
+            yield progress
         return
     columns = (
         TextColumn("{task.description}"),

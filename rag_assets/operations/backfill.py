@@ -103,11 +103,18 @@ class WindowChoice:
 
     :param passed_over: a sentence for each version that does not fit even a whole window.
     :param held: why the next version, and with it every later one, waits; ``None`` if none waits.
+    :param for_a_run: it waits for a run to end, rather than for the next window or an operator.
     """
 
     start: tuple[Candidate, ...]
     passed_over: tuple[str, ...] = ()
     held: str | None = None
+    for_a_run: bool = False
+
+    @property
+    def due(self) -> bool:
+        """Whether versions are being started now, or will be later in this window."""
+        return bool(self.start) or self.for_a_run
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def choose_versions(
     """
     start: list[Candidate] = []
     passed_over: list[str] = []
-    held = None
+    held, for_a_run = None, False
     usd, minutes = left.usd + _ROUNDING, left.minutes + _ROUNDING
     for one in candidates:
         if one.problem is not None:
@@ -150,13 +157,14 @@ def choose_versions(
         elif one.minutes > minutes:
             held = f"it would take about {one.minutes:.0f} min, {max(0.0, minutes):.0f} are left"
         elif len(start) == room:
-            held = "the maximum number of runs is under way"
+            held, for_a_run = "the maximum number of runs is under way", True
         else:
             start.append(one)
             usd -= one.cost_usd
             minutes -= one.minutes
         if held:
-            return WindowChoice(tuple(start), tuple(passed_over), f"{one.code} waits: {held}")
+            waits = f"{one.code} waits: {held}"
+            return WindowChoice(tuple(start), tuple(passed_over), waits, for_a_run)
     return WindowChoice(tuple(start), tuple(passed_over))
 
 
@@ -367,7 +375,8 @@ def choose_now(
         return WindowChoice((), held=f"the lane {BIBLE_LANE} is paused: {pause.reason}")
     maximum = runs_at_once(settings)[BIBLE_LANE]
     if at_work >= maximum:
-        return WindowChoice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
+        busy_lane = f"{at_work} runs of the lane {BIBLE_LANE} are under way"
+        return WindowChoice((), held=busy_lane, for_a_run=True)
     seen = {run.version for run in runs}.union(busy, waiting_runs(connection))
     return choose_versions(
         candidates(connection, settings, without=seen, warn=warn),

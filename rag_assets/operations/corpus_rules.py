@@ -8,6 +8,7 @@ from datetime import timedelta
 from rag_assets.operations.findings import Finding, View, rule, span
 from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
 from rag_assets.postgres import pgvector_faults
+from rag_assets.retrieval.sql.live_recall import ENOUGH, WINDOW_H
 from rag_assets.vectors.sql.tables import DOCUMENTS
 from rag_assets.visible import count
 
@@ -196,9 +197,32 @@ def index_stale(view: View) -> Iterator[Finding]:
 
 
 @rule(
+    condition=f"Of at least {ENOUGH} searches of the last {WINDOW_H} hours that the API repeated "
+    "exactly, recall@10 is under `RAG_LIVE_RECALL_FLOOR`.",
+    evidence="the recall, the plan, and the number of searches",
+    fix="`rag-assets index build`, with `RAG_LIVE_QUERIES=true` so that it is judged by such "
+    "queries",
+)
+def live_recall_low(view: View) -> Iterator[Finding]:
+    corpus, floor = view.snapshot.corpus, view.thresholds.live_recall_floor
+    for one in corpus.live_recall if corpus else ():
+        if one.recall is not None and one.recall < floor and one.compared >= ENOUGH:
+            yield Finding(
+                "release",
+                "warning",
+                f"{one.corpus}: users' searches with the plan {one.plan} find {one.recall:.1%} of "
+                f"what exact search finds, under {floor:.0%} ({one.compared:,} searches of the "
+                f"last {WINDOW_H} hours)",
+                "`rag-assets index build`, with RAG_LIVE_QUERIES=true so that it is judged by such "
+                "queries",
+                view.snapshot.now,
+            )
+
+
+@rule(
     condition="Something is embedded, and nothing is served, or the gate refuses the next release.",
-    evidence="the first reason of the gate",
-    fix="`rag-assets release gate`",
+    evidence="the gate's reasons, by what fixes them, and what automation already does",
+    fix="the command of the first fix that no automation makes, or `rag-assets release gate`",
 )
 def release_held(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
@@ -206,11 +230,12 @@ def release_held(view: View) -> Iterator[Finding]:
         return
     release = corpus.release
     facts = [] if release.release_id is not None else ["nothing is served yet"]
-    if release.reasons:
-        more = f" (and {len(release.reasons) - 1} more)" if len(release.reasons) > 1 else ""
-        facts.append(f"the gate refuses the next release: {release.reasons[0]}{more}")
+    for fix in release.fixes:
+        more = f" (and {len(fix.reasons) - 1} more)" if len(fix.reasons) > 1 else ""
+        facts.append(f"the gate refuses the next release: {fix.reasons[0]}{more}: {fix.title}")
     if facts:
-        command = "`rag-assets release gate`"
+        commands = [fix.command for fix in release.fixes if not fix.automation]
+        command = commands[0] if commands else "`rag-assets release gate`"
         yield Finding("release", "warning", "; ".join(facts), command, view.snapshot.now)
 
 
@@ -288,6 +313,7 @@ CORPUS_RULES = (
     batch_failed,
     dead_letters,
     index_stale,
+    live_recall_low,
     release_held,
     provenance_unknown,
     audit_differences,

@@ -163,6 +163,7 @@ def metrics_of(reading: Scrape) -> Iterator[Metric]:
         yield from families.of_batches(corpus.batches)
         yield from families.of_vectors(corpus.vectors, corpus.builds)
         yield from families.of_release(corpus.release, corpus.checks)
+        yield from families.of_live_recall(corpus.live_recall)
         yield from families.of_audit(corpus.audit)
         # Failures that an outage explains are covered by the outage's own metrics and alert.
         reported = split_explained(corpus.failing).reported.values()

@@ -15,10 +15,12 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.evidence import Evidence, IndexEvidence, gather_evidence
 from rag_assets.release.gate import GateVerdict, judge_release
+from rag_assets.release.refusal import Automation, grouped
 from rag_assets.release.sql.released_rows import record_released_rows
 from rag_assets.release.sql.releases import (
     activate_release,
     name_live_indexes,
+    record_texts,
     refresh_views,
     release_by_id,
     write_release,
@@ -62,6 +64,7 @@ def evaluate_gate(
         max_age=timedelta(hours=settings.rag_evidence_max_age_h),
         leave_out_failing=leave_out if leave_out_failing is None else leave_out_failing,
         after_rollback=after_rollback,
+        quality_floor=settings.rag_quality_floor,
     )
 
 
@@ -73,6 +76,7 @@ def release(
     leave_out_failing: bool | None = None,
     after_rollback: bool = False,
     keep_model: bool = False,
+    automation: Automation | None = None,
     progress: Progress | None = None,
 ) -> Released:
     """Release what passes the gate, and activate it.
@@ -83,7 +87,8 @@ def release(
     :param keep_model: release nothing, and record no refusal, where the settings name another
         space than the one that is served: an operator changes the model, not an automation, which
         may still hold the settings of before.
-    :raises GateRefusedError: the gate refused; with all reasons.
+    :param automation: what is already being done about a refusal; by default nothing.
+    :raises GateRefusedError: the gate refused; with all reasons, grouped by their fix.
     """
     progress = progress or Silent()
     with _release_lock(database) as session:
@@ -102,22 +107,30 @@ def release(
                 )
                 return Released(verdict, evidence.active, evidence.active)
             reasons = tuple(map(str, verdict.reasons))
+            fixes = grouped(verdict.reasons, automation or Automation())
             if verdict.unchanged and verdict.passed and evidence.active is not None:
                 return Released(verdict, evidence.active, evidence.active)
             release_id = write_release(
                 session,
                 versions=verdict.versions,
                 spaces=() if reasons else verdict.spaces,
-                manifest=_manifest(evidence, verdict, settings),
+                manifest=_manifest(evidence, verdict, settings)
+                | {"fixes": [asdict(fix) for fix in fixes]},
                 reasons=reasons,
                 code_version=package_version("rag-assets"),
                 run_id=run_id,
             )
             if not reasons:
+                record_texts(
+                    session,
+                    release_id,
+                    weight=settings.rag_text_weight,
+                    depth=settings.rag_text_depth,
+                )
                 activate_release(session, release_id)
                 record_released_rows(session, _existing(session, release_id))
         if reasons:
-            raise GateRefusedError(reasons)
+            raise GateRefusedError(reasons, tuple(map(str, fixes)))
         made = _tidy(session, release_id, progress)
     return Released(verdict, made, evidence.active)
 
@@ -141,6 +154,7 @@ def roll_back(database: Database, *, progress: Progress | None = None) -> tuple[
             if now.previous_id is None:
                 raise ConfigurationError(f"release {now.release_id} is the first: none before it")
             _refuse_unservable(session, now.previous_id)
+            record_texts(session, now.previous_id)
             activate_release(session, now.previous_id, rolling_back=True)
         made = _tidy(session, now.previous_id, progress or Silent())
     return made, now
@@ -159,6 +173,7 @@ def activate(
             if now is not None and now.release_id == release_id:
                 return now, now
             _refuse_unservable(session, release_id)
+            record_texts(session, release_id)
             activate_release(session, release_id)
         made = _tidy(session, release_id, progress or Silent())
     return made, now

@@ -128,6 +128,28 @@ class OperationsSettings(BaseModel):
     rag_operations_keep_days: int = Field(
         90, ge=1, description="Days for which samples, attempts and ended runs are kept."
     )
+    rag_dagster_keep_days: int = Field(
+        90,
+        ge=1,
+        description="Days for which Dagster keeps ended runs with their events and logs. What a "
+        "partition's status, latest metadata or check result comes from is kept longer.",
+    )
+
+    # Recall of live searches
+    rag_live_recall_share: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Share of the API's searches that are repeated exactly in the background, for "
+        "`rag_live_recall_at_10`. 0: none.",
+    )
+    rag_live_recall_budget: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Maximum share of the time in which a worker of the API runs such a "
+        "repetition, one at a time. Searches beyond that are not repeated.",
+    )
 
     # Notifications
     slack_webhook_url: SecretStr | None = Field(

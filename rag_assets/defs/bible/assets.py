@@ -19,7 +19,6 @@ from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_log import run_log
-from rag_assets.progress import LogLines
 
 OWNERS = ["team:corpus"]
 CONTINUES_TAG = "rag/continues"
@@ -49,20 +48,22 @@ def verses(
     code = context.partition_key
     folder = find_version_folder(corpus.settings.rag_bibles_dir, code)
     declaration = read_declaration(folder)
-    read = read_version(
-        folder.path,
-        reading_limits(corpus.settings),
-        on_file=lambda path: context.log.debug(f"reading {path}"),
-    )
-    with corpus.database.connect() as connection:
-        loaded = load_verses(
-            connection,
-            code,
-            declaration,
-            read.bible,
-            source_hash=read.source_hash,
-            run_id=context.run.run_id,
+    with corpus.reporting(context.log.info) as progress:
+        progress.say(f"reading {folder.path}")
+        read = read_version(
+            folder.path,
+            reading_limits(corpus.settings),
+            on_file=lambda path: context.log.debug(f"reading {path}"),
         )
+        with corpus.database.connect() as connection:
+            loaded = load_verses(
+                connection,
+                code,
+                declaration,
+                read.bible,
+                source_hash=read.source_hash,
+                run_id=context.run.run_id,
+            )
     return dg.MaterializeResult(
         metadata=metadata.of_verses(folder.path, declaration, read.bible, loaded),
         data_version=dg.DataVersion(read.source_hash),
@@ -114,8 +115,7 @@ def _embedded(
     context: dg.AssetExecutionContext, config: EmbeddingConfig, corpus: CorpusResource
 ) -> tuple[SpaceReport, ...]:
     code = context.partition_key
-    progress = corpus.progress or LogLines(context.log.info)
-    with run_log():
+    with run_log(), corpus.reporting(context.log.info) as progress:
         reports = embed_spaces(
             corpus.database,
             corpus.settings,

@@ -43,6 +43,7 @@ from rag_assets.operations.backfill import (
 )
 from rag_assets.operations.backfill_documents import requeue_documents
 from rag_assets.operations.capacity import due_days
+from rag_assets.operations.sql.backfill import record_tick, versions_due
 from rag_assets.operations.sql.capacity import recorded_days, watched_since
 from rag_assets.operations.sql.dagster_state import TaggedRun
 from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
@@ -188,6 +189,7 @@ def _backfill(
             at_work=in_bible_lane(under_way),
             warn=context.log.debug,
         )
+        record_tick(connection, window.opens, now, due=choice.due)
         if not choice.start and not choice.held:
             left = remaining_budget(connection, settings, window, runs, now)
             requeued, waiting = requeue_documents(connection, settings, window, left.usd)
@@ -278,6 +280,9 @@ def _night(
         return dg.SkipReason("waiting: vectors are being embedded or an index is being built")
     try:
         with corpus.database.connect() as connection:
+            window = backfill_windows(settings).open_at(now)
+            if window is not None and versions_due(connection, window.opens, now):
+                return dg.SkipReason("waiting: the backfill has versions due in its window")
             tables = indexed_tables(connection, settings)
             corpora = {table.corpus for table in tables if has_rows(connection, table)}
     except ConfigurationError as error:  # nothing was ever embedded

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import httpx2
 import openai
 
+from rag_assets import tracing
 from rag_assets.embedding.batching import estimate_tokens
-from rag_assets.embedding.embedder import Answer
+from rag_assets.embedding.embedder import Answer, embedding_span
 from rag_assets.embedding.profile import Overrides, Profile, endpoint_of
 from rag_assets.embedding.providers.answers import RawAnswer, matched
 from rag_assets.embedding.providers.refusals import classify, refused_in, rest_after
@@ -86,9 +87,12 @@ class OpenAIEmbedder:
     ) -> Answer:
         """See :class:`rag_assets.embedding.embedder.Embedder`."""
         profile = self._profiles.get(spec, self._assumed)
-        answer, headers = await self._post(request_body(texts, spec, profile, kind), api_key)
-        raw = RawAnswer.of(answer)
-        tokens = sum(map(estimate_tokens, texts)) if raw.tokens is None else raw.tokens
+        with embedding_span(spec, len(texts), server=self._client.base_url.host) as span:
+            body = request_body(texts, spec, profile, kind)
+            answer, headers = await self._post(body, api_key)
+            raw = RawAnswer.of(answer)
+            tokens = sum(map(estimate_tokens, texts)) if raw.tokens is None else raw.tokens
+            span.set({"gen_ai.usage.input_tokens": tokens})
         try:
             vectors, refused = matched(raw, len(texts), spec, profile)
         except ProviderAnswerError as error:
@@ -104,7 +108,10 @@ class OpenAIEmbedder:
             # objects, took a third of the time that a whole version spends in this process.
             with explained(api_key):
                 response = await self._by_key[api_key].post(
-                    "/embeddings", cast_to=httpx2.Response, body=body
+                    "/embeddings",
+                    cast_to=httpx2.Response,
+                    body=body,
+                    options={"headers": tracing.outgoing()},
                 )
             answer = response.json()
         except ValueError:

@@ -27,6 +27,7 @@ from rag_assets.operations.sql.dagster_state import RunCount, RunTotals
 from rag_assets.operations.sql.failed_runs import Failing, failing
 from rag_assets.operations.sql.vector_metrics import CheckNow, VectorsNow, checks_now, vectors_now
 from rag_assets.postgres.database import Connection, Database, fetch_all, one
+from rag_assets.retrieval.sql.live_recall import LiveRecall, live_recall
 from rag_assets.settings.model import Settings
 
 
@@ -121,6 +122,7 @@ class CorpusFigures:
     incidents: int
     vectors: tuple[VectorsNow, ...]
     checks: tuple[CheckNow, ...]
+    live_recall: tuple[LiveRecall, ...]
     builds: int
     free_bytes: int | None
     audit: AuditFigures | None
@@ -158,6 +160,7 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
             incidents=_count_incidents(connection),
             vectors=vectors_now(connection),
             checks=checks_now(connection, settings),
+            live_recall=live_recall(connection),
             builds=builds_in_progress(connection),
             free_bytes=free_disk_bytes(connection),
             audit=audit_figures(connection),
