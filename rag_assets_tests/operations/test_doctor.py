@@ -225,7 +225,7 @@ def test_nothing_served_and_the_reason_are_one_finding() -> None:
         (stored(incident=INCIDENT), "incident", "warning", "incident-0007 is open: dep"),
         (stored(incident=replace(INCIDENT, state="escalated")), "incident", "problem", "escal"),
         (stored(unsent_messages=2), "messages", "warning", "2 messages"),
-        (batch(due_at=NOW - timedelta(hours=3)), "batch", "warning", "3 is 3 h overdue"),
+        (batch(due_at=NOW - timedelta(hours=3)), "batch", "warning", "EN_A is 3 h overdue"),
         (batch(message="the API key is gone"), "batch", "warning", "EN_A: the API key is gone"),
         (batch(state="ended", ended_at=NOW - timedelta(hours=3)), "batch", "problem", "3 h ago"),
         (batch(state="failed", message="bad_file"), "batch", "warning", "refused: bad_file"),
