@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from rag_assets.defs.bible.assets import verse_embeddings, verses
+from rag_assets.defs.bible.batch_sensor import embedding_batches
 from rag_assets.defs.bible.checks import verse_embeddings_checks
 from rag_assets.defs.bible.jobs import bible_embedding_plan, bible_embeddings, bible_verses
 from rag_assets.defs.bible.sensors import bible_version_folders
@@ -24,6 +25,7 @@ from rag_assets.defs.index.checks import (
     chunk_embeddings_index_checks,
     verse_embeddings_index_checks,
 )
+from rag_assets.defs.index.quality import retrieval_quality
 from rag_assets.defs.operations.capacity import capacity_record, capacity_report
 from rag_assets.defs.operations.corpus_audit import audit_job, corpus_audit
 from rag_assets.defs.operations.incidents import incident_report, incident_reports
@@ -54,6 +56,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
             verse_embeddings_index,
             document_lane,
             chunk_embeddings_index,
+            retrieval_quality,
             release_asset,
             capacity_report,
             corpus_audit,
@@ -86,6 +89,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         schedules=build_schedules(),
         sensors=[
             bible_version_folders,
+            embedding_batches,
             document_inbox,
             document_queue,
             queue_recovery,

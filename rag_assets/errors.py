@@ -214,6 +214,10 @@ class BrokerUnavailableError(TransientError):
     """The broker that distributes runs to several machines cannot be reached now."""
 
 
+class DagsterUnreachableError(TransientError):
+    """Dagster's webserver cannot be reached now, or refuses what it is asked."""
+
+
 class SearchTimeoutError(TransientError):
     """A search exceeded its time limit and was cancelled."""
 

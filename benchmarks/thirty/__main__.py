@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.codes.kinds import fragments
@@ -119,9 +120,11 @@ def lexical(wanted: Wanted) -> None:
         with database.connect() as connection:
             space = find_space(connection, settings, "small")
         assert space is not None
-        queries = embed_queries(settings, space.spec, fragments(texts, wanted.queries))
+        asked = fragments(texts, wanted.queries)
         what = f"{wanted.versions} versions, lexical"
-        _measure(database, settings, done, queries, what)
+        _measure(
+            database, settings, done, embed_queries(settings, space.spec, asked), what, texts=asked
+        )
 
 
 PARTS = {"dense": dense, "lexical": lexical}
@@ -134,13 +137,24 @@ def _settings(usual: Settings, wanted: Wanted) -> Settings:
 
 
 def _measure(
-    database: Database, settings: Settings, done: steps.Steps, queries: Vectors, what: str
+    database: Database,
+    settings: Settings,
+    done: steps.Steps,
+    queries: Vectors,
+    what: str,
+    *,
+    texts: Sequence[str] = (),
 ) -> None:
-    """The steps to a release, then the searches; one table each."""
+    """The steps to a release, then the searches; one table each.
+
+    :param texts: of the queries, for hybrid search; empty where the vectors have none.
+    """
     table, released = steps.to_release(database, settings, done)
     show(Report(f"{what}: steps", ("step", "s", "what came of it"), done.rows))
     served = searches.served_of(database, settings, table, released=released)
     show(searches.in_process(database, settings, served, queries, what))
+    if texts:
+        show(searches.hybrid(database, settings, served, texts, what))
     if released:
         environment = {"RAG_EMBEDDING_PROVIDER": settings.rag_embedding_provider}
         show(searches.over_http(served, queries, settings.rag_home, environment, what))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,10 @@ from rag_assets.index.measuring import target_of
 from rag_assets.index.questions import recall, similarity_floors
 from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
+from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.retrieval.released import Served, served_now, served_on_trial
 from rag_assets.retrieval.request import SearchRequest, confine, primary
+from rag_assets.retrieval.search import search
 from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.timing import measure_latency, time_search
 from rag_assets.settings.model import Settings
@@ -90,6 +94,56 @@ def in_process(
         ("filter", "rows", "recall@10", *(f"at {many}" for many in CONCURRENCIES)),
         rows,
     )
+
+
+def hybrid(
+    database: Database, settings: Settings, served: Served, texts: Sequence[str], what: str
+) -> Report:
+    """Latency of hybrid search by concurrency, for three sorts of queries."""
+    words = " ".join(texts).split()
+    sorts = {
+        "fragments": list(texts),
+        "1,000 words": [" ".join(words[place : place + 1_000] * 2) for place in range(40)],
+        "stop words": ["the and of to in that he shall unto for his a they be is him not them"]
+        * 40,
+    }
+    rows = []
+    for name, asked in sorts.items():
+        say(f"hybrid search: {name}")
+        vectors = embed_queries(settings, served.target.table.space.spec, asked)
+        latencies = []
+        for many in CONCURRENCIES:
+            work = list(zip(asked, vectors, strict=True)) * (2 if len(asked) > 100 else 5)
+            latencies.append(_hybrid_latencies(database, settings, served, work, many))
+        rows.append((name, *("{:.1f} / {:.1f}".format(*one) for one in latencies)))
+    return Report(
+        f"{what}: hybrid search, P50 / P95 in ms by connections",
+        ("queries", *(f"at {many}" for many in CONCURRENCIES)),
+        rows,
+    )
+
+
+def _hybrid_latencies(
+    database: Database,
+    settings: Settings,
+    served: Served,
+    work: Sequence[tuple[str, Vectors]],
+    concurrency: int,
+) -> Sequence[float]:
+    def share(first: int) -> list[float]:
+        found = []
+        with database.connect(autocommit=True) as connection:
+            prepare_connection(connection)
+            for text, vector in [work[first], *work[first::concurrency]]:
+                request = SearchRequest(top_k=TOP_K, text=text, hybrid=True)
+                started = time.perf_counter()
+                search(connection, settings, served, request, vector)
+                found.append((time.perf_counter() - started) * 1000)
+        return found[1:]  # the first warms the connection
+
+    with ThreadPoolExecutor(concurrency) as threads:
+        taken = [one for part in threads.map(share, range(concurrency)) for one in part]
+    return [float(one) for one in np.percentile(taken, [50, 95])]
 
 
 def over_http(

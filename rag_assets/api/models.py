@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag_assets.retrieval.hits import Hit
-from rag_assets.retrieval.request import MAX_CONTEXT, MAX_TOP_K, Searched, SearchRequest
+from rag_assets.retrieval.request import (
+    MAX_CONTEXT,
+    MAX_TEXT_DEPTH,
+    MAX_TOP_K,
+    Searched,
+    SearchRequest,
+)
 from rag_assets.retrieval.search import SearchResult
 from rag_assets.vectors.search_plan import SearchPlan
 
@@ -75,7 +81,25 @@ class SimpleRequest(BaseModel):
     rerank: bool = Field(
         False, description="Re-rank the small space's candidates with the large model."
     )
-    hybrid: bool = Field(False, description="Include full text search; needs `query`.")
+    hybrid: bool = Field(
+        False,
+        description="Include full text search; needs `query`. A phrase in double quotes is then "
+        "required, and a word after a minus excluded.",
+    )
+    text_weight: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="With `hybrid`: what the words count beside the vector. Unset: the release's.",
+    )
+    text_depth: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_TEXT_DEPTH,
+        description="With `hybrid`: hits of either search to merge, at least. Unset: the "
+        "release's.",
+    )
     collapse: bool = Field(
         False,
         description="One hit per verse, in its best version; one per document, its best passage.",
@@ -102,6 +126,8 @@ class SimpleRequest(BaseModel):
             min_score=self.min_score,
             rerank=self.rerank,
             hybrid=self.hybrid,
+            text_weight=self.text_weight,
+            text_depth=self.text_depth,
             collapse=self.collapse,
             corpus=self.corpus,
             documents=None if self.documents is None else tuple(self.documents),
@@ -212,9 +238,14 @@ AnyPlan = Annotated[PlanModel | BothPlansModel, Field(discriminator="kind")]
 
 def plan_model(found: SearchResult) -> PlanModel | BothPlansModel:
     """The model of a search's plans."""
-    if found.documents_plan is None:
-        return _plan(found.plan)
-    return BothPlansModel(bible=_plan(found.plan), documents=_plan(found.documents_plan))
+    return plans_model(found.plan, found.documents_plan)
+
+
+def plans_model(plan: SearchPlan, documents: SearchPlan | None) -> PlanModel | BothPlansModel:
+    """The model of one plan, or of the Bible's and the documents'."""
+    if documents is None:
+        return _plan(plan)
+    return BothPlansModel(bible=_plan(plan), documents=_plan(documents))
 
 
 def _plan(plan: SearchPlan) -> PlanModel:
@@ -240,13 +271,18 @@ class RetrieveResponse(BaseModel):
 
 
 class EvalQuery(BaseModel):
-    """One query, and the references that one of the hits should have."""
+    """One query, and what one of the hits should be."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     query: str = Field(min_length=1, max_length=MAX_QUERY)
     expected: list[Name] = Field(
-        default_factory=list, max_length=MAX_NAMES, description='Such as "RUT 1:16".'
+        default_factory=list,
+        max_length=MAX_NAMES,
+        description='Verses such as "RUT 1:16", or keys of documents.',
+    )
+    not_first: list[Name] = Field(
+        default_factory=list, max_length=MAX_NAMES, description="What must not be the first hit."
     )
 
 
@@ -257,18 +293,24 @@ class EvalRequest(BaseModel):
 
     queries: list[EvalQuery] = Field(min_length=1, max_length=MAX_EVAL)
     top_k: int = Field(10, ge=1, le=MAX_TOP_K)
+    corpus: Searched = "bible"
     versions: list[Name] | None = Field(None, min_length=1, max_length=MAX_NAMES)
     language: Name | None = None
     hybrid: bool = False
+    text_weight: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    text_depth: int | None = Field(None, ge=1, le=MAX_TEXT_DEPTH)
     collapse: bool = False
 
     def plain(self) -> SearchRequest:
         """Convert to a request of :mod:`rag_assets.retrieval`."""
         return SearchRequest(
             top_k=self.top_k,
+            corpus=self.corpus,
             versions=None if self.versions is None else tuple(self.versions),
             language=self.language,
             hybrid=self.hybrid,
+            text_weight=self.text_weight,
+            text_depth=self.text_depth,
             collapse=self.collapse,
         )
 
@@ -278,16 +320,18 @@ class EvalResult(BaseModel):
 
     query: str
     expected: list[str]
-    hits: list[str] = Field(description="USFM references, best first.")
-    found_at: int | None = Field(description="Rank of the first expected reference.")
+    hits: list[str] = Field(description="USFM references and keys of documents, best first.")
+    found_at: int | None = Field(description="Rank of the first expected one.")
     latency_ms: float
+    wrong_first: bool = Field(description="The first hit is one that must not be first.")
 
 
 class EvalResponse(BaseModel):
     """The results of all queries.
 
     ``hit_at_k`` is the share of the queries with an expectation that met it; ``coverage`` is the
-    share of all queries that returned ``top_k`` hits.
+    share of all queries that returned ``top_k`` hits. A figure that ``top_k`` hits cannot show is
+    null.
     """
 
     request_id: str
@@ -295,6 +339,12 @@ class EvalResponse(BaseModel):
     queries: int
     expecting: int
     hit_at_k: float | None
+    hit_at_1: float | None
+    hit_at_10: float | None
+    mrr_at_10: float | None
+    ndcg_at_10: float | None
+    recall_at_100: float | None
+    wrong_first: int = Field(description="Queries whose first hit must not be first.")
     coverage: float
     p50_ms: float
     p95_ms: float

@@ -1,87 +1,121 @@
-"""``rag-assets eval``: how well the queries of a file find what they should."""
+"""``rag-assets eval``: how well queries find what they should."""
 
 from __future__ import annotations
 
 import json
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rag_assets.cli.options import Collapse, Hybrid, Rerank, TopK, Versions
+from rag_assets.cli.options import Collapse, Hybrid, Rerank, TextWeight, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.errors import ConfigurationError
+from rag_assets.index.proposals import Proposal, propose_queries
 from rag_assets.postgres.database import open_database
-from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary
-from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.beir import named_by_id, read_judged, write_documents
+from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary, name_of
+from rag_assets.retrieval.golden_file import read_golden_queries
+from rag_assets.retrieval.measures import means, measures
+from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
 from rag_assets.retrieval.search import search_texts
 from rag_assets.settings.model import load_settings
+from rag_assets.visible import count
 
-MAX_QUERIES = 2048
-
-
-@dataclass(frozen=True)
-class Question:
-    """One query of the file."""
-
-    text: str
-    expected: tuple[str, ...]
-    language: str | None
+BATCH = 1000
+"""Queries of a collection that are embedded together."""
 
 
 def evaluate(
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="TOML with tables `query`, or JSON lines: text, expected (references such as "
-            "RUT 1:16), language."
+            help="TOML with tables `query`, or JSON lines: text, expected and not_first "
+            "(references such as RUT 1:16, or keys of documents), language."
         ),
-    ],
+    ] = None,
+    beir: Annotated[
+        Path | None,
+        typer.Option(help="A folder with a collection in the format of BEIR or TREC, instead."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="With --beir: which judgments.")] = "test",
+    write_to: Annotated[
+        Path | None,
+        typer.Option(help="With --beir: write the documents here, as files for the inbox."),
+    ] = None,
+    propose: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Print this many queries from the corpus, as TOML."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="With --propose: another seed draws others.")] = 1,
     top_k: TopK = 10,
     version: Versions = None,
     hybrid: Hybrid = False,
+    text_weight: TextWeight = None,
     rerank: Rerank = False,
     collapse: Collapse = False,
     as_json: Json = False,
 ) -> None:
-    """Search the active release with each query of a file; report hit@k, latency and coverage.
+    """Search the active release with each query of a file; report hit@k, nDCG, latency, coverage.
 
-    A query with a language searches only versions of that language. The latency is that of the
-    search alone: the queries are embedded beforehand.
+    A query with a language searches only versions and documents of that language; one that names a
+    document searches documents, too. The latency is that of the search alone: the queries are
+    embedded beforehand.
+
+    A collection in the format of BEIR or TREC (`--beir`) is a folder with documents, queries and
+    judgments. `--write-to` writes its documents for the inbox; once they are released, its queries
+    are searched among the documents, 100 hits each.
+
+    `--propose` prints words out of passages as queries in the file's format: reword them, delete
+    what nobody would ask, and add the rest to the file.
 
     ```
     rag-assets eval samples/golden_queries.toml
+    rag-assets eval --beir scifact --write-to inbox/scifact
+    rag-assets eval --beir scifact --hybrid
+    rag-assets eval --propose 20
     ```
     """
     with errors_as_sentences(as_json):
-        settings = load_settings()
-        questions = read_questions(file)
-        requests = [
-            SearchRequest(
-                top_k=top_k,
-                text=question.text,
-                versions=tuple(version) if version else None,
-                language=question.language,
-                rerank=rerank,
-                hybrid=hybrid,
-                collapse=collapse,
-            )
-            for question in questions
-        ]
-        found = search_texts(open_database(settings), settings, requests)
+        if sum(one is not None for one in (file, beir, propose)) != 1:
+            raise ConfigurationError("give one of: a file of queries, --beir, --propose")
+        request = SearchRequest(
+            top_k=top_k,
+            versions=tuple(version) if version else None,
+            rerank=rerank,
+            hybrid=hybrid,
+            text_weight=text_weight,
+            collapse=collapse,
+        )
+        if file is not None:
+            _evaluate_file(file, request, as_json=as_json)
+        elif propose is not None:
+            _propose(propose, seed, as_json=as_json)
+        elif beir is not None and write_to is not None:
+            written = write_documents(beir, write_to)
+            out.print(f"{count(written, 'document')} written to {write_to}")
+        elif beir is not None:
+            _evaluate_collection(beir, split, request, as_json=as_json)
+
+
+def _evaluate_file(path: Path, request: SearchRequest, *, as_json: bool) -> None:
+    settings = load_settings()
+    queries = read_golden_queries(path, expecting=False)
+    requests = [query.asked(request) for query in queries]
+    found = search_texts(open_database(settings), settings, requests)
     results = [
         evaluated(
-            question.text,
-            question.expected,
-            [hit.usfm for hit in result.hits],
+            query.text,
+            query.expected,
+            [name_of(hit) for hit in result.hits],
             result.search_ms,
+            not_first=query.not_first,
         )
-        for question, result in zip(questions, found, strict=True)
+        for query, result in zip(queries, found, strict=True)
     ]
-    _show(results, found[0].release_id, top_k=top_k, as_json=as_json)
+    _show(results, found[0].release_id, top_k=request.top_k, as_json=as_json)
 
 
 def _show(results: Sequence[Evaluated], release: int, *, top_k: int, as_json: bool) -> None:
@@ -96,7 +130,7 @@ def _show(results: Sequence[Evaluated], release: int, *, top_k: int, as_json: bo
                 "ms": round(result.latency_ms, 1),
                 "hits": len(result.hits),
                 "expected": ", ".join(result.expected) or None,
-                "query": result.query,
+                "query": result.query + (" (wrong first hit)" if result.wrong_first else ""),
             }
             for result in results
         ],
@@ -106,38 +140,46 @@ def _show(results: Sequence[Evaluated], release: int, *, top_k: int, as_json: bo
     show_record({"release": release, f"hit@{top_k}": summed.pop("hit_at_k"), **summed})
 
 
-def read_questions(path: Path) -> tuple[Question, ...]:
-    """Read the file: TOML by its ending, else JSON lines.
+def _evaluate_collection(
+    folder: Path, split: str, request: SearchRequest, *, as_json: bool
+) -> None:
+    settings = load_settings()
+    queries = read_judged(folder, split)
+    named = named_by_id(queries)
+    database = open_database(settings)
+    asked = replace(request, corpus="documents", collapse=True, top_k=MAX_TOP_K)
+    rankings: list[list[str]] = []
+    for start in range(0, len(queries), BATCH):
+        requests = [replace(asked, text=query.text) for query in queries[start : start + BATCH]]
+        found = search_texts(database, settings, requests)
+        rankings += [[named(name_of(hit)) for hit in result.hits] for result in found]
+    judged = {key for query in queries for key in query.grades}
+    if judged.isdisjoint(key for ranking in rankings for key in ranking):
+        raise ConfigurationError(
+            f"no query found a judged document of {folder}: write the documents into the inbox "
+            f"(`rag-assets eval --beir {folder} --write-to FOLDER`), and release them"
+        )
+    figures = means(
+        [measures(ranking, query.grades) for ranking, query in zip(rankings, queries, strict=True)]
+    )
+    if as_json:
+        show_json({"queries": len(queries), "top_k": MAX_TOP_K, **figures})
+    else:
+        show_record({"queries": len(queries), **{k: str(v) for k, v in figures.items()}})
 
-    :raises ConfigurationError: naming the file, the query and what is wrong with it.
-    """
-    try:
-        content = path.read_text(encoding="utf-8")
-        if path.suffix == ".toml":
-            entries = tomllib.loads(content).get("query", [])
-        else:
-            entries = [json.loads(line) for line in content.splitlines() if line.strip()]
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is neither TOML nor JSON lines: {error}") from None
-    if not isinstance(entries, list) or not entries:
-        raise ConfigurationError(f"{path} has no query: write [[query]] with text and expected")
-    if len(entries) > MAX_QUERIES:
-        raise ConfigurationError(f"{path} has {len(entries)} queries: the maximum is {MAX_QUERIES}")
-    return tuple(_question(path, place, entry) for place, entry in enumerate(entries, start=1))
+
+def _propose(number: int, seed: int, *, as_json: bool) -> None:
+    settings = load_settings()
+    with open_database(settings).connect() as connection:
+        proposals = propose_queries(connection, settings, number, seed=seed)
+    if as_json:
+        show_json(list(proposals))
+        return
+    for proposal in proposals:
+        typer.echo(_as_toml(proposal))
 
 
-def _question(path: Path, place: int, entry: object) -> Question:
-    if not isinstance(entry, Mapping):
-        raise ConfigurationError(f"{path}: query {place} is not a table with text and expected")
-    text, expected, language = (entry.get(name) for name in ("text", "expected", "language"))
-    if not isinstance(text, str) or not text.strip():
-        raise ConfigurationError(f"{path}: query {place} has no text")
-    if not isinstance(expected, list | None) or not all(
-        isinstance(reference, str) for reference in expected or ()
-    ):
-        raise ConfigurationError(f"{path}: query {place}: expected is not a list of references")
-    if not isinstance(language, str | None):
-        raise ConfigurationError(f"{path}: query {place}: language is not a string")
-    return Question(text, tuple(expected or ()), language)
+def _as_toml(proposal: Proposal) -> str:
+    fields = {"language": proposal.language, "text": proposal.text, "expected": [proposal.expected]}
+    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items())
+    return "\n".join((f"# {proposal.passage}", "[[query]]", *lines, ""))

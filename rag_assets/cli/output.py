@@ -27,7 +27,7 @@ from typer.exceptions import TyperException
 from rag_assets.errors import RagAssetsError, reason_of
 from rag_assets.progress import LogLines, Progress, never_silent
 from rag_assets.secrecy import masked
-from rag_assets.visible import visible, visible_json, visible_lines
+from rag_assets.visible import count, visible, visible_json, visible_lines
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -164,6 +164,14 @@ def show_failures(of: str, failures: Iterable[str]) -> None:
     """What failed of one thing, one line per failure."""
     for failure in failures:
         out.print(f"[red]{of}[/red] {plain(failure)}")
+
+
+def show_waiting(of: str, texts: int, due: datetime | None) -> None:
+    """A line on texts that are in the provider's batches."""
+    if texts:
+        by = f", due {due:%Y-%m-%d %H:%M} UTC" if due else ""
+        out.print(f"{of}: {count(texts, 'text')} in batches at the provider{by}: `rag-assets up` "
+                  "takes the results in")  # fmt: skip
 
 
 def show_reasons(reasons: Iterable[object]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.cli.options import Collapse, Hybrid, Rerank, TopK, Versions
+from rag_assets.cli.options import Collapse, Hybrid, Rerank, TextWeight, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_pairs
 from rag_assets.cli.snippets import snippet
 from rag_assets.postgres.database import open_database
@@ -31,6 +31,7 @@ def search_command(
         list[str] | None, typer.Option(help="Only this document, by its key; may be repeated.")
     ] = None,
     hybrid: Hybrid = False,
+    text_weight: TextWeight = None,
     rerank: Rerank = False,
     collapse: Collapse = False,
     full: Annotated[
@@ -62,6 +63,7 @@ def search_command(
             language=language,
             books=tuple(book) if book else None,
             hybrid=hybrid,
+            text_weight=text_weight,
             rerank=rerank,
             collapse=collapse,
             corpus=corpus,

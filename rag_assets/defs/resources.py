@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from rag_assets import tracing
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import open_migrated
@@ -43,6 +44,7 @@ def open_corpus(
 ) -> CorpusResource:
     """Read the settings, open the database and migrate it."""
     settings = settings or load_settings()
+    tracing.set_up(settings, "rag_assets-runs")
     return CorpusResource(settings, open_migrated(settings), progress)
 
 

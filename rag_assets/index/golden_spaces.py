@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rag_assets.bible.sql.verses import version_languages
-from rag_assets.index.golden import GoldenQuery, in_their_language, read_golden_queries
+from rag_assets.index.golden import in_their_language
 from rag_assets.index.questions import ask
 from rag_assets.index.text_queries import EmbeddedTexts
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.confinement import primary
+from rag_assets.retrieval.golden_file import GoldenQuery, read_golden_queries
 from rag_assets.retrieval.query_vectors import embed_queries_cached
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import VectorTable, rows_by_scope
@@ -79,5 +80,5 @@ def _elsewhere(
         replace(query, language=tag)
         for query in queries
         for language, tag in spoken.items()
-        if language != primary(query.language)
+        if query.language is not None and language != primary(query.language)
     )

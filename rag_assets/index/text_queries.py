@@ -161,10 +161,10 @@ def _parts(
         min_letters=2 * FRAGMENT_LETTERS, seed=_SEEDS[kind], half=half,
     ):  # fmt: skip
         start = None if kind is QueryClass.FRAGMENTS else 0
-        yield TextQuery(_part(text, row, start), kind, frozenset({row}))
+        yield TextQuery(part_of(text, row, start), kind, frozenset({row}))
 
 
-def _part(text: str, row: int, start: int | None) -> str:
+def part_of(text: str, row: int, start: int | None) -> str:
     """A part of a text, from a place that depends on the passage alone if no start is given.
 
     So a passage gives the same query whatever else is in the sample.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from rag_assets.operations.findings import Finding, View, rule, span
 from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
@@ -104,6 +105,64 @@ def job_failed(view: View) -> Iterator[Finding]:
             failed.remedy(view.thresholds.public_url),
             failed.began_at,
         )
+
+
+@rule(
+    condition="A batch is overdue at the provider, or the provider does not answer for it.",
+    evidence="the batch, its version, and since when it is due, or the error",
+    fix="`rag-assets batches cancel BATCH`: what is answered is kept, the rest requested again",
+)
+def batch_late(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    for batch in seen.corpus.batches if seen.corpus else ():
+        if batch.state != "submitted":
+            continue
+        named = f"batch {batch.batch_id} of {batch.version_code}"
+        cancel = f"`rag-assets batches cancel {batch.batch_id}`"
+        if batch.message:
+            began = batch.submitted_at or batch.prepared_at
+            give_up = f"correct that, or `rag-assets batches give-up {batch.batch_id}`"
+            yield Finding("batch", "warning", f"{named}: {batch.message}", give_up, began)
+        elif batch.due_at is not None and batch.due_at < seen.now:
+            late = span((seen.now - batch.due_at).total_seconds())
+            fact = f"{named} is {late} overdue at the provider ({batch.provider})"
+            yield Finding("batch", "warning", fact, cancel, batch.due_at)
+
+
+@rule(
+    condition="A batch ended more than an hour ago, and no run has taken its results in.",
+    evidence="the batch, its version, and how long ago it ended",
+    fix="`rag-assets up` runs the sensor `embedding_batches`; or `rag-assets bible embed VERSION`",
+)
+def batch_untaken(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    for batch in seen.corpus.batches if seen.corpus else ():
+        if batch.state == "ended" and batch.ended_at and seen.now - batch.ended_at > UNTAKEN:
+            since = span((seen.now - batch.ended_at).total_seconds())
+            yield Finding(
+                "batch",
+                "problem",
+                f"batch {batch.batch_id} of {batch.version_code} ended {since} ago: its results "
+                "are paid for, and not taken in",
+                f"`rag-assets up`, or `rag-assets bible embed {batch.version_code}`; if it "
+                f"was removed: `rag-assets batches give-up {batch.batch_id}`",
+                batch.ended_at,
+            )
+
+
+@rule(
+    condition="The provider refused a batch as a whole within the last day. Its texts are "
+    "requested again, after a second refusal live.",
+    evidence="the batch, its version, and the provider's code",
+    fix="`rag-assets batches list`",
+)
+def batch_failed(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    for batch in seen.corpus.batches if seen.corpus else ():
+        if batch.state == "failed":
+            fact = f"batch {batch.batch_id} of {batch.version_code} was refused: {batch.message}"
+            began = batch.ended_at or seen.now
+            yield Finding("batch", "warning", fact, "`rag-assets batches list`", began)
 
 
 @rule(
@@ -241,12 +300,17 @@ def setting_deprecated(view: View) -> Iterator[Finding]:
         yield Finding("settings", "warning", fact, f"set {instead}", view.snapshot.now)
 
 
+UNTAKEN = timedelta(hours=1)
+
 CORPUS_RULES = (
     migrations_pending,
     database_unread,
     pgvector_outdated,
     incident_open,
     job_failed,
+    batch_late,
+    batch_untaken,
+    batch_failed,
     dead_letters,
     index_stale,
     live_recall_low,

@@ -24,6 +24,7 @@ from rag_assets.operations.family import Labels, Name, by_name, counter, gauge, 
 from rag_assets.operations.sql.dagster_state import UNDER_WAY, RunTotals
 from rag_assets.operations.sql.failed_runs import FailedRun
 from rag_assets.operations.sql.metrics import (
+    BatchFigures,
     DagsterFigures,
     ProviderFigures,
     QueueFigures,
@@ -36,6 +37,8 @@ from rag_assets.settings.model import Settings
 OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
 TO_THEIR_END = ("succeeded", "failed", "dead")
 """Outcomes with a meaningful duration: a lost attempt's is its lease, a returned one's is zero."""
+OPEN_BATCHES = ("prepared", "submitted", "ended")
+CLOSED_BATCHES = ("done", "failed", "given up")
 INCIDENT_STATES = ("open", "recovering", "escalated")
 DAEMON_PARTS = (
     *("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR"),
@@ -213,6 +216,20 @@ def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterat
         "Usable share of batch size and concurrency; the recovery lowers it.",
         provider.share,
     )
+
+
+def of_batches(batches: BatchFigures) -> Iterator[Metric]:
+    """Yield the metrics of the provider's batches."""
+    for metric, name, text, states in (
+        (gauge, "rag_batches_open", "Batches under way at the provider: see below.", OPEN_BATCHES),
+        (counter, "rag_batches_closed", "Batches that ended: see below.", CLOSED_BATCHES),
+    ):
+        counts = [((state,), batches.batches.get(state, 0)) for state in states]
+        yield metric(name, text, ("state",), counts)
+    waiting = "Texts in batches that have no answer yet."
+    yield single("rag_batch_texts_waiting", waiting, batches.texts)
+    overdue = "How long ago the most overdue batch was due; 0 if none is overdue."
+    yield single("rag_batch_overdue_seconds", overdue, batches.overdue_s)
 
 
 def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from rag_assets.audit.sql.reports import StoredAudit
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
+from rag_assets.embedding.sql.batches import StoredBatch
 from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations.backfill import OpenWindow
 from rag_assets.operations.dependencies import DependencyProbe
@@ -103,6 +104,7 @@ class CorpusState:
     :param failing: jobs whose last run failed, and incidents that may explain it.
     :param providers: profile of the server by role, where it was probed.
     :param live_recall: of the sampled searches of users, by plan.
+    :param batches: the provider's batches that are open, or failed within the last day.
     :param window: of the weekend backfill, if one is open.
     :param audit: the last audit, if there was one.
     """
@@ -117,6 +119,7 @@ class CorpusState:
     failing: Failing
     providers: Mapping[str, str]
     live_recall: tuple[LiveRecall, ...] = ()
+    batches: tuple[StoredBatch, ...] = ()
     window: OpenWindow | None = None
     audit: StoredAudit | None = None
 

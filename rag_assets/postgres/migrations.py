@@ -1,7 +1,8 @@
 """Apply ``sql/migrations/*.sql`` in order, each once, recorded with a checksum.
 
 A file runs in one transaction, unless its first line is ``-- no-transaction`` (for statements such
-as CREATE INDEX CONCURRENTLY, one per file).
+as CREATE INDEX CONCURRENTLY, one per file) or ``-- in-parts`` (for indexing many rows while they
+are in use): its query is then repeated, each time in its own transaction, until it returns false.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class Migration:
     @property
     def transactional(self) -> bool:
         return not self.text.startswith("-- no-transaction")
+
+    @property
+    def in_parts(self) -> bool:
+        return self.text.startswith("-- in-parts")
 
 
 def migrations_folder() -> Path:
@@ -179,7 +184,11 @@ def _pending(wanted: tuple[Migration, ...], done: dict[str, str]) -> tuple[Migra
 
 def _apply(connection: Connection, migration: Migration) -> None:
     try:
-        if migration.transactional:
+        if migration.in_parts:
+            while one(connection.execute(migration.text))[0]:
+                pass
+            _record(connection, migration)
+        elif migration.transactional:
             with connection.transaction():
                 connection.execute(migration.text)
                 _record(connection, migration)

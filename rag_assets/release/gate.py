@@ -13,6 +13,7 @@ from rag_assets.release.reasons import (
     Reason,
     index_reasons,
     missing_reason,
+    quality_reasons,
     reasons_now,
     result_reasons,
 )
@@ -53,6 +54,7 @@ def judge_release(
     max_age: timedelta,
     leave_out_failing: bool,
     after_rollback: bool = False,
+    quality_floor: float | None = None,
 ) -> GateVerdict:
     """Decide whether the corpora in the spaces of the current settings may be served.
 
@@ -60,12 +62,17 @@ def judge_release(
     :param leave_out_failing: leave out a version, or the documents, if there are reasons against
         them; otherwise these reasons refuse the whole release.
     :param after_rollback: an operator confirms that the cause of the last rollback is fixed.
+    :param quality_floor: minimum nDCG@10 of the golden queries; ``None`` for none.
     """
     documents = judge_documents(evidence, max_age=max_age, leave_out_failing=leave_out_failing)
     # If no verses are to be served, their index needs no decision.
     of_documents_only = documents.serve and not any(_wanted(v, evidence) for v in evidence.versions)
     reasons = [] if of_documents_only else _bible_reasons(evidence, max_age)
     reasons += documents.reasons
+    judged = (
+        evidence.documents.index if of_documents_only and evidence.documents else evidence.index
+    )
+    reasons += quality_reasons(judged, quality_floor, evidence.at, max_age)
     serve: list[VersionEvidence] = []
     left_out = {DOCUMENTS: documents.left_out} if documents.left_out else {}
     for version in evidence.versions:

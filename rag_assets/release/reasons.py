@@ -9,6 +9,7 @@ from typing import Literal
 
 from rag_assets.index.checks import CHECKS_OF, uncoded
 from rag_assets.index.policy import MIN_ROWS_WITHOUT_CODES
+from rag_assets.index.quality import QUALITY_CHECK, WAYS
 from rag_assets.release.evidence import IndexEvidence, SpaceEvidence
 from rag_assets.vectors.sql.check_results import CheckResult
 from rag_assets.vectors.sql.code_sets import recorded_use
@@ -92,6 +93,28 @@ def index_reasons(
                 "stale",
                 "it judged other versions than policy allows to be served now",
             )
+
+
+def quality_reasons(
+    index: IndexEvidence | None, floor: float | None, at: datetime, max_age: timedelta
+) -> Iterator[Reason]:
+    """Reasons from how well the golden queries are answered, if there is a floor."""
+    if floor is None or index is None:
+        return
+    result = index.results.get(QUALITY_CHECK)
+    seen = None if index.drift is not None else index.revision
+    yield from result_reasons(RELEASE, QUALITY_CHECK, result, seen, at, max_age, where="")
+    for way in WAYS if result is not None else ():
+        value = result.measured.get(f"{way}_ndcg_at_10") if result is not None else None
+        if not isinstance(value, int | float):
+            sentence = f"no golden query was asked by {way}: name some in RAG_GOLDEN_QUERIES"
+            yield Reason(RELEASE, QUALITY_CHECK, "failed", sentence)
+        elif value < floor:
+            yield Reason(
+                RELEASE, QUALITY_CHECK, "failed",
+                f"nDCG@10 of the golden queries by {way} is {value:.3f}, under {floor} "
+                "(RAG_QUALITY_FLOOR): `rag-assets eval FILE` shows what is missed",
+            )  # fmt: skip
 
 
 def _other_candidates(result: CheckResult, index: IndexEvidence) -> bool:

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rag_assets.index.indexed_tables import ASSETS
+from rag_assets.index.quality import QUALITY_CHECK
 from rag_assets.release.reasons import DOCUMENTS_INDEX, INDEX, RELEASE, Reason
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
-Act = Literal["index", "documents_index", "embed", "process", "confirm", "add"]
+Act = Literal["index", "documents_index", "embed", "process", "quality", "confirm", "add"]
 _VERSIONS = 5
 _COMMANDS: Mapping[Act, str] = {
     "index": "`rag-assets index build`",
     "documents_index": "`rag-assets index build --corpus documents`",
     "process": "materialize document_embeddings of these documents",
+    "quality": "materialize retrieval_quality",
     "confirm": "`rag-assets release activate --after-rollback`",
     "add": "`rag-assets bible embed` with the code of a version (`rag-assets bible list`)",
 }
@@ -27,6 +29,7 @@ _EFFECTS: Mapping[Act, str] = {
     "documents_index": "checks the documents' vectors, decides on their index, and checks it",
     "embed": "embeds what is missing or stale, and checks the vectors; the rest costs nothing",
     "process": "embeds their passages again",
+    "quality": "asks the golden queries; a figure under the floor needs a better corpus or model",
     "confirm": "confirms that the cause of the rollback is fixed, and releases",
     "add": "loads and embeds it, so that there is something to release",
 }
@@ -34,6 +37,7 @@ _ASSET: Mapping[Act, str] = {
     "index": ASSETS["bible"].index,
     "documents_index": ASSETS["documents"].index,
     "embed": ASSETS["bible"].vectors,
+    "quality": QUALITY_CHECK,
 }
 """The asset whose materialization is the fix."""
 
@@ -94,7 +98,9 @@ def grouped(reasons: Iterable[Reason], automation: Automation) -> tuple[FixGroup
     found: dict[Act, list[Reason]] = {}
     for reason in reasons:
         found.setdefault(_act(reason), []).append(reason)
-    order: tuple[Act, ...] = ("add", "embed", "process", "index", "documents_index", "confirm")
+    order: tuple[Act, ...] = (
+        "add", "embed", "process", "index", "documents_index", "quality", "confirm",
+    )  # fmt: skip
     return tuple(_group(act, found[act], automation) for act in order if act in found)
 
 
@@ -113,6 +119,8 @@ def _act(reason: Reason) -> Act:
             current = reason.kind == "failed" or reason.check == "large_vectors"
             return "process" if current else "documents_index"
         case subject if subject == RELEASE:
+            if reason.check == QUALITY_CHECK:
+                return "quality"
             return "confirm" if reason.check == "rolled_back" else "add"
         case _:
             return "embed"

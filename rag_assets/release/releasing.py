@@ -20,6 +20,7 @@ from rag_assets.release.sql.released_rows import record_released_rows
 from rag_assets.release.sql.releases import (
     activate_release,
     name_live_indexes,
+    record_texts,
     refresh_views,
     release_by_id,
     write_release,
@@ -63,6 +64,7 @@ def evaluate_gate(
         max_age=timedelta(hours=settings.rag_evidence_max_age_h),
         leave_out_failing=leave_out if leave_out_failing is None else leave_out_failing,
         after_rollback=after_rollback,
+        quality_floor=settings.rag_quality_floor,
     )
 
 
@@ -119,6 +121,12 @@ def release(
                 run_id=run_id,
             )
             if not reasons:
+                record_texts(
+                    session,
+                    release_id,
+                    weight=settings.rag_text_weight,
+                    depth=settings.rag_text_depth,
+                )
                 activate_release(session, release_id)
                 record_released_rows(session, _existing(session, release_id))
         if reasons:
@@ -146,6 +154,7 @@ def roll_back(database: Database, *, progress: Progress | None = None) -> tuple[
             if now.previous_id is None:
                 raise ConfigurationError(f"release {now.release_id} is the first: none before it")
             _refuse_unservable(session, now.previous_id)
+            record_texts(session, now.previous_id)
             activate_release(session, now.previous_id, rolling_back=True)
         made = _tidy(session, now.previous_id, progress or Silent())
     return made, now
@@ -164,6 +173,7 @@ def activate(
             if now is not None and now.release_id == release_id:
                 return now, now
             _refuse_unservable(session, release_id)
+            record_texts(session, release_id)
             activate_release(session, release_id)
         made = _tidy(session, release_id, progress or Silent())
     return made, now

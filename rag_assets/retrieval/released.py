@@ -14,9 +14,16 @@ from rag_assets.retrieval.unreleased import nothing_released
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.indexes import built_as, live_indexes
 from rag_assets.vectors.sql.prewarm import prewarm
-from rag_assets.vectors.sql.served import Release, ReleasedSpace, active_release
+from rag_assets.vectors.sql.served import (
+    NO_TEXT,
+    Release,
+    ReleasedSpace,
+    ReleasedText,
+    active_release,
+    released_texts,
+)
 from rag_assets.vectors.sql.spaces import Space, space_by_id
-from rag_assets.vectors.sql.tables import VectorTable, bible_table, documents_table
+from rag_assets.vectors.sql.tables import Corpus, VectorTable, bible_table, documents_table
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,12 @@ class ServedDocuments:
 
     :param target: the small space, its index, and the approximate number of chunks per language.
     :param large: the table to re-rank with; ``None`` if the release has no large vectors.
+    :param text: how words are searched.
     """
 
     target: Target
     large: VectorTable | None
+    text: ReleasedText = NO_TEXT
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Served:
     :param books: rows by version and book.
     :param withheld: versions of the release that policy no longer allows.
     :param documents: in the same small space; ``None`` if none are released.
+    :param text: how words are searched.
     """
 
     release_id: int
@@ -51,6 +61,7 @@ class Served:
     books: Mapping[tuple[str, str], int]
     withheld: frozenset[str]
     documents: ServedDocuments | None = None
+    text: ReleasedText = NO_TEXT
 
     @property
     def large_space(self) -> Space | None:
@@ -82,6 +93,7 @@ def served_now(connection: Connection, settings: Settings) -> Served:
         large=bible_table(space_by_id(connection, large.space_id, "large")) if large else None,
         withheld=frozenset(release.versions) - scopes.keys(),
     )
+    served = replace(served, text=_text(connection, release.release_id, "bible"))
     if documents is None:
         return served
     return replace(served, documents=_served_documents(connection, release))
@@ -92,7 +104,8 @@ def recounted(connection: Connection, served: Served) -> Served:
     if served.documents is None:
         return served
     target = replace(served.documents.target, scopes=chunks_by_language(connection))
-    return replace(served, documents=replace(served.documents, target=target))
+    text = _text(connection, served.release_id, "documents")
+    return replace(served, documents=replace(served.documents, target=target, text=text))
 
 
 def warm(connection: Connection, served: Served) -> None:
@@ -127,7 +140,12 @@ def _served_documents(connection: Connection, release: Release) -> ServedDocumen
     return ServedDocuments(
         _target(connection, table, chunks_by_language(connection), small),
         documents_table(space_by_id(connection, large.space_id, "large")) if large else None,
+        _text(connection, release.release_id, "documents"),
     )
+
+
+def _text(connection: Connection, release_id: int, corpus: Corpus) -> ReleasedText:
+    return released_texts(connection, release_id).get(corpus, NO_TEXT)
 
 
 def _target(

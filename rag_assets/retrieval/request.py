@@ -11,10 +11,12 @@ from rag_assets.bible.books import SCRIPTURE, Language, book_code, display_name
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.confinement import EVERYTHING, Confinement, primary
 from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.words import take_apart
 from rag_assets.vectors.sql.tables import Corpus
 
 MAX_TOP_K = 100
 MAX_CONTEXT = 10
+MAX_TEXT_DEPTH = 1000
 
 Searched = Literal["bible", "documents", "both"]
 
@@ -30,7 +32,11 @@ class SearchRequest:
     :param chapters: first and last.
     :param min_score: minimum cosine similarity, from -1 to 1.
     :param rerank: re-rank the small space's candidates with the large model.
-    :param hybrid: include full text search, by reciprocal rank fusion.
+    :param hybrid: include full text search. A phrase in double quotes is then required, and a word
+        after a minus is excluded.
+    :param text_weight: what the words count beside the vectors, from 0 to 1; ``None`` for the
+        release's.
+    :param text_depth: how many rows of either to fuse, at least; ``None`` for the release's.
     :param collapse: one hit per verse, in its best version, and per document, with its best chunk.
     :param documents: keys of documents.
     :param context: passages before and after each document's hit that come with it.
@@ -46,11 +52,19 @@ class SearchRequest:
     min_score: float | None = None
     rerank: bool = False
     hybrid: bool = False
+    text_weight: float | None = None
+    text_depth: int | None = None
     collapse: bool = False
     corpus: Searched = "bible"
     documents: tuple[str, ...] | None = None
     context: int = 0
     confinement: Confinement = EVERYTHING
+
+    @property
+    def embedded_text(self) -> str:
+        """What to embed: in hybrid search, the text without its operators."""
+        text = self.text or ""
+        return (take_apart(text).text.strip() or text) if self.hybrid else text
 
 
 def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:

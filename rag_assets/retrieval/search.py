@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from rag_assets.errors import RequestError
 from rag_assets.postgres.database import Connection, Database
-from rag_assets.retrieval.fusion import fuse, group
+from rag_assets.retrieval.fusion import TEXT_DEPTH, TEXT_WEIGHT, fuse, group
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.query_vectors import embed_queries
@@ -20,13 +21,16 @@ from rag_assets.retrieval.released import Served, served_now
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
 from rag_assets.retrieval.sql.chunks import neighbours
+from rag_assets.retrieval.sql.full_text import Matches, matches
+from rag_assets.retrieval.words import take_apart
 from rag_assets.settings.model import Settings
+from rag_assets.tracing import Attributes, Span, span
 from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql.nearest import compare, prepare_connection, search_by
 from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 100
-"""Minimum number of rows of the small space that re-ranking and fusion choose from."""
+"""Minimum number of rows of the small space that re-ranking chooses from."""
 
 MAX_COLLAPSED = 5000
 """Maximum number of rows to fetch for ``top_k`` different documents."""
@@ -64,8 +68,10 @@ class _Found:
     """What was found in one corpus.
 
     :param near: cosine distances of the nearest rows.
-    :param text_matches: rows that contain words of the query, best first.
-    :param distances: cosine distances of both.
+    :param shares: how much of the query's words these rows contain, in hybrid search.
+    :param text_matches: rows that the words found.
+    :param distances: cosine distances of both, without rows that lack a phrase of the query or
+        contain a word that it excludes.
     :param passages: stored passages of both.
     :param full: as many rows as requested, so there may be more.
     """
@@ -73,7 +79,8 @@ class _Found:
     side: AnySide
     plan: SearchPlan
     near: Mapping[int, float]
-    text_matches: Sequence[int]
+    shares: Mapping[int, float]
+    text_matches: Container[int]
     distances: Mapping[int, float]
     passages: Mapping[int, Any]
     full: bool
@@ -98,6 +105,40 @@ def search(
     :raises RequestError: the request cannot be answered.
     :raises SearchTimeoutError: a statement ran into its time limit.
     """
+    with span(f"retrieval {request.corpus}", _about(request)) as found:
+        result = _searched(
+            connection, settings, served, request, vector, large_vector, timeout_ms=timeout_ms
+        )
+        found.set(
+            {
+                "rag_assets.release": result.release_id,
+                "rag_assets.plan": result.plan_name,
+                "rag_assets.hits": len(result.hits),
+            }
+        )
+    return result
+
+
+def _about(request: SearchRequest) -> Attributes:
+    return {
+        "gen_ai.operation.name": "retrieval",
+        "gen_ai.data_source.id": request.corpus,
+        "gen_ai.request.top_k": request.top_k,
+        "rag_assets.hybrid": request.hybrid,
+        "rag_assets.rerank": request.rerank,
+    }
+
+
+def _searched(
+    connection: Connection,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
+    vector: NDArray[np.float32],
+    large_vector: NDArray[np.float32] | None,
+    *,
+    timeout_ms: int,
+) -> SearchResult:
     started = time.perf_counter()
     sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
     deeper = 1
@@ -160,7 +201,7 @@ def search_texts(
     :raises NotReleasedError: nothing is released yet.
     :raises RagAssetsError: as for :func:`search` and the embedder.
     """
-    texts = [request.text or "" for request in requests]
+    texts = [request.embedded_text for request in requests]
     if not all(text.strip() for text in texts):
         raise RequestError("no-query", "query", "the query is empty: write what you look for")
     with database.connect(autocommit=True) as connection:
@@ -188,9 +229,18 @@ def _depth(request: SearchRequest, side: AnySide) -> int:
     depth = request.top_k
     if request.collapse:
         depth *= side.rows_per_hit
-    if request.rerank or request.hybrid:
+    if request.rerank:
         depth = max(depth, CANDIDATES)
+    if request.hybrid:
+        released = TEXT_DEPTH if side.text.depth is None else side.text.depth
+        depth = max(depth, released if request.text_depth is None else request.text_depth)
     return depth
+
+
+def _weight(request: SearchRequest, side: AnySide) -> float:
+    """What the words count beside the vectors."""
+    released = TEXT_WEIGHT if side.text.weight is None else side.text.weight
+    return released if request.text_weight is None else request.text_weight
 
 
 def _search_side(
@@ -209,35 +259,82 @@ def _search_side(
         side.target, side.scopes, exact_rows=settings.rag_search_exact_rows, rows=side.matching
     )
     table, compared, joined = side.target.table, vector, side.joined
-    found, plan = search_by(
-        connection,
-        table,
-        plan,
-        vector,
-        side.filter,
-        top_k=depth,
-        timeout_ms=timeout_ms,
-        joined=joined,
-    )
+    with _stage("nearest", side) as stage:
+        found, plan = search_by(
+            connection,
+            table,
+            plan,
+            vector,
+            side.filter,
+            top_k=depth,
+            timeout_ms=timeout_ms,
+            joined=joined,
+        )
+        stage.set({"rag_assets.plan": plan.kind, "db.response.returned_rows": len(found)})
     near = {row.id: row.distance for row in found}
     passages = {row.id: side.passage(row.columns) for row in found}
     full = len(near) == depth
     if request.rerank:
         table, compared = _large(side, large_vector)
-        again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
+        with _stage("rerank", side):
+            again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
         near = {row.id: row.distance for row in again}
     if not request.hybrid:
-        return _Found(side, plan, near, (), near, passages, full)
+        return _Found(side, plan, near, {}, (), near, passages, full)
+    with _stage("full_text", side):
+        found_by_words = _by_words(connection, request, side, list(near), depth, timeout_ms)
+        beyond = [row for row in found_by_words.ranked if row not in near]
+        others = compare(connection, table, compared, beyond, timeout_ms=timeout_ms, joined=joined)
+    passages |= {row.id: side.passage(row.columns) for row in others}
+    allowed = {row: near[row] for row in found_by_words.near}
+    return _Found(
+        side,
+        plan,
+        near,
+        {**found_by_words.near, **found_by_words.ranked},
+        found_by_words.ranked.keys(),
+        allowed | {row.id: row.distance for row in others},
+        passages,
+        full,
+    )
+
+
+def _by_words(
+    connection: Connection,
+    request: SearchRequest,
+    side: AnySide,
+    near: Sequence[int],
+    depth: int,
+    timeout_ms: int,
+) -> Matches:
     if not request.text:
         raise RequestError(
             "no-query", "hybrid", "hybrid search needs the words of a query: give query"
         )
-    text_matches = side.text_matches(connection, request.text, limit=depth, timeout_ms=timeout_ms)
-    beyond = [row for row in text_matches if row not in near]
-    others = compare(connection, table, compared, beyond, timeout_ms=timeout_ms, joined=joined)
-    distances = near | {row.id: row.distance for row in others}
-    passages |= {row.id: side.passage(row.columns) for row in others}
-    return _Found(side, plan, near, text_matches, distances, passages, full)
+    return matches(
+        connection,
+        side.corpus,
+        take_apart(request.text),
+        statistics=side.text.statistics,
+        languages=side.languages,
+        rows=side.filter,
+        matching=_rows(side),
+        limit=depth,
+        near=near,
+        timeout_ms=timeout_ms,
+    )
+
+
+def _rows(side: AnySide) -> int:
+    """How many rows pass the filter, approximately."""
+    if side.matching is not None:
+        return side.matching
+    return sum(side.target.scopes.get(scope, 0) for scope in side.scopes)
+
+
+def _stage(name: str, side: AnySide) -> AbstractContextManager[Span]:
+    about = {"db.system.name": "postgresql", "db.collection.name": side.corpus}
+    return span(f"{name} {side.corpus}", about, kind="CLIENT")
 
 
 def _large(
@@ -273,15 +370,15 @@ def _hits(request: SearchRequest, results: Sequence[_Found]) -> tuple[tuple[Hit,
         for place, found in enumerate(results)
         for row, passage in found.passages.items()
     }
-    order = sorted(
-        ((place, row) for place, found in enumerate(results) for row in found.near),
-        key=lambda row: (distances[row], row),
-    )
     if request.hybrid:
-        text_matches = [
-            [(place, row) for row in found.text_matches] for place, found in enumerate(results)
-        ]
-        order = [row for row in fuse(order, *text_matches) if row in distances]
+        shares = {
+            (place, row): share
+            for place, found in enumerate(results)
+            for row, share in found.shares.items()
+        }
+        order = fuse(distances, shares, weight=_weight(request, results[0].side))
+    else:
+        order = sorted(distances, key=lambda row: (distances[row], row))
     chosen, below = _choose(request, order, distances, passages, results)
     return tuple(
         _hit(rank, members, distances, passages, results)

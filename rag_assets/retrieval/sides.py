@@ -27,10 +27,10 @@ from rag_assets.retrieval.sql.chunks import (
     documents_by_key,
     keys_near,
 )
-from rag_assets.retrieval.sql.full_text import matching_chunks, matching_verses
 from rag_assets.retrieval.sql.verses import VERSES, FoundVerse
 from rag_assets.retrieval.unreleased import EXPLAINED, document_missing, explained
 from rag_assets.vectors.search_plan import RowFilter
+from rag_assets.vectors.sql.served import ReleasedText
 from rag_assets.vectors.sql.statement import Joined
 from rag_assets.vectors.sql.tables import Corpus, VectorTable, bible_table
 
@@ -64,11 +64,12 @@ class Side(Protocol[Passage]):
     @property
     def rows_per_hit(self) -> int: ...
 
-    def text_matches(
-        self, connection: Connection, text: str, *, limit: int, timeout_ms: int
-    ) -> list[int]:
-        """Ids of the rows that contain words of a text, best first."""
+    @property
+    def languages(self) -> Sequence[str]:
+        """First parts of the tags of the languages that are searched."""
 
+    @property
+    def text(self) -> ReleasedText: ...
     @property
     def joined(self) -> Joined: ...
     def passage(self, columns: Mapping[str, Any]) -> Passage:
@@ -94,19 +95,8 @@ class BibleSide:
         self.matching = confined.rows
         self.filter = RowFilter(confined.scopes, confined.books, confined.chapters)
         self.rows_per_hit = len(confined.scopes)  # each verse has at most one row per version
-
-    def text_matches(
-        self, connection: Connection, text: str, *, limit: int, timeout_ms: int
-    ) -> list[int]:
-        return matching_verses(
-            connection,
-            text,
-            limit=limit,
-            scopes=self.scopes,
-            books=self.filter.books,
-            chapters=self.filter.chapters,
-            timeout_ms=timeout_ms,
-        )
+        self.text = served.text
+        self.languages = sorted({primary(served.languages[code]) for code in confined.scopes})
 
     def passage(self, columns: Mapping[str, Any]) -> FoundVerse:
         return FoundVerse(**columns)
@@ -144,18 +134,8 @@ class DocumentsSide:
             None if languages is None else self.scopes,
             documents=None if documents is None else tuple(documents),
         )
-
-    def text_matches(
-        self, connection: Connection, text: str, *, limit: int, timeout_ms: int
-    ) -> list[int]:
-        return matching_chunks(
-            connection,
-            text,
-            limit=limit,
-            languages=self.scopes,
-            documents=self.filter.documents,
-            timeout_ms=timeout_ms,
-        )
+        self.text = served.text
+        self.languages = sorted(set(map(primary, self.scopes)))
 
     def passage(self, columns: Mapping[str, Any]) -> FoundChunk:
         return FoundChunk(**columns)

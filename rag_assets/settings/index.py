@@ -77,7 +77,30 @@ class IndexSettings(BaseModel):
         "the next release.",
     )
 
+    # Full text
+    rag_text_weight: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="What the words of a query count beside its vector in hybrid search, from the "
+        "next release on. Unset: 0.35, by measurement.",
+    )
+    rag_text_depth: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Hits of full text search and of vectors that hybrid search merges, at least, "
+        "from the next release on. Unset: 100.",
+    )
+
     # Checks and the gate
+    rag_quality_floor: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Minimum nDCG@10 of the golden queries, by vectors and by hybrid search, as "
+        "the asset retrieval_quality measures it. Unset: the gate does not ask for it.",
+    )
     rag_recall_floor: float = Field(
         0.95,
         gt=0,

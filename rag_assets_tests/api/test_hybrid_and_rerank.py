@@ -102,3 +102,42 @@ def test_reranking_by_vector_needs_a_vector_of_the_large_space(server: Server) -
     assert wrong.status_code == 422
     assert "64 dimensions" in wrong.json()["detail"]
     assert "96" in wrong.json()["detail"]
+
+
+def test_hybrid_search_keeps_what_the_vector_finds_first(server: Server) -> None:
+    for query in ("the Lord is my shepherd", "\u201cThe Lord is my shepherd\u201d"):
+        first = server.found(query=query, hybrid=True, language="en")["hits"][0]
+        assert (first["usfm"], first["source"]) == ("PSA 23:1", "both")
+
+
+def test_accents_may_be_left_out(server: Server) -> None:
+    found = {
+        query: {
+            hit["usfm"]
+            for hit in server.found(query=query, hybrid=True, language="pt", top_k=100)["hits"]
+            if hit["source"] in ("text", "both")
+        }
+        for query in ("coracao", "coração")
+    }
+    assert found["coracao"] == found["coração"]
+    assert found["coracao"] >= {"RUT 2:13", "PHM 1:7", "PHM 1:12", "PHM 1:20"}
+
+
+def test_a_phrase_and_an_excluded_word_hold_for_every_hit(server: Server) -> None:
+    plain = server.found(query="prayed to God", hybrid=True, language="en", top_k=50)["hits"]
+    assert any("Jonah" in hit["text"] for hit in plain)
+    without = server.found(query="prayed to God -Jonah", hybrid=True, language="en", top_k=50)
+    assert without["hits"]
+    assert not any("Jonah" in hit["text"] for hit in without["hits"])
+    phrase = server.found(query='prayed "the LORD to shepherd me"', hybrid=True, top_k=50)["hits"]
+    assert {hit["usfm"] for hit in phrase} == {"PSA 23:1"}
+
+
+def test_a_request_sets_what_the_words_count(server: Server) -> None:
+    asked = {"query": "whose sandal was it, and why did he pull it off?", "language": "en"}
+    by_vector = [hit["usfm"] for hit in server.found(**asked)["hits"]]
+    none = server.found(**asked, hybrid=True, text_weight=0.0)["hits"]
+    assert [hit["usfm"] for hit in none] == by_vector
+    words = server.found(**asked, hybrid=True, text_weight=1.0)["hits"]
+    assert {hit["usfm"] for hit in words[:2]} == {"RUT 4:7", "RUT 4:8"}
+    assert server.retrieve(**asked, hybrid=True, text_weight=1.5).status_code == 422

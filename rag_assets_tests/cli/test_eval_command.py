@@ -63,7 +63,7 @@ def test_json_lines_do_as_well_and_people_read_a_table(run: Run, workplace: Path
         "hit@3",
         "0.5",
         "p50 ms",
-        "p95_ms",
+        "p95 ms",
         "coverage",
     ):
         assert word in shown.out
@@ -72,10 +72,10 @@ def test_json_lines_do_as_well_and_people_read_a_table(run: Run, workplace: Path
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("none.toml", None, "cannot be read"),
-        ("a.toml", "[[query", "neither TOML nor JSON lines"),
-        ("a.toml", "", "has no query"),
-        ("a.toml", "query = 3", "has no query"),
+        ("none.toml", None, "is not there"),
+        ("a.toml", "[[query", "is not TOML"),
+        ("a.toml", "", "holds no [[query]]"),
+        ("a.toml", "query = 3", "holds no [[query]]"),
         ("a.toml", "query = [3]", "query 1 is not a table"),
         ("a.toml", '[[query]]\nexpected = ["RUT 1:1"]', "query 1 has no text"),
         (
@@ -83,9 +83,9 @@ def test_json_lines_do_as_well_and_people_read_a_table(run: Run, workplace: Path
             '[[query]]\ntext = "a"\nexpected = "RUT 1:1"',
             "expected is not a list of references",
         ),
-        ("a.toml", '[[query]]\ntext = "a"\nlanguage = 3', "language is not a string"),
+        ("a.toml", '[[query]]\ntext = "a"\nlanguage = 3', "language is not a tag"),
         ("a.toml", '[[query]]\ntext = "a"\nlanguage = "el"', "in language el"),
-        ("a.jsonl", '{"text": "a"}\n{"text"', "neither TOML nor JSON lines"),
+        ("a.jsonl", '{"text": "a"}\n{"text"', "is not JSON lines"),
     ],
 )
 def test_a_file_that_is_not_right_is_told_with_its_place(

@@ -101,7 +101,7 @@ def test_a_release_through_an_index_names_generation_and_probes(make_lane: MakeL
     assert lane.run("EN_A", config={"small_only": True}).success
     run = run_job(lane, "corpus_release")
     assert run.success
-    assert run.materialized() == [INDEX, RELEASE]
+    assert run.materialized() == [INDEX, "retrieval_quality", RELEASE]
     told = run.metadata(RELEASE)
     assert told["searched"] == "index generation 1"
     assert told["probes"] == run.metadata(INDEX)["probes"]
@@ -181,7 +181,7 @@ def test_texts_that_changed_and_were_not_embedded_again_are_refused(ready: Lane)
     ready.drop("EN_A", ["In another beginning", *sentences(19, word="EN_A")])
     assert ready.run("EN_A", job="bible_verses").success
     run = run_job(ready, "corpus_release")
-    assert run.materialized() == [INDEX]
+    assert run.materialized() == [INDEX, "retrieval_quality"]
     reasons = refused(run)[1]
     assert {reason.split(":")[0] for reason in reasons} == {"- EN_A"}
 

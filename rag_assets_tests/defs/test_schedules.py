@@ -253,6 +253,7 @@ def test_schedules_show_the_days_and_hours_of_the_settings() -> None:
         "weekend_backfill": (["*/5 1-6 * * 0,6"], "America/Sao_Paulo"),
         "nightly_index": ("30 3 * * *", "America/Sao_Paulo"),
         "daily_capacity": ("0 23 * * *", "America/Sao_Paulo"),
+        "nightly_audit": ("0 5 * * *", "America/Sao_Paulo"),
         "document_upkeep_daily": ("15 3 * * *", "America/Sao_Paulo"),
     }
     assert shown[1]["nightly_index"] == ("5 23 * * *", "Europe/Berlin")

@@ -54,7 +54,7 @@ def found(lane: Lane, code: str) -> set[str]:
 def test_one_job_leads_from_files_to_a_release_that_a_search_reads(lane: Lane) -> None:
     run = whole(lane, "EN_A")
     assert run.success
-    assert run.materialized() == ["verses", "verse_embeddings", INDEX, RELEASE]
+    assert run.materialized() == ["verses", "verse_embeddings", INDEX, "retrieval_quality", RELEASE]
     assert served(lane) == ["EN_A"]
     assert found(lane, "EN_A") == {"EN_A"}
     assert whole(lane, "EN_B").success

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.asking import class_results
 from rag_assets.index.checks import IndexVerdict, judge_index
-from rag_assets.index.golden import GoldenQuery, golden_texts, read_golden_queries
+from rag_assets.index.golden import golden_texts
 from rag_assets.index.measuring import target_of
 from rag_assets.index.query_classes import (
     ClassResult,
@@ -23,6 +23,7 @@ from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.text_queries import EmbeddedTexts, TextQuery
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
+from rag_assets.retrieval.golden_file import GoldenQuery, read_golden_queries
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
@@ -54,7 +55,7 @@ def write(folder: Path, content: str) -> Path:
 
 def test_the_samples_are_golden_queries_in_both_languages() -> None:
     queries = read_golden_queries(SAMPLES.parent / "golden_queries.toml")
-    assert {query.language.partition("-")[0] for query in queries} == {"en", "pt"}
+    assert {query.language for query in queries} == {"en", "pt-BR"}
     assert queries[0] == GoldenQuery("en", "where you go I will go", ("RUT 1:16",))
 
 
@@ -66,6 +67,18 @@ def test_a_file_is_read_in_its_order(tmp_path: Path) -> None:
     )
 
 
+def test_a_query_may_name_documents_do_without_a_language_and_say_what_must_not_come_first(
+    tmp_path: Path,
+) -> None:
+    text = '[[query]]\ntext = "rio"\nexpected = ["a b.pdf", "GEN 1:1"]\nnot_first = ["JHN 6:2"]\n'
+    (query,) = read_golden_queries(write(tmp_path, text))
+    assert query == GoldenQuery(None, "rio", ("a b.pdf", "GEN 1:1"), ("JHN 6:2",))
+    assert (query.verses, query.documents) == ((("GEN", 1, 1),), ("a b.pdf",))
+    negative = tmp_path / "negative.jsonl"
+    negative.write_text('{"text": "rio", "not_first": ["old.pdf"]}\n', encoding="utf-8")
+    assert read_golden_queries(negative) == (GoldenQuery(None, "rio", (), ("old.pdf",)),)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -75,16 +88,21 @@ def test_a_file_is_read_in_its_order(tmp_path: Path) -> None:
         ("[query]\ntext = 'a'", "holds no [[query]]"),
         ("[[query]", "is not TOML"),
         ('query = ["where you go"]', "query 1"),
-        ("[[query]]\ntext = 'a'\nexpected = ['GEN 1:1']", "query 1 needs a language and a text"),
-        (QUERY + "[[query]]\nlanguage = 'en'\ntext = ' '", "query 2 needs a language and a text"),
-        ("[[query]]\nlanguage = 'en'\ntext = 3\nexpected = ['GEN 1:1']", "query 1 needs"),
+        ("[[query]]\ntext = 'a'\nlanguage = 3\nexpected = ['GEN 1:1']", "query 1: language is not"),
+        (QUERY + "[[query]]\nlanguage = 'en'\ntext = ' '", "query 2 has no text"),
+        ("[[query]]\nlanguage = 'en'\ntext = 3\nexpected = ['GEN 1:1']", "query 1 has no text"),
         (QUERY.replace('["GEN 1:1"]', "[]"), "('the river runs') expects nothing"),
-        (QUERY.replace('["GEN 1:1"]', '"GEN 1:1"'), "expects nothing"),
-        (QUERY.replace("GEN 1:1", "Genesis 1:1"), "expects 'Genesis 1:1': write it as RUT 1:16"),
-        (QUERY.replace("GEN 1:1", "GEN 1"), "expects 'GEN 1'"),
-        (QUERY.replace("GEN 1:1", "XYZ 1:1"), "expects 'XYZ 1:1'"),
-        (QUERY.replace("GEN 1:1", "gen 1:1"), "expects 'gen 1:1'"),
-        (QUERY.replace('"GEN 1:1"', "11"), "expects 11"),
+        (QUERY.replace('["GEN 1:1"]', '"GEN 1:1"'), "expected is not a list"),
+        (QUERY.replace("expected", "expcted"), "query 1 has expcted"),
+        (QUERY + 'not_first = ["GEN 1:1"]', "both expects 'GEN 1:1' and forbids it"),
+        (
+            QUERY.replace("GEN 1:1", "Genesis 1:1"),
+            "expected has 'Genesis 1:1': write a verse as RUT 1:16",
+        ),
+        (QUERY.replace("GEN 1:1", "GEN 1"), "expected has 'GEN 1'"),
+        (QUERY.replace("GEN 1:1", "XYZ 1:1"), "expected has 'XYZ 1:1'"),
+        (QUERY.replace("GEN 1:1", "gen 1:1"), "expected has 'gen 1:1'"),
+        (QUERY.replace('"GEN 1:1"', "11"), "expected has 11"),
     ],
 )
 def test_a_wrong_file_is_refused_by_its_name_and_what_is_wrong(
@@ -107,7 +125,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_says_how_to_do_without(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is not there") as caught:
         read_golden_queries(tmp_path / "golden.toml")
-    assert "RAG_GOLDEN_QUERIES, or set it to none" in str(caught.value)
+    assert "RAG_GOLDEN_QUERIES, if it names this one, may be none" in str(caught.value)
 
 
 def test_a_folder_instead_of_the_file_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from rag_assets.audit.model import AuditReport, Difference
+from rag_assets.audit.sql.reports import store_audit
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.backfill import WINDOW_TAG
@@ -96,6 +98,16 @@ def fill_provider(connection: Connection) -> None:
         (fingerprint(KEY),),
     )
     connection.execute("INSERT INTO provider_limits (endpoint, share) VALUES ('there', 0.5)")
+    for state, due in (("submitted", "-2 hours"), ("submitted", "1 day"), ("done", "-1 day")):
+        connection.execute(
+            """
+            INSERT INTO embedding_batches (space_id, version_code, run_id, state, texts, tokens,
+                   due_at)
+            SELECT min(space_id), 'EN_A', 'run', %s, 9, 90, now() + %s::interval
+              FROM embedding_spaces
+            """,
+            (state, due),
+        )
 
 
 def fill_live_recall(connection: Connection) -> None:
@@ -112,6 +124,8 @@ def last_window() -> Window:
 def fill_operations(connection: Connection) -> None:
     """A lane that is paused, an incident that is open, runs that ended and two that failed, a
     refusal of the gate, and documents that the backfill let cost something."""
+    audited = AuditReport((Difference("missing_vector", "EN_SAMPLE", 1),))
+    store_audit(connection, audited, run_id="audit", started_at=datetime.now(UTC))
     backfill.add_documents_cost(connection, last_window().opens, 3, 0.125)
     connection.execute(
         "INSERT INTO paused_lanes (lane, reason, paused_by) VALUES (%s, 'why not', 'command')",

@@ -22,8 +22,8 @@ from rag_assets.operations.backfill import (
     choose_versions,
     committed,
     in_order,
-    requeue_documents,
 )
+from rag_assets.operations.backfill_documents import requeue_documents
 from rag_assets.operations.sql.backfill import documents_cost
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Database

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from psycopg import sql
 
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share, pause_lane
+from rag_assets.embedding.sql.batches import StoredBatch
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.diagnosis import diagnose
 from rag_assets.operations.findings import Level, span
@@ -48,6 +50,29 @@ STORED = CorpusState(
     providers={"small": "base64"},
 )
 LOW = FixGroup("`x`", "", "", ("recall is low", "slow"))
+BATCH = StoredBatch(
+    batch_id=3,
+    token=UUID(int=3),
+    space_id=1,
+    version_code="EN_A",
+    run_id="run",
+    attempt=1,
+    state="submitted",
+    provider="in_progress",
+    provider_id="batch_3",
+    key_name="key",
+    output_file_id=None,
+    texts=9,
+    tokens=90,
+    completed=0,
+    message="",
+    prepared_at=NOW - timedelta(days=2),
+    submitting_at=NOW - timedelta(days=2),
+    submitted_at=NOW - timedelta(days=2),
+    due_at=NOW,
+    ended_at=None,
+    closed_at=None,
+)
 SEEN = Snapshot(
     NOW,
     (DependencyProbe("database", True, 0.01, "PostgreSQL 18.1"),),
@@ -82,6 +107,10 @@ def seen(**told: object) -> Snapshot:
 
 def stored(**told: object) -> Snapshot:
     return seen(corpus=replace(STORED, **told))  # type: ignore[arg-type]
+
+
+def batch(**told: object) -> Snapshot:
+    return stored(batches=(replace(BATCH, **told),))  # type: ignore[arg-type]
 
 
 def failing(*names: str, **told: object) -> Snapshot:
@@ -196,6 +225,10 @@ def test_nothing_served_and_the_reason_are_one_finding() -> None:
         (stored(incident=INCIDENT), "incident", "warning", "incident-0007 is open: dep"),
         (stored(incident=replace(INCIDENT, state="escalated")), "incident", "problem", "escal"),
         (stored(unsent_messages=2), "messages", "warning", "2 messages"),
+        (batch(due_at=NOW - timedelta(hours=3)), "batch", "warning", "3 is 3 h overdue"),
+        (batch(message="the API key is gone"), "batch", "warning", "EN_A: the API key is gone"),
+        (batch(state="ended", ended_at=NOW - timedelta(hours=3)), "batch", "problem", "3 h ago"),
+        (batch(state="failed", message="bad_file"), "batch", "warning", "refused: bad_file"),
     ],
 )
 def test_each_fault_is_reported_with_its_level_and_fix(
@@ -224,6 +257,9 @@ def test_each_fault_is_reported_with_its_level_and_fix(
         lane(waiting=51, running=1, runs_at_work=1, oldest_waiting_s=599),
         seen(keys=(KeyState("e", "aaaa", 0, 86_401),)),
         stored(indexes=(IndexState("t", 1, 64, 1000, 0.2),)),
+        batch(),
+        batch(state="prepared", message="waits", due_at=None),
+        batch(state="ended", ended_at=NOW - timedelta(hours=1)),
         stored(indexes=(IndexState("t", None, None, 0, 9.0),)),
         stored(live_recall=(LiveRecall(3, "both", "codes", 50, hits=500, hits_found=475),)),
         stored(live_recall=(LiveRecall(3, "both", "ivfflat", 49, hits=490, hits_found=300),)),

@@ -14,8 +14,10 @@ from rag_assets.retrieval.sql.chunks import (
     documents_by_key,
     keys_near,
 )
-from rag_assets.retrieval.sql.full_text import matching_chunks
+from rag_assets.retrieval.sql.full_text import matches
+from rag_assets.retrieval.words import take_apart
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.search_plan import RowFilter
 from rag_assets.vectors.sql.nearest import compare, prepare_connection
 from rag_assets.vectors.sql.spaces import find_space
 from rag_assets.vectors.sql.tables import documents_table
@@ -68,12 +70,19 @@ def found(
 ) -> list[str]:
     """Texts of the chunks found, best first."""
     with database.connect(autocommit=True) as connection:
-        matching = matching_chunks(
-            connection, query, limit=limit, languages=languages, documents=documents,
-            timeout_ms=60_000,
+        row = connection.execute("SELECT collect_text_statistics('documents', NULL)").fetchone()
+        assert row is not None
+        by_index, narrow = (
+            matches(
+                connection, "documents", take_apart(query), statistics=row[0], languages=languages,
+                rows=RowFilter(languages, documents=documents), matching=matching, limit=limit,
+                timeout_ms=60_000,
+            )
+            for matching in (10_000, 1)
         )  # fmt: skip
+    assert by_index == narrow
     texts = {number: text for text, number in ids(database).items()}
-    return [texts[number] for number in matching]
+    return [texts[number] for number in by_index.ranked]
 
 
 def test_stems_are_those_of_the_documents_language(filled: Database) -> None:

@@ -1,42 +1,38 @@
-"""Fusing several rankings by reciprocal rank."""
+"""Fusing what the vectors and the words of a query find."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_assets.retrieval.fusion import RECIPROCAL_RANK_K, fuse, group
+from rag_assets.retrieval.fusion import fuse, group
 
-ORDERS = st.lists(st.lists(st.integers(0, 30), unique=True, max_size=20), max_size=4)
-
-
-def test_items_in_both_rankings_come_before_items_in_one() -> None:
-    assert fuse([1, 2, 3], [9, 3, 8]) == [3, 1, 9, 2, 8]
-
-
-def test_one_ranking_is_unchanged_and_none_gives_nothing() -> None:
-    assert fuse([5, 3, 4]) == [5, 3, 4]
-    assert fuse([5, 3, 4], []) == [5, 3, 4]
-    assert fuse() == []
+NEAR = {1: 0.10, 2: 0.20, 3: 0.30, 4: 0.40}
+SHARES = st.dictionaries(st.integers(1, 9), st.sampled_from([0, 0.2, 0.7, 1, 1.3]), max_size=9)
+DISTANCES = st.dictionaries(
+    st.integers(1, 9), st.sampled_from([0, 0.25, 0.5, 1, 2]), min_size=1, max_size=9
+)
 
 
-def test_two_opposite_rankings_favour_the_ends_and_break_ties_by_number() -> None:
-    assert fuse([1, 2, 3], [3, 2, 1]) == [1, 3, 2]
+def test_words_that_fit_well_raise_a_row_and_words_that_hardly_fit_do_not() -> None:
+    assert fuse(NEAR, {3: 1.0}, weight=0.35)[0] == 3
+    assert fuse(NEAR, {3: 0.05}, weight=0.35) == [1, 2, 3, 4]
 
 
-@given(ORDERS)
-def test_every_item_appears_once_ordered_by_the_sum_of_its_reciprocal_ranks(
-    orders: list[list[int]],
+def test_a_row_that_only_the_words_found_is_ranked_by_its_own_distance() -> None:
+    both = NEAR | {9: 0.9}
+    assert fuse(both, {9: 1.0}, weight=0.5)[0] == 9
+    assert fuse(both, {9: 0.1}, weight=0.5)[-1] == 9
+
+
+@given(DISTANCES, SHARES)
+def test_the_ends_of_the_weight_are_the_vectors_alone_and_the_words_alone(
+    distances: dict[int, float], shares: dict[int, float]
 ) -> None:
-    fused = fuse(*orders)
-    assert sorted(fused) == sorted({item for order in orders for item in order})
-    scores = [
-        sum(1 / (RECIPROCAL_RANK_K + 1 + order.index(item)) for order in orders if item in order)
-        for item in fused
-    ]
-    assert all(before >= after - 1e-12 for before, after in pairwise(scores))
+    by_words = sorted(distances, key=lambda r: (-shares.get(r, 0.0), distances[r], r))
+    assert fuse(distances, shares, weight=1) == by_words
+    by_vectors = fuse(distances, shares, weight=0)
+    assert [distances[row] for row in by_vectors] == sorted(distances.values())
 
 
 def test_groups_are_in_the_order_of_their_first_items() -> None:

@@ -28,7 +28,7 @@ from rag_assets.api.service import Service
 from rag_assets.api.sources import Source
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.confinement import Confinement
-from rag_assets.retrieval.evaluation import evaluated, evaluation_summary
+from rag_assets.retrieval.evaluation import evaluated, evaluation_summary, name_of
 from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
@@ -72,7 +72,7 @@ async def retrieve(
     asked: Annotated[RetrieveRequest, Body(openapi_examples=EXAMPLES)],
 ) -> Response:
     """Search what is released. Give `query` or `vector`, never both."""
-    return await _answer(request, service, asked)
+    return _json(await retrieved(request, service, asked))
 
 
 @router.get(
@@ -86,7 +86,7 @@ async def retrieve_simply(
 ) -> Response:
     """Search with parameters only; vectors need POST."""
     given = RetrieveRequest(**asked.model_dump())
-    return await _answer(request, service, given)
+    return _json(await retrieved(request, service, given))
 
 
 @router.post(
@@ -108,7 +108,13 @@ async def evaluate(request: Request, service: ServiceOf, asked: EvalRequest) -> 
         found = await _search(service, source, served, replace(wanted, text=item.query))
         elapsed = (time.perf_counter() - started) * 1000
         results.append(
-            evaluated(item.query, item.expected, [hit.usfm for hit in found.hits], elapsed)
+            evaluated(
+                item.query,
+                item.expected,
+                [name_of(hit) for hit in found.hits],
+                elapsed,
+                not_first=item.not_first,
+            )
         )
     return EvalResponse(
         request_id=ids.request_id.get(),
@@ -118,7 +124,11 @@ async def evaluate(request: Request, service: ServiceOf, asked: EvalRequest) -> 
     )
 
 
-async def _answer(request: Request, service: Service, asked: RetrieveRequest) -> Response:
+def _json(answer: RetrieveResponse) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+async def retrieved(request: Request, service: Service, asked: RetrieveRequest) -> RetrieveResponse:
     """Search, measure and log. The middleware counts requests, so that refusals count too."""
     started = time.perf_counter()
     request.state.corpus = asked.corpus
@@ -135,7 +145,7 @@ async def _answer(request: Request, service: Service, asked: RetrieveRequest) ->
             "search_ms": round(found.search_ms, 1),
             "key": getattr(request.state, "key_id", "-"),
         }
-        return Response(answer.model_dump_json(), media_type="application/json")
+        return answer
     finally:
         service.metrics.latency.labels("total").observe(time.perf_counter() - started)
 
@@ -201,9 +211,9 @@ async def _search(
     """
     started = time.perf_counter()
     if vector is None and wanted.text is not None:
-        vector = await service.query_vector(served.target.table.space, wanted.text)
+        vector = await service.query_vector(served.target.table.space, wanted.embedded_text)
         if wanted.rerank and served.large_space is not None:
-            large = await service.query_vector(served.large_space, wanted.text)
+            large = await service.query_vector(served.large_space, wanted.embedded_text)
     if vector is None:
         raise RequestError("query-or-vector", "query", "give query or vector")
     embedding_ms = (time.perf_counter() - started) * 1000

@@ -38,10 +38,10 @@ from rag_assets.operations.backfill import (
     WindowRun,
     choose_now,
     remaining_budget,
-    requeue_documents,
     runs_of,
     runs_url,
 )
+from rag_assets.operations.backfill_documents import requeue_documents
 from rag_assets.operations.capacity import due_days
 from rag_assets.operations.sql.backfill import record_tick, versions_due
 from rag_assets.operations.sql.capacity import recorded_days, watched_since
@@ -193,6 +193,8 @@ def _backfill(
         if not choice.start and not choice.held:
             left = remaining_budget(connection, settings, window, runs, now)
             requeued, waiting = requeue_documents(connection, settings, window, left.usd)
+    for one in choice.start:
+        context.log.info(f"{one.code}: {one.why}")
     context.log.info(f"all runs of this window: {runs_url(settings.rag_public_url, window.key)}")
     notes = [*choice.passed_over, *filter(None, [choice.held])]
     if requeued:
@@ -219,6 +221,7 @@ def _request(one: Candidate, window: Window, bibles_dir: Path) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{window.key} {one.code}",
         partition_key=one.code,
+        run_config={"ops": {verse_embeddings.op.name: {"config": {"requests": one.requests}}}},
         asset_selection=None if whole else [verse_embeddings.key],
         tags={
             WINDOW_TAG: window.key,

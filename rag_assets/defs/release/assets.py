@@ -11,6 +11,7 @@ from rag_assets.defs.index.assets import (
     chunk_embeddings_index,
     verse_embeddings_index,
 )
+from rag_assets.defs.index.quality import retrieval_quality
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.operations.automation import automation_now
 from rag_assets.release.releasing import Released
@@ -34,7 +35,7 @@ class ReleaseConfig(dg.Config):
 
 @dg.asset(
     name="release",
-    deps=[verse_embeddings_index, chunk_embeddings_index],
+    deps=[verse_embeddings_index, chunk_embeddings_index, retrieval_quality],
     group_name="release",
     kinds={"postgres"},
     owners=OWNERS,

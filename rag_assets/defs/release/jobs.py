@@ -7,6 +7,7 @@ import dagster as dg
 from rag_assets.defs.bible.assets import verse_embeddings, verses
 from rag_assets.defs.documents.assets import EMBEDDINGS
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
+from rag_assets.defs.index.quality import retrieval_quality
 from rag_assets.defs.release.assets import release_asset
 
 DOCUMENTS_CHECKS = dg.AssetSelection.checks_for_assets(EMBEDDINGS)
@@ -19,7 +20,7 @@ corpus_index = dg.define_asset_job(
 
 corpus_release = dg.define_asset_job(
     "corpus_release",
-    selection=dg.AssetSelection.assets(verse_embeddings_index, release_asset),
+    selection=dg.AssetSelection.assets(verse_embeddings_index, retrieval_quality, release_asset),
     description="Decide on the index, check it, and release it if the gate passes.",
 )
 
@@ -32,7 +33,8 @@ documents_index = dg.define_asset_job(
 
 documents_release = dg.define_asset_job(
     "documents_release",
-    selection=DOCUMENTS_CHECKS | dg.AssetSelection.assets(chunk_embeddings_index, release_asset),
+    selection=DOCUMENTS_CHECKS
+    | dg.AssetSelection.assets(chunk_embeddings_index, retrieval_quality, release_asset),
     description="Check the documents' vectors, decide on their index, check it, and release it if "
     "the gate passes.",
 )
@@ -40,7 +42,7 @@ documents_release = dg.define_asset_job(
 bible_to_release = dg.define_asset_job(
     "bible_to_release",
     selection=dg.AssetSelection.assets(
-        verses, verse_embeddings, verse_embeddings_index, release_asset
+        verses, verse_embeddings, verse_embeddings_index, retrieval_quality, release_asset
     ),
     description="All steps for one version: files, vectors, index, checks, release.",
 )
@@ -50,7 +52,7 @@ with warnings.catch_warnings():  # beta of Dagster, which is pinned for it
     release_automation = dg.AutomationConditionSensorDefinition(
         "release_automation",
         target=dg.AssetSelection.assets(
-            verse_embeddings_index, chunk_embeddings_index, release_asset
+            verse_embeddings_index, chunk_embeddings_index, retrieval_quality, release_asset
         ),
         default_status=dg.DefaultSensorStatus.RUNNING,
         use_user_code_server=True,  # for our own condition

@@ -75,6 +75,20 @@ class ProviderFigures:
 
 
 @dataclass(frozen=True)
+class BatchFigures:
+    """The provider's batches.
+
+    :param batches: all-time number, by state.
+    :param texts: texts that have no answer yet.
+    :param overdue_s: how long ago the most overdue batch was due; 0 if none is.
+    """
+
+    batches: Mapping[str, int]
+    texts: int
+    overdue_s: float
+
+
+@dataclass(frozen=True)
 class ReleaseFigures:
     """The active release.
 
@@ -100,6 +114,7 @@ class CorpusFigures:
 
     queue: QueueFigures
     provider: ProviderFigures
+    batches: BatchFigures
     release: ReleaseFigures
     runs: tuple[RunTotals, ...]
     failing: Failing
@@ -137,6 +152,7 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
         return CorpusFigures(
             queue=queue_figures(connection),
             provider=_provider(connection),
+            batches=_batches(connection),
             release=_release(connection),
             runs=dagster_state.run_totals(connection),
             failing=failing(connection),
@@ -249,6 +265,23 @@ def _provider(connection: Connection) -> ProviderFigures:
     ).fetchall()
     (share,) = one(connection.execute("SELECT coalesce(min(share), 1) FROM provider_limits"))
     return ProviderFigures(keys, frozenset(key for (key,) in resting), float(share))
+
+
+def _batches(connection: Connection) -> BatchFigures:
+    """Scan the batches, which are few, and count the reserved texts: 10 ms for 100,000."""
+    counted = connection.execute(
+        "SELECT state, count(*) FROM embedding_batches GROUP BY state"
+    ).fetchall()
+    (texts,) = one(connection.execute("SELECT count(*) FROM embedding_batch_texts"))
+    (overdue_s,) = one(
+        connection.execute(
+            """
+            SELECT greatest(0, extract(epoch FROM now() - min(due_at)))::float8
+              FROM embedding_batches WHERE state = 'submitted'
+            """
+        )
+    )
+    return BatchFigures(dict(counted), int(texts), overdue_s)
 
 
 def _release(connection: Connection) -> ReleaseFigures:

@@ -95,6 +95,23 @@ def write_release(
     return int(release_id)
 
 
+def record_texts(
+    connection: Connection,
+    release_id: int,
+    *,
+    weight: float | None = None,
+    depth: int | None = None,
+) -> None:
+    """Count the words of what a release serves, unless that was done.
+
+    :param weight: what the words count beside the vectors; ``None`` for the default.
+    :param depth: how many rows of each are merged; ``None`` for the default.
+    """
+    connection.execute(
+        "SELECT record_release_texts(%s, %s::float8, %s::integer)", (release_id, weight, depth)
+    )
+
+
 def activate_release(
     connection: Connection, release_id: int, *, rolling_back: bool = False
 ) -> int | None:

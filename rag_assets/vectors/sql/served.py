@@ -48,6 +48,24 @@ class ReleasedSpace:
 
 
 @dataclass(frozen=True)
+class ReleasedText:
+    """How a release searches the words of a corpus.
+
+    :param statistics: the number of its counts of words; ``None`` if they were not made.
+    :param weight: what the words count beside the vectors; ``None`` for the default.
+    :param depth: how many rows of each are merged; ``None`` for the default.
+    """
+
+    statistics: int | None = None
+    weight: float | None = None
+    depth: int | None = None
+
+
+NO_TEXT = ReleasedText()
+"""Of a release that was not asked: all words weigh the same."""
+
+
+@dataclass(frozen=True)
 class Release:
     """One row, with its spaces.
 
@@ -106,6 +124,15 @@ def releases_by_id(connection: Connection, release_ids: Sequence[int]) -> tuple[
         release_id = space.pop("release_id")
         spaces[release_id].append(ReleasedSpace(**recorded_search(space)))
     return tuple(_release(spaces=spaces[row["release_id"]], **row) for row in rows)
+
+
+def released_texts(connection: Connection, release_id: int) -> Mapping[Corpus, ReleasedText]:
+    """How the words of each corpus are searched. Uses the primary key."""
+    rows = connection.execute(
+        "SELECT corpus, statistics, weight, depth FROM release_texts WHERE release_id = %s",
+        (release_id,),
+    ).fetchall()
+    return {corpus: ReleasedText(*others) for corpus, *others in rows}
 
 
 def _release(

@@ -1,0 +1,210 @@
+"""How well the next release would answer the operator's own queries: the golden queries.
+
+The index checks ask whether the index finds what exact search finds. This asks whether what is
+found is what people look for, by vectors alone and by hybrid search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from rag_assets.bible.sql.verses import verse_ids
+from rag_assets.errors import RequestError
+from rag_assets.index.indexed_tables import indexed_tables
+from rag_assets.index.measuring import target_of
+from rag_assets.index.sql import generations
+from rag_assets.index.sql.generations import index_subject
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.progress import Progress
+from rag_assets.retrieval.confinement import primary
+from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary, name_of
+from rag_assets.retrieval.golden_file import GoldenQuery, read_golden_queries
+from rag_assets.retrieval.plan import Target, codes_of
+from rag_assets.retrieval.query_vectors import embed_queries_cached
+from rag_assets.retrieval.released import Served, ServedDocuments, served_on_trial
+from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
+from rag_assets.retrieval.search import search
+from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.sides import sides_of
+from rag_assets.retrieval.sql.chunks import documents_by_key
+from rag_assets.retrieval.sql.full_text import collect_statistics, drop_statistics
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.check_results import record_check
+from rag_assets.vectors.sql.nearest import prepare_connection
+from rag_assets.vectors.sql.served import ReleasedText
+from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision
+
+QUALITY_CHECK = "retrieval_quality"
+WAYS: Mapping[str, bool] = {"vectors": False, "hybrid": True}
+"""The searches that are measured, and whether they are hybrid."""
+FIGURES = "hit_at_1", "hit_at_10", "mrr_at_10", "ndcg_at_10", "recall_at_100"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The figures of each search.
+
+    :param asked: queries of which something expected is in the corpus; ``left_out`` are the others.
+    :param figures: by search and measure, such as ``hybrid_ndcg_at_10``; none without queries.
+    :param missed: by search, the queries that no hit answers.
+    :param wrong_first: by search, the queries whose first hit is one that must not be first.
+    """
+
+    asked: int
+    left_out: int
+    figures: Mapping[str, float]
+    missed: Mapping[str, tuple[str, ...]]
+    wrong_first: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What the next release would search of one corpus."""
+
+    table: VectorTable
+    target: Target
+    subject: str
+    revision: int
+
+
+def measure_quality(
+    database: Database, settings: Settings, *, run_id: str, progress: Progress
+) -> Quality | None:
+    """Ask the golden queries of the next release, and record the figures for the gate.
+
+    :returns: ``None`` if RAG_GOLDEN_QUERIES names no file, or nothing is decided on.
+    :raises RagAssetsError: the file is wrong, or the queries cannot be embedded.
+    """
+    if settings.rag_golden_queries is None:
+        return None
+    queries = read_golden_queries(settings.rag_golden_queries)
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        found = [
+            one
+            for corpus in ("bible", "documents")
+            if (one := _candidate(connection, settings, corpus)) is not None
+        ]
+        if not found:
+            return None
+        progress.say(f"asking {len(queries)} golden queries")
+        with _on_trial(connection, settings, found) as served:
+            quality = _measured(connection, settings, served, queries)
+        first = found[0]
+        record_check(
+            connection,
+            first.table,
+            subject=first.subject,
+            check=QUALITY_CHECK,
+            reasons=(),
+            measured={"asked": quality.asked, "left_out": quality.left_out, **quality.figures},
+            revision=first.revision,
+            run_id=run_id,
+        )
+    return quality
+
+
+def _candidate(connection: Connection, settings: Settings, corpus: Corpus) -> _Candidate | None:
+    tables = indexed_tables(connection, settings, corpus)
+    scopes = servable_scopes(connection, settings, tables[0]) if tables else {}
+    decision = generations.last_decision(connection, tables[0]) if scopes else None
+    if decision is None:
+        return None
+    table = tables[0]
+    ready = {made.number: made for made in generations.ready_generations(connection, table)}
+    generation = ready.get(decision.generation) if decision.generation else None
+    use = generation.codes if generation else decision.codes
+    codes = codes_of(connection, table, use)
+    return _Candidate(
+        table,
+        target_of(table, scopes, generation, settings.pg_ivfflat_probes, codes),
+        index_subject(decision.generation, use),
+        revision(connection, table).number,
+    )
+
+
+@contextmanager
+def _on_trial(
+    connection: Connection, settings: Settings, candidates: Sequence[_Candidate]
+) -> Iterator[Served]:
+    """The candidates presented as if they were released, with their words counted."""
+    served = served_on_trial(connection, candidates[0].target)
+    counted = []
+    try:
+        for one in candidates:
+            corpus = one.table.corpus
+            counted.append(collect_statistics(connection, corpus, list(one.target.scopes)))
+            text = ReleasedText(counted[-1], settings.rag_text_weight, settings.rag_text_depth)
+            if corpus == "bible":
+                served = replace(served, text=text)
+            else:
+                served = replace(served, documents=ServedDocuments(one.target, None, text))
+        yield served
+    finally:
+        drop_statistics(connection, counted)
+
+
+def _measured(
+    connection: Connection, settings: Settings, served: Served, queries: Sequence[GoldenQuery]
+) -> Quality:
+    asked = [query for query in queries if _can_be_asked(connection, served, query)]
+    results: dict[str, list[Evaluated]] = {name: [] for name in WAYS}
+    left_out = len(queries) - len(asked)
+    base = SearchRequest(top_k=MAX_TOP_K)
+    for name, hybrid in WAYS.items():
+        requests = [query.asked(replace(base, hybrid=hybrid)) for query in asked]
+        vectors = embed_queries_cached(
+            connection, settings, served.target.table.space,
+            [request.embedded_text for request in requests],
+        )  # fmt: skip
+        for query, request, vector in zip(asked, requests, vectors, strict=True):
+            hits = search(connection, settings, served, request, vector).hits
+            results[name].append(
+                evaluated(query.text, query.expected, [name_of(hit) for hit in hits], 0.0,
+                          not_first=query.not_first)
+            )  # fmt: skip
+    return Quality(
+        asked=len(asked),
+        left_out=left_out,
+        figures=dict(_figures(results)),
+        missed={
+            name: tuple(one.query for one in found if one.expected and one.found_at is None)
+            for name, found in results.items()
+        },
+        wrong_first={
+            name: tuple(one.query for one in found if one.wrong_first)
+            for name, found in results.items()
+        },
+    )
+
+
+def _figures(results: Mapping[str, Sequence[Evaluated]]) -> Iterator[tuple[str, float]]:
+    for name, found in results.items():
+        summed = evaluation_summary(found, top_k=MAX_TOP_K)
+        for figure in FIGURES:
+            if (value := getattr(summed, figure)) is not None:
+                yield f"{name}_{figure}", round(value, 4)
+        yield f"{name}_wrong_first", summed.wrong_first
+
+
+def _can_be_asked(connection: Connection, served: Served, query: GoldenQuery) -> bool:
+    """Whether something that the query expects is in the corpus, in its language."""
+    request = query.asked(SearchRequest())
+    try:
+        sides_of(connection, request, served)
+    except RequestError as error:
+        if error.kind in ("unknown-language", "no-verses"):
+            return False
+        raise
+    if not query.expected:
+        return True
+    members = [
+        code
+        for code in served.target.scopes
+        if query.language is None or primary(served.languages[code]) == primary(query.language)
+    ]
+    return any(verse_ids(connection, members, *verse) for verse in query.verses) or bool(
+        documents_by_key(connection, query.documents)
+    )
