@@ -31,7 +31,6 @@ from rag_assets.operations.sql.metrics import (
     ReleaseFigures,
 )
 from rag_assets.operations.sql.vector_metrics import CheckNow, VectorsNow
-from rag_assets.retrieval.sql.live_recall import LiveRecall
 from rag_assets.settings.model import Settings
 
 OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
@@ -301,28 +300,6 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
         "Seconds since the check's last evaluation.",
         labels,
         [(place, check.age_s) for place, check in where],
-    )
-
-
-def of_live_recall(live: Sequence[LiveRecall]) -> Iterator[Metric]:
-    """Yield the recall of users' searches; nothing while none were sampled."""
-    yield gauge(
-        "rag_live_recall_at_10",
-        "Recall@10 of searches of the last 24 hours that the API repeated exactly, in the active "
-        "release; absent if none were.",
-        ("corpus", "plan"),
-        [((one.corpus, one.plan), one.recall) for one in live if one.recall is not None],
-    )
-    yield gauge(
-        "rag_live_recall_searches",
-        "These searches, by outcome: compared; failed: the repetition failed or took over 10 s; "
-        "skipped: sampled, and not repeated for the budget.",
-        ("corpus", "plan", "outcome"),
-        [
-            ((one.corpus, one.plan, outcome), getattr(one, outcome))
-            for one in live
-            for outcome in ("compared", "failed", "skipped")
-        ],
     )
 
 

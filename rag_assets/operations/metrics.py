@@ -28,6 +28,7 @@ from rag_assets.errors import DatabaseUnavailableError, RagAssetsError
 from rag_assets.operations import families
 from rag_assets.operations.backfill import WINDOW_TAG
 from rag_assets.operations.job_failures import split_explained
+from rag_assets.operations.recall_families import of_live_recall
 from rag_assets.operations.sql.metrics import (
     CorpusFigures,
     DagsterFigures,
@@ -163,7 +164,7 @@ def metrics_of(reading: Scrape) -> Iterator[Metric]:
         yield from families.of_batches(corpus.batches)
         yield from families.of_vectors(corpus.vectors, corpus.builds)
         yield from families.of_release(corpus.release, corpus.checks)
-        yield from families.of_live_recall(corpus.live_recall)
+        yield from of_live_recall(corpus.live_recall)
         yield from families.of_audit(corpus.audit)
         # Failures that an outage explains are covered by the outage's own metrics and alert.
         reported = split_explained(corpus.failing).reported.values()
