@@ -81,8 +81,7 @@ def release(
 ) -> Released:
     """Release what passes the gate, and activate it.
 
-    Evidence, verdict, candidate and activation are one transaction, so exactly what was judged is
-    activated. A refusal is recorded with its reasons, and the active release stays.
+    One transaction, so exactly what was judged is activated. A refusal is recorded with its reasons.
 
     :param keep_model: release nothing, and record no refusal, where the settings name another
         space than the one that is served: an operator changes the model, not an automation, which
@@ -108,14 +107,14 @@ def release(
                 return Released(verdict, evidence.active, evidence.active)
             reasons = tuple(map(str, verdict.reasons))
             fixes = grouped(verdict.reasons, automation or Automation())
+            manifest = _manifest(evidence, verdict, settings)
             if verdict.unchanged and verdict.passed and evidence.active is not None:
                 return Released(verdict, evidence.active, evidence.active)
             release_id = write_release(
                 session,
                 versions=verdict.versions,
                 spaces=() if reasons else verdict.spaces,
-                manifest=_manifest(evidence, verdict, settings)
-                | {"fixes": [asdict(fix) for fix in fixes]},
+                manifest=manifest | {"fixes": [asdict(fix) for fix in fixes]},
                 reasons=reasons,
                 code_version=package_version("rag-assets"),
                 run_id=run_id,
