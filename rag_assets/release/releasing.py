@@ -81,7 +81,7 @@ def release(
 ) -> Released:
     """Release what passes the gate, and activate it.
 
-    One transaction, so exactly what was judged is activated. A refusal is recorded with its reasons.
+    One transaction, so exactly what was judged is activated. A refusal is recorded, too.
 
     :param keep_model: release nothing, and record no refusal, where the settings name another
         space than the one that is served: an operator changes the model, not an automation, which
