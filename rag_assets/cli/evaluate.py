@@ -27,28 +27,33 @@ from rag_assets.visible import count
 BATCH = 1000
 """Queries of a collection that are embedded together."""
 
+Queries = Annotated[
+    Path | None,
+    typer.Argument(
+        help="TOML with tables `query`, or JSON lines: text, expected and not_first "
+        "(references such as RUT 1:16, or keys of documents), language."
+    ),
+]
+Beir = Annotated[
+    Path | None,
+    typer.Option(help="A folder with a collection in the format of BEIR or TREC, instead."),
+]
+WriteTo = Annotated[
+    Path | None,
+    typer.Option(help="With --beir: write the documents here, as files for the inbox."),
+]
+Propose = Annotated[
+    int | None,
+    typer.Option(min=1, max=1000, help="Print this many queries from the corpus, as TOML."),
+]
+
 
 def evaluate(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            help="TOML with tables `query`, or JSON lines: text, expected and not_first "
-            "(references such as RUT 1:16, or keys of documents), language."
-        ),
-    ] = None,
-    beir: Annotated[
-        Path | None,
-        typer.Option(help="A folder with a collection in the format of BEIR or TREC, instead."),
-    ] = None,
+    file: Queries = None,
+    beir: Beir = None,
     split: Annotated[str, typer.Option(help="With --beir: which judgments.")] = "test",
-    write_to: Annotated[
-        Path | None,
-        typer.Option(help="With --beir: write the documents here, as files for the inbox."),
-    ] = None,
-    propose: Annotated[
-        int | None,
-        typer.Option(min=1, max=1000, help="Print this many queries from the corpus, as TOML."),
-    ] = None,
+    write_to: WriteTo = None,
+    propose: Propose = None,
     seed: Annotated[int, typer.Option(help="With --propose: another seed draws others.")] = 1,
     top_k: TopK = 10,
     version: Versions = None,
@@ -69,7 +74,7 @@ def evaluate(
     are searched among the documents, 100 hits each.
 
     `--propose` prints words out of passages as queries in the file's format: reword them, delete
-    what nobody would ask, and add the rest to the file.
+    what no user would ask, and add the rest to the file.
 
     ```
     rag-assets eval samples/golden_queries.toml

@@ -116,12 +116,8 @@ def release(
                 run_id=run_id,
             )
             if not reasons:
-                record_texts(
-                    session,
-                    release_id,
-                    weight=settings.rag_text_weight,
-                    depth=settings.rag_text_depth,
-                )
+                weight, depth = settings.rag_text_weight, settings.rag_text_depth
+                record_texts(session, release_id, weight=weight, depth=depth)
                 activate_release(session, release_id)
                 record_released_rows(session, _existing(session, release_id))
         if reasons:
