@@ -8,8 +8,8 @@ from typing import TypeVar
 TEXT_WEIGHT = 0.35
 """What the words count beside the vectors, from 0 to 1, where a release says nothing else.
 
-Measured (``benchmarks/relevance``): with lexical vectors no set of queries is answered worse than by
-the better of the two. Where a model does not know a language, more would be better.
+Measured (``benchmarks/relevance``): with lexical vectors no set of queries is answered worse than
+by the better of the two. Where a model does not know a language, more would be better.
 """
 
 TEXT_DEPTH = 100
