@@ -210,6 +210,7 @@ def test_the_definitions_load_and_resolve_without_environment_or_database(tmp_pa
         "document_embeddings",
         "incident_report",
         "release",
+        "retrieval_quality",
         "verse_embeddings",
         "verse_embeddings_index",
         "verses",
